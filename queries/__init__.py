@@ -1,0 +1,76 @@
+"""One `.sql` file per decision or report; `audits/` return the offending rows.
+
+In: a DuckDB connection with a view per table (`store.catalog.connect`) and named parameters. Out: Arrow.
+The header of each file says what one row is. Parameters are `$name` only and bound strictly: exactly what a file declares.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from store import content_id
+
+HERE = Path(__file__).parent
+_COMMENT_OR_STRING = re.compile(r"--[^\n]*|'(?:[^']|'')*'")
+_PARAMETER = re.compile(r"\$([a-z_][a-z0-9_]*)")
+
+
+def names(folder: str = "") -> list[str]:
+    """Names of the queries of a folder, without `.sql`: '' for decisions and reports, 'audits' for audits."""
+    return sorted(str(p.relative_to(HERE).with_suffix("")) for p in (HERE / folder).glob("*.sql"))
+
+
+@cache
+def text(name: str) -> str:
+    """The text of a query."""
+    return (HERE / f"{name}.sql").read_text()
+
+
+@cache
+def parameters(name: str) -> frozenset[str]:
+    """The `$names` that a query declares."""
+    return frozenset(_PARAMETER.findall(_COMMENT_OR_STRING.sub("", text(name))))
+
+
+def versions(*query_names: str) -> dict[str, str]:
+    """`{file: hash of its text}` for `Plan.texts`."""
+    return {f"queries/{n}.sql": content_id(text(n)) for n in query_names}
+
+
+def execute(
+    connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Run a query with those of `values` that it declares; a missing one is a KeyError that names it."""
+    given = values or {}
+    absent = sorted(parameters(name) - given.keys())
+    if absent:
+        raise KeyError(f"queries/{name}.sql needs ${', $'.join(absent)}; given: {', '.join(given) or 'nothing'}")
+    return connection.execute(text(name), {p: given[p] for p in parameters(name)} or None)
+
+
+def stream(
+    connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
+) -> pa.RecordBatchReader:
+    """The rows of a query as a stream of batches."""
+    return execute(connection, name, values).to_arrow_reader(10_000)
+
+
+def table(
+    connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
+) -> pa.Table:
+    """The rows of a query that is small by nature (a report, a summary)."""
+    return execute(connection, name, values).to_arrow_table()
+
+
+def rows(
+    connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """The rows of a small query as dictionaries."""
+    return table(connection, name, values).to_pylist()

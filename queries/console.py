@@ -1,0 +1,280 @@
+"""Reports for people and programs: the funnel of a store, rows as records, selections compared, a row's lineage.
+
+In: a store. Out: lists of dictionaries, and functions that print them. The rows come from run records and `.sql` files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+import queries
+from store import CONTRACTS, ContractError, Store, segments
+from store.catalog import connect
+from store.shards import conform, inspect_shard, shard_name
+
+_CODE = {"code", "solution", "completion", "tests", "prompt"}
+FOLD = 24
+"""Lines of a long text that are shown."""
+
+
+# -- the store at a glance ---------------------------------------------------------------------------------------------
+
+
+def funnel(store: Store) -> list[dict[str, Any]]:
+    """One row per partition, in the order they were begun."""
+    rows = []
+    for record in store.records():
+        if record.plan.table == "rejects":
+            continue
+        usage = record.usage
+        row = {
+            "partition": segments(record.plan.table, record.plan.partition),
+            "rows": record.rows if record.status != "building" else None,
+            "status": record.status,
+            "seconds": round(usage.wall_s, 1),
+            "prompt_tokens": usage.prompt_tokens or None,
+            "completion_tokens": usage.completion_tokens or None,
+            "cost_usd": usage.cost_usd,
+        }
+        rows.append(row)
+    if rows:
+        total = {k: sum(r[k] or 0 for r in rows) for k in ("seconds", "prompt_tokens", "completion_tokens")}
+        costs = [r["cost_usd"] for r in rows if r["cost_usd"] is not None]
+        rows.append({"partition": "total", "rows": None, "status": "", **total, "cost_usd": sum(costs) if costs else None})
+    return rows
+
+
+def rejects(store: Store) -> list[dict[str, Any]]:
+    """Rejected items by stage, iteration, selection and reason."""
+    return queries.rows(connect(store), "report_rejects")
+
+
+def metrics(store: Store) -> list[dict[str, Any]]:
+    """All measured numbers."""
+    return queries.rows(connect(store), "report_metrics")
+
+
+# -- selections --------------------------------------------------------------------------------------------------------
+
+
+def verdict_funnel(verdicts: pa.Table) -> list[dict[str, Any]]:
+    """How many scored candidates are left out for which reason, and how many are kept."""
+    counts = Counter(r or "kept" for r in verdicts["reason"].to_pylist())
+    kept = counts.pop("kept", 0)
+    rows = [{"verdict": "scored", "candidates": verdicts.num_rows}]
+    rows += [{"verdict": f"- {reason}", "candidates": n} for reason, n in counts.most_common()]
+    return [*rows, {"verdict": "kept", "candidates": kept}]
+
+
+def num_missing(verdicts: pa.Table) -> int:
+    """Candidates that a selection would admit but that have no influence yet."""
+    return verdicts["reason"].to_pylist().count("influence_missing")
+
+
+def compare(store: Store, verdicts: pa.Table, iteration: int, other: str) -> dict[str, Any]:
+    """The other selection's funnel, the overlap, and the candidates that enter and leave."""
+    where = {"iteration": iteration, "selection": other}
+    store.input("selected", **where)
+    theirs = {r["candidate_id"]: r for t in store.read("selected", **where) for r in t.to_pylist()}
+    ours = {r["candidate_id"]: r for r in verdicts.to_pylist() if r["reason"] is None}
+    reasons = {r["candidate_id"]: r["reason"] for r in verdicts.to_pylist()}
+    why = queries.rows(connect(store), "report_selection_rejects", where)
+    union = ours.keys() | theirs.keys()
+    return {
+        "selection": other,
+        "funnel": [*why, {"verdict": "kept", "candidates": len(theirs)}],
+        "overlap": len(ours.keys() & theirs.keys()),
+        "jaccard": round(len(ours.keys() & theirs.keys()) / len(union), 4) if union else 1.0,
+        "enter": [_brief(ours[c]) for c in sorted(ours.keys() - theirs.keys())],
+        "leave": [_brief(theirs[c]) | {"reason": reasons.get(c)} for c in sorted(theirs.keys() - ours.keys())],
+    }
+
+
+def _brief(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: row[k] for k in ("candidate_id", "score", "influence")}
+
+
+def print_selection(console: Console, report: dict[str, Any]) -> None:
+    """Both funnels, the overlap, and the first rows that enter and leave."""
+    print_rows(console, report["funnel"], f"selection {report['selection']}, iteration {report['iteration']}")
+    other = report.get("compared")
+    if not other:
+        return
+    print_rows(console, other["funnel"], f"selection {other['selection']}")
+    console.print(f"overlap {other['overlap']:,} candidates, Jaccard {other['jaccard']}")
+    for side in ("enter", "leave"):
+        print_rows(console, other[side][:10], f"{len(other[side])} {side}")
+
+
+# -- lineage -----------------------------------------------------------------------------------------------------------
+
+_LINKS = {"candidates": ("snippet_id", "checkpoint_id"), "teacher_samples": ("snippet_id",), "selected": ("candidate_id",)}
+_UNLINKED = {"gradients"}
+"""Tables that a trace leaves out: numbers that nobody reads."""
+
+
+def trace(store: Store, id_: str) -> dict[str, list[dict[str, Any]]]:
+    """Rows by table that hold an id, and the rows that these came from; an unknown id is a ContractError."""
+    connection = connect(store)
+    wanted, found = [id_], defaultdict(list)
+    for table, keys in _LINKS.items():
+        for row in _holding(connection, table, id_):
+            wanted += [row[k] for k in keys if row.get(k) not in (None, id_) and row.get(CONTRACTS[table].key[-1]) == id_]
+    for table in CONTRACTS:
+        if table not in _UNLINKED:
+            rows = {str(r): r for name in dict.fromkeys(wanted) for r in _parents_or_children(connection, table, name, id_)}
+            if rows:
+                found[table] = list(rows.values())[:50]
+    if not found:
+        raise ContractError(f"no table holds the id {id_!r}")
+    return dict(found)
+
+
+def _parents_or_children(connection: Any, table: str, name: str, id_: str) -> list[dict[str, Any]]:
+    """Children of the id itself, but of its parents only the rows that they are."""
+    if name == id_:
+        return _holding(connection, table, name)
+    own = {"raw_pool": "snippet_id", "checkpoints": "checkpoint_id", "snippet_occurrences": "snippet_id"}
+    return _where(connection, table, [own[table]], name) if table in own else []
+
+
+def _holding(connection: Any, table: str, id_: str) -> list[dict[str, Any]]:
+    columns = [n for n in CONTRACTS[table].schema.names if n.endswith("_id") and n not in ("task_id", "file_id")]
+    return _where(connection, table, columns, id_) if columns else []
+
+
+def _where(connection: Any, table: str, columns: list[str], id_: str) -> list[dict[str, Any]]:
+    # names come from the contracts, values are bound
+    condition = " OR ".join(f"{c} = $id" for c in columns)
+    names = ", ".join(CONTRACTS[table].schema.names)
+    return connection.execute(f"SELECT {names} FROM {table} WHERE {condition} LIMIT 50", {"id": id_}).to_arrow_table().to_pylist()
+
+
+# -- verification ------------------------------------------------------------------------------------------------------
+
+
+def verify(store: Store) -> list[dict[str, Any]]:
+    """Problems found: checksums, contracts, keys and audits. An empty list is a clean store."""
+    import pyarrow.parquet as pq
+
+    problems = []
+    for record in store.records():
+        if record.status != "complete":
+            continue
+        table, where = record.plan.table, segments(record.plan.table, record.plan.partition)
+        directory = store.directory(table, **record.plan.partition)
+        for shard in record.shards:
+            try:
+                found = inspect_shard(store.fs, directory, shard.index, record.plan.fingerprint)
+                if found is None:
+                    problems.append({"check": "missing", "result": f"{where}/{shard_name(shard.index)}"})
+                elif found.sha256 != shard.sha256:
+                    problems.append({"check": "checksum", "result": f"{where}/{shard_name(shard.index)}"})
+                else:
+                    conform(pq.read_table(f"{directory}/{shard_name(shard.index)}"), CONTRACTS[table])
+            except (ContractError, pa.ArrowException, OSError) as error:
+                problems.append({"check": "contract", "result": f"{where}: {error}"})
+    return problems or _keys_and_audits(store)
+
+
+def _keys_and_audits(store: Store) -> list[dict[str, Any]]:
+    connection = connect(store)
+    problems = []
+    for name, contract in CONTRACTS.items():
+        keys = ", ".join(contract.key)
+        twice = f"SELECT count(*) FROM (SELECT {keys} FROM {name} GROUP BY {keys} HAVING count(*) > 1)"
+        row = connection.execute(twice).fetchone()
+        if name != "rejects" and row and row[0]:
+            problems.append({"check": "key", "result": f"{name}: {row[0]} keys ({keys}) occur more than once"})
+    for audit in queries.names("audits"):
+        for row in queries.rows(connection, audit, audit_values(store)):
+            problems.append({"check": audit, "result": ", ".join(f"{k}={v}" for k, v in row.items())})
+    return problems
+
+
+def audit_values(store: Store) -> dict[str, Any]:
+    """The `$parameters` of the audits, from the plans on record."""
+    teacher, pool = store.record("teacher_samples"), store.record("pool")
+    return {
+        "num_teacher_snippets": teacher.plan.fields.get("num_snippets") if teacher else None,
+        "min_strength": pool.plan.fields["min_strength"] if pool else 1.1,
+    }
+
+
+def pass_rates(graded: list[dict[str, Any]], samples: int) -> dict[str, Any]:
+    """pass@1, and pass@k for k = samples, over tasks."""
+    from builders.evaluations import pass_at_k
+
+    passed: dict[str, int] = defaultdict(int)
+    for row in graded:
+        passed[row["task_id"]] += row["is_passed"]
+    tasks = max(1, len(passed))
+    return {
+        "tasks": len(passed),
+        "pass@1": round(sum(pass_at_k(samples, n, 1) for n in passed.values()) / tasks, 4),
+        f"pass@{samples}": round(sum(pass_at_k(samples, n, samples) for n in passed.values()) / tasks, 4),
+    }
+
+
+# -- printing ----------------------------------------------------------------------------------------------------------
+
+
+def print_rows(console: Console, rows: list[dict[str, Any]], title: str = "") -> None:
+    """Rows as a table; columns without any value are left out."""
+    if not rows:
+        console.print(f"{title}: no rows" if title else "no rows", style="dim")
+        return
+    columns = [c for c in rows[0] if any(r.get(c) is not None for r in rows)]
+    table = Table(title=title or None, title_justify="left")
+    for column in columns:
+        is_number = all(isinstance(r.get(column), int | float | None) for r in rows)
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(row.get(c))) for c in columns))
+    console.print(table)
+
+
+def print_records(console: Console, rows: list[dict[str, Any]], title: str) -> None:
+    """Rows one below the other: code highlighted, long text folded."""
+    for row in rows:
+        short = {k: v for k, v in row.items() if not _is_long(v)}
+        console.print(Panel(Text("\n".join(f"{k}: {_cell(v)}" for k, v in short.items())), title=title, title_align="left"))
+        for name, value in row.items():
+            if _is_long(value):
+                console.print(Text(f"{name}:", style="bold"))
+                text = _folded(value)
+                console.print(Syntax(text, "python", word_wrap=True) if name in _CODE else Text(text))
+    if not rows:
+        console.print(f"{title}: no rows", style="dim")
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and ("\n" in value or len(value) > 100)
+
+
+def _folded(text: str) -> str:
+    lines = text.split("\n")
+    return text if len(lines) <= FOLD else "\n".join([*lines[:FOLD], f"… {len(lines) - FOLD} more lines"])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return f"[{len(value)} values]" if len(value) > 8 else str(value)
+    text = str(value)
+    return text if len(text) <= 300 else text[:300] + "…"

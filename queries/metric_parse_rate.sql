@@ -1,0 +1,9 @@
+-- One row: the share of an iteration's candidates that are a problem with a syntactically valid solution.
+SELECT
+    'parse_rate' AS name,
+    $iteration::INTEGER AS iteration,
+    $subject AS subject,
+    coalesce(avg((parse_status = 'ok')::INTEGER), 0.0) AS value,
+    count(*) AS num_items
+FROM candidates
+WHERE iteration = $iteration

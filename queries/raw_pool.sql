@@ -1,0 +1,17 @@
+-- One row is one distinct function text: its first occurrence in the order of source, path and line.
+SELECT
+    snippet_id,
+    'python' AS language,
+    name,
+    code,
+    signature,
+    docstring,
+    license,
+    num_lines,
+    length(code)::INTEGER AS num_chars,
+    is_method,
+    is_async
+FROM extracted
+WHERE reject IS NULL
+QUALIFY row_number() OVER (PARTITION BY snippet_id ORDER BY source, path, line) = 1
+ORDER BY snippet_id

@@ -1,0 +1,6 @@
+-- One row is one reason of a written selection, with how many candidates it left out.
+SELECT '- ' || reason AS verdict, count(*) AS candidates
+FROM rejects
+WHERE stage = 'selected' AND iteration = $iteration AND selection = $selection
+GROUP BY reason
+ORDER BY candidates DESC, verdict

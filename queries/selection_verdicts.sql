@@ -1,0 +1,114 @@
+-- One row is one scored candidate of an iteration under one named selection: kept when `reason` is NULL, else the first
+-- reason why not. Order of the decision: contamination, duplicates, score, best of its snippet, influence, top share.
+WITH weighting AS (
+    SELECT unnest($aspects::VARCHAR[]) AS aspect, unnest($weights::DOUBLE[]) AS weight
+),
+weighed AS (
+    SELECT
+        s.candidate_id,
+        s.snippet_id,
+        c.text_hash,
+        round(list_sum(list(w.weight * a.score ORDER BY a.aspect)), 9) AS score,
+        round(list_sum(list(w.weight * a.expected ORDER BY a.aspect)), 6) AS expected_score
+    FROM scored AS s
+    JOIN candidates AS c ON c.candidate_id = s.candidate_id
+    JOIN aspect_scores AS a ON a.item_id = s.candidate_id AND a.item_kind = 'candidate'
+    JOIN weighting AS w ON w.aspect = a.aspect
+    WHERE s.iteration = $iteration
+    GROUP BY s.candidate_id, s.snippet_id, c.text_hash
+),
+leaked AS (
+    SELECT item_id, max(strength) AS strength
+    FROM contamination
+    WHERE item_kind = 'candidate'
+    GROUP BY item_id
+),
+best AS (
+    SELECT
+        w.candidate_id,
+        w.snippet_id,
+        w.score,
+        w.expected_score,
+        coalesce(l.strength, 0.0) AS strength,
+        coalesce(l.strength, 0.0) >= $min_strength AS is_leaked,
+        row_number() OVER (
+            PARTITION BY w.text_hash ORDER BY w.score DESC, w.expected_score DESC, w.candidate_id
+        ) AS copy,
+        w.score >= $min_score AS is_good
+    FROM weighed AS w
+    LEFT JOIN leaked AS l ON l.item_id = w.candidate_id
+),
+placed AS (
+    SELECT
+        b.candidate_id,
+        b.snippet_id,
+        b.score,
+        b.expected_score,
+        b.strength,
+        b.is_leaked,
+        b.copy,
+        b.is_good,
+        row_number() OVER (
+            PARTITION BY b.snippet_id, b.is_leaked, b.copy = 1, b.is_good
+            ORDER BY b.score DESC, b.expected_score DESC, b.candidate_id
+        ) AS place,
+        i.influence
+    FROM best AS b
+    LEFT JOIN influence AS i
+        ON
+            i.candidate_id = b.candidate_id
+            AND i.reference = $reference
+            AND i.features = $features
+            AND list_contains($batches::VARCHAR[], i.batch)
+),
+judged AS (
+    SELECT
+        p.candidate_id,
+        p.snippet_id,
+        p.score,
+        p.expected_score,
+        p.influence,
+        p.strength,
+        p.place,
+        CASE
+            WHEN p.is_leaked THEN 'contaminated'
+            WHEN p.copy > 1 THEN 'duplicate'
+            WHEN NOT p.is_good THEN 'low_score'
+            WHEN p.place > $max_per_snippet THEN 'not_best_of_snippet'
+            WHEN p.influence IS NULL THEN 'influence_missing'
+            WHEN p.influence < $min_influence THEN 'low_influence'
+        END AS reason
+    FROM placed AS p
+),
+ranked AS (
+    SELECT
+        candidate_id,
+        row_number() OVER (ORDER BY influence DESC, score DESC, expected_score DESC, candidate_id)::INTEGER AS rank,
+        least(ceil($top_share::DOUBLE * count(*) OVER ()), coalesce($max_rows::BIGINT, 9223372036854775807)) AS num_kept
+    FROM judged
+    WHERE reason IS NULL
+)
+SELECT
+    j.candidate_id,
+    j.snippet_id,
+    j.score,
+    j.influence,
+    r.rank,
+    CASE WHEN r.rank > r.num_kept THEN 'below_top_share' ELSE j.reason END AS reason,
+    CASE
+        WHEN j.reason = 'contaminated' THEN j.strength
+        WHEN j.reason = 'low_score' THEN j.score
+        WHEN j.reason = 'not_best_of_snippet' THEN j.place
+        WHEN j.reason = 'low_influence' THEN j.influence
+        WHEN r.rank > r.num_kept THEN r.rank
+    END::DOUBLE AS value,
+    CASE
+        WHEN j.reason = 'contaminated' THEN $min_strength
+        WHEN j.reason = 'low_score' THEN $min_score
+        WHEN j.reason = 'not_best_of_snippet' THEN $max_per_snippet
+        WHEN j.reason = 'low_influence' THEN $min_influence
+        WHEN r.rank > r.num_kept THEN r.num_kept
+    END::DOUBLE AS threshold
+FROM judged AS j
+LEFT JOIN ranked AS r ON r.candidate_id = j.candidate_id
+ORDER BY r.rank NULLS LAST, j.candidate_id

@@ -1,0 +1,26 @@
+"""The file-backed store: contracts, shards, run records, views and Hugging Face releases."""
+
+from store import files
+from store.errors import ContractError
+from store.ids import check_name, content_id, fingerprint, seed_from
+from store.runs import Plan, Record, Usage
+from store.schemas import ASPECTS, CODE_ASPECTS, CONTRACTS
+from store.store import Store, fields_of, segments
+
+__all__ = [
+    "ASPECTS",
+    "CODE_ASPECTS",
+    "CONTRACTS",
+    "ContractError",
+    "Plan",
+    "Record",
+    "Store",
+    "Usage",
+    "check_name",
+    "content_id",
+    "fields_of",
+    "files",
+    "fingerprint",
+    "seed_from",
+    "segments",
+]

@@ -1,0 +1,91 @@
+"""A Hugging Face dataset folder: Parquet shards per split and a dataset card, loadable with `datasets.load_dataset`.
+
+In: streams of Arrow batches per split, and what the card should say. Out: a folder that appears whole or not at all.
+
+    <target>/README.md
+    <target>/data/train-00000-of-00002.parquet
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from store.errors import ContractError
+from store.shards import rechunk
+
+ROWS_PER_FILE = 100_000
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the dataset card says; licences and sizes are counted while the rows are written."""
+
+    title: str
+    text: str
+    tags: tuple[str, ...] = ("code", "synthetic", "scoder")
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_dataset(target: str | Path, splits: Mapping[str, tuple[pa.Schema, Iterable[pa.RecordBatch]]], card: Card) -> dict[str, int]:
+    """Write the folder and return rows per split. A target that holds something else than a dataset is refused."""
+    target = Path(target)
+    if target.exists() and any(target.iterdir()) and not (target / "data").is_dir():
+        raise ContractError(f"{target} exists and is not a dataset folder; give another target")
+    working = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        (working / "data").mkdir(parents=True)
+        licenses: Counter[str] = Counter()
+        counts = {n: _write_split(working, n, *split, licenses) for n, split in splits.items()}
+        (working / "README.md").write_text(_render(card, counts, licenses), encoding="utf-8")
+        if target.exists():
+            shutil.rmtree(target)
+        working.rename(target)
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+    return counts
+
+
+def _write_split(
+    folder: Path, split: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], licenses: Counter[str]
+) -> int:
+    paths, rows = [], 0
+    for number, table in enumerate(rechunk(batches, schema, ROWS_PER_FILE)):
+        path = folder / "data" / f"{split}-{number:05d}.parquet"
+        pq.write_table(table.cast(schema), path, compression="zstd")
+        paths.append(path)
+        rows += table.num_rows
+        if "license" in table.column_names:
+            licenses.update(table.column("license").to_pylist())
+    for number, path in enumerate(paths):
+        path.rename(folder / "data" / f"{split}-{number:05d}-of-{len(paths):05d}.parquet")
+    return rows
+
+
+def _render(card: Card, counts: Mapping[str, int], licenses: Counter[str]) -> str:
+    data_files = [{"split": s, "path": f"data/{s}-*.parquet"} for s in counts]
+    front = {
+        "pretty_name": card.title,
+        "language": ["en", "code"],
+        "license": "other",
+        "license_name": "per-row",
+        "tags": list(card.tags),
+        "task_categories": ["text-generation"],
+        "configs": [{"config_name": "default", "data_files": data_files}],
+    }
+    lines = ["---", yaml.safe_dump(front, sort_keys=False).strip(), "---", "", f"# {card.title}", "", card.text, ""]
+    lines += ["| split | rows |", "|---|---|", *(f"| {s} | {n:,} |" for s, n in counts.items()), ""]
+    if card.columns:
+        lines += ["| column | |", "|---|---|", *(f"| {c} | {note} |" for c, note in card.columns.items()), ""]
+    if licenses:
+        lines += ["Every row carries the licence of the code that inspired it:", "", "| licence | rows |", "|---|---|"]
+        lines += [f"| {name} | {n:,} |" for name, n in sorted(licenses.items(), key=lambda x: (-x[1], x[0]))] + [""]
+    return "\n".join(lines)

@@ -1,0 +1,272 @@
+"""A store: a directory of Parquet partitions, their run records, and the rules by which they are built.
+
+    <store>/<table>/[iteration-K/][selection-NAME/]part-00000.parquet     all columns are inside the files
+    <store>/_runs/<table>/<partition>.json                                run records
+    <store>/_models/ and <store>/_datasets/                               checkpoints and published datasets
+
+`materialize` builds a partition shard by shard, `materialize_stream` from one ordered stream. Both resume after a kill,
+do nothing when the same plan is already built, and refuse another plan.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from store import files
+from store.errors import ContractError
+from store.ids import NAME
+from store.runs import Partition, Plan, Record, Usage, code_version, command_line, completed
+from store.schemas import CONTRACTS, Contract
+from store.shards import Shard, inspect_shard, rechunk, shard_name, write_shard
+
+Announce = Callable[[str], None]
+Track = Callable[[Sequence[int], str], Iterable[int]]
+"""Wraps the shards of a build in a progress bar."""
+
+
+def segments(table: str, partition: Partition) -> str:
+    """`table/iteration-1/selection-default`; the order is the contract's."""
+    contract = contract_of(table)
+    unknown = [k for k in partition if k not in contract.partition]
+    if unknown:
+        raise ContractError(f"{table} is partitioned by {list(contract.partition)}, not by {unknown}")
+    parts = [f"{k}-{partition[k]}" for k in contract.partition if k in partition]
+    for part in parts:
+        if not NAME.match(part):
+            raise ContractError(f"partition {part!r} of {table} must match [a-z0-9][a-z0-9_-]*")
+    return "/".join([table, *parts])
+
+
+def contract_of(table: str) -> Contract:
+    """The contract of a table, or a ContractError with the tables there are."""
+    if table not in CONTRACTS:
+        raise ContractError(f"no table {table!r}; there are {', '.join(CONTRACTS)}")
+    return CONTRACTS[table]
+
+
+class Store:
+    """A directory of tables. Cheap to open; nothing is written before the first build."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        announce: Announce | None = None,
+        track: Track | None = None,
+        *,
+        force: bool = False,
+    ):
+        self.fs, self.root = files.open_root(path)
+        self.announce: Announce = announce or (lambda message: None)
+        self.track: Track = track or (lambda items, label: items)
+        self.force = force
+
+    # -- paths and records -----------------------------------------------------------------------------------------
+
+    def directory(self, table: str, **partition: str | int) -> str:
+        """Absolute directory of a partition."""
+        return f"{self.root}/{segments(table, partition)}"
+
+    def scratch(self, name: str) -> str:
+        """Absolute directory for what a builder keeps between kills and no reader sees."""
+        return f"{self.root}/_runs/_scratch/{name}"
+
+    def _record_path(self, table: str, partition: Partition) -> str:
+        return f"{self.root}/_runs/{segments(table, partition)}/record.json"
+
+    def record(self, table: str, **partition: str | int) -> Record | None:
+        """The run record of a partition, None when it was never begun."""
+        path = self._record_path(table, partition)
+        if not self.fs.exists(path):
+            return None
+        return Record.model_validate_json(files.read_bytes(self.fs, path))
+
+    def records(self) -> list[Record]:
+        """All run records, ordered by start."""
+        paths = [p for p in self.fs.find(f"{self.root}/_runs") if p.endswith("/record.json") and "/_scratch/" not in p]
+        found = [Record.model_validate_json(files.read_bytes(self.fs, p)) for p in paths]
+        return sorted(found, key=lambda r: (r.started, segments(r.plan.table, r.plan.partition)))
+
+    def save(self, record: Record) -> None:
+        """Write a run record whole or not at all."""
+        path = self._record_path(record.plan.table, record.plan.partition)
+        files.write_atomic(self.fs, path, record.model_dump_json(indent=1).encode())
+
+    def input(self, table: str, **partition: str | int) -> dict[str, str]:
+        """`{partition path: fingerprint of its content}` for `Plan.inputs`; the partition must be complete."""
+        record = self.record(table, **partition)
+        where = segments(table, partition)
+        if record is None or record.status != "complete":
+            state = "not built" if record is None else record.status
+            raise ContractError(f"{where} is {state}; build it first (`scoder run RECIPE` does all stages in order)")
+        return {where: record.content}
+
+    def is_complete(self, table: str, **partition: str | int) -> bool:
+        """Whether a partition is built and not stale."""
+        record = self.record(table, **partition)
+        return record is not None and record.status == "complete"
+
+    def shard_paths(self, table: str) -> list[str]:
+        """Parquet files of all complete (or stale) partitions of a table: what queries see."""
+        paths = []
+        for record in self.records():
+            if record.plan.table == table and record.status != "building":
+                directory = self.directory(table, **record.plan.partition)
+                paths += [f"{directory}/{shard_name(s.index)}" for s in record.shards]
+        return sorted(paths)
+
+    def partitions(self, table: str) -> list[Partition]:
+        """The complete partitions of a table."""
+        return [r.plan.partition for r in self.records() if r.plan.table == table and r.status == "complete"]
+
+    def read(self, table: str, columns: list[str] | None = None, **partition: str | int) -> Iterator[pa.Table]:
+        """One complete partition, a shard at a time."""
+        self.input(table, **partition)
+        record = self.record(table, **partition)
+        assert record is not None
+        for shard in record.shards:
+            yield pq.read_table(f"{self.directory(table, **partition)}/{shard_name(shard.index)}", columns=columns)
+
+    # -- building --------------------------------------------------------------------------------------------------
+
+    def begin(self, plan: Plan) -> Record | None:
+        """Write the record of a plan and return it, or None when the same plan is already complete."""
+        old = self.record(plan.table, **plan.partition)
+        where = segments(plan.table, plan.partition)
+        if old is not None and old.plan.fingerprint == plan.fingerprint and old.status != "stale":
+            if old.status == "complete" and not self.force:
+                self.announce(f"{where}: up to date, {old.rows:,} rows")
+                return None
+            if old.status == "building":
+                return old
+        if old is not None and old.status != "stale" and not self.force:
+            raise ContractError(_refusal(where, old.plan.differences(plan)))
+        if old is not None:
+            self._discard(old)
+        record = Record(plan=plan, code_version=code_version(), command=command_line())
+        self.save(record)
+        return record
+
+    def _discard(self, record: Record) -> None:
+        """Remove a partition that is rebuilt, after marking all that was made from it stale."""
+        where = segments(record.plan.table, record.plan.partition)
+        for later in self.records():
+            if where in later.plan.inputs and later.status != "stale":
+                self.save(later.model_copy(update={"status": "stale"}))
+                self.announce(f"{segments(later.plan.table, later.plan.partition)}: stale, {where} is rebuilt")
+                self._mark_downstream(later)
+        directory = self.directory(record.plan.table, **record.plan.partition)
+        for name in files.names(self.fs, directory, ".parquet"):
+            self.fs.rm_file(f"{directory}/{name}")
+
+    def _mark_downstream(self, record: Record) -> None:
+        where = segments(record.plan.table, record.plan.partition)
+        for later in self.records():
+            if where in later.plan.inputs and later.status != "stale":
+                self.save(later.model_copy(update={"status": "stale"}))
+                self._mark_downstream(later)
+
+    def write(self, plan: Plan, index: int, table: pa.Table) -> Shard:
+        """Write one shard of a begun plan."""
+        directory = self.directory(plan.table, **plan.partition)
+        return write_shard(self.fs, directory, index, table, contract_of(plan.table), plan.fingerprint)
+
+    def present(self, plan: Plan) -> dict[int, Shard]:
+        """Shards of a plan that are on disk; one of another plan is refused."""
+        assert plan.num_shards is not None, f"{plan.table}: this plan has no fixed shards"
+        directory = self.directory(plan.table, **plan.partition)
+        found = (inspect_shard(self.fs, directory, i, plan.fingerprint) for i in range(plan.num_shards))
+        return {shard.index: shard for shard in found if shard is not None}
+
+    def missing(self, plan: Plan) -> list[int]:
+        """Indices of the shards that a resumed build still has to write."""
+        have = self.present(plan)
+        return [i for i in range(plan.num_shards or 0) if i not in have]
+
+    def finish(self, record: Record, shards: list[Shard], usage: Usage) -> Record:
+        """Complete a record; from here on queries see the partition."""
+        done = completed(record, shards, usage)
+        self.save(done)
+        where = segments(record.plan.table, record.plan.partition)
+        self.announce(f"{where}: {done.rows:,} rows in {done.usage.wall_s:.1f} s")
+        return done
+
+    def materialize(self, plan: Plan, make: Callable[[int], tuple[pa.Table, Usage] | pa.Table]) -> Record:
+        """Build a partition of fixed shards: `make(index)` gives the rows of each missing one, and what they cost."""
+        with self.building(plan) as record:
+            if record is None:
+                return self._built(plan)
+            for index in self.track(self.missing(plan), segments(plan.table, plan.partition)):
+                start = time.monotonic()
+                made = make(index)
+                table, usage = made if isinstance(made, tuple) else (made, Usage())
+                self.write(plan, index, table)
+                usage = usage.model_copy(update={"wall_s": time.monotonic() - start})
+                record.usage = record.usage.add(usage)
+                self.save(record)
+            return self.finish(record, list(self.present(plan).values()), record.usage)
+
+    def materialize_stream(self, plan: Plan, batches: Callable[[], Iterable[pa.RecordBatch]]) -> Record:
+        """Build a partition from one ordered stream; a killed build starts the stream again."""
+        with self.building(plan) as record:
+            if record is None:
+                return self._built(plan)
+            start = time.monotonic()
+            schema = contract_of(plan.table).schema
+            shards = [
+                self.write(plan, index, table)
+                for index, table in enumerate(rechunk(batches(), schema, plan.rows_per_shard))
+            ]
+            return self.finish(record, shards, record.usage.add(Usage(wall_s=time.monotonic() - start)))
+
+    @contextmanager
+    def building(self, plan: Plan) -> Iterator[Record | None]:
+        """The record to build under, None when there is nothing to do; a failure names the partition."""
+        record = self.begin(plan)
+        try:
+            yield record
+        except Exception as error:
+            error.add_note(f"while building {segments(plan.table, plan.partition)} in {self.root}")
+            raise
+
+    def _built(self, plan: Plan) -> Record:
+        record = self.record(plan.table, **plan.partition)
+        assert record is not None
+        return record
+
+    # -- other lineages --------------------------------------------------------------------------------------------
+
+    def link_into(self, target: Store, keep: Callable[[Record], bool]) -> list[str]:
+        """Hard-link the complete partitions that `keep` accepts, their records last, into an empty store."""
+        linked = []
+        for record in self.records():
+            if record.status == "complete" and keep(record):
+                source = self.directory(record.plan.table, **record.plan.partition)
+                to = target.directory(record.plan.table, **record.plan.partition)
+                os.makedirs(to, exist_ok=True)
+                for shard in record.shards:
+                    os.link(f"{source}/{shard_name(shard.index)}", f"{to}/{shard_name(shard.index)}")
+                target.save(record)
+                linked.append(segments(record.plan.table, record.plan.partition))
+        return linked
+
+
+def _refusal(where: str, differences: list[str]) -> str:
+    lines = "\n".join(f"  {line}" for line in differences[:12])
+    return (
+        f"{where} was built under another plan:\n{lines}\n"
+        "Nothing was changed. Ways on: give the old values again; write another selection with `scoder select --name NAME`; "
+        "branch off with `scoder fork SRC DST --until STAGE`; or rebuild with --force, which marks what lies downstream stale."
+    )
+
+
+def fields_of(model: Any) -> dict[str, Any]:
+    """A settings model as plain JSON values for `Plan.fields`."""
+    return model.model_dump(mode="json")
