@@ -1,0 +1,1 @@
+"""One module per table, same name: reads tables, writes exactly one."""

@@ -1,0 +1,143 @@
+"""candidates: what the checkpoints of one training run write for the snippets of one iteration.
+
+In: the pool, the checkpoints of G_{t-1}. Out: `candidates/iteration-t`: M checkpoints x N samples per snippet. Malformed
+generations are rows with their parse_status. Iteration 0 is the untrained base, T+1 the final generation by G_T alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from builders import generation, prompts
+from builders.engines import Completion, Request, open_engine
+from builders.models import adapter_name, checkpoints, engine_weights
+from builders.pairs import parse
+from builders.pool import snippets
+from builders.recipe import Recipe
+from store import CONTRACTS, Plan, Record, Store, Usage, content_id, seed_from
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which snippets, by which checkpoints, how often."""
+
+    start: int
+    stop: int
+    checkpoints: tuple[dict[str, Any], ...]
+    samples: int
+
+    @property
+    def num_snippets(self) -> int:
+        """Snippets of this draw."""
+        return self.stop - self.start
+
+
+def draw(store: Store, recipe: Recipe, iteration: int) -> Draw:
+    """Snippets after the teacher's; fresh ones for each iteration of the loop, all of them for the final generation."""
+    sampling, first = recipe.sampling, recipe.teacher.num_snippets
+    if iteration == 0:
+        return Draw(first, first + sampling.base_snippets, tuple(checkpoints(store, "base", None, 1)), 1)
+    if iteration > recipe.iterations:
+        last = tuple(checkpoints(store, "synthesizer", recipe.iterations, 1))
+        pool = store.record("pool")
+        stop = pool.rows if pool else first
+        if recipe.final.max_snippets is not None:
+            stop = min(stop, first + recipe.final.max_snippets)
+        return Draw(first, stop, last, recipe.final.samples)
+    start = first + (iteration - 1) * sampling.snippets_per_iteration
+    used = tuple(checkpoints(store, "synthesizer", iteration - 1, sampling.checkpoints))
+    return Draw(start, start + sampling.snippets_per_iteration, used, sampling.samples_per_checkpoint)
+
+
+def jobs(store: Store, drawn: Draw, start: int, stop: int) -> list[tuple[dict[str, Any], dict[str, Any], int]]:
+    """Jobs start..stop of a draw, snippet by snippet, so that a shard reads only its own snippets."""
+    each = len(drawn.checkpoints) * drawn.samples
+    stop = min(stop, drawn.num_snippets * each)
+    first = start // each
+    found = snippets(store, drawn.start + first, drawn.start + -(-stop // each))
+    return [
+        (drawn.checkpoints[(i % each) // drawn.samples], found[i // each - first], i % drawn.samples)
+        for i in range(start, stop)
+    ]
+
+
+def build(store: Store, recipe: Recipe, iteration: int) -> Record:
+    """Sample every (checkpoint, snippet, sample index) of the iteration."""
+    drawn = draw(store, recipe, iteration)
+    size = recipe.sampling.requests_per_shard
+    jobs_per_snippet = len(drawn.checkpoints) * drawn.samples
+    engine = recipe.synthesizer.engine
+    plan = Plan(
+        table="candidates",
+        partition={"iteration": iteration},
+        inputs=store.input("pool"),
+        fields={
+            "checkpoints": [c["checkpoint_id"] for c in drawn.checkpoints],
+            "snippets": [drawn.start, drawn.stop],
+            "samples": drawn.samples,
+            "sampling": {k: getattr(recipe.sampling, k) for k in ("temperature", "top_p", "max_tokens")},
+            "engine": [engine.engine, engine.dtype],
+            "seed": recipe.seed,
+        },
+        texts=prompts.versions(recipe.synthesizer.prompt),
+        num_shards=-(-drawn.num_snippets * jobs_per_snippet // size),
+        rows_per_shard=size,
+    )
+    if store.begin(plan) is None:
+        return store.record("candidates", iteration=iteration)  # type: ignore[return-value]
+    with open_engine(engine, *engine_weights(store, list(drawn.checkpoints))) as opened:
+
+        def make(index: int) -> tuple[pa.Table, Usage]:
+            part = jobs(store, drawn, index * size, (index + 1) * size)
+            requests = [_request(recipe, *job) for job in part]
+            journal = generation.journal_path(store, plan, index)
+            completions = generation.answer(opened, requests, engine, journal)
+            rows = [_row(recipe, iteration, job, c) for job, c in zip(part, completions, strict=True)]
+            table = pa.Table.from_pylist(rows, schema=CONTRACTS["candidates"].schema)
+            return table, generation.usage(engine, completions)
+
+        return store.materialize(plan, make)
+
+
+def _request(recipe: Recipe, checkpoint: dict[str, Any], snippet: dict[str, Any], sample: int) -> Request:
+    text = prompts.render(recipe.synthesizer.prompt, code=snippet["code"])
+    sampling = recipe.sampling
+    name = content_id(
+        checkpoint["checkpoint_id"], snippet["snippet_id"], sample, recipe.seed, text,
+        str(sampling.temperature), str(sampling.top_p), sampling.max_tokens,
+    )  # fmt: skip
+    return Request(
+        request_id=name,
+        messages=({"role": "user", "content": text},),
+        adapter=adapter_name(checkpoint),
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        seed=seed_from(name),
+    )
+
+
+def _row(recipe: Recipe, iteration: int, job: tuple[Any, Any, int], completion: Completion) -> dict[str, Any]:
+    checkpoint, snippet, sample = job
+    pair = parse(completion.text, completion.finish_reason)
+    return {
+        "candidate_id": completion.request_id,
+        "iteration": iteration,
+        "snippet_id": snippet["snippet_id"],
+        "checkpoint_id": checkpoint["checkpoint_id"],
+        "sample_index": sample,
+        "problem": pair.problem,
+        "solution": pair.solution,
+        "completion": completion.text,
+        "parse_status": pair.status,
+        "text_hash": pair.text_hash,
+        "finish_reason": completion.finish_reason,
+        "prompt_version": prompts.version(recipe.synthesizer.prompt),
+        "prompt_tokens": completion.num_prompt_tokens,
+        "completion_tokens": completion.num_completion_tokens,
+        "logprob": completion.logprob,
+        "cost_usd": generation.cost(recipe.synthesizer.engine, completion),
+    }

@@ -1,0 +1,188 @@
+"""checkpoints: saved model states, and the trainings that make them.
+
+In: a published dataset made from tables of the store, a base model. Out: `checkpoints/role-R/[iteration-t]`, with the weights
+in `<store>/_models/R[-t]-<plan>/` and the dataset they came from in `<store>/_datasets/R[-t]-<plan>/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+from builders import prompts, releases
+from builders.models import checkpoints, weights
+from builders.recipe import Recipe
+from store import ASPECTS, CONTRACTS, Plan, Record, Store, content_id, fields_of
+from training.settings import SftSettings
+
+Publish = Callable[[str], dict[str, int]]
+
+
+def build_base(store: Store, model: str, revision: str | None, role: str = "base") -> Record:
+    """An untrained model as a checkpoint, so that what it writes can be told apart."""
+    from training.fingerprints import model_fingerprint
+
+    identity = {"model": model_fingerprint(model, revision), "revision": revision}
+    plan = Plan(table="checkpoints", partition={"role": role}, fields=identity, num_shards=1)
+    row = {
+        "checkpoint_id": content_id(plan.fingerprint, 0),
+        "role": role,
+        "iteration": None,
+        "step": 0,
+        "is_final": True,
+        "is_adapter": False,
+        "base_model": model,
+        "base_revision": revision,
+        "location": None,
+        "learning_rate": 0.0,
+        "train_loss": None,
+        "num_rows": 0,
+    }
+    return store.materialize(plan, lambda index: pa.Table.from_pylist([row], schema=CONTRACTS["checkpoints"].schema))
+
+
+def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
+    """Train G_t: G_0 on the teacher's train split, G_t on it and the selection of iteration t."""
+    name = recipe.selection_name
+    used = list(range(1, iteration + 1)) if recipe.synthesizer.accumulate else [iteration] * (iteration > 0)
+    inputs = store.input("teacher_samples")
+    for benchmark in recipe.benchmarks:
+        inputs |= store.input("contamination", item_kind="teacher", benchmark=benchmark.name)
+    for t in used:
+        inputs |= store.input("selected", iteration=t, selection=name)
+    previous = None
+    if recipe.synthesizer.train_from == "previous" and iteration > 0:
+        previous = checkpoints(store, "synthesizer", iteration - 1, 1)[0]
+    return _train(
+        store,
+        role="synthesizer",
+        iteration=iteration,
+        model=(recipe.synthesizer.model, recipe.synthesizer.revision),
+        settings=recipe.synthesizer.training,
+        inputs=inputs,
+        extra={"min_strength": recipe.decontamination.min_strength},
+        texts=prompts.versions(recipe.synthesizer.prompt),
+        publish=lambda target: releases.synthesizer(store, recipe, used, name, target),
+        previous=previous,
+    )
+
+
+def build_scorer(store: Store, recipe: Recipe) -> Record:
+    """Fine-tune the scorer on labels from corruptions, or take the judge model as it is."""
+    model = recipe.scorer.model or recipe.synthesizer.model
+    revision = recipe.scorer.revision if recipe.scorer.model else recipe.synthesizer.revision
+    if recipe.scorer.training is None:
+        return build_base(store, model, revision, role="scorer")
+    return _train(
+        store,
+        role="scorer",
+        iteration=None,
+        model=(model, revision),
+        settings=recipe.scorer.training,
+        inputs=store.input("teacher_samples"),
+        extra={"corruptions_per_sample": recipe.scorer.corruptions_per_sample, "seed": recipe.seed},
+        texts=prompts.versions(recipe.scorer.prompt, *(f"aspects/{a}" for a in ASPECTS)),
+        publish=lambda target: releases.scorer(store, recipe, target),
+    )
+
+
+def build_coder(store: Store, recipe: Recipe) -> Record:
+    """Fine-tune SCoder on the published instructions."""
+    return _train(
+        store,
+        role="coder",
+        iteration=None,
+        model=(recipe.coder.model, recipe.coder.revision),
+        settings=recipe.coder.training,
+        inputs=store.input("instructions"),
+        extra={},
+        texts={},
+        publish=lambda target: releases.instructions(store, recipe.name, target),
+    )
+
+
+def _train(
+    store: Store,
+    *,
+    role: str,
+    iteration: int | None,
+    model: tuple[str, str | None],
+    settings: SftSettings,
+    inputs: dict[str, str],
+    extra: dict[str, Any],
+    texts: dict[str, str],
+    publish: Publish,
+    previous: dict[str, Any] | None = None,
+) -> Record:
+    """Publish the dataset, train on the published folder, and write a row per checkpoint."""
+    from training.fingerprints import model_fingerprint
+
+    where: dict[str, Any] = {"role": role} | ({} if iteration is None else {"iteration": iteration})
+    plan = Plan(
+        table="checkpoints",
+        partition=where,
+        inputs=inputs,
+        fields={
+            "model": model_fingerprint(*model),
+            "previous": previous["checkpoint_id"] if previous else None,
+            "settings": fields_of(settings),
+            **extra,
+        },
+        texts=texts,
+        num_shards=1,
+    )
+    label = role if iteration is None else f"{role}-{iteration}"
+
+    def make(index: int) -> pa.Table:
+        name = f"{label}-{plan.fingerprint[:8]}"
+        dataset, output = f"{store.root}/_datasets/{name}", f"{store.root}/_models/{name}"
+        counts = publish(dataset)
+        store.announce(f"training {label} on {counts['train']:,} rows of {dataset}")
+        adapter = weights(store, previous)[1] if previous else None
+        train, _ = trainer(role)
+        report = train(dataset, model[0], output, settings, base_revision=model[1], adapter=adapter)
+        if report.rejects:
+            store.announce(f"{label}: {len(report.rejects)} rows left out, first: {report.rejects[0].reason}")
+        rows = [_row(plan, role, iteration, model, settings, f"_models/{name}", report, c) for c in report.checkpoints]
+        return pa.Table.from_pylist(rows, schema=CONTRACTS["checkpoints"].schema)
+
+    return store.materialize(plan, make)
+
+
+def trainer(role: str) -> tuple[Callable[..., Any], SftSettings]:
+    """The training function of a role and its default settings."""
+    if role == "synthesizer":
+        from training.synthesizer import DEFAULT, train
+    elif role == "scorer":
+        from training.scorer import DEFAULT, train
+    else:
+        from training.coder import DEFAULT, train
+    return train, DEFAULT
+
+
+def _row(
+    plan: Plan,
+    role: str,
+    iteration: int | None,
+    model: tuple[str, str | None],
+    settings: SftSettings,
+    location: str,
+    report: Any,
+    checkpoint: Any,
+) -> dict[str, Any]:
+    return {
+        "checkpoint_id": content_id(plan.fingerprint, checkpoint.step),
+        "role": role,
+        "iteration": iteration,
+        "step": checkpoint.step,
+        "is_final": checkpoint is report.checkpoints[-1],
+        "is_adapter": settings.lora is not None,
+        "base_model": model[0],
+        "base_revision": model[1],
+        "location": f"{location}/{checkpoint.folder}",
+        "learning_rate": checkpoint.learning_rate,
+        "train_loss": checkpoint.loss,
+        "num_rows": report.num_rows,
+    }

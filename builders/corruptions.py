@@ -1,0 +1,87 @@
+"""Labelled examples for fine-tuning a scorer, computed in code from teacher pairs and corrupted copies of them.
+
+In: teacher pairs with their snippets. Out: (snippet, problem, solution, {aspect: digit}). Each corruption spoils known
+aspects: a swapped solution is not consistent, a truncated one not complete, a scrambled statement not clear.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from builders.snippet_checks import num_tokens
+
+CORRUPTIONS = ("swapped_solution", "truncated_solution", "swapped_pair", "scrambled_problem", "mangled_solution")
+
+GOOD = {"consistency": 9, "correctness": 9, "completeness": 9, "clarity": 9, "relevance": 9}
+_SPOILS = {
+    "swapped_solution": {"consistency": 0, "correctness": 1, "completeness": 1},
+    "truncated_solution": {"consistency": 4, "correctness": 0, "completeness": 2},
+    "swapped_pair": {"relevance": 0},
+    "scrambled_problem": {"clarity": 0, "consistency": 3},
+    "mangled_solution": {"correctness": 0, "consistency": 5},
+}
+"""Aspects that a corruption lowers, and to which digit; the digits are our choice."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A pair with the digits that it deserves."""
+
+    code: str
+    problem: str
+    solution: str
+    corruption: str
+    labels: dict[str, int]
+
+
+def labelled(pairs: list[dict[str, Any]], per_pair: int, seed: int) -> list[Labelled]:
+    """Every pair as it is, and `per_pair` corrupted copies of it. Fewer than two pairs cannot be swapped: ValueError."""
+    if len(pairs) < 2:
+        raise ValueError(f"at least 2 teacher pairs are needed to train a scorer, got {len(pairs)}")
+    rng = random.Random(seed)
+    examples = []
+    for number, pair in enumerate(pairs):
+        examples.append(_example(pair, pair["problem"], pair["solution"], "none"))
+        for kind in rng.sample(CORRUPTIONS, min(per_pair, len(CORRUPTIONS))):
+            other = pairs[(number + rng.randrange(1, len(pairs))) % len(pairs)]
+            examples.append(_corrupted(pair, other, kind, rng))
+    return examples
+
+
+def _corrupted(pair: dict[str, Any], other: dict[str, Any], kind: str, rng: random.Random) -> Labelled:
+    problem, solution = pair["problem"], pair["solution"]
+    if kind == "swapped_solution":
+        solution = other["solution"]
+    elif kind == "swapped_pair":
+        problem, solution = other["problem"], other["solution"]
+    elif kind == "truncated_solution":
+        solution = solution[: max(10, int(len(solution) * rng.uniform(0.3, 0.8)))]
+    elif kind == "scrambled_problem":
+        words = problem.split()
+        rng.shuffle(words)
+        problem = " ".join(words)
+    else:
+        solution = _mangled(solution, rng)
+    return _example(pair, problem, solution, kind)
+
+
+def _mangled(solution: str, rng: random.Random) -> str:
+    """A solution with two of its lines dropped or doubled."""
+    lines = solution.split("\n")
+    for _ in range(2):
+        at = rng.randrange(len(lines))
+        lines[at : at + 1] = [] if rng.random() < 0.5 and len(lines) > 2 else [lines[at], lines[at]]
+    return "\n".join(lines)
+
+
+def _example(pair: dict[str, Any], problem: str, solution: str, kind: str) -> Labelled:
+    labels = GOOD | _SPOILS.get(kind, {}) | {"difficulty": difficulty(solution)}
+    return Labelled(pair["code"], problem, solution, kind, labels)
+
+
+def difficulty(solution: str) -> int:
+    """0..9 from the length of the solution: one digit per doubling of its tokens, 0 up to 12, 9 from 540 on."""
+    size = num_tokens(solution) or len(solution.split())
+    return next((digit for digit in range(9) if size <= 12 * 1.6**digit), 9)

@@ -1,0 +1,111 @@
+"""What a recipe would do: stages, rows, model calls, estimated tokens and teacher cost. Loads no model and no data.
+
+In: a recipe. Out: one `Step` per stage, in the order of the flow. Token numbers are estimates from the constants below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from builders.recipe import Recipe
+from store import ASPECTS
+
+SNIPPET_TOKENS = 300
+"""Tokens of a snippet in a prompt; our estimate for functions of The Stack that pass the default checks."""
+PAIR_TOKENS = 600
+"""Tokens of a problem and its solution; our estimate."""
+RUBRIC_TOKENS = 40
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the plan."""
+
+    stage: str
+    what: str
+    rows: int | None
+    model_calls: int = 0
+    tokens: int = 0
+    cost_usd: float | None = None
+
+
+def plan(recipe: Recipe) -> list[Step]:
+    """The whole run."""
+    sources = ", ".join(s.name for s in recipe.sources)
+    benchmarks = ", ".join(b.name for b in recipe.benchmarks) or "no benchmark"
+    steps = [
+        Step("pool", f"extract from {sources}; check; decontaminate against {benchmarks}", None),
+        _teacher(recipe),
+        _scorer(recipe),
+        Step("bootstrap", f"train G0 from {_short(recipe.synthesizer.model)}", *_training(recipe, 0)),
+    ]
+    for iteration in range(1, recipe.iterations + 1):
+        steps += _iteration(recipe, iteration)
+    return steps + _rest(recipe)
+
+
+def _teacher(recipe: Recipe) -> Step:
+    teacher = recipe.teacher
+    if teacher.engine == "docstring":
+        return Step("teacher", "problems and solutions from docstrings and bodies, offline", teacher.num_snippets)
+    prompt, completion = teacher.num_snippets * SNIPPET_TOKENS, teacher.num_snippets * PAIR_TOKENS
+    cost = teacher.engine_settings().cost(prompt, completion)
+    what = f"ask {teacher.model} for (problem, solution)"
+    return Step("teacher", what, teacher.num_snippets, teacher.num_snippets, prompt + completion, cost)
+
+
+def _scorer(recipe: Recipe) -> Step:
+    if recipe.scorer.training is None:
+        return Step("scorer", f"judge {_short(recipe.scorer.model or recipe.synthesizer.model)} as it is", None)
+    pairs = int(_train_rows(recipe) * recipe.teacher.scorer_share)
+    rows = pairs * (1 + recipe.scorer.corruptions_per_sample) * len(ASPECTS)
+    return Step("scorer", "fine-tune on labels from corruptions", rows, 0, rows * (SNIPPET_TOKENS + PAIR_TOKENS))
+
+
+def _train_rows(recipe: Recipe) -> int:
+    held_out = recipe.teacher.reference_share + recipe.teacher.validation_share
+    return int(recipe.teacher.num_snippets * (1 - held_out))
+
+
+def _training(recipe: Recipe, iteration: int) -> tuple[int, int, int]:
+    kept = int(recipe.sampling.snippets_per_iteration * recipe.selection.top_share)
+    iterations = iteration if recipe.synthesizer.accumulate else min(iteration, 1)
+    rows = _train_rows(recipe) + kept * iterations
+    return rows, 0, int(rows * (SNIPPET_TOKENS + PAIR_TOKENS) * recipe.synthesizer.training.epochs)
+
+
+def _iteration(recipe: Recipe, iteration: int) -> list[Step]:
+    sampling, stage = recipe.sampling, f"iteration-{iteration}"
+    rows = sampling.snippets_per_iteration * sampling.checkpoints * sampling.samples_per_checkpoint
+    graded = int(recipe.influence.margin * sampling.snippets_per_iteration)
+    references = int(recipe.teacher.num_snippets * recipe.teacher.reference_share)
+    backward = (graded + references) * sampling.checkpoints
+    what = f"{sampling.checkpoints} checkpoints x {sampling.samples_per_checkpoint} samples x {sampling.snippets_per_iteration:,} snippets"
+    return [
+        Step(stage, f"sample: {what}", rows, rows, rows * (SNIPPET_TOKENS + PAIR_TOKENS)),
+        _score(stage, rows),
+        Step(stage, "influence: per-sample gradients", backward, 0, backward * (SNIPPET_TOKENS + PAIR_TOKENS)),
+        Step(stage, f"select and train G{iteration}", *_training(recipe, iteration)),
+    ]
+
+
+def _score(stage: str, rows: int) -> Step:
+    tokens = rows * (SNIPPET_TOKENS + PAIR_TOKENS + len(ASPECTS) * RUBRIC_TOKENS)
+    return Step(stage, f"score {len(ASPECTS)} aspects", rows * len(ASPECTS), rows * len(ASPECTS), tokens)
+
+
+def _rest(recipe: Recipe) -> list[Step]:
+    rows = None if recipe.final.max_snippets is None else recipe.final.max_snippets * recipe.final.samples
+    final = rows or 0
+    tasks = ", ".join(b.name for b in recipe.benchmarks if b.evaluate) or "nothing"
+    whole = "" if rows is not None else " (the whole pool: its size is known after stage pool)"
+    return [
+        Step("instructions", f"final generation{whole}", rows, final, final * (SNIPPET_TOKENS + PAIR_TOKENS)),
+        _score("instructions", final),
+        Step("coder", f"fine-tune {_short(recipe.coder.model)} on the instructions", rows),
+        Step("evaluation", f"pass@1 on {tasks}", None),
+    ]
+
+
+def _short(model: str) -> str:
+    return model.rsplit("/", 1)[-1] if model.startswith("/") else model

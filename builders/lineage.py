@@ -1,0 +1,77 @@
+"""Branching a store: the finished partitions up to a stage, hard-linked into a new one.
+
+In: a store, an empty target, a stage. Out: the linked partitions; checkpoints and datasets that they name come along.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from store import ContractError, Record, Store
+
+_BEFORE_LOOP = {
+    "pool": {"raw_pool", "snippet_occurrences", "snippet_checks", "near_duplicates", "benchmarks", "pool"},
+    "teacher": {"teacher_samples"},
+    "scorer": set(),
+    "bootstrap": set(),
+}
+_ORDER = ("pool", "teacher", "scorer", "bootstrap", "iteration", "instructions", "coder", "evaluation")
+
+
+def stage_of(record: Record) -> tuple[int, int]:
+    """(place of the stage, iteration) of a partition; orders all partitions of a run."""
+    table, part = record.plan.table, record.plan.partition
+    for stage, tables in _BEFORE_LOOP.items():
+        if table in tables:
+            return _ORDER.index(stage), 0
+    if table == "evaluations" or str(part.get("name", "")).startswith("pass_at_1"):
+        return _ORDER.index("evaluation"), 0
+    if table == "checkpoints" and part["role"] in ("coder", "coder-base"):
+        return _ORDER.index("coder"), 0
+    if table == "checkpoints" and part["role"] == "scorer" or part.get("name") == "scorer_auc":
+        return _ORDER.index("scorer"), 0
+    if table == "rejects" and "iteration" not in part:
+        return _ORDER.index({"extract": "pool"}.get(str(part["stage"]), str(part["stage"]))), 0
+    if part.get("item_kind") == "snippet":
+        return _ORDER.index("pool"), 0
+    if part.get("item_kind") == "teacher" and "iteration" not in part:
+        return _ORDER.index("teacher" if table == "contamination" else "scorer"), 0
+    iteration = int(part.get("iteration", 0))
+    if table == "instructions":
+        return _ORDER.index("instructions"), 0
+    return _ORDER.index("iteration" if iteration else "bootstrap"), iteration
+
+
+def fork(source: Store, target: Store, until: str) -> list[str]:
+    """Link what the stages up to `until` made; the final generation counts to `instructions`."""
+    if target.records():
+        raise ContractError(f"{target.root} is a store already; fork into a new directory")
+    name, _, number = until.partition("-")
+    if name not in _ORDER or (name == "iteration") != number.isdigit():
+        raise ValueError(f"no stage {until!r}; stages are {', '.join(_ORDER)} (iteration-1, iteration-2, …)")
+    loop = _ORDER.index("iteration")
+    final = max((int(r.plan.partition["iteration"]) for r in source.records() if r.plan.table == "candidates"), default=0)
+    is_done = source.is_complete("instructions")
+    limit = (_ORDER.index(name), int(number or 0))
+
+    def keep(record: Record) -> bool:
+        place = stage_of(record)
+        if place[0] == loop and is_done and place[1] == final:
+            place = (_ORDER.index("instructions"), 0)
+        return place <= (limit if name == "iteration" else (limit[0], 10**6))
+
+    linked = source.link_into(target, keep)
+    for folder in ("_models", "_datasets"):
+        _link_tree(Path(source.root, folder), Path(target.root, folder))
+    recipe = Path(source.root, "_runs", "recipe.yaml")
+    if recipe.exists():
+        shutil.copy(recipe, Path(target.root, "_runs", "recipe.yaml"))
+    return linked
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """Weights are named by their plan, so those that the fork does not use do no harm."""
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=os.link, dirs_exist_ok=True)

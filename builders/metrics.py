@@ -1,0 +1,132 @@
+"""metrics: one row per measured number of a run.
+
+In: tables and checkpoints of a store. Out: `metrics/name-N/[iteration-t]`:
+    heldout_nll         of G_t on the teacher's validation split, nats per completion token
+    parse_rate          share of an iteration's candidates that are a problem with a valid solution
+    mean_score          over an iteration's scored candidates
+    selection_overlap   share of snippets that the selections of t and t-1 have in common (Jaccard)
+    scorer_auc          per aspect, on held-out labelled pairs: digit 5..9 against 0..4
+    pass_at_1           per checkpoint and benchmark
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import queries
+from builders import aspect_weights
+from builders.engines import ChoiceRequest, open_engine
+from builders.models import adapter_name, checkpoints, engine_weights, weights
+from builders.recipe import Benchmark, Recipe
+from store import ASPECTS, CONTRACTS, Plan, Record, Store
+from store.catalog import connect
+
+OUTSIDE = -1
+"""The iteration of numbers that belong to no iteration."""
+
+
+def build_query(store: Store, name: str, iteration: int, inputs: dict[str, str], **values: Any) -> Record:
+    """A metric that one query computes: `queries/metric_<name>.sql`."""
+    given = {"iteration": iteration, **values}
+    plan = Plan(
+        table="metrics",
+        partition={"name": name, "iteration": iteration},
+        inputs=inputs,
+        fields=given,
+        texts=queries.versions(f"metric_{name}"),
+    )
+    return store.materialize_stream(plan, lambda: queries.stream(connect(store), f"metric_{name}", given))
+
+
+def build_heldout_nll(store: Store, recipe: Recipe, iteration: int) -> Record:
+    """Held-out NLL of G_t on the validation split that its training set carries along."""
+    from training.heldout import heldout_nll
+
+    last = checkpoints(store, "synthesizer", iteration, 1)[0]
+    plan = Plan(
+        table="metrics",
+        partition={"name": "heldout_nll", "iteration": iteration},
+        inputs=store.input("checkpoints", role="synthesizer", iteration=iteration),
+        num_shards=1,
+    )
+
+    def make(index: int) -> pa.Table:
+        model, adapter, revision = weights(store, last)
+        dataset = f"{store.root}/{last['location'].split('/checkpoint-')[0].replace('_models', '_datasets', 1)}"
+        training = recipe.synthesizer.training
+        report = heldout_nll(
+            model, adapter, dataset, "validation", training.max_tokens, training.dtype, base_revision=revision
+        )
+        return _table([_row("heldout_nll", iteration, f"G{iteration}", report.nll, report.num_rows)])
+
+    return store.materialize(plan, make)
+
+
+def build_scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> Record:
+    """AUC of the scorer's expected digit per aspect, on labelled pairs from the validation split."""
+    plan = Plan(
+        table="metrics",
+        partition={"name": "scorer_auc"},
+        inputs=store.input("teacher_samples"),
+        fields={"scorer": scorer["checkpoint_id"], "seed": recipe.seed},
+        num_shards=1,
+    )
+    return store.materialize(plan, lambda index: _table(_scorer_auc(store, recipe, scorer)))
+
+
+def _scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> list[dict[str, Any]]:
+    from builders.aspect_scores import question
+    from builders.corruptions import labelled
+
+    pairs = queries.rows(connect(store), "scorer_pairs", {"split": "validation"})
+    examples = labelled(pairs, recipe.scorer.corruptions_per_sample, recipe.seed + 1)
+    requests = [
+        ChoiceRequest(
+            request_id=str(number),
+            questions=tuple(
+                ({"role": "user", "content": question(recipe.scorer.prompt, e.code, e.problem, e.solution, a)},)
+                for a in ASPECTS
+            ),
+            adapter=adapter_name(scorer),
+        )
+        for number, e in enumerate(examples)
+    ]
+    with open_engine(recipe.scorer.engine, *engine_weights(store, [scorer])) as engine:
+        answers = {int(c.request_id): c.probabilities for c in engine.choose(requests) if c.probabilities}
+    rows = []
+    for z, aspect in enumerate(ASPECTS):
+        expected = np.array([sum(d * p for d, p in enumerate(found[z])) for found in answers.values()])
+        is_good = np.array([float(examples[n].labels[aspect] >= 5) for n in answers])
+        value = aspect_weights.auc(expected, is_good)
+        if value is not None:
+            rows.append(_row("scorer_auc", OUTSIDE, aspect, value, len(answers)))
+    return rows
+
+
+def build_pass_at_1(store: Store, checkpoint: dict[str, Any], subject: str, benchmark: Benchmark) -> Record:
+    """pass@1 of one checkpoint on one benchmark, over tasks and samples."""
+    where = {"checkpoint": checkpoint["checkpoint_id"], "benchmark": benchmark.name}
+    label = f"{subject} on {benchmark.name}"
+    plan = Plan(
+        table="metrics",
+        partition={"name": f"pass_at_1-{subject}-{benchmark.name}"},
+        inputs=store.input("evaluations", **where),
+        num_shards=1,
+    )
+
+    def make(index: int) -> pa.Table:
+        passed = [p for t in store.read("evaluations", ["is_passed"], **where) for p in t["is_passed"].to_pylist()]
+        return _table([_row("pass_at_1", OUTSIDE, label, sum(passed) / max(1, len(passed)), len(passed))])
+
+    return store.materialize(plan, make)
+
+
+def _row(name: str, iteration: int, subject: str, value: float, num_items: int) -> dict[str, Any]:
+    return {"name": name, "iteration": iteration, "subject": subject, "value": value, "num_items": num_items}
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=CONTRACTS["metrics"].schema)

@@ -1,0 +1,54 @@
+"""pool: the clean, decontaminated pool, in the seeded order from which snippets are drawn.
+
+In: raw_pool, snippet_checks, near_duplicates, contamination of snippets. Out: `pool`. The decision is `queries/pool.sql`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import queries
+from builders.recipe import Recipe
+from store import Plan, Record, Store, fields_of
+from store.catalog import connect
+
+
+def values(recipe: Recipe) -> dict[str, Any]:
+    """The `$parameters` of pool.sql and rejects_pool.sql."""
+    return {
+        **fields_of(recipe.pool),
+        "min_strength": recipe.decontamination.min_strength,
+        "seed": str(recipe.seed),
+    }
+
+
+def inputs(store: Store, recipe: Recipe) -> dict[str, str]:
+    """Everything that the decision reads."""
+    found = store.input("raw_pool") | store.input("snippet_checks") | store.input("near_duplicates")
+    for benchmark in recipe.benchmarks:
+        found |= store.input("contamination", item_kind="snippet", benchmark=benchmark.name)
+    return found
+
+
+def build(store: Store, recipe: Recipe) -> Record:
+    """Decide which snippets are in the pool."""
+    given = values(recipe)
+    plan = Plan(
+        table="pool",
+        inputs=inputs(store, recipe),
+        fields={k: given[k] for k in sorted(queries.parameters("pool"))},
+        texts=queries.versions("pool"),
+    )
+    return store.materialize_stream(plan, lambda: queries.stream(connect(store), "pool", given))
+
+
+def snippets(store: Store, start: int, stop: int | None = None) -> list[dict[str, Any]]:
+    """Snippets at positions start..stop of the pool, with code, docstring and signature; too few are an error."""
+    found = queries.rows(connect(store), "snippets", {"start": start, "stop": stop})
+    if stop is not None and len(found) < stop - start:
+        have = sum(t.num_rows for t in store.read("pool", columns=["position"]))
+        raise ValueError(
+            f"the pool has {have} snippets, but positions {start}..{stop} are needed; "
+            "relax the thresholds of `pool`, add sources, or ask for fewer snippets per iteration"
+        )
+    return found

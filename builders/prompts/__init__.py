@@ -1,0 +1,44 @@
+"""Prompt templates as files. `{name}` is replaced by a value; nothing else in a template is special.
+
+A template's version is the hash of its text, and stands in every row that it made.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from store import content_id
+
+HERE = Path(__file__).parent
+_SLOT = re.compile(r"\{([a-z_]+)\}")
+
+
+@cache
+def template(name: str) -> str:
+    """The text of a template; an unknown name lists the templates there are."""
+    path = HERE / f"{name}.txt"
+    if not path.exists():
+        known = sorted(str(p.relative_to(HERE).with_suffix("")) for p in HERE.rglob("*.txt"))
+        raise ValueError(f"no prompt {name!r}; there are {', '.join(known)}")
+    return path.read_text().strip("\n")
+
+
+def version(*names: str) -> str:
+    """12 hex digits of the texts."""
+    return content_id(*(template(n) for n in names))[:12]
+
+
+def versions(*names: str) -> dict[str, str]:
+    """`{file: hash of its text}` for `Plan.texts`."""
+    return {f"prompts/{n}.txt": content_id(template(n)) for n in names}
+
+
+def render(name: str, **values: str) -> str:
+    """The template with its slots filled; the slots and the values must be the same names."""
+    text = template(name)
+    slots = set(_SLOT.findall(text))
+    if slots != values.keys():
+        raise ValueError(f"prompt {name!r} has slots {sorted(slots)}, got {sorted(values)}")
+    return _SLOT.sub(lambda match: values[match.group(1)], text)

@@ -1,0 +1,138 @@
+"""The Hugging Face datasets that leave a store: training sets of the synthesizer, the scorer and the coder, and tables.
+
+In: tables of a store. Out: a dataset folder. Training reads such folders and nothing else of the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+import queries
+from builders.aspect_scores import question
+from builders.corruptions import labelled
+from builders.gradients import conversation
+from builders.pairs import fenced
+from builders.recipe import Recipe
+from store import CONTRACTS, ContractError, Store
+from store.catalog import connect
+from store.release import Card, write_dataset
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+PAIRS = pa.schema([("messages", MESSAGES), ("item_id", pa.string()), ("origin", pa.string()), ("license", pa.string())])
+LABELS = pa.schema([("messages", MESSAGES), ("aspect", pa.string()), ("corruption", pa.string()), ("license", pa.string())])
+INSTRUCTIONS = pa.schema(
+    [("messages", MESSAGES), ("candidate_id", pa.string()), ("snippet_id", pa.string()), ("license", pa.string()), ("score", pa.float64())]
+)  # fmt: skip
+_COLUMNS = {"messages": "user and assistant turns", "license": "licence of the snippet that inspired the row"}
+
+
+def synthesizer(store: Store, recipe: Recipe, iterations: list[int], selection: str, target: str) -> dict[str, int]:
+    """The teacher's train split with the selections of some iterations, (snippet -> problem, solution)."""
+    values = {
+        "iterations": iterations,
+        "selection": selection,
+        "min_strength": recipe.decontamination.min_strength,
+    }
+
+    def split(name: str) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
+        reader = queries.stream(connect(store), "synthesizer_rows", values | {"split": name})
+        rows = ({**_kept(r, "item_id", "origin", "license"), "messages": conversation(recipe, r)} for r in _rows(reader))
+        return PAIRS, batches(rows, PAIRS)
+
+    card = Card("SCoder synthesizer training set", "Conversations (snippet -> problem and solution).", columns=_COLUMNS)
+    return write_dataset(target, {"train": split("train"), "validation": split("validation")}, card)
+
+
+def scorer(store: Store, recipe: Recipe, target: str) -> dict[str, int]:
+    """Teacher pairs and corrupted copies with the digit that each aspect deserves."""
+
+    def split(name: str, seed: int) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
+        pairs = queries.rows(connect(store), "scorer_pairs", {"split": name})
+        licenses = {p["code"]: p["license"] for p in pairs}
+        examples = labelled(pairs, recipe.scorer.corruptions_per_sample, seed)
+        rows = (
+            {
+                "messages": [
+                    {"role": "user", "content": question(recipe.scorer.prompt, e.code, e.problem, e.solution, aspect)},
+                    {"role": "assistant", "content": str(digit)},
+                ],
+                "aspect": aspect,
+                "corruption": e.corruption,
+                "license": licenses[e.code],
+            }
+            for e in examples
+            for aspect, digit in e.labels.items()
+        )
+        return LABELS, batches(rows, LABELS)
+
+    card = Card("SCoder scorer training set", "One digit per aspect, labelled in code.", columns=_COLUMNS)
+    splits = {"train": split("train", recipe.seed), "validation": split("validation", recipe.seed + 1)}
+    return write_dataset(target, splits, card)
+
+
+def instructions(store: Store, recipe_name: str, target: str) -> dict[str, int]:
+    """The final dataset, (problem -> solution)."""
+    rows = (
+        {**_kept(r, "candidate_id", "snippet_id", "license", "score"), "messages": problem_and_solution(r)}
+        for t in store.read("instructions")
+        for r in t.to_pylist()
+    )
+    text = (
+        "Code instructions written by a small model that was bootstrapped into a data synthesizer (SCoder, "
+        f"arXiv 2509.07858) from real functions. Recipe: {recipe_name}. Decontaminated against the recipe's benchmarks."
+    )
+    card = Card("SCoder instructions", text, columns=_COLUMNS | {"score": "weighted aspect score, 0..9"})
+    return write_dataset(target, {"train": (INSTRUCTIONS, batches(rows, INSTRUCTIONS))}, card)
+
+
+def problem_and_solution(row: dict[str, Any]) -> list[dict[str, str]]:
+    """(q -> s): the coder's training form."""
+    return [
+        {"role": "user", "content": row["problem"]},
+        {"role": "assistant", "content": fenced(row["solution"])},
+    ]
+
+
+def table(store: Store, name: str, target: str) -> dict[str, int]:
+    """Any table as it is."""
+    if name not in CONTRACTS:
+        raise ContractError(f"no table {name!r}; there are {', '.join(CONTRACTS)}")
+    schema = pa.schema([f.remove_metadata() for f in CONTRACTS[name].schema])
+    found = (b for p in store.partitions(name) for t in store.read(name, **p) for b in t.cast(schema).to_batches())
+    card = Card(f"SCoder {name}", f"One row is {CONTRACTS[name].grain}.", columns=_notes(name))
+    return write_dataset(target, {"train": (schema, found)}, card)
+
+
+def selected(store: Store, iteration: int, selection: str, target: str) -> dict[str, int]:
+    """A selection with its texts, score and influence."""
+    reader = queries.stream(connect(store), "selected_rows", {"iteration": iteration, "selection": selection})
+    card = Card(f"SCoder selection {selection} of iteration {iteration}", "Candidates that a selection keeps, best first.")
+    return write_dataset(target, {"train": (reader.schema, reader)}, card)
+
+
+def batches(rows: Iterable[dict[str, Any]], schema: pa.Schema, size: int = 1000) -> Iterator[pa.RecordBatch]:
+    """Rows as record batches, a thousand at a time."""
+    held: list[dict[str, Any]] = []
+    for row in rows:
+        held.append(row)
+        if len(held) == size:
+            yield pa.RecordBatch.from_pylist(held, schema=schema)
+            held = []
+    if held:
+        yield pa.RecordBatch.from_pylist(held, schema=schema)
+
+
+def _rows(reader: pa.RecordBatchReader) -> Iterator[dict[str, Any]]:
+    for batch in reader:
+        yield from batch.to_pylist()
+
+
+def _kept(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {n: row[n] for n in names}
+
+
+def _notes(name: str) -> dict[str, str]:
+    return {f.name: (f.metadata or {}).get(b"note", b"").decode() for f in CONTRACTS[name].schema}

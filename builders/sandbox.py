@@ -1,0 +1,396 @@
+"""The only place where generated code runs: one Python program at a time, inside bubblewrap.
+
+In: the text of a program (or of a solution and its tests) and limits. Out: a `SandboxResult`. How: `bwrap` gives it
+namespaces of its own (no network, no other processes), an empty environment and a file system that holds the system's
+programs, libraries and the Python installation read-only, and a small /tmp; `builders/sandbox_runner.py` sets the
+limits inside; this module enforces time, total memory and output from outside.
+
+    result = run_tests("def add(a, b):\n    return a + b\n", "assert add(1, 2) == 3\n")
+    result.status    # 'passed'
+
+What `passed` means: the program's last statement is done. Leaving early (`sys.exit(0)`, `os._exit(0)`, killing the
+supervisor), printing any marker or reading the program's own source, arguments, environment or the supervisor's
+memory does not give it: the child must return a random key that reaches no object of its interpreter before its end.
+
+What remains:
+- Solution and tests share one interpreter. Code written against this very runner can search its own descriptors for
+  the key, replace `unittest`, or return objects that equal everything. A pass is a measurement, not a proof.
+- `memory_mb` binds each process by `RLIMIT_AS`, and all of them together only by looking every 0.1 s, and only at what
+  is resident: memory in detached `memfd` or System V segments is not seen. Put a cgroup around untrusted bulk runs.
+- Kernels before 5.14 count all processes of the user against `processes`, newer ones those of the sandbox.
+- A kernel bug reachable from an unprivileged process is not held back: there is no system call filter.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, TypeVar
+
+Status = Literal["passed", "failed", "timeout", "memory", "output", "error"]
+Id = TypeVar("Id", bound=Hashable)
+
+_SYSTEM_PATHS = (
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/share/zoneinfo",
+    "/etc/ld.so.cache",
+)
+_MERGED_PATHS = ("/bin", "/lib", "/lib32", "/lib64")
+_ENVIRONMENT = {
+    "HOME": "/tmp",
+    "TMPDIR": "/tmp",
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "PYTHONHASHSEED": "0",
+    "PYTHONUTF8": "1",
+    "MPLBACKEND": "agg",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+_NOBODY = "65534"
+_POLL_S = 0.1
+# Discarding output costs this process time: a stream that goes on past this many times its cap ends the program.
+_FLOOD_FACTOR = 16
+# Resident memory of bwrap and the supervisor, which is not the program's.
+_OVERHEAD_MB = 64
+_INSTALL = (
+    "install bubblewrap 0.8 or newer (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap) and "
+    "allow unprivileged user namespaces; in a container, start it with --security-opt seccomp=unconfined or "
+    "--privileged"
+)
+
+_TESTED_PROGRAM = """\
+(lambda run, load, scope, modules, lines, pieces: (
+    scope.update(__name__="solution"),
+    modules.update(solution=modules["__main__"]),
+    lines.update({name: (len(text), None, text.splitlines(True), name) for name, text in pieces}),
+    [
+        run(load(text, name, "exec"), scope)
+        for name, text in pieces
+    ],
+))(
+    exec, compile, globals(), __import__("sys").modules, __import__("linecache").cache,
+    %s
+)
+"""
+
+
+@dataclass(frozen=True)
+class SandboxLimits:
+    """What one program may use; `file_mb` bounds each file and all of /tmp, `output_bytes` what is kept per stream."""
+
+    wall_s: float = 10
+    cpu_s: int = 10
+    memory_mb: int = 1024
+    processes: int = 16
+    output_bytes: int = 65536
+    file_mb: int = 16
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value <= 0:
+                raise ValueError(f"SandboxLimits.{name} is {value}: give a number above 0")
+
+
+@dataclass(frozen=True)
+class SandboxResult:
+    """How one program ended. `exit_code` is negative for a signal; `error` means that the sandbox did not start."""
+
+    status: Status
+    exit_code: int
+    stdout: str
+    stderr: str
+    timed_out: bool
+    output_truncated: bool
+    wall_s: float
+
+
+DEFAULT_LIMITS = SandboxLimits()
+
+
+def is_available() -> bool:
+    """Whether a program can be run in a sandbox here (tried once per process)."""
+    return _problem() is None
+
+
+def require() -> None:
+    """Raise RuntimeError with the reason and the fix where no sandbox can be had."""
+    problem = _problem()
+    if problem is not None:
+        raise RuntimeError(f"no sandbox to run generated code in: {problem}. To fix it, {_INSTALL}.")
+
+
+def run_python(program: str, limits: SandboxLimits = DEFAULT_LIMITS) -> SandboxResult:
+    """Run one program; `passed` when its last statement is done, so `sys.exit(0)` on the way is `failed`."""
+    require()
+    return _run(program, limits)
+
+
+def run_tests(solution: str, tests: str, limits: SandboxLimits = DEFAULT_LIMITS) -> SandboxResult:
+    """Run the tests after the solution; `passed` when all of the tests' statements are done."""
+    return run_python(tested_program(solution, tests), limits)
+
+
+def run_many(
+    programs: Iterable[tuple[Id, str]], workers: int, limits: SandboxLimits = DEFAULT_LIMITS
+) -> Iterator[tuple[Id, SandboxResult]]:
+    """Run programs in `workers` sandboxes at a time; results come in the order of the input, which is read lazily."""
+    if workers < 1:
+        raise ValueError(f"run_many needs at least 1 worker, got {workers}")
+    require()
+    return _run_many(programs, workers, limits)
+
+
+def tested_program(*parts: str) -> str:
+    """One program that executes the parts (a solution's pieces, then its tests) in one namespace called `solution`.
+
+    Each part is compiled by itself, so that no part can swallow the next one with an open string, and what runs them
+    is bound before the first starts, so that none can replace `exec`. `__name__` is not `__main__`: a solution's main
+    block does not run.
+    """
+    names = [f"solution_{position}.py" for position in range(len(parts) - 1)] + ["tests.py"]
+    return _TESTED_PROGRAM % repr(list(zip(names, parts, strict=True)))
+
+
+def _run_many(
+    programs: Iterable[tuple[Id, str]], workers: int, limits: SandboxLimits
+) -> Iterator[tuple[Id, SandboxResult]]:
+    pending: deque[tuple[Id, Future[SandboxResult]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for program_id, program in programs:
+                pending.append((program_id, pool.submit(_run, program, limits)))
+                if len(pending) >= 2 * workers:
+                    first_id, future = pending.popleft()
+                    yield first_id, future.result()
+            while pending:
+                first_id, future = pending.popleft()
+                yield first_id, future.result()
+        finally:
+            for _, future in pending:
+                future.cancel()
+
+
+@functools.cache
+def _problem() -> str | None:
+    """Why no sandbox can be had, or None."""
+    if shutil.which("bwrap") is None:
+        return "there is no bwrap on the PATH"
+    prefix = Path(sys.base_prefix).resolve()
+    for place in (Path.home().resolve(), Path(__file__).resolve().parents[1]):
+        if str(prefix) != "/usr" and place.is_relative_to(prefix):
+            return f"the Python installation {prefix} contains {place}, which the program would see"
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        return "there is no setpriv (util-linux) on the PATH, needed to give up root"
+    result = _run("pass", DEFAULT_LIMITS)
+    return None if result.status == "passed" else f"a test program ended as {result.status}: {result.stderr.strip()}"
+
+
+def _run(program: str, limits: SandboxLimits) -> SandboxResult:
+    started = time.monotonic()
+    report_out, report_in = os.pipe()
+    try:
+        with open(os.memfd_create("request"), "wb+") as request:
+            request.write(json.dumps({"program": program, **asdict(limits)}).encode())
+            request.seek(0)
+            # An empty environment for bwrap too: the program can read it in /proc/1/environ.
+            process = subprocess.Popen(
+                _command(report_in, limits),
+                stdin=request,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(report_in,),
+                env={},
+                start_new_session=True,
+            )
+    except BaseException:
+        os.close(report_out)
+        raise
+    finally:
+        os.close(report_in)
+    with process, open(report_out, "rb", buffering=0) as report:
+        try:
+            cut, kept, totals = _watch(process, report, limits, started + limits.wall_s)
+            process.wait()
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    status, exit_code = _verdict(bytes(kept["report"]), process.returncode)
+    status = cut or status
+    return SandboxResult(
+        status=status,
+        exit_code=exit_code,
+        stdout=kept["stdout"].decode("utf-8", "replace"),
+        stderr=kept["stderr"].decode("utf-8", "replace"),
+        timed_out=status == "timeout",
+        output_truncated=max(totals["stdout"], totals["stderr"]) > limits.output_bytes,
+        wall_s=time.monotonic() - started,
+    )
+
+
+def _watch(
+    process: subprocess.Popen[bytes], report: BinaryIO, limits: SandboxLimits, deadline: float
+) -> tuple[Status | None, dict[str, bytearray], dict[str, int]]:
+    """Read the streams to their end, keeping the head of each; kill the group where a limit is passed, and say which."""
+    kept = {name: bytearray() for name in ("stdout", "stderr", "report")}
+    totals = dict.fromkeys(kept, 0)
+    cut: Status | None = None
+    next_look = time.monotonic() + _POLL_S
+    assert process.stdout is not None and process.stderr is not None, "both were asked for as pipes"
+    with selectors.DefaultSelector() as selector:
+        for name, stream in (("stdout", process.stdout), ("stderr", process.stderr), ("report", report)):
+            selector.register(stream, selectors.EVENT_READ, name)
+        while selector.get_map():
+            for key, _ in selector.select(_POLL_S):
+                chunk = os.read(key.fd, 65536)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                totals[key.data] += len(chunk)
+                kept[key.data] += chunk[: max(0, limits.output_bytes - len(kept[key.data]))]
+            if cut is None:
+                is_look_due = time.monotonic() >= next_look
+                cut = _exceeded(process.pid, totals, limits, deadline, is_look_due)
+                next_look = time.monotonic() + _POLL_S if is_look_due else next_look
+                if cut is not None:
+                    os.killpg(process.pid, signal.SIGKILL)
+    return cut, kept, totals
+
+
+def _exceeded(
+    pid: int, totals: dict[str, int], limits: SandboxLimits, deadline: float, is_look_due: bool
+) -> Status | None:
+    """The limit that the sandbox is over, if any."""
+    if time.monotonic() > deadline:
+        return "timeout"
+    if max(totals.values()) > _FLOOD_FACTOR * limits.output_bytes:
+        return "output"
+    if is_look_due and _resident_mb(pid) > limits.memory_mb + _OVERHEAD_MB:
+        return "memory"
+    return None
+
+
+def _resident_mb(pid: int) -> float:
+    """Resident memory in MiB of a process and its descendants; pages that several share count once for each."""
+    total = 0.0
+    pending = [pid]
+    while pending:
+        folder = Path("/proc") / str(pending.pop())
+        # Processes end while they are looked at.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            total += int((folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+            for task in (folder / "task").iterdir():
+                pending += [int(child) for child in (task / "children").read_text().split()]
+    return total
+
+
+def _verdict(report: bytes, returncode: int) -> tuple[Status, int]:
+    """Status and exit code from the supervisor's lines; a started program without an end brought its supervisor down."""
+    messages = [json.loads(line) for line in report.splitlines()]
+    if not messages:
+        return "error", returncode
+    last = messages[-1]
+    if last["state"] != "ended":
+        return "failed", returncode
+    if last["passed"]:
+        return "passed", 0
+    if last["memory"]:
+        return "memory", last["exit_code"]
+    return ("timeout" if last["exit_code"] == -signal.SIGXCPU else "failed"), last["exit_code"]
+
+
+def _command(report_fd: int, limits: SandboxLimits) -> list[str]:
+    """The command line of the sandbox; the runner's text is in it, the program's is not."""
+    bwrap = _program("bwrap")
+    runner = [_interpreter(), "-s", "-P", "-B", "-c", _runner_text(), str(report_fd)]
+    size = ["--size", str(limits.file_mb * 1024 * 1024)]
+    inner = [bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--uid", _NOBODY, "--gid", _NOBODY]
+    inner += ["--die-with-parent", "--new-session", "--hostname", "sandbox"]
+    inner += [*_read_only_system(), "--proc", "/proc", "--dev", "/dev"]
+    inner += [
+        *size,
+        "--tmpfs",
+        "/dev/shm",
+        *size,
+        "--tmpfs",
+        "/tmp",
+        "--remount-ro",
+        "/dev",
+        "--remount-ro",
+        "/",
+    ]
+    inner += ["--chdir", "/tmp", "--clearenv"]
+    for name, value in _ENVIRONMENT.items():
+        inner += ["--setenv", name, value]
+    return [*_give_up_root(bwrap), *inner, "--", *runner]
+
+
+def _give_up_root(bwrap: str) -> list[str]:
+    """What goes before the sandbox when this process is root: become nobody first, else nothing.
+
+    The kernel does not hold root to RLIMIT_NPROC, not even under another name in a user namespace. The outer bwrap is
+    there because nobody may not walk through root's home, where the Python installation may lie.
+    """
+    if os.geteuid() != 0:
+        return []
+    setpriv = _program("setpriv")
+    outer = [bwrap, "--die-with-parent", *_read_only_system(), "--dir", "/tmp"]
+    for program in (bwrap, setpriv):
+        if not program.startswith("/usr/bin/"):
+            outer += [*_parents(program), "--ro-bind", program, program]
+    outer += ["--bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev"]
+    outer += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    return [*outer, "--", setpriv, "--reuid", _NOBODY, "--regid", _NOBODY, "--clear-groups", "--"]
+
+
+def _read_only_system() -> list[str]:
+    """Binds of the system's programs and libraries and of the Python installation."""
+    options: list[str] = []
+    for path in _SYSTEM_PATHS:
+        if os.path.exists(path):
+            options += [*_parents(path), "--ro-bind", path, path]
+    for path in _MERGED_PATHS:
+        if os.path.islink(path):
+            options += ["--symlink", os.readlink(path), path]
+        elif os.path.isdir(path):
+            options += ["--ro-bind", path, path]
+    prefix = os.path.realpath(sys.base_prefix)
+    if prefix != "/usr":
+        options += [*_parents(prefix), "--ro-bind", prefix, prefix]
+    return options
+
+
+def _parents(path: str) -> list[str]:
+    """Make the folders above a path, which bwrap would otherwise close to everyone but their owner."""
+    folders = [str(folder) for folder in reversed(Path(path).parents)][1:]
+    return [option for folder in folders for option in ("--dir", folder)]
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise RuntimeError(f"there is no {name} on the PATH: {_INSTALL}")
+    return os.path.realpath(path)
+
+
+def _interpreter() -> str:
+    return os.path.realpath(sys.executable)
+
+
+@functools.cache
+def _runner_text() -> str:
+    return Path(__file__).with_name("sandbox_runner.py").read_text(encoding="utf-8")

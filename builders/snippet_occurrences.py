@@ -1,0 +1,31 @@
+"""snippet_occurrences: one row per place where a function text was found: provenance and licence of every copy.
+
+In: the staging of raw_pool. Out: `snippet_occurrences`.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+import queries
+from builders import raw_pool
+from builders.recipe import Recipe
+from store import Plan, Record, Store
+from store.catalog import connect
+
+
+def build(store: Store, recipe: Recipe) -> Record:
+    """Every occurrence, ordered by its key."""
+    pool_plan = raw_pool.plan(recipe)
+    plan = Plan(
+        table="snippet_occurrences",
+        inputs=store.input("raw_pool"),
+        texts=queries.versions("snippet_occurrences"),
+    )
+
+    def rows() -> pa.RecordBatchReader:
+        raw_pool.extract(store, pool_plan, recipe)
+        connection = connect(store, extra={"extracted": raw_pool.staging_paths(store, pool_plan)})
+        return queries.stream(connection, "snippet_occurrences")
+
+    return store.materialize_stream(plan, rows)

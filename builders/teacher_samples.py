@@ -1,0 +1,219 @@
+"""teacher_samples: the superior samples that bootstrap the synthesizer.
+
+In: the first snippets of the pool and a teacher: the function's own docstring and body (offline), any generation engine, or
+a file of triples. Out: `teacher_samples`, split by the place in the seeded pool order into reference (influence only),
+validation (metrics only) and train, of which a share is set aside for the scorer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from builders import generation, prompts
+from builders.engines import Request, open_engine
+from builders.extraction import functions, without_docstring
+from builders.pairs import Parsed, is_python, parse
+from builders.pool import snippets
+from builders.recipe import Recipe, Teacher
+from store import CONTRACTS, Plan, Record, Store, Usage, content_id, fingerprint, seed_from
+
+SHARD = 500
+
+
+def build(store: Store, recipe: Recipe) -> Record:
+    """Ask the teacher about the first `num_snippets` snippets of the pool."""
+    teacher = recipe.teacher
+    plan = Plan(
+        table="teacher_samples",
+        inputs=store.input("pool"),
+        fields=teacher.model_dump(mode="json", exclude={"base_url", "api_key_env", *_PRICES}) | {"seed": recipe.seed},
+        texts=prompts.versions(teacher.prompt) if teacher.engine != "docstring" else {},
+        num_shards=-(-teacher.num_snippets // SHARD),
+    )
+    existing = store.record("teacher_samples")
+    if existing is not None and existing.status == "complete" and not is_asked(store):
+        store.announce(f"teacher_samples: {existing.rows:,} imported samples")
+        return existing
+    return store.materialize(plan, lambda index: _shard(store, recipe, plan, index))
+
+
+def is_asked(store: Store) -> bool:
+    """Whether a teacher was asked about the pool, rather than a file imported."""
+    record = store.record("teacher_samples")
+    return record is not None and "file" not in record.plan.fields
+
+
+_PRICES = {"price_per_million_input", "price_per_million_output"}
+
+
+def _shard(store: Store, recipe: Recipe, plan: Plan, index: int) -> tuple[pa.Table, Usage]:
+    teacher = recipe.teacher
+    found = snippets(store, index * SHARD, min((index + 1) * SHARD, teacher.num_snippets))
+    if teacher.engine == "docstring":
+        return _table([_row(s, _from_docstring(s), teacher) for s in found]), Usage()
+    settings = teacher.engine_settings()
+    requests = [_request(s, recipe) for s in found]
+    with open_engine(settings, teacher.model) as engine:
+        journal = generation.journal_path(store, plan, index)
+        completions = generation.answer(engine, requests, settings, journal)
+    rows = [
+        _row(s, parse(c.text, c.finish_reason), teacher)
+        | {
+            "prompt_tokens": c.num_prompt_tokens,
+            "completion_tokens": c.num_completion_tokens,
+            "cost_usd": generation.cost(settings, c),
+        }
+        for s, c in zip(found, completions, strict=True)
+    ]
+    return _table(rows), generation.usage(settings, completions)
+
+
+def _request(snippet: dict[str, Any], recipe: Recipe) -> Request:
+    teacher = recipe.teacher
+    text = prompts.render(teacher.prompt, code=snippet["code"])
+    name = content_id("teacher", teacher.model, snippet["snippet_id"], text)
+    return Request(
+        request_id=name,
+        messages=({"role": "user", "content": text},),
+        max_tokens=teacher.max_tokens,
+        temperature=teacher.temperature,
+        seed=seed_from(name, recipe.seed),
+    )
+
+
+def _from_docstring(snippet: dict[str, Any]) -> Parsed:
+    """The offline teacher: problem from signature and docstring, solution from the body, checked to parse."""
+    signature = snippet["signature"].split("def ", 1)[1].rstrip(":")
+    problem = f"Write a function `{signature}`.\n\n{snippet['docstring']}"
+    if "###" in problem or "```" in problem:
+        return Parsed("no_problem")
+    try:
+        solution = without_docstring(snippet["code"])
+    except (SyntaxError, ValueError):
+        return Parsed("no_solution", problem)
+    return Parsed("ok" if is_python(solution) else "syntax_error", problem, solution)
+
+
+def _row(snippet: dict[str, Any], pair: Parsed, teacher: Teacher) -> dict[str, Any]:
+    split, for_scorer = split_of(snippet["position"], teacher)
+    return {
+        "status": pair.status,
+        "sample_id": content_id(snippet["snippet_id"], pair.problem or "", pair.solution or ""),
+        "snippet_id": snippet["snippet_id"],
+        "problem": pair.problem,
+        "solution": pair.solution,
+        "split": split,
+        "model": teacher.model,
+        "prompt_version": "" if teacher.engine == "docstring" else prompts.version(teacher.prompt),
+        "is_for_scorer": for_scorer,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "cost_usd": None,
+    }
+
+
+def split_of(position: int, teacher: Teacher) -> tuple[str, bool]:
+    """Split and scorer flag by the place among the teacher's snippets, whose order is already a seeded shuffle."""
+    share = position / teacher.num_snippets
+    if share < teacher.reference_share:
+        return "reference", False
+    if share < teacher.reference_share + teacher.validation_share:
+        return "validation", False
+    rest = (share - teacher.reference_share - teacher.validation_share) / (
+        1 - teacher.reference_share - teacher.validation_share
+    )
+    return "train", rest < teacher.scorer_share
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    """The rows that verify; the others are rejects, which rejects_teacher.sql finds by their absence."""
+    kept = [{k: v for k, v in row.items() if k != "status"} for row in rows if row["status"] == "ok"]
+    return pa.Table.from_pylist(kept, schema=CONTRACTS["teacher_samples"].schema)
+
+
+# -- existing triples --------------------------------------------------------------------------------------------------
+
+
+def import_file(store: Store, path: str, teacher: Teacher) -> Record:
+    """Read (snippet, problem, solution) triples from JSONL or Parquet as the teacher samples of a store."""
+    triples = list(_triples(path))
+    known = {i for t in store.read("raw_pool", columns=["snippet_id"]) for i in t.column(0).to_pylist()}
+    _import_snippets(store, [t for t in triples if content_id("python", t["snippet"]) not in known])
+    rows = _imported_rows(triples, teacher)
+    plan = Plan(
+        table="teacher_samples",
+        fields={"file": fingerprint(triples), "teacher": teacher.model_dump(mode="json")},
+        num_shards=1,
+    )
+    return store.materialize(plan, lambda index: _table(rows))
+
+
+def _triples(path: str) -> Iterator[dict[str, str]]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file {path}")
+    rows = pq.read_table(path).to_pylist() if path.endswith(".parquet") else _json_lines(path)
+    for number, row in enumerate(rows, 1):
+        absent = [k for k in ("snippet", "problem", "solution") if not isinstance(row.get(k), str) or not row[k].strip()]
+        if absent:
+            raise ValueError(f"{path} row {number}: needs text in {', '.join(absent)}; its fields are {sorted(row)}")
+        license_ = str(row.get("license") or "unknown")
+        yield {k: row[k].replace("\r\n", "\n") for k in ("snippet", "problem", "solution")} | {"license": license_}
+
+
+def _json_lines(path: str) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8") as handle:
+        for number, line in enumerate(handle, 1):
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise ValueError(f"{path} line {number} is not JSON: {error}") from None
+                if not isinstance(row, dict):
+                    raise ValueError(f"{path} line {number} is not a JSON object")
+                yield row
+
+
+def _imported_rows(triples: list[dict[str, str]], teacher: Teacher) -> list[dict[str, Any]]:
+    """Rows in a seeded order, so that the splits do not depend on the order of the file."""
+    named = {content_id(content_id("python", t["snippet"]), t["problem"], t["solution"]): t for t in triples}
+    counted = teacher.model_copy(update={"num_snippets": len(named), "engine": "docstring", "model": "import"})
+    rows = []
+    for position, (name, t) in enumerate(sorted(named.items())):
+        pair = Parsed("ok" if is_python(t["solution"]) else "syntax_error", t["problem"], t["solution"])
+        snippet = {"snippet_id": content_id("python", t["snippet"]), "position": position}
+        rows.append(_row(snippet, pair, counted) | {"sample_id": name})
+    if rejected := [r for r in rows if r["status"] != "ok"]:
+        raise ValueError(
+            f"{len(rejected)} of {len(rows)} solutions are not valid Python, first: {rejected[0]['solution'][:200]!r}"
+        )
+    return rows
+
+
+def _import_snippets(store: Store, triples: list[dict[str, str]]) -> None:
+    """Snippets that the pool does not know become a partition of raw_pool of their own, so that text is written once."""
+    rows = {}
+    for t in triples:
+        name = content_id("python", t["snippet"])
+        found = next(functions(t["snippet"]), None) if is_python(t["snippet"]) else None
+        rows[name] = {
+            "snippet_id": name,
+            "language": "python",
+            "name": found.name if found else "",
+            "code": t["snippet"],
+            "signature": found.signature if found else "",
+            "docstring": found.docstring if found else "",
+            "license": t["license"],
+            "num_lines": t["snippet"].count("\n") + 1,
+            "num_chars": len(t["snippet"]),
+            "is_method": False,
+            "is_async": bool(found and found.is_async),
+        }
+    plan = Plan(table="raw_pool", partition={"origin": "import"}, fields={"snippets": sorted(rows)}, num_shards=1)
+    ordered = [rows[k] for k in sorted(rows)]
+    store.materialize(plan, lambda index: pa.Table.from_pylist(ordered, schema=CONTRACTS["raw_pool"].schema))
