@@ -41,7 +41,8 @@ RecipeOption = Annotated[
 
 DEFAULT_STORE = "store-data"
 HERE = Path(__file__).parent
-console = Console()
+WIDTH = None if sys.stdout.isatty() else 140
+console = Console(width=WIDTH)
 notes = Console(stderr=True)
 
 

@@ -62,6 +62,8 @@ def run(store: Store, recipe: Recipe, until: str | None = None) -> None:
     planned = stages(recipe)
     if until is not None and until not in planned:
         raise ValueError(f"no stage {until!r}; this recipe has {', '.join(planned)}")
+    for benchmark in recipe.benchmarks:
+        benchmarks.check(benchmark)
     for name, build in planned.items():
         store.announce(f"[{name}]")
         build(store, recipe)

@@ -15,11 +15,17 @@ from builders.recipe import Benchmark
 from store import CONTRACTS, Plan, Record, Store
 
 
-def build(store: Store, benchmark: Benchmark) -> Record:
-    """Read one benchmark file."""
+def check(benchmark: Benchmark) -> Path:
+    """The file of a benchmark; a FileNotFoundError before any work when it is absent."""
     path = Path(benchmark.path)
     if not path.is_file():
         raise FileNotFoundError(f"benchmark {benchmark.name!r}: no file {path}; paths are relative to the recipe")
+    return path
+
+
+def build(store: Store, benchmark: Benchmark) -> Record:
+    """Read one benchmark file."""
+    path = check(benchmark)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     plan = Plan(
         table="benchmarks", partition={"benchmark": benchmark.name}, fields={"file_hash": digest}, num_shards=1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -52,7 +51,7 @@ def _function(prefix: str, node: FunctionNode, docstring: str, lines: list[str])
     last = node.end_lineno or node.lineno
     return Function(
         name=prefix + node.name,
-        code=textwrap.dedent("\n".join(lines[first - 1 : last])).strip("\n"),
+        code="\n".join(dedented(lines[first - 1 : last], node.col_offset)),
         signature=signature_of(node),
         docstring=inspect.cleandoc(docstring),
         line=first,
@@ -60,6 +59,11 @@ def _function(prefix: str, node: FunctionNode, docstring: str, lines: list[str])
         is_method=bool(prefix),
         is_async=isinstance(node, ast.AsyncFunctionDef),
     )
+
+
+def dedented(lines: list[str], width: int) -> list[str]:
+    """Lines without the indentation of their definition; text of a docstring may stand further left and stays."""
+    return [line[width:] if not line[:width].strip() else line for line in lines]
 
 
 def signature_of(node: FunctionNode) -> str:

@@ -44,29 +44,29 @@ def versions(*query_names: str) -> dict[str, str]:
     return {f"queries/{n}.sql": content_id(text(n)) for n in query_names}
 
 
-def execute(
+def relation(
     connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
-) -> duckdb.DuckDBPyConnection:
-    """Run a query with those of `values` that it declares; a missing one is a KeyError that names it."""
+) -> duckdb.DuckDBPyRelation:
+    """A query with those of `values` that it declares; a missing one is a KeyError that names it."""
     given = values or {}
     absent = sorted(parameters(name) - given.keys())
     if absent:
         raise KeyError(f"queries/{name}.sql needs ${', $'.join(absent)}; given: {', '.join(given) or 'nothing'}")
-    return connection.execute(text(name), {p: given[p] for p in parameters(name)} or None)
+    return connection.sql(text(name), params={p: given[p] for p in parameters(name)} or None)
 
 
 def stream(
     connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
 ) -> pa.RecordBatchReader:
     """The rows of a query as a stream of batches."""
-    return execute(connection, name, values).to_arrow_reader(10_000)
+    return relation(connection, name, values).to_arrow_reader(10_000)
 
 
 def table(
     connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
 ) -> pa.Table:
     """The rows of a query that is small by nature (a report, a summary)."""
-    return execute(connection, name, values).to_arrow_table()
+    return relation(connection, name, values).to_arrow_table()
 
 
 def rows(

@@ -155,7 +155,7 @@ def _where(connection: Any, table: str, columns: list[str], id_: str) -> list[di
     # names come from the contracts, values are bound
     condition = " OR ".join(f"{c} = $id" for c in columns)
     names = ", ".join(CONTRACTS[table].schema.names)
-    return connection.execute(f"SELECT {names} FROM {table} WHERE {condition} LIMIT 50", {"id": id_}).to_arrow_table().to_pylist()
+    return connection.sql(f"SELECT {names} FROM {table} WHERE {condition} LIMIT 50", params={"id": id_}).to_arrow_table().to_pylist()
 
 
 # -- verification ------------------------------------------------------------------------------------------------------

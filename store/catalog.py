@@ -90,6 +90,6 @@ def ask(store: Store, text: str) -> pa.RecordBatchReader:
     statement = select_only(connection, text)
     lock_down(connection, store)
     try:
-        return connection.execute(statement).to_arrow_reader(10_000)
+        return connection.sql(statement).to_arrow_reader(10_000)
     except duckdb.Error as error:
         raise ContractError(f"{error}\nTables: {', '.join(CONTRACTS)} (columns: docs/tables.md)") from None
