@@ -1,0 +1,79 @@
+"""Requests as token ids, and token ids as text: what the in-process engines share.
+
+`tokenizer` is a Hugging Face tokenizer throughout; nothing here imports it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from builders.engines import Message, Request
+
+# As sentencepiece models put a space before the first word, a character is also tried after a line break.
+_LINE_BREAK = "\n"
+
+
+def chat_text(tokenizer: Any, messages: Sequence[Message]) -> str:
+    """The chat as the model's template writes it, up to where the assistant's answer begins."""
+    if tokenizer.chat_template is None:
+        raise ValueError(
+            f"the tokenizer of {tokenizer.name_or_path!r} has no chat template for messages: "
+            "use an instruction-tuned model, add a template to its tokenizer, or send a raw prompt"
+        )
+    return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+
+
+def encode_chats(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+    """Token ids of each chat. The template writes the special tokens itself, so none are added."""
+    texts = [chat_text(tokenizer, chat) for chat in chats]
+    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+
+
+def encode_requests(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
+    """Prompt token ids of each request, in order."""
+    chats = iter(encode_chats(tokenizer, [request.messages for request in requests if request.messages]))
+    texts = [request.prompt for request in requests if request.prompt]
+    raw: Iterator[list[int]] = iter(tokenizer(texts)["input_ids"] if texts else [])
+    return [next(chats) if request.messages else next(raw) for request in requests]
+
+
+def choice_token_ids(tokenizer: Any, choices: Sequence[str]) -> list[int]:
+    """The token of each choice; ValueError where a choice is not one token of its own."""
+    token_ids = [_single_token_id(tokenizer, choice) for choice in choices]
+    if len(set(token_ids)) < len(token_ids):
+        raise ValueError(f"choices {tuple(choices)} have the tokens {token_ids}: they must differ")
+    return token_ids
+
+
+def _single_token_id(tokenizer: Any, choice: str) -> int:
+    alone = tokenizer(choice, add_special_tokens=False)["input_ids"]
+    if len(alone) == 1:
+        return alone[0]
+    before = tokenizer(_LINE_BREAK, add_special_tokens=False)["input_ids"]
+    after = tokenizer(_LINE_BREAK + choice, add_special_tokens=False)["input_ids"]
+    if len(after) == len(before) + 1 and after[:-1] == before:
+        return after[-1]
+    raise ValueError(
+        f"choice {choice!r} is {len(alone)} tokens {alone} for {tokenizer.name_or_path!r}: "
+        "each choice must be exactly one token, such as a digit or a capital letter"
+    )
+
+
+def common_prefix_length(sequences: Sequence[Sequence[int]]) -> int:
+    """Length of the longest prefix that all sequences share, leaving each at least one element of its own."""
+    length = min(len(sequence) for sequence in sequences) - 1
+    first = sequences[0]
+    for sequence in sequences[1:]:
+        while length and sequence[:length] != first[:length]:
+            length = next(i for i in range(length) if sequence[i] != first[i])
+    return length
+
+
+def decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
+    """The text, without special tokens and with its spaces as they are: code must not be tidied."""
+    return tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def first_stop(text: str, stop: Sequence[str]) -> int | None:
+    """Where the first of the stop strings begins in the text; None where there is none."""
+    found = [position for position in (text.find(string) for string in stop) if position >= 0]
+    return min(found, default=None)

@@ -1,0 +1,271 @@
+"""The transformers engine: a Hugging Face causal language model in this process, on a GPU if there is one.
+
+The same list of requests gives the same bits in float32 on the same machine, number of threads and
+micro-batch size: how rows are grouped depends on the requests alone, and each row draws from a generator
+seeded by its own request. The sampling loop is our own because `generate` takes no random generator.
+
+B rows, T tokens so far, V vocabulary entries, Q questions, S tokens of a suffix, C choices.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+
+from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
+from builders.engines.sampling import sample
+from builders.engines.settings import EngineSettings
+from builders.engines.tokenizing import (
+    choice_token_ids,
+    common_prefix_length,
+    decode,
+    encode_chats,
+    encode_requests,
+    first_stop,
+)
+
+# Requests are sorted by length within a window of so many micro-batches: padding is saved, memory stays flat.
+WINDOW_MICRO_BATCHES = 8
+
+
+@dataclass
+class _Row:
+    """A request under way."""
+
+    request: Request
+    prompt_ids: list[int]
+    token_ids: list[int] = field(default_factory=list)
+    logprob: float = 0.0
+    finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """What each row samples with; `uniforms` (B, max tokens) holds a random number for every token it may ever take."""
+
+    temperatures: Tensor
+    top_ps: Tensor
+    uniforms: Tensor
+
+    def select(self, index: Tensor) -> "_Draws":
+        return _Draws(self.temperatures[index], self.top_ps[index], self.uniforms[index])
+
+
+class TransformersEngine(Engine):
+    """See the module. `adapters` maps names to adapter folders."""
+
+    def __init__(self, settings: EngineSettings, model: str, adapters: Mapping[str, str], revision: str | None) -> None:
+        if settings.num_threads is not None:
+            torch.set_num_threads(settings.num_threads)
+        self._micro_batch = settings.micro_batch
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
+        loaded = AutoModelForCausalLM.from_pretrained(
+            model, revision=revision, dtype=settings.dtype, attn_implementation="sdpa"
+        )
+        self._config = loaded.config
+        self._eos_ids = _eos_ids(self._tokenizer, loaded.generation_config)
+        positions = getattr(self._config, "max_position_embeddings", None) or settings.max_model_tokens
+        self._max_model_tokens = min(settings.max_model_tokens, positions)
+        # PEFT's names are keys of modules and may not hold a dot, so it is given names of our own.
+        self._adapters = {name: f"adapter_{i}" for i, name in enumerate(adapters)}
+        self._model = _with_adapters(loaded, {self._adapters[name]: path for name, path in adapters.items()})
+        self._model.to(self._device).eval()
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        stream = iter(requests)
+        while window := list(islice(stream, WINDOW_MICRO_BATCHES * self._micro_batch)):
+            self._check_adapters({request.adapter for request in window})
+            token_ids = encode_requests(self._tokenizer, window)
+            rows = [_Row(request, ids) for request, ids in zip(window, token_ids, strict=True)]
+            fitting = [row for row in rows if self._fits(len(row.prompt_ids) + row.request.max_tokens)]
+            for row in rows:
+                if not self._fits(len(row.prompt_ids) + row.request.max_tokens):
+                    yield Completion(row.request.request_id, "", "prompt_too_long", len(row.prompt_ids), 0, None)
+            for batch in _micro_batches(fitting, self._micro_batch):
+                with self._adapter(batch[0].request.adapter):
+                    self._decode_batch(batch)
+                yield from (self._completion(row) for row in batch)
+
+    def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
+        for request in requests:
+            self._check_adapters({request.adapter})
+            choice_ids = choice_token_ids(self._tokenizer, request.choices)
+            question_ids = encode_chats(self._tokenizer, request.questions)
+            num_tokens = sum(len(ids) for ids in question_ids)
+            if not self._fits(max(len(ids) for ids in question_ids)):
+                yield ChoiceCompletion(request.request_id, None, num_tokens, "prompt_too_long")
+                continue
+            with self._adapter(request.adapter):
+                probs_QC = self._choice_probabilities(question_ids, choice_ids)
+            yield ChoiceCompletion(request.request_id, tuple(map(tuple, probs_QC.tolist())), num_tokens, "stop")
+
+    def close(self) -> None:
+        self._model = None
+        if self._device == "cuda":
+            torch.cuda.empty_cache()
+
+    def _fits(self, num_tokens: int) -> bool:
+        return num_tokens <= self._max_model_tokens
+
+    def _check_adapters(self, names: set[str | None]) -> None:
+        unknown = sorted(name for name in names if name is not None and name not in self._adapters)
+        if unknown:
+            raise ValueError(f"adapters {unknown} are unknown: the engine has {sorted(self._adapters)}")
+
+    @contextmanager
+    def _adapter(self, name: str | None) -> Iterator[None]:
+        if name is not None:
+            self._model.set_adapter(self._adapters[name], inference_mode=True)
+            yield
+        elif self._adapters:
+            with self._model.disable_adapter():
+                yield
+        else:
+            yield
+
+    @torch.inference_mode()
+    def _decode_batch(self, rows: list[_Row]) -> None:
+        """Generates until every row has finished."""
+        ids_BT, mask_BT = self._padded([row.prompt_ids for row in rows], left=True)
+        position_BT = (mask_BT.cumsum(dim=-1) - 1).clamp(min=0)
+        cache = DynamicCache(config=self._config)
+        logits_BV = self._forward(ids_BT, mask_BT, position_BT, cache)[:, -1]
+        position_B1 = position_BT[:, -1:]
+        draws = _draws([row.request for row in rows], self._device)
+        for step in range(draws.uniforms.shape[1]):
+            token_B, logprob_B = sample(logits_BV, draws.temperatures, draws.top_ps, draws.uniforms[:, step])
+            for row, token, logprob in zip(rows, token_B.tolist(), logprob_B.tolist(), strict=True):
+                self._take(row, token, logprob)
+            going = [i for i, row in enumerate(rows) if row.finish_reason is None]
+            if not going:
+                return
+            # Half, not each one: dropping a row copies the whole cache.
+            if 2 * len(going) <= len(rows):
+                index = torch.tensor(going, device=self._device)
+                cache.batch_select_indices(index)
+                rows, draws = [rows[i] for i in going], draws.select(index)
+                mask_BT, position_B1, token_B = mask_BT[index], position_B1[index], token_B[index]
+            mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(rows), 1)], dim=1)
+            # A finished row that is still carried may pass the last position: its logits are not read.
+            position_B1 = (position_B1 + 1).clamp(max=self._max_model_tokens - 1)
+            logits_BV = self._forward(token_B.unsqueeze(1), mask_BT, position_B1, cache)[:, -1]
+
+    def _take(self, row: _Row, token: int, logprob: float) -> None:
+        if row.finish_reason is not None:
+            return
+        row.token_ids.append(token)
+        row.logprob += logprob
+        if token in self._eos_ids or self._ends_in_stop(row):
+            row.finish_reason = "stop"
+        elif len(row.token_ids) == row.request.max_tokens:
+            row.finish_reason = "length"
+
+    def _ends_in_stop(self, row: _Row) -> bool:
+        if not row.request.stop:
+            return False
+        # A token holds at least one byte; four more for a character that the cut would break.
+        num_tokens = max(len(string.encode()) for string in row.request.stop) + 4
+        return first_stop(decode(self._tokenizer, row.token_ids[-num_tokens:]), row.request.stop) is not None
+
+    def _completion(self, row: _Row) -> Completion:
+        text, finish_reason = decode(self._tokenizer, row.token_ids), row.finish_reason
+        assert finish_reason is not None, f"request {row.request.request_id!r} has not finished"
+        if (cut := first_stop(text, row.request.stop)) is not None:
+            text, finish_reason = text[:cut], "stop"
+        num_tokens = (len(row.prompt_ids), len(row.token_ids))
+        return Completion(row.request.request_id, text, finish_reason, *num_tokens, row.logprob)
+
+    @torch.inference_mode()
+    def _choice_probabilities(self, question_ids: list[list[int]], choice_ids: list[int]) -> Tensor:
+        """The shared prefix once, then the suffixes as one batch padded on the right."""
+        prefix = common_prefix_length(question_ids)
+        cache = DynamicCache(config=self._config)
+        if prefix:
+            ids_1T, mask_1T = self._padded([question_ids[0][:prefix]], left=False)
+            self._forward(ids_1T, mask_1T, mask_1T.cumsum(dim=-1) - 1, cache)
+            cache.batch_repeat_interleave(len(question_ids))
+        suffix_QS, suffix_mask_QS = self._padded([ids[prefix:] for ids in question_ids], left=False)
+        mask_QT = torch.cat([suffix_mask_QS.new_ones(len(question_ids), prefix), suffix_mask_QS], dim=1)
+        position_QS = torch.arange(suffix_QS.shape[1], device=self._device).expand_as(suffix_QS) + prefix
+        last_Q = suffix_mask_QS.sum(dim=-1) - 1
+        # Logits of a whole suffix would be S x V floats a question: only the last positions are computed.
+        kept, kept_Q = last_Q.unique(return_inverse=True)
+        logits_QKV = self._forward(suffix_QS, mask_QT, position_QS, cache, keep=kept)
+        logits_QV = logits_QKV[torch.arange(len(question_ids), device=self._device), kept_Q]
+        return torch.softmax(logits_QV[:, choice_ids].double(), dim=-1)
+
+    def _forward(
+        self,
+        ids_BT: Tensor,
+        mask_BT: Tensor,
+        position_BT: Tensor,
+        cache: DynamicCache,
+        keep: int | Tensor = 1,
+    ) -> Tensor:
+        return self._model(
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            position_ids=position_BT,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=keep,
+        ).logits
+
+    def _padded(self, sequences: Sequence[list[int]], left: bool) -> tuple[Tensor, Tensor]:
+        """Ids and mask, both (B, T). Which token pads does not matter, as it is masked."""
+        width = max(len(ids) for ids in sequences)
+        padding = [[0] * (width - len(ids)) for ids in sequences]
+        masks = [[1] * len(ids) for ids in sequences]
+        pairs = list(zip(sequences, masks, padding, strict=True))
+        ids_BT = [pad + ids if left else ids + pad for ids, _, pad in pairs]
+        mask_BT = [pad + mask if left else mask + pad for _, mask, pad in pairs]
+        return torch.tensor(ids_BT, device=self._device), torch.tensor(mask_BT, device=self._device)
+
+
+def _eos_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:
+    """Chat models often end a turn with a token that only the generation config names."""
+    listed = getattr(generation_config, "eos_token_id", None)
+    listed = listed if isinstance(listed, list) else [listed]
+    return frozenset(token_id for token_id in [tokenizer.eos_token_id, *listed] if token_id is not None)
+
+
+def _with_adapters(model: Any, adapters: Mapping[str, str]) -> Any:
+    if not adapters:
+        return model
+    from peft import PeftModel
+
+    (first, first_path), *others = adapters.items()
+    model = PeftModel.from_pretrained(model, first_path, adapter_name=first)
+    for name, path in others:
+        model.load_adapter(path, adapter_name=name)
+    return model
+
+
+def _micro_batches(rows: list[_Row], size: int) -> Iterator[list[_Row]]:
+    """Batches of one adapter each, of rows of like length."""
+    ordered = sorted(rows, key=lambda row: (row.request.adapter or "", len(row.prompt_ids), row.request.request_id))
+    batch: list[_Row] = []
+    for row in ordered:
+        if batch and (len(batch) == size or row.request.adapter != batch[0].request.adapter):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _draws(requests: Sequence[Request], device: str) -> _Draws:
+    num_steps = max(request.max_tokens for request in requests)
+    uniform_BT = torch.zeros(len(requests), num_steps, dtype=torch.float64)
+    for row, request in enumerate(requests):
+        generator = torch.Generator().manual_seed(request.seed)
+        uniform_BT[row, : request.max_tokens] = torch.rand(request.max_tokens, generator=generator, dtype=torch.float64)
+    temperature_B = torch.tensor([request.temperature for request in requests])
+    top_p_B = torch.tensor([request.top_p for request in requests])
+    return _Draws(temperature_B.to(device), top_p_B.to(device), uniform_BT.to(device))
