@@ -63,8 +63,9 @@ def main() -> None:
 
 def _report(error: Exception) -> int:
     """Print an error for people and return its exit code."""
-    is_usage = hasattr(error, "format_message")
-    text = error.format_message() if is_usage else str(error) or type(error).__name__
+    message = getattr(error, "format_message", None)
+    is_usage = message is not None
+    text = message() if message else str(error) or type(error).__name__
     if isinstance(error, KeyError):
         text = str(error.args[0])
     is_users = is_usage or isinstance(error, ValueError | FileNotFoundError | FileExistsError | KeyError)

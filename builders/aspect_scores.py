@@ -41,7 +41,7 @@ def build(store: Store, recipe: Recipe, scorer: dict[str, Any], iteration: int |
         table="aspect_scores",
         partition=where,
         inputs=source,
-        fields={"scorer": scorer["checkpoint_id"], "engine": [recipe.scorer.engine.engine, recipe.scorer.engine.dtype]},
+        fields={"scorer": scorer["checkpoint_id"], "engine": recipe.scorer.engine.identity()},
         texts=prompts.versions(recipe.scorer.prompt, *(f"aspects/{a}" for a in ASPECTS)) | queries.versions(query),
         num_shards=max(1, -(-items // SHARD)),
         rows_per_shard=SHARD,

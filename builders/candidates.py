@@ -79,7 +79,7 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
             "snippets": [drawn.start, drawn.stop],
             "samples": drawn.samples,
             "sampling": {k: getattr(recipe.sampling, k) for k in ("temperature", "top_p", "max_tokens")},
-            "engine": [engine.engine, engine.dtype],
+            "engine": engine.identity(),
             "seed": recipe.seed,
         },
         texts=prompts.versions(recipe.synthesizer.prompt),
@@ -139,5 +139,5 @@ def _row(recipe: Recipe, iteration: int, job: tuple[Any, Any, int], completion: 
         "prompt_tokens": completion.num_prompt_tokens,
         "completion_tokens": completion.num_completion_tokens,
         "logprob": completion.logprob,
-        "cost_usd": generation.cost(recipe.synthesizer.engine, completion),
+        "cost_usd": recipe.synthesizer.engine.cost(completion.num_prompt_tokens, completion.num_completion_tokens),
     }

@@ -34,7 +34,7 @@ def build(store: Store, recipe: Recipe, checkpoint: dict[str, Any], benchmark: B
         partition={"checkpoint": name, "benchmark": benchmark.name},
         inputs=store.input("benchmarks", benchmark=benchmark.name),
         fields=settings.model_dump(mode="json", exclude={"engine"})
-        | {"engine": [settings.engine.engine, settings.engine.dtype], "seed": recipe.seed},
+        | {"engine": settings.engine.identity(), "seed": recipe.seed},
         texts=prompts.versions(PROMPT),
         num_shards=max(1, -(-len(tasks) // TASKS_PER_SHARD)),
     )

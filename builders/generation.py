@@ -63,16 +63,6 @@ def read_journal(journal: Path) -> Iterable[Completion]:
         yield Completion(**json.loads(line))
 
 
-def cost(settings: EngineSettings, completion: Completion) -> float | None:
-    """Dollars of one completion under the recipe's prices; None without prices."""
-    if settings.price_per_million_input is None or settings.price_per_million_output is None:
-        return None
-    return (
-        completion.num_prompt_tokens * settings.price_per_million_input
-        + completion.num_completion_tokens * settings.price_per_million_output
-    ) / 1e6
-
-
 def usage(settings: EngineSettings, completions: Iterable[Completion]) -> Usage:
     """Tokens and cost of a shard."""
     total = Usage()
@@ -81,7 +71,7 @@ def usage(settings: EngineSettings, completions: Iterable[Completion]) -> Usage:
             Usage(
                 prompt_tokens=c.num_prompt_tokens,
                 completion_tokens=c.num_completion_tokens,
-                cost_usd=cost(settings, c),
+                cost_usd=settings.cost(c.num_prompt_tokens, c.num_completion_tokens),
             )
         )
     return total

@@ -19,13 +19,14 @@ from builders.gradients import MAIN, features
 from builders.models import checkpoints
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store
+from store.runs import Partition
 
 
 def build(store: Store, recipe: Recipe, iteration: int, batch: str = MAIN) -> Record:
     """Influence of the candidates of one batch of gradients."""
     reference = recipe.influence.reference
-    candidates = {"item_kind": "candidate", "iteration": iteration, "batch": batch}
-    references = {"item_kind": "teacher", "iteration": iteration, "batch": MAIN}
+    candidates: Partition = {"item_kind": "candidate", "iteration": iteration, "batch": batch}
+    references: Partition = {"item_kind": "teacher", "iteration": iteration, "batch": MAIN}
     used = checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
     plan = Plan(
         table="influence",

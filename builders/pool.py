@@ -46,7 +46,7 @@ def snippets(store: Store, start: int, stop: int | None = None) -> list[dict[str
     """Snippets at positions start..stop of the pool, with code, docstring and signature; too few are an error."""
     found = queries.rows(connect(store), "snippets", {"start": start, "stop": stop})
     if stop is not None and len(found) < stop - start:
-        have = sum(t.num_rows for t in store.read("pool", columns=["position"]))
+        have = sum(t.num_rows for t in store.read("pool", ["position"]))
         raise ValueError(
             f"the pool has {have} snippets, but positions {start}..{stop} are needed; "
             "relax the thresholds of `pool`, add sources, or ask for fewer snippets per iteration"

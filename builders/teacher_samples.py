@@ -67,7 +67,7 @@ def _shard(store: Store, recipe: Recipe, plan: Plan, index: int) -> tuple[pa.Tab
         | {
             "prompt_tokens": c.num_prompt_tokens,
             "completion_tokens": c.num_completion_tokens,
-            "cost_usd": generation.cost(settings, c),
+            "cost_usd": settings.cost(c.num_prompt_tokens, c.num_completion_tokens),
         }
         for s, c in zip(found, completions, strict=True)
     ]
@@ -143,7 +143,7 @@ def _table(rows: list[dict[str, Any]]) -> pa.Table:
 def import_file(store: Store, path: str, teacher: Teacher) -> Record:
     """Read (snippet, problem, solution) triples from JSONL or Parquet as the teacher samples of a store."""
     triples = list(_triples(path))
-    known = {i for t in store.read("raw_pool", columns=["snippet_id"]) for i in t.column(0).to_pylist()}
+    known = {i for t in store.read("raw_pool", ["snippet_id"]) for i in t.column(0).to_pylist()}
     _import_snippets(store, [t for t in triples if content_id("python", t["snippet"]) not in known])
     rows = _imported_rows(triples, teacher)
     plan = Plan(

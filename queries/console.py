@@ -18,6 +18,7 @@ from rich.text import Text
 import queries
 from store import CONTRACTS, ContractError, Store, segments
 from store.catalog import connect
+from store.runs import Partition
 from store.shards import conform, inspect_shard, shard_name
 
 _CODE = {"code", "solution", "completion", "tests", "prompt"}
@@ -30,7 +31,7 @@ FOLD = 24
 
 def funnel(store: Store) -> list[dict[str, Any]]:
     """One row per partition, in the order they were begun."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for record in store.records():
         if record.plan.table == "rejects":
             continue
@@ -81,7 +82,7 @@ def num_missing(verdicts: pa.Table) -> int:
 
 def compare(store: Store, verdicts: pa.Table, iteration: int, other: str) -> dict[str, Any]:
     """The other selection's funnel, the overlap, and the candidates that enter and leave."""
-    where = {"iteration": iteration, "selection": other}
+    where: Partition = {"iteration": iteration, "selection": other}
     store.input("selected", **where)
     theirs = {r["candidate_id"]: r for t in store.read("selected", **where) for r in t.to_pylist()}
     ours = {r["candidate_id"]: r for r in verdicts.to_pylist() if r["reason"] is None}
@@ -195,8 +196,8 @@ def _keys_and_audits(store: Store) -> list[dict[str, Any]]:
         if name != "rejects" and row and row[0]:
             problems.append({"check": "key", "result": f"{name}: {row[0]} keys ({keys}) occur more than once"})
     for audit in queries.names("audits"):
-        for row in queries.rows(connection, audit, audit_values(store)):
-            problems.append({"check": audit, "result": ", ".join(f"{k}={v}" for k, v in row.items())})
+        for found in queries.rows(connection, audit, audit_values(store)):
+            problems.append({"check": audit, "result": ", ".join(f"{k}={v}" for k, v in found.items())})
     return problems
 
 

@@ -126,7 +126,7 @@ class Store:
         """The complete partitions of a table."""
         return [r.plan.partition for r in self.records() if r.plan.table == table and r.status == "complete"]
 
-    def read(self, table: str, columns: list[str] | None = None, **partition: str | int) -> Iterator[pa.Table]:
+    def read(self, table: str, columns: list[str] | None = None, /, **partition: str | int) -> Iterator[pa.Table]:
         """One complete partition, a shard at a time."""
         self.input(table, **partition)
         record = self.record(table, **partition)
