@@ -1,0 +1,15 @@
+"""Training and tensors: a published dataset goes in, a checkpoint folder, gradients or a loss come out.
+
+    settings.py          what can be chosen (no heavy import, so that a recipe can hold it)
+    examples.py          rows -> token ids; loading of tokenizer and model
+    completion_loss.py   padding and the mean completion loss of each sample
+    sft.py               supervised fine-tuning, its checkpoints and its report
+    synthesizer.py scorer.py coder.py   the three trainings of the method over sft.py
+    gradients.py         per-sample LoRA gradients, sketched to a fixed dimension
+    sketch.py            the sketch itself
+    heldout.py           mean loss on a held-out split
+    fingerprints.py      what a dataset or a model folder is identified by
+    progress.py          what a person at a terminal sees of all that
+
+The package knows tensors, models and Hugging Face datasets, never the store.
+"""

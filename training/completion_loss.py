@@ -1,0 +1,101 @@
+"""The mean completion loss of every sample of a padded batch.
+
+In: a causal language model and examples. Out: one loss per sample, the mean negative log-likelihood over its
+own completion tokens, so that no sample weighs by its length or by who shares its batch.
+
+Shapes: N samples, L padded length, S supervised positions of the batch, C of them at a time, H hidden size, V
+vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from peft import PeftModel
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from training.examples import Example
+
+# 1024 positions of a 152k vocabulary are 0.6 GB of float32 logits.
+POSITIONS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded ids. `positions_S` index the flattened N*L hidden states that predict `targets_S`."""
+
+    ids_NL: torch.Tensor
+    mask_NL: torch.Tensor
+    positions_S: torch.Tensor
+    targets_S: torch.Tensor
+    samples_S: torch.Tensor
+    num_tokens_N: torch.Tensor
+
+
+def pad(examples: Sequence[Example], pad_id: int, device: torch.device) -> Batch:
+    """The examples as one batch on the device."""
+    length = max(example.num_tokens for example in examples)
+    ids_NL = torch.full((len(examples), length), pad_id)
+    mask_NL = torch.zeros((len(examples), length), dtype=torch.long)
+    is_target_NL = torch.zeros((len(examples), length), dtype=torch.bool)
+    for n, example in enumerate(examples):
+        ids_NL[n, : example.num_tokens] = torch.tensor(example.prompt_ids + example.completion_ids)
+        mask_NL[n, : example.num_tokens] = 1
+        is_target_NL[n, len(example.prompt_ids) : example.num_tokens] = True
+    samples_S, targets_at_S = is_target_NL.nonzero(as_tuple=True)
+    return Batch(
+        ids_NL.to(device),
+        mask_NL.to(device),
+        (samples_S * length + targets_at_S - 1).to(device),
+        ids_NL[is_target_NL].to(device),
+        samples_S.to(device),
+        is_target_NL.sum(1).to(device),
+    )
+
+
+def causal_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    causal = model.get_base_model() if isinstance(model, PeftModel) else model
+    assert isinstance(causal, PreTrainedModel), type(causal)
+    return causal
+
+
+def hidden_states(model: PreTrainedModel | PeftModel, batch: Batch) -> torch.Tensor:
+    """Hidden states before the head, for the supervised positions only: [S, H]."""
+    backbone = causal_model(model).base_model
+    hidden_NLH = backbone(input_ids=batch.ids_NL, attention_mask=batch.mask_NL, use_cache=False).last_hidden_state
+    return hidden_NLH.flatten(0, 1)[batch.positions_S]
+
+
+def sample_losses(model: PreTrainedModel | PeftModel, hidden_SH: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Mean loss of every sample, float32 [N]. Accumulates `hidden_SH.grad` of their sum where it is required.
+
+    The head runs on a slice of the positions at a time, with its backward at once, so that no more logits
+    than one slice exist.
+    """
+    head = causal_model(model).get_output_embeddings()
+    loss_N = torch.zeros(len(batch.ids_NL), device=hidden_SH.device)
+    for start in range(0, len(batch.targets_S), POSITIONS_AT_ONCE):
+        part = slice(start, start + POSITIONS_AT_ONCE)
+        logits_CV = head(hidden_SH[part]).float()
+        nll_C = functional.cross_entropy(logits_CV, batch.targets_S[part], reduction="none")
+        mean_nll_C = nll_C / batch.num_tokens_N[batch.samples_S[part]]
+        if hidden_SH.requires_grad:
+            mean_nll_C.sum().backward()
+        loss_N.index_add_(0, batch.samples_S[part], mean_nll_C.detach())
+    return loss_N
+
+
+@torch.no_grad()
+def check_head(model: PreTrainedModel | PeftModel) -> None:
+    """Raises ValueError where logits are not the head over the last hidden states: a soft cap, a scale."""
+    batch = pad([Example([1, 2], [3, 1])], pad_id=0, device=model.device)
+    causal = causal_model(model)
+    ours_SV = causal.get_output_embeddings()(hidden_states(model, batch)).float()
+    theirs_SV = causal(input_ids=batch.ids_NL, use_cache=False).logits.flatten(0, 1)[batch.positions_S].float()
+    difference, scale = (ours_SV - theirs_SV).abs().max().item(), theirs_SV.abs().max().item()
+    if not difference <= 0.01 * scale:
+        raise ValueError(
+            f"{type(causal).__name__} changes its logits after the head (by up to {difference:.3g} of "
+            f"{scale:.3g}): its completion loss is not supported here"
+        )

@@ -1,0 +1,209 @@
+"""Rows become token ids here, and names become tokenizers and models, for training and for gradients alike.
+
+In: a row of a Hugging Face dataset, `messages` (the last one the assistant's) or `prompt` and `completion`
+(strings, which become a user turn and an assistant turn, or lists of messages). Out: an `Example`, or the
+`Flaw` that makes the row unusable. The completion is the last assistant turn exactly as the chat template
+renders it, end-of-turn token included; the prompt is what the model is given at generation.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset, load_dataset
+from peft import PeftModel
+from pydantic import BaseModel, ConfigDict
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from training.progress import quiet
+from training.settings import DtypeName
+
+Message = dict[str, str]
+
+# For bases without a template, DeepSeek-Coder among them. Only the assistant turn ends in the end-of-text
+# token, so generation stops with the tokenizer's own eos; the newline after it separates turns and is never
+# trained on.
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}### Response:\n{{ message['content'] }}{{ eos_token }}"
+    "{% elif message['role'] == 'user' %}### Instruction:\n{{ message['content'] }}"
+    "{% else %}{{ message['content'] }}{% endif %}"
+    "{% if not loop.last or add_generation_prompt %}{{ '\n' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}### Response:\n{% endif %}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Token ids of one usable row; the loss is on the completion."""
+
+    prompt_ids: list[int]
+    completion_ids: list[int]
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Why a row cannot be used: the measured value against the threshold that it misses."""
+
+    reason: str
+    value: int
+    threshold: int
+
+
+class Reject(BaseModel):
+    """A row that was left out: its index or id, and the value against the threshold that it misses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    row: int | str
+    reason: str
+    value: float
+    threshold: float
+
+
+def load_rows(dataset: str, split: str, revision: str | None, expects: str) -> Dataset:
+    """The split of a dataset folder or Hub dataset. `expects` says in an error what the caller trains on."""
+    with quiet():
+        rows = load_dataset(dataset, split=split, revision=revision)
+    columns = set(rows.column_names)
+    if "messages" not in columns and not {"prompt", "completion"} <= columns:
+        raise ValueError(
+            f"{dataset} (split {split}) has the columns {', '.join(sorted(columns))}: needed is `messages`, "
+            f"or `prompt` and `completion`. Expected is {expects}."
+        )
+    return rows
+
+
+def as_messages(row: Mapping[str, Any]) -> list[Message]:
+    """The conversation of a row, whichever of the two forms it has; missing text is empty text."""
+    if row.get("messages") is not None:
+        turns = row["messages"]
+    else:
+        turns = [*_turns(row.get("prompt"), "user"), *_turns(row.get("completion"), "assistant")]
+    return [{"role": turn["role"] or "", "content": turn["content"] or ""} for turn in turns]
+
+
+def _turns(text: str | Sequence[Message] | None, role: str) -> Sequence[Message]:
+    return [{"role": role, "content": text}] if isinstance(text, str) else text or []
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_tokens: int) -> Example | Flaw:
+    """Token ids of a conversation, or why it is of no use.
+
+    A template that renders the prompt differently once the answer follows raises ValueError: no row of such a
+    base can be trained on in the context that it meets at generation.
+    """
+    if flaw := _flaw(messages):
+        return flaw
+    prompt = _render(tokenizer, messages[:-1], add_generation_prompt=True)
+    whole = _render(tokenizer, messages, add_generation_prompt=False)
+    if not whole.startswith(prompt):
+        raise ValueError(
+            f"the chat template of {tokenizer.name_or_path} renders the prompt as {prompt[-80:]!r} alone and "
+            f"as {whole[: len(prompt)][-80:]!r} before an answer: give the tokenizer a template that renders "
+            "both alike"
+        )
+    prompt_ids = _ids(tokenizer, prompt)
+    whole_ids = _ids(tokenizer, whole)
+    if whole_ids[: len(prompt_ids)] == prompt_ids:
+        completion_ids = whole_ids[len(prompt_ids) :]
+    else:  # a merge across the boundary, such as two newlines; generation would meet the prompt's own tokens
+        completion_ids = _ids(tokenizer, whole[len(prompt) :])
+    example = Example(prompt_ids, completion_ids)
+    return example if example.num_tokens <= max_tokens else Flaw("too_long", example.num_tokens, max_tokens)
+
+
+def encode_rows(
+    tokenizer: PreTrainedTokenizerBase, rows: Dataset, max_tokens: int
+) -> tuple[list[Example], list[Reject]]:
+    """Usable rows in their order, and the others with their reasons."""
+    examples: list[Example] = []
+    rejects: list[Reject] = []
+    for index, row in enumerate(rows):
+        match encode(tokenizer, as_messages(row), max_tokens):
+            case Flaw(reason, value, threshold):
+                rejects.append(Reject(row=index, reason=reason, value=value, threshold=threshold))
+            case example:
+                examples.append(example)
+    if not examples:
+        reasons = sorted({reject.reason for reject in rejects})
+        raise ValueError(
+            f"none of {len(rejects)} rows can be trained on (reasons: {', '.join(reasons) or 'none'}; "
+            f"max_tokens {max_tokens}): look at the rows, or raise max_tokens"
+        )
+    return examples, rejects
+
+
+def _flaw(messages: Sequence[Message]) -> Flaw | None:
+    if not any(message["content"].strip() for message in messages):
+        return Flaw("empty", 0, 1)
+    if messages[-1]["role"] != "assistant":
+        return Flaw("no_assistant_turn", 0, 1)
+    if not messages[-1]["content"].strip():
+        return Flaw("empty_completion", 0, 1)
+    if not any(message["content"].strip() for message in messages[:-1]):
+        return Flaw("empty_prompt", 0, 1)
+    return None
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=add_generation_prompt)
+    assert isinstance(text, str), type(text)
+    return text
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def load_tokenizer(base: str, adapter: str | None = None, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The adapter folder's tokenizer if it has one, else the base's; with a chat template and a pad token."""
+    if adapter and os.path.exists(os.path.join(adapter, "tokenizer_config.json")):
+        tokenizer = AutoTokenizer.from_pretrained(adapter)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(base, revision=revision)
+    if tokenizer.eos_token is None:
+        raise ValueError(f"the tokenizer of {base} has no eos_token: set one in its tokenizer_config.json")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.chat_template is None:
+        first = tokenizer("a")["input_ids"][:1]
+        starts_with_bos = tokenizer.bos_token_id is not None and first == [tokenizer.bos_token_id]
+        tokenizer.chat_template = ("{{ bos_token }}" if starts_with_bos else "") + PLAIN_TEMPLATE
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def load_model(
+    base: str,
+    adapter: str | None = None,
+    dtype: DtypeName = "auto",
+    revision: str | None = None,
+    is_trainable: bool = False,
+) -> PreTrainedModel | PeftModel:
+    """The causal language model on `device()`, under its LoRA adapter if one is given."""
+    if os.path.exists(os.path.join(base, "adapter_config.json")):
+        raise ValueError(f"{base} is an adapter: give its base model as base and this folder as adapter")
+    with quiet():
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch_dtype(dtype), revision=revision)
+        torch.nn.Module.to(model, device())
+        if adapter is None:
+            return model
+        return PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable)
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def torch_dtype(dtype: DtypeName) -> torch.dtype:
+    if dtype == "auto":
+        return torch.bfloat16 if device().type == "cuda" else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]

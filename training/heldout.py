@@ -1,0 +1,59 @@
+"""The loss on rows that were not trained on.
+
+In: a model (base, optionally under an adapter) and a split of a dataset. Out: the negative log-likelihood per
+completion token, averaged over samples, so that a long answer weighs no more than a short one.
+"""
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from training.completion_loss import check_head, hidden_states, pad, sample_losses
+from training.examples import Reject, encode_rows, load_model, load_rows, load_tokenizer
+from training.settings import DtypeName
+
+
+class HeldoutReport(BaseModel):
+    """What was measured, and on how much."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    nll: float = Field(description="mean over samples of the mean NLL per completion token, in nats")
+    num_rows: int
+    num_tokens: int = Field(description="completion tokens")
+    rejects: list[Reject]
+
+    @property
+    def num_rejected(self) -> int:
+        return len(self.rejects)
+
+
+@torch.no_grad()
+def heldout_nll(
+    base: str,
+    adapter: str | None,
+    dataset: str,
+    split: str = "validation",
+    max_tokens: int = 2048,
+    dtype: DtypeName = "float32",
+    *,
+    batch_size: int = 16,
+    revision: str | None = None,
+    base_revision: str | None = None,
+) -> HeldoutReport:
+    """The report; raises ValueError where no row can be used."""
+    rows = load_rows(dataset, split, revision, "a conversation in every row, the last turn the assistant's")
+    tokenizer = load_tokenizer(base, adapter, base_revision)
+    examples, rejects = encode_rows(tokenizer, rows, max_tokens)
+    model = load_model(base, adapter, dtype, base_revision).eval()
+    check_head(model)
+    by_length = sorted(examples, key=lambda example: example.num_tokens)
+    losses: list[float] = []
+    for start in range(0, len(by_length), batch_size):
+        batch = pad(by_length[start : start + batch_size], tokenizer.pad_token_id, model.device)
+        losses += sample_losses(model, hidden_states(model, batch), batch).tolist()
+    return HeldoutReport(
+        nll=sum(losses) / len(losses),
+        num_rows=len(examples),
+        num_tokens=sum(len(example.completion_ids) for example in examples),
+        rejects=rejects,
+    )

@@ -1,0 +1,78 @@
+"""What a training leaves in writing: `training.json` in its output folder.
+
+In: the plan of a training and what came of it. Out: frozen models, and whether a folder already holds that
+plan.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from training.examples import Reject
+from training.settings import SftSettings
+
+REPORT = "training.json"
+
+
+class SavedCheckpoint(BaseModel):
+    """One saved state; learning rate and loss are means over the steps since the one before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: int
+    folder: str = Field(description="relative to the output folder")
+    learning_rate: float
+    loss: float = Field(description="mean over steps of the loss per completion token")
+
+
+class TrainingPlan(BaseModel):
+    """What the weights follow from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset_fingerprint: str
+    base_fingerprint: str
+    adapter_fingerprint: str | None
+    settings: SftSettings
+
+
+class TrainingReport(BaseModel):
+    """What a training was made from and what came of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    split: str
+    revision: str | None
+    base: str
+    base_revision: str | None
+    adapter: str | None
+    plan: TrainingPlan
+    num_rows: int = Field(description="rows trained on; with the rejects, the rows of the split")
+    num_tokens: int = Field(description="tokens of these rows, once")
+    num_completion_tokens: int = Field(description="those of them that the loss is on")
+    num_steps: int
+    rejects: list[Reject]
+    checkpoints: list[SavedCheckpoint]
+    wall_seconds: float
+
+
+def finished(output: Path, plan: TrainingPlan) -> TrainingReport | None:
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return None
+    if not (output / REPORT).is_file():
+        raise FileExistsError(f"{output} exists and has no {REPORT}: choose another output, or remove it")
+    report = TrainingReport.model_validate_json((output / REPORT).read_text(encoding="utf-8"))
+    if report.plan == plan:
+        return report
+    then, now = _flat(report.plan), _flat(plan)
+    differing = [f"{name} was {then[name]}, is {now[name]}" for name in now if then.get(name) != now[name]]
+    raise FileExistsError(
+        f"{output} holds another training ({'; '.join(differing)}): choose another output, or remove it"
+    )
+
+
+def _flat(plan: TrainingPlan) -> dict[str, Any]:
+    fields = plan.model_dump()
+    return fields | {f"settings.{name}": value for name, value in fields.pop("settings").items()}

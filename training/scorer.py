@@ -1,0 +1,21 @@
+"""Training of a scorer: from an item and an aspect to one digit (method.md, section 2.2).
+
+In: the teacher's own scores as published rows. The user's turn is the scoring prompt with the item and one
+aspect, the assistant's is the integer 0-9. Out: one checkpoint, the final one; nothing is sampled from a
+scorer.
+"""
+
+from typing import Any
+
+from training import sft
+from training.reports import TrainingReport
+from training.settings import SftSettings
+
+# The loss is on a digit and the end of its turn, so batches are large. The values are ours, not the paper's.
+DEFAULT = SftSettings(epochs=2, learning_rate=1e-4, batch_size=8, gradient_accumulation=8, max_tokens=4096)
+EXPECTS = "the scoring prompt of one aspect in the user's turn, one digit in the assistant's"
+
+
+def train(dataset: str, base: str, output: str, settings: SftSettings = DEFAULT, **options: Any) -> TrainingReport:
+    """`sft.train` with the defaults of a scorer; `options` are its keyword arguments."""
+    return sft.train(dataset, base, output, settings, expects=EXPECTS, **options)

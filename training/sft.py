@@ -1,0 +1,215 @@
+"""Supervised fine-tuning on the completion of every row, with evenly spaced checkpoints.
+
+In: a dataset (folder or Hub), a base model (folder or Hub). Out: a folder that appears whole or not at all:
+
+    training.json                 the `TrainingReport`
+    checkpoint-000012/            adapter or full weights, tokenizer with its chat template,
+        optimizer.pt              AdamW's state (weights_only loads it), whose integer keys are
+        parameter_names.json      the places in this list
+
+Rows are tokenised and rejected here, before TRL's trainer, which drops rows without saying so; what the
+trainer then sees is asserted. The order of the rows is part of the data that it gets, so that a seed fixes
+it. One process.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, set_seed
+from trl import SFTConfig, SFTTrainer
+
+from training import fingerprints
+from training.adapters import add_lora
+from training.checkpoints import Recorder, checkpoint_steps
+from training.examples import (
+    Example,
+    device,
+    encode_rows,
+    load_model,
+    load_rows,
+    load_tokenizer,
+    torch_dtype,
+)
+from training.progress import StepBar
+from training.reports import REPORT, TrainingPlan, TrainingReport, finished
+from training.settings import SftSettings
+
+# Batches are made of rows of similar length within this many batches, and shuffled again.
+BATCHES_PER_WINDOW = 50
+
+
+def train(
+    dataset: str,
+    base: str,
+    output: str,
+    settings: SftSettings,
+    *,
+    split: str = "train",
+    revision: str | None = None,
+    base_revision: str | None = None,
+    adapter: str | None = None,
+    expects: str = "a conversation in every row, the last turn the assistant's",
+) -> TrainingReport:
+    """Trains and returns the report, or returns the report of the same training that is already in `output`.
+
+    `adapter` is a LoRA folder over `base` whose training goes on with these rows; its rank and layers must be
+    those of the settings. Raises ValueError for a dataset of other columns, no usable row, or fewer steps
+    than checkpoints, and FileExistsError where `output` holds anything else.
+    """
+    start = time.monotonic()
+    rows = load_rows(dataset, split, revision, expects)
+    plan = TrainingPlan(
+        dataset_fingerprint=fingerprints.dataset_fingerprint(rows),
+        base_fingerprint=fingerprints.model_fingerprint(base, base_revision),
+        adapter_fingerprint=fingerprints.model_fingerprint(adapter) if adapter else None,
+        settings=settings,
+    )
+    if report := finished(Path(output), plan):
+        return report
+    tokenizer = load_tokenizer(base, adapter, base_revision)
+    examples, rejects = encode_rows(tokenizer, rows, settings.max_tokens)
+    order = training_order([example.num_tokens for example in examples], settings)
+    num_steps = math.ceil(len(order) / (settings.batch_size * settings.gradient_accumulation))
+    steps = checkpoint_steps(num_steps, settings.num_checkpoints)
+
+    set_seed(settings.seed)
+    model = _model(base, adapter, settings, base_revision)
+    partial = _empty_sibling(Path(output))
+    recorder = Recorder(partial, steps, tokenizer)
+    _fit(model, tokenizer, examples, order, num_steps, settings, partial, recorder)
+    report = TrainingReport(
+        dataset=dataset,
+        split=split,
+        revision=revision,
+        base=base,
+        base_revision=base_revision,
+        adapter=adapter,
+        plan=plan,
+        num_rows=len(examples),
+        num_tokens=sum(example.num_tokens for example in examples),
+        num_completion_tokens=sum(len(example.completion_ids) for example in examples),
+        num_steps=num_steps,
+        rejects=rejects,
+        checkpoints=recorder.checkpoints(),
+        wall_seconds=round(time.monotonic() - start, 3),
+    )
+    (partial / REPORT).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial.rename(output)
+    return report
+
+
+def training_order(lengths: Sequence[int], settings: SftSettings) -> list[int]:
+    """Rows in the order of training, all epochs: shuffled in each, of similar length within a batch."""
+    random = np.random.default_rng(settings.seed)
+    num_epochs = math.ceil(settings.epochs)
+    stream = np.concatenate([random.permutation(len(lengths)) for _ in range(num_epochs)])
+    stream = stream[: max(1, round(settings.epochs * len(lengths)))]
+    order: list[int] = []
+    window = BATCHES_PER_WINDOW * settings.batch_size
+    for start in range(0, len(stream), window):
+        by_length = sorted(stream[start : start + window].tolist(), key=lambda row: (-lengths[row], row))
+        batches = [by_length[i : i + settings.batch_size] for i in range(0, len(by_length), settings.batch_size)]
+        # Only the last batch of all can be short; anywhere else it would shift all batches after it.
+        num_full = len(by_length) // settings.batch_size
+        for place in [*random.permutation(num_full).tolist(), *range(num_full, len(batches))]:
+            order += batches[place]
+    return order
+
+
+def _empty_sibling(output: Path) -> Path:
+    """A fresh folder beside the output, on the same file system; what a killed training left there goes."""
+    partial = output.parent / f".{output.name}.partial"
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def _model(base: str, adapter: str | None, settings: SftSettings, revision: str | None) -> PreTrainedModel | PeftModel:
+    if settings.lora is None:
+        if adapter:
+            raise ValueError(f"settings.lora is null and the adapter {adapter} is given: leave one of them out")
+        return load_model(base, dtype="float32", revision=revision)
+    model = load_model(base, adapter, settings.dtype, revision, is_trainable=True)
+    if adapter is None:
+        return add_lora(model, settings.lora)
+    lora = model.peft_config["default"]
+    assert isinstance(lora, LoraConfig), type(lora)
+    if (lora.r, lora.lora_alpha) != (settings.lora.r, settings.lora.alpha):
+        raise ValueError(
+            f"the adapter {adapter} has r={lora.r} and alpha={lora.lora_alpha}, the settings have "
+            f"r={settings.lora.r} and alpha={settings.lora.alpha}: give the settings the adapter's values"
+        )
+    lora.target_modules = sorted(lora.target_modules or [])
+    return model
+
+
+def _fit(
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    order: Sequence[int],
+    num_steps: int,
+    settings: SftSettings,
+    scratch: Path,
+    recorder: Recorder,
+) -> None:
+    is_cpu = device().type == "cpu"
+    config = SFTConfig(
+        output_dir=str(scratch),
+        max_steps=num_steps,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.scheduler,
+        warmup_steps=math.ceil(settings.warmup_share * num_steps),
+        optim="adamw_torch",
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_gradient_norm,
+        seed=settings.seed,
+        use_cpu=is_cpu,
+        # An adapter is float32 over a base of any dtype; only full fine-tuning needs autocast.
+        bf16=settings.lora is None and torch_dtype(settings.dtype) is torch.bfloat16,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        dataloader_pin_memory=not is_cpu,
+        max_length=None,
+        packing=False,
+        shuffle_dataset=False,
+        train_sampling_strategy="sequential",
+        dataset_kwargs={"skip_prepare_dataset": True},
+        save_strategy="no",
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = SFTTrainer(
+        model=model,
+        args=config,
+        train_dataset=tokens(examples).select(order),
+        processing_class=tokenizer,
+        callbacks=[recorder, StepBar()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    num_tokens = sum(examples[row].num_tokens for row in order)
+    seen = trainer.train_dataset
+    assert isinstance(seen, Dataset) and len(seen) == len(order), (seen, len(order))
+    assert recorder.num_tokens_seen == num_tokens, (recorder.num_tokens_seen, num_tokens)
+    assert trainer.state.global_step == num_steps, (trainer.state.global_step, num_steps)
+
+
+def tokens(examples: Sequence[Example]) -> Dataset:
+    """What the trainer takes: all ids, and labels that are -100 on the prompt."""
+    return Dataset.from_dict(
+        {
+            "input_ids": [np.array(e.prompt_ids + e.completion_ids, np.int32) for e in examples],
+            "labels": [np.array([-100] * len(e.prompt_ids) + e.completion_ids, np.int32) for e in examples],
+        }
+    )

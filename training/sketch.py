@@ -1,0 +1,49 @@
+"""CountSketch: a long vector is folded to a fixed dimension, every coordinate into one bucket with one sign.
+
+In: per-sample gradients, parameter by parameter. Out: sketches whose inner products estimate the inner
+products of the gradients without bias (Charikar et al. 2002). Bucket and sign are an integer hash of (seed,
+parameter name, index), in int64 arithmetic that is the same on every device, so features made on a CPU and on
+a GPU belong together.
+
+Shapes: N samples, P coordinates of one parameter, D sketch dimension.
+"""
+
+import hashlib
+
+import torch
+
+# The constants of splitmix64 (Steele et al. 2014) as signed 64-bit integers; products wrap around.
+GAMMA = 0x9E3779B97F4A7C15 - 2**64
+MULTIPLIER_1 = 0xBF58476D1CE4E5B9 - 2**64
+MULTIPLIER_2 = 0x94D049BB133111EB - 2**64
+
+
+def slots(seed: int, name: str, num_coordinates: int, dimension: int, device: torch.device) -> torch.Tensor:
+    """Slot of every coordinate, int32 [P] in [0, 2D): below D it counts as plus, from D on as minus."""
+    key = int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8], "little", signed=True)
+    hash_P = _mix(torch.arange(num_coordinates, dtype=torch.int64, device=device) * GAMMA + key)
+    bucket_P = _shift(hash_P, 1) % dimension
+    return (bucket_P + (hash_P & 1) * dimension).to(torch.int32)
+
+
+def add(sketch_N2D: torch.Tensor, slots_P: torch.Tensor, vectors_NP: torch.Tensor) -> None:
+    """Adds one parameter's gradients, sample by sample, so that no sum depends on who shares the batch."""
+    for n in range(len(vectors_NP)):
+        sketch_N2D[n].index_add_(0, slots_P, vectors_NP[n])
+
+
+def fold(sketch_N2D: torch.Tensor) -> torch.Tensor:
+    """The signed sketch, [N, D]."""
+    plus_ND, minus_ND = sketch_N2D.chunk(2, dim=1)
+    return plus_ND - minus_ND
+
+
+def _mix(x_P: torch.Tensor) -> torch.Tensor:
+    x_P = (x_P ^ _shift(x_P, 30)) * MULTIPLIER_1
+    x_P = (x_P ^ _shift(x_P, 27)) * MULTIPLIER_2
+    return x_P ^ _shift(x_P, 31)
+
+
+def _shift(x_P: torch.Tensor, bits: int) -> torch.Tensor:
+    """Logical right shift: torch's own keeps the sign."""
+    return (x_P >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,0 +1,23 @@
+"""Training of a synthesizer G_t: from a snippet to a problem and its solution (method.md, 1 and 2.4).
+
+In: the published training set of an iteration, the teacher's train split alone for G_0 and with the selection
+of iteration t for G_t. The user's turn is the prompt around the snippet, the assistant's the problem and the
+solution. Out: the M checkpoints that the next iteration samples from, evenly spaced so that they differ.
+"""
+
+from typing import Any
+
+from training import sft
+from training.reports import TrainingReport
+from training.settings import SftSettings
+
+# For a 7B-14B base and a few thousand to ten thousand rows; the values are ours, not the paper's.
+DEFAULT = SftSettings(
+    epochs=3, learning_rate=1e-4, batch_size=8, gradient_accumulation=4, max_tokens=4096, num_checkpoints=4
+)
+EXPECTS = "a snippet's prompt in the user's turn, problem and solution in the assistant's"
+
+
+def train(dataset: str, base: str, output: str, settings: SftSettings = DEFAULT, **options: Any) -> TrainingReport:
+    """`sft.train` with the defaults of a synthesizer; `options` are its keyword arguments."""
+    return sft.train(dataset, base, output, settings, expects=EXPECTS, **options)
