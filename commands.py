@@ -48,6 +48,8 @@ notes = Console(stderr=True)
 
 def main() -> None:
     """Entry point: user mistakes become one message and exit code 2, failed jobs exit code 1."""
+    # threads that spin at barriers make torch many times slower as soon as another process wants a core
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(standalone_mode=False)
     except typer.Exit as stop:
@@ -168,7 +170,9 @@ def show(
 
     columns = ", ".join(contract_of(table).schema.names)
     order = ", ".join(contract_of(table).key)
-    rows = ask(_open(store), f"SELECT {columns} FROM {table} WHERE ({where}) ORDER BY {order} LIMIT {int(n)}").read_all()
+    rows = ask(
+        _open(store), f"SELECT {columns} FROM {table} WHERE ({where}) ORDER BY {order} LIMIT {int(n)}"
+    ).read_all()
     if as_json:
         print(json.dumps(rows.to_pylist(), default=str))
     else:
@@ -362,7 +366,11 @@ def _train(role: str, dataset: str, base: str, output: str, set_: list[str] | No
 
 @train_app.command("synthesizer")
 def train_synthesizer(
-    dataset: DatasetOption, base: BaseOption, output: OutputOption, set_: SettingsOption = None, as_json: JsonOption = False
+    dataset: DatasetOption,
+    base: BaseOption,
+    output: OutputOption,
+    set_: SettingsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a data synthesizer (snippet to problem and solution)."""
     _train("synthesizer", dataset, base, output, set_, as_json)
@@ -370,7 +378,11 @@ def train_synthesizer(
 
 @train_app.command("scorer")
 def train_scorer(
-    dataset: DatasetOption, base: BaseOption, output: OutputOption, set_: SettingsOption = None, as_json: JsonOption = False
+    dataset: DatasetOption,
+    base: BaseOption,
+    output: OutputOption,
+    set_: SettingsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train an aspect scorer (pair and rubric to digit)."""
     _train("scorer", dataset, base, output, set_, as_json)
@@ -378,7 +390,11 @@ def train_scorer(
 
 @train_app.command("coder")
 def train_coder(
-    dataset: DatasetOption, base: BaseOption, output: OutputOption, set_: SettingsOption = None, as_json: JsonOption = False
+    dataset: DatasetOption,
+    base: BaseOption,
+    output: OutputOption,
+    set_: SettingsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a coder (problem to solution)."""
     _train("coder", dataset, base, output, set_, as_json)
@@ -394,6 +410,9 @@ def evaluate(
     max_tokens: Annotated[int, typer.Option(help="Tokens per sample.")] = 512,
     engine: Annotated[str, typer.Option(help="transformers, vllm or openai.")] = "transformers",
     base_url: Annotated[str | None, typer.Option(help="For openai.")] = None,
+    is_base: Annotated[
+        bool, typer.Option("--base-model", help="Continue the prompt as it stands, without a chat.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """pass@k of a model on benchmark files; generated code runs only in the sandbox."""
@@ -401,7 +420,6 @@ def evaluate(
     from builders.benchmark_files import read_tasks
     from builders.engines.settings import EngineSettings
     from builders.recipe import Evaluation
-    from queries.console import pass_rates
 
     settings = Evaluation(
         engine=EngineSettings.model_validate({"engine": engine, "base_url": base_url}),
@@ -411,8 +429,8 @@ def evaluate(
     )
     rows = []
     for path in benchmarks:
-        graded = evaluations.evaluate(model, list(read_tasks(path)), settings, adapter, seed=0)
-        rows.append({"benchmark": path, **pass_rates(graded, samples)})
+        graded = evaluations.evaluate(model, list(read_tasks(path)), settings, adapter, seed=0, is_base=is_base)
+        rows.append({"benchmark": path, **evaluations.pass_rates(graded, samples)})
     _print(rows, as_json, model)
 
 

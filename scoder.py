@@ -134,6 +134,8 @@ def sample(store: Store, recipe: Recipe, t: int, subject: str) -> None:
     made = store.input("candidates", iteration=t)
     rejects.build(store, "candidates", made, {"iteration": t}, iteration=t)
     metrics.build_query(store, "parse_rate", t, made, subject=subject)
+    if t > 0:
+        candidates.require_parsed(store, t)
 
 
 def score(store: Store, recipe: Recipe, t: int, subject: str) -> None:
@@ -189,12 +191,14 @@ def build_evaluation(store: Store, recipe: Recipe) -> None:
     """pass@1 of the coder and of its base on the benchmarks that the recipe evaluates."""
     wanted = [b for b in recipe.benchmarks if b.evaluate]
     if wanted and not sandbox.is_available():
-        store.announce("evaluation skipped: no sandbox; install bubblewrap (`apt-get install bubblewrap`) and run again")
+        store.announce(
+            "evaluation skipped: no sandbox; install bubblewrap (`apt-get install bubblewrap`) and run again"
+        )
         return
     for role in ("coder-base", "coder"):
         checkpoint = saved.checkpoints(store, role, None, 1)[0]
         for benchmark in wanted:
-            evaluations.build(store, recipe, checkpoint, benchmark)
+            evaluations.build(store, recipe, checkpoint, benchmark, is_base=role == "coder-base")
             metrics.build_pass_at_1(store, checkpoint, role, benchmark)
 
 

@@ -33,7 +33,9 @@ def question(prompt: str, code: str, problem: str, solution: str, aspect: str) -
 
 def build(store: Store, recipe: Recipe, scorer: dict[str, Any], iteration: int | None = None) -> Record:
     """Score the parsed candidates of an iteration; without one, the teacher samples of the contrast fit."""
-    where: dict[str, Any] = {"item_kind": "teacher"} if iteration is None else {"item_kind": "candidate", "iteration": iteration}
+    where: dict[str, Any] = (
+        {"item_kind": "teacher"} if iteration is None else {"item_kind": "candidate", "iteration": iteration}
+    )
     query = f"{where['item_kind']}s_to_score"
     source = store.input("teacher_samples") if iteration is None else store.input("candidates", iteration=iteration)
     items = queries.rows(connect(store), f"{query}_count", {"iteration": iteration})[0]["num_items"]

@@ -6,6 +6,7 @@ generations are rows with their parse_status. Iteration 0 is the untrained base,
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,21 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
             return table, generation.usage(engine, completions)
 
         return store.materialize(plan, make)
+
+
+def require_parsed(store: Store, iteration: int) -> None:
+    """Raise RuntimeError when not one candidate of an iteration parses: there is nothing to go on with."""
+    counts = Counter(
+        status
+        for table in store.read("candidates", ["parse_status"], iteration=iteration)
+        for status in table["parse_status"].to_pylist()
+    )
+    if not counts["ok"]:
+        raise RuntimeError(
+            f"none of the {counts.total()} candidates of iteration {iteration} is a problem with a valid solution "
+            f"({', '.join(f'{status}: {n}' for status, n in counts.most_common())}). Look at them with `scoder show "
+            "candidates`; train the synthesizer longer, or give the teacher more snippets"
+        )
 
 
 def _request(recipe: Recipe, checkpoint: dict[str, Any], snippet: dict[str, Any], sample: int) -> Request:

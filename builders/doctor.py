@@ -19,15 +19,29 @@ def checks() -> list[dict[str, Any]]:
     rows = [_row("python", sys.version_info >= (3, 11), sys.version.split()[0], "install Python 3.11 or later")]
     rows += [_library(name) for name in LIBRARIES]
     works = sandbox.is_available()
-    rows.append(_row("sandbox", works, "bubblewrap works" if works else "none", "apt-get install bubblewrap", needed=False))
+    rows.append(
+        _row("sandbox", works, "bubblewrap works" if works else "none", "apt-get install bubblewrap", needed=False)
+    )
     rows.append(_gpu())
     has_vllm = importlib.util.find_spec("vllm") is not None
-    rows.append(_row("vllm", has_vllm, "found" if has_vllm else "none", "pip install vllm (for GPU recipes)", needed=False))
+    rows.append(
+        _row("vllm", has_vllm, "found" if has_vllm else "none", "pip install vllm (for GPU recipes)", needed=False)
+    )
     free = shutil.disk_usage(os.getcwd()).free / 2**30
-    rows.append(_row("disk", free > 5, f"{free:.0f} GiB free", "free some space; the tiny run needs under 1 GiB", needed=False))
+    rows.append(
+        _row("disk", free > 5, f"{free:.0f} GiB free", "free some space; the tiny run needs under 1 GiB", needed=False)
+    )
     for name in ("OPENAI_API_KEY", "HF_TOKEN"):
         is_set = bool(os.environ.get(name))
-        rows.append(_row(name, is_set, "set" if is_set else "not set", "only for endpoints and private repositories", needed=False))
+        rows.append(
+            _row(
+                name,
+                is_set,
+                "set" if is_set else "not set",
+                "only for endpoints and private repositories",
+                needed=False,
+            )
+        )
     return rows
 
 

@@ -7,6 +7,7 @@ model without a store. Where no sandbox can be had, RuntimeError says how to get
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -21,9 +22,13 @@ from store import CONTRACTS, Plan, Record, Store, content_id, seed_from
 
 PROMPT = "evaluation"
 TASKS_PER_SHARD = 50
+STOP = ("\ndef ", "\nclass ", "\nif __name__", "\nprint(", "\n#")
+"""Where a base model has finished the function and goes on with something else."""
 
 
-def build(store: Store, recipe: Recipe, checkpoint: dict[str, Any], benchmark: Benchmark) -> Record:
+def build(
+    store: Store, recipe: Recipe, checkpoint: dict[str, Any], benchmark: Benchmark, *, is_base: bool = False
+) -> Record:
     """Sample and grade one checkpoint on one benchmark."""
     sandbox.require()
     tasks = [_task(r) for t in store.read("benchmarks", benchmark=benchmark.name) for r in t.to_pylist()]
@@ -34,7 +39,7 @@ def build(store: Store, recipe: Recipe, checkpoint: dict[str, Any], benchmark: B
         partition={"checkpoint": name, "benchmark": benchmark.name},
         inputs=store.input("benchmarks", benchmark=benchmark.name),
         fields=settings.model_dump(mode="json", exclude={"engine"})
-        | {"engine": settings.engine.identity(), "seed": recipe.seed},
+        | {"engine": settings.engine.identity(), "seed": recipe.seed, "is_base": is_base},
         texts=prompts.versions(PROMPT),
         num_shards=max(1, -(-len(tasks) // TASKS_PER_SHARD)),
     )
@@ -44,7 +49,7 @@ def build(store: Store, recipe: Recipe, checkpoint: dict[str, Any], benchmark: B
 
         def make(index: int) -> pa.Table:
             part = tasks[index * TASKS_PER_SHARD : (index + 1) * TASKS_PER_SHARD]
-            graded = grade(engine, settings, part, recipe.seed, adapter_name(checkpoint))
+            graded = grade(engine, settings, part, recipe.seed, adapter_name(checkpoint), is_base=is_base)
             rows = [{"checkpoint_id": name, "benchmark": benchmark.name, **row} for row in graded]
             return pa.Table.from_pylist(rows, schema=CONTRACTS["evaluations"].schema)
 
@@ -52,15 +57,26 @@ def build(store: Store, recipe: Recipe, checkpoint: dict[str, Any], benchmark: B
 
 
 def grade(
-    engine: Engine, settings: Evaluation, tasks: Iterable[Task], seed: int, adapter: str | None = None
+    engine: Engine,
+    settings: Evaluation,
+    tasks: Iterable[Task],
+    seed: int,
+    adapter: str | None = None,
+    *,
+    is_base: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Sample each task and run its tests; rows in the order of tasks and samples. Tasks without tests are passed over."""
+    """Sample each task and run its tests; rows in the order of tasks and samples. Tasks without tests are passed over.
+
+    A base model (`is_base`) continues the prompt as it stands; any other is asked in a chat.
+    """
     gradable = [t for t in tasks if t.tests]
     jobs = {_id(t, n): (t, n) for t in gradable for n in range(settings.num_samples)}
     requests = [
         Request(
             request_id=name,
-            messages=({"role": "user", "content": prompts.render(PROMPT, prompt=task.prompt.rstrip())},),
+            messages=None if is_base else _question(task),
+            prompt=task.prompt if is_base else None,
+            stop=STOP if is_base else (),
             adapter=adapter,
             max_tokens=settings.max_tokens,
             temperature=settings.temperature,
@@ -83,12 +99,18 @@ def grade(
         }
 
 
-def evaluate(model: str, tasks: list[Task], settings: Evaluation, adapter: str | None, seed: int) -> list[dict[str, Any]]:
+def _question(task: Task) -> tuple[dict[str, str], ...]:
+    return ({"role": "user", "content": prompts.render(PROMPT, prompt=task.prompt.rstrip())},)
+
+
+def evaluate(
+    model: str, tasks: list[Task], settings: Evaluation, adapter: str | None, seed: int, *, is_base: bool = False
+) -> list[dict[str, Any]]:
     """Grade any model folder or Hub id, without a store."""
     sandbox.require()
     adapters = {"adapter": adapter} if adapter else {}
     with open_engine(settings.engine, model, adapters) as engine:
-        return list(grade(engine, settings, tasks, seed, "adapter" if adapter else None))
+        return list(grade(engine, settings, tasks, seed, "adapter" if adapter else None, is_base=is_base))
 
 
 def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
@@ -99,6 +121,19 @@ def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
     for i in range(num_samples - num_passed + 1, num_samples + 1):
         failing *= 1.0 - k / i
     return 1.0 - failing
+
+
+def pass_rates(graded: list[dict[str, Any]], samples: int) -> dict[str, Any]:
+    """pass@1, and pass@k for k = samples, over tasks."""
+    passed: dict[str, int] = defaultdict(int)
+    for row in graded:
+        passed[row["task_id"]] += row["is_passed"]
+    tasks = max(1, len(passed))
+    return {
+        "tasks": len(passed),
+        "pass@1": round(sum(pass_at_k(samples, n, 1) for n in passed.values()) / tasks, 4),
+        f"pass@{samples}": round(sum(pass_at_k(samples, n, samples) for n in passed.values()) / tasks, 4),
+    }
 
 
 def _id(task: Task, number: int) -> str:

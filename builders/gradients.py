@@ -88,7 +88,9 @@ def _shard(
     settings, dtype = recipe.influence.gradients, recipe.synthesizer.training.dtype
     for batch in stream_gradients(model, adapter, rows, settings, dtype, revision=revision):
         for reject in batch.rejects:
-            store.announce(f"gradients: {reject.row} left out, {reject.reason} ({reject.value} against {reject.threshold})")
+            store.announce(
+                f"gradients: {reject.row} left out, {reject.reason} ({reject.value} against {reject.threshold})"
+            )
         size = len(batch.ids)
         columns = {
             "item_id": batch.ids,

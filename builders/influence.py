@@ -40,7 +40,13 @@ def build(store: Store, recipe: Recipe, iteration: int, batch: str = MAIN) -> Re
         mean_CD = reference_means(store, references)
         sums = accumulate(store, candidates, mean_CD, learning_rate_shares(used))
         rows = [
-            {"candidate_id": i, "iteration": iteration, "reference": reference, "features": features(recipe), "batch": batch}
+            {
+                "candidate_id": i,
+                "iteration": iteration,
+                "reference": reference,
+                "features": features(recipe),
+                "batch": batch,
+            }
             | {"influence": s[0], "loss": s[1] / s[3], "norm": s[2] / s[3]}
             for i, s in sorted(sums.items())
             if s[3] == len(used)
@@ -86,7 +92,9 @@ def accumulate(
             part = table.filter(pa.compute.equal(table.column("checkpoint_id"), name))
             mean_D = mean_CD[name]
             cosine_N = matrix(part) @ (mean_D / max(float(np.linalg.norm(mean_D)), 1e-12))
-            rows = zip(part["item_id"].to_pylist(), cosine_N, part["loss"].to_pylist(), part["norm"].to_pylist(), strict=True)
+            rows = zip(
+                part["item_id"].to_pylist(), cosine_N, part["loss"].to_pylist(), part["norm"].to_pylist(), strict=True
+            )
             for item, cosine, loss, norm in rows:
                 held = sums[item]
                 held[0] += shares[name] * float(cosine)

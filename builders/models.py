@@ -28,9 +28,7 @@ def weights(store: Store, checkpoint: dict[str, Any]) -> tuple[str, str | None, 
     return location or checkpoint["base_model"], None, None if location else checkpoint["base_revision"]
 
 
-def engine_weights(
-    store: Store, used: list[dict[str, Any]]
-) -> tuple[str, dict[str, str], str | None]:
+def engine_weights(store: Store, used: list[dict[str, Any]]) -> tuple[str, dict[str, str], str | None]:
     """(model, {checkpoint_id: adapter}, revision) for one engine that serves several checkpoints of one base."""
     model, _, revision = weights(store, used[0])
     if len(used) > 1 and not all(c["is_adapter"] for c in used):

@@ -22,7 +22,9 @@ from store.release import Card, write_dataset
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 PAIRS = pa.schema([("messages", MESSAGES), ("item_id", pa.string()), ("origin", pa.string()), ("license", pa.string())])
-LABELS = pa.schema([("messages", MESSAGES), ("aspect", pa.string()), ("corruption", pa.string()), ("license", pa.string())])
+LABELS = pa.schema(
+    [("messages", MESSAGES), ("aspect", pa.string()), ("corruption", pa.string()), ("license", pa.string())]
+)
 INSTRUCTIONS = pa.schema(
     [("messages", MESSAGES), ("candidate_id", pa.string()), ("snippet_id", pa.string()), ("license", pa.string()), ("score", pa.float64())]
 )  # fmt: skip
@@ -39,7 +41,9 @@ def synthesizer(store: Store, recipe: Recipe, iterations: list[int], selection: 
 
     def split(name: str) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
         reader = queries.stream(connect(store), "synthesizer_rows", values | {"split": name})
-        rows = ({**_kept(r, "item_id", "origin", "license"), "messages": conversation(recipe, r)} for r in _rows(reader))
+        rows = (
+            {**_kept(r, "item_id", "origin", "license"), "messages": conversation(recipe, r)} for r in _rows(reader)
+        )
         return PAIRS, batches(rows, PAIRS)
 
     card = Card("SCoder synthesizer training set", "Conversations (snippet -> problem and solution).", columns=_COLUMNS)
@@ -109,7 +113,9 @@ def table(store: Store, name: str, target: str) -> dict[str, int]:
 def selected(store: Store, iteration: int, selection: str, target: str) -> dict[str, int]:
     """A selection with its texts, score and influence."""
     reader = queries.stream(connect(store), "selected_rows", {"iteration": iteration, "selection": selection})
-    card = Card(f"SCoder selection {selection} of iteration {iteration}", "Candidates that a selection keeps, best first.")
+    card = Card(
+        f"SCoder selection {selection} of iteration {iteration}", "Candidates that a selection keeps, best first."
+    )
     return write_dataset(target, {"train": (reader.schema, reader)}, card)
 
 

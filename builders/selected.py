@@ -82,9 +82,7 @@ def build(store: Store, recipe: Recipe, iteration: int, name: str) -> Record:
 
 def build_rejects(store: Store, recipe: Recipe, iteration: int, name: str) -> Record:
     """Write why the other scored candidates were left out."""
-    return _build(
-        store, recipe, "rejects_selected", {"stage": "selected", "iteration": iteration, "selection": name}
-    )
+    return _build(store, recipe, "rejects_selected", {"stage": "selected", "iteration": iteration, "selection": name})
 
 
 def _build(store: Store, recipe: Recipe, query: str, partition: dict[str, Any]) -> Record:

@@ -1,15 +1,28 @@
 """Requests as token ids, and token ids as text: what the in-process engines share.
 
-`tokenizer` is a Hugging Face tokenizer throughout; nothing here imports it.
+`tokenizer` is a Hugging Face tokenizer throughout.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from builders.engines import Message, Request
 
 # As sentencepiece models put a space before the first word, a character is also tried after a line break.
 _LINE_BREAK = "\n"
+
+
+def with_template(tokenizer: Any, adapters: Mapping[str, str]) -> Any:
+    """The tokenizer, with the chat template that its adapters were trained with where it has none of its own."""
+    if tokenizer.chat_template is None:
+        for path in adapters.values():
+            if Path(path, "tokenizer_config.json").exists():
+                from transformers import AutoTokenizer
+
+                tokenizer.chat_template = AutoTokenizer.from_pretrained(path).chat_template
+                break
+    return tokenizer
 
 
 def chat_text(tokenizer: Any, messages: Sequence[Message]) -> str:

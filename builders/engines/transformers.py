@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.utils import logging
 
 from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
 from builders.engines.sampling import sample
@@ -27,6 +28,7 @@ from builders.engines.tokenizing import (
     encode_chats,
     encode_requests,
     first_stop,
+    with_template,
 )
 
 # Requests are sorted by length within a window of so many micro-batches: padding is saved, memory stays flat.
@@ -64,10 +66,14 @@ class TransformersEngine(Engine):
             torch.set_num_threads(settings.num_threads)
         self._micro_batch = settings.micro_batch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
+        self._tokenizer = with_template(AutoTokenizer.from_pretrained(model, revision=revision), adapters)
+        bars = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
         loaded = AutoModelForCausalLM.from_pretrained(
             model, revision=revision, dtype=settings.dtype, attn_implementation="sdpa"
         )
+        if bars:
+            logging.enable_progress_bar()
         self._config = loaded.config
         self._eos_ids = _eos_ids(self._tokenizer, loaded.generation_config)
         positions = getattr(self._config, "max_position_embeddings", None) or settings.max_model_tokens

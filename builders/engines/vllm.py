@@ -14,7 +14,7 @@ from typing import Any
 
 from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
 from builders.engines.settings import EngineSettings
-from builders.engines.tokenizing import choice_token_ids, encode_chats, encode_requests
+from builders.engines.tokenizing import choice_token_ids, encode_chats, encode_requests, with_template
 
 try:
     from vllm import LLM, SamplingParams
@@ -54,7 +54,7 @@ class VllmEngine(Engine):
             seed=0,
             **_lora_options(adapters),
         )
-        self._tokenizer = self._llm.get_tokenizer()
+        self._tokenizer = with_template(self._llm.get_tokenizer(), adapters)
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         stream = iter(requests)
