@@ -336,12 +336,14 @@ def publish(
     from builders import releases
 
     opened = _open(store)
+    if what == "selected" and iteration is None:
+        raise ValueError("publishing a selection needs --iteration K (and --name NAME for another than the default)")
     if what == "instructions":
         opened.input("instructions")
         counts = releases.instructions(opened, Path(store).name, target)
-    elif what == "selected" and iteration is not None:
+    elif iteration is not None and what == "selected":
         opened.input("selected", iteration=iteration, selection=name)
-        counts = releases.selected(opened, iteration, name, target)
+        counts = releases.selected(opened, _recipe(store, None), iteration, name, target)
     else:
         counts = releases.table(opened, what, target)
     _print([{"split": s, "rows": n, "folder": target} for s, n in counts.items()], as_json, "published")

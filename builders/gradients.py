@@ -20,6 +20,7 @@ from builders.pairs import render
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, fingerprint
 from store.catalog import connect
+from training.settings import features_name
 
 MAIN = "main"
 SHARD = 1000
@@ -27,8 +28,6 @@ SHARD = 1000
 
 def features(recipe: Recipe) -> str:
     """The name of what makes gradients comparable."""
-    from training.gradients import features_name
-
     return features_name(recipe.influence.gradients, prompts.version(recipe.synthesizer.prompt))
 
 

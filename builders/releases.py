@@ -28,6 +28,11 @@ LABELS = pa.schema(
 INSTRUCTIONS = pa.schema(
     [("messages", MESSAGES), ("candidate_id", pa.string()), ("snippet_id", pa.string()), ("license", pa.string()), ("score", pa.float64())]
 )  # fmt: skip
+SELECTED = pa.schema(
+    [("messages", MESSAGES), ("candidate_id", pa.string()), ("snippet_id", pa.string()), ("rank", pa.int32())]
+    + [("score", pa.float64()), ("influence", pa.float64()), ("problem", pa.string()), ("solution", pa.string())]
+    + [("license", pa.string())]
+)
 _COLUMNS = {"messages": "user and assistant turns", "license": "licence of the snippet that inspired the row"}
 
 
@@ -110,13 +115,17 @@ def table(store: Store, name: str, target: str) -> dict[str, int]:
     return write_dataset(target, {"train": (schema, found)}, card)
 
 
-def selected(store: Store, iteration: int, selection: str, target: str) -> dict[str, int]:
-    """A selection with its texts, score and influence."""
+def selected(store: Store, recipe: Recipe, iteration: int, selection: str, target: str) -> dict[str, int]:
+    """A selection in the synthesizer's training form, best first, with its texts, score and influence."""
     reader = queries.stream(connect(store), "selected_rows", {"iteration": iteration, "selection": selection})
+    columns = ("candidate_id", "snippet_id", "rank", "score", "influence", "problem", "solution", "license")
+    rows = ({**_kept(r, *columns), "messages": conversation(recipe, r)} for r in _rows(reader))
     card = Card(
-        f"SCoder selection {selection} of iteration {iteration}", "Candidates that a selection keeps, best first."
+        f"SCoder selection {selection} of iteration {iteration}",
+        "Candidates that a selection keeps, best first, as conversations (snippet -> problem and solution).",
+        columns=_COLUMNS,
     )
-    return write_dataset(target, {"train": (reader.schema, reader)}, card)
+    return write_dataset(target, {"train": (SELECTED, batches(rows, SELECTED))}, card)
 
 
 def batches(rows: Iterable[dict[str, Any]], schema: pa.Schema, size: int = 1000) -> Iterator[pa.RecordBatch]:

@@ -18,7 +18,7 @@ from training import gradients, heldout, sft, sketch
 from training.adapters import saved_name
 from training.completion_loss import check_head, pad
 from training.examples import Example, encode, load_model, load_tokenizer
-from training.settings import GradientSettings, LoraSettings, SftSettings
+from training.settings import GradientSettings, LoraSettings, SftSettings, features_name
 
 SETTINGS = GradientSettings(dimension=512, max_tokens=200, batch_size=3)
 
@@ -256,12 +256,12 @@ def test_a_model_that_scales_its_logits_is_refused(qwen: str) -> None:
 
 
 def test_features_are_named_by_what_makes_them_comparable() -> None:
-    name = gradients.features_name(SETTINGS, "prompt")
+    name = features_name(SETTINGS, "prompt")
     assert len(name) == 12
-    assert gradients.features_name(SETTINGS.model_copy(update={"batch_size": 9}), "prompt") == name
+    assert features_name(SETTINGS.model_copy(update={"batch_size": 9}), "prompt") == name
     changes = ({"dimension": 64}, {"seed": 1}, {"optimizer_map": "adam"})
-    others = [gradients.features_name(SETTINGS.model_copy(update=change), "prompt") for change in changes]
-    assert len({name, gradients.features_name(SETTINGS, "other"), *others}) == 5
+    others = [features_name(SETTINGS.model_copy(update=change), "prompt") for change in changes]
+    assert len({name, features_name(SETTINGS, "other"), *others}) == 5
 
 
 def test_the_mean_of_unit_gradients_is_of_all_rows() -> None:

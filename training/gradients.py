@@ -13,7 +13,6 @@ Shapes: N samples, L padded length, I and O inputs and outputs of a matrix, P = 
 """
 
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,8 +33,6 @@ from training.settings import DtypeName, GradientSettings, LoraSettings
 
 # Rows are sorted by length within windows of this many, and leave in their own order.
 ROWS_PER_WINDOW = 256
-# Part of `features_name`: change it with anything that changes the features themselves.
-FEATURES_VERSION = "mean-completion-nll lora-a-b countsketch-splitmix64 1"
 # LESS's Adam map adds this inside the root.
 ADAM_EPSILON = 1e-8
 
@@ -115,12 +112,6 @@ def per_sample_gradients(model: PeftModel, batch: Batch, take: Take) -> torch.Te
         for tap in taps:
             tap.remove()
     return loss_N
-
-
-def features_name(settings: GradientSettings, prompt_hash: str) -> str:
-    """Short hash of all that makes features comparable: prompt form, loss, optimizer map, dimension, seed."""
-    parts = [FEATURES_VERSION, prompt_hash, settings.optimizer_map, settings.dimension, settings.seed]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
 def mean_unit_gradient(units: Iterable[np.ndarray]) -> np.ndarray:

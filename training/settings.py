@@ -4,6 +4,8 @@ In: values of a recipe or of the command line. Out: checked settings. Importing 
 pydantic.
 """
 
+import hashlib
+import json
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -75,3 +77,13 @@ class GradientSettings(BaseModel):
         default=2048, gt=1, description="a row with more tokens, prompt and completion together, is rejected"
     )
     batch_size: int = Field(default=16, gt=0, description="rows per backward pass")
+
+
+# Part of `features_name`: change it with anything in training/gradients.py that changes the features themselves.
+FEATURES_VERSION = "mean-completion-nll lora-a-b countsketch-splitmix64 1"
+
+
+def features_name(settings: GradientSettings, prompt_hash: str) -> str:
+    """Short hash of all that makes features comparable: prompt form, loss, optimizer map, dimension, seed."""
+    parts = [FEATURES_VERSION, prompt_hash, settings.optimizer_map, settings.dimension, settings.seed]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]

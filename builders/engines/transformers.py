@@ -62,6 +62,8 @@ class TransformersEngine(Engine):
     """See the module. `adapters` maps names to adapter folders."""
 
     def __init__(self, settings: EngineSettings, model: str, adapters: Mapping[str, str], revision: str | None) -> None:
+        # put back on close: what runs after must not depend on whether this engine was opened before a kill
+        self._threads_before = torch.get_num_threads()
         if settings.num_threads is not None:
             torch.set_num_threads(settings.num_threads)
         self._micro_batch = settings.micro_batch
@@ -113,6 +115,7 @@ class TransformersEngine(Engine):
 
     def close(self) -> None:
         self._model = None
+        torch.set_num_threads(self._threads_before)
         if self._device == "cuda":
             torch.cuda.empty_cache()
 

@@ -1,0 +1,111 @@
+"""The command line: every command is documented and works, and a user's mistake gets one message and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from commands import app
+from tests.smoke_run import RECIPE, ROOT, rows, scoder
+
+COMMANDS = [c.name or c.callback.__name__ for c in app.registered_commands] + ["train", "import"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_documented(name: str) -> None:
+    documented = (ROOT / "docs" / "commands.md").read_text()
+    assert f"scoder {name}" in documented, f"docs/commands.md does not show `scoder {name}`"
+
+
+def mistakes(store: Path) -> list[tuple[tuple[str, ...], str]]:
+    """Arguments, and what the message must say."""
+    at = ("--store", str(store))
+    return [
+        (("run", "nowhere.yaml"), "no recipe nowhere.yaml"),
+        (("run", str(RECIPE), "--set", "selction.min_score=1", "--dry-run"), "did you mean 'selection'"),
+        (("run", str(RECIPE), "--set", "selection.min_scor=1", "--dry-run"), "did you mean 'min_score'"),
+        (("run", str(RECIPE), "--until", "nothing", *at), "no stage 'nothing'"),
+        (("status", "--store", "/nowhere/at-all"), "no store at /nowhere/at-all"),
+        (("show", "candidate", *at), "no table 'candidate'"),
+        (("show", "candidates", "--where", "nonsense = 1", *at), "nonsense"),
+        (("sql", "DROP VIEW pool", *at), "exactly one SELECT"),
+        (("sql", "SELECT 1; SELECT 2", *at), "exactly one SELECT"),
+        (("sql", "SELECT * FROM read_text('/etc/passwd')", *at), "Permission"),
+        (("trace", "no-such-id", *at), "no table holds the id"),
+        (("select", "--iteration", "1", "--name", "Bad Name", *at), "must match"),
+        (("select", "--iteration", "9", "--name", "late", *at), "not built"),
+        (("select", "--iteration", "1", "--name", "x", "--set", "selection.weights={beauty: 1}", *at), "beauty"),
+        (("publish", "nothing", "/tmp/never", *at), "no table 'nothing'"),
+        (("import", "teacher", "/nowhere.jsonl", *at), "no file /nowhere.jsonl"),
+        (("fork", str(store), "/tmp/never", "--until", "someday"), "no stage 'someday'"),
+        (("evaluate", "model", "--benchmarks", "/nowhere.jsonl"), "/nowhere.jsonl"),
+        (("frobnicate",), "frobnicate"),
+    ]
+
+
+def test_mistakes_get_one_message_and_exit_code_2(smoke_store: Path) -> None:
+    for arguments, expected in mistakes(smoke_store):
+        done = scoder(*arguments)
+        assert done.returncode == 2, f"{arguments}: exit {done.returncode}\n{done.stderr}"
+        assert expected in done.stderr, f"{arguments}: {done.stderr}"
+        assert "Traceback" not in done.stderr
+
+
+def test_a_store_in_use_is_refused(smoke_store: Path) -> None:
+    from store.lock import coordinator
+
+    with coordinator(smoke_store):
+        done = scoder("run", str(RECIPE), "--store", str(smoke_store))
+    assert done.returncode == 2
+    assert "in use by process" in done.stderr
+
+
+def test_sql_answers_people_programs_and_files(smoke_store: Path, tmp_path: Path) -> None:
+    question = "SELECT parse_status, count(*) AS n FROM candidates GROUP BY parse_status ORDER BY parse_status"
+    at = ("--store", str(smoke_store))
+    assert "parse_status" in scoder("sql", question, *at).stdout
+    found = json.loads(scoder("sql", question, "--json", *at).stdout)
+    assert sum(r["n"] for r in found) == rows(smoke_store, "candidates").num_rows
+    file, output = tmp_path / "question.sql", tmp_path / "answer.parquet"
+    file.write_text(question)
+    assert scoder("sql", f"@{file}", "-o", str(output), *at).returncode == 0
+    assert pl.read_parquet(output).to_dicts() == found
+
+
+def test_trace_goes_up_and_down(smoke_store: Path) -> None:
+    chosen = rows(smoke_store, "selected").to_pylist()[0]
+    found = json.loads(scoder("trace", chosen["candidate_id"], "--store", str(smoke_store), "--json").stdout)
+    assert found["raw_pool"][0]["snippet_id"] == chosen["snippet_id"]
+    assert {"candidates", "checkpoints", "aspect_scores", "influence", "selected"} <= found.keys()
+    assert len(found["candidates"]) == 1, "siblings of the same snippet did not lead to this row"
+    below = json.loads(scoder("trace", chosen["snippet_id"], "--store", str(smoke_store), "--json").stdout)
+    assert len(below["candidates"]) >= 2
+
+
+def test_show_highlights_and_folds(smoke_store: Path) -> None:
+    done = scoder("show", "raw_pool", "-n", "2", "--store", str(smoke_store))
+    assert done.returncode == 0, done.stderr
+    assert "snippet_id" in done.stdout and "def " in done.stdout
+
+
+def test_evaluate_grades_a_model_without_a_store() -> None:
+    base, benchmark = ROOT / "recipes" / "tiny-base", ROOT / "recipes" / "demo-benchmark.jsonl"
+    done = scoder("evaluate", str(base), "--benchmarks", str(benchmark), "--max-tokens", "48", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["tasks"] == 16 and 0 <= row["pass@1"] <= 1
+
+
+def test_doctor_lists_what_is_there() -> None:
+    found = json.loads(scoder("doctor", "--json").stdout)
+    assert {"python", "torch", "sandbox", "gpu"} <= {c["check"] for c in found}
+
+
+def test_help_starts_without_torch() -> None:
+    code = "import sys, commands; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -1,0 +1,149 @@
+"""The two-iteration loop end to end on the smoke recipe: tables, conservation, resume, determinism, selections."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import datasets
+import pyarrow.parquet as pq
+
+from store import CONTRACTS, Store
+from tests.smoke_run import RECIPE, contents, kill_repeatedly, rows, scoder
+
+FILLED = [t for t in CONTRACTS if t != "comparisons"]
+"""Every table of the design that the loop fills; comparisons belong to the fits that are not built yet."""
+
+
+def digests(store: Path, *tables: str) -> dict[str, str]:
+    """SHA-256 of every Parquet file of some tables."""
+    found = [p for t in tables for p in sorted(Path(store, t).rglob("*.parquet"))]
+    return {str(p.relative_to(store)): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
+
+
+def test_the_loop_fills_every_table(smoke_store: Path) -> None:
+    empty = [t for t in FILLED if rows(smoke_store, t).num_rows == 0]
+    assert empty in ([], ["near_duplicates"]), f"tables without rows: {empty}"
+
+
+def test_status_shows_every_filled_table_with_rows_and_time(smoke_store: Path) -> None:
+    found = json.loads(scoder("status", "--store", str(smoke_store), "--json").stdout)
+    shown = {row["partition"].split("/")[0] for row in found["tables"]}
+    assert set(FILLED) - {"rejects"} <= shown
+    assert all(row["status"] == "complete" and row["seconds"] >= 0 for row in found["tables"][:-1])
+    assert {"heldout_nll", "parse_rate", "scorer_auc", "pass_at_1"} <= {m["name"] for m in found["metrics"]}
+    assert {"pool", "candidates", "selected"} <= {r["stage"] for r in found["rejects"]}
+
+
+def test_verify_accepts_a_finished_store_and_finds_a_changed_byte(smoke_store: Path, tmp_path: Path) -> None:
+    assert scoder("verify", "--store", str(smoke_store)).returncode == 0
+    copy = tmp_path / "copy"
+    shutil.copytree(smoke_store, copy)
+    path = next(Path(copy, "candidates").rglob("*.parquet"))
+    table = pq.read_table(path)
+    pq.write_table(table.slice(1), path)
+    done = scoder("verify", "--store", str(copy))
+    assert done.returncode == 1
+    assert "candidates" in done.stdout
+
+
+def test_the_same_command_again_is_a_no_op(smoke_store: Path) -> None:
+    before = contents(smoke_store)
+    done = scoder("run", str(RECIPE), "--store", str(smoke_store))
+    assert done.returncode == 0, done.stderr
+    assert contents(smoke_store) == before
+    assert "up to date" in done.stderr
+    assert not re.search(r"rows in \d", done.stderr), done.stderr
+
+
+def test_three_kills_end_in_the_same_tables(smoke_store: Path, tmp_path: Path) -> None:
+    seconds = sum(r.usage.wall_s for r in Store(smoke_store).records())
+    store = tmp_path / "killed"
+    assert kill_repeatedly(store, times=3, seed=7, longest_s=max(8.0, 0.6 * seconds)) >= 2
+    done = scoder("run", str(RECIPE), "--store", str(store))
+    assert done.returncode == 0, done.stderr[-4000:]
+    for table in CONTRACTS:
+        assert rows(store, table).equals(rows(smoke_store, table)), f"{table} differs after kills"
+    assert contents(store) == contents(smoke_store)
+
+
+def test_a_changed_recipe_is_refused_and_changes_nothing(forked_store: Path) -> None:
+    before = contents(forked_store)
+    done = scoder("run", str(RECIPE), "--store", str(forked_store), "--set", "sampling.temperature=0.9")
+    assert done.returncode == 2
+    assert "sampling.temperature: 0.4 -> 0.9" in done.stderr
+    assert "scoder fork" in done.stderr
+    assert contents(forked_store) == before
+
+
+def test_selections_call_no_model_and_touch_nothing_upstream(forked_store: Path) -> None:
+    upstream = ("candidates", "aspect_scores", "scored", "gradients", "influence")
+    before = digests(forked_store, *upstream)
+    store = ("--store", str(forked_store), "--iteration", "1", "--json")
+    strict = json.loads(
+        scoder("select", "--name", "strict", "--set", "selection.top_share=0.2", "--compare", "default", *store).stdout
+    )
+    loose = json.loads(scoder("select", "--name", "loose", "--set", "selection.max_per_snippet=9", *store).stdout)
+    other = scoder(
+        "select", "--name", "other", "--set", "selection.weights={difficulty: 1.0}", "--compare", "default", *store
+    )
+    assert other.returncode == 0, other.stderr
+    assert digests(forked_store, *upstream) == before
+    kept = {r["selection"] for r in rows(forked_store, "selected").to_pylist() if r["iteration"] == 1}
+    assert kept == {"default", "strict", "loose", "other"}
+    assert strict["compared"]["enter"] == [] and strict["compared"]["leave"]
+    assert [v["candidates"] for v in loose["funnel"] if v["verdict"] == "- influence_missing"], loose["funnel"]
+
+
+def test_fill_computes_exactly_the_missing_gradients(forked_store: Path) -> None:
+    store = (
+        "--store",
+        str(forked_store),
+        "--iteration",
+        "1",
+        "--name",
+        "loose",
+        "--set",
+        "selection.max_per_snippet=9",
+        "--json",
+    )
+    funnel = json.loads(scoder("select", *store).stdout)["funnel"]
+    missing = next(v["candidates"] for v in funnel if v["verdict"] == "- influence_missing")
+    before = digests(forked_store, "gradients")
+    done = scoder("fill", *store)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["filled"] == missing
+    added = digests(forked_store, "gradients").keys() - before.keys()
+    filled = {i for p in added for i in pq.read_table(forked_store / p)["item_id"].to_pylist()}
+    assert len(filled) == missing
+    again = json.loads(scoder("select", *store).stdout)["funnel"]
+    assert "- influence_missing" not in {v["verdict"] for v in again}
+    assert scoder("run", str(RECIPE), "--store", str(forked_store)).returncode == 0, "the default lineage is as it was"
+
+
+def test_the_published_folder_trains_a_coder_by_itself(smoke_store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "published"
+    done = scoder("publish", "instructions", str(folder), "--store", str(smoke_store))
+    assert done.returncode == 0, done.stderr
+    loaded = datasets.load_dataset(str(folder), split="train")
+    assert loaded.num_rows == rows(smoke_store, "instructions").num_rows
+    assert [m["role"] for m in loaded[0]["messages"]] == ["user", "assistant"]
+    assert all(loaded["license"])
+    base, output = RECIPE.parent / "tiny-base", tmp_path / "coder"
+    settings = ("--set", "epochs=1", "--set", "num_checkpoints=1", "--set", "max_tokens=512", "--set", "lora={r: 4}")
+    done = scoder("train", "coder", "--dataset", str(folder), "--base", str(base), "--output", str(output), *settings)
+    assert done.returncode == 0, done.stderr
+    assert list(output.glob("checkpoint-*/adapter_model.safetensors"))
+
+
+def test_fork_shares_files_and_goes_its_own_way(smoke_store: Path, tmp_path: Path) -> None:
+    fork = tmp_path / "fork"
+    assert scoder("fork", str(smoke_store), str(fork), "--until", "bootstrap").returncode == 0
+    here, there = contents(fork), contents(smoke_store)
+    assert all(there[k] == v for k, v in here.items())
+    assert not [k for k in here if k.startswith(("selected", "influence", "instructions"))]
+    part = "pool/part-00000.parquet"
+    assert Path(fork, part).stat().st_ino == Path(smoke_store, part).stat().st_ino
