@@ -51,7 +51,7 @@ def main() -> None:
     # threads that spin at barriers make torch many times slower as soon as another process wants a core
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False))
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except (typer.Abort, KeyboardInterrupt):

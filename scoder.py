@@ -25,6 +25,7 @@ from builders import (
     metrics,
     near_duplicates,
     pool,
+    prompts,
     raw_pool,
     rejects,
     releases,
@@ -62,13 +63,20 @@ def run(store: Store, recipe: Recipe, until: str | None = None) -> None:
     planned = stages(recipe)
     if until is not None and until not in planned:
         raise ValueError(f"no stage {until!r}; this recipe has {', '.join(planned)}")
-    for benchmark in recipe.benchmarks:
-        benchmarks.check(benchmark)
+    check(recipe)
     for name, build in planned.items():
         store.announce(f"[{name}]")
         build(store, recipe)
         if name == until:
             return
+
+
+def check(recipe: Recipe) -> None:
+    """What a user can get wrong, before any work: benchmark files and prompt names."""
+    for benchmark in recipe.benchmarks:
+        benchmarks.check(benchmark)
+    for name in (recipe.synthesizer.prompt, recipe.scorer.prompt, recipe.teacher.prompt):
+        prompts.template(name)
 
 
 def build_pool(store: Store, recipe: Recipe) -> None:

@@ -97,9 +97,9 @@ def build_coder(store: Store, recipe: Recipe) -> Record:
         model=(recipe.coder.model, recipe.coder.revision),
         settings=recipe.coder.training,
         inputs=store.input("instructions"),
-        extra={},
+        extra={"mix": [m.model_dump(mode="json") for m in recipe.coder.mix]},
         texts={},
-        publish=lambda target: releases.instructions(store, recipe.name, target),
+        publish=lambda target: releases.coder(store, recipe, target),
     )
 
 

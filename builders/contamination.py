@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from builders.extraction import FunctionNode, parsed
 from builders.recipe import Benchmark, Recipe
 from builders.tasks import build_sharded
 from store import CONTRACTS, Plan, Record, Store, fields_of
@@ -74,9 +76,7 @@ def shard(store: Store, plan: Plan, index: int) -> pa.Table:
     for batch in pq.ParquetFile(path).iter_batches(batch_size=2000, columns=[key, *columns]):
         for item in batch.to_pylist():
             text = "\n".join(item[c] for c in columns if item[c])
-            rows += [
-                {"item_id": item[key], "item_kind": kind, "benchmark": name, **hit} for hit in hits(ready, text)
-            ]
+            rows += [{"item_id": item[key], "item_kind": kind, "benchmark": name, **hit} for hit in hits(ready, text)]
     return pa.Table.from_pylist(rows, schema=CONTRACTS["contamination"].schema)
 
 
@@ -117,7 +117,13 @@ def _ngram_hits(index: Index, text: str) -> Iterator[dict[str, Any]]:
     for task_id, (strength, part) in sorted(best.items()):
         if strength >= FLOOR:
             shared = next(found[g] for g in found if (task_id, part) in index.grams.get(g, ()))
-            yield {"task_id": task_id, "detector": "ngram", "strength": strength, "evidence": shared}
+            yield {"task_id": task_id, "detector": "ngram", "strength": rounded_up(strength), "evidence": shared}
+
+
+def rounded_up(share: float) -> float:
+    """The share as a 4-byte float that is not below it: 7/10 stored as 0.69999999 would pass a threshold of 0.7."""
+    stored = np.float32(share)
+    return float(stored if float(stored) >= share else np.nextafter(stored, np.float32(2)))
 
 
 def gram_hashes(text: str, n: int) -> dict[int, str]:
@@ -134,8 +140,8 @@ def squeezed(text: str) -> str:
 def statement(prompt: str) -> str:
     """The prose of a prompt: its docstring without doctests when it is code, else all of it."""
     try:
-        documented = [ast.get_docstring(n) for n in ast.walk(ast.parse(prompt)) if isinstance(n, ast.FunctionDef)]
-    except SyntaxError:
+        documented = [ast.get_docstring(n) for n in ast.walk(parsed(prompt)) if isinstance(n, FunctionNode)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return prompt
     prose = "\n".join(d for d in documented if d)
     return prose.split(">>>")[0] if prose else prompt

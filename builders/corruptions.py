@@ -37,7 +37,7 @@ class Labelled:
 
 
 def labelled(pairs: list[dict[str, Any]], per_pair: int, seed: int) -> list[Labelled]:
-    """Every pair as it is, and `per_pair` corrupted copies of it. Fewer than two pairs cannot be swapped: ValueError."""
+    """Every pair as it is, and up to `per_pair` corrupted copies that differ from it. One pair alone is a ValueError."""
     if len(pairs) < 2:
         raise ValueError(f"at least 2 teacher pairs are needed to train a scorer, got {len(pairs)}")
     rng = random.Random(seed)
@@ -46,8 +46,18 @@ def labelled(pairs: list[dict[str, Any]], per_pair: int, seed: int) -> list[Labe
         examples.append(_example(pair, pair["problem"], pair["solution"], "none"))
         for kind in rng.sample(CORRUPTIONS, min(per_pair, len(CORRUPTIONS))):
             other = pairs[(number + rng.randrange(1, len(pairs))) % len(pairs)]
-            examples.append(_corrupted(pair, other, kind, rng))
+            example = _corrupted(pair, other, kind, rng)
+            if _is_spoilt(example, pair, other):
+                examples.append(example)
     return examples
+
+
+def _is_spoilt(example: Labelled, pair: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether the text deserves the labels: short texts can come out of a corruption as they were."""
+    if example.corruption == "swapped_pair" and other["code"] == pair["code"]:
+        return False
+    before, after = (pair["problem"], pair["solution"]), (example.problem, example.solution)
+    return any(a.split() != b.split() for a, b in zip(before, after, strict=True))
 
 
 def _corrupted(pair: dict[str, Any], other: dict[str, Any], kind: str, rng: random.Random) -> Labelled:
@@ -82,6 +92,6 @@ def _example(pair: dict[str, Any], problem: str, solution: str, kind: str) -> La
 
 
 def difficulty(solution: str) -> int:
-    """0..9 from the length of the solution: one digit per doubling of its tokens, 0 up to 12, 9 from 540 on."""
+    """0..9 from the length of the solution: a digit per factor 1.6 of its tokens, 0 up to 12, 9 from 516 on."""
     size = num_tokens(solution) or len(solution.split())
     return next((digit for digit in range(9) if size <= 12 * 1.6**digit), 9)

@@ -57,14 +57,14 @@ def _teacher(recipe: Recipe) -> Step:
 def _scorer(recipe: Recipe) -> Step:
     if recipe.scorer.training is None:
         return Step("scorer", f"judge {_short(recipe.scorer.model or recipe.synthesizer.model)} as it is", None)
-    pairs = int(_train_rows(recipe) * recipe.teacher.scorer_share)
+    pairs = round(_train_rows(recipe) * recipe.teacher.scorer_share)
     rows = pairs * (1 + recipe.scorer.corruptions_per_sample) * len(ASPECTS)
     return Step("scorer", "fine-tune on labels from corruptions", rows, 0, rows * (SNIPPET_TOKENS + PAIR_TOKENS))
 
 
 def _train_rows(recipe: Recipe) -> int:
     held_out = recipe.teacher.reference_share + recipe.teacher.validation_share
-    return int(recipe.teacher.num_snippets * (1 - held_out))
+    return round(recipe.teacher.num_snippets * (1 - held_out))
 
 
 def _training(recipe: Recipe, iteration: int) -> tuple[int, int, int]:

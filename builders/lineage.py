@@ -30,7 +30,7 @@ def stage_of(record: Record) -> tuple[int, int]:
         return _ORDER.index("evaluation"), 0
     if table == "checkpoints" and part["role"] in ("coder", "coder-base"):
         return _ORDER.index("coder"), 0
-    if table == "checkpoints" and part["role"] == "scorer" or part.get("name") == "scorer_auc":
+    if (table == "checkpoints" and part["role"] == "scorer") or part.get("name") == "scorer_auc":
         return _ORDER.index("scorer"), 0
     if table == "rejects" and "iteration" not in part:
         return _ORDER.index({"extract": "pool"}.get(str(part["stage"]), str(part["stage"]))), 0
@@ -45,19 +45,31 @@ def stage_of(record: Record) -> tuple[int, int]:
 
 
 def fork(source: Store, target: Store, until: str) -> list[str]:
-    """Link what the stages up to `until` made; the final generation counts to `instructions`."""
+    """Link what the stages up to `until` made; the final generation counts to `instructions`.
+
+    `influence-K` is iteration K up to its influence: from there another selection can be trained on.
+    """
     if target.records():
         raise ContractError(f"{target.root} is a store already; fork into a new directory")
     name, _, number = until.partition("-")
-    if name not in _ORDER or (name == "iteration") != number.isdigit():
-        raise ValueError(f"no stage {until!r}; stages are {', '.join(_ORDER)} (iteration-1, iteration-2, …)")
+    before_selection = name == "influence"
+    name = "iteration" if before_selection else name
+    if name not in _ORDER or (name == "iteration") != number.isdigit() or (number and name != "iteration"):
+        raise ValueError(
+            f"no stage {until!r}; stages are {', '.join(_ORDER)} (iteration-1, iteration-2, …; influence-1, … for an "
+            "iteration before its selection and training)"
+        )
     loop = _ORDER.index("iteration")
-    final = max((int(r.plan.partition["iteration"]) for r in source.records() if r.plan.table == "candidates"), default=0)
+    final = max(
+        (int(r.plan.partition["iteration"]) for r in source.records() if r.plan.table == "candidates"), default=0
+    )
     is_done = source.is_complete("instructions")
     limit = (_ORDER.index(name), int(number or 0))
 
     def keep(record: Record) -> bool:
         place = stage_of(record)
+        if before_selection and place == limit and _follows_influence(record):
+            return False
         if place[0] == loop and is_done and place[1] == final:
             place = (_ORDER.index("instructions"), 0)
         return place <= (limit if name == "iteration" else (limit[0], 10**6))
@@ -67,8 +79,16 @@ def fork(source: Store, target: Store, until: str) -> list[str]:
         _link_tree(Path(source.root, folder), Path(target.root, folder))
     recipe = Path(source.root, "_runs", "recipe.yaml")
     if recipe.exists():
+        Path(target.root, "_runs").mkdir(parents=True, exist_ok=True)
         shutil.copy(recipe, Path(target.root, "_runs", "recipe.yaml"))
     return linked
+
+
+def _follows_influence(record: Record) -> bool:
+    """Whether a partition of an iteration comes after its influence: selection, training and what is measured on them."""
+    table, part = record.plan.table, record.plan.partition
+    is_metric = table == "metrics" and part["name"] in ("heldout_nll", "selection_overlap")
+    return table in ("selected", "checkpoints") or part.get("stage") == "selected" or is_metric
 
 
 def _link_tree(source: Path, target: Path) -> None:

@@ -25,15 +25,12 @@ def findings(codes: Sequence[str], rules: str) -> list[int]:
     """
     if not codes:
         return []
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--exit-zero", "--ignore-noqa"]
     with tempfile.TemporaryDirectory(prefix="scoder-lint-") as folder:
         for number, code in enumerate(codes):
             Path(folder, f"{number}.py").write_text(code, encoding="utf-8", errors="replace")
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--exit-zero", "--ignore-noqa", "--no-respect-gitignore"]
-            + ["--select", rules, "--output-format", "json", folder],
-            capture_output=True,
-            text=True,
-        )
+        command += ["--no-respect-gitignore", "--select", rules, "--output-format", "json", folder]
+        done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"ruff failed with code {done.returncode}: {done.stderr.strip()[:500]}")
     counts = Counter(int(Path(finding["filename"]).stem) for finding in json.loads(done.stdout))

@@ -13,10 +13,10 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from dataclasses import dataclass
 
+from builders.extraction import parsed
 from store import content_id
 
 PROBLEM, SOLUTION = "### Problem", "### Solution"
@@ -71,10 +71,10 @@ def parse(text: str, finish_reason: str = "stop") -> Parsed:
     if head is None:
         return Parsed("unfinished" if finish_reason == "length" else "no_solution", problem)
     solution, closed = _code(text[head.end() :])
+    if not closed and finish_reason == "length":
+        return Parsed("unfinished", problem, solution or None)
     if not solution or not solution.strip():
         return Parsed("no_solution", problem)
-    if not closed and finish_reason == "length":
-        return Parsed("unfinished", problem, solution)
     return Parsed("ok" if is_python(solution) else "syntax_error", problem, solution)
 
 
@@ -91,7 +91,7 @@ def _code(text: str) -> tuple[str | None, bool]:
 def is_python(code: str) -> bool:
     """Whether it parses; nothing is executed."""
     try:
-        ast.parse(code)
+        parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

@@ -48,8 +48,8 @@ class Source(Settings):
     license_column: str = "max_stars_repo_licenses"
     repo_column: str = "max_stars_repo_name"
     exclude: tuple[str, ...] = Field((), description="path prefixes to leave out")
-    max_files: int | None = None
-    files_per_shard: int = 200
+    max_files: int | None = Field(None, ge=1)
+    files_per_shard: int = Field(200, ge=1)
 
     @model_validator(mode="after")
     def _has_what_its_kind_needs(self) -> Source:
@@ -75,7 +75,7 @@ class Pool(Settings):
     min_docstring_ascii: float = 0.95
     max_undefined_names: int = 0
     include_methods: bool = Field(False, description="methods need their class: off by default")
-    licenses: tuple[str, ...] = Field((), description="allow-list; empty allows all")
+    licenses: tuple[str, ...] = Field((), description="allow-list for every licence of a file; empty allows all")
     banned_imports: tuple[str, ...] = ("argparse", "os", "subprocess", "sys", "setuptools", "distutils", "matplotlib")
 
 
@@ -95,9 +95,13 @@ class Benchmark(Settings):
 class Decontamination(Settings):
     """The two detectors and when a hit counts."""
 
-    ngram: int = Field(10, description="length of token n-grams")
-    min_string_chars: int = Field(40, description="benchmark texts shorter than this are too common to count")
-    min_strength: float = Field(0.5, description="share of a task's n-grams that an item must hold to be left out")
+    ngram: int = Field(10, ge=1, description="length of token n-grams")
+    min_string_chars: int = Field(40, ge=1, description="benchmark texts shorter than this are too common to count")
+    min_strength: float = Field(
+        0.5,
+        ge=0.2,
+        description="share of a task's n-grams that an item must hold to be left out; weaker hits are not kept",
+    )
 
 
 class Teacher(Settings):
@@ -106,16 +110,28 @@ class Teacher(Settings):
     engine: Literal["docstring", "openai", "transformers", "vllm"] = "docstring"
     model: str = "docstring"
     base_url: str | None = None
-    api_key_env: str = "OPENAI_API_KEY"
-    num_snippets: int = 1000
-    reference_share: float = 0.15
-    validation_share: float = 0.15
-    scorer_share: float = Field(0.5, description="of the train split, used to fine-tune the scorer")
+    api_key_env: str = Field("OPENAI_API_KEY", pattern=r"^[A-Z_][A-Z0-9_]*$")
+    num_snippets: int = Field(1000, ge=1)
+    reference_share: float = Field(0.15, ge=0, lt=1)
+    validation_share: float = Field(0.15, ge=0, lt=1)
+    scorer_share: float = Field(0.5, ge=0, le=1, description="of the train split, used to fine-tune the scorer")
     prompt: str = "teacher"
-    max_tokens: int = 2048
-    temperature: float = 0.7
+    max_tokens: int = Field(2048, ge=1)
+    temperature: float = Field(0.7, ge=0)
     price_per_million_input: float | None = None
     price_per_million_output: float | None = None
+
+    @model_validator(mode="after")
+    def _splits_and_address(self) -> Teacher:
+        held_out = self.reference_share + self.validation_share
+        if held_out >= 1:
+            raise ValueError(f"reference_share and validation_share add up to {held_out}: nothing is left to train on")
+        try:
+            EngineSettings(base_url=self.base_url)
+        except ValidationError as error:
+            # its text would show the address, and with it the credentials that it refuses
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        return self
 
     def engine_settings(self) -> EngineSettings:
         """The engine that asks the teacher."""
@@ -145,14 +161,16 @@ class Synthesizer(Settings):
 class Sampling(Settings):
     """Multi-checkpoint sampling."""
 
-    checkpoints: int = Field(4, description="M")
-    samples_per_checkpoint: int = Field(4, description="N")
-    snippets_per_iteration: int = 10_000
-    temperature: float = 0.8
-    top_p: float = 0.95
-    max_tokens: int = 1024
-    requests_per_shard: int = 256
-    base_snippets: int = Field(0, description="snippets that the untrained base is sampled on, to report its parse rate")
+    checkpoints: int = Field(4, ge=1, description="M")
+    samples_per_checkpoint: int = Field(4, ge=1, description="N")
+    snippets_per_iteration: int = Field(10_000, ge=1)
+    temperature: float = Field(0.8, ge=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_tokens: int = Field(1024, ge=1)
+    requests_per_shard: int = Field(256, ge=1)
+    base_snippets: int = Field(
+        0, ge=0, description="snippets that the untrained base is sampled on, to report its parse rate"
+    )
 
 
 class Scorer(Settings):
@@ -163,7 +181,7 @@ class Scorer(Settings):
     prompt: str = "scorer"
     engine: EngineSettings = EngineSettings()
     training: SftSettings | None = Field(None, description="fine-tune on labels from corruptions; None: as it is")
-    corruptions_per_sample: int = 4
+    corruptions_per_sample: int = Field(4, ge=0)
 
 
 class Scoring(Settings):
@@ -171,7 +189,7 @@ class Scoring(Settings):
 
     method: Literal["contrast", "fixed"] = "contrast"
     weights: dict[str, float] = Field(default_factory=dict, description="for fixed; empty gives equal weights")
-    l2: float = 1.0
+    l2: float = Field(1.0, ge=0)
 
     @model_validator(mode="after")
     def _weights_name_aspects(self) -> Scoring:
@@ -184,18 +202,23 @@ class Influence(Settings):
 
     gradients: GradientSettings = GradientSettings()
     reference: str = Field("teacher", description="name of the reference set: the teacher's reference split")
-    margin: float = Field(2.0, ge=1.0, description="gradients for this many times the candidates that the selection ranks")
+    margin: float = Field(
+        2.0, ge=1.0, description="gradients for this many times the candidates that the selection ranks"
+    )
 
 
 class Selection(Settings):
     """Thresholds of queries/selected.sql."""
 
     min_score: float = 0.0
-    max_per_snippet: int = 1
+    max_per_snippet: int = Field(1, ge=1)
     top_share: float = Field(0.5, gt=0.0, le=1.0, description="p, kept by influence")
     max_rows: int | None = None
+    max_per_difficulty: int | None = Field(None, ge=1, description="quota: candidates of one difficulty digit")
     min_influence: float = -1.0
-    weights: dict[str, float] = Field(default_factory=dict, description="another weighting than scoring's; empty: scoring's")
+    weights: dict[str, float] = Field(
+        default_factory=dict, description="another weighting than scoring's; empty: scoring's"
+    )
 
     @model_validator(mode="after")
     def _weights_name_aspects(self) -> Selection:
@@ -207,9 +230,19 @@ class Final(Settings):
     """The final generation and the published instructions."""
 
     max_snippets: int | None = Field(None, description="None: the whole pool outside the teacher's snippets")
-    samples: int = 1
+    samples: int = Field(1, ge=1)
     min_score: float = 0.0
     max_rows: int | None = None
+
+
+class Mix(Settings):
+    """A public instruction set that the coder is trained on too."""
+
+    dataset: str = Field(description="Hub id, dataset folder, or a JSON(L) or Parquet file")
+    revision: str | None = None
+    split: str = "train"
+    max_rows: int | None = Field(None, ge=1)
+    license: str = Field("unknown", description="of rows that name none")
 
 
 class Coder(Settings):
@@ -217,6 +250,7 @@ class Coder(Settings):
 
     model: str
     revision: str | None = None
+    mix: tuple[Mix, ...] = ()
     training: SftSettings = SftSettings()
 
 
@@ -224,7 +258,7 @@ class Evaluation(Settings):
     """pass@k in the sandbox."""
 
     engine: EngineSettings = EngineSettings()
-    num_samples: int = 1
+    num_samples: int = Field(1, ge=1)
     temperature: float = 0.0
     max_tokens: int = 512
     wall_s: float = 10.0
@@ -243,7 +277,7 @@ class Recipe(Settings):
     name: str
     seed: int = 0
     iterations: int = Field(2, ge=1, description="T")
-    sources: tuple[Source, ...]
+    sources: tuple[Source, ...] = Field(min_length=1)
     pool: Pool = Pool()
     benchmarks: tuple[Benchmark, ...] = ()
     decontamination: Decontamination = Decontamination()
@@ -263,6 +297,14 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _names_are_path_segments(self) -> Recipe:
         check_name(self.selection_name, "selection_name")
+        for what, names in (
+            ("source", [s.name for s in self.sources]),
+            ("benchmark", [b.name for b in self.benchmarks]),
+        ):
+            if twice := sorted({n for n in names if names.count(n) > 1}):
+                raise ValueError(
+                    f"{what} names must differ, as they name files of the store; twice: {', '.join(twice)}"
+                )
         if self.sampling.checkpoints > self.synthesizer.training.num_checkpoints:
             raise ValueError(
                 f"sampling.checkpoints is {self.sampling.checkpoints} but synthesizer.training.num_checkpoints "
@@ -274,7 +316,7 @@ class Recipe(Settings):
 def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     """The recipe of a YAML file with `section.key=value` overrides (values are YAML)."""
     path = Path(path)
-    if not path.exists():
+    if not path.is_file():
         known = ", ".join(sorted(p.stem for p in (Path(__file__).parent.parent / "recipes").glob("*.yaml")))
         raise FileNotFoundError(f"no recipe {path}; recipes/ has {known}")
     try:
@@ -305,7 +347,10 @@ def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
                 raise ValueError(f"--set {item!r}: there is no {parent!r} to set {last!r} in") from None
         if not isinstance(place, dict):
             raise ValueError(f"--set {item!r}: {'.'.join(parents)} is not a section")
-        place[last] = yaml.safe_load(value)
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"--set {item!r}: {value!r} is not a YAML value") from None
     return raw
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 import queries
+from builders import mixes
 from builders.aspect_scores import question
 from builders.corruptions import labelled
 from builders.gradients import conversation
@@ -95,6 +96,23 @@ def instructions(store: Store, recipe_name: str, target: str) -> dict[str, int]:
     )
     card = Card("SCoder instructions", text, columns=_COLUMNS | {"score": "weighted aspect score, 0..9"})
     return write_dataset(target, {"train": (INSTRUCTIONS, batches(rows, INSTRUCTIONS))}, card)
+
+
+def coder(store: Store, recipe: Recipe, target: str) -> dict[str, int]:
+    """What the coder is trained on: the instructions, and the public sets that the recipe mixes in."""
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for part in store.read("instructions"):
+            for row in part.to_pylist():
+                yield {"messages": problem_and_solution(row), "item_id": row["candidate_id"], "origin": "instructions"} | {
+                    "license": row["license"]
+                }
+        for mix in recipe.coder.mix:
+            for number, row in enumerate(mixes.conversations(mix)):
+                yield {**row, "item_id": str(number), "origin": mix.dataset}
+
+    card = Card("SCoder coder training set", "Conversations (problem -> solution).", columns=_COLUMNS)
+    return write_dataset(target, {"train": (PAIRS, batches(rows(), PAIRS))}, card)
 
 
 def problem_and_solution(row: dict[str, Any]) -> list[dict[str, str]]:

@@ -16,14 +16,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders import lint
-from builders.extraction import FunctionNode
+from builders.extraction import FunctionNode, parsed
 from builders.recipe import Recipe
 from builders.tasks import build_sharded
 from store import CONTRACTS, Plan, Record, Store
 from store.shards import shard_name
 
-_BRANCHES = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.IfExp, ast.Assert, ast.comprehension)
-_SKIPPED_TOKENS = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+_BRANCHES = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.IfExp, ast.Assert)
+_COMPUTES = (ast.Call, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.comprehension, ast.Lambda)
+_SKIPPED_TOKENS = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
 _TEST = re.compile(r"(^|\.)(test|Test|setUp|tearDown)")
 
 
@@ -46,7 +54,11 @@ def shard(store: Store, plan: Plan, index: int) -> pa.Table:
     undefined = lint.findings([s["code"] for s in snippets], lint.UNDEFINED)
     banned = set(plan.fields["banned_imports"])
     rows = [
-        {**measure(s["name"], s["code"], s["docstring"], banned), "snippet_id": s["snippet_id"], "num_undefined_names": u}
+        {
+            **measure(s["name"], s["code"], s["docstring"], banned),
+            "snippet_id": s["snippet_id"],
+            "num_undefined_names": u,
+        }
         for s, u in zip(snippets, undefined, strict=True)
     ]
     return pa.Table.from_pylist(rows, schema=CONTRACTS["snippet_checks"].schema)
@@ -54,7 +66,7 @@ def shard(store: Store, plan: Plan, index: int) -> pa.Table:
 
 def measure(name: str, code: str, docstring: str, banned: set[str]) -> dict[str, Any]:
     """All measurements but the linter's of one function that parses."""
-    node = ast.parse(code).body[0]
+    node = parsed(code).body[0]
     assert isinstance(node, FunctionNode), f"{name}: expected a function, got {type(node).__name__}"
     arguments = _arguments(node)
     short = name.rpartition(".")[2]
@@ -85,9 +97,19 @@ def num_tokens(code: str) -> int:
 
 
 def cyclomatic(node: ast.AST) -> int:
-    """Decision points + 1; `a and b and c` counts two."""
-    branches = sum(isinstance(n, _BRANCHES) for n in ast.walk(node))
-    return 1 + branches + sum(len(n.values) - 1 for n in ast.walk(node) if isinstance(n, ast.BoolOp))
+    """Decision points + 1; `a and b and c` counts two, a comprehension one and one per condition, a default case none."""
+    return 1 + sum(_decisions(n) for n in ast.walk(node))
+
+
+def _decisions(node: ast.AST) -> int:
+    if isinstance(node, ast.BoolOp):
+        return len(node.values) - 1
+    if isinstance(node, ast.comprehension):
+        return 1 + len(node.ifs)
+    if isinstance(node, ast.match_case):
+        is_default = isinstance(node.pattern, ast.MatchAs) and node.pattern.pattern is None and node.guard is None
+        return 0 if is_default else 1
+    return int(isinstance(node, _BRANCHES))
 
 
 def _arguments(node: FunctionNode) -> list[str]:
@@ -122,9 +144,12 @@ def _is_trivial(node: FunctionNode) -> bool:
     only = body[0]
     if isinstance(only, (ast.Pass, ast.Raise)):
         return True
+    if isinstance(only, ast.Return) and only.value is None:
+        return True
     value = only.value if isinstance(only, (ast.Return, ast.Expr)) else None
     return isinstance(value, (ast.Constant, ast.Name, ast.Attribute)) or (
-        isinstance(value, ast.Call) and not any(isinstance(a, (ast.Call, ast.BinOp)) for a in value.args)
+        isinstance(value, ast.Call)
+        and not any(isinstance(n, _COMPUTES) for a in (*value.args, *value.keywords) for n in ast.walk(a))
     )
 
 
@@ -133,6 +158,6 @@ def _imports(node: ast.AST) -> set[str]:
     for n in ast.walk(node):
         if isinstance(n, ast.Import):
             found |= {alias.name.split(".")[0] for alias in n.names}
-        elif isinstance(n, ast.ImportFrom) and n.module:
+        elif isinstance(n, ast.ImportFrom) and n.module and n.level == 0:  # `from .os import x` is not the os module
             found.add(n.module.split(".")[0])
     return found

@@ -6,11 +6,13 @@ In: a `Source` of the recipe. Out: `shards(source)` (how many, and a fingerprint
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -46,13 +48,34 @@ class Listing:
 def listing(source: Source) -> Listing:
     """Number of shards and a fingerprint that changes with the listed files; a wrong path is a clear error."""
     if source.kind in ("stdlib", "tree"):
-        entries = [(p, os.path.getsize(root / p)) for root in [tree_root(source)] for p in tree_paths(source)]
+        entries = [(p, _content(tree_root(source) / p)) for p in tree_paths(source)]
         if not entries:
             raise ValueError(f"source {source.name!r}: no .py files under {tree_root(source)}")
         return Listing(_ceil(len(entries), source.files_per_shard), fingerprint(entries))
+    if source.kind != "hub" and not Path(source.path or "").is_file():
+        raise FileNotFoundError(f"source {source.name!r}: no file {source.path}")
     rows = _num_rows(source)
-    identity = [source.path, source.dataset, source.revision, source.data_dir, source.split, rows]
+    content = None if source.kind == "hub" else _content(Path(source.path or ""))
+    identity = [source.dataset, source.revision, source.data_dir, source.split, rows, content]
     return Listing(_ceil(rows, source.files_per_shard), fingerprint(identity))
+
+
+def _content(path: Path) -> str:
+    """Hash of a file's bytes; its size alone when it is larger than any source file that is read."""
+    try:
+        found = path.stat()
+        if path.suffix == ".py" and found.st_size > MAX_FILE_BYTES:
+            return str(found.st_size)
+        return _hash(path, found.st_size, found.st_mtime_ns)
+    except OSError:
+        return "unreadable"
+
+
+@cache
+def _hash(path: Path, size: int, mtime_ns: int) -> str:
+    """Size and time are there for the cache: a plan is made several times in a run."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def files(source: Source, index: int) -> Iterator[SourceFile]:
@@ -81,41 +104,52 @@ def tree_paths(source: Source) -> list[str]:
     excluded = (*source.exclude, "site-packages") if source.kind == "stdlib" else source.exclude
     paths = []
     for folder, folders, names in os.walk(root, followlinks=False):
-        folders.sort()
+        inside = "" if folder == str(root) else f"{os.path.relpath(folder, root)}/"
+        folders[:] = sorted(f for f in folders if not f"{inside}{f}/".startswith(excluded))
         for name in names:
-            relative = os.path.relpath(os.path.join(folder, name), root)
-            if name.endswith(".py") and not relative.startswith(excluded) and not os.path.islink(root / relative):
-                paths.append(relative)
+            path = os.path.join(folder, name)
+            # a pipe or a socket with the name of a source file would block its reader
+            is_plain = name.endswith(".py") and os.path.isfile(path) and not os.path.islink(path)
+            if is_plain and not f"{inside}{name}".startswith(excluded):
+                paths.append(f"{inside}{name}")
     return sorted(paths)[: source.max_files]
 
 
 def _read(root: Path, path: str, license_: str) -> SourceFile:
+    name = _printable(path)
     try:
         if os.path.getsize(root / path) > MAX_FILE_BYTES:
-            return SourceFile(path, None, None, license_, "too_large")
+            return SourceFile(name, None, None, license_, "too_large")
         data = (root / path).read_bytes()
     except OSError:
-        return SourceFile(path, None, None, license_, "unreadable")
+        return SourceFile(name, None, None, license_, "unreadable")
     if b"\0" in data:
-        return SourceFile(path, None, None, license_, "null_bytes")
+        return SourceFile(name, None, None, license_, "null_bytes")
     try:
-        return SourceFile(path, data.decode("utf-8"), None, license_)
+        return SourceFile(name, data.decode("utf-8"), None, license_)
     except UnicodeDecodeError:
-        return SourceFile(path, None, None, license_, "not_utf8")
+        return SourceFile(name, None, None, license_, "not_utf8")
+
+
+def _printable(text: str) -> str:
+    """Text that a table can hold: bytes of file names and escapes of JSON that are no characters are written out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _from_row(source: Source, number: int, row: dict[str, Any]) -> SourceFile:
     text = row.get(source.content_column)
-    path = str(row.get(source.path_column) or f"row-{number}")
+    repo = _printable(str(row.get(source.repo_column) or ""))
+    inside = row.get(source.path_column)
+    # many repositories have a setup.py: only with its repository is a path a place
+    path = _printable(f"{repo}/{inside}" if repo and inside else str(inside or f"row-{number}"))
     found = row.get(source.license_column) or source.license or "unknown"
-    license_ = ", ".join(map(str, found)) if isinstance(found, list) else str(found)
-    repo = row.get(source.repo_column)
+    license_ = _printable(", ".join(map(str, found)) if isinstance(found, list) else str(found))
     error = None
     if not isinstance(text, str):
         error = "no_content"
     elif "\0" in text:
         error = "null_bytes"
-    return SourceFile(path, None if error else text, str(repo) if repo else None, license_, error)
+    return SourceFile(path, None if error else text, repo or None, license_, error)
 
 
 def _stop(source: Source, start: int) -> int:
@@ -148,7 +182,7 @@ def _hub_rows(source: Source) -> int:
 
 def _rows(source: Source, start: int, stop: int) -> Iterator[dict[str, Any]]:
     if source.kind == "jsonl":
-        with open(source.path or "", encoding="utf-8", errors="replace") as handle:
+        with open(source.path or "", "rb") as handle:
             for line in islice(handle, start, stop):
                 yield _json_row(line)
     elif source.kind == "parquet":
@@ -162,10 +196,10 @@ def _rows(source: Source, start: int, stop: int) -> Iterator[dict[str, Any]]:
         yield from rows.skip(start).take(stop - start)
 
 
-def _json_row(line: str) -> dict[str, Any]:
+def _json_row(line: bytes) -> dict[str, Any]:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError:
+        row = json.loads(line.decode("utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
         return {}
     return row if isinstance(row, dict) else {}
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import signal
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
 
-from store import Plan, Record, Store, Usage
-from store.lock import stop_with_coordinator
+from store import Plan, Record, Store, Usage, segments
+from store.lock import coordinator_alive, stop_with_coordinator
 from store.runs import Partition
 
 Make = Callable[[Store, Plan, int], pa.Table]
@@ -37,9 +41,8 @@ def build_sharded(store: Store, plan: Plan, dotted: str, workers: int) -> Record
     start = time.monotonic()
     missing = store.missing(plan)
     if workers <= 1 or len(missing) <= 1:
-        make = function(dotted)
         for index in missing:
-            store.write(plan, index, make(store, plan, index))
+            _build_shard(store, plan, dotted, index)
     else:
         _run_tasks(store, plan, dotted, missing, workers)
     present = store.present(plan)
@@ -51,15 +54,31 @@ def build_sharded(store: Store, plan: Plan, dotted: str, workers: int) -> Record
 
 def run_one(root: str, table: str, partition: Partition, plan_id: str, dotted: str, index: int) -> None:
     """One task: build one shard of the plan on record, in a worker that stops with its coordinator."""
-    stop_with_coordinator(root)
+    _watch_coordinator(root)
     store = Store(root)
     record = store.record(table, **partition)
     if record is None or record.plan.fingerprint != plan_id:
         raise RuntimeError(f"{table}: the plan changed while its tasks ran")
-    store.write(record.plan, index, function(dotted)(store, record.plan, index))
+    _build_shard(store, record.plan, dotted, index)
+
+
+def _build_shard(store: Store, plan: Plan, dotted: str, index: int) -> None:
+    try:
+        store.write(plan, index, function(dotted)(store, plan, index))
+    except Exception as error:
+        error.add_note(f"while building shard {index} of {segments(plan.table, plan.partition)} in {store.root}")
+        raise
+
+
+@cache
+def _watch_coordinator(root: str) -> None:
+    """One watching thread per worker process, however many shards it builds."""
+    stop_with_coordinator(root)
 
 
 def _run_tasks(store: Store, plan: Plan, dotted: str, missing: list[int], workers: int) -> None:
+    if not coordinator_alive(store.root):
+        raise RuntimeError(f"workers need a coordinator: build in `with store.lock.coordinator({store.root!r})`")
     from datatrove.executor import LocalPipelineExecutor
 
     from builders.shard_step import ShardStep
@@ -70,6 +89,41 @@ def _run_tasks(store: Store, plan: Plan, dotted: str, missing: list[int], worker
         pipeline=[step], tasks=len(missing), workers=workers, skip_completed=False, logging_dir=logs
     )
     try:
-        executor.run()
+        with _stop_when_a_worker_dies():
+            executor.run()
     finally:
         shutil.rmtree(logs, ignore_errors=True)
+
+
+@contextmanager
+def _stop_when_a_worker_dies() -> Iterator[None]:
+    """A pool waits for ever for the task of a worker that the kernel killed, mostly for its memory: end it instead.
+
+    Only the main thread can be woken up; in another one the pool waits as it always did.
+    """
+    import multiprocess
+
+    done, lost = threading.Event(), list[str]()
+
+    def watch() -> None:
+        seen: dict[int, Any] = {}
+        while not done.wait(0.5):
+            seen |= {child.pid: child for child in multiprocess.active_children()}
+            # a finished pool ends its workers with SIGTERM
+            dead = [c for c in seen.values() if c.exitcode not in (None, 0, -signal.SIGTERM)]
+            if dead and not done.is_set():
+                lost.append(f"a worker process died (exit code {dead[0].exitcode}; -9 mostly means out of memory)")
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    if threading.current_thread() is threading.main_thread():
+        watcher.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not lost:
+            raise
+        raise RuntimeError(f"{lost[0]}; run the same command again to resume, with fewer `executor.workers`") from None
+    finally:
+        done.set()

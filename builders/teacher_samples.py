@@ -8,6 +8,7 @@ validation (metrics only) and train, of which a share is set aside for the score
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 from builders import generation, prompts
 from builders.engines import Request, open_engine
 from builders.extraction import functions, without_docstring
-from builders.pairs import Parsed, is_python, parse
+from builders.pairs import Parsed, is_python, parse, render
 from builders.pool import snippets
 from builders.recipe import Recipe, Teacher
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, fingerprint, seed_from
@@ -120,15 +121,15 @@ def _row(snippet: dict[str, Any], pair: Parsed, teacher: Teacher) -> dict[str, A
 
 def split_of(position: int, teacher: Teacher) -> tuple[str, bool]:
     """Split and scorer flag by the place among the teacher's snippets, whose order is already a seeded shuffle."""
-    share = position / teacher.num_snippets
-    if share < teacher.reference_share:
+    held_out = teacher.reference_share + teacher.validation_share
+    shares = (teacher.reference_share, held_out, held_out + teacher.scorer_share * (1 - held_out))
+    # 0.1 + 0.2 is 0.30000000000000004: what is a whole number but for rounding is that number
+    reference_end, validation_end, scorer_end = (math.ceil(teacher.num_snippets * s - 1e-6) for s in shares)
+    if position < reference_end:
         return "reference", False
-    if share < teacher.reference_share + teacher.validation_share:
+    if position < validation_end:
         return "validation", False
-    rest = (share - teacher.reference_share - teacher.validation_share) / (
-        1 - teacher.reference_share - teacher.validation_share
-    )
-    return "train", rest < teacher.scorer_share
+    return "train", position < scorer_end
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
@@ -144,13 +145,16 @@ def import_file(store: Store, path: str, teacher: Teacher) -> Record:
     """Read (snippet, problem, solution) triples from JSONL or Parquet as the teacher samples of a store."""
     triples = list(_triples(path))
     known = {i for t in store.read("raw_pool", ["snippet_id"]) for i in t.column(0).to_pylist()}
-    _import_snippets(store, [t for t in triples if content_id("python", t["snippet"]) not in known])
     rows = _imported_rows(triples, teacher)
     plan = Plan(
         table="teacher_samples",
         fields={"file": fingerprint(triples), "teacher": teacher.model_dump(mode="json")},
         num_shards=1,
     )
+    record = store.begin(plan)  # before the snippets: what is refused must leave nothing behind
+    if record is None:
+        return store.record("teacher_samples")  # type: ignore[return-value]
+    _import_snippets(store, [t for t in triples if content_id("python", t["snippet"]) not in known])
     return store.materialize(plan, lambda index: _table(rows))
 
 
@@ -159,15 +163,23 @@ def _triples(path: str) -> Iterator[dict[str, str]]:
         raise FileNotFoundError(f"no file {path}")
     rows = pq.read_table(path).to_pylist() if path.endswith(".parquet") else _json_lines(path)
     for number, row in enumerate(rows, 1):
-        absent = [k for k in ("snippet", "problem", "solution") if not isinstance(row.get(k), str) or not row[k].strip()]
+        absent = [
+            k for k in ("snippet", "problem", "solution") if not isinstance(row.get(k), str) or not row[k].strip()
+        ]
         if absent:
             raise ValueError(f"{path} row {number}: needs text in {', '.join(absent)}; its fields are {sorted(row)}")
         license_ = str(row.get("license") or "unknown")
-        yield {k: row[k].replace("\r\n", "\n") for k in ("snippet", "problem", "solution")} | {"license": license_}
+        triple = {k: row[k].replace("\r\n", "\n") for k in ("snippet", "problem", "solution")} | {"license": license_}
+        try:
+            render(triple["problem"], triple["solution"])
+            "".join(triple.values()).encode("utf-8")
+        except ValueError as error:
+            raise ValueError(f"{path} row {number}: {error}") from None
+        yield triple
 
 
 def _json_lines(path: str) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8") as handle:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape") as handle:  # bad bytes are told with their row
         for number, line in enumerate(handle, 1):
             if line.strip():
                 try:
@@ -180,14 +192,20 @@ def _json_lines(path: str) -> Iterator[dict[str, Any]]:
 
 
 def _imported_rows(triples: list[dict[str, str]], teacher: Teacher) -> list[dict[str, Any]]:
-    """Rows in a seeded order, so that the splits do not depend on the order of the file."""
-    named = {content_id(content_id("python", t["snippet"]), t["problem"], t["solution"]): t for t in triples}
-    counted = teacher.model_copy(update={"num_snippets": len(named), "engine": "docstring", "model": "import"})
-    rows = []
-    for position, (name, t) in enumerate(sorted(named.items())):
+    """Rows in the order of their hashes, so that the splits do not depend on the order of the file.
+
+    All samples of a snippet are in one split: a held-out sample about a snippet of the train split would not be unseen.
+    """
+    snippet_ids = sorted({content_id("python", t["snippet"]) for t in triples})
+    positions = {snippet_id: position for position, snippet_id in enumerate(snippet_ids)}
+    counted = teacher.model_copy(update={"num_snippets": len(positions), "engine": "docstring", "model": "import"})
+    named = {}
+    for t in triples:
+        snippet_id = content_id("python", t["snippet"])
         pair = Parsed("ok" if is_python(t["solution"]) else "syntax_error", t["problem"], t["solution"])
-        snippet = {"snippet_id": content_id("python", t["snippet"]), "position": position}
-        rows.append(_row(snippet, pair, counted) | {"sample_id": name})
+        row = _row({"snippet_id": snippet_id, "position": positions[snippet_id]}, pair, counted)
+        named[row["sample_id"]] = row
+    rows = [named[name] for name in sorted(named)]
     if rejected := [r for r in rows if r["status"] != "ok"]:
         raise ValueError(
             f"{len(rejected)} of {len(rows)} solutions are not valid Python, first: {rejected[0]['solution'][:200]!r}"

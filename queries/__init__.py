@@ -62,9 +62,7 @@ def stream(
     return relation(connection, name, values).to_arrow_reader(10_000)
 
 
-def table(
-    connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
-) -> pa.Table:
+def table(connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None) -> pa.Table:
     """The rows of a query that is small by nature (a report, a summary)."""
     return relation(connection, name, values).to_arrow_table()
 

@@ -49,7 +49,9 @@ def funnel(store: Store) -> list[dict[str, Any]]:
     if rows:
         total = {k: sum(r[k] or 0 for r in rows) for k in ("seconds", "prompt_tokens", "completion_tokens")}
         costs = [r["cost_usd"] for r in rows if r["cost_usd"] is not None]
-        rows.append({"partition": "total", "rows": None, "status": "", **total, "cost_usd": sum(costs) if costs else None})
+        rows.append(
+            {"partition": "total", "rows": None, "status": "", **total, "cost_usd": sum(costs) if costs else None}
+        )
     return rows
 
 
@@ -117,7 +119,11 @@ def print_selection(console: Console, report: dict[str, Any]) -> None:
 
 # -- lineage -----------------------------------------------------------------------------------------------------------
 
-_LINKS = {"candidates": ("snippet_id", "checkpoint_id"), "teacher_samples": ("snippet_id",), "selected": ("candidate_id",)}
+_LINKS = {
+    "candidates": ("snippet_id", "checkpoint_id"),
+    "teacher_samples": ("snippet_id",),
+    "selected": ("candidate_id",),
+}
 _UNLINKED = {"gradients"}
 """Tables that a trace leaves out: numbers that nobody reads."""
 
@@ -128,10 +134,14 @@ def trace(store: Store, id_: str) -> dict[str, list[dict[str, Any]]]:
     wanted, found = [id_], defaultdict(list)
     for table, keys in _LINKS.items():
         for row in _holding(connection, table, id_):
-            wanted += [row[k] for k in keys if row.get(k) not in (None, id_) and row.get(CONTRACTS[table].key[-1]) == id_]
+            wanted += [
+                row[k] for k in keys if row.get(k) not in (None, id_) and row.get(CONTRACTS[table].key[-1]) == id_
+            ]
     for table in CONTRACTS:
         if table not in _UNLINKED:
-            rows = {str(r): r for name in dict.fromkeys(wanted) for r in _parents_or_children(connection, table, name, id_)}
+            rows = {
+                str(r): r for name in dict.fromkeys(wanted) for r in _parents_or_children(connection, table, name, id_)
+            }
             if rows:
                 found[table] = list(rows.values())[:50]
     if not found:
@@ -156,7 +166,11 @@ def _where(connection: Any, table: str, columns: list[str], id_: str) -> list[di
     # names come from the contracts, values are bound
     condition = " OR ".join(f"{c} = $id" for c in columns)
     names = ", ".join(CONTRACTS[table].schema.names)
-    return connection.sql(f"SELECT {names} FROM {table} WHERE {condition} LIMIT 50", params={"id": id_}).to_arrow_table().to_pylist()
+    return (
+        connection.sql(f"SELECT {names} FROM {table} WHERE {condition} LIMIT 50", params={"id": id_})
+        .to_arrow_table()
+        .to_pylist()
+    )
 
 
 # -- verification ------------------------------------------------------------------------------------------------------
@@ -192,9 +206,10 @@ def _keys_and_audits(store: Store) -> list[dict[str, Any]]:
     for name, contract in CONTRACTS.items():
         keys = ", ".join(contract.key)
         twice = f"SELECT count(*) FROM (SELECT {keys} FROM {name} GROUP BY {keys} HAVING count(*) > 1)"
-        row = connection.execute(twice).fetchone()
-        if name != "rejects" and row and row[0]:
-            problems.append({"check": "key", "result": f"{name}: {row[0]} keys ({keys}) occur more than once"})
+        # all rows are fetched: a result that is not read to its end keeps the connection busy
+        ((count,),) = connection.execute(twice).fetchall()
+        if name != "rejects" and count:
+            problems.append({"check": "key", "result": f"{name}: {count} keys ({keys}) occur more than once"})
     for audit in queries.names("audits"):
         for found in queries.rows(connection, audit, audit_values(store)):
             problems.append({"check": audit, "result": ", ".join(f"{k}={v}" for k, v in found.items())})
@@ -207,21 +222,6 @@ def audit_values(store: Store) -> dict[str, Any]:
     return {
         "num_teacher_snippets": teacher.plan.fields.get("num_snippets") if teacher else None,
         "min_strength": pool.plan.fields["min_strength"] if pool else 1.1,
-    }
-
-
-def pass_rates(graded: list[dict[str, Any]], samples: int) -> dict[str, Any]:
-    """pass@1, and pass@k for k = samples, over tasks."""
-    from builders.evaluations import pass_at_k
-
-    passed: dict[str, int] = defaultdict(int)
-    for row in graded:
-        passed[row["task_id"]] += row["is_passed"]
-    tasks = max(1, len(passed))
-    return {
-        "tasks": len(passed),
-        "pass@1": round(sum(pass_at_k(samples, n, 1) for n in passed.values()) / tasks, 4),
-        f"pass@{samples}": round(sum(pass_at_k(samples, n, samples) for n in passed.values()) / tasks, 4),
     }
 
 
@@ -247,7 +247,9 @@ def print_records(console: Console, rows: list[dict[str, Any]], title: str) -> N
     """Rows one below the other: code highlighted, long text folded."""
     for row in rows:
         short = {k: v for k, v in row.items() if not _is_long(v)}
-        console.print(Panel(Text("\n".join(f"{k}: {_cell(v)}" for k, v in short.items())), title=title, title_align="left"))
+        console.print(
+            Panel(Text("\n".join(f"{k}: {_cell(v)}" for k, v in short.items())), title=title, title_align="left")
+        )
         for name, value in row.items():
             if _is_long(value):
                 console.print(Text(f"{name}:", style="bold"))

@@ -12,7 +12,7 @@ WITH clean AS (
     WHERE
         s.iteration = $iteration
         AND s.candidate_id NOT IN (
-            SELECT item_id FROM contamination WHERE item_kind = 'candidate' AND strength >= $min_strength
+            SELECT item_id FROM contamination WHERE item_kind = 'candidate' AND strength >= $min_strength::FLOAT
         )
 ),
 chosen AS (

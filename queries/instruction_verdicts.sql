@@ -30,7 +30,7 @@ placed AS (
         strength,
         copy,
         row_number() OVER (
-            PARTITION BY snippet_id, strength >= $min_strength, copy = 1, score >= $min_score
+            PARTITION BY snippet_id, strength >= $min_strength::FLOAT, copy = 1, score >= $min_score
             ORDER BY score DESC, expected_score DESC, candidate_id
         ) AS place
     FROM best
@@ -44,7 +44,7 @@ judged AS (
         strength,
         place,
         CASE
-            WHEN strength >= $min_strength THEN 'contaminated'
+            WHEN strength >= $min_strength::FLOAT THEN 'contaminated'
             WHEN copy > 1 THEN 'duplicate'
             WHEN score < $min_score THEN 'low_score'
             WHEN place > 1 THEN 'not_best_of_snippet'

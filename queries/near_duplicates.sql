@@ -6,6 +6,7 @@ WITH normalised AS (
         docstring,
         md5(regexp_replace(regexp_replace(lower(code), '#[^\n]*', '', 'g'), '\s+', '', 'g')) AS text_key
     FROM raw_pool
+    WHERE snippet_id IN (SELECT snippet_id FROM snippet_checks)
 ),
 members AS (
     SELECT

@@ -3,7 +3,7 @@
 WITH leaked AS (
     SELECT DISTINCT item_id
     FROM contamination
-    WHERE item_kind = 'snippet' AND strength >= $min_strength
+    WHERE item_kind = 'snippet' AND strength >= $min_strength::FLOAT
 ),
 kept AS (
     SELECT r.snippet_id, r.license, c.num_tokens, c.cyclomatic
@@ -18,7 +18,7 @@ kept AS (
         AND c.cyclomatic <= $max_cyclomatic
         AND c.num_arguments >= $min_arguments
         AND c.num_docstring_words >= $min_docstring_words
-        AND c.docstring_ascii >= $min_docstring_ascii
+        AND c.docstring_ascii >= $min_docstring_ascii::FLOAT
         AND c.num_undefined_names <= $max_undefined_names
         AND ($include_methods OR NOT r.is_method)
         AND c.returns_value
@@ -26,7 +26,7 @@ kept AS (
         AND NOT c.is_test
         AND NOT c.is_dunder
         AND len(c.banned_imports) = 0
-        AND (len($licenses) = 0 OR list_contains($licenses, r.license))
+        AND (len($licenses) = 0 OR list_has_all($licenses, string_split(r.license, ', ')))
         AND coalesce(d.is_representative, true)
         AND r.snippet_id NOT IN (SELECT item_id FROM leaked)
 )

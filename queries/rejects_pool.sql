@@ -31,7 +31,7 @@ reasons AS (
     FROM measured WHERE num_docstring_words < $min_docstring_words
     UNION ALL
     SELECT snippet_id, 'docstring_not_ascii', docstring_ascii, $min_docstring_ascii
-    FROM measured WHERE docstring_ascii < $min_docstring_ascii
+    FROM measured WHERE docstring_ascii < $min_docstring_ascii::FLOAT
     UNION ALL
     SELECT snippet_id, 'undefined_names', num_undefined_names, $max_undefined_names
     FROM measured WHERE num_undefined_names > $max_undefined_names
@@ -49,13 +49,13 @@ reasons AS (
     SELECT snippet_id, 'banned_import', len(banned_imports), 0 FROM measured WHERE len(banned_imports) > 0
     UNION ALL
     SELECT snippet_id, 'license', NULL, NULL
-    FROM measured WHERE len($licenses) > 0 AND NOT list_contains($licenses, license)
+    FROM measured WHERE len($licenses) > 0 AND NOT list_has_all($licenses, string_split(license, ', '))
     UNION ALL
     SELECT snippet_id, 'near_duplicate', similarity, NULL FROM measured WHERE NOT coalesce(is_representative, true)
     UNION ALL
     SELECT item_id, 'contaminated', max(strength), $min_strength
     FROM contamination
-    WHERE item_kind = 'snippet' AND strength >= $min_strength
+    WHERE item_kind = 'snippet' AND strength >= $min_strength::FLOAT
     GROUP BY item_id
 )
 SELECT

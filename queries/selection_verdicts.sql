@@ -1,5 +1,5 @@
 -- One row is one scored candidate of an iteration under one named selection: kept when `reason` is NULL, else the first
--- reason why not. Order of the decision: contamination, duplicates, score, best of its snippet, influence, top share.
+-- reason why not. Order of the decision: contamination, duplicates, score, best of its snippet, influence, quota, top share.
 WITH weighting AS (
     SELECT unnest($aspects::VARCHAR[]) AS aspect, unnest($weights::DOUBLE[]) AS weight
 ),
@@ -7,6 +7,7 @@ weighed AS (
     SELECT
         s.candidate_id,
         s.snippet_id,
+        s.difficulty,
         c.text_hash,
         round(list_sum(list(w.weight * a.score ORDER BY a.aspect)), 9) AS score,
         round(list_sum(list(w.weight * a.expected ORDER BY a.aspect)), 6) AS expected_score
@@ -15,7 +16,7 @@ weighed AS (
     JOIN aspect_scores AS a ON a.item_id = s.candidate_id AND a.item_kind = 'candidate'
     JOIN weighting AS w ON w.aspect = a.aspect
     WHERE s.iteration = $iteration
-    GROUP BY s.candidate_id, s.snippet_id, c.text_hash
+    GROUP BY s.candidate_id, s.snippet_id, s.difficulty, c.text_hash
 ),
 leaked AS (
     SELECT item_id, max(strength) AS strength
@@ -27,10 +28,11 @@ best AS (
     SELECT
         w.candidate_id,
         w.snippet_id,
+        w.difficulty,
         w.score,
         w.expected_score,
         coalesce(l.strength, 0.0) AS strength,
-        coalesce(l.strength, 0.0) >= $min_strength AS is_leaked,
+        coalesce(l.strength, 0.0) >= $min_strength::FLOAT AS is_leaked,
         row_number() OVER (
             PARTITION BY w.text_hash ORDER BY w.score DESC, w.expected_score DESC, w.candidate_id
         ) AS copy,
@@ -42,6 +44,7 @@ placed AS (
     SELECT
         b.candidate_id,
         b.snippet_id,
+        b.difficulty,
         b.score,
         b.expected_score,
         b.strength,
@@ -65,6 +68,7 @@ judged AS (
     SELECT
         p.candidate_id,
         p.snippet_id,
+        p.difficulty,
         p.score,
         p.expected_score,
         p.influence,
@@ -80,13 +84,25 @@ judged AS (
         END AS reason
     FROM placed AS p
 ),
+quotas AS (
+    SELECT
+        candidate_id,
+        influence,
+        score,
+        expected_score,
+        row_number() OVER (
+            PARTITION BY difficulty ORDER BY influence DESC, score DESC, expected_score DESC, candidate_id
+        ) AS quota_place
+    FROM judged
+    WHERE reason IS NULL
+),
 ranked AS (
     SELECT
         candidate_id,
         row_number() OVER (ORDER BY influence DESC, score DESC, expected_score DESC, candidate_id)::INTEGER AS rank,
-        least(ceil($top_share::DOUBLE * count(*) OVER ()), coalesce($max_rows::BIGINT, 9223372036854775807)) AS num_kept
-    FROM judged
-    WHERE reason IS NULL
+        least(ceil(round($top_share::DOUBLE * count(*) OVER (), 9)), coalesce($max_rows::BIGINT, 9223372036854775807)) AS num_kept
+    FROM quotas
+    WHERE quota_place <= coalesce($max_per_difficulty::BIGINT, 9223372036854775807)
 )
 SELECT
     j.candidate_id,
@@ -94,12 +110,17 @@ SELECT
     j.score,
     j.influence,
     r.rank,
-    CASE WHEN r.rank > r.num_kept THEN 'below_top_share' ELSE j.reason END AS reason,
+    CASE
+        WHEN q.quota_place > $max_per_difficulty::BIGINT THEN 'over_quota'
+        WHEN r.rank > r.num_kept THEN 'below_top_share'
+        ELSE j.reason
+    END AS reason,
     CASE
         WHEN j.reason = 'contaminated' THEN j.strength
         WHEN j.reason = 'low_score' THEN j.score
         WHEN j.reason = 'not_best_of_snippet' THEN j.place
         WHEN j.reason = 'low_influence' THEN j.influence
+        WHEN q.quota_place > $max_per_difficulty::BIGINT THEN q.quota_place
         WHEN r.rank > r.num_kept THEN r.rank
     END::DOUBLE AS value,
     CASE
@@ -107,8 +128,10 @@ SELECT
         WHEN j.reason = 'low_score' THEN $min_score
         WHEN j.reason = 'not_best_of_snippet' THEN $max_per_snippet
         WHEN j.reason = 'low_influence' THEN $min_influence
+        WHEN q.quota_place > $max_per_difficulty::BIGINT THEN $max_per_difficulty::BIGINT
         WHEN r.rank > r.num_kept THEN r.num_kept
     END::DOUBLE AS threshold
 FROM judged AS j
+LEFT JOIN quotas AS q ON q.candidate_id = j.candidate_id
 LEFT JOIN ranked AS r ON r.candidate_id = j.candidate_id
 ORDER BY r.rank NULLS LAST, j.candidate_id

@@ -1,7 +1,7 @@
 -- One row is one training pair of a synthesizer: the clean teacher samples of a split and, for the train split, the
 -- candidates that a selection kept in the given iterations.
 WITH leaked AS (
-    SELECT item_id FROM contamination WHERE item_kind = 'teacher' AND strength >= $min_strength
+    SELECT item_id FROM contamination WHERE item_kind = 'teacher' AND strength >= $min_strength::FLOAT
 ),
 pairs AS (
     SELECT t.sample_id AS item_id, 'teacher' AS origin, t.snippet_id, t.problem, t.solution

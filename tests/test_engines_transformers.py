@@ -322,3 +322,10 @@ def test_vllm_that_is_missing_says_how_to_install_it():
     except ImportError:
         with pytest.raises(ImportError, match="pip install vllm"):
             open_engine(EngineSettings(engine="vllm"), "any")
+
+
+def test_the_number_of_threads_is_put_back(model: str) -> None:
+    before = torch.get_num_threads()
+    with open_engine(EngineSettings(num_threads=before + 1), model):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before

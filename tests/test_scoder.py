@@ -147,3 +147,16 @@ def test_fork_shares_files_and_goes_its_own_way(smoke_store: Path, tmp_path: Pat
     assert not [k for k in here if k.startswith(("selected", "influence", "instructions"))]
     part = "pool/part-00000.parquet"
     assert Path(fork, part).stat().st_ino == Path(smoke_store, part).stat().st_ino
+
+
+def test_a_fork_before_the_selection_keeps_the_influence_and_not_the_training(smoke_store: Path, tmp_path: Path) -> None:
+    fork = tmp_path / "fork"
+    assert scoder("fork", str(smoke_store), str(fork), "--until", "influence-1").returncode == 0
+    kept = contents(fork)
+    assert "influence/iteration-1/reference-teacher/batch-main" in kept
+    assert "checkpoints/role-synthesizer/iteration-0" in kept
+    gone = ("selected/", "checkpoints/role-synthesizer/iteration-1", "rejects/stage-selected", "candidates/iteration-2")
+    assert not [k for k in kept if k.startswith(gone)]
+    options = ("--iteration", "1", "--name", "default", "--set", "selection.top_share=0.2", "--json")
+    done = scoder("select", *options, "--store", str(fork))
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,44 @@
+"""Shards for the tests of tasks: functions that worker processes import by name.
+
+In: a store, a plan whose fields say what to do, an index. Out: rows of `snippet_occurrences`, or a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+from store import Plan, Store
+from tests import rows
+
+
+def shard(store: Store, plan: Plan, index: int) -> pa.Table:
+    """Two rows that say which shard they are of; each call leaves a file with its process id beside the store."""
+    Path(f"{store.root}-calls").mkdir(exist_ok=True)
+    Path(f"{store.root}-calls", f"{index}-{time.monotonic_ns()}").write_text(str(os.getpid()))
+    return rows.table("snippet_occurrences", [{"snippet_id": f"s{index}", "line": line} for line in (1, 2)])
+
+
+def failing(store: Store, plan: Plan, index: int) -> pa.Table:
+    """As `shard`, but shard 1 fails as long as the store has a neighbour called `...-broken`."""
+    if index == 1 and Path(f"{store.root}-broken").exists():
+        raise ValueError("shard one is broken")
+    return shard(store, plan, index)
+
+
+def dying(store: Store, plan: Plan, index: int) -> pa.Table:
+    """As `shard`, but the worker of shard 1 is killed as for its memory, while the store's neighbour is there."""
+    if index == 1 and Path(f"{store.root}-broken").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return shard(store, plan, index)
+
+
+def sleeping(store: Store, plan: Plan, index: int) -> pa.Table:
+    """As `shard`, but much later."""
+    made = shard(store, plan, index)
+    time.sleep(120)
+    return made

@@ -1,0 +1,86 @@
+"""The estimate: the stages of the flow in their order, counts that the builders keep, costs from the prices."""
+
+import pytest
+
+import scoder
+from builders import estimate
+from builders.estimate import PAIR_TOKENS, SNIPPET_TOKENS
+from builders.teacher_samples import split_of
+from store import ASPECTS
+from tests.tiny_recipes import recipe
+
+
+def steps(made) -> dict[str, list[estimate.Step]]:
+    found: dict[str, list[estimate.Step]] = {}
+    for step in estimate.plan(made):
+        found.setdefault(step.stage, []).append(step)
+    return found
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_the_stages_are_those_of_the_flow_in_their_order(tmp_path, iterations):
+    made = recipe(tmp_path, iterations=iterations)
+    assert list(steps(made)) == list(scoder.stages(made))
+
+
+def test_candidates_are_checkpoints_times_samples_times_snippets(tmp_path):
+    made = recipe(
+        tmp_path,
+        synthesizer={"model": "m", "training": {"num_checkpoints": 3}},
+        sampling={"checkpoints": 3, "samples_per_checkpoint": 2, "snippets_per_iteration": 50},
+        influence={"margin": 1.5},
+        teacher={"num_snippets": 40, "reference_share": 0.1},
+    )
+    sample, score, influence, _ = steps(made)["iteration-1"]
+    assert (sample.rows, sample.model_calls) == (300, 300)
+    assert (score.rows, score.model_calls) == (300 * len(ASPECTS),) * 2
+    assert influence.rows == (75 + 4) * 3 and influence.model_calls == 0
+    assert sample.tokens == 300 * (SNIPPET_TOKENS + PAIR_TOKENS)
+
+
+@pytest.mark.parametrize(
+    "num, reference, validation", [(1000, 0.1, 0.2), (10, 0.1, 0.2), (160, 0.15, 0.15), (40, 0.1, 0.1)]
+)
+def test_training_rows_are_those_of_the_train_split(tmp_path, num, reference, validation):
+    teacher = {"num_snippets": num, "reference_share": reference, "validation_share": validation, "scorer_share": 0.5}
+    made = recipe(tmp_path, teacher=teacher)
+    splits = [split_of(position, made.teacher) for position in range(num)]
+    (bootstrap,) = steps(made)["bootstrap"]
+    assert bootstrap.rows == pytest.approx([s for s, _ in splits].count("train"), abs=1)
+    assert bootstrap.rows == round(num * (1 - reference - validation))
+
+
+def test_accumulated_selections_grow_and_single_ones_do_not(tmp_path):
+    sections = {"iterations": 3, "selection": {"top_share": 0.5}, "teacher": {"num_snippets": 100}}
+    sampling = {"checkpoints": 1, "snippets_per_iteration": 20}
+    rows = {}
+    for accumulate in (False, True):
+        synthesizer = {"model": "m", "accumulate": accumulate}
+        made = recipe(tmp_path, **sections, sampling=sampling, synthesizer=synthesizer)
+        rows[accumulate] = [steps(made)[f"iteration-{t}"][-1].rows for t in (1, 2, 3)]
+    assert rows == {False: [80, 80, 80], True: [80, 90, 100]}
+
+
+def test_the_teachers_cost_comes_from_its_prices(tmp_path):
+    asked = {"engine": "openai", "model": "m", "num_snippets": 1000}
+    prices = {"price_per_million_input": 2.0, "price_per_million_output": 10.0}
+    (step,) = steps(recipe(tmp_path, teacher=asked | prices))["teacher"]
+    assert step.cost_usd == pytest.approx(1000 * (SNIPPET_TOKENS * 2.0 + PAIR_TOKENS * 10.0) / 1e6)
+    assert (step.rows, step.model_calls) == (1000, 1000)
+    (unpriced,) = steps(recipe(tmp_path, teacher=asked))["teacher"]
+    (offline,) = steps(recipe(tmp_path, teacher={"num_snippets": 7}))["teacher"]
+    assert (unpriced.cost_usd, offline.cost_usd, offline.rows, offline.model_calls) == (None, None, 7, 0)
+
+
+def test_an_unknown_pool_size_is_said_and_not_guessed(tmp_path):
+    generation, _ = steps(recipe(tmp_path))["instructions"]
+    assert generation.rows is None and "size is known after stage pool" in generation.what
+    generation, scoring = steps(recipe(tmp_path, final={"max_snippets": 30, "samples": 2}))["instructions"]
+    assert (generation.rows, generation.model_calls, scoring.rows) == (60, 60, 60 * len(ASPECTS))
+
+
+def test_what_is_evaluated_is_named(tmp_path):
+    benchmarks = [{"name": "shown", "path": "a", "evaluate": True}, {"name": "hidden", "path": "b"}]
+    found = steps(recipe(tmp_path, benchmarks=benchmarks))
+    assert found["evaluation"][0].what == "pass@1 on shown"
+    assert "shown, hidden" in found["pool"][0].what

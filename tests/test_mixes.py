@@ -1,0 +1,54 @@
+"""Public instruction sets for the coder: layouts, limits, licences, and a mix through the coder's training set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+
+from builders import mixes, releases
+from builders import recipe as recipes
+from builders.recipe import Mix
+from store import Store
+from tests.smoke_run import RECIPE, rows
+
+
+def write(path: Path, *lines: dict) -> str:
+    """A JSON Lines file."""
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
+
+
+def test_layouts_are_told_by_their_columns() -> None:
+    alpaca = {"instruction": "Add.", "input": "1 and 2", "output": "3"}
+    assert mixes.messages(alpaca) == [
+        {"role": "user", "content": "Add.\n\n1 and 2"},
+        {"role": "assistant", "content": "3"},
+    ]
+    assert mixes.messages({"problem": "p", "solution": "s"})[1]["content"] == "s"
+    chat = [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]
+    assert mixes.messages({"messages": chat, "output": "ignored"}) == chat
+
+
+def test_unknown_columns_are_listed() -> None:
+    with pytest.raises(ValueError, match=r"\['left', 'right'\]"):
+        mixes.messages({"left": "1", "right": "2"})
+
+
+def test_rows_are_limited_and_carry_a_licence(tmp_path: Path) -> None:
+    pair = {"instruction": "i", "output": "o"}
+    path = write(tmp_path / "set.jsonl", {**pair, "license": "mit"}, {**pair, "license": None}, {**pair, "license": "x"})
+    found = list(mixes.conversations(Mix(dataset=path, max_rows=2, license="apache-2.0")))
+    assert [row["license"] for row in found] == ["mit", "apache-2.0"]
+
+
+def test_the_coder_trains_on_instructions_and_mixes(smoke_store: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "set.jsonl", {"instruction": "i", "output": "o"})
+    recipe = recipes.load(RECIPE, [f"coder.mix=[{{dataset: '{path}', license: mit}}]"])
+    counts = releases.coder(Store(smoke_store), recipe, str(tmp_path / "mixed"))
+    own = rows(smoke_store, "instructions").num_rows
+    assert counts == {"train": own + 1}
+    loaded = datasets.load_dataset(str(tmp_path / "mixed"), split="train")
+    assert loaded["origin"][-1] == path and loaded["license"][-1] == "mit"

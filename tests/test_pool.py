@@ -1,0 +1,173 @@
+"""pool: what passes every check is in, what does not has a reason, and the order hangs on the seed alone."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from builders import pool, rejects
+from builders.recipe import Recipe
+from store import Store
+from tests.rows import put
+from tests.tiny_recipes import read, recipe
+
+GOOD_TEXT = {"num_lines": 10, "num_chars": 300, "license": "MIT", "is_method": False}
+GOOD_CHECKS = {
+    "num_tokens": 60,
+    "num_statements": 4,
+    "num_arguments": 1,
+    "cyclomatic": 3,
+    "num_docstring_words": 8,
+    "docstring_ascii": 1.0,
+    "docstring_name_overlap": 1.0,
+    "returns_value": True,
+    "is_trivial": False,
+    "is_test": False,
+    "is_dunder": False,
+    "num_undefined_names": 0,
+    "banned_imports": [],
+}
+REASONS = {
+    "too_few_lines": {"num_lines": 2},
+    "too_many_lines": {"num_lines": 151},
+    "too_many_chars": {"num_chars": 20_001},
+    "too_few_tokens": {"num_tokens": 19},
+    "too_many_tokens": {"num_tokens": 2001},
+    "too_few_statements": {"num_statements": 1},
+    "too_complex": {"cyclomatic": 31},
+    "too_few_arguments": {"num_arguments": 0},
+    "short_docstring": {"num_docstring_words": 4},
+    "docstring_not_ascii": {"docstring_ascii": 0.94},
+    "undefined_names": {"num_undefined_names": 1},
+    "method": {"is_method": True},
+    "returns_nothing": {"returns_value": False},
+    "trivial": {"is_trivial": True},
+    "test": {"is_test": True},
+    "dunder": {"is_dunder": True},
+    "banned_import": {"banned_imports": ["os"]},
+    "license": {"license": "GPL-3.0"},
+}
+DUPLICATE = {"cluster_id": "good", "is_representative": False, "similarity": 1.0, "method": "normalised"}
+HIT = {"item_kind": "snippet", "benchmark": "b", "task_id": "T/0", "detector": "ngram"}
+
+
+def filled(path, snippets: dict[str, dict], duplicates=(), leaks=()) -> Store:
+    """A store whose snippets are good but for what is said of them."""
+    store = Store(path)
+    rows = [GOOD_TEXT | GOOD_CHECKS | change | {"snippet_id": name, "code": name} for name, change in snippets.items()]
+    put(store, "raw_pool", [{k: r[k] for k in (*GOOD_TEXT, "snippet_id", "code")} for r in rows])
+    put(store, "snippet_checks", [{k: r[k] for k in (*GOOD_CHECKS, "snippet_id")} for r in rows])
+    put(store, "near_duplicates", [DUPLICATE | {"snippet_id": name} for name in duplicates])
+    hits = [HIT | {"item_id": name, "strength": strength} for name, strength in leaks]
+    put(store, "contamination", hits, item_kind="snippet", benchmark="b")
+    return store
+
+
+def made_with(tmp_path, **changes) -> Recipe:
+    sections = {"pool": {"licenses": ["MIT"]}, "benchmarks": [{"name": "b", "path": "b.jsonl"}]}
+    return recipe(tmp_path, **(sections | changes))
+
+
+def built(store: Store, made: Recipe) -> list[str]:
+    pool.build(store, made)
+    rows = read(store, "pool")
+    assert [r["position"] for r in rows] == list(range(len(rows)))
+    return [r["snippet_id"] for r in rows]
+
+
+def reasons(store: Store, made: Recipe) -> dict[str, list[str]]:
+    rejects.build(store, "pool", pool.inputs(store, made), pool.values(made))
+    found: dict[str, list[str]] = {}
+    for row in read(store, "rejects", stage="pool"):
+        found.setdefault(row["item_id"], []).append(row["reason"])
+    return found
+
+
+def test_each_check_leaves_out_exactly_its_snippet(tmp_path):
+    names = {**REASONS, "near_duplicate": {}, "contaminated": {}, "nearly": {}, "good": {}}
+    hits = [("contaminated", 0.5), ("nearly", 0.49)]
+    store, made = filled(tmp_path / "store", names, ["near_duplicate"], hits), made_with(tmp_path)
+    assert sorted(built(store, made)) == ["good", "nearly"]
+    expected = {name: [name] for name in [*REASONS, "near_duplicate", "contaminated"]}
+    assert reasons(store, made) == expected
+
+
+def test_rejects_carry_the_value_and_the_threshold(tmp_path):
+    store = filled(tmp_path / "store", {"complex": {"cyclomatic": 40}, "leaked": {}}, leaks=[("leaked", 0.75)])
+    made = made_with(tmp_path)
+    reasons(store, made)
+    rows = read(store, "rejects", stage="pool")
+    assert [(r["item_id"], r["reason"], r["value"], r["threshold"]) for r in rows] == [
+        ("complex", "too_complex", 40, 30),
+        ("leaked", "contaminated", 0.75, 0.5),
+    ]
+
+
+def test_thresholds_are_inclusive(tmp_path):
+    edges = [
+        {"num_lines": 3, "num_tokens": 20, "num_statements": 2, "num_docstring_words": 5},
+        {"num_lines": 150, "num_tokens": 2000, "num_chars": 20_000, "cyclomatic": 30},
+    ]
+    store = filled(tmp_path / "store", {str(n): edge for n, edge in enumerate(edges)})
+    assert sorted(built(store, made_with(tmp_path))) == ["0", "1"]
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sets(st.sampled_from(sorted(REASONS)), max_size=3), min_size=1, max_size=12), st.data())
+def test_every_snippet_is_in_the_pool_or_rejected_and_never_both(tmp_path_factory, flaws, data):
+    path = tmp_path_factory.mktemp("pool")
+    names = [str(n) for n in range(len(flaws))]
+    leaked = data.draw(st.sets(st.sampled_from(names)))
+    doubled = data.draw(st.sets(st.sampled_from(names)))
+    changes = {
+        n: {k: v for reason in sorted(f) for k, v in REASONS[reason].items()} for n, f in zip(names, flaws, strict=True)
+    }
+    store = filled(path / "store", changes, sorted(doubled), [(n, 1.0) for n in sorted(leaked)])
+    made = made_with(path)
+    kept, left_out = set(built(store, made)), set(reasons(store, made))
+    assert kept | left_out == set(names) and not kept & left_out
+    assert kept == {n for n, flaw in zip(names, flaws, strict=True) if not flaw and n not in leaked | doubled}
+
+
+def test_the_order_changes_with_the_seed_and_not_with_the_order_of_rows(tmp_path):
+    names = [f"s{n}" for n in range(40)]
+    orders = []
+    for number, (given_names, seed) in enumerate([(names, 0), (names[::-1], 0), (names, 1)]):
+        store = filled(tmp_path / str(number), {n: {} for n in given_names})
+        orders.append(built(store, made_with(tmp_path, seed=seed)))
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2] and sorted(orders[0]) == sorted(orders[2]) == sorted(names)
+    assert orders[0] != sorted(names)
+
+
+def test_a_threshold_keeps_the_order_of_what_stays(tmp_path):
+    names = {f"s{n}": {"num_tokens": 30 + n} for n in range(30)}
+    loose = built(filled(tmp_path / "loose", names), made_with(tmp_path))
+    strict = made_with(tmp_path, pool={"licenses": ["MIT"], "min_tokens": 45})
+    assert built(filled(tmp_path / "strict", names), strict) == [n for n in loose if int(n[1:]) >= 15]
+
+
+def test_snippets_are_those_of_the_positions(tmp_path):
+    store = filled(tmp_path / "store", {f"s{n}": {} for n in range(5)})
+    order = built(store, made_with(tmp_path))
+    assert [s["snippet_id"] for s in pool.snippets(store, 1, 4)] == order[1:4]
+    assert [(s["snippet_id"], s["code"]) for s in pool.snippets(store, 3)] == [(n, n) for n in order[3:]]
+    assert pool.snippets(store, 2, 2) == []
+
+
+def test_a_pool_that_is_too_small_is_an_error_with_both_numbers(tmp_path):
+    store = filled(tmp_path / "store", {f"s{n}": {} for n in range(5)})
+    built(store, made_with(tmp_path))
+    with pytest.raises(ValueError, match=r"the pool has 5 snippets, but positions 3\.\.7 are needed; relax"):
+        pool.snippets(store, 3, 7)
+
+
+def test_all_licences_are_allowed_by_an_empty_list(tmp_path):
+    store = filled(tmp_path / "store", {"a": {"license": "GPL-3.0"}, "b": {}})
+    assert sorted(built(store, made_with(tmp_path, pool={}))) == ["a", "b"]
+
+
+def test_another_threshold_is_refused_and_named(tmp_path):
+    store = filled(tmp_path / "store", {"a": {}})
+    built(store, made_with(tmp_path))
+    with pytest.raises(ValueError, match=r"fields.max_lines: 150 -> 90"):
+        pool.build(store, made_with(tmp_path, pool={"licenses": ["MIT"], "max_lines": 90}))

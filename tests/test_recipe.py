@@ -1,0 +1,232 @@
+"""The recipe: what ships loads, what is misspelt is named with its nearest key, and nothing secret is kept."""
+
+import types
+import typing
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from builders.recipe import Recipe, load, override, recall, remember
+
+RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
+LEAST = {
+    "name": "mine",
+    "sources": [{"name": "stdlib", "kind": "stdlib"}],
+    "synthesizer": {"model": "a/model"},
+    "coder": {"model": "a/model"},
+    "sampling": {"checkpoints": 1},
+}
+
+
+def written(folder: Path, raw: dict) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    return path
+
+
+def error_of(folder: Path, *overrides: str, **sections) -> str:
+    with pytest.raises(ValueError) as caught:
+        load(written(folder, LEAST | sections), list(overrides))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_every_recipe_that_ships_loads_and_says_what_it_is(path):
+    assert load(path).name == path.stem
+    assert path.read_text().startswith("#")
+
+
+def test_there_are_recipes_that_ship():
+    assert {"tiny", "smoke"} <= {p.stem for p in RECIPES}
+
+
+def all_keys(model: type[BaseModel], where: tuple = ()) -> typing.Iterator[tuple]:
+    """Every key of the recipe at every depth, as a path of keys with 0 for a list entry."""
+    for name, field in model.model_fields.items():
+        yield (*where, name)
+        for inner, is_list in settings_in(field.annotation):
+            yield from all_keys(inner, (*where, name, 0) if is_list else (*where, name))
+
+
+def settings_in(annotation, is_list=False):
+    if (
+        isinstance(annotation, type)
+        and not isinstance(annotation, types.GenericAlias)
+        and issubclass(annotation, BaseModel)
+    ):
+        yield annotation, is_list
+    for argument in typing.get_args(annotation):
+        yield from settings_in(argument, is_list or typing.get_origin(annotation) is tuple)
+
+
+KEYS = list(all_keys(Recipe))
+
+
+def test_the_keys_below_reach_every_depth():
+    assert ("scorer", "training", "lora", "r") in KEYS and ("sources", 0, "kind") in KEYS and len(KEYS) > 130
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda k: ".".join(map(str, k)))
+def test_a_misspelt_key_names_the_nearest(tmp_path, key):
+    *parents, right = key
+    wrong = right + "x" if len(right) < 3 else right[:-1] + "xq"
+    raw = {**LEAST, "benchmarks": [{"name": "b", "path": "b.jsonl"}]}
+    place = raw = yaml.safe_load(yaml.safe_dump(raw))  # a copy whose parts are its own
+    for parent in parents:
+        place = place[parent] if isinstance(place, list) else place.setdefault(parent, {})
+    place[wrong] = 1
+    with pytest.raises(ValueError) as caught:
+        load(written(tmp_path, raw))
+    where = ".".join(map(str, [*parents, wrong]))
+    assert f"unknown key {where!r}; did you mean {right!r}? Valid keys: " in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    text = error_of(tmp_path, pool={"max_linse": 3}, selection={"top_share": 2.0}, seed="x")
+    assert "did you mean 'max_lines'" in text
+    assert "selection.top_share: Input should be less than or equal to 1 (got 2.0)" in text
+    assert "seed: " in text and "(got 'x')" in text
+
+
+@pytest.mark.parametrize(
+    "item, section, expected",
+    [
+        ("seed=7", lambda r: r.seed, 7),
+        ("pool.max_lines=9", lambda r: r.pool.max_lines, 9),
+        ("synthesizer.training.lora.r=4", lambda r: r.synthesizer.training.lora.r, 4),
+        ("synthesizer.training.learning_rate=1e-3", lambda r: r.synthesizer.training.learning_rate, 0.001),
+        ("synthesizer.training.lora=null", lambda r: r.synthesizer.training.lora, None),
+        ("sources.0.max_files=5", lambda r: r.sources[0].max_files, 5),
+        ("sources.0.exclude=[test/, idlelib/]", lambda r: r.sources[0].exclude, ("test/", "idlelib/")),
+        ("scoring.weights={clarity: 1, lint: 2.5}", lambda r: r.scoring.weights, {"clarity": 1.0, "lint": 2.5}),
+        ("teacher.base_url=http://x:8000/v1?=", None, None),
+        ("coder.model=a/b=c", lambda r: r.coder.model, "a/b=c"),
+        ("final.max_snippets=", lambda r: r.final.max_snippets, None),
+    ],
+)
+def test_overrides_are_yaml_values_at_any_depth(tmp_path, item, section, expected):
+    path = written(tmp_path, LEAST)
+    if section is None:
+        with pytest.raises(ValueError, match="teacher: base_url holds credentials or a query"):
+            load(path, [item])
+        return
+    assert section(load(path, [item])) == expected
+    assert section(load(path, [item, item])) == expected
+
+
+@pytest.mark.parametrize(
+    "item, message",
+    [
+        ("seed", "--set 'seed': write section.key=value"),
+        ("=3", "--set '=3': write section.key=value"),
+        ("sources.1.max_files=3", "there is no '1' to set 'max_files' in"),
+        ("sources.first.max_files=3", "there is no 'first' to set 'max_files' in"),
+        ("sources.0=3", "sources is not a section"),
+        ("name.first=3", "name is not a section"),
+        ("name.first.second=3", "there is no 'first' to set 'second' in"),
+        ("pool.banned_imports=[os", "'[os' is not a YAML value"),
+        ("pool.max_lines={", "'{' is not a YAML value"),
+        ("pool.max_linse=3", "unknown key 'pool.max_linse'; did you mean 'max_lines'?"),
+        ("pol.max_lines=3", "unknown key 'pol'; did you mean 'pool'?"),
+        ("pool.max_lines=many", "pool.max_lines: Input should be a valid integer"),
+        ("pool=3", "pool: Input should be a valid dictionary or instance of Pool (got 3)"),
+    ],
+)
+def test_a_bad_override_is_told_with_its_text(tmp_path, item, message):
+    assert message in error_of(tmp_path, item)
+
+
+def test_override_changes_nothing_else():
+    raw = {"a": {"b": 1, "c": [{"d": 2}]}}
+    assert override(raw, ["a.c.0.d=3", "e.f.g=4"]) == {"a": {"b": 1, "c": [{"d": 3}]}, "e": {"f": {"g": 4}}}
+
+
+@pytest.mark.parametrize("section", ["scoring", "selection"])
+@pytest.mark.parametrize(
+    "weights, message",
+    [
+        ({"clarty": 1.0}, "unknown aspects ['clarty']; there are consistency, correctness"),
+        ({"clarity": -1.0, "lint": 2.0}, "weights must be non-negative with a positive sum"),
+        ({"clarity": 0.0}, "weights must be non-negative with a positive sum"),
+    ],
+)
+def test_weights_name_aspects(tmp_path, section, weights, message):
+    assert f"{section}.weights: {message}" in error_of(tmp_path, **{section: {"weights": weights}})
+
+
+@pytest.mark.parametrize("address", ["http://user:hunter2@host/v1", "https://host/v1?key=hunter2", "ftp://hunter2/v1"])
+@pytest.mark.parametrize(
+    "section", [lambda a: {"teacher": {"base_url": a}}, lambda a: {"scorer": {"engine": {"base_url": a}}}]
+)
+def test_an_address_with_credentials_is_refused_and_not_repeated(tmp_path, address, section):
+    text = error_of(tmp_path, **section(address))
+    assert "base_url" in text and "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    "sections, message",
+    [
+        ({"sources": []}, "sources: Tuple should have at least 1 item"),
+        ({"sources": [{"name": "A", "kind": "stdlib"}]}, "source name 'A' must match"),
+        ({"sources": [{"name": "a", "kind": "stdlib"}] * 2}, "source names must differ"),
+        ({"benchmarks": [{"name": "b", "path": p} for p in "xy"]}, "benchmark names must differ"),
+        ({"sources": [{"name": "a", "kind": "jsonl"}]}, "source 'a' of kind 'jsonl' needs `path`"),
+        ({"sources": [{"name": "a", "kind": "csv"}]}, "sources.0.kind: Input should be 'stdlib', 'tree'"),
+        ({"teacher": {"reference_share": 0.5, "validation_share": 0.5}}, "nothing is left to train on"),
+        ({"teacher": {"num_snippets": 0}}, "teacher.num_snippets: Input should be greater than or equal to 1 (got 0)"),
+        ({"decontamination": {"ngram": 0}}, "decontamination.ngram"),
+        ({"sampling": {"checkpoints": 3}}, "sampling.checkpoints is 3 but synthesizer.training.num_checkpoints"),
+        ({"selection_name": "My Selection"}, "selection_name 'My Selection' must match"),
+        ({"iterations": 0}, "iterations: Input should be greater than or equal to 1 (got 0)"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_runs(tmp_path, sections, message):
+    assert message in error_of(tmp_path, **sections)
+
+
+@pytest.mark.parametrize(
+    "text, message", [("a: [", "is not valid YAML"), ("- a\n", "a recipe is a mapping of sections, got list")]
+)
+def test_a_file_that_is_no_recipe(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["gone.yaml", "."])
+def test_an_absent_recipe_lists_those_that_ship(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match=r"no recipe .*; recipes/ has .*tiny"):
+        load(tmp_path / name)
+
+
+def test_paths_are_relative_to_the_recipe_and_hub_names_stay(tmp_path, monkeypatch):
+    folder = tmp_path / "recipes"
+    (folder / "code").mkdir(parents=True)
+    (folder / "b.jsonl").write_text("")
+    raw = LEAST | {
+        "sources": [{"name": "a", "kind": "tree", "path": "code"}, {"name": "c", "kind": "tree", "path": "/absolute"}],
+        "benchmarks": [{"name": "b", "path": "b.jsonl"}],
+        "coder": {"model": "code"},
+    }
+    monkeypatch.chdir(tmp_path)
+    made = load(written(folder, raw))
+    assert [s.path for s in made.sources] == [str(folder / "code"), "/absolute"]
+    assert (made.benchmarks[0].path, made.coder.model) == (str(folder / "b.jsonl"), str(folder / "code"))
+    assert made.synthesizer.model == "a/model"
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_a_store_remembers_its_recipe(tmp_path, path):
+    made = load(path, ["seed=5", "selection.min_score=0.1", "scoring.weights={clarity: 0.3}"])
+    remember(str(tmp_path), made)
+    assert recall(str(tmp_path)) == made
+    assert recall(str(tmp_path), ["selection.min_score=2"]).selection.min_score == 2.0
+    assert recall(str(tmp_path)) == made
+
+
+def test_a_store_that_was_never_run_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="was never run; name a recipe with --recipe"):
+        recall(str(tmp_path))

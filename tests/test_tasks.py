@@ -1,0 +1,180 @@
+"""Tasks: worker processes make the rows that one process makes, failures are named, and no worker outlives its coordinator."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from builders.tasks import build_sharded, function
+from store import Plan, Store
+from store.lock import coordinator
+from tests import sharded_rows
+from tests.tiny_recipes import read
+
+PROJECT = Path(__file__).resolve().parents[1]
+PLAN = Plan(table="snippet_occurrences", num_shards=5)
+
+
+def calls(store: Store) -> list[int]:
+    """The shards that were computed, in the order of their numbers, once per computation."""
+    folder = Path(f"{store.root}-calls")
+    return sorted(int(p.name.split("-")[0]) for p in folder.iterdir()) if folder.exists() else []
+
+
+def test_two_workers_make_what_one_process_makes(tmp_path):
+    alone, shared = Store(tmp_path / "alone"), Store(tmp_path / "shared")
+    build_sharded(alone, PLAN, "tests.sharded_rows:shard", workers=1)
+    with coordinator(shared.root):
+        build_sharded(shared, PLAN, "tests.sharded_rows:shard", workers=2)
+    assert shared.record("snippet_occurrences").content == alone.record("snippet_occurrences").content
+    rows = read(shared, "snippet_occurrences")
+    assert [(r["snippet_id"], r["line"]) for r in rows] == [(f"s{n}", line) for n in range(5) for line in (1, 2)]
+    assert calls(alone) == calls(shared) == [0, 1, 2, 3, 4]
+    pids = {p.read_text() for p in Path(f"{shared.root}-calls").iterdir()}
+    assert str(os.getpid()) not in pids and len(pids) <= 2
+
+
+def test_a_failing_shard_is_named_and_the_next_call_makes_only_what_is_missing(tmp_path):
+    store = Store(tmp_path / "store")
+    broken = Path(f"{store.root}-broken")
+    broken.touch()
+    with coordinator(store.root), pytest.raises(ValueError, match="shard one is broken") as caught:
+        build_sharded(store, PLAN, "tests.sharded_rows:failing", workers=2)
+    assert f"while building shard 1 of snippet_occurrences in {store.root}" in caught.value.__notes__
+    assert not store.is_complete("snippet_occurrences")
+    missing, before = store.missing(PLAN), calls(store)
+    assert 1 in missing
+    broken.unlink()
+    with coordinator(store.root):
+        build_sharded(store, PLAN, "tests.sharded_rows:failing", workers=2)
+    redone = list(calls(store))
+    for index in before:
+        redone.remove(index)
+    assert redone == missing
+    assert store.record("snippet_occurrences").rows == 10
+
+
+def test_a_worker_that_is_killed_ends_the_build_instead_of_its_pool_waiting_for_ever(tmp_path):
+    store = Store(tmp_path / "store")
+    broken = Path(f"{store.root}-broken")
+    broken.touch()
+    with coordinator(store.root), pytest.raises(RuntimeError, match=r"a worker process died \(exit code -9"):
+        build_sharded(store, PLAN, "tests.sharded_rows:dying", workers=2)
+    assert 1 in store.missing(PLAN) and not store.is_complete("snippet_occurrences")
+    broken.unlink()
+    build_sharded(store, PLAN, "tests.sharded_rows:dying", workers=1)
+    assert store.record("snippet_occurrences").rows == 10
+
+
+def test_one_process_names_its_failing_shard_and_keeps_those_before_it(tmp_path):
+    store = Store(tmp_path / "store")
+    broken = Path(f"{store.root}-broken")
+    broken.touch()
+    with pytest.raises(ValueError) as caught:
+        build_sharded(store, PLAN, "tests.sharded_rows:failing", workers=1)
+    assert caught.value.__notes__ == [f"while building shard 1 of snippet_occurrences in {store.root}"]
+    assert (store.missing(PLAN), calls(store)) == ([1, 2, 3, 4], [0])
+    broken.unlink()
+    build_sharded(store, PLAN, "tests.sharded_rows:failing", workers=1)
+    assert calls(store) == [0, 1, 2, 3, 4]
+
+
+def test_building_again_computes_nothing(tmp_path):
+    store = Store(tmp_path / "store")
+    first = build_sharded(store, PLAN, "tests.sharded_rows:shard", workers=1)
+    assert build_sharded(store, PLAN, "tests.sharded_rows:shard", workers=2) == first
+    assert calls(store) == [0, 1, 2, 3, 4]
+
+
+def test_workers_without_a_coordinator_are_refused_at_once(tmp_path):
+    """They would stop themselves, and the pool would wait for them for ever."""
+    with pytest.raises(RuntimeError, match=r"workers need a coordinator: build in `with store\.lock\.coordinator"):
+        build_sharded(Store(tmp_path / "store"), PLAN, "tests.sharded_rows:shard", workers=2)
+
+
+def in_a_worker(program: str, *arguments: str) -> str:
+    """What a process prints: a task ends its own process when the coordinator is gone, so it must not be this one."""
+    done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_task_of_another_plan_writes_nothing(tmp_path):
+    store = Store(tmp_path / "store")
+    store.begin(PLAN)
+    program = (
+        "import sys; from builders.tasks import run_one\n"
+        "try: run_one(sys.argv[1], 'snippet_occurrences', {}, 'another plan', 'tests.sharded_rows:shard', 0)\n"
+        "except RuntimeError as error: print(error)"
+    )
+    with coordinator(store.root):
+        said = in_a_worker(program, store.root)
+    assert said == "snippet_occurrences: the plan changed while its tasks ran"
+    assert (store.missing(PLAN), calls(store)) == ([0, 1, 2, 3, 4], [])
+
+
+def test_a_worker_has_one_watching_thread_for_all_its_shards(tmp_path):
+    store = Store(tmp_path / "store")
+    store.begin(PLAN)
+    program = (
+        "import sys, threading; from builders.tasks import run_one\n"
+        "run = lambda n: run_one(sys.argv[1], 'snippet_occurrences', {}, sys.argv[2], 'tests.sharded_rows:shard', n)\n"
+        "run(0); first = threading.active_count()\n"
+        "for n in range(1, 5): run(n)\n"
+        "print(threading.active_count() - first)"
+    )
+    with coordinator(store.root):
+        assert in_a_worker(program, store.root, PLAN.fingerprint) == "0"
+    assert store.missing(PLAN) == []
+
+
+def test_the_dotted_name_is_the_function():
+    assert function("tests.sharded_rows:shard") is sharded_rows.shard
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def eventually(condition, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
+
+
+def test_workers_stop_when_their_coordinator_is_killed(tmp_path):
+    root = tmp_path / "store"
+    program = (
+        "import sys\n"
+        "from builders.tasks import build_sharded\n"
+        "from store import Plan, Store\n"
+        "from store.lock import coordinator\n"
+        "plan = Plan(table='snippet_occurrences', num_shards=5)\n"
+        "with coordinator(sys.argv[1]):\n"
+        "    build_sharded(Store(sys.argv[1]), plan, 'tests.sharded_rows:sleeping', workers=2)\n"
+    )
+    folder = Path(f"{root}-calls")
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, str(root)], cwd=PROJECT, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        assert eventually(lambda: folder.exists() and len(list(folder.iterdir())) == 2, 60), "no worker began"
+        workers = [int(p.read_text()) for p in folder.iterdir()]
+        assert len(set(workers)) == 2 and all(is_running(pid) for pid in workers)
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+        assert eventually(lambda: not any(is_running(pid) for pid in workers), 15), "workers outlive their coordinator"
+        assert not list(root.glob("snippet_occurrences/*.parquet"))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)  # the group that this test started, should something be left of it
+        parent.wait()

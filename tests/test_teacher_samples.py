@@ -1,0 +1,375 @@
+"""teacher_samples: who answers, what is kept, which split it is in, and files that are read instead."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import scoder
+from builders import prompts, teacher_samples
+from builders.pairs import parse, render
+from builders.recipe import Recipe, Teacher
+from builders.teacher_samples import import_file, is_asked, split_of
+from store import ContractError, Store, content_id
+from tests.rows import put
+from tests.tiny_recipes import read, recipe
+
+USABLE = "def f_{n}(a):\n    '''Add {n}.'''\n    return a + {n}"
+
+
+def snippet(n: int, **changes) -> dict:
+    code = USABLE.format(n=n)
+    found = {"name": f"f_{n}", "code": code, "signature": f"def f_{n}(a):", "docstring": f"Add {n}."} | changes
+    return found | {"snippet_id": content_id("python", found["code"])}
+
+
+def pooled(path: Path, snippets: list[dict]) -> Store:
+    """A store whose pool has these snippets in this order."""
+    store = Store(path)
+    put(store, "raw_pool", snippets)
+    rows = [{"snippet_id": s["snippet_id"], "position": position} for position, s in enumerate(snippets)]
+    put(store, "pool", rows)
+    return store
+
+
+def asking(folder: Path, num_snippets: int, **teacher) -> Recipe:
+    return recipe(folder, teacher={"num_snippets": num_snippets, **teacher})
+
+
+# -- the offline teacher -----------------------------------------------------------------------------------------------
+
+
+def test_the_offline_teacher_makes_the_problem_from_the_docstring_and_the_solution_from_the_body(tmp_path):
+    asynchronous = snippet(
+        1,
+        code="@deco\nasync def g(a):\n    'Wait for a.'\n    return await a",
+        signature="async def g(a):",
+        docstring="Wait for a.",
+    )
+    store = pooled(tmp_path / "store", [snippet(0), asynchronous])
+    teacher_samples.build(store, asking(tmp_path, 2))
+    rows = {r["snippet_id"]: r for r in read(store, "teacher_samples")}
+    first, second = rows[snippet(0)["snippet_id"]], rows[asynchronous["snippet_id"]]
+    assert (first["problem"], first["solution"]) == (
+        "Write a function `f_0(a)`.\n\nAdd 0.",
+        "def f_0(a):\n    return a + 0",
+    )
+    assert (second["problem"], second["solution"]) == (
+        "Write a function `g(a)`.\n\nWait for a.",
+        "@deco\nasync def g(a):\n    return await a",
+    )
+    assert first["sample_id"] == content_id(first["snippet_id"], first["problem"], first["solution"])
+    assert (first["model"], first["prompt_version"], first["prompt_tokens"], first["cost_usd"]) == (
+        "docstring",
+        "",
+        0,
+        None,
+    )
+    for row in rows.values():
+        found = parse(render(row["problem"], row["solution"]))
+        assert (found.status, found.problem, found.solution) == ("ok", row["problem"], row["solution"])
+
+
+UNUSABLE = [
+    snippet(90, docstring="Add.\n\n### Solution\nno"),
+    snippet(91, docstring="Like ```code```."),
+    snippet(92, code="def f(a): 'Doc.'; return a"),
+    snippet(93, code="def f(a):\n    'Doc.'; b = a\n    return b"),
+]
+
+
+def test_unusable_answers_are_rejects_and_everything_is_accounted_for(tmp_path):
+    snippets = [snippet(0), *UNUSABLE, snippet(1), snippet(2)]
+    store = pooled(tmp_path / "store", snippets)
+    scoder.build_teacher(store, asking(tmp_path, 6))
+    kept = {r["snippet_id"] for r in read(store, "teacher_samples")}
+    rejected = {r["item_id"]: r["reason"] for r in read(store, "rejects", stage="teacher")}
+    assert kept == {snippet(0)["snippet_id"], snippet(1)["snippet_id"]}
+    assert rejected == {s["snippet_id"]: "teacher_answer_unusable" for s in UNUSABLE}
+
+
+def test_several_shards_are_one_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(teacher_samples, "SHARD", 3)
+    store = pooled(tmp_path / "store", [snippet(n) for n in range(8)])
+    record = teacher_samples.build(store, asking(tmp_path, 7))
+    assert [s.rows for s in record.shards] == [3, 3, 1]
+    assert {r["snippet_id"] for r in read(store, "teacher_samples")} == {snippet(n)["snippet_id"] for n in range(7)}
+
+
+def test_more_snippets_than_the_pool_has(tmp_path):
+    store = pooled(tmp_path / "store", [snippet(0)])
+    with pytest.raises(ValueError, match=r"the pool has 1 snippets, but positions 0\.\.9 are needed"):
+        teacher_samples.build(store, asking(tmp_path, 9))
+
+
+# -- splits ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "num, shares, expected",
+    [
+        (100, (0.1, 0.2, 0.5), {"reference": 10, "validation": 20, "train": 35, "scorer": 35}),
+        (1000, (0.15, 0.15, 0.5), {"reference": 150, "validation": 150, "train": 350, "scorer": 350}),
+        (10, (0.0, 0.0, 1.0), {"scorer": 10}),
+        (10, (0.5, 0.0, 0.0), {"reference": 5, "train": 5}),
+        (40, (0.1, 0.1, 0.4), {"reference": 4, "validation": 4, "train": 19, "scorer": 13}),
+    ],
+)
+def test_splits_have_their_shares(num, shares, expected):
+    reference, validation, scorer = shares
+    teacher = Teacher(num_snippets=num, reference_share=reference, validation_share=validation, scorer_share=scorer)
+    places = [split_of(position, teacher) for position in range(num)]
+    names = ["scorer" if for_scorer else split for split, for_scorer in places]
+    assert {n: names.count(n) for n in names} == expected
+    assert all(split == "train" for split, for_scorer in places if for_scorer)
+
+
+def test_the_split_of_a_snippet_follows_its_position(tmp_path):
+    store = pooled(tmp_path / "store", [snippet(n) for n in range(10)])
+    shares = {"reference_share": 0.2, "validation_share": 0.3, "scorer_share": 0.4}
+    teacher_samples.build(store, asking(tmp_path, 10, **shares))
+    rows = {r["snippet_id"]: (r["split"], r["is_for_scorer"]) for r in read(store, "teacher_samples")}
+    assert [rows[snippet(n)["snippet_id"]] for n in range(10)] == [
+        *[("reference", False)] * 2,
+        *[("validation", False)] * 3,
+        *[("train", True)] * 2,
+        *[("train", False)] * 3,
+    ]
+
+
+# -- a teacher behind an endpoint --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def endpoint() -> Iterator[tuple[str, list[dict]]]:
+    """A chat endpoint that answers by the number in the code, and what it was asked."""
+    seen: list[dict] = []
+
+    class Chat(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen.append(body)
+            number = int(body["messages"][0]["content"].split("Add ")[1].split(".")[0])
+            text = ["no pair at all", render("Add.", "x = ("), render(f"Add {number}.", f"x = {number}")][
+                min(number, 2)
+            ]
+            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            answer = {"choices": [choice], "usage": {"prompt_tokens": 100, "completion_tokens": 10 + number}}
+            data = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Chat)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1", seen
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_answers_of_an_endpoint_are_parsed_priced_and_asked_once(tmp_path, endpoint, monkeypatch):
+    address, seen = endpoint
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-only")
+    made = asking(
+        tmp_path,
+        4,
+        engine="openai",
+        model="clever",
+        base_url=address,
+        price_per_million_input=1.0,
+        price_per_million_output=10.0,
+    )
+    store = pooled(tmp_path / "store", [snippet(n) for n in range(5)])
+    scoder.build_teacher(store, made)
+    rows = sorted(read(store, "teacher_samples"), key=lambda r: r["problem"])
+    assert [(r["problem"], r["solution"], r["completion_tokens"], r["cost_usd"]) for r in rows] == [
+        (f"Add {n}.", f"x = {n}", 10 + n, pytest.approx((100 * 1.0 + (10 + n) * 10.0) / 1e6)) for n in (2, 3)
+    ]
+    assert {(r["model"], r["prompt_version"]) for r in rows} == {("clever", prompts.version("teacher"))}
+    assert {r["item_id"] for r in read(store, "rejects", stage="teacher")} == {snippet(n)["snippet_id"] for n in (0, 1)}
+    assert store.record("teacher_samples").usage.completion_tokens == 10 + 11 + 12 + 13
+    assert len({body["seed"] for body in seen}) == len(seen) == 4
+
+    store.save(store.record("teacher_samples").model_copy(update={"status": "building", "shards": []}))
+    for path in Path(store.directory("teacher_samples")).iterdir():
+        path.unlink()
+    teacher_samples.build(store, made)
+    assert len(seen) == 4, "what was paid for is not asked again"
+    assert sorted(read(store, "teacher_samples"), key=lambda r: r["problem"]) == rows
+    dumped = "".join(p.read_text() for p in Path(store.root, "_runs").rglob("*") if p.is_file())
+    assert "sk-test-only" not in dumped
+
+
+def test_another_prompt_or_model_is_another_plan_and_another_price_is_not(tmp_path, endpoint, monkeypatch):
+    address, seen = endpoint
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-only")
+    asked = {"engine": "openai", "model": "clever", "base_url": address}
+    store = pooled(tmp_path / "store", [snippet(n) for n in range(4)])
+    first = teacher_samples.build(store, asking(tmp_path, 4, **asked))
+    assert teacher_samples.build(store, asking(tmp_path, 4, **asked, price_per_million_input=3.0)) == first
+    with pytest.raises(ContractError, match="model"):
+        teacher_samples.build(store, asking(tmp_path, 4, **asked | {"model": "cleverer"}))
+    with pytest.raises(ContractError, match="prompt"):
+        teacher_samples.build(store, asking(tmp_path, 4, **asked, prompt="synthesizer"))
+    assert len(seen) == 4
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def triple(n: int, **changes) -> dict:
+    return {
+        "snippet": USABLE.format(n=n),
+        "problem": f"Add {n}.",
+        "solution": f"def f(a):\n    return a + {n}",
+    } | changes
+
+
+def written(folder: Path, rows: list[dict], kind: str = "jsonl") -> str:
+    path = folder / f"triples.{kind}"
+    if kind == "jsonl":
+        path.write_text("\n".join(json.dumps(r) for r in rows) + "\n\n")
+    else:
+        columns = dict.fromkeys(name for row in rows for name in row)
+        pq.write_table(pa.Table.from_pylist([columns | row for row in rows]), path)
+    return str(path)
+
+
+SHARES = Teacher(reference_share=0.2, validation_share=0.2, scorer_share=0.5)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_triples_of_a_file_become_samples_and_unknown_snippets_join_raw_pool(tmp_path, kind):
+    store = pooled(tmp_path / "store", [snippet(n) for n in range(4)])
+    undocumented, broken = {"snippet": "x = 1", "license": "MIT"}, {"snippet": "def f(:"}
+    rows = [triple(n) for n in range(8)] + [triple(8, **undocumented), triple(9, **broken)]
+    import_file(store, written(tmp_path, rows, kind), SHARES)
+    samples = {r["problem"]: r for r in read(store, "teacher_samples")}
+    assert {p: r["solution"] for p, r in samples.items()} == {t["problem"]: t["solution"] for t in rows}
+    assert {p: r["snippet_id"] for p, r in samples.items()} == {
+        t["problem"]: content_id("python", t["snippet"]) for t in rows
+    }
+    splits = [r["split"] for r in samples.values()]
+    assert {s: splits.count(s) for s in splits} == {"reference": 2, "validation": 2, "train": 6}
+    assert sum(r["is_for_scorer"] for r in samples.values()) == 3
+    assert {r["model"] for r in samples.values()} == {"import"}
+    new = {r["code"]: (r["name"], r["docstring"], r["license"]) for r in read(store, "raw_pool", origin="import")}
+    assert new == {
+        **{USABLE.format(n=n): (f"f_{n}", f"Add {n}.", "unknown") for n in range(4, 8)},
+        "x = 1": ("", "", "MIT"),
+        "def f(:": ("", "", "unknown"),
+    }
+    assert not is_asked(store)
+
+
+def test_the_order_of_the_file_and_its_duplicates_do_not_matter(tmp_path):
+    rows = [triple(n) for n in range(12)]
+    found = []
+    for name, given in (("a", rows), ("b", rows[::-1] + rows[3:6])):
+        (tmp_path / name).mkdir()
+        store = pooled(tmp_path / name / "store", [snippet(0)])
+        import_file(store, written(tmp_path / name, given), SHARES)
+        found.append(read(store, "teacher_samples"))
+    assert found[0] == found[1] and len(found[0]) == 12
+
+
+def test_samples_about_one_snippet_are_in_one_split(tmp_path):
+    store = pooled(tmp_path / "store", [snippet(0)])
+    rows = [triple(n, problem=f"Problem {k} of {n}.") for n in range(10) for k in range(4)]
+    import_file(store, written(tmp_path, rows), SHARES)
+    splits: dict[str, set] = {}
+    for row in read(store, "teacher_samples"):
+        splits.setdefault(row["snippet_id"], set()).add((row["split"], row["is_for_scorer"]))
+    assert all(len(found) == 1 for found in splits.values()) and len(splits) == 10
+    assert len({split for found in splits.values() for split in found}) == 4
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path):
+    store = pooled(tmp_path / "store", [snippet(0)])
+    row = {k: v.replace("\n", "\r\n") for k, v in triple(0).items()}
+    path = tmp_path / "triples.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(row).encode() + b"\r\n")
+    import_file(store, str(path), SHARES)
+    assert [r["snippet_id"] for r in read(store, "teacher_samples")] == [snippet(0)["snippet_id"]]
+    assert read(store, "raw_pool", origin="import") == []
+
+
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        ({"solution": "def f(:"}, r"1 of 2 solutions are not valid Python, first: 'def f\(:'"),
+        ({"problem": "  "}, r"triples\.jsonl row 2: needs text in problem; its fields are \['problem', 'snippet'"),
+        ({"snippet": 3, "solution": None}, "row 2: needs text in snippet, solution"),
+        ({"problem": "a\n### Solution\nb"}, "row 2: a problem must not hold a line '### Solution'"),
+        ({"problem": "half \ud83d"}, r"row 2: .*surrogates not allowed"),
+    ],
+)
+def test_a_bad_row_is_named_and_the_file_leaves_nothing_behind(tmp_path, bad, message):
+    store = pooled(tmp_path / "store", [snippet(0)])
+    rows = [triple(1), triple(2, **bad)]
+    with pytest.raises(ValueError, match=message):
+        import_file(store, written(tmp_path, rows), SHARES)
+    assert store.record("teacher_samples") is None and store.record("raw_pool", origin="import") is None
+    import_file(store, written(tmp_path, rows[:1]), SHARES)
+    assert len(read(store, "teacher_samples")) == 1
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        (b"{'snippet': 1}", "line 2 is not JSON: Expecting property name"),
+        (b'["a", "b"]', "line 2 is not a JSON object"),
+        (b'{"snippet": "a"', "line 2 is not JSON"),
+        (json.dumps(triple(2)).encode().replace(b"Add", b"\xe4dd"), r"row 2: .*surrogates not allowed"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, line, message):
+    path = tmp_path / "triples.jsonl"
+    path.write_bytes(json.dumps(triple(1)).encode() + b"\n" + line + b"\n")
+    with pytest.raises(ValueError, match=message):
+        import_file(pooled(tmp_path / "store", [snippet(0)]), str(path), SHARES)
+
+
+def test_a_missing_column_of_parquet_names_the_row(tmp_path):
+    path = written(tmp_path, [{"snippet": "a", "problem": "b"}], "parquet")
+    message = r"triples\.parquet row 1: needs text in solution; its fields are \['problem', 'snippet'\]"
+    with pytest.raises(ValueError, match=message):
+        import_file(pooled(tmp_path / "store", [snippet(0)]), path, SHARES)
+
+
+def test_an_absent_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file .*gone\.jsonl"):
+        import_file(pooled(tmp_path / "store", [snippet(0)]), str(tmp_path / "gone.jsonl"), SHARES)
+
+
+def test_the_flow_keeps_imported_samples_and_asks_no_teacher(tmp_path):
+    store = pooled(tmp_path / "store", [snippet(n) for n in range(4)])
+    record = import_file(store, written(tmp_path, [triple(n) for n in range(6)]), SHARES)
+    assert import_file(store, written(tmp_path, [triple(n) for n in range(6)]), SHARES) == record
+    scoder.build_teacher(store, asking(tmp_path, 4))
+    assert store.record("teacher_samples") == record
+    assert store.record("rejects", stage="teacher") is None
+
+
+def test_another_file_or_an_asked_teacher_is_not_overwritten(tmp_path):
+    store = pooled(tmp_path / "store", [snippet(n) for n in range(4)])
+    import_file(store, written(tmp_path, [triple(1), triple(2)]), SHARES)
+    with pytest.raises(ContractError, match="another plan"):
+        import_file(store, written(tmp_path, [triple(1), triple(3)]), SHARES)
+    asked = pooled(tmp_path / "asked", [snippet(n) for n in range(4)])
+    teacher_samples.build(asked, asking(tmp_path, 4))
+    with pytest.raises(ContractError, match="teacher_samples was built under another plan"):
+        import_file(asked, written(tmp_path, [triple(1), triple(9)]), SHARES)
+    assert asked.record("raw_pool", origin="import") is None

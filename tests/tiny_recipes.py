@@ -1,0 +1,39 @@
+"""Recipes over a few files of a test.
+
+In: a folder and files that stand in the test. Out: a `Recipe`; the rows of a partition that was built with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from builders.recipe import Recipe
+from store import Store
+
+
+def tree(root: Path, files: dict[str, str | bytes]) -> Path:
+    """A folder with these files."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return root
+
+
+def recipe(folder: Path, **sections: Any) -> Recipe:
+    """A recipe whose only source is the folder, unless `sections` names others; no model is ever loaded."""
+    whole = {
+        "name": "test",
+        "sources": [{"name": "here", "kind": "tree", "path": str(folder)}],
+        "synthesizer": {"model": "none"},
+        "coder": {"model": "none"},
+        "sampling": {"checkpoints": 1},
+        "executor": {"workers": 1},
+    }
+    return Recipe.model_validate(whole | sections)
+
+
+def read(store: Store, table: str, **partition: str | int) -> list[dict[str, Any]]:
+    """All rows of a complete partition."""
+    return [row for part in store.read(table, **partition) for row in part.to_pylist()]
