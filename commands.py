@@ -340,7 +340,7 @@ def publish(
         raise ValueError("publishing a selection needs --iteration K (and --name NAME for another than the default)")
     if what == "instructions":
         opened.input("instructions")
-        counts = releases.instructions(opened, Path(store).name, target)
+        counts = releases.instructions(opened, _recipe(store, None).name, target)
     elif iteration is not None and what == "selected":
         opened.input("selected", iteration=iteration, selection=name)
         counts = releases.selected(opened, _recipe(store, None), iteration, name, target)

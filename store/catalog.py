@@ -5,6 +5,8 @@ In: a store. Out: a connection whose views hold the rows of all complete partiti
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import duckdb
 import pyarrow as pa
 
@@ -42,8 +44,9 @@ def connect(
     connection.execute("SET preserve_insertion_order = true")
     if threads:
         connection.execute(f"SET threads = {threads}")
+    records = store.records()
     for name, contract in CONTRACTS.items():
-        paths = store.shard_paths(name)
+        paths = store.shard_paths(name, records)
         connection.execute(f"CREATE VIEW {name} AS {_source(paths, contract.schema)}")
     for name, paths in (extra or {}).items():
         connection.execute(f"CREATE VIEW {name} AS {_source(paths, None)}")
@@ -90,6 +93,15 @@ def ask(store: Store, text: str) -> pa.RecordBatchReader:
     statement = select_only(connection, text)
     lock_down(connection, store)
     try:
-        return connection.sql(statement).to_arrow_reader(10_000)
+        reader = connection.sql(statement).to_arrow_reader(10_000)
     except duckdb.Error as error:
         raise ContractError(f"{error}\nTables: {', '.join(CONTRACTS)} (columns: docs/tables.md)") from None
+    return pa.RecordBatchReader.from_batches(reader.schema, _batches(reader))
+
+
+def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """The batches; an error in a later row, which Arrow passes on as OSError, is the query's."""
+    try:
+        yield from reader
+    except OSError as error:
+        raise ContractError(str(error)) from None

@@ -17,7 +17,12 @@ from store.errors import ContractError
 
 def open_root(path: str | Path) -> tuple[AbstractFileSystem, str]:
     """The file system of a store and its root as an absolute path; only local stores are supported so far."""
-    fs, root = url_to_fs(str(path))
+    try:
+        fs, root = url_to_fs(str(path))
+    except (ImportError, ValueError) as error:
+        raise ContractError(
+            f"store {path!s}: {error}; only local paths are supported so far; give a directory"
+        ) from None
     if "file" not in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
         raise ContractError(f"store {path!s}: only local paths are supported so far; give a directory")
     return fs, root

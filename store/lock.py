@@ -5,6 +5,7 @@ Workers watch the same file: `coordinator_alive` turns false when their coordina
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -65,7 +66,7 @@ def coordinator(store: str | Path) -> Iterator[None]:
     """Own the store for the length of a block; a ContractError names the owner when another one lives."""
     path = Path(store) / "_runs" / "lock.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    _acquire(path)
+    me = _acquire(path)
     stop = threading.Event()
     beat = threading.Thread(target=_heartbeat, args=(path, stop), daemon=True)
     beat.start()
@@ -74,40 +75,36 @@ def coordinator(store: str | Path) -> Iterator[None]:
     finally:
         stop.set()
         beat.join()
-        path.unlink(missing_ok=True)
+        if _read(path) == me:
+            path.unlink(missing_ok=True)
 
 
-def _acquire(path: Path) -> None:
+def _acquire(path: Path) -> dict[str, str]:
     me = {"host": socket.gethostname(), "pid": str(os.getpid()), "started": _started(os.getpid()) or "unknown"}
     mine = path.with_name(f"lock.{os.getpid()}.tmp")
     mine.write_text(json.dumps(me))
     try:
-        for _ in range(3):
-            try:
-                os.link(mine, path)  # appears whole, and only if nobody holds it
-                return
-            except FileExistsError:
-                _bury_or_refuse(path)
-        raise ContractError(f"{path}: another process keeps taking the lock; try again")
+        # one at a time: without this, the second of two finders of a dead lock buries the first one's new lock
+        with path.with_name("lock.guard").open("w") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            _refuse_or_bury(path)
+            os.link(mine, path)  # appears whole, and only if nobody holds it
+        return me
     finally:
         mine.unlink(missing_ok=True)
 
 
-def _bury_or_refuse(path: Path) -> None:
-    owner = _read(path)
-    if owner is None:
-        return
-    if _is_alive(owner, path):
-        raise ContractError(
-            f"{path.parent.parent} is in use by process {owner['pid']} on {owner['host']}. "
-            "Wait for it, or stop it; its work is resumed by the next run."
-        )
-    grave = path.with_name(f"lock.{os.getpid()}.dead")
+def _refuse_or_bury(path: Path) -> None:
     try:
-        os.rename(path, grave)  # one of several finders wins; the others see it gone
+        owner = _read(path)
+        if owner is not None and _is_alive(owner, path):
+            raise ContractError(
+                f"{path.parent.parent} is in use by process {owner['pid']} on {owner['host']}. "
+                "Wait for it, or stop it; its work is resumed by the next run."
+            )
     except FileNotFoundError:
-        return
-    grave.unlink(missing_ok=True)
+        return  # released while we looked
+    path.unlink(missing_ok=True)
 
 
 def _heartbeat(path: Path, stop: threading.Event) -> None:

@@ -8,6 +8,7 @@ In: streams of Arrow batches per split, and what the card should say. Out: a fol
 
 from __future__ import annotations
 
+import re
 import shutil
 import uuid
 from collections import Counter
@@ -23,6 +24,7 @@ from store.errors import ContractError
 from store.shards import rechunk
 
 ROWS_PER_FILE = 100_000
+_OURS = re.compile(r"README\.md|data/[^/]+-\d{5}-of-\d{5}\.parquet")
 
 
 @dataclass(frozen=True)
@@ -35,23 +37,42 @@ class Card:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_dataset(target: str | Path, splits: Mapping[str, tuple[pa.Schema, Iterable[pa.RecordBatch]]], card: Card) -> dict[str, int]:
-    """Write the folder and return rows per split. A target that holds something else than a dataset is refused."""
-    target = Path(target)
-    if target.exists() and any(target.iterdir()) and not (target / "data").is_dir():
-        raise ContractError(f"{target} exists and is not a dataset folder; give another target")
+def write_dataset(
+    target: str | Path, splits: Mapping[str, tuple[pa.Schema, Iterable[pa.RecordBatch]]], card: Card
+) -> dict[str, int]:
+    """Write the folder and return rows per split; splits without rows are left out.
+
+    A target that holds something else than a dataset is refused, and so is a dataset without any rows.
+    """
+    target = Path(target).absolute()
+    if target.exists() and not _is_ours(target):
+        raise ContractError(
+            f"{target} exists and holds other things than a dataset of this project; give another target"
+        )
     working = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         (working / "data").mkdir(parents=True)
         licenses: Counter[str] = Counter()
         counts = {n: _write_split(working, n, *split, licenses) for n, split in splits.items()}
+        if not any(counts.values()):
+            raise ContractError(f"nothing to write to {target}: no rows in {', '.join(splits)}")
         (working / "README.md").write_text(_render(card, counts, licenses), encoding="utf-8")
+        old = working.with_suffix(".old")
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(old)
         working.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(working, ignore_errors=True)
     return counts
+
+
+def _is_ours(target: Path) -> bool:
+    """Whether a folder is empty or holds what `write_dataset` writes and nothing else, so that it may be replaced."""
+    if not target.is_dir() or target.is_symlink():
+        return False
+    found = {str(p.relative_to(target)) for p in target.rglob("*") if not p.is_dir()}
+    return not found or ("README.md" in found and len(found) > 1 and all(_OURS.fullmatch(name) for name in found))
 
 
 def _write_split(
@@ -59,6 +80,8 @@ def _write_split(
 ) -> int:
     paths, rows = [], 0
     for number, table in enumerate(rechunk(batches, schema, ROWS_PER_FILE)):
+        if not table.num_rows:
+            continue  # `datasets` cannot load a split without rows: it is left out
         path = folder / "data" / f"{split}-{number:05d}.parquet"
         pq.write_table(table.cast(schema), path, compression="zstd")
         paths.append(path)
@@ -71,7 +94,7 @@ def _write_split(
 
 
 def _render(card: Card, counts: Mapping[str, int], licenses: Counter[str]) -> str:
-    data_files = [{"split": s, "path": f"data/{s}-*.parquet"} for s in counts]
+    data_files = [{"split": s, "path": f"data/{s}-*.parquet"} for s, n in counts.items() if n]
     front = {
         "pretty_name": card.title,
         "language": ["en", "code"],

@@ -1,11 +1,14 @@
 """Run records: the plan of a partition, written first; what came of it, written last.
 
 A plan holds only what changes the rows. Workers, batch sizes, prices and the commit are recorded beside it, never
-compared. The record lives in `<store>/_runs/<table>/<partition>.json`, apart from the data.
+compared. The record lives in `<store>/_runs/<table>/<partition>/record.json`, apart from the data.
 """
 
 from __future__ import annotations
 
+import json
+import math
+import shlex
 import subprocess
 import sys
 import time
@@ -13,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from store.ids import fingerprint
 from store.schemas import VERSION
@@ -32,7 +35,13 @@ class Plan(BaseModel, frozen=True):
     texts: dict[str, str] = Field(default_factory=dict, description="query or prompt file -> hash of its text")
     contract: int = VERSION
     num_shards: int | None = Field(default=None, description="None when the rows of a query decide")
-    rows_per_shard: int = 10_000
+    rows_per_shard: int = Field(default=10_000, gt=0)
+
+    @field_validator("fields")
+    @classmethod
+    def _written_as_read(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """JSON has no infinity: pydantic would write inf, -inf and nan all as null."""
+        return _finite(fields)
 
     @property
     def fingerprint(self) -> str:
@@ -43,7 +52,11 @@ class Plan(BaseModel, frozen=True):
         """`field: ours -> theirs`, a line each, for people."""
         mine, theirs = _flat(self.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
         keys = sorted(mine.keys() | theirs.keys())
-        return [f"{k}: {mine.get(k, '(absent)')} -> {theirs.get(k, '(absent)')}" for k in keys if mine.get(k) != theirs.get(k)]
+        return [
+            f"{k}: {mine.get(k, '(absent)')} -> {theirs.get(k, '(absent)')}"
+            for k in keys
+            if mine.get(k) != theirs.get(k)
+        ]
 
 
 class Usage(BaseModel):
@@ -97,10 +110,19 @@ def completed(record: Record, shards: list[Shard], usage: Usage) -> Record:
     )
 
 
+def _finite(value: Any) -> Any:
+    """The value with 'inf', '-inf' and 'nan' as text."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested mappings as dotted keys."""
-    if not isinstance(value, dict):
-        return {prefix: str(value)}
+    """Nested mappings as dotted keys, values as JSON: 1 and "1" are two plans, and so are a field {} and no field."""
+    if not isinstance(value, dict) or (not value and "." in prefix):
+        return {prefix: json.dumps(value, ensure_ascii=False)}
     flat: dict[str, str] = {}
     for key, item in value.items():
         flat |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
@@ -125,4 +147,4 @@ def _git(where: Path, *arguments: str) -> str:
 
 def command_line() -> str:
     """The command that replays this run."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

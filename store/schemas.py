@@ -114,7 +114,9 @@ _ALL = [
             req("cyclomatic", INT32, "decision points + 1"),
             req("num_docstring_words", INT32),
             req("docstring_ascii", FLOAT, "share of ASCII characters"),
-            req("docstring_name_overlap", FLOAT, "share of the arguments that the docstring names; 1 without arguments"),
+            req(
+                "docstring_name_overlap", FLOAT, "share of the arguments that the docstring names; 1 without arguments"
+            ),
             req("returns_value", BOOL, "has a return with a value of its own, or a yield"),
             req("is_trivial", BOOL, "body is only pass, raise, a constant, or a single delegating call"),
             req("is_test", BOOL),
@@ -445,7 +447,7 @@ def markdown() -> str:
     lines = ["# Tables", "", "Generated from `store/schemas.py` by `python -m store.schemas > docs/tables.md`.", ""]
     for item in _ALL:
         where = "/".join(f"[{part}-…/]" for part in item.partition).replace("]/[", "][")
-        lines += [f"## {item.name}", "", f"One row is {item.grain}. Key: {', '.join(item.key)}. ", ""]
+        lines += [f"## {item.name}", "", f"One row is {item.grain}. Key: {', '.join(item.key)}.", ""]
         lines += [f"`{item.name}/{where}part-00000.parquet`, {item.kind}.", "", "| column | type | |", "|---|---|---|"]
         for field in item.schema:
             note = (field.metadata or {}).get(b"note", b"").decode()

@@ -38,15 +38,19 @@ def conform(table: pa.Table, contract: Contract) -> pa.Table:
     """The table with exactly the contract's columns, order and types; a ContractError names what does not fit."""
     missing = [n for n in contract.schema.names if n not in table.column_names]
     excess = [n for n in table.column_names if n not in contract.schema.names]
-    if missing or excess:
-        raise ContractError(f"{contract.name}: missing columns {missing}, unknown columns {excess}")
-    table = table.select(contract.schema.names)
+    twice = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
+    if missing or excess or twice:
+        problem = f"missing columns {missing}, unknown columns {excess}, repeated columns {twice}"
+        raise ContractError(f"{contract.name}: {problem}")
     columns = []
     for field in contract.schema:
         column = table.column(field.name)
         if column.null_count and not field.nullable:
             raise ContractError(f"{contract.name}.{field.name}: {column.null_count} NULLs in a required column")
-        columns.append(column.cast(field.type, safe=not pa.types.is_floating(field.type)))
+        try:
+            columns.append(column.cast(field.type, safe=not pa.types.is_floating(field.type)))
+        except pa.ArrowException as error:
+            raise ContractError(f"{contract.name}.{field.name}: {column.type} is not {field.type}: {error}") from None
     return pa.table(columns, schema=contract.schema)
 
 
@@ -58,12 +62,11 @@ def encode(table: pa.Table, contract: Contract, plan: str) -> bytes:
     buffer = io.BytesIO()
     # gradients are noise: dictionary and compression make them 7 times slower to read and no smaller
     plain = contract.name == "gradients"
-    pq.write_table(
-        pa.table(conform(table, contract).columns, schema=schema),
-        buffer,
-        compression="none" if plain else "zstd",
-        use_dictionary=False if plain else True,
-    )
+    rows = pa.table(conform(table, contract).columns, schema=schema)
+    compression = "none" if plain else "zstd"
+    with pq.ParquetWriter(buffer, schema, compression=compression, use_dictionary=not plain) as writer:
+        if rows.num_rows:  # `datasets` cannot read a row group without rows
+            writer.write_table(rows)
     return buffer.getvalue()
 
 

@@ -1,7 +1,7 @@
 """A store: a directory of Parquet partitions, their run records, and the rules by which they are built.
 
     <store>/<table>/[iteration-K/][selection-NAME/]part-00000.parquet     all columns are inside the files
-    <store>/_runs/<table>/<partition>.json                                run records
+    <store>/_runs/<table>/<partition>/record.json                         run records
     <store>/_models/ and <store>/_datasets/                               checkpoints and published datasets
 
 `materialize` builds a partition shard by shard, `materialize_stream` from one ordered stream. Both resume after a kill,
@@ -90,7 +90,9 @@ class Store:
 
     def records(self) -> list[Record]:
         """All run records, ordered by start."""
-        paths = [p for p in self.fs.find(f"{self.root}/_runs") if p.endswith("/record.json") and "/_scratch/" not in p]
+        runs = f"{self.root}/_runs/"
+        scratch = self.scratch("")
+        paths = [p for p in self.fs.find(runs) if p.endswith("/record.json") and not p.startswith(scratch)]
         found = [Record.model_validate_json(files.read_bytes(self.fs, p)) for p in paths]
         return sorted(found, key=lambda r: (r.started, segments(r.plan.table, r.plan.partition)))
 
@@ -113,10 +115,13 @@ class Store:
         record = self.record(table, **partition)
         return record is not None and record.status == "complete"
 
-    def shard_paths(self, table: str) -> list[str]:
-        """Parquet files of all complete (or stale) partitions of a table: what queries see."""
+    def shard_paths(self, table: str, records: Sequence[Record] | None = None) -> list[str]:
+        """Parquet files of all complete (or stale) partitions of a table: what queries see.
+
+        Who asks for many tables gives the `records`, so that they are read once.
+        """
         paths = []
-        for record in self.records():
+        for record in self.records() if records is None else records:
             if record.plan.table == table and record.status != "building":
                 directory = self.directory(table, **record.plan.partition)
                 paths += [f"{directory}/{shard_name(s.index)}" for s in record.shards]
@@ -157,6 +162,8 @@ class Store:
     def _discard(self, record: Record) -> None:
         """Remove a partition that is rebuilt, after marking all that was made from it stale."""
         where = segments(record.plan.table, record.plan.partition)
+        # first of all its own record: a kill while files go must not leave a partition that says that it is complete
+        self.save(record.model_copy(update={"status": "stale", "shards": []}))
         for later in self.records():
             if where in later.plan.inputs and later.status != "stale":
                 self.save(later.model_copy(update={"status": "stale"}))

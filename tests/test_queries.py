@@ -1,0 +1,643 @@
+"""Queries: every file compiles against empty Parquet files of the contracts and follows the rules for SQL; a worked example
+for each decision. The verdicts of the selections and the audits have their own files.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import queries
+from builders.raw_pool import STAGING
+from store import ASPECTS, CODE_ASPECTS, CONTRACTS, Store
+from store.catalog import connect
+from store.shards import conform
+from tests.rows import Row, put
+
+ALL = [*queries.names(), *queries.names("audits")]
+POOL: Row = {
+    "min_lines": 3,
+    "max_lines": 60,
+    "max_chars": 4000,
+    "min_tokens": 20,
+    "max_tokens": 600,
+    "min_statements": 2,
+    "max_cyclomatic": 10,
+    "min_arguments": 1,
+    "min_docstring_words": 5,
+    "min_docstring_ascii": 0.9,
+    "max_undefined_names": 0,
+    "include_methods": False,
+    "licenses": ["mit", "bsd"],
+    "min_strength": 0.5,
+    "seed": "7",
+}
+VALUES: Row = POOL | {
+    "aspects": ["lint", "clarity"],
+    "batches": ["main"],
+    "features": "f",
+    "iteration": 1,
+    "iterations": [1, 2],
+    "limit": 10,
+    "max_per_difficulty": None,
+    "max_per_snippet": 1,
+    "max_rows": None,
+    "min_influence": -1.0,
+    "min_score": 7.0,
+    "num_snippets": 10,
+    "num_teacher_snippets": 10,
+    "reference": "teacher",
+    "role": "synthesizer",
+    "selection": "default",
+    "split": "train",
+    "start": 0,
+    "stop": 10,
+    "subject": "default",
+    "top_share": 0.5,
+    "weights": "default",
+}
+"""A value for every parameter of every query; `weights` is a list for selection_verdicts and a name for scored."""
+VERDICTS = {
+    "instructions": "instruction_verdicts",
+    "rejects_instructions": "instruction_verdicts",
+    "missing_items": "selection_verdicts",
+    "rejects_selected": "selection_verdicts",
+    "selected": "selection_verdicts",
+}
+"""Which decision gives the view `verdicts` that a query reads."""
+
+
+def values_of(name: str) -> Row:
+    return VALUES | ({"weights": [0.5, 0.5]} if name == "selection_verdicts" else {})
+
+
+def run(connection: duckdb.DuckDBPyConnection, name: str, **changed: Any) -> list[Row]:
+    """The rows of a query under VALUES and what a test changes."""
+    return queries.rows(connection, name, values_of(name) | changed)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
+    """All tables as empty Parquet files, the staging of raw_pool, and no verdicts yet."""
+    store = Store(tmp_path_factory.mktemp("empty"))
+    for name in CONTRACTS:
+        put(store, name, [])
+    staging = f"{store.root}/staging.parquet"
+    pq.write_table(STAGING.empty_table(), staging)
+    return connect(store, extra={"extracted": [staging]})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+# -- the rules for SQL -------------------------------------------------------------------------------------------------
+
+KEY_COLUMNS = {k for c in CONTRACTS.values() for k in c.key}
+ENDINGS = {"audits/leaks": {"strength"}, "audits/orphans": {"missing"}, "synthesizer_rows": {"origin"}}
+"""Orderings that end in a column that is no key of a table, but completes the rows of this query."""
+GROUPED = {"report_selection_rejects": {"verdict"}}
+
+
+def statement(name: str) -> str:
+    """The text of a query without comments and strings."""
+    return re.sub(r"--[^\n]*|'(?:[^']|'')*'", "''", queries.text(name))
+
+
+def orderings(sql: str) -> list[list[str]]:
+    """The columns of every ORDER BY, without qualifiers and directions."""
+    found = []
+    for match in re.finditer(r"\bORDER BY\b", sql):
+        depth, end = 0, match.end()
+        while end < len(sql) and depth >= 0:
+            depth += {"(": 1, ")": -1}.get(sql[end], 0)
+            end += 1
+        clause = re.split(r"\bLIMIT\b", sql[match.end() : end - (depth < 0)])[0]
+        columns = re.split(r",(?![^(]*\))", clause)
+        found.append([re.sub(r"\s+(DESC|ASC|NULLS|FIRST|LAST)\b", "", c.strip()).split(".")[-1] for c in columns])
+    return found
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_query_compiles_against_empty_tables(empty: duckdb.DuckDBPyConnection, name: str) -> None:
+    if name in VERDICTS:
+        decision = VERDICTS[name]
+        empty.register("verdicts", queries.table(empty, decision, values_of(decision)))
+    found = queries.table(empty, name, values_of(name))
+    is_summary = name.startswith("metric_") or name.endswith("_count")
+    assert found.num_rows == (1 if is_summary else 0)
+
+
+WRITTEN = {name: name for name in ALL if name in CONTRACTS} | {
+    name: name.split("_")[0] + ("s" if name.startswith("metric_") else "")
+    for name in ALL
+    if name.startswith(("metric_", "rejects_"))
+}
+
+
+def test_the_tables_that_queries_write_are_known() -> None:
+    assert sorted(set(WRITTEN.values())) == sorted(
+        [
+            "instructions",
+            "metrics",
+            "near_duplicates",
+            "pool",
+            "raw_pool",
+            "rejects",
+            "scored",
+            "selected",
+            "snippet_occurrences",
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", sorted(WRITTEN))
+def test_a_query_that_writes_a_table_gives_its_columns_in_their_order(
+    empty: duckdb.DuckDBPyConnection, name: str
+) -> None:
+    contract = CONTRACTS[WRITTEN[name]]
+    if name in VERDICTS:
+        decision = VERDICTS[name]
+        empty.register("verdicts", queries.table(empty, decision, values_of(decision)))
+    found = queries.table(empty, name, values_of(name))
+    assert found.column_names == contract.schema.names
+    conform(found, contract)
+    for ours, theirs in zip(found.schema, contract.schema, strict=True):
+        kinds = (pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
+        assert [k(ours.type) for k in kinds] == [k(theirs.type) for k in kinds], (name, ours, theirs)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_query_follows_the_rules(name: str) -> None:
+    sql = statement(name)
+    assert re.match(r"-- One row", queries.text(name)), "the header says what one row is"
+    assert not re.search(r"\bSELECT\s+(DISTINCT\s+)?\*|\.\*|\*\s+EXCLUDE", sql), "columns are named"
+    assert not re.search(r"\b(random|uuid|gen_random_uuid|hash|now|current_\w+|any_value)\s*\(", sql), (
+        "the same rows always"
+    )
+    assert "?" not in sql, "parameters have names"
+    assert not re.search(r"\b(COPY|INSERT|UPDATE|DELETE|CREATE|ATTACH|SET)\b", sql), "a query only reads"
+    assert queries.text(name).endswith("\n")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_ordering_ends_in_a_key(name: str) -> None:
+    allowed = KEY_COLUMNS | ENDINGS.get(name, set()) | GROUPED.get(name, set())
+    for columns in orderings(statement(name)):
+        assert columns[-1] in allowed, f"{name}: ORDER BY {', '.join(columns)} may tie"
+
+
+@pytest.mark.parametrize("name", [n for n in ALL if not n.endswith("_count") and not n.startswith("metric_")])
+def test_a_query_of_many_rows_is_ordered(name: str) -> None:
+    assert re.search(r"\bORDER BY [^()]+\Z", statement(name))
+
+
+def test_orderings_are_found_in_windows_lists_and_at_the_end() -> None:
+    sql = "SELECT list(a ORDER BY x.aspect), rank() OVER (ORDER BY md5(b || c), d DESC) FROM t ORDER BY e NULLS LAST, f LIMIT 3"
+    assert orderings(sql) == [["aspect"], ["md5(b || c)", "d"], ["e", "f"]]
+
+
+# -- parameters --------------------------------------------------------------------------------------------------------
+
+
+def test_every_parameter_has_an_example_and_every_example_a_query() -> None:
+    assert {p for name in ALL for p in queries.parameters(name)} == set(VALUES)
+
+
+def test_a_missing_parameter_is_named(empty: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(KeyError, match=r"queries/scored\.sql needs \$iteration, \$weights; given: split"):
+        queries.rows(empty, "scored", {"split": "train"})
+    with pytest.raises(KeyError, match="given: nothing"):
+        queries.rows(empty, "scored")
+
+
+def test_parameters_in_comments_and_strings_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sql = "-- One row is the teacher's $comment.\nSELECT $real AS a, 'it''s a $string -- $still' AS b, $other_1 AS c\n"
+    (tmp_path / "with_parameters.sql").write_text(sql)
+    monkeypatch.setattr(queries, "HERE", tmp_path)
+    assert queries.parameters("with_parameters") == {"real", "other_1"}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_declared_parameters_are_those_that_duckdb_finds(empty: duckdb.DuckDBPyConnection, name: str) -> None:
+    found = empty.extract_statements(queries.text(name))
+    assert len(found) == 1
+    assert found[0].type == duckdb.StatementType.SELECT
+    assert set(found[0].named_parameters) == queries.parameters(name)
+
+
+def test_a_version_changes_with_the_text() -> None:
+    assert list(queries.versions("pool", "scored")) == ["queries/pool.sql", "queries/scored.sql"]
+    assert len(set(queries.versions(*ALL).values())) == len(ALL)
+
+
+# -- the pool ----------------------------------------------------------------------------------------------------------
+
+
+def snippet(store: Store, rows: list[tuple[str, Row]], **tables: list[Row]) -> duckdb.DuckDBPyConnection:
+    """Snippets that pass every check but for what a row says, with near-duplicates and contamination."""
+    raw = CONTRACTS["raw_pool"].schema.names
+    passes: Row = {"num_lines": 10, "num_chars": 300, "license": "mit", "num_tokens": 80, "num_statements": 4}
+    passes |= {
+        "num_arguments": 1,
+        "cyclomatic": 2,
+        "num_docstring_words": 8,
+        "docstring_ascii": 1.0,
+        "returns_value": True,
+    }
+    merged = [passes | {"snippet_id": name} | change for name, change in rows]
+    put(store, "raw_pool", [{k: v for k, v in row.items() if k in raw} for row in merged])
+    checks = CONTRACTS["snippet_checks"].schema.names
+    put(store, "snippet_checks", [{k: v for k, v in row.items() if k in checks} for row in merged])
+    for name, given_rows in tables.items():
+        put(store, name, given_rows)
+    return connect(store)
+
+
+FAILS: dict[str, tuple[Row, str, float | None, float | None]] = {
+    "a-short": ({"num_lines": 2}, "too_few_lines", 2, 3),
+    "b-long": ({"num_lines": 61}, "too_many_lines", 61, 60),
+    "c-chars": ({"num_chars": 4001}, "too_many_chars", 4001, 4000),
+    "d-tokens": ({"num_tokens": 19}, "too_few_tokens", 19, 20),
+    "e-tokens": ({"num_tokens": 601}, "too_many_tokens", 601, 600),
+    "f-statements": ({"num_statements": 1}, "too_few_statements", 1, 2),
+    "g-complex": ({"cyclomatic": 11}, "too_complex", 11, 10),
+    "h-arguments": ({"num_arguments": 0}, "too_few_arguments", 0, 1),
+    "i-docstring": ({"num_docstring_words": 4}, "short_docstring", 4, 5),
+    "j-ascii": ({"docstring_ascii": 0.5}, "docstring_not_ascii", 0.5, 0.9),
+    "k-undefined": ({"num_undefined_names": 1}, "undefined_names", 1, 0),
+    "l-method": ({"is_method": True}, "method", None, None),
+    "m-nothing": ({"returns_value": False}, "returns_nothing", None, None),
+    "n-trivial": ({"is_trivial": True}, "trivial", None, None),
+    "o-test": ({"is_test": True}, "test", None, None),
+    "p-dunder": ({"is_dunder": True}, "dunder", None, None),
+    "q-banned": ({"banned_imports": ["os", "sys"]}, "banned_import", 2, 0),
+    "r-license": ({"license": "gpl"}, "license", None, None),
+}
+
+
+def test_each_check_of_the_pool_leaves_out_its_snippet_with_its_reason(store: Store) -> None:
+    edges: list[tuple[str, Row]] = [
+        ("ok-ascii", {"docstring_ascii": 0.9}),  # a 32-bit column against a 64-bit threshold
+        ("ok-low", {"num_lines": 3, "num_tokens": 20, "num_statements": 2, "num_docstring_words": 5, "license": "bsd"}),
+        ("ok-high", {"num_lines": 60, "num_chars": 4000, "num_tokens": 600, "cyclomatic": 10}),
+    ]
+    connection = snippet(store, [(name, change) for name, (change, *_) in FAILS.items()] + edges)
+    assert sorted(r["snippet_id"] for r in run(connection, "pool")) == ["ok-ascii", "ok-high", "ok-low"]
+    rejects = [(r["item_id"], r["reason"], r["value"], r["threshold"]) for r in run(connection, "rejects_pool")]
+    assert rejects == [(name, reason, value, limit) for name, (_, reason, value, limit) in FAILS.items()]
+
+
+def test_duplicates_and_leaks_stay_out_of_the_pool(store: Store) -> None:
+    connection = snippet(
+        store,
+        [("alone", {}), ("copy", {}), ("first", {}), ("leak", {}), ("faint", {}), ("other-kind", {})],
+        near_duplicates=[
+            {"snippet_id": "first", "cluster_id": "first", "is_representative": True, "similarity": 1.0},
+            {"snippet_id": "copy", "cluster_id": "first", "is_representative": False, "similarity": 0.75},
+        ],
+        contamination=[
+            {"item_id": "leak", "item_kind": "snippet", "task_id": "t1", "detector": "string", "strength": 0.5},
+            {"item_id": "leak", "item_kind": "snippet", "task_id": "t2", "detector": "ngram", "strength": 0.75},
+            {"item_id": "faint", "item_kind": "snippet", "task_id": "t1", "detector": "ngram", "strength": 0.25},
+            {"item_id": "other-kind", "item_kind": "candidate", "task_id": "t1", "detector": "string", "strength": 1.0},
+        ],
+    )
+    assert sorted(r["snippet_id"] for r in run(connection, "pool")) == ["alone", "faint", "first", "other-kind"]
+    rejects = [(r["item_id"], r["reason"], r["value"], r["threshold"]) for r in run(connection, "rejects_pool")]
+    assert rejects == [("copy", "near_duplicate", 0.75, None), ("leak", "contaminated", 0.75, 0.5)]
+
+
+def test_a_snippet_that_fails_twice_has_two_reasons(store: Store) -> None:
+    connection = snippet(store, [("bad", {"num_lines": 1, "is_test": True})])
+    assert [r["reason"] for r in run(connection, "rejects_pool")] == ["test", "too_few_lines"]
+
+
+def test_no_licences_listed_means_all_and_methods_can_be_included(store: Store) -> None:
+    connection = snippet(store, [("gpl", {"license": "gpl"}), ("method", {"is_method": True}), ("plain", {})])
+    assert {r["snippet_id"] for r in run(connection, "pool", licenses=[])} == {"gpl", "plain"}
+    assert {r["snippet_id"] for r in run(connection, "pool", include_methods=True)} == {"method", "plain"}
+    assert [r["reason"] for r in run(connection, "rejects_pool", licenses=[], include_methods=True)] == []
+
+
+def test_the_order_of_the_pool_depends_on_the_seed_and_on_nothing_else(tmp_path: Path) -> None:
+    names = [f"s{n}" for n in range(8)]
+    few = snippet(Store(tmp_path / "few"), [(n, {}) for n in names[:5]])
+    many = snippet(Store(tmp_path / "many"), [(n, {}) for n in reversed(names)])
+    order = {c: [r["snippet_id"] for r in run(c, "pool")] for c in (few, many)}
+    assert [r["position"] for r in run(many, "pool")] == list(range(8))
+    assert [n for n in order[many] if n in names[:5]] == order[few], "more snippets do not shuffle the others"
+    assert [r["snippet_id"] for r in run(many, "pool", seed="8")] != order[many]
+    assert sorted(order[many]) == names
+
+
+CHECKED = st.fixed_dictionaries(
+    {
+        "num_lines": st.sampled_from([2, 3, 60, 61]),
+        "docstring_ascii": st.sampled_from([0.5, 0.9, 1.0]),
+        "is_method": st.booleans(),
+        "license": st.sampled_from(["mit", "gpl"]),
+        "banned_imports": st.sampled_from([[], ["os"]]),
+    }
+)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(CHECKED, max_size=8), leaked=st.sets(st.integers(0, 7)), copies=st.sets(st.integers(0, 7)))
+def test_every_snippet_is_in_the_pool_or_has_a_reason(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Row], leaked: set[int], copies: set[int]
+) -> None:
+    names = [f"s{n}" for n in range(len(rows))]
+    connection = snippet(
+        Store(tmp_path_factory.mktemp("pool")),
+        list(zip(names, rows, strict=True)),
+        near_duplicates=[{"snippet_id": f"s{n}", "is_representative": False} for n in copies if n < len(rows)],
+        contamination=[{"item_id": f"s{n}", "item_kind": "snippet", "strength": 1.0} for n in leaked if n < len(rows)],
+    )
+    kept = {r["snippet_id"] for r in run(connection, "pool")}
+    rejected = {r["item_id"] for r in run(connection, "rejects_pool")}
+    assert kept | rejected == set(names)
+    assert kept & rejected == set()
+
+
+def test_snippets_are_read_by_position(store: Store) -> None:
+    put(store, "raw_pool", [{"snippet_id": n, "code": f"code {n}"} for n in "abc"])
+    put(store, "pool", [{"snippet_id": n, "position": p} for n, p in {"a": 2, "b": 0, "c": 1}.items()])
+    connection = connect(store)
+    assert [r["code"] for r in run(connection, "snippets", start=0, stop=2)] == ["code b", "code c"]
+    assert [r["snippet_id"] for r in run(connection, "snippets", start=1, stop=None)] == ["c", "a"]
+
+
+# -- extraction and near-duplicates ------------------------------------------------------------------------------------
+
+
+def test_each_text_is_kept_once_with_its_first_occurrence(store: Store, tmp_path: Path) -> None:
+    def found(name: str, source: str, path: str, line: int, license_: str) -> Row:
+        place = {"snippet_id": name, "source": source, "path": path, "line": line, "license": license_, "num_lines": 2}
+        return {**place, "name": "f", "code": "def f(x):\n    return '…'", "signature": "def f(x):", "docstring": "d"}
+
+    rows = [
+        found("s1", "b", "a.py", 1, "late"),
+        found("s1", "a", "y.py", 9, "second"),
+        found("s1", "a", "y.py", 5, "first"),
+        found("s2", "a", "x.py", 1, "mit"),
+        {"source": "a", "path": "bad.py", "file_id": "f1", "reject": "syntax_error"},
+        {"source": "b", "path": "bad.py", "file_id": "f1", "reject": "syntax_error"},
+    ]
+    flags = {"is_method": False, "is_async": False}
+    staging = str(tmp_path / "staging.parquet")
+    pq.write_table(pa.Table.from_pylist([flags | row for row in rows], schema=STAGING), staging)
+    connection = connect(store, extra={"extracted": [staging]})
+    kept = [(r["snippet_id"], r["license"], r["num_chars"], r["language"]) for r in run(connection, "raw_pool")]
+    assert kept == [("s1", "first", 24, "python"), ("s2", "mit", 24, "python")]
+    places = [(r["snippet_id"], r["source"], r["path"], r["line"]) for r in run(connection, "snippet_occurrences")]
+    assert places == [("s1", "a", "y.py", 5), ("s1", "a", "y.py", 9), ("s1", "b", "a.py", 1), ("s2", "a", "x.py", 1)]
+    rejects = [(r["item_kind"], r["item_id"], r["reason"]) for r in run(connection, "rejects_extract")]
+    assert rejects == [("file", "f1", "syntax_error")]
+
+
+def test_texts_that_differ_in_comments_space_or_case_are_one_cluster(store: Store) -> None:
+    put(
+        store,
+        "raw_pool",
+        [
+            {"snippet_id": "a", "code": "def f(x):\n    return x + 1", "docstring": "one"},
+            {"snippet_id": "b", "code": "def f(x):\n    return x+1  # add", "docstring": "the longest"},
+            {"snippet_id": "c", "code": "def F(X):\n\treturn X + 1\n", "docstring": "one"},
+            {"snippet_id": "d", "code": "def f(x):\n    return x + 2", "docstring": "alone"},
+            {"snippet_id": "z", "code": "def g(): pass", "docstring": "tie"},
+            {"snippet_id": "y", "code": "def g():  pass", "docstring": "tie"},
+        ],
+    )
+    put(store, "snippet_checks", [{"snippet_id": n} for n in "abcdyz"])
+    imported = {
+        "snippet_id": "i",
+        "code": "def f(x):\n    return x + 2",
+        "docstring": "not of the pool, so not measured",
+    }
+    put(store, "raw_pool", [imported], origin="import")
+    found = [(r["snippet_id"], r["cluster_id"], r["is_representative"]) for r in run(connect(store), "near_duplicates")]
+    assert found == [("a", "b", False), ("b", "b", True), ("c", "b", False), ("y", "y", True), ("z", "y", False)]
+
+
+# -- teacher samples ---------------------------------------------------------------------------------------------------
+
+TEACHER: list[Row] = [
+    {"sample_id": "t1", "snippet_id": "s1", "problem": "p1", "split": "train", "is_for_scorer": True},
+    {"sample_id": "t2", "snippet_id": "s2", "problem": "p2", "split": "train"},
+    {"sample_id": "t3", "snippet_id": "s3", "problem": "p3", "split": "reference"},
+    {"sample_id": "t4", "snippet_id": "s4", "problem": "p4", "split": "validation"},
+    {"sample_id": "t5", "snippet_id": "s5", "problem": "p5", "split": "train"},
+]
+RAW: list[Row] = [{"snippet_id": f"s{n}", "code": f"code {n}", "license": "mit"} for n in range(1, 7)]
+
+
+def test_each_split_of_the_teacher_serves_one_purpose(store: Store) -> None:
+    put(store, "teacher_samples", TEACHER)
+    put(store, "raw_pool", RAW)
+    connection = connect(store)
+    assert [r["item_id"] for r in run(connection, "reference_items")] == ["t3"]
+    assert [r["sample_id"] for r in run(connection, "scorer_pairs", split="train")] == ["t1"]
+    assert [r["sample_id"] for r in run(connection, "scorer_pairs", split="validation")] == ["t4"]
+    assert [r["item_id"] for r in run(connection, "teachers_to_score")] == ["t2", "t5"]
+    assert [r["item_id"] for r in run(connection, "teachers_to_score", start=1, stop=2)] == ["t5"]
+    assert run(connection, "teachers_to_score_count") == [{"num_items": 2}]
+
+
+def test_snippets_without_a_teacher_sample_are_rejects(store: Store) -> None:
+    put(store, "teacher_samples", TEACHER)
+    put(store, "pool", [{"snippet_id": n, "position": p} for p, n in enumerate(["s1", "s9", "s2", "s8"])])
+    assert [r["item_id"] for r in run(connect(store), "rejects_teacher", num_snippets=3)] == ["s9"]
+
+
+def test_a_synthesizer_trains_on_clean_teachers_and_on_the_named_selection(store: Store) -> None:
+    put(store, "teacher_samples", TEACHER)
+    put(store, "raw_pool", RAW)
+    strengths = {"t2": 1.0, "t5": 0.25}
+    put(store, "contamination", [{"item_id": i, "item_kind": "teacher", "strength": s} for i, s in strengths.items()])
+    kept = [("c1", 1, "default"), ("c2", 2, "default"), ("c3", 3, "default"), ("c4", 1, "strict")]
+    put(
+        store, "candidates", [{"candidate_id": c, "iteration": t, "snippet_id": "s6", "problem": c} for c, t, _ in kept]
+    )
+    for candidate, iteration, selection in kept:
+        row = {"candidate_id": candidate, "iteration": iteration, "selection": selection, "snippet_id": "s6"}
+        put(store, "selected", [row], iteration=iteration, selection=selection)
+    connection = connect(store)
+    found = [(r["item_id"], r["origin"], r["problem"]) for r in run(connection, "synthesizer_rows")]
+    assert found == [
+        ("c1", "iteration-1", "c1"),
+        ("c2", "iteration-2", "c2"),
+        ("t1", "teacher", "p1"),
+        ("t5", "teacher", "p5"),
+    ]
+    assert [r["item_id"] for r in run(connection, "synthesizer_rows", iterations=[])] == ["t1", "t5"]
+    assert [r["item_id"] for r in run(connection, "synthesizer_rows", split="validation")] == ["t4"]
+
+
+# -- candidates and scores ---------------------------------------------------------------------------------------------
+
+EVERY = [*ASPECTS, *CODE_ASPECTS]
+
+
+def scores(item: str, kind: str = "candidate", aspects: list[str] = EVERY, **own: int) -> list[Row]:
+    """5 for every aspect but those that a test names; the expected value is half a point higher."""
+    digits = {aspect: own.get(aspect, 5) for aspect in aspects}
+    base = {"item_id": item, "item_kind": kind, "scorer": "k1"}
+    return [base | {"aspect": a, "score": d, "expected": d + 0.5} for a, d in digits.items()]
+
+
+def candidates(*names: str, iteration: int = 1, **columns: Any) -> list[Row]:
+    base = {"iteration": iteration, "parse_status": "ok", "snippet_id": "s1"}
+    return [base | {"candidate_id": n} | columns for n in names]
+
+
+def test_scored_is_the_weighted_sum_over_all_eight_aspects(store: Store) -> None:
+    put(store, "candidates", candidates("c1", "c2", "c3") + candidates("c4", parse_status="no_problem"), iteration=1)
+    put(store, "candidates", candidates("d1", iteration=2), iteration=2)
+    rows = scores("c1", correctness=9, lint=0) + scores("c2") + scores("c3", aspects=EVERY[:7])
+    put(store, "aspect_scores", rows + scores("c4"), item_kind="candidate", iteration=1)
+    put(store, "aspect_scores", scores("d1"), item_kind="candidate", iteration=2)
+    weights = {"correctness": 0.5, "clarity": 0.25, "lint": 0.25}
+    for name, shares in {"default": weights, "flat": dict.fromkeys(EVERY, 0.125)}.items():
+        weighed = [{"weights": name, "iteration": 1, "aspect": a, "weight": shares.get(a, 0.0)} for a in EVERY]
+        put(store, "aspect_weights", weighed, iteration=1, weights=name)
+    connection = connect(store)
+    found = run(connection, "scored")
+    assert [(r["candidate_id"], r["score"], r["expected_score"]) for r in found] == [
+        ("c1", 0.5 * 9 + 0.25 * 5 + 0.25 * 0, 6.25),
+        ("c2", 5.0, 5.5),
+    ]
+    assert {a: found[0][a] for a in EVERY} == dict.fromkeys(EVERY, 5) | {"correctness": 9, "lint": 0}
+    assert [r["score"] for r in run(connection, "scored", weights="flat")] == [(6 * 5 + 9) / 8, 5.0]
+    put(store, "scored", found, iteration=1)
+    rejects = [(r["item_id"], r["reason"], r["iteration"]) for r in run(connect(store), "rejects_scored")]
+    assert rejects == [("c3", "not_scored", 1)]
+    assert run(connect(store), "scored_snippets_count") == [{"num_snippets": 1}]
+
+
+def test_the_aspect_matrix_sets_candidates_against_the_teacher(store: Store) -> None:
+    put(store, "candidates", candidates("c1", "c2"), iteration=1)
+    put(store, "candidates", candidates("d1", iteration=2), iteration=2)
+    rows = scores("c1", clarity=1) + scores("c2", aspects=EVERY[:7])
+    put(store, "aspect_scores", rows, item_kind="candidate", iteration=1)
+    put(store, "aspect_scores", scores("d1"), item_kind="candidate", iteration=2)
+    put(store, "aspect_scores", scores("t1", "teacher", clarity=9), item_kind="teacher")
+    found = [(r["item_id"], r["is_teacher"], r["clarity"], r["lint"]) for r in run(connect(store), "aspect_matrix")]
+    assert found == [("c1", False, 1, 5), ("t1", True, 9, 5)]
+
+
+def test_only_parsed_candidates_are_scored_and_windows_do_not_overlap(store: Store) -> None:
+    put(store, "raw_pool", RAW)
+    statuses = {"c1": "ok", "c2": "syntax_error", "c3": "ok", "c4": "ok", "c5": "unfinished"}
+    rows = [{"candidate_id": c, "iteration": 1, "parse_status": s, "snippet_id": "s1"} for c, s in statuses.items()]
+    put(store, "candidates", rows, iteration=1)
+    connection = connect(store)
+    windows = [[r["item_id"] for r in run(connection, "candidates_to_score", start=a, stop=a + 2)] for a in (0, 2, 4)]
+    assert windows == [["c1", "c3"], ["c4"], []]
+    assert run(connection, "candidates_to_score_count") == [{"num_items": 3}]
+    rejects = [(r["item_id"], r["reason"]) for r in run(connection, "rejects_candidates")]
+    assert rejects == [("c2", "syntax_error"), ("c5", "unfinished")]
+
+
+def test_gradients_are_for_the_best_of_each_snippet_first_whatever_the_thresholds(store: Store) -> None:
+    rows = [  # snippet, score, expected
+        ("c1", "s1", 9.0, 9.0),
+        ("c2", "s1", 8.0, 8.0),
+        ("c3", "s2", 1.0, 1.5),
+        ("c4", "s2", 1.0, 1.0),
+        ("c5", "s3", 9.0, 9.0),
+        ("c6", "s3", 2.0, 2.0),
+        ("c7", "s3", 2.0, 2.0),
+    ]
+    put(store, "raw_pool", RAW)
+    put(store, "candidates", [{"candidate_id": c, "snippet_id": s, "iteration": 1} for c, s, *_ in rows], iteration=1)
+    columns = ("candidate_id", "snippet_id", "score", "expected_score")
+    put(store, "scored", [dict(zip(columns, r, strict=True)) | {"iteration": 1} for r in rows], iteration=1)
+    put(store, "contamination", [{"item_id": "c5", "item_kind": "candidate", "strength": 0.5}])
+    connection = connect(store)
+
+    def chosen(limit: int) -> list[str]:
+        return [r["item_id"] for r in run(connection, "gradient_items", limit=limit)]
+
+    assert chosen(3) == ["c1", "c3", "c6"], "the best clean one of every snippet; the key breaks the tie of c6 and c7"
+    assert chosen(4) == ["c1", "c2", "c3", "c6"], "then the best of the second ones"
+    assert chosen(99) == ["c1", "c2", "c3", "c4", "c6", "c7"]
+
+
+# -- checkpoints, metrics and reports ----------------------------------------------------------------------------------
+
+
+def test_checkpoints_of_a_run_come_in_the_order_of_steps(store: Store) -> None:
+    rows: list[Row] = [
+        {"checkpoint_id": "k9", "role": "synthesizer", "iteration": 1, "step": 4},
+        {"checkpoint_id": "k1", "role": "synthesizer", "iteration": 1, "step": 10},
+        {"checkpoint_id": "k3", "role": "synthesizer", "iteration": 2, "step": 4},
+        {"checkpoint_id": "k4", "role": "scorer", "iteration": None, "step": 4},
+    ]
+    put(store, "checkpoints", rows)
+    connection = connect(store)
+    assert [r["checkpoint_id"] for r in run(connection, "checkpoints_of")] == ["k9", "k1"]
+    assert [r["checkpoint_id"] for r in run(connection, "checkpoints_of", role="scorer", iteration=None)] == ["k4"]
+    assert run(connection, "checkpoints_of", role="scorer", iteration=1) == []
+
+
+def test_metrics_that_one_query_computes(store: Store) -> None:
+    statuses = ["ok", "ok", "ok", "syntax_error"]
+    rows = [{"candidate_id": f"c{n}", "iteration": 1, "parse_status": s} for n, s in enumerate(statuses)]
+    put(store, "candidates", rows, iteration=1)
+    put(
+        store,
+        "scored",
+        [{"candidate_id": f"c{n}", "iteration": 1, "score": s} for n, s in enumerate([4.0, 8.0])],
+        iteration=1,
+    )
+    kept = {1: ["s1", "s2", "s3"], 2: ["s2", "s3", "s4", "s4"]}
+    for iteration, names in kept.items():
+        base = {"iteration": iteration, "selection": "default"}
+        selected = [base | {"candidate_id": f"{iteration}{n}", "snippet_id": s} for n, s in enumerate(names)]
+        put(store, "selected", selected, iteration=iteration, selection="default")
+    connection = connect(store)
+
+    def measured(name: str, iteration: int) -> tuple[float, int]:
+        (row,) = run(connection, f"metric_{name}", iteration=iteration)
+        assert (row["name"], row["iteration"], row["subject"]) == (name, iteration, "default")
+        return row["value"], row["num_items"]
+
+    assert measured("parse_rate", 1) == (0.75, 4)
+    assert measured("parse_rate", 9) == (0.0, 0)
+    assert measured("mean_score", 1) == (6.0, 2)
+    assert measured("mean_score", 9) == (0.0, 0)
+    assert measured("selection_overlap", 2) == (2 / 4, 4)
+    assert measured("selection_overlap", 1) == (0.0, 3)
+    assert measured("selection_overlap", 9) == (0.0, 0)
+
+
+def test_reports_count_items_not_reasons(store: Store) -> None:
+    twice = [{"stage": "pool", "item_kind": "snippet", "item_id": "s1", "reason": r} for r in ("test", "trivial")]
+    put(store, "rejects", [*twice, twice[0] | {"item_id": "s2"}], stage="pool")
+    kept = {
+        "stage": "selected",
+        "iteration": 1,
+        "selection": "default",
+        "item_kind": "candidate",
+        "reason": "low_score",
+    }
+    put(store, "rejects", [kept | {"item_id": "c1"}], stage="selected", iteration=1, selection="default")
+    put(store, "metrics", [{"name": "scorer_auc", "iteration": -1, "subject": "lint", "value": 0.5, "num_items": 4}])
+    connection = connect(store)
+    assert [(r["stage"], r["reason"], r["num_items"]) for r in run(connection, "report_rejects")] == [
+        ("pool", "test", 2),
+        ("pool", "trivial", 1),
+        ("selected", "low_score", 1),
+    ]
+    assert run(connection, "report_selection_rejects") == [{"verdict": "- low_score", "candidates": 1}]
+    assert [(r["name"], r["iteration"]) for r in run(connection, "report_metrics")] == [("scorer_auc", None)]

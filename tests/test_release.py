@@ -1,0 +1,160 @@
+"""Releases: a folder that `datasets` loads, with a card that says what is in it, and nothing of anybody else overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pytest
+import yaml
+
+from store import ContractError, release
+from store.release import Card, write_dataset
+
+SCHEMA = pa.schema([("text", pa.string()), ("license", pa.string())])
+MESSAGES = pa.schema([("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])))])
+CARD = Card("Pairs", "What they are.", columns={"text": "a pair", "license": "of its snippet"})
+TRAIN = [{"text": "a", "license": "mit"}, {"text": "b", "license": "bsd"}, {"text": "c", "license": "mit"}]
+HELD = [{"text": "d", "license": "apache-2.0"}]
+
+
+def batches(rows: list[dict[str, str]]) -> list[pa.RecordBatch]:
+    return [pa.RecordBatch.from_pylist([row], schema=SCHEMA) for row in rows]
+
+
+def load(target: Path, cache: Path) -> datasets.DatasetDict:
+    return datasets.load_dataset(str(target), cache_dir=str(cache))
+
+
+def files_below(path: Path) -> list[str]:
+    return sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
+
+
+def test_a_release_loads_with_its_splits(tmp_path: Path) -> None:
+    counts = write_dataset(
+        tmp_path / "out", {"train": (SCHEMA, batches(TRAIN)), "validation": (SCHEMA, batches(HELD))}, CARD
+    )
+    assert counts == {"train": 3, "validation": 1}
+    loaded = load(tmp_path / "out", tmp_path / "cache")
+    assert {name: list(split) for name, split in loaded.items()} == {"train": TRAIN, "validation": HELD}
+    assert files_below(tmp_path / "out") == [
+        "README.md",
+        "data/train-00000-of-00001.parquet",
+        "data/validation-00000-of-00001.parquet",
+    ]
+
+
+def test_nested_conversations_load(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "s"}]
+    batch = pa.RecordBatch.from_pylist([{"messages": turns}], schema=MESSAGES)
+    write_dataset(tmp_path / "out", {"train": (MESSAGES, [batch])}, CARD)
+    assert load(tmp_path / "out", tmp_path / "cache")["train"][0] == {"messages": turns}
+
+
+def test_many_rows_are_several_files_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "ROWS_PER_FILE", 2)
+    write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
+    assert files_below(tmp_path / "out")[1:] == [
+        "data/train-00000-of-00002.parquet",
+        "data/train-00001-of-00002.parquet",
+    ]
+    assert load(tmp_path / "out", tmp_path / "cache")["train"]["text"][:] == ["a", "b", "c"]
+
+
+def test_a_split_without_rows_is_left_out_because_datasets_cannot_load_it(tmp_path: Path) -> None:
+    splits = {"train": (SCHEMA, batches(TRAIN)), "validation": (SCHEMA, batches([]))}
+    assert write_dataset(tmp_path / "out", splits, CARD) == {"train": 3, "validation": 0}
+    assert {name: list(split) for name, split in load(tmp_path / "out", tmp_path / "cache").items()} == {"train": TRAIN}
+    assert files_below(tmp_path / "out") == ["README.md", "data/train-00000-of-00001.parquet"]
+    assert "| validation | 0 |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_dataset_without_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="no rows in train, validation"):
+        write_dataset(tmp_path / "out", {"train": (SCHEMA, []), "validation": (SCHEMA, batches([]))}, CARD)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_card_parses_and_counts_rows_and_licences(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN)), "validation": (SCHEMA, batches(HELD))}, CARD)
+    _, front, body = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)
+    meta = yaml.safe_load(front)
+    assert meta["pretty_name"] == "Pairs"
+    assert meta["configs"] == [
+        {
+            "config_name": "default",
+            "data_files": [
+                {"split": "train", "path": "data/train-*.parquet"},
+                {"split": "validation", "path": "data/validation-*.parquet"},
+            ],
+        }
+    ]
+    lines = body.splitlines()
+    assert "# Pairs" in lines
+    assert "What they are." in lines
+    assert [line for line in lines if line.startswith(("| train", "| vali"))] == ["| train | 3 |", "| validation | 1 |"]
+    assert "| text | a pair |" in lines
+    start = lines.index("| licence | rows |")
+    assert lines[start + 2 : start + 5] == ["| mit | 2 |", "| apache-2.0 | 1 |", "| bsd | 1 |"]
+
+
+def test_a_card_without_licences_says_nothing_of_them(tmp_path: Path) -> None:
+    batch = pa.RecordBatch.from_pylist([{"messages": []}], schema=MESSAGES)
+    write_dataset(tmp_path / "out", {"train": (MESSAGES, [batch])}, CARD)
+    assert "licence of the code" not in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_second_release_replaces_the_first_whole(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN)), "validation": (SCHEMA, batches(HELD))}, CARD)
+    write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(HELD))}, CARD)
+    assert files_below(tmp_path) == ["out/README.md", "out/data/train-00000-of-00001.parquet"]
+
+
+def test_an_empty_folder_is_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert write_dataset("out", {"train": (SCHEMA, batches(TRAIN))}, CARD) == {"train": 3}
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    ["notes.txt", "README.md", "data/measurements.csv", "data/train.parquet", ".git/config", "out.parquet"],
+)
+def test_a_folder_with_anything_else_is_refused_and_untouched(tmp_path: Path, foreign: str) -> None:
+    path = tmp_path / "out" / foreign
+    path.parent.mkdir(parents=True)
+    path.write_text("precious")
+    with pytest.raises(ContractError, match="out exists and holds other things than a dataset"):
+        write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
+    assert files_below(tmp_path) == [f"out/{foreign}"]
+    assert path.read_text() == "precious"
+
+
+def test_a_dataset_with_a_note_added_is_refused(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
+    (tmp_path / "out" / "data" / "notes.md").write_text("precious")
+    with pytest.raises(ContractError, match="holds other things"):
+        write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
+
+
+def test_a_file_is_no_target(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("precious")
+    with pytest.raises(ContractError, match="holds other things"):
+        write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
+    assert (tmp_path / "out").read_text() == "precious"
+
+
+def test_a_release_that_fails_leaves_the_old_one_and_no_rest(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
+
+    def fails() -> Iterator[pa.RecordBatch]:
+        yield from batches(HELD)
+        raise RuntimeError("engine died")
+
+    for target in ("out", "new"):
+        with pytest.raises(RuntimeError, match="engine died"):
+            write_dataset(tmp_path / target, {"train": (SCHEMA, fails())}, CARD)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert list(load(tmp_path / "out", tmp_path / "cache")["train"]) == TRAIN
