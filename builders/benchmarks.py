@@ -27,9 +27,7 @@ def build(store: Store, benchmark: Benchmark) -> Record:
     """Read one benchmark file."""
     path = check(benchmark)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    plan = Plan(
-        table="benchmarks", partition={"benchmark": benchmark.name}, fields={"file_hash": digest}, num_shards=1
-    )
+    plan = Plan(table="benchmarks", partition={"benchmark": benchmark.name}, fields={"file_hash": digest}, num_shards=1)
     return store.materialize(plan, lambda index: _rows(benchmark.name, path, digest))
 
 

@@ -22,9 +22,7 @@ def journal_path(store: Store, plan: Plan, index: int) -> Path:
     return Path(store.scratch(f"journal-{plan.table}-{plan.fingerprint}")) / f"shard-{index:05d}.jsonl"
 
 
-def answer(
-    engine: Engine, requests: Sequence[Request], settings: EngineSettings, journal: Path
-) -> list[Completion]:
+def answer(engine: Engine, requests: Sequence[Request], settings: EngineSettings, journal: Path) -> list[Completion]:
     """One completion per request, in their order."""
     if settings.engine == "transformers":
         # bit-identical for whole shards: leaving out the answered ones would change the micro-batches

@@ -33,11 +33,12 @@ def features(recipe: Recipe) -> str:
 
 def items(store: Store, recipe: Recipe, iteration: int, item_kind: str) -> list[dict[str, Any]]:
     """The items of the main batch: the teacher's reference split, or the best candidates of each snippet."""
+    min_strength = recipe.decontamination.min_strength
     if item_kind == "teacher":
-        return queries.rows(connect(store), "reference_items")
+        return queries.rows(connect(store), "reference_items", {"min_strength": min_strength})
     count = queries.rows(connect(store), "scored_snippets_count", {"iteration": iteration})[0]["num_snippets"]
     limit = math.ceil(recipe.influence.margin * count)
-    values = {"iteration": iteration, "limit": limit, "min_strength": recipe.decontamination.min_strength}
+    values = {"iteration": iteration, "limit": limit, "min_strength": min_strength}
     return queries.rows(connect(store), "gradient_items", values)
 
 

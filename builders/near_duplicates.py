@@ -13,6 +13,8 @@ from store.catalog import connect
 def build(store: Store) -> Record:
     """Cluster raw_pool."""
     plan = Plan(
-        table="near_duplicates", inputs=store.input("raw_pool") | store.input("snippet_checks"), texts=queries.versions("near_duplicates")
+        table="near_duplicates",
+        inputs=store.input("raw_pool") | store.input("snippet_checks"),
+        texts=queries.versions("near_duplicates"),
     )
     return store.materialize_stream(plan, lambda: queries.stream(connect(store), "near_duplicates"))

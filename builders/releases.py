@@ -104,9 +104,11 @@ def coder(store: Store, recipe: Recipe, target: str) -> dict[str, int]:
     def rows() -> Iterator[dict[str, Any]]:
         for part in store.read("instructions"):
             for row in part.to_pylist():
-                yield {"messages": problem_and_solution(row), "item_id": row["candidate_id"], "origin": "instructions"} | {
-                    "license": row["license"]
-                }
+                yield {
+                    "messages": problem_and_solution(row),
+                    "item_id": row["candidate_id"],
+                    "origin": "instructions",
+                } | {"license": row["license"]}
         for mix in recipe.coder.mix:
             for number, row in enumerate(mixes.conversations(mix)):
                 yield {**row, "item_id": str(number), "origin": mix.dataset}

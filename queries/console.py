@@ -5,6 +5,7 @@ In: a store. Out: lists of dictionaries, and functions that print them. The rows
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -264,8 +265,8 @@ def _is_long(value: Any) -> bool:
 
 
 def _folded(text: str) -> str:
-    lines = text.split("\n")
-    return text if len(lines) <= FOLD else "\n".join([*lines[:FOLD], f"… {len(lines) - FOLD} more lines"])
+    lines = printable(text).split("\n")
+    return "\n".join(lines) if len(lines) <= FOLD else "\n".join([*lines[:FOLD], f"… {len(lines) - FOLD} more lines"])
 
 
 def _cell(value: Any) -> str:
@@ -279,5 +280,10 @@ def _cell(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, list):
         return f"[{len(value)} values]" if len(value) > 8 else str(value)
-    text = str(value)
+    text = printable(str(value))
     return text if len(text) <= 300 else text[:300] + "…"
+
+
+def printable(text: str) -> str:
+    """Text of models and sources without the control characters that would steer a terminal."""
+    return "".join(c if c in "\n\t" or not unicodedata.category(c).startswith("C") else "\ufffd" for c in text)

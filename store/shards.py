@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from pydantic import BaseModel
@@ -51,6 +52,9 @@ def conform(table: pa.Table, contract: Contract) -> pa.Table:
             columns.append(column.cast(field.type, safe=not pa.types.is_floating(field.type)))
         except pa.ArrowException as error:
             raise ContractError(f"{contract.name}.{field.name}: {column.type} is not {field.type}: {error}") from None
+        # a NaN passes every threshold and sorts above every number
+        if pa.types.is_floating(field.type) and (nans := pc.sum(pc.is_nan(columns[-1])).as_py()):
+            raise ContractError(f"{contract.name}.{field.name}: {nans} values are not numbers (NaN)")
     return pa.table(columns, schema=contract.schema)
 
 

@@ -10,7 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from queries.console import compare, funnel, num_missing, print_records, print_rows, trace, verdict_funnel, verify
+from queries.console import (
+    compare,
+    funnel,
+    num_missing,
+    print_records,
+    print_rows,
+    printable,
+    trace,
+    verdict_funnel,
+    verify,
+)
 from store import ContractError, Plan, Store, Usage
 from tests.rows import Row, put, table
 
@@ -168,3 +178,7 @@ def test_long_text_is_folded() -> None:
     assert "line 23" in out
     assert "line 24" not in out
     assert "… 76 more lines" in out
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    assert printable("a\x1b[31mred\x07\nb\tc") == "a\ufffd[31mred\ufffd\nb\tc"

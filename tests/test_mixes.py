@@ -39,7 +39,9 @@ def test_unknown_columns_are_listed() -> None:
 
 def test_rows_are_limited_and_carry_a_licence(tmp_path: Path) -> None:
     pair = {"instruction": "i", "output": "o"}
-    path = write(tmp_path / "set.jsonl", {**pair, "license": "mit"}, {**pair, "license": None}, {**pair, "license": "x"})
+    path = write(
+        tmp_path / "set.jsonl", {**pair, "license": "mit"}, {**pair, "license": None}, {**pair, "license": "x"}
+    )
     found = list(mixes.conversations(Mix(dataset=path, max_rows=2, license="apache-2.0")))
     assert [row["license"] for row in found] == ["mit", "apache-2.0"]
 

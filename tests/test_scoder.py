@@ -62,7 +62,7 @@ def test_the_same_command_again_is_a_no_op(smoke_store: Path) -> None:
 def test_three_kills_end_in_the_same_tables(smoke_store: Path, tmp_path: Path) -> None:
     seconds = sum(r.usage.wall_s for r in Store(smoke_store).records())
     store = tmp_path / "killed"
-    assert kill_repeatedly(store, times=3, seed=7, longest_s=max(8.0, 0.6 * seconds)) >= 2
+    assert kill_repeatedly(store, times=3, seed=7, longest_s=max(6.0, 0.3 * seconds)) >= 2
     done = scoder("run", str(RECIPE), "--store", str(store))
     assert done.returncode == 0, done.stderr[-4000:]
     for table in CONTRACTS:
@@ -149,7 +149,9 @@ def test_fork_shares_files_and_goes_its_own_way(smoke_store: Path, tmp_path: Pat
     assert Path(fork, part).stat().st_ino == Path(smoke_store, part).stat().st_ino
 
 
-def test_a_fork_before_the_selection_keeps_the_influence_and_not_the_training(smoke_store: Path, tmp_path: Path) -> None:
+def test_a_fork_before_the_selection_keeps_the_influence_and_not_the_training(
+    smoke_store: Path, tmp_path: Path
+) -> None:
     fork = tmp_path / "fork"
     assert scoder("fork", str(smoke_store), str(fork), "--until", "influence-1").returncode == 0
     kept = contents(fork)

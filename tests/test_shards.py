@@ -161,3 +161,10 @@ def test_rechunk_keeps_all_rows_in_order_in_tables_of_one_size(sizes: list[int],
     assert all(t.schema == NUMBERS for t in tables)
     if sum(sizes):
         assert 1 <= tables[-1].num_rows <= rows
+
+
+def test_a_value_that_is_not_a_number_is_refused() -> None:
+    row = {"name": "n", "iteration": 1, "subject": "s", "value": float("nan"), "num_items": 1}
+    table = pa.Table.from_pylist([row], schema=CONTRACTS["metrics"].schema)
+    with pytest.raises(ContractError, match=r"metrics\.value: 1 values are not numbers"):
+        conform(table, CONTRACTS["metrics"])

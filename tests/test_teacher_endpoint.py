@@ -83,7 +83,9 @@ def test_an_endpoint_fills_the_same_table(endpoint: str, tmp_path: Path, monkeyp
     assert KEY.encode() not in written and KEY not in done.stderr + done.stdout
 
 
-def test_answers_that_were_paid_for_survive_a_kill(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_that_were_paid_for_survive_a_kill(
+    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     store = tmp_path / "store"
     assert scoder("run", str(RECIPE), "--store", str(store), "--until", "pool").returncode == 0
@@ -107,7 +109,10 @@ def test_answers_that_were_paid_for_survive_a_kill(endpoint: str, tmp_path: Path
 
 def test_a_missing_key_is_one_clear_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    options = ("--set", "teacher={engine: openai, model: m, base_url: 'https://api.example.invalid/v1', num_snippets: 4}")
+    options = (
+        "--set",
+        "teacher={engine: openai, model: m, base_url: 'https://api.example.invalid/v1', num_snippets: 4}",
+    )
     done = scoder("run", str(RECIPE), "--store", str(tmp_path / "s"), "--until", "teacher", *options)
     assert done.returncode in (1, 2) and "OPENAI_API_KEY" in done.stderr
     assert "Traceback" not in done.stderr

@@ -27,7 +27,11 @@ class EngineSettings(BaseModel):
     tensor_parallel: int = Field(1, ge=1, description="vllm: GPUs that share one model")
 
     base_url: str | None = Field(None, description="openai: such as http://localhost:8000/v1; None is api.openai.com")
-    api_key_env: str = Field("OPENAI_API_KEY", pattern=r"^[A-Z_][A-Z0-9_]*$", description="openai: name of the environment variable with the key")
+    api_key_env: str = Field(
+        "OPENAI_API_KEY",
+        pattern=r"^[A-Z_][A-Z0-9_]*$",
+        description="openai: name of the environment variable with the key",
+    )
     max_in_flight: int = Field(64, ge=1, description="openai: calls under way at once")
     timeout_s: float = Field(120, gt=0, description="openai: of one call")
     max_retries: int = Field(6, ge=0, description="openai: of one call, after the first attempt")
