@@ -30,9 +30,17 @@ INSTRUCTIONS = pa.schema(
     [("messages", MESSAGES), ("candidate_id", pa.string()), ("snippet_id", pa.string()), ("license", pa.string()), ("score", pa.float64())]
 )  # fmt: skip
 SELECTED = pa.schema(
-    [("messages", MESSAGES), ("candidate_id", pa.string()), ("snippet_id", pa.string()), ("rank", pa.int32())]
-    + [("score", pa.float64()), ("influence", pa.float64()), ("problem", pa.string()), ("solution", pa.string())]
-    + [("license", pa.string())]
+    {
+        "messages": MESSAGES,
+        "candidate_id": pa.string(),
+        "snippet_id": pa.string(),
+        "rank": pa.int32(),
+        "score": pa.float64(),
+        "influence": pa.float64(),
+        "problem": pa.string(),
+        "solution": pa.string(),
+        "license": pa.string(),
+    }
 )
 _COLUMNS = {"messages": "user and assistant turns", "license": "licence of the snippet that inspired the row"}
 
