@@ -60,6 +60,18 @@ def _is_spoilt(example: Labelled, pair: dict[str, Any], other: dict[str, Any]) -
     return any(a.split() != b.split() for a, b in zip(before, after, strict=True))
 
 
+def taught(example: Labelled, rng: random.Random) -> dict[str, int]:
+    """The labels that are trained on: all of a whole pair, of a corrupted one those that it lowers and one that it does not.
+
+    So low and high digits are about as many; with all labels nine in ten would be 9, and a scorer would learn that alone.
+    """
+    spoilt = _SPOILS.get(example.corruption)
+    if spoilt is None:
+        return example.labels
+    other = rng.choice([a for a in example.labels if a not in spoilt])
+    return {a: digit for a, digit in example.labels.items() if a in spoilt or a == other}
+
+
 def _corrupted(pair: dict[str, Any], other: dict[str, Any], kind: str, rng: random.Random) -> Labelled:
     problem, solution = pair["problem"], pair["solution"]
     if kind == "swapped_solution":

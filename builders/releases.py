@@ -5,6 +5,7 @@ In: tables of a store. Out: a dataset folder. Training reads such folders and no
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import queries
 from builders import mixes
 from builders.aspect_scores import question
-from builders.corruptions import labelled
+from builders.corruptions import labelled, taught
 from builders.gradients import conversation
 from builders.pairs import fenced
 from builders.recipe import Recipe
@@ -71,6 +72,7 @@ def scorer(store: Store, recipe: Recipe, target: str) -> dict[str, int]:
         pairs = queries.rows(connect(store), "scorer_pairs", {"split": name})
         licenses = {p["code"]: p["license"] for p in pairs}
         examples = labelled(pairs, recipe.scorer.corruptions_per_sample, seed)
+        rng = random.Random(seed)
         rows = (
             {
                 "messages": [
@@ -82,7 +84,7 @@ def scorer(store: Store, recipe: Recipe, target: str) -> dict[str, int]:
                 "license": licenses[e.code],
             }
             for e in examples
-            for aspect, digit in e.labels.items()
+            for aspect, digit in taught(e, rng).items()
         )
         return LABELS, batches(rows, LABELS)
 

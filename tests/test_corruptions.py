@@ -1,10 +1,12 @@
 """Corruptions: every spoilt copy is really another text, and its labels say which aspects it lost."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.corruptions import CORRUPTIONS, GOOD, difficulty, labelled
+from builders.corruptions import CORRUPTIONS, GOOD, difficulty, labelled, taught
 from builders.snippet_checks import num_tokens
 
 
@@ -98,3 +100,19 @@ def test_difficulty_grows_with_the_tokens(tokens, digit):
 
 def test_the_difficulty_of_text_that_is_no_python_counts_words():
     assert difficulty("(" + " word" * 25) == difficulty("word " * 25) == 2
+
+
+def test_low_and_high_digits_are_taught_about_equally_often() -> None:
+    pairs = [
+        {
+            "code": f"c{n}",
+            "problem": f"write a function f{n} of x",
+            "solution": f"def f{n}(x):\n    y = x + {n}\n    return y",
+        }
+        for n in range(40)
+    ]
+    rng = random.Random(0)
+    digits = [d for e in labelled(pairs, 2, 0) for a, d in taught(e, rng).items() if a != "difficulty"]
+    assert 0.3 < sum(d < 5 for d in digits) / len(digits) < 0.6
+    whole = next(e for e in labelled(pairs, 2, 0) if e.corruption == "none")
+    assert taught(whole, rng) == whole.labels
