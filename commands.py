@@ -136,8 +136,9 @@ def run(
 
     opened = _open(store, force=force, is_new=True)
     with coordinator(opened.root):
-        recipes.remember(opened.root, loaded)
+        recipes.remember(opened.root, loaded, is_new=True)
         scoder.run(opened, loaded, until)
+        recipes.remember(opened.root, loaded)
     status(store=store, as_json=as_json)
 
 

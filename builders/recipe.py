@@ -354,9 +354,14 @@ def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
     return raw
 
 
-def remember(store: str, recipe: Recipe) -> None:
-    """Keep the recipe in the store, so that `select` and `fill` find it."""
+def remember(store: str, recipe: Recipe, *, is_new: bool = False) -> None:
+    """Keep the recipe in the store, so that `select` and `fill` find it; `is_new` keeps one that is there already.
+
+    A recipe that is refused must not take the place of the one that the store was built with.
+    """
     path = Path(store, "_runs", "recipe.yaml")
+    if is_new and path.exists():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
 
