@@ -74,7 +74,7 @@ def test_a_changed_recipe_is_refused_and_changes_nothing(forked_store: Path) -> 
     before = contents(forked_store)
     done = scoder("run", str(RECIPE), "--store", str(forked_store), "--set", "sampling.temperature=0.9")
     assert done.returncode == 2
-    assert "sampling.temperature: 0.6 -> 0.9" in done.stderr
+    assert "sampling.temperature: 0.5 -> 0.9" in done.stderr
     assert "scoder fork" in done.stderr
     assert contents(forked_store) == before
     remembered = (forked_store / "_runs" / "recipe.yaml").read_text()
