@@ -74,6 +74,7 @@ def test_a_misspelt_key_names_the_nearest(tmp_path, key):
     wrong = right + "x" if len(right) < 3 else right[:-1] + "xq"
     raw = {**LEAST, "benchmarks": [{"name": "b", "path": "b.jsonl"}]}
     place = raw = yaml.safe_load(yaml.safe_dump(raw))  # a copy whose parts are its own
+    raw["coder"]["mix"] = [{"dataset": "d"}]
     for parent in parents:
         place = place[parent] if isinstance(place, list) else place.setdefault(parent, {})
     place[wrong] = 1
