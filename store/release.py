@@ -94,7 +94,8 @@ def _write_split(
 
 
 def _render(card: Card, counts: Mapping[str, int], licenses: Counter[str]) -> str:
-    data_files = [{"split": s, "path": f"data/{s}-*.parquet"} for s, n in counts.items() if n]
+    # No `configs`: with them `datasets` names its cache by the folder's name alone and loads the rows of an earlier
+    # folder of that name; without them the splits come from the file names, and the cache is keyed by the files.
     front = {
         "pretty_name": card.title,
         "language": ["en", "code"],
@@ -102,7 +103,6 @@ def _render(card: Card, counts: Mapping[str, int], licenses: Counter[str]) -> st
         "license_name": "per-row",
         "tags": list(card.tags),
         "task_categories": ["text-generation"],
-        "configs": [{"config_name": "default", "data_files": data_files}],
     }
     lines = ["---", yaml.safe_dump(front, sort_keys=False).strip(), "---", "", f"# {card.title}", "", card.text, ""]
     lines += ["| split | rows |", "|---|---|", *(f"| {s} | {n:,} |" for s, n in counts.items()), ""]

@@ -46,6 +46,12 @@ def test_a_release_loads_with_its_splits(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_of_the_same_name_is_not_read_from_the_cache_of_another(tmp_path: Path) -> None:
+    for place, rows in (("one", TRAIN), ("two", HELD)):
+        write_dataset(tmp_path / place / "out", {"train": (SCHEMA, batches(rows))}, CARD)
+        assert list(load(tmp_path / place / "out", tmp_path / "cache")["train"]) == rows
+
+
 def test_nested_conversations_load(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "s"}]
     batch = pa.RecordBatch.from_pylist([{"messages": turns}], schema=MESSAGES)
@@ -82,15 +88,7 @@ def test_the_card_parses_and_counts_rows_and_licences(tmp_path: Path) -> None:
     _, front, body = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)
     meta = yaml.safe_load(front)
     assert meta["pretty_name"] == "Pairs"
-    assert meta["configs"] == [
-        {
-            "config_name": "default",
-            "data_files": [
-                {"split": "train", "path": "data/train-*.parquet"},
-                {"split": "validation", "path": "data/validation-*.parquet"},
-            ],
-        }
-    ]
+    assert "configs" not in meta
     lines = body.splitlines()
     assert "# Pairs" in lines
     assert "What they are." in lines

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from training import coder, scorer, sft, synthesizer
 from training.checkpoints import checkpoint_steps
 from training.completion_loss import hidden_states, pad, sample_losses
-from training.examples import Example, encode, load_tokenizer
+from training.examples import Example, encode, load_rows, load_tokenizer
 from training.settings import LoraSettings, SftSettings
 
 TINY = SftSettings(
@@ -259,6 +259,16 @@ def test_prompt_and_completion_columns_train_like_messages(tmp_path: Path, qwen:
     messages = write(tmp_path / "messages", {"messages": GOOD})
     assert sft.train(messages, qwen, str(tmp_path / "run-texts"), TINY) == plans[0]
     assert plans[0].checkpoints == plans[1].checkpoints
+
+
+def test_another_folder_of_the_same_name_is_read_anew(tmp_path: Path) -> None:
+    card = "---\nconfigs:\n- config_name: default\n  data_files: data/train-*.parquet\n---\n"
+    for text in ("first", "second"):
+        folder = tmp_path / text / "published"
+        (folder / "data").mkdir(parents=True)
+        (folder / "README.md").write_text(card)
+        pq.write_table(pa.table({"messages": [chat(text, text)]}), folder / "data" / "train-00000-of-00001.parquet")
+        assert load_rows(str(folder), "train", None, "pairs")[0] == {"messages": chat(text, text)}
 
 
 def test_a_base_without_chat_template_gets_one(tmp_path: Path, llama: str, good: str) -> None:

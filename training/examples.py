@@ -6,13 +6,16 @@ In: a row of a Hugging Face dataset, `messages` (the last one the assistant's) o
 renders it, end-of-turn token included; the prompt is what the model is given at generation.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset, load_dataset
+from datasets.config import HF_DATASETS_CACHE
 from peft import PeftModel
 from pydantic import BaseModel, ConfigDict
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -71,7 +74,7 @@ class Reject(BaseModel):
 def load_rows(dataset: str, split: str, revision: str | None, expects: str) -> Dataset:
     """The split of a dataset folder or Hub dataset. `expects` says in an error what the caller trains on."""
     with quiet():
-        rows = load_dataset(dataset, split=split, revision=revision)
+        rows = load_dataset(dataset, split=split, revision=revision, cache_dir=_cache(dataset))
     columns = set(rows.column_names)
     if "messages" not in columns and not {"prompt", "completion"} <= columns:
         raise ValueError(
@@ -79,6 +82,15 @@ def load_rows(dataset: str, split: str, revision: str | None, expects: str) -> D
             f"or `prompt` and `completion`. Expected is {expects}."
         )
     return rows
+
+
+def _cache(dataset: str) -> str | None:
+    """Where a local folder is cached: by its files, since `datasets` may serve an older folder of the same name."""
+    folder = Path(dataset)
+    if not folder.is_dir():
+        return None
+    files = sorted((str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file())
+    return os.path.join(HF_DATASETS_CACHE, "folders", hashlib.sha256(repr(files).encode()).hexdigest()[:16])
 
 
 def as_messages(row: Mapping[str, Any]) -> list[Message]:
