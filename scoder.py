@@ -19,6 +19,7 @@ from builders import (
     checkpoints,
     contamination,
     evaluations,
+    executors,
     gradients,
     influence,
     instructions,
@@ -72,7 +73,8 @@ def run(store: Store, recipe: Recipe, until: str | None = None) -> None:
 
 
 def check(recipe: Recipe) -> None:
-    """What a user can get wrong, before any work: benchmark files and prompt names."""
+    """What a user can get wrong, before any work: the executor, benchmark files and prompt names."""
+    executors.check(recipe.executor)
     for benchmark in recipe.benchmarks:
         benchmarks.check(benchmark)
     for name in (recipe.synthesizer.prompt, recipe.scorer.prompt, recipe.teacher.prompt):
@@ -83,15 +85,16 @@ def build_pool(store: Store, recipe: Recipe) -> None:
     """Clean pool: extract, check, find duplicates and benchmark leakage, decide."""
     raw_pool.build(store, recipe)
     snippet_occurrences.build(store, recipe)
-    staging = {"extracted": raw_pool.staging_paths(store, raw_pool.plan(recipe))}
-    rejects.build(store, "extract", store.input("raw_pool"), extra=staging)
+    raw_pool.build_rejects(store, recipe)
+    raw_pool.clean(store)
     snippet_checks.build(store, recipe)
-    near_duplicates.build(store)
+    near_duplicates.build(store, recipe)
     for benchmark in recipe.benchmarks:
         benchmarks.build(store, benchmark)
         contamination.build(store, recipe, "snippet", benchmark)
     pool.build(store, recipe)
-    rejects.build(store, "pool", pool.inputs(store, recipe), pool.values(recipe))
+    decided = pool.inputs(store, recipe) | store.input("pool")
+    rejects.build(store, "pool", decided, pool.values(recipe))
 
 
 def build_teacher(store: Store, recipe: Recipe) -> None:

@@ -1,22 +1,33 @@
 """raw_pool: one row per distinct function text, with everything that is read off the text itself.
 
 In: the recipe's sources. Out: `raw_pool` and, from the same pass, the staging that `snippet_occurrences` and the rejects of
-stage `extract` are made of. Tasks extract file groups into staging shards; one streaming query keeps each text once.
+stage `extract` are made of. How: worker processes extract the shards of the sources into staging files, a few megabytes of
+text at a time; one streaming query keeps each text once. `clean` removes the staging when all three tables are built.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 import queries
-from builders import sources
-from builders.extraction import functions
-from builders.recipe import Recipe, Source
+from builders import rejects, sources
+from builders.extraction import Extracted
+from builders.extraction import extract as extract_functions
+from builders.recipe import Executor, Recipe, Source
+from builders.source_files import Shard, SourceFile
+from builders.tasks import num_workers
 from store import Plan, Record, Store, content_id, fields_of, files
 from store.catalog import connect
+from store.lock import owner, stop_with_coordinator
 
 STAGING = pa.schema(
     [
@@ -37,10 +48,18 @@ STAGING = pa.schema(
             "is_async": pa.bool_(),
             "file_id": pa.string(),
             "reject": pa.string(),
+            "value": pa.float64(),
         }.items()
     ]
 )
-"""One row per function found, and one per file that gave none because of an error (`reject` says which)."""
+"""One row per function found, and per reason why a file gave none or not all (`reject`, with its number in `value`)."""
+
+BATCH_CHARS, BATCH_FILES = 4_000_000, 500
+"""Files are extracted by so many at a time."""
+WORKER_BYTES = 50_000_000
+"""So much text is read in about the time that a process takes to start, and is worth one."""
+TREE_FILE_BYTES = 15_000
+"""Of the standard library and of PyPI's packages on average, to guess the size of a tree."""
 
 
 def plan(recipe: Recipe) -> Plan:
@@ -54,10 +73,11 @@ def plan(recipe: Recipe) -> Plan:
 
 
 def build(store: Store, recipe: Recipe) -> Record:
-    """Extract what is not staged yet, then keep each text once."""
+    """Extract what is not staged yet (with `force`, everything), then keep each text once."""
     wanted = plan(recipe)
 
     def rows() -> pa.RecordBatchReader:
+        _discard_staging(store, keep=None if store.force else _staging_name(wanted))
         extract(store, wanted, recipe)
         connection = connect(store, extra={"extracted": staging_paths(store, wanted)})
         return queries.stream(connection, "raw_pool")
@@ -65,53 +85,150 @@ def build(store: Store, recipe: Recipe) -> Record:
     return store.materialize_stream(wanted, rows)
 
 
-def extract(store: Store, wanted: Plan, recipe: Recipe) -> None:
-    """Stage every shard of every source that is not staged yet."""
-    directory = store.scratch(f"extract-{wanted.fingerprint}")
-    for source in recipe.sources:
-        for index in range(sources.listing(source).num_shards):
-            path = f"{directory}/{source.name}-{index:05d}.parquet"
-            if not os.path.exists(path):
-                sink = pa.BufferOutputStream()
-                pq.write_table(stage(source, index), sink, compression="zstd")
-                files.write_atomic(store.fs, path, sink.getvalue().to_pybytes())
+def build_rejects(store: Store, recipe: Recipe) -> Record:
+    """The rejects of stage `extract`: files that gave no function, and how many functions of a file are undocumented."""
+    wanted = plan(recipe)
+    if store.force or not store.is_complete("rejects", stage="extract"):
+        extract(store, wanted, recipe)
+    staging = {"extracted": staging_paths(store, wanted)}
+    return rejects.build(store, "extract", store.input("raw_pool"), extra=staging)
+
+
+def clean(store: Store) -> None:
+    """Remove all staging once everything that is made of it is built; it has every function text once more."""
+    made_of_it: list[tuple[str, dict[str, str | int]]] = [
+        ("raw_pool", {}),
+        ("snippet_occurrences", {}),
+        ("rejects", {"stage": "extract"}),
+    ]
+    if all(store.is_complete(table, **partition) for table, partition in made_of_it):
+        _discard_staging(store, keep=None)
+
+
+def _staging_name(wanted: Plan) -> str:
+    return f"extract-{wanted.fingerprint}"
+
+
+def _discard_staging(store: Store, keep: str | None) -> None:
+    """Remove the staging of other plans, which nothing will read, and of this one unless it is kept."""
+    scratch = store.scratch("")
+    if store.fs.isdir(scratch):
+        for path in store.fs.ls(scratch, detail=False):
+            name = os.path.basename(path.rstrip("/"))
+            if name.startswith("extract-") and name != keep:
+                store.fs.rm(path, recursive=True)
 
 
 def staging_paths(store: Store, wanted: Plan) -> list[str]:
     """The staging files of a raw_pool plan."""
-    directory = store.scratch(f"extract-{wanted.fingerprint}")
+    directory = store.scratch(_staging_name(wanted))
     return [f"{directory}/{n}" for n in files.names(store.fs, directory, ".parquet")]
 
 
-def stage(source: Source, index: int) -> pa.Table:
-    """The staging rows of one shard of a source."""
-    rows = [row for file in sources.files(source, index) for row in _rows(source, file)]
-    return pa.Table.from_pylist(rows, schema=STAGING)
+# -- extraction into staging -------------------------------------------------------------------------------------------
+
+Job = tuple[Source, Shard, str]
+"""A shard of a source and the staging file that it becomes."""
 
 
-def _rows(source: Source, file: sources.SourceFile) -> list[dict]:
+def extract(store: Store, wanted: Plan, recipe: Recipe) -> None:
+    """Stage every shard of every source that is not staged yet; local processes share the work where it is worth them."""
+    directory = store.scratch(_staging_name(wanted))
+    store.fs.makedirs(directory, exist_ok=True)
+    jobs: list[Job] = [
+        (source, shard, f"{directory}/{source.name}-{index:05d}.parquet")
+        for source in recipe.sources
+        for index, shard in enumerate(sources.listing(source).shards)
+    ]
+    missing = [job for job in jobs if not os.path.exists(job[2])]
+    workers = _workers(store, recipe.executor, missing)
+    staged = map(stage, missing) if workers <= 1 else _staged_by_workers(store, missing, workers)
+    for _ in zip(staged, store.track(range(len(missing)), "extract"), strict=False):
+        pass
+
+
+def _workers(store: Store, executor: Executor, jobs: list[Job]) -> int:
+    """Processes that are worth starting, one where there is no coordinator for them to stop with.
+
+    The tasks of a cluster build tables; staging is made on the machine of the coordinator, whatever the executor is.
+    """
+    if owner(store.root) is None:
+        return 1
+    asked = num_workers(executor if executor.kind == "local" else Executor())
+    whole = {shard.file for _, shard, _ in jobs if not shard.paths}
+    num_bytes = TREE_FILE_BYTES * sum(len(shard.paths) for _, shard, _ in jobs)
+    num_bytes += sum(os.path.getsize(f) if os.path.exists(f) else WORKER_BYTES for f in whole)
+    return min(asked, len(jobs), num_bytes // WORKER_BYTES)
+
+
+def _staged_by_workers(store: Store, jobs: list[Job], workers: int) -> Iterator[None]:
+    # a forked process would have the locks of threads that it does not have
+    context = multiprocessing.get_context("spawn")
+    started = (store.root, owner(store.root))
+    with ProcessPoolExecutor(workers, context, stop_with_coordinator, started) as pool:
+        try:
+            for done in as_completed([pool.submit(stage, job) for job in jobs]):
+                yield done.result()
+        except BrokenProcessPool:
+            raise RuntimeError(
+                "a worker process died while it extracted, mostly for want of memory; run the same command again to "
+                "resume, with fewer `executor.workers`"
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def stage(job: Job) -> None:
+    """Write the staging file of one shard, whole or not at all."""
+    source, shard, path = job
+    temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        with open(temporary, "wb") as handle:
+            with pq.ParquetWriter(handle, STAGING, compression="zstd") as writer:
+                for batch in _batches(sources.files(source, shard)):
+                    writer.write_table(pa.Table.from_pylist(_rows(source, batch), schema=STAGING))
+            handle.flush()
+            os.fsync(handle.fileno())
+    except Exception as error:
+        place = f"{shard.file} {shard.paths[0] if shard.paths else shard.start}"
+        error.add_note(f"while extracting source {source.name!r}, the shard that starts at {place}")
+        raise
+    os.replace(temporary, path)
+
+
+def _batches(found: Iterator[SourceFile]) -> Iterator[list[SourceFile]]:
+    batch: list[SourceFile] = []
+    num_chars = 0
+    for file in found:
+        batch.append(file)
+        num_chars += len(file.text or "")
+        if num_chars >= BATCH_CHARS or len(batch) >= BATCH_FILES:
+            yield batch
+            batch, num_chars = [], 0
+    if batch:
+        yield batch
+
+
+def _rows(source: Source, batch: list[SourceFile]) -> list[dict[str, Any]]:
+    readable = [f for f in batch if f.text is not None]
+    extracted = iter(extract_functions([f.text or "" for f in readable]))
+    return [
+        row for file in batch for row in _file_rows(source, file, next(extracted) if file.text is not None else None)
+    ]
+
+
+def _file_rows(source: Source, file: SourceFile, extracted: Extracted | None) -> Iterator[dict[str, Any]]:
     place = {"source": source.name, "path": file.path, "repo": file.repo, "license": file.license}
     place["file_id"] = content_id(source.name, file.path)
-    if file.text is None:
-        return [{**place, "reject": file.error}]
-    try:
-        found = list(functions(file.text))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return [{**place, "reject": "syntax_error"}]
-    if not found:
-        return [{**place, "reject": "no_documented_function"}]
-    return [
-        {
-            **place,
-            "snippet_id": content_id("python", f.code),
-            "line": f.line,
-            "num_lines": f.num_lines,
-            "name": f.name,
-            "code": f.code,
-            "signature": f.signature,
-            "docstring": f.docstring,
-            "is_method": f.is_method,
-            "is_async": f.is_async,
-        }
-        for f in found
-    ]
+    if extracted is None:
+        yield {**place, "reject": file.error}
+        return
+    if not extracted.is_parsed:
+        yield {**place, "reject": "syntax_error"}
+        return
+    if not extracted.functions:
+        yield {**place, "reject": "no_documented_function"}
+    if extracted.num_undocumented:
+        yield {**place, "reject": "undocumented_functions", "value": float(extracted.num_undocumented)}
+    for f in extracted.functions:
+        yield {**place, **f._asdict(), "snippet_id": content_id("python", f.code)}

@@ -13,5 +13,5 @@ SELECT
     is_async
 FROM extracted
 WHERE reject IS NULL
-QUALIFY row_number() OVER (PARTITION BY snippet_id ORDER BY source, path, line) = 1
+QUALIFY row_number() OVER (PARTITION BY snippet_id ORDER BY source, path, license, line) = 1
 ORDER BY snippet_id

@@ -1,14 +1,20 @@
 """Extraction: which functions of a file become snippets, and that what is cut out is still Python."""
 
+import argparse
 import ast
+import dataclasses
+import enum
+import inspect
 import textwrap
+import typing
 import warnings
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.extraction import functions, parsed, signature_of, without_docstring
+from builders import extraction, syntax
+from builders.extraction import Extracted, Function, extract, functions, parsed, signature_of, whole, without_docstring
 
 
 def found(source: str) -> dict[str, object]:
@@ -193,3 +199,68 @@ def test_what_is_cut_out_parses_to_the_same_function(name, depth, body, tab):
     assert ast.dump(ast.parse(f.code)) == ast.dump(alone)
     kept = ast.parse(without_docstring(f.code)).body[0]
     assert [ast.dump(n) for n in kept.body] == [ast.dump(n) for n in alone.body[0].body[1:]]
+
+
+# -- many files at once ------------------------------------------------------------------------------------------------
+
+GOOD = "class A:\n    @property\n    def f(self):\n        'Doc.'\n        return 1\n\n\ndef g(a=1):\n    return a\n"
+SOURCES = [
+    GOOD,
+    "print 'two'\n",
+    GOOD.replace("\n", "\r\n"),
+    "\ufeff" + GOOD,
+    "def café():\n    'Doc.'\n",
+    "def f():\n    'Doc.'\n    return f'{a!r }'\n",
+    "def f():\n    '\ud800'\n",
+    "def f():\n    'Doc.'\n\0",
+    "x = " + "-" * 100_000 + "1\ndef f():\n    'Doc.'\n",
+    "x = '''\ndef f():\n    'Doc.'\n'''\n",
+    "if x:\n",
+    "",
+]
+
+
+def test_many_files_at_once_give_what_each_gives_by_its_syntax_tree():
+    found = extract(SOURCES)
+    assert found == [whole(s) for s in SOURCES]
+    assert [(len(f.functions), f.num_undocumented, f.is_parsed) for f in found] == [
+        (1, 1, True),
+        (0, 0, False),
+        (1, 1, True),
+        (1, 1, True),
+        (1, 0, True),
+        (0, 0, False),
+        (0, 0, False),
+        (0, 0, False),
+        (0, 0, False),
+        (0, 0, True),
+        (0, 0, False),
+        (0, 0, True),
+    ]
+    assert extract([]) == []
+
+
+def test_ordinary_files_need_no_syntax_tree(monkeypatch):
+    monkeypatch.setattr(extraction, "parsed", None)
+    (found,) = extract([GOOD])
+    code = "@property\ndef f(self):\n    'Doc.'\n    return 1"
+    assert found == Extracted([Function("A.f", code, "def f(self):", "Doc.", 2, 4, True, False)], 1)
+
+
+def test_without_a_linter_everything_goes_through_the_syntax_tree(monkeypatch):
+    monkeypatch.setattr(syntax, "accepted", lambda texts: [False] * len(texts))
+    assert extract(SOURCES) == [whole(s) for s in SOURCES]
+
+
+def test_top_level_functions_alone():
+    source = GOOD + "\n\ndef h():\n    'Doc.'\n"
+    (found,) = extract([source], methods=False)
+    assert [f.name for f in found.functions] == ["h"] and found.num_undocumented == 1
+    assert found == whole(source, methods=False)
+
+
+def test_files_of_the_standard_library_give_what_their_syntax_trees_give():
+    modules = [argparse, ast, dataclasses, enum, inspect, textwrap, typing]
+    sources = [inspect.getsource(m) for m in modules]
+    found = extract(sources)
+    assert found == [whole(s) for s in sources] and sum(len(f.functions) for f in found) > 200

@@ -1,22 +1,22 @@
 """raw_pool: each text once, every file accounted for, and a killed extraction goes on where it stopped."""
 
+import io
 import os
+import shutil
+import tarfile
 
 import pyarrow.parquet as pq
 import pytest
 
-from builders import raw_pool, rejects, snippet_checks, snippet_occurrences
+from builders import raw_pool, snippet_checks, snippet_occurrences
 from store import ContractError, Store, content_id
+from store.lock import coordinator
 from tests.tiny_recipes import read, recipe, tree
 
 ADD = 'def add(a, b):\n    """Add two numbers."""\n    return a + b'
+staged_by_workers = raw_pool._staged_by_workers
 SUB = 'def sub(a, b):\n    """Subtract two numbers."""\n    return a - b'
 METHOD = 'class A:\n    def add(a, b):\n        """Add two numbers."""\n        return a + b\n'
-
-
-def build_rejects(store, made):
-    staging = {"extracted": raw_pool.staging_paths(store, raw_pool.plan(made))}
-    return rejects.build(store, "extract", store.input("raw_pool"), extra=staging)
 
 
 def test_one_row_per_text_with_what_is_read_off_it(tmp_path):
@@ -60,25 +60,28 @@ def test_every_file_gives_a_function_or_a_reject(tmp_path):
         "empty.py": "",
         "bare.py": "def f():\n    return 1\n",
         "latin.py": b"x = '\xe9'\n",
+        "half.py": f"{ADD}\n\n\ndef g():\n    return 1\n\n\ndef h():\n    return 2\n",
         "null.py": b"x\0",
         "deep.py": "x = " + "-" * 100_000 + "1\n",
     }
     root = tree(tmp_path / "code", files)
     store, made = Store(tmp_path / "store"), recipe(root)
     raw_pool.build(store, made)
-    build_rejects(store, made)
-    found = {r["item_id"]: r["reason"] for r in read(store, "rejects", stage="extract")}
+    raw_pool.build_rejects(store, made)
+    found = {(r["item_kind"], r["item_id"], r["reason"], r["value"]) for r in read(store, "rejects", stage="extract")}
     assert found == {
-        content_id("here", path): reason
-        for path, reason in {
-            "python2.py": "syntax_error",
-            "broken.py": "syntax_error",
-            "empty.py": "no_documented_function",
-            "bare.py": "no_documented_function",
-            "latin.py": "not_utf8",
-            "null.py": "null_bytes",
-            "deep.py": "syntax_error",
-        }.items()
+        (kind, content_id("here", path), reason, value)
+        for kind, path, reason, value in [
+            ("file", "python2.py", "syntax_error", None),
+            ("file", "broken.py", "syntax_error", None),
+            ("file", "empty.py", "no_documented_function", None),
+            ("file", "bare.py", "no_documented_function", None),
+            ("functions", "bare.py", "undocumented_functions", 1.0),
+            ("functions", "half.py", "undocumented_functions", 2.0),
+            ("file", "latin.py", "not_utf8", None),
+            ("file", "null.py", "null_bytes", None),
+            ("file", "deep.py", "syntax_error", None),
+        ]
     }
     assert len(read(store, "raw_pool")) == 1
 
@@ -101,7 +104,7 @@ def test_odd_but_valid_files_go_through_to_the_checks(tmp_path):
 def test_a_tree_without_documented_functions_gives_an_empty_table(tmp_path):
     store, made = Store(tmp_path / "store"), recipe(tree(tmp_path / "code", {"a.py": "x = 1\n"}))
     assert raw_pool.build(store, made).rows == 0
-    assert build_rejects(store, made).rows == 1
+    assert raw_pool.build_rejects(store, made).rows == 1
 
 
 def test_a_build_killed_between_staging_and_writing_stages_only_what_is_absent(tmp_path):
@@ -151,15 +154,86 @@ def test_a_changed_source_file_is_another_plan_and_refused(tmp_path, text):
 
 
 def test_staging_holds_every_function_and_every_reject(tmp_path):
-    root = tree(tmp_path / "code", {"a.py": f"{ADD}\n\n\n{ADD}\n", "b.py": "def f(:\n"})
-    made = recipe(root)
-    staged = raw_pool.stage(made.sources[0], 0)
+    text = f"{ADD}\n\n\n{ADD}\n\n\ndef bare():\n    pass\n"
+    root = tree(tmp_path / "code", {"a.py": text, "b.py": "def f(:\n"})
+    store, made = Store(tmp_path / "store"), recipe(root)
+    wanted = raw_pool.plan(made)
+    raw_pool.extract(store, wanted, made)
+    (path,) = raw_pool.staging_paths(store, wanted)
+    staged = pq.read_table(path)
     assert staged.schema == raw_pool.STAGING
-    assert [(r["path"], r["line"], r["reject"]) for r in staged.to_pylist()] == [
-        ("a.py", 1, None),
-        ("a.py", 6, None),
-        ("b.py", None, "syntax_error"),
+    assert [(r["path"], r["line"], r["reject"], r["value"]) for r in staged.to_pylist()] == [
+        ("a.py", None, "undocumented_functions", 1.0),
+        ("a.py", 1, None, None),
+        ("a.py", 6, None, None),
+        ("b.py", None, "syntax_error", None),
     ]
+
+
+def test_staging_goes_when_all_that_is_made_of_it_is_built_and_is_not_missed(tmp_path):
+    store, made = Store(tmp_path / "store"), recipe(tree(tmp_path / "code", {"a.py": ADD, "b.py": "x = 1\n"}))
+    raw_pool.build(store, made)
+    raw_pool.clean(store)
+    assert raw_pool.staging_paths(store, raw_pool.plan(made))
+    snippet_occurrences.build(store, made)
+    raw_pool.clean(store)
+    assert raw_pool.staging_paths(store, raw_pool.plan(made))
+    raw_pool.build_rejects(store, made)
+    raw_pool.clean(store)
+    assert not os.listdir(store.scratch(""))
+    assert raw_pool.build(store, made).rows == snippet_occurrences.build(store, made).rows == 1
+    assert raw_pool.build_rejects(store, made).rows == 1
+    assert not os.listdir(store.scratch(""))
+
+
+def test_rejects_do_not_need_the_staging_that_made_raw_pool(tmp_path):
+    store, made = Store(tmp_path / "store"), recipe(tree(tmp_path / "code", {"a.py": "x = 1\n"}))
+    raw_pool.build(store, made)
+    shutil.rmtree(store.scratch(""))
+    assert raw_pool.build_rejects(store, made).rows == 1
+
+
+def test_staging_of_another_plan_is_removed_and_force_extracts_anew(tmp_path):
+    root = tree(tmp_path / "code", {"a.py": ADD})
+    store, made = Store(tmp_path / "store"), recipe(root)
+    old = raw_pool.plan(made)
+    raw_pool.build(store, made)
+    tree(root, {"b.py": SUB})
+    forced = Store(tmp_path / "store", force=True)
+    raw_pool.build(forced, made)
+    assert not raw_pool.staging_paths(store, old)
+    (path,) = raw_pool.staging_paths(store, raw_pool.plan(made))
+    pq.write_table(raw_pool.STAGING.empty_table(), path)
+    assert raw_pool.build(forced, made).rows == 2
+
+
+def test_workers_extract_the_same_rows_and_need_a_coordinator(tmp_path, monkeypatch):
+    root = tree(tmp_path / "code", {f"{n}.py": ADD.replace("add", f"add_{n}") for n in range(6)})
+    source = {"name": "here", "kind": "tree", "path": str(root), "files_per_shard": 2}
+    made = recipe(root, sources=[source], executor={"workers": 2})
+    monkeypatch.setattr(raw_pool, "WORKER_BYTES", 1)
+    alone, shared = Store(tmp_path / "alone"), Store(tmp_path / "shared")
+    pids = []
+    monkeypatch.setattr(raw_pool, "_staged_by_workers", lambda *a: pids.append(a) or staged_by_workers(*a))
+    raw_pool.build(alone, made)
+    assert not pids
+    with coordinator(shared.root):
+        raw_pool.build(shared, made)
+    assert len(pids) == 1
+    assert alone.record("raw_pool").content == shared.record("raw_pool").content
+
+
+def test_a_file_that_stands_twice_in_an_archive_is_one_place(tmp_path):
+    path = tmp_path / "code.tar"
+    with tarfile.open(path, "w") as archive:
+        for _ in range(2):
+            info = tarfile.TarInfo("a.py")
+            info.size = len(ADD)
+            archive.addfile(info, io.BytesIO(ADD.encode()))
+    made = recipe(tmp_path, sources=[{"name": "old", "kind": "archive", "path": str(path)}])
+    store = Store(tmp_path / "store")
+    raw_pool.build(store, made)
+    assert snippet_occurrences.build(store, made).rows == 1
 
 
 def test_two_sources_of_the_same_text(tmp_path):

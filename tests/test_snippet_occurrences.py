@@ -44,8 +44,9 @@ def test_the_same_path_in_two_repositories_is_two_places(tmp_path):
     ]
     key = CONTRACTS["snippet_occurrences"].key
     assert len({tuple(r[k] for k in key) for r in found}) == len(found)
-    staged = raw_pool.stage(made.sources[0], 0).to_pylist()
-    assert len({r["file_id"] for r in staged if r["reject"]}) == 2
+    raw_pool.build_rejects(store, made)
+    rejected = read(store, "rejects", stage="extract")
+    assert len({r["item_id"] for r in rejected if r["reason"] == "syntax_error"}) == 2
 
 
 def test_lost_staging_is_made_again(tmp_path):

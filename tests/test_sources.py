@@ -3,13 +3,16 @@
 import json
 import os
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from builders import sources
+from builders import source_rows, sources
 from builders.recipe import Source
+from builders.source_files import MAX_FILE_BYTES, SourceFile
+from builders.source_trees import tree_paths, tree_root
 from tests.tiny_recipes import tree
 
 
@@ -17,8 +20,8 @@ def tree_source(root, **settings) -> Source:
     return Source(name="here", kind="tree", path=str(root), **settings)
 
 
-def all_files(source: Source) -> list[sources.SourceFile]:
-    return [f for index in range(sources.listing(source).num_shards) for f in sources.files(source, index)]
+def all_files(source: Source) -> list[SourceFile]:
+    return [f for shard in sources.listing(source).shards for f in sources.files(source, shard)]
 
 
 def test_unreadable_files_are_given_out_with_their_reason(tmp_path):
@@ -26,10 +29,10 @@ def test_unreadable_files_are_given_out_with_their_reason(tmp_path):
         tmp_path,
         {
             "good.py": "x = 'é'\n",
-            "latin.py": "# -*- coding: latin-1 -*-\nx = 'é'\n".encode("latin-1"),
+            "latin.py": "x = 'é'\n".encode("latin-1"),
             "null.py": b"x = 1\0\n",
-            "huge.py": b"#" * (sources.MAX_FILE_BYTES + 1),
-            "largest.py": b"#" * sources.MAX_FILE_BYTES,
+            "huge.py": b"#" * (MAX_FILE_BYTES + 1),
+            "largest.py": b"#" * MAX_FILE_BYTES,
             "empty.py": b"",
             "notes.txt": "not Python",
         },
@@ -54,15 +57,16 @@ def test_links_are_not_followed_and_pipes_do_not_block(tmp_path):
     os.symlink(root / "gone.py", root / "broken.py")
     os.mkfifo(root / "pipe.py")
     (root / "folder.py").mkdir()
-    assert sources.tree_paths(tree_source(root)) == ["a/one.py"]
+    assert tree_paths(tree_source(root)) == ["a/one.py"]
 
 
 def test_a_file_that_vanishes_while_it_is_read_is_unreadable(tmp_path):
     tree(tmp_path, {"a.py": "1\n", "b.py": "2\n"})
-    reading = sources.files(tree_source(tmp_path), 0)
+    source = tree_source(tmp_path)
+    reading = sources.files(source, sources.listing(source).shards[0])
     assert next(reading).text == "1\n"
     (tmp_path / "b.py").unlink()
-    assert (next(reading).error, sources.tree_paths(tree_source(tmp_path))) == ("unreadable", ["a.py"])
+    assert (next(reading).error, tree_paths(tree_source(tmp_path))) == ("unreadable", ["a.py"])
 
 
 def test_file_names_that_are_not_utf8_can_be_stored(tmp_path):
@@ -75,7 +79,7 @@ def test_file_names_that_are_not_utf8_can_be_stored(tmp_path):
 
 def test_excluded_prefixes_and_the_order_of_paths(tmp_path):
     tree(tmp_path, {"b.py": "", "a/x.py": "", "a/test/y.py": "", "test/z.py": "", "test_one.py": "", "a-b.py": ""})
-    assert sources.tree_paths(tree_source(tmp_path, exclude=("test/", "a/test"))) == [
+    assert tree_paths(tree_source(tmp_path, exclude=("test/", "a/test"))) == [
         "a-b.py",
         "a/x.py",
         "b.py",
@@ -87,7 +91,7 @@ def test_excluded_prefixes_and_the_order_of_paths(tmp_path):
 def test_shards_cut_the_first_max_files(tmp_path, size):
     tree(tmp_path, {f"{n}.py": f"{n}\n" for n in range(10)})
     source = tree_source(tmp_path, max_files=7, files_per_shard=size)
-    assert sources.listing(source).num_shards == -(-7 // size)
+    assert len(sources.listing(source).shards) == -(-7 // size)
     assert [f.path for f in all_files(source)] == [f"{n}.py" for n in range(7)]
 
 
@@ -99,13 +103,117 @@ def rows_source(path, rows, kind, **settings) -> Source:
     return Source(name="rows", kind=kind, path=str(path), **settings)
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
-def test_shards_cut_the_first_max_rows(tmp_path, kind, size):
+def test_shards_of_json_lines_cut_the_first_max_rows(tmp_path, size):
     rows = [{"content": f"x = {n}\n", "max_stars_repo_path": f"{n}.py"} for n in range(10)]
-    source = rows_source(tmp_path / "rows", rows, kind, max_files=7, files_per_shard=size)
-    assert sources.listing(source).num_shards == -(-7 // size)
+    source = rows_source(tmp_path / "rows", rows, "jsonl", max_files=7, files_per_shard=size)
+    assert len(sources.listing(source).shards) == -(-7 // size)
     assert [(f.path, f.text) for f in all_files(source)] == [(f"{n}.py", f"x = {n}\n") for n in range(7)]
+
+
+@pytest.mark.parametrize("size, cuts", [(1, [0, 3, 6]), (3, [0, 3, 6]), (4, [0, 6]), (100, [0])])
+def test_shards_of_parquet_are_whole_row_groups(tmp_path, size, cuts):
+    rows = [{"content": f"x = {n}\n", "max_stars_repo_path": f"{n}.py"} for n in range(10)]
+    source = rows_source(tmp_path / "rows", rows, "parquet", max_files=7, files_per_shard=size)
+    shards = sources.listing(source).shards
+    assert [(s.start, s.offset) for s in shards] == [(at, at // 3) for at in cuts]
+    assert [(f.path, f.text) for f in all_files(source)] == [(f"{n}.py", f"x = {n}\n") for n in range(7)]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_shard_of_json_lines_starts_at_its_own_byte(tmp_path, size):
+    texts = [f"x = '{'é' * n}'\n" for n in range(8)]
+    source = rows_source(tmp_path / "rows", [{"content": t} for t in texts], "jsonl", files_per_shard=size)
+    whole = (tmp_path / "rows").read_bytes()
+    for shard in sources.listing(source).shards:
+        assert whole[: shard.offset].count(b"\n") == shard.start
+        assert not shard.offset or whole[shard.offset - 1 : shard.offset] == b"\n"
+        # what lies before is not looked at
+        damaged = tmp_path / "damaged"
+        damaged.write_bytes(b"\n" * shard.offset + whole[shard.offset :])
+        (tmp_path / "rows").write_bytes(damaged.read_bytes())
+        assert [f.text for f in sources.files(source, shard)] == texts[shard.start : shard.stop]
+
+
+@pytest.mark.parametrize("packed", ["", ".gz", ".zst"])
+def test_several_files_of_rows_are_one_source(tmp_path, packed):
+    for number in range(3):
+        lines = [json.dumps({"content": f"x = {number}{n}\n"}) for n in range(4)]
+        with fsspec.open(tmp_path / f"{number}.jsonl{packed}", "wt", compression="infer") as handle:
+            handle.write("\n".join(lines))
+    (tmp_path / "notes.txt").write_text("no rows")
+    texts = [f"x = {number}{n}\n" for number in range(3) for n in range(4)]
+    for path in (tmp_path, tmp_path / f"*.jsonl{packed}"):
+        source = Source(name="rows", kind="jsonl", path=str(path), files_per_shard=3)
+        found = all_files(source)
+        assert [f.text for f in found] == texts
+        assert found[5].path == f"1.jsonl{packed}/row-1" and len({f.path for f in found}) == 12
+        assert len(sources.listing(source).shards) == (3 if packed else 6)
+    limited = Source(name="rows", kind="jsonl", path=str(tmp_path), max_files=6, files_per_shard=3)
+    assert [f.text for f in all_files(limited)] == texts[:6]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl.zst", "rows.jsonl.xz", "rows.parquet"])
+@pytest.mark.parametrize("limit", [None, 999])
+def test_a_file_of_rows_that_breaks_off_is_counted(tmp_path, name, limit):
+    path, kind = tmp_path / name, "parquet" if name.endswith("parquet") else "jsonl"
+    if kind == "parquet":
+        pq.write_table(pa.table({"content": ["x"] * 1000}), path)
+    else:
+        with fsspec.open(path, "wb", compression="infer") as handle:
+            handle.write(b"".join(b'{"content": "x = %d"}\n' % n for n in range(1000)))
+    path.write_bytes(path.read_bytes()[:-100])
+    *good, last = all_files(Source(name="rows", kind=kind, path=str(path), max_files=limit))
+    assert {f.error for f in good} <= {None, "no_content"}
+    assert last.path == f"{name}/from-row-{len(good)}" and last.error == "broken_file"
+
+
+def test_a_file_of_rows_that_vanishes_is_counted(tmp_path):
+    source = rows_source(tmp_path / "rows", [{"content": "x"}], "jsonl")
+    (shard,) = sources.listing(source).shards
+    (tmp_path / "rows").unlink()
+    assert [f.error for f in sources.files(source, shard)] == ["broken_file"]
+
+
+def test_a_row_that_is_too_large_is_counted_and_the_next_one_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(source_rows, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(source_rows, "MAX_LINE_BYTES", 1000)
+    rows = [{"content": "x" * n} for n in (100, 101, 5000, 7)]
+    assert [f.error for f in all_files(rows_source(tmp_path / "rows", rows, "jsonl"))] == [
+        None,
+        "too_large",
+        "too_large",
+        None,
+    ]
+
+
+def test_a_local_dataset_is_read_by_its_row_groups(tmp_path):
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    for number in range(2):
+        rows = [{"content": f"x = {number}{n}\n", "max_stars_repo_licenses": ["MIT"]} for n in range(4)]
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"train-{number}.parquet", row_group_size=2)
+    source = Source(name="hub", kind="hub", dataset=str(folder), files_per_shard=2)
+    assert len(sources.listing(source).shards) == 4
+    found = all_files(source)
+    assert [f.text for f in found] == [f"x = {number}{n}\n" for number in range(2) for n in range(4)]
+    assert {f.license for f in found} == {"MIT"} and len({f.path for f in found}) == 8
+    with pytest.raises(ValueError, match=r"source 'hub': .* has no split 'test'; it has train"):
+        sources.listing(source.model_copy(update={"split": "test"}))
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_a_dataset_that_is_not_parquet_is_streamed(tmp_path, limit):
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    for number in range(2):
+        lines = [json.dumps({"content": f"x = {number}{n}\n"}) for n in range(4)]
+        (folder / f"train-{number}.jsonl").write_text("\n".join(lines) + "\n")
+    source = Source(name="hub", kind="hub", dataset=str(folder), max_files=limit)
+    assert len(sources.listing(source).shards) == (2 if limit is None else 1)
+    found = all_files(source)
+    assert [f.text for f in found] == [f"x = {number}{n}\n" for number in range(2) for n in range(4)][:limit]
+    assert len({f.path for f in found}) == len(found)
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
@@ -140,7 +248,7 @@ def test_rows_with_absent_columns_get_defaults_or_a_reason(tmp_path, kind):
 
 def test_rows_without_any_expected_column(tmp_path):
     (file,) = all_files(rows_source(tmp_path / "rows", [{"text": "x"}], "parquet", license="MIT"))
-    assert file == sources.SourceFile("row-0", None, None, "MIT", "no_content")
+    assert file == SourceFile("row-0", None, None, "MIT", "no_content")
     (named,) = all_files(rows_source(tmp_path / "rows", [{"text": "x"}], "parquet", content_column="text"))
     assert named.text == "x"
 
@@ -158,7 +266,7 @@ def test_broken_lines_of_json_are_counted_not_dropped(tmp_path):
     )
     source = Source(name="rows", kind="jsonl", path=str(path), files_per_shard=4)
     found = all_files(source)
-    assert sources.listing(source).num_shards == 2
+    assert len(sources.listing(source).shards) == 2
     errors = [None, "no_content", "no_content", "no_content", None, "no_content", None]
     assert [f.error for f in found] == errors
     assert (found[0].text, found[4].path, found[6].text) == ("first", "\\ud83d.py", "last\u2028line")
@@ -205,9 +313,9 @@ def test_a_tree_without_python_is_an_error(tmp_path):
 
 def test_the_standard_library_has_its_licence_and_no_site_packages():
     source = Source(name="stdlib", kind="stdlib", exclude=("test/",))
-    paths = sources.tree_paths(source)
+    paths = tree_paths(source)
     assert "textwrap.py" in paths and not [p for p in paths if p.startswith(("site-packages", "test/"))]
-    assert next(sources.files(source, 0)).license == "PSF-2.0"
+    assert next(sources.files(source, sources.listing(source).shards[0])).license == "PSF-2.0"
 
 
 @pytest.mark.parametrize(
@@ -216,3 +324,57 @@ def test_the_standard_library_has_its_licence_and_no_site_packages():
 def test_a_source_without_what_its_kind_needs_is_refused(settings):
     with pytest.raises(ValidationError):
         Source(name="mine", **settings)
+
+
+# -- encodings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data, text",
+    [
+        ("# -*- coding: latin-1 -*-\nx = 'é'\n".encode("latin-1"), "# -*- coding: latin-1 -*-\nx = 'é'\n"),
+        ("#!/usr/bin/python\n# vim: set fileencoding=gbk :\nx = '中'\n".encode("gbk"), None),
+        ("\n\n# coding: latin-1\nx = 'é'\n".encode("latin-1"), "not_utf8"),
+        ("x = 1\n# coding: latin-1\ny = 'é'\n".encode("latin-1"), "not_utf8"),
+        (b"# coding: rot13\nx = '\xe9'\n", "not_utf8"),
+        (b"# coding: unicode_escape\nx = '\xe9'\n", "not_utf8"),
+        (b"# coding: punycode\nx = '\xe9'\n", "not_utf8"),
+        (b"# coding: latin-0815\nx = '\xe9'\n", "not_utf8"),
+        (b"# coding: gbk\nx = '\xff'\n", "not_utf8"),
+        ("# coding: latin-1\nx = 'é'\n".encode(), "# coding: latin-1\nx = 'é'\n"),
+        (b"\xef\xbb\xbfx = 1\n", "\ufeffx = 1\n"),
+    ],
+)
+def test_a_declared_encoding_is_honoured_where_utf8_does_not_do(tmp_path, data, text):
+    tree(tmp_path, {"a.py": data})
+    (file,) = all_files(tree_source(tmp_path))
+    if text == "not_utf8":
+        assert (file.text, file.error) == (None, "not_utf8")
+    else:
+        assert (file.text, file.error) == (text or data.decode("gbk"), None)
+
+
+# -- installed packages ------------------------------------------------------------------------------------------------
+
+
+def test_installed_packages_bring_their_licences(tmp_path):
+    tree(
+        tmp_path,
+        {
+            "demo/a.py": "x = 1\n",
+            "stray.py": "x = 2\n",
+            "demo-1.0.dist-info/METADATA": "Name: demo\nVersion: 1.0\nLicense-Expression: MIT\n",
+            "demo-1.0.dist-info/RECORD": "demo/a.py,,\ndemo-1.0.dist-info/METADATA,,\n",
+        },
+    )
+    source = Source(name="installed", kind="packages", path=str(tmp_path))
+    found = all_files(source)
+    assert [(f.path, f.repo, f.license) for f in found] == [
+        ("demo/a.py", "demo==1.0", "MIT"),
+        ("stray.py", None, "unknown"),
+    ]
+
+
+def test_the_packages_of_the_running_python_are_the_default():
+    source = Source(name="installed", kind="packages")
+    assert (tree_root(source) / "pytest").is_dir()

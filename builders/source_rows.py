@@ -1,0 +1,251 @@
+"""Source files that are rows: JSON lines, Parquet, datasets of the Hugging Face Hub or of a local folder.
+
+In: a `Source`, a shard. Out: its files; the columns of The Stack are the defaults.
+How: shards start at noted bytes of JSON lines and at row groups of Parquet, on the Hub too, so that a shard reads its own rows
+only. Compressed JSON lines, and Hub datasets that are not Parquet, can only be read from the start of a file: one shard each.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import lzma
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from builders.recipe import Source
+from builders.source_files import MAX_FILE_BYTES, Shard, SourceFile, content_of, paths_of, printable
+
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
+MAX_LINE_BYTES = 8 * MAX_FILE_BYTES
+"""A longer line of JSON lines is not held in memory; a file of the largest size may take six bytes per character."""
+_BATCH_ROWS = 32
+_TOO_LONG: dict[str, Any] = {}
+_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
+"""What a file raises that is damaged, cut off or gone: its rows up to there count."""
+
+
+def shards(source: Source) -> tuple[list[Shard], Any]:
+    """The shards of all files of rows and what they are told apart by."""
+    if source.kind == "hub":
+        return _hub_shards(source)
+    suffix = ".parquet" if source.kind == "parquet" else ".jsonl"
+    paths = paths_of(source, tuple(suffix + packed for packed in ("", *COMPRESSED)))
+    cut = _parquet_shards if source.kind == "parquet" else _jsonl_shards
+    return _limited(source, paths, cut), [(name, content_of(path)) for path, name in paths.items()]
+
+
+def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
+    """The files of one shard."""
+    number = shard.start
+    try:
+        for row in _rows(source, shard):
+            yield _from_row(source, shard, number, row)
+            number += 1
+    except _BROKEN:
+        yield SourceFile(
+            printable(f"{shard.name or Path(shard.file).name}/from-row-{number}"), None, None, "unknown", "broken_file"
+        )
+
+
+def _limited(source: Source, paths: dict[str, str], cut: Any) -> list[Shard]:
+    """The shards of files up to the source's limit of rows; those behind it are not even opened."""
+    found: list[Shard] = []
+    left = source.max_files
+    for path, name in paths.items():
+        for shard in cut(path, source.files_per_shard, left):
+            found.append(Shard(path, start=shard[0], stop=shard[1], offset=shard[2], name=name))
+        if left is not None:
+            left -= sum((s.stop or 0) - s.start for s in found if s.file == path)
+            if left <= 0:
+                break
+    return found
+
+
+def _rows(source: Source, shard: Shard) -> Iterator[dict[str, Any]]:
+    if source.kind == "jsonl":
+        return _jsonl_rows(shard)
+    if source.kind == "parquet" or shard.file.endswith(".parquet"):
+        columns = (source.content_column, source.path_column, source.license_column, source.repo_column)
+        return _parquet_rows(shard, columns)
+    return _streamed_rows(source, shard)
+
+
+def _from_row(source: Source, shard: Shard, number: int, row: dict[str, Any]) -> SourceFile:
+    text = row.get(source.content_column)
+    repo = printable(str(row.get(source.repo_column) or ""))
+    inside = row.get(source.path_column)
+    # many repositories have a setup.py: only with its repository is a path a place
+    numbered = f"{shard.name}/row-{number}" if shard.name else f"row-{number}"
+    path = printable(f"{repo}/{inside}" if repo and inside else str(inside or numbered))
+    found = row.get(source.license_column) or source.license or "unknown"
+    license_ = printable(", ".join(map(str, found)) if isinstance(found, list) else str(found))
+    error = None
+    if row is _TOO_LONG or (isinstance(text, str) and len(text) > MAX_FILE_BYTES):
+        error = "too_large"
+    elif not isinstance(text, str):
+        error = "no_content"
+    elif "\0" in text:
+        error = "null_bytes"
+    return SourceFile(path, None if error else text, repo or None, license_, error)
+
+
+# -- JSON lines --------------------------------------------------------------------------------------------------------
+
+
+def _jsonl_shards(path: str, size: int, limit: int | None) -> list[tuple[int, int | None, int]]:
+    if Path(path).suffix in COMPRESSED:
+        if limit is None:
+            return [(0, None, 0)]
+        try:
+            with _opened(path) as handle:
+                return [(0, sum(1 for _ in islice(_lines(handle), limit)), 0)]
+        except _BROKEN:
+            return [(0, limit, 0)]
+    found = Path(path).stat()
+    total, offsets = _line_offsets(path, size, found.st_size, found.st_mtime_ns)
+    total = total if limit is None else min(total, limit)
+    return [(n * size, min((n + 1) * size, total), at) for n, at in enumerate(offsets) if n * size < total or n == 0]
+
+
+@lru_cache(maxsize=256)
+def _line_offsets(path: str, size: int, num_bytes: int, mtime_ns: int) -> tuple[int, list[int]]:
+    """The number of lines, and where every `size`-th starts; the last two arguments are there for the cache."""
+    import numpy as np
+
+    offsets, lines, position, last = [0], 0, 0, b"\n"
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 22):
+            ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
+            wanted = np.arange(size - 1 - lines % size, len(ends), size)
+            offsets += (ends[wanted] + position + 1).tolist()
+            lines, position, last = lines + len(ends), position + len(block), block[-1:]
+    if last != b"\n":
+        lines += 1
+    return lines, [at for at in offsets if at < position or at == 0]
+
+
+def _jsonl_rows(shard: Shard) -> Iterator[dict[str, Any]]:
+    with _opened(shard.file) as handle:
+        if shard.offset:
+            handle.seek(shard.offset)
+        for line in islice(_lines(handle), None if shard.stop is None else shard.stop - shard.start):
+            yield _json_row(line)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    packing = COMPRESSED.get(Path(path).suffix)
+    if packing == "zstd":  # Arrow's reader notices a file that breaks off
+        with pa.input_stream(path, compression=packing) as stream, io.BufferedReader(stream) as handle:
+            yield handle
+    else:
+        with fsspec.open(path, "rb", compression=packing) as handle:
+            yield handle
+
+
+def _lines(handle: BinaryIO) -> Iterator[bytes | None]:
+    """The lines, None for one that is too long."""
+    while line := handle.readline(MAX_LINE_BYTES):
+        if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+            while (rest := handle.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                pass
+            yield None
+        else:
+            yield line
+
+
+def _json_row(line: bytes | None) -> dict[str, Any]:
+    if line is None:
+        return _TOO_LONG
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+# -- Parquet -----------------------------------------------------------------------------------------------------------
+
+
+def _parquet_shards(path: str, size: int, limit: int | None) -> list[tuple[int, int | None, int]]:
+    """Whole row groups, as many as make up `size` rows: to enter one in its middle is to read what lies before."""
+    try:
+        with fsspec.open(path, "rb") as handle:
+            metadata = pq.read_metadata(handle)
+    except pa.ArrowInvalid:
+        return [(0, 1, 0)]  # it is given out as broken
+    total = metadata.num_rows if limit is None else min(metadata.num_rows, limit)
+    found, start, group, rows = [], 0, 0, 0
+    for number in range(metadata.num_row_groups):
+        rows += metadata.row_group(number).num_rows
+        if rows - start >= size or rows >= total:
+            found.append((start, min(rows, total), group))
+            start, group = rows, number + 1
+        if rows >= total:
+            break
+    return found or [(0, 0, 0)]
+
+
+def _parquet_rows(shard: Shard, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    left = (shard.stop or 0) - shard.start
+    with fsspec.open(shard.file, "rb") as handle:
+        file = pq.ParquetFile(handle, buffer_size=1 << 20)
+        there = [c for c in columns if c in file.schema_arrow.names]
+        if not there:
+            yield from ({} for _ in range(left))
+            return
+        groups = range(shard.offset, file.metadata.num_row_groups)
+        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=there, use_threads=False):
+            yield from batch.slice(0, left).to_pylist()
+            left -= batch.num_rows
+            if left <= 0:
+                return
+
+
+# -- datasets ----------------------------------------------------------------------------------------------------------
+
+
+def _hub_shards(source: Source) -> tuple[list[Shard], Any]:
+    """The Parquet files of a dataset as such; of another layout one shard per file, read through `datasets`."""
+    builder = _builder(source)
+    paths = [str(p) for p in (builder.config.data_files or {}).get(source.split, [])]
+    identity = [source.dataset, source.revision, source.data_dir, source.split]
+    if not paths:
+        known = ", ".join(map(str, builder.config.data_files or {})) or "none"
+        raise ValueError(f"source {source.name!r}: {source.dataset} has no split {source.split!r}; it has {known}")
+    contents = [(Path(p).name, content_of(p)) if Path(p).exists() else p for p in paths]
+    if all(p.endswith(".parquet") for p in paths):
+        found = _limited(source, {p: Path(p).name if len(paths) > 1 else "" for p in paths}, _parquet_shards)
+        return found, [*identity, contents, [(s.start, s.stop) for s in found]]
+    if source.max_files is not None:
+        return [Shard("", stop=source.max_files)], [*identity, contents]
+    num_shards = _stream(source).num_shards
+    names = [f"file-{n}" if num_shards > 1 else "" for n in range(num_shards)]
+    return [Shard("", offset=n, name=name) for n, name in enumerate(names)], [*identity, contents]
+
+
+def _builder(source: Source) -> Any:
+    import datasets
+
+    return datasets.load_dataset_builder(source.dataset, data_dir=source.data_dir, revision=source.revision)
+
+
+def _stream(source: Source) -> Any:
+    return _builder(source).as_streaming_dataset(split=source.split)
+
+
+def _streamed_rows(source: Source, shard: Shard) -> Iterator[dict[str, Any]]:
+    rows = _stream(source)
+    if shard.stop is not None:
+        return iter(rows.take(shard.stop))
+    return iter(rows.shard(num_shards=rows.num_shards, index=shard.offset))

@@ -1,0 +1,137 @@
+"""Archives as sources: members are given out once, with the licence of their package, and hostile ones do no harm."""
+
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from builders import source_archives, sources
+from builders.recipe import Source
+from builders.source_files import MAX_FILE_BYTES
+from tests.test_sources import all_files
+
+METADATA = (
+    b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nClassifier: License :: OSI Approved :: MIT License\n\nText.\n"
+)
+
+
+def zipped(path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def tarred(path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, f"w:{path.suffix[1:].replace('tgz', 'gz').replace('tar', '')}") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def archive_source(path, **settings) -> Source:
+    return Source(name="old", kind="archive", path=str(path), **settings)
+
+
+def test_a_wheel_and_an_sdist_bring_their_name_and_licence(tmp_path):
+    zipped(tmp_path / "demo-1.0-py3-none-any.whl", {"demo/a.py": b"x = 1\n", "demo-1.0.dist-info/METADATA": METADATA})
+    tarred(tmp_path / "demo-1.0.tar.gz", {"demo-1.0/a.py": b"x = 2\n", "demo-1.0/PKG-INFO": METADATA})
+    tarred(tmp_path / "plain.tar.xz", {"a.py": b"x = 3\n", "b.txt": b"no"})
+    found = all_files(archive_source(tmp_path, license="BSD-3-Clause"))
+    assert [(f.path, f.text, f.repo, f.license) for f in found] == [
+        ("demo-1.0-py3-none-any.whl/demo/a.py", "x = 1\n", "demo==1.0", "MIT"),
+        ("demo-1.0.tar.gz/demo-1.0/a.py", "x = 2\n", "demo==1.0", "MIT"),
+        ("plain.tar.xz/a.py", "x = 3\n", None, "BSD-3-Clause"),
+    ]
+
+
+@pytest.mark.parametrize("pack, suffix", [(zipped, ".zip"), (tarred, ".tar"), (tarred, ".tgz"), (tarred, ".tar.bz2")])
+@pytest.mark.parametrize("limit", [None, 3])
+def test_members_of_an_archive_are_given_out_once(tmp_path, pack, suffix, limit):
+    members = {f"lib/{n}.py": f"x = {n}\n".encode() for n in range(5)} | {"test/x.py": b"", "lib/a.txt": b""}
+    path = pack(tmp_path / f"code{suffix}", members)
+    found = all_files(archive_source(path, exclude=("test/",), files_per_shard=2, max_files=limit))
+    assert [(f.path, f.text) for f in found] == [(f"lib/{n}.py", f"x = {n}\n") for n in range(5)][:limit]
+
+
+def test_hostile_members_of_a_tar_are_text_and_nothing_is_followed(tmp_path):
+    path = tmp_path / "bad.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, kind in (("link.py", tarfile.SYMTYPE), ("hard.py", tarfile.LNKTYPE), ("pipe.py", tarfile.FIFOTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "/etc/passwd"
+            archive.addfile(info)
+        for name, data in (
+            ("../../up.py", b"x = 1\n"),
+            ("/root.py", b"x = 2\n"),
+            ("huge.py", b"#" * (MAX_FILE_BYTES + 1)),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    before = sorted(tmp_path.rglob("*"))
+    found = all_files(archive_source(path))
+    assert [(f.path, f.error) for f in found] == [("../../up.py", None), ("/root.py", None), ("huge.py", "too_large")]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_zip_that_lies_about_sizes_or_unpacks_to_too_much_is_bounded(tmp_path, monkeypatch):
+    path = zipped(
+        tmp_path / "bomb.zip", {f"{n}.py": b"#" * 1000 for n in range(5)} | {"big.py": b"#" * (MAX_FILE_BYTES + 1)}
+    )
+    assert {f.path: f.error for f in all_files(archive_source(path))}["big.py"] == "too_large"
+    monkeypatch.setattr(source_archives, "MAX_ARCHIVE_BYTES", 2500)
+    errors = [f.error for f in all_files(archive_source(path, files_per_shard=2, exclude=("big",)))]
+    assert errors == [None, None, "too_large", "too_large", "too_large"]
+
+
+def test_a_tar_that_unpacks_to_too_much_ends_in_a_reject(tmp_path, monkeypatch):
+    path = tarred(tmp_path / "bomb.tar.gz", {"a.py": b"x = 1\n", "zeros.bin": b"\0" * 200_000, "b.py": b"x = 2\n"})
+    monkeypatch.setattr(source_archives, "MAX_ARCHIVE_BYTES", 100_000)
+    found = all_files(archive_source(path))
+    assert [(f.path, f.error) for f in found] == [("a.py", None), ("bomb.tar.gz", "broken_archive")]
+
+
+@pytest.mark.parametrize("name", ["code.zip", "code.tar.gz", "code.whl", "code.tar"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_damaged_archive_is_counted_and_the_others_are_read(tmp_path, name, share):
+    pack = zipped if name.endswith(("zip", "whl")) else tarred
+    rest = {f"{n}.txt": os.urandom(4000) for n in range(3)}
+    whole = pack(tmp_path / name, rest | {"a.py": b"x = 1\n"}).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
+    zipped(tmp_path / "other.zip", {"b.py": b"x = 2\n"})
+    found = {f.path: f.error for f in all_files(archive_source(tmp_path))}
+    assert found == {name: "broken_archive", "other.zip/b.py": None}
+
+
+def test_an_encrypted_member_is_unreadable(tmp_path):
+    path = zipped(tmp_path / "code.zip", {"a.py": b"x = 1\n", "b.py": b"x = 2\n"})
+    data = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(signature) + flags] |= 1
+    path.write_bytes(data)
+    assert [f.error for f in all_files(archive_source(path))] == ["unreadable", None]
+
+
+def test_what_is_no_archive_is_refused(tmp_path):
+    (tmp_path / "code.rar").write_bytes(b"Rar!")
+    with pytest.raises(ValueError, match=r"source 'old': .*code\.rar is no archive; known are \.zip"):
+        sources.listing(archive_source(tmp_path / "code.rar"))
+
+
+def test_a_header_of_a_tar_cannot_fill_the_memory(tmp_path):
+    path = tmp_path / "bomb.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name, attributes in (("a.py", {}), ("b.py", {"comment": "x" * 2_000_000}), ("c.py", {})):
+            info = tarfile.TarInfo(name)
+            info.size, info.pax_headers = 2, attributes
+            archive.addfile(info, io.BytesIO(b"1\n"))
+    assert [(f.path, f.error) for f in all_files(archive_source(path))] == [
+        ("a.py", None),
+        ("bomb.tar", "broken_archive"),
+    ]
