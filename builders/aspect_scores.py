@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 import queries
-from builders import lint, prompts
-from builders.engines import ChoiceRequest, open_engine
+from builders import generation, lint, prompts
+from builders.engines import ChoiceCompletion, ChoiceRequest, open_engine
 from builders.models import adapter_name, engine_weights
 from builders.recipe import Recipe
 from store import ASPECTS, CONTRACTS, Plan, Record, Store, Usage
@@ -50,38 +50,52 @@ def build(store: Store, recipe: Recipe, scorer: dict[str, Any], iteration: int |
     )
     if store.begin(plan) is None:
         return store.record("aspect_scores", **where)  # type: ignore[return-value]
-    with open_engine(recipe.scorer.engine, *engine_weights(store, [scorer])) as engine:
+    settings = recipe.scorer.engine
 
-        def make(index: int) -> tuple[pa.Table, Usage]:
-            window = {"iteration": iteration, "start": index * SHARD, "stop": (index + 1) * SHARD}
-            found = queries.rows(connect(store), query, window)
-            return _score(engine, recipe, str(where["item_kind"]), scorer, found)
+    def items_of(shard: int) -> list[dict[str, Any]]:
+        window = {"iteration": iteration, "start": shard * SHARD, "stop": (shard + 1) * SHARD}
+        return queries.rows(connect(store), query, window)
 
+    def requests_of(shard: int) -> list[ChoiceRequest]:
+        return [_request(recipe, scorer, item) for item in items_of(shard)]
+
+    def make(shard: int) -> tuple[pa.Table, Usage]:
+        found = items_of(shard)
+        given = answers.of(shard, [item["item_id"] for item in found])
+        return _table(str(where["item_kind"]), scorer, found, given), generation.usage(settings, given)
+
+    spent, state = generation.spent(store, plan.table, settings), generation.batches(store, plan)
+    with (
+        open_engine(settings, *engine_weights(store, [scorer]), spent=spent, state=state) as engine,
+        generation.Answers(
+            generation.journals(store, plan), store.missing(plan), settings, engine.choose, requests_of
+        ) as answers,
+    ):
         return store.materialize(plan, make)
 
 
-def _score(
-    engine: Any, recipe: Recipe, item_kind: str, scorer: dict[str, Any], items: Sequence[dict[str, Any]]
-) -> tuple[pa.Table, Usage]:
-    requests = [
-        ChoiceRequest(
-            request_id=item["item_id"],
-            questions=tuple(
-                ({"role": "user", "content": question(recipe.scorer.prompt, item["code"], item["problem"], item["solution"], a)},)
-                for a in ASPECTS
-            ),
-            adapter=adapter_name(scorer),
-        )
-        for item in items
-    ]  # fmt: skip
-    rows, tokens = [], 0
-    for answer in engine.choose(requests):
-        tokens += answer.num_prompt_tokens
-        for aspect, digits in zip(ASPECTS, answer.probabilities or (), strict=False):
-            rows.append(_row(answer.request_id, item_kind, aspect, scorer["checkpoint_id"], digits))
+def _request(recipe: Recipe, scorer: dict[str, Any], item: dict[str, Any]) -> ChoiceRequest:
+    texts = (
+        question(recipe.scorer.prompt, item["code"], item["problem"], item["solution"], aspect) for aspect in ASPECTS
+    )
+    return ChoiceRequest(
+        request_id=item["item_id"],
+        questions=tuple(({"role": "user", "content": text},) for text in texts),
+        adapter=adapter_name(scorer),
+    )
+
+
+def _table(
+    item_kind: str, scorer: dict[str, Any], items: Sequence[dict[str, Any]], answers: Sequence[ChoiceCompletion]
+) -> pa.Table:
+    rows = [
+        _row(answer.request_id, item_kind, aspect, scorer["checkpoint_id"], digits)
+        for answer in answers
+        for aspect, digits in zip(ASPECTS, answer.probabilities or (), strict=False)
+    ]
     rows += _code_facts(item_kind, items)
     rows.sort(key=lambda r: (r["item_id"], r["aspect"], r["scorer"]))
-    return pa.Table.from_pylist(rows, schema=CONTRACTS["aspect_scores"].schema), Usage(prompt_tokens=tokens)
+    return pa.Table.from_pylist(rows, schema=CONTRACTS["aspect_scores"].schema)
 
 
 def _row(item_id: str, item_kind: str, aspect: str, scorer: str, digits: Sequence[float]) -> dict[str, Any]:

@@ -89,17 +89,27 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
     )
     if store.begin(plan) is None:
         return store.record("candidates", iteration=iteration)  # type: ignore[return-value]
-    with open_engine(engine, *engine_weights(store, list(drawn.checkpoints))) as opened:
 
-        def make(index: int) -> tuple[pa.Table, Usage]:
-            part = jobs(store, drawn, index * size, (index + 1) * size)
-            requests = [_request(recipe, *job) for job in part]
-            journal = generation.journal_path(store, plan, index)
-            completions = generation.answer(opened, requests, engine, journal)
-            rows = [_row(recipe, iteration, job, c) for job, c in zip(part, completions, strict=True)]
-            table = pa.Table.from_pylist(rows, schema=CONTRACTS["candidates"].schema)
-            return table, generation.usage(engine, completions)
+    def jobs_of(shard: int) -> list[tuple[dict[str, Any], dict[str, Any], int]]:
+        return jobs(store, drawn, shard * size, (shard + 1) * size)
 
+    def requests_of(shard: int) -> list[Request]:
+        return [_request(recipe, *job) for job in jobs_of(shard)]
+
+    def make(shard: int) -> tuple[pa.Table, Usage]:
+        part = jobs_of(shard)
+        completions = answers.of(shard, [_request(recipe, *job).request_id for job in part])
+        rows = [_row(recipe, iteration, job, c) for job, c in zip(part, completions, strict=True)]
+        table = pa.Table.from_pylist(rows, schema=CONTRACTS["candidates"].schema)
+        return table, generation.usage(engine, completions)
+
+    spent, state = generation.spent(store, plan.table, engine), generation.batches(store, plan)
+    with (
+        open_engine(engine, *engine_weights(store, list(drawn.checkpoints)), spent=spent, state=state) as opened,
+        generation.Answers(
+            generation.journals(store, plan), store.missing(plan), engine, opened.generate, requests_of
+        ) as answers,
+    ):
         return store.materialize(plan, make)
 
 

@@ -2,13 +2,15 @@
 
 In: the first snippets of the pool and a teacher: the function's own docstring and body (offline), any generation engine, or
 a file of triples. Out: `teacher_samples`, split by the place in the seeded pool order into reference (influence only),
-validation (metrics only) and train, of which a share is set aside for the scorer.
+validation (metrics only) and train, of which a share is set aside for the scorer. A sample that an engine wrote must
+parse, and pass its own examples in the sandbox where it carries any.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders import generation, prompts
-from builders.engines import Request, open_engine
+from builders import examples, generation, json_pairs, prompts, sandbox
+from builders.engines import Completion, Request, open_engine
+from builders.engines.settings import Pace
 from builders.extraction import functions, without_docstring
 from builders.pairs import Parsed, is_python, parse, render
 from builders.pool import snippets
@@ -33,7 +36,7 @@ def build(store: Store, recipe: Recipe) -> Record:
     plan = Plan(
         table="teacher_samples",
         inputs=store.input("pool"),
-        fields=teacher.model_dump(mode="json", exclude={"base_url", "api_key_env", *_PRICES}) | {"seed": recipe.seed},
+        fields=_identity(teacher) | {"seed": recipe.seed},
         texts=prompts.versions(teacher.prompt) if teacher.engine != "docstring" else {},
         num_shards=-(-teacher.num_snippets // SHARD),
     )
@@ -41,7 +44,9 @@ def build(store: Store, recipe: Recipe) -> Record:
     if existing is not None and existing.status == "complete" and not is_asked(store):
         store.announce(f"teacher_samples: {existing.rows:,} imported samples")
         return existing
-    return store.materialize(plan, lambda index: _shard(store, recipe, plan, index))
+    if teacher.engine == "docstring":
+        return store.materialize(plan, lambda shard: _offline(_snippets(store, teacher, shard), teacher))
+    return _asked(store, recipe, plan)
 
 
 def is_asked(store: Store) -> bool:
@@ -50,29 +55,78 @@ def is_asked(store: Store) -> bool:
     return record is not None and "file" not in record.plan.fields
 
 
-_PRICES = {"price_per_million_input", "price_per_million_output"}
+def _identity(teacher: Teacher) -> dict[str, Any]:
+    """What of the teacher's settings changes its samples."""
+    return teacher.model_dump(mode="json", exclude={"base_url", *Pace.model_fields})
 
 
-def _shard(store: Store, recipe: Recipe, plan: Plan, index: int) -> tuple[pa.Table, Usage]:
-    teacher = recipe.teacher
-    found = snippets(store, index * SHARD, min((index + 1) * SHARD, teacher.num_snippets))
-    if teacher.engine == "docstring":
-        return _table([_row(s, _from_docstring(s), teacher) for s in found]), Usage()
-    settings = teacher.engine_settings()
-    requests = [_request(s, recipe) for s in found]
-    with open_engine(settings, teacher.model) as engine:
-        journal = generation.journal_path(store, plan, index)
-        completions = generation.answer(engine, requests, settings, journal)
-    rows = [
-        _row(s, parse(c.text, c.finish_reason), teacher)
-        | {
-            "prompt_tokens": c.num_prompt_tokens,
-            "completion_tokens": c.num_completion_tokens,
-            "cost_usd": settings.cost(c.num_prompt_tokens, c.num_completion_tokens),
-        }
-        for s, c in zip(found, completions, strict=True)
-    ]
-    return _table(rows), generation.usage(settings, completions)
+def _snippets(store: Store, teacher: Teacher, shard: int) -> list[dict[str, Any]]:
+    return snippets(store, shard * SHARD, min((shard + 1) * SHARD, teacher.num_snippets))
+
+
+def _offline(found: list[dict[str, Any]], teacher: Teacher) -> pa.Table:
+    return _table([_row(s, _from_docstring(s), teacher) for s in found])
+
+
+def _asked(store: Store, recipe: Recipe, plan: Plan) -> Record:
+    teacher, settings = recipe.teacher, recipe.teacher.engine_settings()
+    if teacher.run_examples:
+        _require_sandbox()  # before the first answer is paid for
+    if store.begin(plan) is None:
+        return store.record("teacher_samples")  # type: ignore[return-value]
+    read = json_pairs.parse if teacher.answer_form == "json" else parse
+
+    def requests_of(shard: int) -> list[Request]:
+        return [_request(s, recipe) for s in _snippets(store, teacher, shard)]
+
+    def make(shard: int) -> tuple[pa.Table, Usage]:
+        found = _snippets(store, teacher, shard)
+        completions = answers.of(shard, [_request(s, recipe).request_id for s in found])
+        pairs = _verified(store, teacher, [read(c.text, c.finish_reason) for c in completions])
+        rows = [
+            _row(snippet, pair, teacher) | _price(teacher, completion)
+            for snippet, pair, completion in zip(found, pairs, completions, strict=True)
+        ]
+        return _table(rows), generation.usage(settings, completions)
+
+    spent, state = generation.spent(store, plan.table, settings), generation.batches(store, plan)
+    with (
+        open_engine(settings, teacher.model, spent=spent, state=state) as engine,
+        generation.Answers(
+            generation.journals(store, plan), store.missing(plan), settings, engine.generate, requests_of,
+            is_usable=lambda c: read(c.text, c.finish_reason).status == "ok", max_reasks=teacher.max_reasks,
+        ) as answers,
+    ):  # fmt: skip
+        return store.materialize(plan, make)
+
+
+def _require_sandbox() -> None:
+    try:
+        sandbox.require()
+    except RuntimeError as error:
+        raise RuntimeError(f"{error} Or set teacher.run_examples to false: samples are then only parsed.") from None
+
+
+def _verified(store: Store, teacher: Teacher, pairs: list[Parsed]) -> list[Parsed]:
+    """The pairs, with a status of their own for those that fail their examples."""
+    if not teacher.run_examples:
+        return pairs
+    programs = (
+        (n, examples.program(p.problem or "", p.solution or "")) for n, p in enumerate(pairs) if p.status == "ok"
+    )
+    carrying = [(n, program) for n, program in programs if program is not None]
+    results = sandbox.run_many(carrying, workers=os.cpu_count() or 1)
+    failed = {n for n, result in results if result.status != "passed"}
+    if failed:
+        store.announce(
+            f"teacher_samples: {len(failed)} of {len(carrying)} samples with examples fail them and are left out"
+        )
+    return [Parsed("failed_examples", p.problem, p.solution) if n in failed else p for n, p in enumerate(pairs)]
+
+
+def _price(teacher: Teacher, completion: Completion) -> dict[str, Any]:
+    tokens = completion.num_prompt_tokens, completion.num_completion_tokens
+    return {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "cost_usd": teacher.cost(*tokens)}
 
 
 def _request(snippet: dict[str, Any], recipe: Recipe) -> Request:
@@ -85,6 +139,7 @@ def _request(snippet: dict[str, Any], recipe: Recipe) -> Request:
         max_tokens=teacher.max_tokens,
         temperature=teacher.temperature,
         seed=seed_from(name, recipe.seed),
+        json_schema=json_pairs.SCHEMA if teacher.answer_form == "json" else None,
     )
 
 
@@ -148,7 +203,7 @@ def import_file(store: Store, path: str, teacher: Teacher) -> Record:
     rows = _imported_rows(triples, teacher)
     plan = Plan(
         table="teacher_samples",
-        fields={"file": fingerprint(triples), "teacher": teacher.model_dump(mode="json")},
+        fields={"file": fingerprint(triples), "teacher": _identity(teacher)},
         num_shards=1,
     )
     record = store.begin(plan)  # before the snippets: what is refused must leave nothing behind

@@ -69,6 +69,7 @@ def test_each_template_has_the_slots_of_its_use(name):
         "scorer": {"code", "problem", "solution", "aspect"},
         "evaluation": {"prompt"},
         "teacher": {"code"},
+        "teacher-json": {"code"},
         "synthesizer": {"code"},
         "synthesizer-short": {"code"},
     }

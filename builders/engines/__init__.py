@@ -6,13 +6,24 @@
 
 Completions come in any order and carry the id of their request. A request that cannot be answered is a
 completion with a reason, so that nothing is dropped; a mistake in the request or in the set-up raises.
+
+What an engine promises to who drives it (`builders/generation.py`): `requests` is read lazily, in the thread that
+consumes the completions, and reading on does not wait for anything; one stream may span many shards, so an engine
+that batches by itself should fill the places of finished sequences from the same stream. A stream that must end early
+(a budget, an endpoint that is down) gives out what is answered and then raises.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from builders.engines.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from builders.engines.budget import Spent
 
 __all__ = [
     "ChoiceCompletion",
@@ -34,7 +45,8 @@ class Request:
     """One generation: either chat turns, to which the model's template is applied, or a raw text to continue.
 
     `adapter` names a LoRA adapter that the engine was opened with; None is the model itself. `temperature` 0
-    is greedy. The text of a completion ends before the first of the `stop` strings.
+    is greedy. The text of a completion ends before the first of the `stop` strings. `json_schema` is the text of
+    a JSON schema that the completion must follow; of the engines only openai takes one.
     """
 
     request_id: str
@@ -46,6 +58,7 @@ class Request:
     top_p: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    json_schema: str | None = None
 
     def __post_init__(self) -> None:
         if (self.messages is None) == (self.prompt is None):
@@ -107,8 +120,8 @@ class ChoiceCompletion:
     """The answer to a `ChoiceRequest`.
 
     `probabilities` holds one row per question: the probability of each choice, renormalised to sum to 1. It
-    is None where the request could not be answered. `num_prompt_tokens` is the sum over the questions, the
-    shared prefix counted each time, as an endpoint bills it. `finish_reason` is 'stop' for an answer.
+    is None where the request could not be answered. The tokens are sums over the questions, the shared prefix
+    counted each time, as an endpoint bills it. `finish_reason` is 'stop' for an answer.
     """
 
     request_id: str
@@ -116,6 +129,7 @@ class ChoiceCompletion:
     num_prompt_tokens: int
     finish_reason: FinishReason
     error: str | None = None
+    num_completion_tokens: int = 0
 
 
 class Engine(Protocol):
@@ -143,11 +157,15 @@ def open_engine(
     model: str,
     adapters: Mapping[str, str] | None = None,
     revision: str | None = None,
+    *,
+    spent: Spent | None = None,
+    state: Path | None = None,
 ) -> Engine:
     """The engine that `settings.engine` names, with `model` loaded or reachable.
 
     `adapters` maps a name to the folder of a LoRA adapter; for the openai engine to the model name under
-    which the endpoint serves it.
+    which the endpoint serves it. The openai engine alone looks at what was `spent` of its budget before, and at
+    `state`, the file in which it keeps the batches that it submitted.
     """
     # Each engine pulls in torch, vllm or aiohttp: they are loaded only when they are used.
     if settings.engine == "transformers":
@@ -158,8 +176,14 @@ def open_engine(
         from builders.engines.vllm import VllmEngine
 
         return VllmEngine(settings, model, adapters or {}, revision)
-    from builders.engines.openai import OpenAIEngine
+    from builders.engines.budget import Spent
 
     if revision is not None:
         raise ValueError(f"revision {revision!r} cannot be asked of an endpoint: leave it out for engine 'openai'")
-    return OpenAIEngine(settings, model, adapters or {})
+    if settings.batch:
+        from builders.engines.batch_api import BatchEngine
+
+        return BatchEngine(settings, model, adapters or {}, spent or Spent(), state)
+    from builders.engines.openai import OpenAIEngine
+
+    return OpenAIEngine(settings, model, adapters or {}, spent or Spent())

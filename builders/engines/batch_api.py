@@ -1,0 +1,335 @@
+"""Provider batch APIs behind the same seam: files of requests, answered within a day at about half the price.
+
+In: requests. Out: completions, batch after batch. How: requests are gathered into groups (`batch_size`, the provider's
+limit on bytes, the budget); each group is uploaded and submitted (`/files`, `/batches`), the open batches are polled,
+and the output and error files of one that ended are collected. What a batch left unanswered (it expired, a server
+error) goes into a later one.
+
+A batch costs money from the moment it is submitted. So its name is written to the `state` file before, and its id
+after. After a kill the open batches of that file are collected instead of being submitted again; one that has a name
+but no id is looked for among the provider's batches, which carry the name in their metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+
+from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
+from builders.engines.batch_lines import LARGEST_FILE_BYTES, Backlog, Group, Line, text
+from builders.engines.batch_state import BatchState
+from builders.engines.budget import Budget, Spent
+from builders.engines.endpoint import ERROR_CHARS, Endpoint, PassingError, RefusedError, backoff_s
+from builders.engines.gate import StoppedError
+from builders.engines.openai import choice_completion
+from builders.engines.protocol import Json, MalformedError, checked, choice_body, completion, path_and_body, usage
+from builders.engines.settings import EngineSettings
+
+# Each holds its requests in memory, and providers bound the tokens that wait.
+OPEN_BATCHES = 4
+ENDED = ("completed", "expired", "cancelled")
+# A batch of a run that was killed is among the youngest.
+LISTED_BATCHES = 100
+
+Asked = TypeVar("Asked", Request, ChoiceRequest)
+Answered = TypeVar("Answered")
+
+
+class BatchEngine(Engine):
+    """See the module. `state` is the file in which the submitted batches are kept."""
+
+    def __init__(
+        self, settings: EngineSettings, model: str, adapters: Mapping[str, str], spent: Spent, state: Path | None
+    ) -> None:
+        if state is None:
+            raise ValueError("batch=true needs a table whose batches can be resumed: set batch to false here")
+        self._settings = settings
+        self._models: dict[str | None, str] = {None: model}
+        self._models.update(adapters)
+        self._state = BatchState(state)
+        self._budget = Budget(settings, spent)
+        self._closed = threading.Event()
+        self._held_by: dict[str, str] = {}
+        self._num_holds: Counter[str] = Counter()
+        self._endpoint = Endpoint(settings, spent)
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        def lines_of(request: Request) -> list[Line]:
+            path, body = path_and_body(request, self._models[request.adapter])
+            return [self._line(request.request_id, path, body)]
+
+        def answer(request: Request, answers: list[Json | BaseException]) -> Completion:
+            (said,) = answers
+            if isinstance(said, RefusedError):
+                return Completion(request.request_id, "", said.finish_reason, 0, 0, None, str(said))
+            assert isinstance(said, dict)
+            return completion(request, said)
+
+        return self._stream(requests, lines_of, answer)
+
+    def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
+        def lines_of(request: ChoiceRequest) -> list[Line]:
+            bodies = [choice_body(question, self._models[request.adapter]) for question in request.questions]
+            return [
+                self._line(f"{request.request_id}/{number}", "chat/completions", body)
+                for number, body in enumerate(bodies)
+            ]
+
+        return self._stream(requests, lines_of, choice_completion)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._endpoint.close()
+
+    def _line(self, name: str, path: str, body: Json) -> Line:
+        return Line(name, path, body, self._budget.worst_case(body, body["max_tokens"]))
+
+    def _stream(
+        self,
+        requests: Iterable[Asked],
+        lines_of: Callable[[Asked], list[Line]],
+        answer: Callable[[Asked, list[Json | BaseException]], Answered],
+    ) -> Iterator[Answered]:
+        """Requests whose lines are all answered."""
+        pending: dict[str, tuple[Asked, list[str]]] = {}
+        owner: dict[str, str] = {}
+        found: dict[str, dict[str, Json | BaseException]] = defaultdict(dict)
+
+        def lines() -> Iterator[Line]:
+            for request in requests:
+                own = lines_of(request)
+                pending[request.request_id] = request, [line.name for line in own]
+                owner.update((line.name, request.request_id) for line in own)
+                yield from own
+
+        for name, said in self._ask(Backlog(lines())):
+            request_id = owner.pop(name)
+            answers = found[request_id]
+            answers[name] = said
+            if len(answers) == len(pending[request_id][1]):
+                request, names = pending.pop(request_id)
+                del found[request_id]
+                yield answer(request, [answers[n] for n in names])
+                # Only now does another hold the answer: a batch with a line of a request that is not whole stays open.
+                for each in names:
+                    self._let_go(self._held_by.pop(each))
+
+    # -- batches -------------------------------------------------------------------------------------------------------
+
+    def _ask(self, backlog: Backlog) -> Iterator[tuple[str, Json | BaseException]]:
+        """Every line of the backlog once, with its answer or its refusal."""
+        earlier = self._earlier()
+        groups: dict[str, Group] = {}
+        num_tries: Counter[str] = Counter()
+        while True:
+            while len(groups) < OPEN_BATCHES and (group := self._gather(backlog, earlier, groups)).lines:
+                groups[self._submit(group)] = group
+            if not groups:
+                left = backlog.pop()
+                if left is None:
+                    return
+                raise self._budget.error(left.worst)
+            batch_id, batch = self._next_ended(groups)
+            group = groups.pop(batch_id)
+            self._num_holds[group.state_name] = 1
+            for line, said in self._collect(batch, group):
+                if said is None:
+                    num_tries[line.name] += 1
+                    if num_tries[line.name] <= self._settings.max_retries:
+                        self._budget.settle(line.worst, Spent())
+                        backlog.push(line)
+                        continue
+                    said = RefusedError(f"gave up after {num_tries[line.name]} batches")
+                self._budget.settle(line.worst, self._billed(said, line.worst))
+                self._held_by[line.name] = group.state_name
+                self._num_holds[group.state_name] += 1
+                yield line.name, said
+            self._let_go(group.state_name)
+
+    def _let_go(self, state_name: str) -> None:
+        """One reason less to keep a batch: a line that was handed on, or that the batch is collected."""
+        self._num_holds[state_name] -= 1
+        if self._num_holds[state_name] == 0:
+            self._state.close(state_name)
+
+    def _earlier(self) -> dict[str, tuple[str, str]]:
+        """Line -> id and name of the batch of an earlier process that has it."""
+        found = {}
+        for batch in self._state.open_batches():
+            batch_id = batch.batch_id or self._find(batch.name)
+            if batch_id is None:
+                self._state.close(batch.name)
+                continue
+            if batch.batch_id is None:
+                self._state.submitted(batch.name, batch_id)
+            found.update(dict.fromkeys(batch.lines, (batch_id, batch.name)))
+        return found
+
+    def _gather(self, backlog: Backlog, earlier: dict[str, tuple[str, str]], groups: dict[str, Group]) -> Group:
+        """The next group to submit. A line that an earlier batch has joins that one."""
+        group = Group()
+        path = None
+        while len(group.lines) < self._settings.batch_size and (line := backlog.pop()) is not None:
+            if line.name in earlier:
+                batch_id, state_name = earlier.pop(line.name)
+                groups.setdefault(batch_id, Group(state_name)).add(line)
+                self._budget.hold(line.worst)
+                continue
+            num_bytes = len(text(line, line.body))
+            is_full = group.num_bytes + num_bytes > LARGEST_FILE_BYTES and bool(group.lines)
+            # All lines of a batch go to one path.
+            if is_full or path not in (None, line.path) or not self._budget.fits(line.worst):
+                backlog.push(line, is_next=True)
+                break
+            path = line.path
+            group.add(line, num_bytes)
+            self._budget.hold(line.worst)
+        return group
+
+    def _submit(self, group: Group) -> str:
+        """The id of the new batch."""
+        group.state_name = name = self._state.begin(group.lines)
+        dialect = self._endpoint.dialect
+        content = b"".join(text(line, dialect.spoken(line.body)) for line in group.lines.values())
+        path = next(iter(group.lines.values())).path
+
+        def upload() -> str:
+            form = aiohttp.FormData({"purpose": "batch"})
+            form.add_field("file", content, filename=f"{name}.jsonl", content_type="application/jsonl")
+            return str(self._http("POST", "files", data=form)["id"])
+
+        order: Json = {"endpoint": f"/v1/{path}", "completion_window": "24h", "metadata": {"scoder_batch": name}}
+        order["input_file_id"] = self._patiently(upload)
+        is_given = False
+
+        def give() -> str:
+            # An order that failed may have been taken all the same: it is looked for before it is given again.
+            nonlocal is_given
+            found = self._find(name) if is_given else None
+            is_given = True
+            return found or str(self._http("POST", "batches", json=order)["id"])
+
+        batch_id = self._patiently(give)
+        self._state.submitted(name, batch_id)
+        return batch_id
+
+    def _find(self, name: str) -> str | None:
+        """The id of the provider's batch of this name."""
+        listed = self._patiently(lambda: self._http("GET", f"batches?limit={LISTED_BATCHES}"))
+        batches = [b for b in listed.get("data") or [] if isinstance(b, dict)]
+        return next((str(b["id"]) for b in batches if (b.get("metadata") or {}).get("scoder_batch") == name), None)
+
+    def _next_ended(self, groups: Mapping[str, Group]) -> tuple[str, Json]:
+        """Wait for a batch to end."""
+        while True:
+            for batch_id, group in groups.items():
+                batch = self._patiently(partial(self._http, "GET", f"batches/{batch_id}"))
+                if batch.get("status") in ENDED:
+                    return batch_id, batch
+                if batch.get("status") == "failed":
+                    self._state.close(group.state_name)
+                    raise RuntimeError(
+                        f"the provider refused batch {batch_id} of {len(group.lines):,} requests: "
+                        f"{self._endpoint.redact(json.dumps(batch.get('errors')))[:ERROR_CHARS]}. Nothing of it was answered; a limit on "
+                        "waiting tokens is met with a smaller batch_size"
+                    )
+            if self._closed.wait(self._settings.poll_s):
+                raise StoppedError
+
+    def _collect(self, batch: Json, group: Group) -> Iterator[tuple[Line, Json | RefusedError | None]]:
+        """Each wanted line of a batch once; None where it is to be asked again."""
+        left = dict(group.lines)
+        for kind in ("output_file_id", "error_file_id"):
+            if not isinstance(batch.get(kind), str):
+                continue
+            for told in self._file(batch[kind]):
+                line = left.pop(str(told.get("custom_id")), None)
+                if line is not None:
+                    yield line, self._said(line, told)
+        for line in left.values():
+            yield line, None
+
+    def _file(self, file_id: str) -> Iterator[Json]:
+        """The lines of a file of the provider, which may be larger than the memory."""
+        with tempfile.NamedTemporaryFile(prefix="scoder-batch-") as kept:
+            target = Path(kept.name)
+            self._patiently(
+                lambda: self._endpoint.submit(self._endpoint.download(f"files/{file_id}/content", target)).result()
+            )
+            with open(target, encoding="utf-8", errors="replace") as handle:
+                for one in handle:
+                    try:
+                        told = json.loads(one)
+                    except ValueError:
+                        continue
+                    if isinstance(told, dict):
+                        yield told
+
+    def _said(self, line: Line, told: Json) -> Json | RefusedError | None:
+        response = told.get("response")
+        status, body = (
+            (response.get("status_code"), response.get("body")) if isinstance(response, dict) else (None, None)
+        )
+        if status == 200:
+            try:
+                return checked(body)
+            except MalformedError:
+                self._budget.spent += line.worst
+                return None
+        if not isinstance(status, int) or status in (408, 409, 429) or status >= 500:
+            return None
+        refusal = self._endpoint.redact(json.dumps(body))
+        if self._endpoint.dialect.learns(self._endpoint.dialect.spoken(line.body), refusal):
+            return None
+        too_long = "context_length" in refusal or "maximum context length" in refusal
+        return RefusedError(f"{status}: {refusal}"[:ERROR_CHARS], "prompt_too_long" if too_long else "error")
+
+    def _billed(self, said: Json | BaseException, worst: Spent) -> Spent:
+        if not isinstance(said, dict):
+            return Spent()
+        tokens = usage(said)
+        return worst if tokens is None else self._budget.price(*tokens)
+
+    # -- HTTP ----------------------------------------------------------------------------------------------------------
+
+    def _http(self, method: str, path: str, **options: Any) -> Json:
+        content = self._endpoint.submit(self._endpoint.send(method, path, **options)).result()
+        try:
+            answer = json.loads(content)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise PassingError(f"{method} {path} gave no JSON object")
+        return answer
+
+    def _patiently(self, ask: Callable[[], Any]) -> Any:
+        """What `ask` returns, asked again while it fails in passing and the patience lasts."""
+        began, num_failures = time.monotonic(), 0
+        while True:
+            try:
+                return ask()
+            except PassingError as passing:
+                num_failures += 1
+                if time.monotonic() - began > self._settings.patience_s:
+                    raise ConnectionError(
+                        f"the batch API failed {num_failures} times, the last: {passing}. Submitted batches are kept: "
+                        "run again later"
+                    ) from None
+                wait_s = max(backoff_s(num_failures), passing.retry_after_s or 0.0)
+            except RefusedError as refused:
+                raise ValueError(f"the batch API of the endpoint refuses: {refused}. Set batch to false") from None
+            except StoppedError:
+                if self._endpoint.gate.error is not None:
+                    raise self._endpoint.gate.error from None
+                raise
+            if self._closed.wait(wait_s):
+                raise StoppedError

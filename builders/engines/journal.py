@@ -1,0 +1,139 @@
+"""Answers kept as they arrive, so that none is paid for twice.
+
+In: completions of the requests of one plan, shard by shard. Out: the answers of a shard, after a kill too. How: one
+append-only file of JSON lines per shard. A line reaches the operating system before the next answer is taken, so a
+killed process loses nothing that it had received; it is synced to the disk at least every second of arriving answers and
+before its shard is given out, so a loss of power loses at most that second. One sync per answer would bound a run to the
+few hundred a second that a disk can do, to save answers worth less than that second.
+
+A last line that was cut is removed. An answer that failed and cost nothing is kept for the rows of this run only: after
+a kill it is asked again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from builders.engines import ChoiceCompletion, Completion
+from builders.engines.budget import Spent
+
+Answer = Completion | ChoiceCompletion
+
+SYNC_S = 1.0
+OPEN_FILES = 64
+_NAMES = {kind: [field.name for field in fields(kind)] for kind in (Completion, ChoiceCompletion)}
+
+
+class Journal:
+    """The answers of one plan in a folder. One thread writes; a shard is read once all its answers are there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: OrderedDict[int, BinaryIO] = OrderedDict()
+        self._synced = time.monotonic()
+
+    def path(self, shard: int) -> Path:
+        """The file of a shard."""
+        return self._folder / f"shard-{shard:05d}.jsonl"
+
+    def add(self, shard: int, answer: Answer, cost_usd: float | None) -> None:
+        """Keep an answer and what it cost."""
+        record = {name: getattr(answer, name) for name in _NAMES[type(answer)]}
+        handle = self._open(shard)
+        handle.write(json.dumps(record | {"cost_usd": cost_usd}).encode() + b"\n")
+        handle.flush()
+        if time.monotonic() - self._synced > SYNC_S:
+            self.sync()
+
+    def sync(self) -> None:
+        """Bring all that was added to the disk."""
+        for handle in self._files.values():
+            os.fsync(handle.fileno())
+        self._synced = time.monotonic()
+
+    def finish(self, shard: int) -> None:
+        """The last answer of a shard was added."""
+        handle = self._files.pop(shard, None)
+        if handle is not None:
+            _close(handle)
+
+    def close(self) -> None:
+        """Sync and close all files."""
+        while self._files:
+            _close(self._files.popitem()[1])
+
+    def _open(self, shard: int) -> BinaryIO:
+        if shard in self._files:
+            self._files.move_to_end(shard)
+            return self._files[shard]
+        if len(self._files) >= OPEN_FILES:
+            _close(self._files.popitem(last=False)[1])
+        self._folder.mkdir(parents=True, exist_ok=True)
+        _cut_torn_line(self.path(shard))
+        self._files[shard] = open(self.path(shard), "ab")  # noqa: SIM115, closed by finish or close
+        return self._files[shard]
+
+    def answers(self, shard: int) -> dict[str, Answer]:
+        """Request id -> its last answer; those that failed for nothing too."""
+        return {answer.request_id: answer for answer, _ in _read(self.path(shard))}
+
+    def paid(self, shard: int) -> dict[str, Answer]:
+        """Request id -> an answer that is not asked for again."""
+        return {name: answer for name, answer in self.answers(shard).items() if is_final(answer)}
+
+
+def is_final(answer: Answer) -> bool:
+    """Whether asking again would pay again, or would give the same."""
+    return answer.finish_reason != "error" or bool(answer.num_prompt_tokens or answer.num_completion_tokens)
+
+
+def spent(folders: list[Path]) -> Spent:
+    """What the answers in these journals cost, at the prices of their day."""
+    total = Spent()
+    for folder in folders:
+        for path in sorted(folder.glob("shard-*.jsonl")):
+            for answer, cost_usd in _read(path):
+                total += Spent(answer.num_prompt_tokens + answer.num_completion_tokens, cost_usd or 0.0)
+    return total
+
+
+def _read(path: Path) -> Iterator[tuple[Answer, float | None]]:
+    if not path.exists():
+        return
+    with open(path, "rb") as handle:
+        for line in handle:
+            if not line.endswith(b"\n"):
+                return  # cut by a kill; it is removed before more is written
+            try:
+                record: dict[str, Any] = json.loads(line)
+            except ValueError:
+                continue  # never written by a disk that lost power
+            cost_usd = record.pop("cost_usd", None)
+            yield _answer(record), cost_usd
+
+
+def _answer(record: dict[str, Any]) -> Answer:
+    if "probabilities" not in record:
+        return Completion(**record)
+    rows = record["probabilities"]
+    return ChoiceCompletion(**record | {"probabilities": None if rows is None else tuple(map(tuple, rows))})
+
+
+def _cut_torn_line(path: Path) -> None:
+    if path.exists():
+        data = path.read_bytes()
+        end = data.rfind(b"\n") + 1
+        if end < len(data):
+            os.truncate(path, end)
+
+
+def _close(handle: BinaryIO) -> None:
+    os.fsync(handle.fileno())
+    handle.close()

@@ -1,0 +1,139 @@
+"""A chat endpoint that fails as endpoints do, and counts what it was paid for.
+
+In: `answer(body, attempt)` gives a `web.Response`, or the name of a fault; attempts of equal bodies are counted from 0.
+Out: `seen`, `asked`, `paid`. How: a real aiohttp server on loopback, in a thread of its own.
+
+    429, 500, 503           refused, with a text
+    429-seconds, 429-date   refused with Retry-After: 1 second, a date in 1 second
+    cut, cut-midway         the connection ends before the answer, inside it
+    truncated, wrong-schema a 200 whose JSON is cut off, or is not an answer
+    slow                    an answer after SLOW_S
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from email.utils import formatdate
+
+from aiohttp import web
+
+SLOW_S = 1.0
+WRONG_SCHEMAS = (
+    [],
+    {},
+    {"choices": []},
+    {"choices": ["text"]},
+    {"choices": [{"message": {"content": 7}}]},
+    {"choices": [{"message": None}], "usage": "none"},
+    {"error": None, "choices": None},
+)
+PASSING = ("429", "429-seconds", "500", "503", "cut", "cut-midway", "truncated", "wrong-schema", "slow")
+
+
+def ok(text: str = "hi", reason: str = "stop", prompt_tokens: int = 7, completion_tokens: int = 2) -> web.Response:
+    """A whole answer."""
+    return web.json_response(
+        {
+            "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": reason, "text": text}],
+            "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens},
+        }
+    )
+
+
+def status(code: int, text: str = "no", **headers: str) -> web.Response:
+    """A refusal."""
+    return web.Response(status=code, text=text, headers=headers)
+
+
+def question(body: dict) -> str:
+    """What was asked last."""
+    return body["messages"][-1]["content"] if "messages" in body else body["prompt"]
+
+
+def chance(*parts: object) -> float:
+    """A number in [0, 1) that depends on the parts alone."""
+    return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:12], 16) / 16**12
+
+
+class FaultServer:
+    """See the module. `delay_s` is how long every answer takes at least, by its body."""
+
+    def __init__(
+        self,
+        answer: Callable[[dict, int], web.Response | str],
+        delay_s: Callable[[dict], float] = lambda body: 0.01 + 0.02 * (body.get("seed", 0) % 3 == 0),
+    ) -> None:
+        self.seen: list[tuple[float, dict, dict]] = []
+        self.asked: Counter[str] = Counter()
+        self.paid: Counter[str] = Counter()
+        self.under_way = self.most_under_way = 0
+        self._answer, self._delay_s = answer, delay_s
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.url = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result() + "/v1"
+
+    async def _start(self) -> str:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self._handle)
+        app.router.add_post("/v1/completions", self._handle)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        host, port = self._runner.addresses[0]
+        return f"http://{host}:{port}"
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        key = json.dumps(body)
+        attempt = self.asked[key]
+        self.asked[key] += 1
+        self.seen.append((time.monotonic(), body, dict(request.headers)))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            await asyncio.sleep(self._delay_s(body))
+            said = self._answer(body, attempt)
+            if isinstance(said, str):
+                return await self._fail(request, said, attempt)
+            if said.status == 200:
+                self.paid[question(body)] += 1
+            return said
+        finally:
+            self.under_way -= 1
+
+    async def _fail(self, request: web.Request, fault: str, attempt: int) -> web.StreamResponse:
+        whole = ok("never seen").text or ""
+        if fault == "429-seconds":
+            return status(429, "slow down", **{"Retry-After": "1"})
+        if fault == "429-date":
+            return status(429, "slow down", **{"Retry-After": formatdate(time.time() + 2, usegmt=True)})
+        if fault == "truncated":
+            return web.Response(text=whole[: len(whole) // 2], content_type="application/json")
+        if fault == "wrong-schema":
+            return web.json_response(WRONG_SCHEMAS[attempt % len(WRONG_SCHEMAS)])
+        if fault == "slow":
+            await asyncio.sleep(SLOW_S)
+            return ok("too late")
+        if fault == "cut-midway":
+            response = web.StreamResponse(headers={"Content-Length": str(len(whole))})
+            await response.prepare(request)
+            await response.write(whole[:20].encode())
+        if fault in ("cut", "cut-midway"):
+            assert request.transport is not None
+            request.transport.close()
+            return web.Response()
+        return status(int(fault), "no")
+
+    def close(self) -> None:
+        """Stop serving."""
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

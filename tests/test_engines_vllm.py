@@ -1,0 +1,248 @@
+"""The vllm engine, in this process and as a server, on tiny real models: `make test-vllm` runs it with a real vLLM on CPU."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("vllm", reason="vLLM is not in this environment; `make test-vllm` makes one that has it")
+
+import torch
+from engine_models import save_adapter, save_model
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from builders.engines import ChoiceRequest, Engine, EngineSettings, Request, open_engine
+from builders.engines.vllm import PROMPTS_IN_FLIGHT
+
+PROMPTS = ("def add(a, b):\n", "for i in", "Write a function", "x", "How clear is the problem? Answer", "1 + 2")
+SETTINGS = EngineSettings(engine="vllm", max_model_tokens=256, enforce_eager=True)
+TOLERANCE = 1e-3
+"""Of a log-probability: vLLM's attention adds in another order than transformers'."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    # vLLM's attention on CPU takes heads of 32 dimensions and more
+    return save_model(tmp_path_factory.mktemp("model"), hidden_size=128)
+
+
+@pytest.fixture(scope="module")
+def adapters(model, tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("adapters")
+    return {f"step-{seed}": save_adapter(model, folder / str(seed), seed) for seed in (1, 2, 3)}
+
+
+@pytest.fixture(scope="module")
+def engine(model, adapters) -> Iterator[Engine]:
+    with open_engine(SETTINGS, model, adapters) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def models(model, adapters) -> dict:
+    """By adapter name, None for the base: what transformers and PEFT load."""
+    loaded = {
+        name: PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model), path)
+        for name, path in adapters.items()
+    }
+    return {None: AutoModelForCausalLM.from_pretrained(model), **loaded}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(model):
+    return AutoTokenizer.from_pretrained(model)
+
+
+def answers(engine: Engine, requests: list[Request]) -> dict:
+    completions = list(engine.generate(requests))
+    by_id = {completion.request_id: completion for completion in completions}
+    assert len(by_id) == len(completions) == len(requests)
+    return by_id
+
+
+def whole(text: str) -> str:
+    """Without a character whose last bytes were not generated: vLLM leaves it out, transformers writes a sign for it."""
+    return text.rstrip("\ufffd")
+
+
+def greedy(model, tokenizer, prompt: str, num_tokens: int) -> tuple[str, float]:
+    """Text and log-probability of the greedy continuation."""
+    ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        output = model.generate(ids, do_sample=False, max_new_tokens=num_tokens)
+        logprobs = model(output).logits[0, ids.shape[1] - 1 : -1].log_softmax(-1)
+    new = output[0, ids.shape[1] :]
+    return tokenizer.decode(new, skip_special_tokens=True), logprobs.gather(-1, new[:, None]).sum().item()
+
+
+def test_every_checkpoint_answers_as_with_peft_whatever_it_is_batched_with(engine, models, tokenizer):
+    requests = [
+        Request(f"{name}/{i}", prompt=prompt, adapter=name, max_tokens=10, temperature=0)
+        for i, prompt in enumerate(PROMPTS)
+        for name in models
+    ]
+    found = answers(engine, requests)
+    for request in requests:
+        text, logprob = greedy(models[request.adapter], tokenizer, request.prompt, request.max_tokens)
+        assert whole(found[request.request_id].text) == whole(text), request
+        assert found[request.request_id].logprob == pytest.approx(logprob, abs=10 * TOLERANCE)
+    for i in range(len(PROMPTS)):
+        assert len({found[f"{name}/{i}"].text for name in models}) > 1, "adapters that change nothing test nothing"
+
+
+def test_chats_are_rendered_with_the_template(engine, tokenizer):
+    messages = ({"role": "user", "content": "Write a function"},)
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    chat = Request("chat", messages=messages, max_tokens=8, temperature=0)
+    raw = Request("raw", prompt=text, max_tokens=8, temperature=0)
+    found = answers(engine, [chat, raw])
+    assert found["chat"].text == found["raw"].text
+    assert found["chat"].num_prompt_tokens == len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def test_seeds_repeat_and_differ(engine):
+    requests = [
+        Request(f"{round_}/{seed}", prompt="x", adapter="step-1", max_tokens=12, seed=seed)
+        for round_ in "ab"
+        for seed in range(4)
+    ]
+    found = answers(engine, requests)
+    assert [found[f"a/{s}"].text for s in range(4)] == [found[f"b/{s}"].text for s in range(4)]
+    assert len({c.text for c in found.values()}) > 1
+
+
+def test_text_ends_before_a_stop_string(engine):
+    text = answers(engine, [Request("r", prompt="x", max_tokens=12, temperature=0)])["r"].text
+    stop = text[4]
+    cut = answers(engine, [Request("r", prompt="x", max_tokens=12, temperature=0, stop=(stop,))])["r"]
+    assert cut.text == text[: text.index(stop)] and cut.finish_reason == "stop"
+
+
+def test_a_prompt_that_leaves_no_room_is_an_answer_among_others(engine):
+    requests = [
+        Request("long", prompt="1" * 250, max_tokens=7),
+        Request("fits", prompt="1" * 250, max_tokens=6),
+        Request("short", prompt="1", max_tokens=2),
+    ]
+    found = answers(engine, requests)
+    assert found["long"].finish_reason == "prompt_too_long" and found["long"].text == ""
+    assert {found["fits"].finish_reason, found["short"].finish_reason} <= {"stop", "length"}
+
+
+def test_an_unknown_adapter_is_named(engine):
+    with pytest.raises(ValueError, match=r"'absent' is unknown: the engine has \['step-1', 'step-2', 'step-3'\]"):
+        list(engine.generate([Request("r", prompt="x", adapter="absent", max_tokens=1)]))
+
+
+def test_a_long_stream_is_read_only_as_far_as_it_is_answered(engine):
+    num_read = 0
+
+    def stream() -> Iterator[Request]:
+        nonlocal num_read
+        for num_read in range(1, 10 * PROMPTS_IN_FLIGHT):
+            yield Request(str(num_read), prompt="x", max_tokens=1)
+
+    first = next(engine.generate(stream()))
+    assert first.finish_reason == "length" and num_read <= 2 * PROMPTS_IN_FLIGHT
+    assert set(answers(engine, [Request("after", prompt="x", max_tokens=1)])) == {"after"}
+
+
+@pytest.mark.parametrize("adapter", [None, "step-2"])
+def test_digits_have_the_distribution_of_a_full_forward_pass(engine, models, tokenizer, adapter):
+    questions = tuple(({"role": "user", "content": f"def f(): pass\n{name}?"},) for name in ("clear", "correct", "x"))
+    (answer,) = engine.choose([ChoiceRequest("c", questions, adapter=adapter)])
+    digits = [tokenizer.convert_tokens_to_ids(d) for d in "0123456789"]
+    for question, found in zip(questions, answer.probabilities, strict=True):
+        ids = tokenizer.apply_chat_template(
+            list(question), add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )["input_ids"]
+        with torch.no_grad():
+            expected = models[adapter](ids).logits[0, -1, digits].softmax(-1)
+        assert found == pytest.approx(expected.tolist(), abs=TOLERANCE)
+
+
+def test_a_question_that_is_too_long_is_an_answer(engine):
+    long = ({"role": "user", "content": "1" * 300},)
+    short = ({"role": "user", "content": "1"},)
+    found = {a.request_id: a for a in engine.choose([ChoiceRequest("a", (long, short)), ChoiceRequest("b", (short,))])}
+    assert found["a"].finish_reason == "prompt_too_long" and found["a"].probabilities is None
+    assert sum(found["b"].probabilities[0]) == pytest.approx(1)
+
+
+# -- as a server ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def served(engine, model, adapters, tmp_path_factory, unused_port) -> Iterator[str]:
+    """The address of `vllm serve` with the adapters; the engine of this process makes room for it."""
+    engine.close()
+    log = tmp_path_factory.mktemp("serve") / "log"
+    modules = [f"{name}={path}" for name, path in adapters.items()]
+    # what `vllm serve` runs; its own command asks for the version of `vllm`, which the CPU build does not have
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--port", str(unused_port), "--max-model-len", "256",
+        "--enforce-eager", "--enable-lora", "--max-lora-rank", "8", "--max-loras", "3", "--lora-modules", *modules,
+        "--dtype", "float32", "--generation-config", "vllm", "--logprobs-mode", "raw_logprobs",
+    ]  # fmt: skip
+    with open(log, "w") as handle:
+        server = subprocess.Popen(command, stdout=handle, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 180
+        while not _answers(f"http://127.0.0.1:{unused_port}/health"):
+            assert server.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{unused_port}/v1"
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def unused_port() -> int:
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def _answers(address: str) -> bool:
+    try:
+        return urllib.request.urlopen(address, timeout=2).status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def test_the_endpoint_engine_asks_a_vllm_server(served, model, adapters, models, tokenizer):
+    settings = EngineSettings(engine="openai", base_url=served, max_model_tokens=256)
+    messages = ({"role": "user", "content": "Write a function"},)
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    requests = [Request(name, messages=messages, adapter=name, max_tokens=10, temperature=0) for name in adapters]
+    question = ({"role": "user", "content": "How clear?"},)
+    choices, expected = likely(models["step-1"], tokenizer, question)
+    with open_engine(settings, model, {name: name for name in adapters}) as engine:
+        found = answers(engine, requests)
+        (choice,) = engine.choose([ChoiceRequest("c", (question,), choices, adapter="step-1")])
+    for name in adapters:
+        assert whole(found[name].text) == whole(greedy(models[name], tokenizer, text, 10)[0])
+    assert choice.probabilities[0] == pytest.approx(expected, abs=TOLERANCE)
+
+
+def likely(model, tokenizer, question: tuple) -> tuple[tuple[str, ...], list[float]]:
+    """Some of the most likely first tokens, since an endpoint tells no others, and their shares of the probability."""
+    ids = tokenizer.apply_chat_template(
+        list(question), add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )["input_ids"]
+    with torch.no_grad():
+        logits = model(ids).logits[0, -1]
+    told = {tokenizer.decode([i]): i for i in logits.topk(20).indices.tolist()}
+    known = {text: i for text, i in told.items() if text.isascii() and text.isprintable() and text == text.strip()}
+    return tuple(known), logits[list(known.values())].softmax(-1).tolist()
