@@ -1,6 +1,6 @@
 """pool: the clean, decontaminated pool, in the seeded order from which snippets are drawn.
 
-In: raw_pool, snippet_checks, near_duplicates, contamination of snippets. Out: `pool`. The decision is `queries/pool.sql`.
+In: raw_pool, snippet_occurrences, snippet_checks, near_duplicates, contamination of snippets. Out: `pool`. The decision is `queries/pool.sql`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import queries
+from builders.license_choices import choices
 from builders.recipe import Recipe
 from store import Plan, Record, Store, fields_of
 from store.catalog import connect
@@ -17,6 +18,9 @@ def values(recipe: Recipe) -> dict[str, Any]:
     """The `$parameters` of pool.sql and rejects_pool.sql."""
     return {
         **fields_of(recipe.pool),
+        "licenses": sorted({name for text in recipe.pool.licenses for all_of in choices(text) for name in all_of}),
+        "min_similarity_raw": recipe.near_duplicates.min_similarity_raw,
+        "min_similarity_renamed": recipe.near_duplicates.min_similarity_renamed,
         "min_strength": recipe.decontamination.min_strength,
         "seed": str(recipe.seed),
     }
@@ -24,7 +28,8 @@ def values(recipe: Recipe) -> dict[str, Any]:
 
 def inputs(store: Store, recipe: Recipe) -> dict[str, str]:
     """Everything that the decision reads."""
-    found = store.input("raw_pool") | store.input("snippet_checks") | store.input("near_duplicates")
+    found = store.input("raw_pool") | store.input("snippet_occurrences") | store.input("snippet_checks")
+    found |= store.input("near_duplicates")
     for benchmark in recipe.benchmarks:
         found |= store.input("contamination", item_kind="snippet", benchmark=benchmark.name)
     return found

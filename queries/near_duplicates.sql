@@ -1,27 +1,22 @@
--- One row is one snippet of a cluster of two or more whose texts are equal once comments, white space and case are
--- normalised. The representative has the longest docstring; ties go to the smaller id.
-WITH normalised AS (
+-- One row is one snippet and a better one that it resembles, the head of a cluster. A snippet may be in the clusters of
+-- several heads, at most $max_heads: pool.sql decides which heads stand, and the threshold, among those that pass its checks.
+WITH ranked AS (
     SELECT
         snippet_id,
-        docstring,
-        md5(regexp_replace(regexp_replace(lower(code), '#[^\n]*', '', 'g'), '\s+', '', 'g')) AS text_key
-    FROM raw_pool
-    WHERE snippet_id IN (SELECT snippet_id FROM snippet_checks)
-),
-members AS (
-    SELECT
-        snippet_id,
-        first_value(snippet_id) OVER ranked AS cluster_id,
-        count(*) OVER (PARTITION BY text_key) AS num_members
-    FROM normalised
-    WINDOW ranked AS (PARTITION BY text_key ORDER BY length(docstring) DESC, snippet_id)
+        cluster_id,
+        similarity_raw,
+        similarity_renamed,
+        row_number() OVER (
+            PARTITION BY snippet_id ORDER BY greatest(similarity_raw, similarity_renamed) DESC, head_position, cluster_id
+        ) AS place
+    FROM similar_pairs
 )
 SELECT
     snippet_id,
     cluster_id,
-    snippet_id = cluster_id AS is_representative,
-    1.0::FLOAT AS similarity,
-    'normalised' AS method
-FROM members
-WHERE num_members > 1
-ORDER BY snippet_id
+    similarity_raw,
+    similarity_renamed,
+    CASE WHEN similarity_raw = 1 THEN 'equal' WHEN similarity_renamed = 1 THEN 'renamed' ELSE 'similar' END AS method
+FROM ranked
+WHERE place <= $max_heads
+ORDER BY snippet_id, cluster_id

@@ -1,15 +1,32 @@
 -- One row is one reason why a snippet is not in the pool; a snippet that fails several checks has several rows.
-WITH measured AS (
-    SELECT r.snippet_id, r.num_lines, r.num_chars, r.is_method, r.license, c.num_tokens, c.num_statements,
-        c.num_arguments, c.cyclomatic, c.num_docstring_words, c.docstring_ascii, c.num_undefined_names, c.returns_value,
-        c.is_trivial, c.is_test, c.is_dunder, c.banned_imports, d.is_representative, d.similarity
+WITH placed AS (
+    SELECT
+        snippet_id,
+        bool_and($test_paths <> '' AND regexp_matches(path, $test_paths)) AS is_test,
+        bool_and($generated_paths <> '' AND regexp_matches(path, $generated_paths)) AS is_generated
+    FROM snippet_occurrences
+    GROUP BY snippet_id
+),
+measured AS (
+    SELECT r.snippet_id, r.num_lines, r.num_chars, r.is_method, c.is_parsed, c.num_tokens, c.num_statements,
+        c.num_arguments, c.cyclomatic, c.num_literals / greatest(1, c.num_tokens) AS literal_share,
+        c.num_literals > $max_literal_share * c.num_tokens AS is_data, c.num_docstring_words, c.docstring_ascii,
+        c.docstring_english, c.docstring_sufficiency, c.num_undefined_names, c.num_type_errors, c.returns_value,
+        c.num_undefined_names + if($infer_imports, 0, len(c.inferred_imports)) AS num_missing_names,
+        c.is_trivial, c.is_dunder, c.is_test OR coalesce(p.is_test, false) AS is_test,
+        c.is_generated OR coalesce(p.is_generated, false) AS is_generated,
+        len(list_intersect(c.modules, $banned_imports::VARCHAR[])) AS num_banned,
+        len(c.secrets) AS num_secrets, len(c.personal_data) AS num_personal,
+        len(list_filter(c.license_choices, lambda choice: list_has_all($licenses::VARCHAR[], choice))) AS num_allowed
     FROM raw_pool AS r
     JOIN snippet_checks AS c ON c.snippet_id = r.snippet_id
-    LEFT JOIN near_duplicates AS d ON d.snippet_id = r.snippet_id
+    LEFT JOIN placed AS p ON p.snippet_id = r.snippet_id
 ),
 reasons AS (
     SELECT snippet_id, 'too_few_lines' AS reason, num_lines::DOUBLE AS value, $min_lines::DOUBLE AS threshold
     FROM measured WHERE num_lines < $min_lines
+    UNION ALL
+    SELECT snippet_id, 'syntax_error', NULL, NULL FROM measured WHERE NOT is_parsed
     UNION ALL
     SELECT snippet_id, 'too_many_lines', num_lines, $max_lines FROM measured WHERE num_lines > $max_lines
     UNION ALL
@@ -33,8 +50,22 @@ reasons AS (
     SELECT snippet_id, 'docstring_not_ascii', docstring_ascii, $min_docstring_ascii
     FROM measured WHERE docstring_ascii < $min_docstring_ascii::FLOAT
     UNION ALL
-    SELECT snippet_id, 'undefined_names', num_undefined_names, $max_undefined_names
-    FROM measured WHERE num_undefined_names > $max_undefined_names
+    SELECT snippet_id, 'docstring_not_english', docstring_english, $min_docstring_english
+    FROM measured WHERE docstring_english < $min_docstring_english::FLOAT
+    UNION ALL
+    SELECT snippet_id, 'insufficient_docstring', docstring_sufficiency, $min_docstring_sufficiency
+    FROM measured WHERE docstring_sufficiency < $min_docstring_sufficiency::FLOAT
+    UNION ALL
+    SELECT snippet_id, 'data_table', literal_share, $max_literal_share FROM measured WHERE is_data
+    UNION ALL
+    SELECT snippet_id, 'undefined_names', num_missing_names, $max_undefined_names
+    FROM measured WHERE num_missing_names > $max_undefined_names
+    UNION ALL
+    SELECT snippet_id, 'type_errors', num_type_errors, $max_type_errors::INTEGER
+    FROM measured WHERE num_type_errors > $max_type_errors::INTEGER
+    UNION ALL
+    SELECT snippet_id, 'types_not_checked', NULL, NULL
+    FROM measured WHERE $max_type_errors::INTEGER IS NOT NULL AND is_parsed AND num_undefined_names = 0 AND num_type_errors IS NULL
     UNION ALL
     SELECT snippet_id, 'method', NULL, NULL FROM measured WHERE is_method AND NOT $include_methods
     UNION ALL
@@ -46,12 +77,28 @@ reasons AS (
     UNION ALL
     SELECT snippet_id, 'dunder', NULL, NULL FROM measured WHERE is_dunder
     UNION ALL
-    SELECT snippet_id, 'banned_import', len(banned_imports), 0 FROM measured WHERE len(banned_imports) > 0
+    SELECT snippet_id, 'generated', NULL, NULL FROM measured WHERE is_generated
     UNION ALL
-    SELECT snippet_id, 'license', NULL, NULL
-    FROM measured WHERE len($licenses) > 0 AND NOT list_has_all($licenses, string_split(license, ', '))
+    SELECT snippet_id, 'banned_import', num_banned, 0 FROM measured WHERE num_banned > 0
     UNION ALL
-    SELECT snippet_id, 'near_duplicate', similarity, NULL FROM measured WHERE NOT coalesce(is_representative, true)
+    SELECT snippet_id, 'secret', num_secrets, 0 FROM measured WHERE num_secrets > 0
+    UNION ALL
+    SELECT snippet_id, 'personal_data', num_personal, 0 FROM measured WHERE num_personal > 0
+    UNION ALL
+    SELECT snippet_id, 'license', NULL, NULL FROM measured WHERE len($licenses) > 0 AND num_allowed = 0
+    UNION ALL
+    SELECT
+        d.snippet_id, 'near_duplicate',
+        coalesce(
+            max(d.similarity_raw) FILTER (d.similarity_raw >= $min_similarity_raw::FLOAT), max(d.similarity_renamed)
+        ),
+        if(max(d.similarity_raw) >= $min_similarity_raw::FLOAT, $min_similarity_raw, $min_similarity_renamed)
+    FROM near_duplicates AS d
+    SEMI JOIN pool AS h ON h.snippet_id = d.cluster_id
+    WHERE
+        d.similarity_raw >= $min_similarity_raw::FLOAT
+        OR d.similarity_renamed >= $min_similarity_renamed::FLOAT
+    GROUP BY d.snippet_id
     UNION ALL
     SELECT item_id, 'contaminated', max(strength), $min_strength
     FROM contamination

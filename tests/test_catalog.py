@@ -57,8 +57,8 @@ def test_lists_and_half_floats_come_back_as_lists_of_floats(store: Store) -> Non
     assert types(connect(store), "gradients")[4] == ("gradient", "FLOAT[]")
     found = connect(store).sql("SELECT gradient, len(gradient) AS num FROM gradients").fetchall()
     assert found == [([float(np.float16(0.6)), float(np.float16(-0.8))], 2)]
-    put(store, "snippet_checks", [{"snippet_id": "s1", "banned_imports": ["os", "sys"]}, {"snippet_id": "s2"}])
-    listed = connect(store).sql("SELECT snippet_id, banned_imports FROM snippet_checks ORDER BY ALL").fetchall()
+    put(store, "snippet_checks", [{"snippet_id": "s1", "modules": ["os", "sys"]}, {"snippet_id": "s2"}])
+    listed = connect(store).sql("SELECT snippet_id, modules FROM snippet_checks ORDER BY ALL").fetchall()
     assert listed == [("s1", ["os", "sys"]), ("s2", [])]
 
 

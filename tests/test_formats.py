@@ -28,7 +28,7 @@ SELECTED: list[Row] = [
     for s in ("default", "strict")
 ]
 CHECKS: list[Row] = [
-    {"snippet_id": "s1", "num_tokens": 40, "docstring_ascii": 1.0, "is_test": True, "banned_imports": ["os", "sys"]},
+    {"snippet_id": "s1", "num_tokens": 40, "docstring_ascii": 1.0, "is_test": True, "modules": ["os", "sys"]},
     {"snippet_id": "s2", "num_tokens": 50, "docstring_ascii": 0.5},
 ]
 
@@ -83,10 +83,9 @@ def test_all_readers_see_lists_booleans_and_floats(root: Path, tmp_path: Path) -
     for reader, (columns, rows) in found.items():
         assert columns == CONTRACTS["snippet_checks"].schema.names, reader
         shown = [
-            {k: row[k] for k in ("snippet_id", "num_tokens", "docstring_ascii", "is_test", "banned_imports")}
-            for row in rows
+            {k: row[k] for k in ("snippet_id", "num_tokens", "docstring_ascii", "is_test", "modules")} for row in rows
         ]
-        assert shown == [CHECKS[0], CHECKS[1] | {"is_test": False, "banned_imports": []}], reader
+        assert shown == [CHECKS[0], CHECKS[1] | {"is_test": False, "modules": []}], reader
 
 
 def test_half_float_gradients_are_read_by_glob(root: Path) -> None:

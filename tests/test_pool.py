@@ -12,19 +12,29 @@ from tests.tiny_recipes import read, recipe
 
 GOOD_TEXT = {"num_lines": 10, "num_chars": 300, "license": "MIT", "is_method": False}
 GOOD_CHECKS = {
+    "is_parsed": True,
     "num_tokens": 60,
     "num_statements": 4,
     "num_arguments": 1,
     "cyclomatic": 3,
     "num_docstring_words": 8,
+    "num_literals": 2,
     "docstring_ascii": 1.0,
+    "docstring_english": 1.0,
     "docstring_name_overlap": 1.0,
+    "docstring_sufficiency": 0.5,
     "returns_value": True,
     "is_trivial": False,
     "is_test": False,
     "is_dunder": False,
+    "is_generated": False,
     "num_undefined_names": 0,
-    "banned_imports": [],
+    "inferred_imports": [],
+    "modules": ["math"],
+    "num_type_errors": 0,
+    "secrets": [],
+    "personal_data": [],
+    "license_choices": [["gpl-3.0"], ["mit"]],
 }
 REASONS = {
     "too_few_lines": {"num_lines": 2},
@@ -36,26 +46,36 @@ REASONS = {
     "too_complex": {"cyclomatic": 31},
     "too_few_arguments": {"num_arguments": 0},
     "short_docstring": {"num_docstring_words": 4},
-    "docstring_not_ascii": {"docstring_ascii": 0.94},
-    "undefined_names": {"num_undefined_names": 1},
+    "docstring_not_ascii": {"docstring_ascii": 0.79},
+    "docstring_not_english": {"docstring_english": 0.5},
+    "insufficient_docstring": {"docstring_sufficiency": 0.19},
+    "data_table": {"num_literals": 22},
+    "undefined_names": {"num_undefined_names": 1, "num_type_errors": None},
+    "type_errors": {"num_type_errors": 1},
+    "types_not_checked": {"num_type_errors": None},
+    "generated": {"is_generated": True},
+    "secret": {"secrets": ["aws_access_key"]},
+    "personal_data": {"personal_data": ["email"]},
+    "syntax_error": {"is_parsed": False, "num_type_errors": None},
     "method": {"is_method": True},
     "returns_nothing": {"returns_value": False},
     "trivial": {"is_trivial": True},
     "test": {"is_test": True},
     "dunder": {"is_dunder": True},
-    "banned_import": {"banned_imports": ["os"]},
-    "license": {"license": "GPL-3.0"},
+    "banned_import": {"modules": ["math", "os"]},
+    "license": {"license_choices": [["gpl-3.0"], ["gpl-3.0", "mit"]]},
 }
-DUPLICATE = {"cluster_id": "good", "is_representative": False, "similarity": 1.0, "method": "normalised"}
+DUPLICATE = {"cluster_id": "good", "similarity_raw": 1.0, "similarity_renamed": 1.0, "method": "equal"}
 HIT = {"item_kind": "snippet", "benchmark": "b", "task_id": "T/0", "detector": "ngram"}
 
 
-def filled(path, snippets: dict[str, dict], duplicates=(), leaks=()) -> Store:
-    """A store whose snippets are good but for what is said of them."""
+def filled(path, snippets: dict[str, dict], duplicates=(), leaks=(), places=()) -> Store:
+    """A store whose snippets are good but for what is said of them; `places` are (snippet, path)."""
     store = Store(path)
     rows = [GOOD_TEXT | GOOD_CHECKS | change | {"snippet_id": name, "code": name} for name, change in snippets.items()]
     put(store, "raw_pool", [{k: r[k] for k in (*GOOD_TEXT, "snippet_id", "code")} for r in rows])
     put(store, "snippet_checks", [{k: r[k] for k in (*GOOD_CHECKS, "snippet_id")} for r in rows])
+    put(store, "snippet_occurrences", [{"snippet_id": name, "path": path} for name, path in places])
     put(store, "near_duplicates", [DUPLICATE | {"snippet_id": name} for name in duplicates])
     hits = [HIT | {"item_id": name, "strength": strength} for name, strength in leaks]
     put(store, "contamination", hits, item_kind="snippet", benchmark="b")
@@ -106,9 +126,10 @@ def test_thresholds_are_inclusive(tmp_path):
     edges = [
         {"num_lines": 3, "num_tokens": 20, "num_statements": 2, "num_docstring_words": 5},
         {"num_lines": 150, "num_tokens": 2000, "num_chars": 20_000, "cyclomatic": 30},
+        {"docstring_ascii": 0.8, "docstring_english": 0.55, "docstring_sufficiency": 0.2, "num_literals": 21},
     ]
     store = filled(tmp_path / "store", {str(n): edge for n, edge in enumerate(edges)})
-    assert sorted(built(store, made_with(tmp_path))) == ["0", "1"]
+    assert sorted(built(store, made_with(tmp_path))) == ["0", "1", "2"]
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -121,9 +142,9 @@ def test_every_snippet_is_in_the_pool_or_rejected_and_never_both(tmp_path_factor
     changes = {
         n: {k: v for reason in sorted(f) for k, v in REASONS[reason].items()} for n, f in zip(names, flaws, strict=True)
     }
-    store = filled(path / "store", changes, sorted(doubled), [(n, 1.0) for n in sorted(leaked)])
+    store = filled(path / "store", changes | {"good": {}}, sorted(doubled), [(n, 1.0) for n in sorted(leaked)])
     made = made_with(path)
-    kept, left_out = set(built(store, made)), set(reasons(store, made))
+    kept, left_out = set(built(store, made)) - {"good"}, set(reasons(store, made))
     assert kept | left_out == set(names) and not kept & left_out
     assert kept == {n for n, flaw in zip(names, flaws, strict=True) if not flaw and n not in leaked | doubled}
 
@@ -162,8 +183,74 @@ def test_a_pool_that_is_too_small_is_an_error_with_both_numbers(tmp_path):
 
 
 def test_all_licences_are_allowed_by_an_empty_list(tmp_path):
-    store = filled(tmp_path / "store", {"a": {"license": "GPL-3.0"}, "b": {}})
+    store = filled(tmp_path / "store", {"a": {"license_choices": [["gpl-3.0"]]}, "b": {}})
     assert sorted(built(store, made_with(tmp_path, pool={}))) == ["a", "b"]
+
+
+@pytest.mark.parametrize("allowed", [["mit", "ISC"], ["MIT License", "isc"], ["MIT OR ISC"]])
+def test_a_licence_is_allowed_by_all_of_one_choice_however_the_list_writes_it(tmp_path, allowed):
+    choices = {"both": [["isc", "mit"]], "either": [["gpl-3.0"], ["mit"]], "half": [["gpl-3.0", "mit"]], "no": [["x"]]}
+    store = filled(tmp_path / "store", {n: {"license_choices": c} for n, c in choices.items()})
+    assert sorted(built(store, made_with(tmp_path, pool={"licenses": allowed}))) == ["both", "either"]
+
+
+def test_inferred_imports_count_as_undefined_names_when_the_recipe_says_so(tmp_path):
+    names = {
+        "none": {},
+        "one": {"inferred_imports": ["import re"]},
+        "two": {"inferred_imports": ["import a", "import b"]},
+    }
+    for number, (settings_, expected) in enumerate(
+        [
+            ({}, ["none", "one", "two"]),
+            ({"infer_imports": False}, ["none"]),
+            ({"infer_imports": False, "max_undefined_names": 1}, ["none", "one"]),
+        ]
+    ):
+        made = made_with(tmp_path, pool=settings_)
+        store = filled(tmp_path / str(number), names)
+        assert sorted(built(store, made)) == expected
+        assert sorted(reasons(store, made)) == sorted(names.keys() - set(expected))
+
+
+def test_type_errors_matter_only_where_they_are_asked_for_and_known(tmp_path):
+    names = {
+        "wrong": {"num_type_errors": 3},
+        "unknown": {"num_type_errors": None},
+        "undefined": {"num_undefined_names": 1, "num_type_errors": None},
+    }
+    for number, (limit, expected) in enumerate(
+        [(0, ["undefined"]), (3, ["undefined", "wrong"]), (None, sorted(names))]
+    ):
+        made = made_with(tmp_path, pool={"max_type_errors": limit, "max_undefined_names": 1})
+        store = filled(tmp_path / str(number), names)
+        assert sorted(built(store, made)) == expected
+        assert sorted(reasons(store, made)) == sorted(names.keys() - set(expected))
+
+
+def test_a_snippet_of_test_or_generated_files_alone_is_left_out(tmp_path):
+    places = [
+        ("lib", "pkg/a.py"),
+        ("test", "pkg/tests/a.py"),
+        ("test", "pkg/test_b.py"),
+        ("both", "pkg/tests/a.py"),
+        ("both", "pkg/a.py"),
+        ("made", "pkg/a_pb2.py"),
+        ("latest", "pkg/latest/contest.py"),
+        ("example", "examples/a.py"),
+        ("testing", "pkg/testing/a.py"),
+    ]
+    store = filled(tmp_path / "store", {name: {} for name, _ in places} | {"nowhere": {}}, places=places)
+    made = made_with(tmp_path)
+    assert sorted(built(store, made)) == ["both", "latest", "lib", "nowhere", "testing"]
+    assert reasons(store, made) == {"test": ["test"], "made": ["generated"], "example": ["test"]}
+    open_ = made_with(tmp_path, pool={"test_paths": "", "generated_paths": ""})
+    assert len(built(filled(tmp_path / "open", {name: {} for name, _ in places}, places=places), open_)) == 7
+
+
+def test_an_expression_that_the_query_could_not_read_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"no look-around"):
+        made_with(tmp_path, pool={"test_paths": "(?<=a)b"})
 
 
 def test_another_threshold_is_refused_and_named(tmp_path):

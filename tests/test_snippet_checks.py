@@ -1,139 +1,21 @@
-"""snippet_checks: each measurement on functions small enough to count by hand."""
-
-import ast
-import textwrap
+"""snippet_checks: the rows of real snippets, and the measurements that are made of several parts."""
 
 import pytest
 
 from builders import raw_pool, snippet_checks
-from builders.snippet_checks import cyclomatic, measure, num_tokens
+from builders.snippet_checks import measure, measured
 from store import Store
 from tests.tiny_recipes import read, recipe, tree
-
-
-def measured(code: str, name: str = "f", docstring: str = "Doc.", banned: tuple[str, ...] = ()) -> dict:
-    return measure(name, textwrap.dedent(code).strip("\n"), docstring, set(banned))
 
 
 def body(*lines: str) -> str:
     return "\n    ".join(["def f(a, b):", "'Doc.'", *lines])
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        [],
-        ["pass"],
-        ["..."],
-        ["raise NotImplementedError"],
-        ["return"],
-        ["return None"],
-        ["return 3"],
-        ["return a"],
-        ["return self.x.y"],
-        ["return other(a, b)"],
-        ["return self.other(*a, key=b)"],
-        ["super().f(a)"],
-    ],
-)
-def test_trivial(lines):
-    assert measured(body(*lines))["is_trivial"]
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        ["return a + b"],
-        ["return other(a + b)"],
-        ["return other(other(a))"],
-        ["return other(key=other(a))"],
-        ["return sum(x * x for x in a)"],
-        ["return sorted(a, key=lambda x: -x)"],
-        ["return [x for x in a]"],
-        ["return a if b else 3"],
-        ["b = a", "return b"],
-        ["if a:", "    return b"],
-        ["a.x = b"],
-    ],
-)
-def test_not_trivial(lines):
-    assert not measured(body(*lines))["is_trivial"]
-
-
-@pytest.mark.parametrize(
-    "lines, expected",
-    [
-        (["return a"], True),
-        (["return 0"], True),
-        (["return"], False),
-        (["return None"], False),
-        (["print(a)"], False),
-        (["if a:", "    return b", "return"], True),
-        (["try:", "    return a", "finally:", "    pass"], True),
-        (["yield"], True),
-        (["yield from a"], True),
-        (["x = yield a"], True),
-        (["def g():", "    return a", "g()"], False),
-        (["def g():", "    yield a", "return g()"], True),
-        (["class G:", "    def h(self):", "        return a"], False),
-        (["a(lambda: (yield b))"], False),
-        (["async def g():", "    return a"], False),
-        (["a[0] = [x for x in b]"], False),
-    ],
-)
-def test_returns_value(lines, expected):
-    assert measured(body(*lines))["returns_value"] is expected
-
-
-@pytest.mark.parametrize(
-    "code, expected",
-    [
-        ("pass", 1),
-        ("if a:\n    pass\nelif b:\n    pass\nelse:\n    pass", 3),
-        ("for x in a:\n    pass\nelse:\n    pass", 2),
-        ("while a and b and c:\n    pass", 4),
-        ("x = a if b else c", 2),
-        ("x = a or b", 2),
-        ("try:\n    pass\nexcept A:\n    pass\nexcept B:\n    pass\nfinally:\n    pass", 3),
-        ("x = [y for y in a if y if b]", 4),
-        ("x = {y: z for y in a for z in y}", 3),
-        ("assert a", 2),
-        ("with a:\n    pass", 1),
-        ("match a:\n    case 1:\n        pass\n    case [x, y] if x:\n        pass\n    case _:\n        pass", 3),
-        ("match a:\n    case _ if b:\n        pass\n    case x:\n        pass", 2),
-        ("def g():\n    if a:\n        pass", 2),
-    ],
-)
-def test_cyclomatic(code, expected):
-    assert cyclomatic(ast.parse(code)) == expected
-
-
-@pytest.mark.parametrize(
-    "header, expected",
-    [
-        ("def f():", 0),
-        ("def f(self, a):", 1),
-        ("def f(cls):", 0),
-        ("def f(a, /, b, *c, d, e=1, **g):", 6),
-        ("async def f(a, *, b):", 2),
-    ],
-)
-def test_num_arguments(header, expected):
-    assert measured(f"{header}\n    'Doc.'\n    return 1")["num_arguments"] == expected
-
-
-@pytest.mark.parametrize(
-    "lines, expected",
-    [
-        ([], 0),
-        (["return a"], 1),
-        (["if a:", "    b = 1", "return b"], 3),
-        (["def g():", "    return a", "return g"], 3),
-        (["x = [y for y in a]; return x"], 2),
-    ],
-)
-def test_num_statements_leaves_the_docstring_out(lines, expected):
-    assert measured(body(*lines))["num_statements"] == expected
+def rows(*codes: str) -> list[dict]:
+    """The rows of functions named f with the docstring 'Doc.'."""
+    texts = [{"name": "f", "code": code, "docstring": "Doc.", "license": "MIT"} for code in codes]
+    return measured([{"snippet_id": str(n), **text} for n, text in enumerate(texts)])
 
 
 @pytest.mark.parametrize(
@@ -143,8 +25,11 @@ def test_num_statements_leaves_the_docstring_out(lines, expected):
         ("TestAdd.helper", True, False),
         ("Suite.test_add", True, False),
         ("Suite.setUp", True, False),
+        ("example_of_use", True, False),
+        ("demo", True, False),
         ("latest", False, False),
         ("contest.attest", False, False),
+        ("demonstrate", False, False),
         ("A.__init__", False, True),
         ("__all_of__", False, True),
         ("__private", False, False),
@@ -152,80 +37,128 @@ def test_num_statements_leaves_the_docstring_out(lines, expected):
     ],
 )
 def test_names_of_tests_and_dunders(name, is_test, is_dunder):
-    found = measured(body("return a"), name=name)
+    found = measure(name, body("return a"), "Doc.")
     assert (found["is_test"], found["is_dunder"]) == (is_test, is_dunder)
 
 
 @pytest.mark.parametrize(
     "line, expected",
     [
-        ("import os", ["os"]),
-        ("import os.path as p, sys", ["os", "sys"]),
-        ("from os.path import join", ["os"]),
-        ("from os import *", None),
-        ("from .os import x", []),
-        ("from . import os", []),
-        ("import ostrich", []),
-        ("x = 'import os'", []),
-        ("# import os", []),
-        ("def g(): import os", ["os"]),
-        ("os = 1", []),
+        ("self.assertEqual(a, b)", True),
+        ("self.assert_valid(a)", False),
+        ("import pytest", True),
+        ("from unittest.mock import patch", True),
+        ("assert a", False),
     ],
 )
-def test_banned_imports_are_those_of_the_syntax_tree(line, expected):
-    # a star import parses, though it cannot run inside a function
-    found = measured(body(line, "return a"), banned=("os", "sys"))["banned_imports"]
-    assert found == (["os"] if expected is None else expected)
-
-
-def test_the_docstring_measurements():
-    found = measured(body("return a"), docstring="Adds `a` to bé.\n\nTwo é.")
-    assert found["num_docstring_words"] == 6
-    assert found["docstring_ascii"] == pytest.approx(1 - 2 / 23)
-    assert found["docstring_name_overlap"] == 0.5  # `bé` is not b
-    assert measured("def f():\n    'Doc.'\n    return 1")["docstring_name_overlap"] == 1.0
+def test_what_only_tests_call(line, expected):
+    assert measure("f", body(line, "return a"), "Doc.")["is_test"] is expected
 
 
 @pytest.mark.parametrize(
-    "code, expected",
+    "docstring, lines, expected",
     [
-        ("x = 1", 3),
-        ("x = 1  # one\n\n\ny = 2\n", 6),
-        ("if x:\n    y", 4),
-        ("'''a\nb'''", 1),
-        ("x = (", 0),
-        ("", 0),
+        ("Doc.", ["# DO NOT EDIT: made by gen.py"], True),
+        ("This function was automatically generated.", [], True),
+        ("@generated", [], True),
+        ("Auto-generated by setup.", [], True),
+        ("Returns tokens generated by the lexer.", [], False),
+        ("Asserts that code is generated.", [], False),
+        ("Do not edit the file while this runs.", [], False),
+        ("Writes the header.", ["a.write('# DO NOT EDIT')"], False),
     ],
 )
-def test_num_tokens(code, expected):
-    assert num_tokens(code) == expected
+def test_generated_code_says_so_of_itself(docstring, lines, expected):
+    code = body(*lines, "return a").replace("Doc.", docstring)
+    assert measure("f", code, docstring)["is_generated"] is expected
+
+
+def test_the_docstring_measurements():
+    found = measure("f", body("return a"), "Adds `a` to bé.\n\nTwo é.")
+    assert found["num_docstring_words"] == 6
+    assert found["docstring_ascii"] == pytest.approx(1 - 2 / 23)
+    assert found["docstring_name_overlap"] == 0.5  # `bé` is not b
+    assert measure("f", "def f():\n    'Doc.'\n    return 1", "Doc.")["docstring_name_overlap"] == 1.0
 
 
 def test_measuring_does_not_depend_on_the_comments():
     bare, noted = body("return a + b"), body("# why", "return a + b  # sum")
-    assert measured(bare) == measured(noted)
+    assert measure("f", bare, "Doc.") == measure("f", noted, "Doc.")
 
 
-def test_one_row_per_snippet_with_undefined_names_counted_by_the_linter(tmp_path):
+def test_text_that_does_not_parse_is_a_measurement():
+    whole, broken, two = rows(body("return a"), "def f(:\n    'Doc.'", body("return a") + "\nx = 1")
+    assert whole["is_parsed"] and whole["num_type_errors"] == 0
+    for row in (broken, two):
+        assert not row["is_parsed"] and row["cyclomatic"] == 1 and row["num_statements"] == row["num_arguments"] == 0
+        assert row.get("num_type_errors") is None
+
+
+@pytest.mark.parametrize(
+    "line, number",
+    [
+        ("global STATE, OTHER; STATE = a", 2),
+        ("from .sibling import thing", 1),
+        ("from .sibling import thing as re", 1),
+        ("from . import os", 1),
+        ("from package.inside import _private, public", 1),
+        ("from os import path", 0),
+        ("nonlocal_ = a", 0),
+    ],
+)
+def test_what_only_its_own_module_or_package_can_give_is_undefined(line, number):
+    """To a linter these statements bind the names."""
+    (row,) = rows(body(line, "return a"))
+    assert row["num_undefined_names"] == number
+    assert row.get("num_type_errors") == (None if number else 0)
+
+
+def test_type_errors_are_counted_where_every_name_is_known():
+    right, wrong, unknown, inferred = rows(
+        body("return str(a) + 'b'"),
+        body("return 'a' + 1"),
+        body("return 'a' + 1 + GLOBAL"),
+        body("return math.no_such_function(a)"),
+    )
+    assert [r.get("num_type_errors") for r in (right, wrong, unknown, inferred)] == [0, 1, None, 1]
+    assert unknown["num_undefined_names"] == 1
+    assert inferred["num_undefined_names"] == 0 and inferred["inferred_imports"] == ["import math"]
+
+
+def test_one_row_per_snippet_with_the_names_that_the_linter_finds(tmp_path, monkeypatch):
     source = '''
-import math
+import math, os
+import numpy as np
 
 def uses_globals(a):
-    """Two names from outside, and one hidden from the linter."""
-    b = math.floor(a)
+    """Names from outside: some of one meaning, one hidden from the linter, one helper."""
+    b = np.floor(math.floor(a) + os.cpu_count())
     c = GLOBAL  # noqa: F821
-    return b + c
+    return b + helper(c)
 
 def alone(a):
     """Nothing from outside."""
     import math
     return len(str(math.floor(a)))
+
+def noted(a):
+    """Writes to mary@uni-somewhere.de, from the key of AWS."""
+    return "AKIA" + "IOSF"
 '''
+    monkeypatch.setattr(snippet_checks, "BATCH", 2)
     root = tree(tmp_path / "code", {"a.py": source})
-    store, made = Store(tmp_path / "store"), recipe(root, pool={"banned_imports": ["math"]})
+    store, made = Store(tmp_path / "store"), recipe(root)
     raw_pool.build(store, made)
     snippet_checks.build(store, made)
     names = {r["snippet_id"]: r["name"] for r in read(store, "raw_pool")}
-    rows = {names[r["snippet_id"]]: r for r in read(store, "snippet_checks")}
-    assert {n: r["num_undefined_names"] for n, r in rows.items()} == {"uses_globals": 2, "alone": 0}
-    assert {n: r["banned_imports"] for n, r in rows.items()} == {"uses_globals": [], "alone": ["math"]}
+    found = {names[r["snippet_id"]]: r for r in read(store, "snippet_checks")}
+    assert {n: r["num_undefined_names"] for n, r in found.items()} == {"uses_globals": 2, "alone": 0, "noted": 0}
+    assert {n: r["num_type_errors"] for n, r in found.items()} == {"uses_globals": None, "alone": 0, "noted": 0}
+    assert {n: r["modules"] for n, r in found.items()} == {
+        "uses_globals": ["math", "numpy", "os"],
+        "alone": ["math"],
+        "noted": [],
+    }
+    assert found["uses_globals"]["inferred_imports"] == ["import math", "import numpy as np", "import os"]
+    assert (found["noted"]["personal_data"], found["noted"]["secrets"]) == (["email"], [])
+    assert found["alone"]["license_choices"] == [["unknown"]]

@@ -1,0 +1,109 @@
+"""Licences as choices: what somebody must accept to use a text.
+
+In: a licence as sources name it: an SPDX expression, a list with commas, the name in a package's metadata. Out: alternatives, each a
+list of lower-case SPDX identifiers that hold together. An allow-list allows a text when it holds all of one alternative.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache, reduce
+
+Choices = list[list[str]]
+
+_WORD = re.compile(r"[()]|[^\s()]+")
+_VERSION = re.compile(r",\s*(?=v(?:ersion)?\b)", re.IGNORECASE)
+_NAMES = {
+    **dict.fromkeys(("apache", "apache 2", "apache 2.0", "apache software", "apache-2"), "apache-2.0"),
+    **dict.fromkeys(("apache license 2.0", "apache license version 2.0", "apache software license 2.0"), "apache-2.0"),
+    **dict.fromkeys(("2-clause bsd", "bsd 2-clause", "bsd-2", "simplified bsd"), "bsd-2-clause"),
+    **dict.fromkeys(
+        ("3-clause bsd", "bsd 3-clause", "bsd-3", "modified bsd", "new bsd", "revised bsd"), "bsd-3-clause"
+    ),
+    **dict.fromkeys(("expat", "the mit"), "mit"),
+    **dict.fromkeys(("mozilla public license 2.0 (mpl 2.0)", "mpl 2.0"), "mpl-2.0"),
+    **dict.fromkeys(("psf", "psfl", "python software foundation"), "psf-2.0"),
+    "gplv2": "gpl-2.0",
+    "gplv3": "gpl-3.0",
+    "isc license (iscl)": "isc",
+}
+"""What packages call a licence and which SPDX identifier that is, once "license" at its end is cut."""
+_MOST = 64
+"""An expression with more alternatives than this, or four times as many words, is taken for the name of an unknown licence."""
+
+
+@lru_cache(10_000)
+def choices(text: str) -> Choices:
+    """The alternatives of a licence text; its own words, lower-cased, when it is no expression; 'unknown' when it is empty.
+
+    `-only`, `-or-later` and `+` are cut, as an allow-list names the licence itself, and so is an exception (`WITH`), which only
+    permits more. A comma means that all hold: The Stack lists every licence found in a repository.
+    """
+    parts = [_alternatives(part) for part in _VERSION.sub(" ", text).split(",") if part.strip()]
+    if not parts:
+        return [["unknown"]]
+    try:
+        found = reduce(_both, parts)
+    except OverflowError:
+        found = [[_plain(text)]]
+    return [sorted(set(choice)) for choice in found]
+
+
+def _alternatives(text: str) -> Choices:
+    """The alternatives of one entry of a list."""
+    name = _plain(text)
+    words = _WORD.findall(text)
+    is_expression = len(words) == 1 or any(w.upper() in ("AND", "OR", "WITH") for w in words)
+    if name in _NAMES or not is_expression or len(words) > 4 * _MOST:
+        return [[_NAMES.get(name, name)]]
+    try:
+        found, end = _any_of(words, 0)
+    except (IndexError, OverflowError):
+        return [[name]]
+    return found if end == len(words) else [[name]]
+
+
+def _any_of(words: list[str], at: int) -> tuple[Choices, int]:
+    """What is joined by OR from `at` on, and the place behind it; a text that ends too early is an IndexError."""
+    found, at = _all_of(words, at)
+    while at < len(words) and words[at].upper() == "OR":
+        more, at = _all_of(words, at + 1)
+        found = found + more
+    return found, at
+
+
+def _all_of(words: list[str], at: int) -> tuple[Choices, int]:
+    found, at = _one(words, at)
+    while at < len(words) and words[at].upper() == "AND":
+        more, at = _one(words, at + 1)
+        found = _both(found, more)
+    return found, at
+
+
+def _one(words: list[str], at: int) -> tuple[Choices, int]:
+    """An identifier with its exception, or an expression in brackets."""
+    if words[at] == "(":
+        found, at = _any_of(words, at + 1)
+        if words[at] != ")":
+            raise IndexError("a bracket is open")
+        return found, at + 1
+    found, at = [[_identifier(words[at])]], at + 1
+    is_excepted = at < len(words) and words[at].upper() == "WITH"
+    return found, at + 2 * is_excepted
+
+
+def _both(left: Choices, right: Choices) -> Choices:
+    if len(left) * len(right) > _MOST:
+        raise OverflowError(f"{len(left)} x {len(right)} alternatives")
+    return [a + b for a in left for b in right]
+
+
+def _identifier(word: str) -> str:
+    name = re.sub(r"(?:-only|-or-later|\+)$", "", word.lower())
+    return _NAMES.get(name, name)
+
+
+def _plain(text: str) -> str:
+    """A name as package metadata has it: last part of a classifier, lower case, without "license" at its end."""
+    name = " ".join(text.rpartition("::")[2].lower().split())
+    return name if name in _NAMES else re.sub(r"(?<=\S) licen[cs]e$", "", name)

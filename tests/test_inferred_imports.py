@@ -1,0 +1,65 @@
+"""Inferred imports: a name of one meaning becomes its import, any other stays undefined."""
+
+import ast
+
+import pytest
+
+from builders.inferred_imports import infer, modules
+from builders.lint import undefined_names
+from builders.syntax_checks import syntax
+
+
+def inferred(code: str) -> tuple[list[str], list[str]]:
+    return infer(undefined_names([code])[0], syntax(ast.parse(code).body[0]))
+
+
+@pytest.mark.parametrize(
+    "line, imports, unknown",
+    [
+        ("re.sub(x, x, x)", ["import re"], []),
+        ("os.path.join(x)", ["import os"], []),
+        ("np.zeros(x) + pd.NA", ["import numpy as np", "import pandas as pd"], []),
+        ("defaultdict(list)", ["from collections import defaultdict"], []),
+        ("sqrt(x) + Decimal(x)", ["from decimal import Decimal", "from math import sqrt"], []),
+        ("xml.etree.ElementTree.parse(x)", ["import xml.etree"], []),
+        ("urllib.parse.quote(x)", ["import urllib.parse"], []),
+        ("datetime.now()", ["from datetime import datetime"], []),
+        ("datetime.datetime.now()", ["import datetime"], []),
+        ("datetime.MAXYEAR - datetime.date(1, 1, 1)", ["import datetime"], []),
+        ("datetime(2024, 1, 1)", ["from datetime import datetime"], []),
+        ("string(x)", [], ["string"]),  # a module is not called
+        ("queue[0].x", [], ["queue"]),
+        ("time.time() - time", [], ["time"]),
+        ("token.value", [], ["token"]),
+        ("helper(x) + CONSTANT", [], ["CONSTANT", "helper"]),
+        ("x.re.sub", [], []),
+    ],
+)
+def test_names_of_one_meaning(line, imports, unknown):
+    assert inferred(f"def f(x):\n    'Doc.'\n    return {line}") == (imports, unknown)
+
+
+def test_annotations_count_even_as_strings():
+    code = "def f(x: Optional[int], y: 'np.ndarray', z: 'Unknown'):\n    'Doc.'\n    return x"
+    assert inferred(code) == (["from typing import Optional", "import numpy as np"], ["Unknown"])
+
+
+def test_every_import_binds_its_name_and_can_be_made():
+    """The statements are right: those of the standard library are run."""
+    used = "defaultdict Path Callable partial suppress deepcopy dedent Lock Integral itemgetter urlparse uuid4 StringIO chain"
+    code = f"def f():\n    'Doc.'\n    return {used.replace(' ', ', ')}, urllib.parse.quote, importlib.util.find_spec"
+    statements, unknown = inferred(code)
+    assert unknown == []
+    scope: dict = {}
+    exec("\n".join(statements), scope)
+    assert set(used.split()) <= scope.keys()
+    assert scope["urllib"].parse and scope["importlib"].util
+
+
+def test_modules_of_statements():
+    assert modules(["import os", "import numpy as np", "from torch import nn", "import a.b as c"]) == {
+        "os",
+        "numpy",
+        "torch",
+        "a",
+    }

@@ -1,0 +1,100 @@
+"""Credentials and personal data: real forms are found, what documentation makes up is not.
+
+The credentials are put together here, so that no scanner of repositories takes this file for a leak.
+"""
+
+import pytest
+
+from builders.sensitive_checks import entropy, personal_data, secrets
+
+DRAWN = "Zq8vT2mLr9XwKc4NyB7hJd3FgS6pUe1AoVtR"
+
+
+@pytest.mark.parametrize(
+    "text, kind",
+    [
+        ("key = '" + "AKIA" + "QYLPMN5HG7RTWZ2K" + "'", "aws_access_key"),
+        ("gh" + "p_" + DRAWN, "github_token"),
+        ("glpat" + "-" + DRAWN[:20], "gitlab_token"),
+        ("'AI" + "za" + DRAWN[:35] + "'", "google_api_key"),
+        ("hf" + "_" + "".join(c for c in DRAWN * 2 if c.isalpha())[:34], "huggingface_token"),
+        ("ey" + "J" + DRAWN[:20] + ".ey" + "J" + DRAWN[:20] + "." + DRAWN[:20], "json_web_token"),
+        ("sk" + "-proj-" + DRAWN, "openai_key"),
+        ("-----BEGIN RSA PRIVATE " + "KEY-----\\nMII" + DRAWN + DRAWN, "private_key"),
+        ("xox" + "b-" + DRAWN[:24], "slack_token"),
+        ("sk" + "_live_" + DRAWN[:24], "stripe_key"),
+        ("API_KEY: str = '" + DRAWN[:24] + "'", "assigned_secret"),
+        ("{'client_secret': \"" + DRAWN[:24] + '"}', "assigned_secret"),
+        ("db = 'postgres://svc:" + DRAWN[:12] + "@db.internal:5432/x'", "password_in_address"),
+    ],
+)
+def test_credentials_are_found_by_kind(text, kind):
+    assert secrets(f"def f():\n    {text}\n") == [kind]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "key = 'AKIA" + "IOSFODNN7EXAMPLE'",
+        "password = 'your-password-here-1'",
+        "api_key = os.environ['OPENAI_API_KEY']",
+        "token = 'xxxxxxxxxxxxxxxx1234'",
+        "secret_key = 'aaaaaaaaaaaaaaaa1111'",
+        "password = getpass('Password for the account: ')",
+        "if line == '-----BEGIN RSA PRIVATE KEY-----':",
+        "redis://user:${REDIS_PASSWORD}@host",
+        "http://user:password@proxy",
+        "sk-learn-contrib-and-other-packages" * 2,
+        "digest = 'd41d8cd98f00b204e9800998ecf8427e'",
+        "",
+    ],
+)
+def test_placeholders_and_names_are_no_credentials(text):
+    assert secrets(text) == []
+
+
+@pytest.mark.parametrize(
+    "text, kinds",
+    [
+        ("# by Mary Major <mary.major@uni-bremen.de>", ["email"]),
+        ("call +49 421 218 60000", ["phone"]),
+        ("call (415) 867-9301 or", ["phone"]),
+        ("HOST = '91.198.174.192'", ["ip_address"]),
+        ("m@uni-bremen.de mary@uni-bremen.de 91.198.174.192", ["email", "ip_address"]),
+    ],
+)
+def test_personal_data_is_found_by_kind(text, kinds):
+    assert personal_data(text) == kinds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "user@example.com, foo@bar.com, john.doe@gmail.com, noreply@github.com, dev@lists.apache.org",
+        "git@github.com:org/repo.git",
+        "y = weights@matrix.it(3)",
+        "@decorator.io\ndef f(): pass",
+        "127.0.0.1 192.168.1.20 10.0.0.8 8.8.8.8 255.255.255.0 192.0.2.44 999.1.1.1",
+        "version 5.10.102.1 and 1.2.3.4 and 21.1.0.0",
+        "555-867-5309 +1 555 867 5309 123-456-7890 222-222-2222",
+        "x = 2024-11-22 + 100-200-3000",
+        "a[1.5:-3.25, 10 - 20 - 30]",
+        "",
+    ],
+)
+def test_what_documentation_makes_up_is_nobodys(text):
+    assert personal_data(text) == []
+
+
+def test_entropy_is_in_bits_per_character():
+    assert entropy("") == 0 and entropy("aaaa") == 0
+    assert entropy("ab") == 1 and entropy("abcd") == 2
+
+
+@pytest.mark.parametrize(
+    "piece", ["a.", "a://", "a:", "secret", "key='", "a@", "1.1.", "+11 11 ", "eyJ", "password: ", "x@ab."]
+)
+def test_a_hostile_text_is_read_in_time(piece):
+    """A pattern that looks at every place to the end would take minutes here."""
+    text = piece * (400_000 // len(piece)) + "://x@'token"
+    assert secrets(text) == [] and personal_data(text) == []
