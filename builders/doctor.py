@@ -27,6 +27,7 @@ def checks() -> list[dict[str, Any]]:
     rows.append(
         _row("vllm", has_vllm, "found" if has_vllm else "none", "pip install vllm (for GPU recipes)", needed=False)
     )
+    rows += _clusters()
     free = shutil.disk_usage(os.getcwd()).free / 2**30
     rows.append(
         _row("disk", free > 5, f"{free:.0f} GiB free", "free some space; the tiny run needs under 1 GiB", needed=False)
@@ -50,6 +51,19 @@ def _library(name: str) -> dict[str, Any]:
         return _row(name, True, version(name), "")
     except PackageNotFoundError:
         return _row(name, False, "missing", "make setup")
+
+
+def _clusters() -> list[dict[str, Any]]:
+    """What the executors of kind ray and slurm need on this machine."""
+    try:
+        ray = version("ray")
+    except PackageNotFoundError:
+        ray = ""
+    sbatch = shutil.which("sbatch")
+    return [
+        _row("ray", bool(ray), ray or "none", "pip install 'scoder[ray]' (for executor.kind ray)", needed=False),
+        _row("slurm", bool(sbatch), sbatch or "none", "a login node (for executor.kind slurm)", needed=False),
+    ]
 
 
 def _gpu() -> dict[str, Any]:

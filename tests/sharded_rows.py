@@ -42,3 +42,33 @@ def sleeping(store: Store, plan: Plan, index: int) -> pa.Table:
     made = shard(store, plan, index)
     time.sleep(120)
     return made
+
+
+def placed(store: Store, plan: Plan, index: int) -> pa.Table:
+    """As `shard`; it notes its Ray node, whose second shard does not end before the neighbour file `...-held-NODE` does."""
+    from ray import get_runtime_context
+
+    node = get_runtime_context().get_node_id()
+    folder = Path(f"{store.root}-nodes")
+    folder.mkdir(exist_ok=True)
+    Path(folder, f"{index}-{node}").write_text(str(os.getpid()))
+    while len(list(folder.glob(f"*-{node}"))) == 2 and Path(f"{store.root}-held-{node}").exists():
+        time.sleep(0.02)
+    return shard(store, plan, index)
+
+
+def slow(store: Store, plan: Plan, index: int) -> pa.Table:
+    """As `shard`, a second later."""
+    made = shard(store, plan, index)
+    time.sleep(1)
+    return made
+
+
+def waiting(store: Store, plan: Plan, index: int) -> pa.Table:
+    """As `shard`, but not before the store's neighbour `...-held` is gone, for a minute at most."""
+    made = shard(store, plan, index)
+    for _ in range(1200):
+        if not Path(f"{store.root}-held").exists():
+            break
+        time.sleep(0.05)
+    return made

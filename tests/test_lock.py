@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from store import ContractError
-from store.lock import STALE_S, coordinator, coordinator_alive
+from store.lock import STALE_S, STOPPED, coordinator, coordinator_alive
 
 ROOT = Path(__file__).parents[1]
 HOLD = "import sys, time; from store.lock import coordinator\nwith coordinator(sys.argv[1]): print('held', flush=True); time.sleep(60)"
@@ -166,3 +166,50 @@ def test_a_worker_stops_within_seconds_of_its_coordinator(tmp_path: Path) -> Non
 def test_a_worker_without_a_coordinator_does_not_start_work(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", WORK, str(tmp_path)], cwd=ROOT, capture_output=True, timeout=20)
     assert done.returncode == 75
+
+
+def test_a_coordinator_that_lost_its_lock_ends_at_once(tmp_path: Path) -> None:
+    owner = started(f"import store.lock; store.lock.HEARTBEAT_S = 0.1; {HOLD}", tmp_path)
+    try:
+        time.sleep(0.3)
+        assert owner.poll() is None
+        written(tmp_path, host="elsewhere")
+        assert owner.wait(timeout=10) == STOPPED
+        assert json.loads(lock_of(tmp_path).read_text())["host"] == "elsewhere"
+    finally:
+        stop(owner)
+
+
+def test_a_wrong_clock_does_not_bury_a_living_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, host="elsewhere")
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 10 * STALE_S)
+    with pytest.raises(ContractError, match="on elsewhere"), coordinator(tmp_path):
+        pytest.fail("two coordinators")
+
+
+def test_a_worker_on_another_host_lives_by_a_heartbeat_that_moves_whatever_its_clock_says(tmp_path: Path) -> None:
+    path = written(tmp_path, host="elsewhere")
+    worker = started(f"import store.lock; store.lock.STALE_S = 2; {WORK}", tmp_path)
+    try:
+        for beat in range(5):
+            os.utime(path, (beat, beat))  # long ago, by the clock here
+            time.sleep(0.5)
+        assert worker.poll() is None
+        assert worker.wait(timeout=15) == STOPPED
+    finally:
+        stop(worker)
+
+
+def test_a_worker_does_not_serve_the_next_coordinator(tmp_path: Path) -> None:
+    path = written(tmp_path, host="elsewhere")
+    worker = started(WORK, tmp_path)
+    try:
+        time.sleep(0.3)
+        assert worker.poll() is None
+        successor = path.with_name("next")
+        successor.write_text(json.dumps({"host": "elsewhere", "pid": "1", "started": "2"}))
+        successor.replace(path)
+        assert worker.wait(timeout=15) == STOPPED
+    finally:
+        stop(worker)

@@ -1,0 +1,122 @@
+"""Shards as tasks of a Ray cluster whose machines share the store's file system.
+
+In: the work, the missing shards, the recipe's executor. Out: nothing; the shards are in the store. A shard whose worker or
+node was lost is given out again. datatrove's own `run` starts an actor in a placement group per task and forks a pool in it,
+and waits for ever where a node is lost between the two; here the ranks are plain Ray tasks in workers that are used again.
+Nothing of the environment is sent: a worker has the variables (such as HF_TOKEN) that `ray start` had on its node.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from itertools import islice
+from typing import Any
+
+from datatrove.executor import RayPipelineExecutor
+
+from builders.recipe import Executor
+from builders.shard_step import Ranks, ShardStep
+from builders.tasks import Work
+
+
+def run(work: Work, missing: list[int], settings: Executor) -> None:
+    """Build the shards on the cluster; the first failure of a shard ends the others and is raised."""
+    connect(settings.address)
+    step = ShardStep(work, [[index] for index in missing])
+    fit = capacity(settings)
+    RayShards(
+        [step],
+        len(missing),
+        fit if settings.workers == "auto" else settings.workers,
+        cpus_per_task=settings.cpus_per_task,
+        mem_per_cpu_gb=settings.mem_per_cpu_gb,
+        ray_remote_kwargs={"max_retries": settings.retries, "scheduling_strategy": "SPREAD"},
+    ).run()
+
+
+def connect(address: str) -> None:
+    """Join the cluster for the rest of this process; a ValueError says how to start one where there is none."""
+    os.environ.setdefault("RAY_task_oom_retries", "3")  # else a shard that does not fit is tried for ever
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warning about GPUs that no task uses
+    import ray
+
+    if ray.is_initialized():
+        return
+    _knock(address)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError:
+        raise _nobody(address) from None
+
+
+def _knock(address: str) -> None:
+    """Ray itself tries a wrong address for many minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError:
+            raise _nobody(address) from None
+
+
+def _nobody(address: str) -> ValueError:
+    return ValueError(
+        f"executor.address: no Ray cluster at {address!r}; start one with `ray start --head` on this machine and "
+        "`ray start --address HOST:6379` on the others, or give its HOST:PORT"
+    )
+
+
+def capacity(settings: Executor) -> int:
+    """Tasks that the nodes alive can run at a time; a ValueError when none can run a single one: it would wait for ever."""
+    import ray
+
+    cpus, memory = settings.cpus_per_task, settings.cpus_per_task * settings.mem_per_cpu_gb * 2**30
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    total = sum(int(min(node.get("CPU", 0) // cpus, node.get("memory", 0) // memory)) for node in nodes)
+    if total < 1:
+        have = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('memory', 0) / 2**30:.1f} GiB" for n in nodes)
+        raise ValueError(
+            f"executor: no node of the cluster has {cpus} CPUs and {memory / 2**30:g} GiB for a task (they have {have}); "
+            "lower executor.cpus_per_task or executor.mem_per_cpu_gb"
+        )
+    return total
+
+
+class RayShards(Ranks, RayPipelineExecutor):
+    """datatrove's Ray executor over plain tasks."""
+
+    def run(self) -> None:
+        """Run all ranks, `workers` of them at a time."""
+        import ray
+        from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
+
+        shared = ray.put(self)
+        task = ray.remote(_run_rank).options(
+            num_cpus=self.cpus_per_task,
+            memory=self.mem_per_cpu_gb * self.cpus_per_task * 2**30,
+            **self.ray_remote_kwargs,
+        )
+        waiting = iter(range(self.tasks))
+        running: list[Any] = [task.remote(shared, rank) for rank in islice(waiting, self.workers)]
+        try:
+            while running:
+                ended, running = ray.wait(running, num_returns=1)
+                ray.get(ended)
+                running += [task.remote(shared, rank) for rank in islice(waiting, len(ended))]
+        except RayTaskError as error:
+            raise error.cause if isinstance(error.cause, Exception) else error from error
+        except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
+            raise RuntimeError(
+                f"a Ray worker was lost more than {self.ray_remote_kwargs['max_retries']} times for the same shard, mostly "
+                f"for its memory ({type(error).__name__}); run the same command again to resume, with a larger "
+                "`executor.mem_per_cpu_gb`"
+            ) from None
+        finally:
+            for left in running:
+                ray.cancel(left, force=True)
+
+
+def _run_rank(executor: RayShards, rank: int) -> None:
+    executor._run_for_rank(rank)
