@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 from rich.progress import track as progress_bar
 
 from store import ContractError, Store
@@ -93,6 +95,17 @@ def _track(items: Sequence[int], label: str) -> Iterable[int]:
     if not items or not notes.is_terminal:
         return items
     return progress_bar(items, description=label, console=notes, transient=True)
+
+
+@contextmanager
+def _progress(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
+    """A bar that is told how many rows are done; without a terminal nothing is shown."""
+    if not notes.is_terminal:
+        yield lambda done: None
+        return
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=notes, transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def _print(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> None:
@@ -435,6 +448,119 @@ def evaluate(
         graded = evaluations.evaluate(model, list(read_tasks(path)), settings, adapter, seed=0, is_base=is_base)
         rows.append({"benchmark": path, **evaluations.pass_rates(graded, samples)})
     _print(rows, as_json, model)
+
+
+@app.command()
+def influence(
+    dataset: Annotated[str, typer.Argument(help="JSONL or Parquet file, dataset folder or Hub id: what is ranked.")],
+    reference: Annotated[
+        list[str],
+        typer.Option(help="Reference set: DATASET or NAME=DATASET; repeat for several, each gets its columns."),
+    ],
+    model: Annotated[str, typer.Option(help="Base model: folder or Hub id.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="Parquet file to write.")] = "influence.parquet",
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(help="LoRA folder, or a training's output with all its checkpoints; none: one is warmed up."),
+    ] = None,
+    learning_rate: Annotated[
+        list[float] | None, typer.Option(help="Weight of each checkpoint, where its folder does not tell.")
+    ] = None,
+    gradients: Annotated[
+        str | None, typer.Option(help="Folder that keeps the gradients; default: OUTPUT.gradients.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="gradients.dimension=1024, gradients.optimizer_map=adam, warmup.share=0.1 …"),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of dataset folders and Hub datasets.")] = "train",
+    revision: Annotated[str | None, typer.Option(help="Commit of a model of the Hub.")] = None,
+    id_column: Annotated[
+        str, typer.Option(help="Column with the rows' own ids; rows without one get their content's.")
+    ] = "id",
+    group_by: Annotated[
+        str | None, typer.Option(help="Column of the reference sets: an influence for each of its values.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: one per GPU, or one.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rank any dataset by its influence on reference sets. Gradients are kept: another reference set costs no model."""
+    from builders import dataset_influence, influence_request
+    from builders.recipe import override
+
+    report = dataset_influence.build(
+        influence_request.Request(
+            dataset=influence_request.named(dataset, split, id_column),
+            references=[influence_request.named(given, split, id_column, group_by) for given in reference],
+            model=model,
+            output=output,
+            adapters=adapter or [],
+            learning_rates=learning_rate or [],
+            gradients=gradients,
+            revision=revision,
+            choices=influence_request.Choices.model_validate(
+                override(influence_request.Choices().model_dump(), set_ or [])
+            ),
+            workers=workers,
+        ),
+        _announce,
+        _track,
+    )
+    rejects = [{"dataset": d, "reason": r, "rows": n} for (d, r), n in sorted(report.rejects.items())]
+    if as_json:
+        print(json.dumps({"output": report.output, "rows": report.num_rows, "rejects": rejects}))
+        return
+    _announce(
+        f"{report.num_rows:,} rows, {report.num_checkpoints} checkpoints: {report.output}, {report.output}.rejects.parquet"
+    )
+    if rejects:
+        _print(rejects, as_json, "left out")
+
+
+@app.command()
+def contamination(
+    dataset: Annotated[
+        str, typer.Argument(help="JSONL, JSON or Parquet file, dataset folder, or Hub id (ID[:CONFIG][@SPLIT]).")
+    ],
+    benchmarks: Annotated[
+        list[str],
+        typer.Option(help="Benchmark: [NAME=]FILE or [NAME=]HUB_ID[:CONFIG][@SPLIT]; further ones may follow."),
+    ],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[BENCHMARK]...", help="Further benchmarks.")] = None,
+    output: Annotated[str | None, typer.Option("-o", "--output", help="Parquet file: one row per hit.")] = None,
+    verdicts: Annotated[str | None, typer.Option(help="Parquet file: one row per row of the dataset.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="Column with the text; repeat for several. Default: told by the columns.")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="decontamination.min_strength=0.6 …")] = None,
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Also run functions against the benchmarks' tests, in the sandbox.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Check any dataset for leaked benchmark tasks, without a store. Exit code 0 whether there are any or not."""
+    from builders import dataset_contamination as checking
+    from builders.benchmarks import named
+
+    request = checking.Request(
+        dataset=named(dataset),
+        benchmarks=[named(given) for given in [*benchmarks, *(more or [])]],
+        settings=checking.settings(set_ or []),
+        columns=text or [],
+        hits=output,
+        verdicts=verdicts,
+        execute=execute,
+        workers=workers,
+    )
+    with _progress(checking.num_rows(request), "contamination") as advance:
+        report = checking.check(request, advance)
+    if as_json:
+        print(json.dumps(report.as_dict()))
+        return
+    _print(report.rows(), as_json, f"{Path(dataset).name}: {', '.join(report.columns)}")
+    for line in report.lines():
+        _announce(line)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from builders import prompts, sandbox
-from builders.benchmark_files import Task, test_program
+from builders.benchmark_programs import Task, test_program
 from builders.engines import Engine, Request, open_engine
 from builders.models import adapter_name, engine_weights
 from builders.recipe import Benchmark, Evaluation, Recipe

@@ -89,3 +89,41 @@ def test_an_absent_file_is_named_with_its_benchmark(tmp_path):
 def test_a_name_that_is_no_path_segment_is_refused():
     with pytest.raises(ValueError, match=r"benchmark name 'Human/Eval' must match"):
         Benchmark(name="Human/Eval", path="x")
+
+
+def test_a_dataset_folder_is_a_benchmark_and_its_tasks_are_its_identity(tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    written(folder / "test.jsonl", ROW)
+    store, benchmark = Store(tmp_path / "store"), Benchmark(name="mine", path=str(folder))
+    first = benchmarks.build(store, benchmark)
+    assert [r["task_id"] for r in read(store, "benchmarks", benchmark="mine")] == ["T/0"]
+    assert benchmarks.build(store, benchmark) == first
+    written(folder / "test.jsonl", {**ROW, "entry_point": "sub"})
+    with pytest.raises(ContractError, match="file_hash"):
+        benchmarks.build(store, benchmark)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "path", "config", "split"),
+    [
+        ("data/HumanEval.jsonl.gz", "humaneval", "data/HumanEval.jsonl.gz", None, None),
+        ("he=data/HumanEval.jsonl.gz", "he", "data/HumanEval.jsonl.gz", None, None),
+        ("MbppPlus-v0.1.0.jsonl", "mbppplus-v0-1-0", "MbppPlus-v0.1.0.jsonl", None, None),
+        ("openai/openai_humaneval", "openai_humaneval", "openai/openai_humaneval", None, None),
+        ("google/mbpp:full@train", "mbpp-full", "google/mbpp", "full", "train"),
+        ("own=google/mbpp@train", "own", "google/mbpp", None, "train"),
+        ("/nowhere/a:b@c", "a-b-c", "/nowhere/a:b@c", None, None),
+    ],
+)
+def test_a_benchmark_on_the_command_line(text, name, path, config, split):
+    found = benchmarks.named(text)
+    assert (found.name, found.path, found.config, found.split) == (name, path, config, split)
+
+
+def test_a_file_that_is_there_is_never_taken_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "a=b@c", ROW)
+    found = benchmarks.named("a=b@c")
+    assert (found.path, found.split) == ("a=b@c", None)
+    assert [t.task_id for t in benchmarks.tasks(found)] == ["T/0"]

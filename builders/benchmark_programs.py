@@ -1,0 +1,183 @@
+"""A benchmark task, and the program that grades one completion of it.
+
+In: a `Task` and what a model wrote. Out: the text of a program that comes to its end only if all tests hold;
+`builders/sandbox.py` runs it. How: pure parsing, nothing is executed here.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from dataclasses import dataclass
+
+from builders.sandbox import tested_program
+
+_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
+_PYTHON_FENCES = {"", "python", "python3", "py"}
+
+_RUN_UNITTESTS = """
+import unittest
+_loader = unittest.defaultTestLoader
+_suite = unittest.TestSuite(_loader.loadTestsFromTestCase(case) for case in [{classes}])
+_outcome = unittest.TextTestRunner(verbosity=0).run(_suite)
+assert _outcome.wasSuccessful() and _outcome.testsRun, "unittest: " + str(_outcome)
+"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task. `prompt` and `solution` are as the file has them: code to continue, or a statement and whole code.
+
+    `entry_point` is a name, or an expression such as `Solution().twoSum` for a method.
+    """
+
+    task_id: str
+    prompt: str
+    solution: str | None
+    tests: str
+    entry_point: str | None
+    language: str = "python"
+
+
+def test_program(task: Task, completion: str) -> str:
+    """The program that defines the completion's candidate and runs the task's tests; it ends only if all hold.
+
+    The completion is a continuation of the prompt or whole code, bare or in ``` fences. ValueError for a task without
+    tests.
+    """
+    if not task.tests.strip():
+        raise ValueError(f"task {task.task_id} has no tests, so that no completion of it can be graded")
+    before, tests = split_tests(task)
+    return tested_program(*before, *candidate_parts(task, completion), tests + test_call(task))
+
+
+# pytest would take the name for a test wherever it is imported.
+test_program.__test__ = False  # type: ignore[attr-defined]
+
+
+def candidate_parts(task: Task, completion: str) -> list[str]:
+    """Pieces of code that define the candidate, each compiled by itself.
+
+    Code that defines the entry point stands alone, after what the prompt has above it (imports, other functions);
+    other code continues the prompt, up to the first unindented line where the whole does not parse.
+    """
+    code = extract_code(completion, task.entry_point)
+    head = above_entry_point(task)
+    if head is None:
+        return [code]
+    if defines(code, task.entry_point):
+        return [head, code]
+    whole = task.prompt + code
+    return [whole if parses(whole) else task.prompt + _indented_head(code)]
+
+
+def extract_code(completion: str, entry_point: str | None = None) -> str:
+    """The fenced Python block that defines the entry point, else the first one; without fences, the text itself."""
+    text = completion.replace("\r\n", "\n")
+    blocks = fenced_python(text)
+    defining = [code for code in blocks if defines(code, entry_point)]
+    return (defining or blocks or [text])[0]
+
+
+def fenced_python(text: str) -> list[str]:
+    """The ``` blocks that are marked as Python or not marked at all."""
+    return [code for language, code in _FENCE.findall(text) if language.lower() in _PYTHON_FENCES]
+
+
+def split_tests(task: Task) -> tuple[list[str], str]:
+    """What the judge runs before the candidate, in one piece or none, and the tests themselves.
+
+    Candidates that are methods (`Solution().twoSum`) come from sites whose judge has imports and node classes in scope
+    already: they are what stands above `check` in the tests.
+    """
+    if task.entry_point is None or "." not in task.entry_point:
+        return [], task.tests
+    tree = parsed(task.tests)
+    lines = task.tests.split("\n")
+    for node in tree.body if tree is not None else ():
+        if isinstance(node, ast.FunctionDef) and node.name == "check":
+            return ["\n".join(lines[: node.lineno - 1])], "\n".join(lines[node.lineno - 1 :])
+    return [], task.tests
+
+
+def test_call(task: Task) -> str:
+    """What starts the tests that the task only defines."""
+    tree = parsed(task.tests)
+    body = tree.body if tree is not None else []
+    if any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in body):
+        return f"\ncheck({task.entry_point})\n"
+    classes = [node.name for node in body if isinstance(node, ast.ClassDef) and _is_test_case(node)]
+    return _RUN_UNITTESTS.format(classes=", ".join(classes)) if classes else ""
+
+
+test_call.__test__ = False  # type: ignore[attr-defined]
+
+
+def above_entry_point(task: Task) -> str | None:
+    """The prompt's text before the definition of the entry point; None where the prompt does not define it."""
+    if task.entry_point is None:
+        return None
+    name = re.escape(_defined_name(task.entry_point))
+    found = re.search(rf"^(?:(?:async )?def|class) {name}\b", task.prompt, re.MULTILINE)
+    if found is None:
+        return None
+    head = task.prompt[: found.start()]
+    imports = re.findall(r"^(?:import|from) .+$", head, re.MULTILINE)
+    return head if parses(head) else "\n".join(line for line in imports if parses(line))
+
+
+def defines(code: str, entry_point: str | None) -> bool:
+    """Whether the code defines the name at its top level; text that does not parse is searched for it."""
+    if entry_point is None:
+        return False
+    name = _defined_name(entry_point)
+    tree = parsed(code)
+    if tree is None:
+        return re.search(rf"^(?:async def|def|class) {re.escape(name)}\b", code, re.MULTILINE) is not None
+    return name in defined_names(tree)
+
+
+def defined_names(tree: ast.Module | None) -> set[str]:
+    """What a module defines or assigns at its top level."""
+    names: set[str] = set()
+    for node in tree.body if tree is not None else ():
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return names
+
+
+def parses(code: str) -> bool:
+    """Whether it is Python."""
+    return parsed(code) is not None
+
+
+def parsed(code: str) -> ast.Module | None:
+    """The syntax tree, None for what is not Python; nothing is executed and nothing is warned of."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # benchmarks hold escapes such as '\\d' in plain strings
+            return ast.parse(code)
+    # ValueError: null bytes or lone surrogates; the other two: nesting that is too deep for the parser.
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _defined_name(entry_point: str) -> str:
+    """`Solution` of `Solution().twoSum`."""
+    return re.split(r"\W", entry_point, maxsplit=1)[0]
+
+
+def _is_test_case(node: ast.ClassDef) -> bool:
+    return any(ast.unparse(parent).split(".")[-1] == "TestCase" for parent in node.bases)
+
+
+def _indented_head(code: str) -> str:
+    """The lines before the first one that is neither empty nor indented, the first line left aside."""
+    lines = code.split("\n")
+    for position, line in enumerate(lines[1:], start=1):
+        if line and not line[0].isspace():
+            return "\n".join(lines[:position]) + "\n"
+    return code

@@ -1,0 +1,118 @@
+"""The rows of any dataset as conversations with ids, whichever of the usual columns they have.
+
+In: a file, dataset folder or Hub id. Out: an `Index` (ids, content ids, groups and flaws, no text), and on a second read the texts
+that are wanted. Columns, the first that a row has: `messages`; `problem` and `solution`; `instruction`, perhaps `input`, and
+`output`; `prompt` and `completion`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from builders import dataset_rows
+from store import content_id
+
+Conversation = list[dict[str, str]]
+
+PAIRS = (("problem", "solution"), ("instruction", "output"), ("prompt", "completion"))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where rows come from, and which of their columns are the id and the group."""
+
+    name: str
+    place: str
+    split: str | None = None
+    revision: str | None = None
+    id_column: str = "id"
+    group_column: str | None = None
+
+    def rows(self) -> Iterator[Any]:
+        """Whatever the rows are; ValueError and FileNotFoundError name the place."""
+        return dataset_rows.rows(self.place, split=self.split, revision=self.revision)
+
+
+@dataclass
+class Index:
+    """A dataset without its texts. Row i has `ids[i]`, `text_ids[i]` (None for a row without a conversation), `groups[i]`."""
+
+    ids: list[str] = field(default_factory=list)
+    text_ids: list[str | None] = field(default_factory=list)
+    groups: list[str | None] = field(default_factory=list)
+    columns: set[str] = field(default_factory=set)
+
+    @property
+    def texts(self) -> list[str]:
+        """Distinct content ids in the order of their first rows."""
+        return list(dict.fromkeys(t for t in self.text_ids if t is not None))
+
+
+def read_index(dataset: Dataset) -> Index:
+    """Reads a dataset once. ValueError where no row has a conversation."""
+    index = Index()
+    for number, row in enumerate(dataset.rows()):
+        turns = conversation(row)
+        text_id = text_id_of(turns) if turns is not None else None
+        own = row.get(dataset.id_column) if isinstance(row, Mapping) else None
+        index.ids.append(str(own) if own is not None else text_id or f"row-{number}")
+        index.text_ids.append(text_id)
+        group = row.get(dataset.group_column) if dataset.group_column and isinstance(row, Mapping) else None
+        index.groups.append(None if group is None else str(group))
+        if text_id is None and isinstance(row, Mapping):
+            index.columns.update(map(str, row))
+    if not index.texts:
+        wanted = ["messages", *(" and ".join(pair) for pair in PAIRS)]
+        raise ValueError(
+            f"{dataset.place}: none of {len(index.ids)} rows has text in {', or '.join(wanted)}; its columns are "
+            f"{', '.join(sorted(index.columns)) or '(none)'}"
+        )
+    if dataset.group_column and not any(index.groups):
+        raise ValueError(f"{dataset.place}: no row has a value in the group column {dataset.group_column!r}")
+    return index
+
+
+def texts(dataset: Dataset, wanted: set[str]) -> Iterator[tuple[str, Conversation]]:
+    """Content id and conversation of the wanted texts, each once, in the order of their first rows."""
+    left = set(wanted)
+    for row in dataset.rows():
+        turns = conversation(row)
+        if turns is not None and (text_id := text_id_of(turns)) in left:
+            left.remove(text_id)
+            yield text_id, turns
+    if left:
+        raise ValueError(f"{dataset.place} has changed while it was read: {len(left)} texts are gone; start again")
+
+
+def conversation(row: Any) -> Conversation | None:
+    """The turns of a row; None where it has no text under any of the known columns."""
+    if not isinstance(row, Mapping):
+        return None
+    turns = row.get("messages")
+    if isinstance(turns, list | tuple) and turns:
+        return _turns(turns)
+    for asked, answered in PAIRS:
+        question, answer = row.get(asked), row.get(answered)
+        if isinstance(question, str) and isinstance(answer, str):
+            more = row.get("input") if asked == "instruction" else None
+            if isinstance(more, str) and more.strip():
+                question = f"{question}\n\n{more}"
+            return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return None
+
+
+def _turns(turns: list[Any] | tuple[Any, ...]) -> Conversation | None:
+    read = []
+    for turn in turns:
+        role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, Mapping) else (None, None)
+        if not isinstance(role, str) or not isinstance(content, str):
+            return None
+        read.append({"role": role, "content": content})
+    return read
+
+
+def text_id_of(turns: Conversation) -> str:
+    """The id of a conversation's content."""
+    return content_id(*(part for turn in turns for part in (turn["role"], turn["content"])))

@@ -1,0 +1,290 @@
+"""Decontamination of any dataset, without a store: `scoder contamination`.
+
+In: a dataset in any form that `dataset_rows` reads, and benchmarks. Out: a Parquet file with one row per hit, one with the verdict on
+every row of the dataset, and a `Report`. How: batches of rows stream through the detectors, in this process or in several, and on
+request through `executions`; memory does not grow with the dataset. Both files appear whole, at the end, or not at all.
+Rows are named and their texts are told by `dataset_texts`; (row, benchmark, task_id, detector) is the key of the hits, row that of
+the verdicts.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import queries
+from builders import dataset_rows, detectors, executions
+from builders.benchmarks import task_rows
+from builders.dataset_texts import Batch, batches, text_columns
+from builders.detectors import HITS
+from builders.recipe import Benchmark, Decontamination, override
+
+BATCH_ROWS = 2000
+
+DATASET_HITS = pa.schema([HITS.field("item_id"), pa.field("row", pa.int64(), nullable=False), *list(HITS)[1:]])
+VERDICTS = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("is_contaminated", pa.bool_(), nullable=False),
+        pa.field("has_text", pa.bool_(), nullable=False),
+        pa.field("num_hits", pa.int32(), nullable=False),
+        pa.field("benchmark", pa.string()),
+        pa.field("task_id", pa.string()),
+        pa.field("detector", pa.string()),
+        pa.field("strength", pa.float32()),
+        pa.field("evidence", pa.string()),
+    ]
+)
+"""benchmark to evidence are those of the strongest hit, NULL for a row without hits."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is checked against what; `dataset` is a benchmark in form only: a name, a place and, for the Hub, where in it."""
+
+    dataset: Benchmark
+    benchmarks: Sequence[Benchmark]
+    settings: Decontamination = field(default_factory=Decontamination)
+    columns: Sequence[str] = ()
+    hits: str | None = None
+    verdicts: str | None = None
+    execute: bool = False
+    workers: int = 1
+
+
+@dataclass
+class Report:
+    """Counts: rows, those without text, contaminated ones; per (benchmark, detector) the rows with a hit and with a verdict; tasks,
+    those that execution can use, the reasons why not the others, and what was executed.
+    """
+
+    columns: tuple[str, ...]
+    num_rows: int = 0
+    num_without_text: int = 0
+    num_contaminated: int = 0
+    with_hit: Counter[tuple[str, str]] = field(default_factory=Counter)
+    with_verdict: Counter[tuple[str, str]] = field(default_factory=Counter)
+    num_tasks: int = 0
+    is_executed: bool = False
+    num_runnable: int = 0
+    not_runnable: Counter[str] = field(default_factory=Counter)
+    executed: Counter[str] = field(default_factory=Counter)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The counts of each benchmark and detector, as a table."""
+        return [
+            {"benchmark": b, "detector": d, "rows with a hit": n, "rows with a verdict": self.with_verdict[b, d]}
+            for (b, d), n in sorted(self.with_hit.items())
+        ]
+
+    def lines(self) -> list[str]:
+        """The other counts in words."""
+        without = f", {self.num_without_text:,} of them without text" if self.num_without_text else ""
+        lines = [f"{self.num_contaminated:,} of {self.num_rows:,} rows are contaminated{without}"]
+        if self.is_executed:
+            reasons = "; ".join(f"{n:,}: {reason}" for reason, n in self.not_runnable.most_common())
+            lines += [
+                f"{self.num_runnable:,} of {self.num_tasks:,} tasks can be run" + (f" ({reasons})" if reasons else "")
+            ]
+            lines += [", ".join(f"{n:,} {what}" for what, n in self.executed.items())]
+        return lines
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, for programs."""
+        counts = [{key.replace(" ", "_"): value for key, value in row.items()} for row in self.rows()]
+        found = {"columns": list(self.columns), "rows": self.num_rows, "rows_without_text": self.num_without_text}
+        found |= {"contaminated": self.num_contaminated, "tasks": self.num_tasks, "detectors": counts}
+        if self.is_executed:
+            found |= {"runnable_tasks": self.num_runnable, "not_runnable": self.not_runnable, "executed": self.executed}
+        return found
+
+
+def check(request: Request, progress: Callable[[int], None] = lambda done: None) -> Report:
+    """Check the dataset; `progress` is told the rows done so far. ValueError lists the columns where none is known."""
+    _check_names(request.benchmarks)
+    rows, columns = _rows_and_columns(request)
+    tasks = [row for benchmark in request.benchmarks for row in task_rows(benchmark)]
+    report = Report(columns, num_tasks=len(tasks), is_executed=request.execute)
+    oracle = executions.oracle(tasks, request.workers) if request.execute else None
+    if oracle is not None:
+        report.num_runnable, report.not_runnable = len(oracle.tasks), oracle.left_out
+    with _writers(request) as (write_hits, write_verdicts), duckdb.connect() as connection:
+        parts = batches(rows, columns, BATCH_ROWS)
+        for batch, found in _searched(parts, tasks, request.settings, request.workers):
+            if oracle is not None:
+                run = executions.hits(oracle, _keys(batch), batch.answers, request.workers, report.executed)
+                found = pa.concat_tables([found, run])
+            hits = _keyed(found, batch)
+            verdicts = _verdicts(connection, batch, hits, request.settings.min_strength)
+            if hits.num_rows:
+                write_hits(hits)
+            write_verdicts(verdicts)
+            _count(report, hits, verdicts, request.settings.min_strength)
+            progress(report.num_rows)
+    return report
+
+
+def _rows_and_columns(request: Request) -> tuple[Iterator[Any], tuple[str, ...]]:
+    """All rows of the dataset, and the columns with their text, which the first rows tell."""
+    rows = _rows(request.dataset, None)
+    head = list(islice(rows, dataset_rows.BATCH_ROWS))
+    if not head:
+        raise ValueError(f"{request.dataset.path} has no rows")
+    columns = text_columns(head, request.columns)
+    path = Path(request.dataset.path)
+    if path.is_file() and dataset_rows.is_parquet(path):
+        return _rows(request.dataset, [c for c in ("id", *columns) if c in head[0]]), columns
+    return chain(head, rows), columns
+
+
+def settings(overrides: Sequence[str]) -> Decontamination:
+    """The default settings with `decontamination.key=value` items; ValueError for any other section."""
+    raw = override({"decontamination": Decontamination().model_dump()}, list(overrides))
+    if others := sorted(raw.keys() - {"decontamination"}):
+        raise ValueError(f"--set {others[0]}: this command has the section decontamination only")
+    return Decontamination.model_validate(raw["decontamination"])
+
+
+def num_rows(request: Request) -> int | None:
+    """Rows of the dataset where that is known without reading it, for progress."""
+    return dataset_rows.num_rows(request.dataset.path)
+
+
+def _check_names(benchmarks: Sequence[Benchmark]) -> None:
+    names = Counter(b.name for b in benchmarks)
+    if not names:
+        raise ValueError("no benchmark is given; name one with --benchmarks FILE_OR_HUB_ID")
+    if twice := sorted(n for n, count in names.items() if count > 1):
+        raise ValueError(f"two benchmarks are called {', '.join(twice)}; call them apart with NAME=FILE")
+
+
+def _rows(dataset: Benchmark, columns: Sequence[str] | None) -> Iterator[Any]:
+    where: dict[str, Any] = {"config": dataset.config, "split": dataset.split, "revision": dataset.revision}
+    return dataset_rows.rows(dataset.path, **where, columns=columns, usual_split="train")
+
+
+# -- the detectors, in one process or several --------------------------------------------------------------------------
+
+_index: detectors.Index | None = None
+
+
+def _searched(
+    batches: Iterable[Batch], tasks: list[dict[str, Any]], settings: Decontamination, workers: int
+) -> Iterator[tuple[Batch, pa.Table]]:
+    """Each batch with its hits, in order; item_id is the row's number. At most two batches per worker are on their way."""
+    if workers <= 1:
+        index = detectors.index(tasks, settings)
+        for batch in batches:
+            yield batch, _hits(index, batch)
+        return
+    pending: deque[tuple[Batch, Future[pa.Table]]] = deque()
+    with ProcessPoolExecutor(workers, get_context("spawn"), _make_index, (tasks, settings)) as pool:
+        for batch in batches:
+            pending.append((batch, pool.submit(_hits_in_worker, batch)))
+            if len(pending) >= 2 * workers:
+                first, future = pending.popleft()
+                yield first, future.result()
+        while pending:
+            first, future = pending.popleft()
+            yield first, future.result()
+
+
+def _make_index(tasks: list[dict[str, Any]], settings: Decontamination) -> None:
+    global _index
+    _index = detectors.index(tasks, settings)
+
+
+def _hits_in_worker(batch: Batch) -> pa.Table:
+    assert _index is not None, "the pool makes it when a worker starts"
+    return _hits(_index, batch)
+
+
+def _hits(index: detectors.Index, batch: Batch) -> pa.Table:
+    return detectors.hits(index, _keys(batch), batch.texts)
+
+
+def _keys(batch: Batch) -> pa.Array:
+    """The rows' places as ids: their own may repeat."""
+    return batch.items["row"].cast(pa.string()).combine_chunks()
+
+
+def _keyed(found: pa.Table, batch: Batch) -> pa.Table:
+    """The hits with the rows' own ids, ordered by row, benchmark, task and detector."""
+    row = found["item_id"].cast(pa.int64())
+    start = batch.items["row"][0].as_py()
+    ids = batch.items["item_id"].combine_chunks().take(pa.compute.subtract(row, start))
+    columns = [ids, row, *(found[name] for name in HITS.names[1:])]
+    keyed = pa.table(columns, schema=DATASET_HITS)
+    return keyed.sort_by([(name, "ascending") for name in ("row", "benchmark", "task_id", "detector")])
+
+
+def _verdicts(connection: duckdb.DuckDBPyConnection, batch: Batch, hits: pa.Table, min_strength: float) -> pa.Table:
+    connection.register("dataset_items", batch.items)
+    connection.register("dataset_hits", hits)
+    return queries.table(connection, "dataset_verdicts", {"min_strength": min_strength}).cast(VERDICTS)
+
+
+def _count(report: Report, hits: pa.Table, verdicts: pa.Table, min_strength: float) -> None:
+    report.num_rows += verdicts.num_rows
+    report.num_without_text += verdicts.num_rows - pa.compute.sum(verdicts["has_text"]).as_py()
+    report.num_contaminated += pa.compute.sum(verdicts["is_contaminated"]).as_py()
+    threshold = pa.scalar(min_strength, pa.float32())
+    for counts, part in (
+        (report.with_hit, hits),
+        (report.with_verdict, hits.filter(pa.compute.greater_equal(hits["strength"], threshold))),
+    ):
+        for group in part.group_by(["benchmark", "detector"]).aggregate([("row", "count_distinct")]).to_pylist():
+            counts[group["benchmark"], group["detector"]] += group["row_count_distinct"]
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _writers(request: Request) -> Iterator[tuple[Callable[[pa.Table], None], Callable[[pa.Table], None]]]:
+    """Writers of the two files, which take their names only when all went well; without a name, what is written is dropped."""
+    wanted = [(request.hits, DATASET_HITS), (request.verdicts, VERDICTS)]
+    temporary = {place: f"{place}.{uuid.uuid4().hex[:8]}.tmp" for place, _ in wanted if place}
+    opened: list[pq.ParquetWriter] = []
+    try:
+        writes: list[Callable[[pa.Table], None]] = []
+        for place, schema in wanted:
+            if place is None:
+                writes.append(lambda table: None)
+                continue
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
+            opened.append(pq.ParquetWriter(temporary[place], schema, compression="zstd"))
+            writes.append(opened[-1].write_table)
+        yield writes[0], writes[1]
+        for writer in opened:
+            writer.close()
+        for place, name in temporary.items():
+            _sync(name)
+            os.replace(name, place)
+    finally:
+        for writer in opened:
+            writer.close()
+        for name in temporary.values():
+            Path(name).unlink(missing_ok=True)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,205 @@
+"""The rows of any dataset, one after the other: a file, a dataset folder, or a dataset of the Hub.
+
+In: a path or a Hub id. Out: dictionaries in the order of the source. How: JSON lines, a JSON array or a JSON object of rows,
+gzip or not, and Parquet are read as streams, so that memory does not grow with the file; folders and Hub ids go through
+`datasets` in its streaming mode, which keeps no cache that could be stale. A single JSON object is one row.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Row = dict[str, Any]
+
+FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".gz", ".parquet")
+BATCH_ROWS = 1000
+_GZIP_MAGIC, _PARQUET_MAGIC = b"\x1f\x8b", b"PAR1"
+_CHUNK_CHARS = 1 << 20
+_LONGEST_ROW_CHARS = 1 << 28
+"""An array is searched no further for the end of a row: what is longer is broken JSON."""
+_BETWEEN_ROWS = re.compile(r"[\s,]*")
+_HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?\Z")
+
+
+def rows(
+    place: str | Path,
+    *,
+    config: str | None = None,
+    split: str | None = None,
+    revision: str | None = None,
+    columns: Sequence[str] | None = None,
+    usual_split: str = "test",
+) -> Iterator[Row]:
+    """The rows of a file, dataset folder or Hub id; `columns` are the only ones that are read from Parquet.
+
+    Without a `split` it is the usual one of a folder or Hub id, or its only one.
+
+    FileNotFoundError for what is neither; ValueError with the place and row for what cannot be parsed.
+    """
+    path = Path(place)
+    if path.is_file():
+        yield from _parquet_rows(path, columns) if is_parquet(path) else _json_rows(path)
+    else:
+        yield from _dataset_rows(str(place), config, split, revision, usual_split)
+
+
+def check_place(place: str | Path) -> None:
+    """FileNotFoundError when the place is neither a file nor a folder nor could be an id of the Hub; nothing is read."""
+    path = Path(place)
+    if not path.exists() and (path.suffix in FILE_SUFFIXES or not _HUB_ID.match(str(place))):
+        raise FileNotFoundError(f"no file {place}")
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether the file starts as Parquet does."""
+    with open(path, "rb") as handle:
+        return handle.read(4) == _PARQUET_MAGIC
+
+
+def num_rows(place: str | Path) -> int | None:
+    """Rows of a Parquet file, lines of plain JSON lines; None where counting means reading (for progress only)."""
+    path = Path(place)
+    if not path.is_file():
+        return None
+    if is_parquet(path):
+        return pq.read_metadata(path).num_rows
+    with open(path, "rb") as handle:
+        if handle.read(1) != b"{":
+            return None
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: handle.read(1 << 20), b"")) or None
+
+
+def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
+    try:
+        # pre-buffering, the default, keeps all that was read of a file until its end
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
+    with file:
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns) if columns else None):
+            yield from batch.to_pylist()
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    with _text(path) as text:
+        try:
+            first = _first_sign(text)
+            if not first:
+                raise ValueError(f"{path} is empty: a dataset holds at least one row")
+            yield from _array_rows(text, path) if first == "[" else _line_rows(text, path)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+        except (EOFError, gzip.BadGzipFile) as error:
+            raise ValueError(f"{path} is not a whole gzip file: {error}") from error
+
+
+def _text(path: Path) -> IO[str]:
+    with open(path, "rb") as handle:
+        is_gzip = handle.read(2) == _GZIP_MAGIC
+    # only a line feed ends a line of JSON lines: U+2028 and a lone carriage return may stand inside of text
+    if is_gzip:
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="\n")
+    return open(path, encoding="utf-8-sig", newline="\n")
+
+
+def _first_sign(text: IO[str]) -> str:
+    """The first sign that is no white space, '' for none; the stream is at its start again afterwards."""
+    while chunk := text.read(4096):
+        if chunk.strip():
+            text.seek(0)
+            return chunk.lstrip()[0]
+    return ""
+
+
+def _line_rows(text: IO[str], path: Path) -> Iterator[Row]:
+    lines = (line for line in text if line.strip())
+    first, second = next(lines), next(lines, None)
+    row = _json_or_none(first)
+    if row is None or second is None:
+        yield from _document_rows(first + (second or "") + "".join(lines), path)
+        return
+    yield row
+    yield _json(second, f"{path}, row 2")
+    for number, line in enumerate(lines, start=3):
+        yield _json(line, f"{path}, row {number}")
+
+
+def _document_rows(text: str, path: Path) -> Iterator[Row]:
+    """One JSON object: an object of rows, or a row by itself."""
+    document = _json(text, str(path))
+    is_of_rows = isinstance(document, dict) and document and all(isinstance(row, dict) for row in document.values())
+    yield from document.values() if is_of_rows else [document]
+
+
+def _array_rows(text: IO[str], path: Path) -> Iterator[Row]:
+    decoder, number = json.JSONDecoder(), 1
+    buffer, is_end = text.read(_CHUNK_CHARS), False
+    place = buffer.index("[") + 1
+    while True:
+        place = _between(buffer, place)
+        if buffer[place : place + 1] == "]":
+            return
+        try:
+            row, end = decoder.raw_decode(buffer, place)
+        except json.JSONDecodeError as error:
+            end, problem = len(buffer), str(error)
+        else:
+            problem = ""
+        # a value that ends with the buffer may go on behind it, as numbers do
+        if end < len(buffer) or (is_end and not problem):
+            yield row
+            place, number = end, number + 1
+            continue
+        if is_end or len(buffer) - place > _LONGEST_ROW_CHARS:
+            raise ValueError(f"{path}, row {number}: not JSON ({problem or 'the array does not end'})")
+        more = text.read(max(_CHUNK_CHARS, len(buffer) - place))
+        buffer, place, is_end = buffer[place:] + more, 0, not more
+
+
+def _between(buffer: str, place: int) -> int:
+    found = _BETWEEN_ROWS.match(buffer, place)
+    return found.end() if found else place
+
+
+def _json(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{place}: not JSON ({error}); give JSON lines, one JSON array or Parquet") from error
+
+
+def _json_or_none(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return None
+
+
+def _dataset_rows(
+    place: str, config: str | None, split: str | None, revision: str | None, usual_split: str
+) -> Iterator[Row]:
+    import datasets
+
+    check_place(place)
+    where: dict[str, Any] = {"name": config, "revision": revision}
+    try:
+        chosen = split or _split(place, datasets.get_dataset_split_names(place, config, revision=revision), usual_split)
+        yield from datasets.load_dataset(place, **where, split=chosen, streaming=True)
+    except (FileNotFoundError, ConnectionError) as error:
+        raise FileNotFoundError(
+            f"{place} is no file and no dataset folder, and the Hub does not give a dataset of this name: {error}"
+        ) from error
+
+
+def _split(place: str, names: Sequence[str], usual: str) -> str:
+    if usual in names or len(names) == 1:
+        return usual if usual in names else names[0]
+    raise ValueError(f"{place} has the splits {', '.join(names)}: name one")

@@ -1,0 +1,149 @@
+"""Decontamination by execution: which functions of an item pass the tests of a benchmark task.
+
+    oracle = executions.oracle(tasks, workers=2)                   # once; tasks of any number of benchmarks
+    found = executions.hits(oracle, item_ids, texts, workers=2)     # per batch; schema detectors.HITS, detector 'execution'
+
+In: `tasks` as for `builders/detectors`; texts of Python code, bare or in ``` fences. Out: a hit of strength 1 for each item and task
+where a function of the item passes all of the task's tests, whatever it looks like. How, in the sandbox all along:
+    record    (`execution_oracle`) each task's own solution runs through its tests; its outermost calls and answers are written down
+    screen    each function with the right number of parameters is called with up to four recorded arguments; a wrong answer ends it
+    confirm   what gave all the answers is put in the place of the solution and the benchmark's own tests are run, one program a pair
+
+Not found: other orders of parameters, functions that print instead of returning or need what the sandbox lacks, and programs that
+read standard input. A pass says that two functions do the same; whether one is a leak is for the reader, as common exercises (greatest
+common divisor, prime, palindrome) are written independently every day.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from builders import sandbox
+from builders.benchmark_programs import Task, above_entry_point, split_tests, test_call
+from builders.detectors import HITS
+from builders.execution_functions import Function, functions_of
+from builders.execution_oracle import Oracle, oracle, program, run
+
+__all__ = ["Oracle", "confirmation", "hits", "oracle"]
+
+ITEMS_PER_PROGRAM = 16
+ITEM_SECONDS = 5.0
+CALL_SECONDS = 0.1
+
+Item = tuple[int, str, list[Function]]
+"""Place of the text in its batch, code, functions."""
+Pair = tuple[int, int, int]
+"""Places of an item, of a function in it, and of a task."""
+
+
+def hits(
+    oracle: Oracle, item_ids: pa.Array, texts: pa.Array, workers: int = 1, stats: Counter[str] | None = None
+) -> pa.Table:
+    """The hits of a batch of texts, as HITS, in the order of the items; NULL and text without functions have none.
+
+    `stats` counts functions, screened pairs, passes and what was not tried to the end.
+    """
+    counts: Counter[str] = Counter() if stats is None else stats
+    items: list[Item] = []
+    for position, text in enumerate(texts.to_pylist()):
+        code, functions = functions_of(text) if text else ("", [])
+        if functions:
+            items.append((position, code, functions))
+            counts["functions"] += len(functions)
+    pairs = sorted(_screened(oracle, items, workers, counts))
+    counts["screened pairs"] += len(pairs)
+    best: dict[tuple[int, int], Function] = {}
+    for (item, number, index), passed in _confirmed(oracle, items, pairs, workers):
+        counts["passes"] += passed
+        if passed:
+            best.setdefault((item, index), items[item][2][number])
+    ids = item_ids.to_pylist()
+    rows = [
+        _hit(oracle, ids[items[item][0]], index, function)
+        for (item, index), function in sorted(
+            best.items(), key=lambda found: (found[0][0], oracle.tasks[found[0][1]][0])
+        )
+    ]
+    return pa.Table.from_pylist(rows, schema=HITS)
+
+
+def _hit(oracle: Oracle, item_id: str, index: int, function: Function) -> dict[str, Any]:
+    benchmark, task = oracle.tasks[index]
+    return {
+        "item_id": item_id,
+        "benchmark": benchmark,
+        "task_id": task.task_id,
+        "detector": "execution",
+        "strength": 1.0,
+        "similarity": 1.0,
+        "information": oracle.bits[index],
+        "evidence": function.source[:200],
+    }
+
+
+def _screened(oracle: Oracle, items: Sequence[Item], workers: int, counts: Counter[str]) -> set[Pair]:
+    """The pairs where the function gives the recorded answers."""
+    if not oracle.tasks:
+        return set()
+    places = range(len(items))
+    parts = [places[start : start + ITEMS_PER_PROGRAM] for start in places[::ITEMS_PER_PROGRAM]]
+    found, stopped = _screen(oracle, items, parts, workers, counts)
+    # an item can bring its program down; those beside it must not suffer
+    again = [range(place, place + 1) for part in stopped for place in part]
+    rest, lost = _screen(oracle, items, again, workers, counts)
+    counts["not tried to the end"] += len(lost)
+    return found | rest
+
+
+def _screen(
+    oracle: Oracle, items: Sequence[Item], parts: Sequence[range], workers: int, counts: Counter[str]
+) -> tuple[set[Pair], list[range]]:
+    """The pairs found by one program per part, and the parts whose program was stopped."""
+    tasks = [{"arity": a, "calls": c} for a, c in zip(oracle.arities, oracle.calls, strict=True)]
+    programs = ((number, _screen_program(tasks, [items[place] for place in part])) for number, part in enumerate(parts))
+    found: set[Pair] = set()
+    stopped: list[range] = []
+    for number, is_whole, lines in run(programs, workers, ITEMS_PER_PROGRAM * ITEM_SECONDS):
+        if not is_whole:
+            stopped.append(parts[number])
+            continue
+        for line in lines:
+            counts["not tried to the end"] += line.get("gave_up", 0)
+            if "function" in line:
+                found.add((parts[number][line["item"]], line["function"], line["task"]))
+    return found, stopped
+
+
+def _screen_program(tasks: list[dict[str, Any]], items: Sequence[Item]) -> str:
+    rows = [
+        {"code": code, "functions": [(f.expression, f.least, f.most) for f in functions]}
+        for _, code, functions in items
+    ]
+    request = {"mode": "screen", "tasks": tasks, "items": rows, "seconds": ITEM_SECONDS, "call_seconds": CALL_SECONDS}
+    return program(request)
+
+
+def _confirmed(
+    oracle: Oracle, items: Sequence[Item], pairs: Sequence[Pair], workers: int
+) -> Iterator[tuple[Pair, bool]]:
+    """Whether each pair passes the benchmark's own tests."""
+    programs = (
+        (pair, confirmation(oracle.tasks[pair[2]][1], items[pair[0]][1], items[pair[0]][2][pair[1]].expression))
+        for pair in pairs
+    )
+    for pair, result in sandbox.run_many(programs, workers):
+        yield pair, result.status == "passed"
+
+
+def confirmation(task: Task, code: str, expression: str) -> str:
+    """The program that runs the task's tests on the function that `expression` names in the code."""
+    before, tests = split_tests(task)
+    name, _, method = str(task.entry_point).partition("().")
+    # tests may name the parameters as the solution does
+    candidate = f"(lambda function: lambda *given, **named: function(*given, *named.values()))({expression})"
+    place = f"class {name}:\n    {method} = staticmethod({candidate})" if method else f"{name} = {candidate}"
+    return sandbox.tested_program(*before, above_entry_point(task) or "", code, place + "\n", tests + test_call(task))

@@ -1,0 +1,172 @@
+"""Programs of tasks: they tell right completions from wrong ones, in every layout."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+
+import pytest
+
+from builders import benchmark_programs, sandbox
+from builders.benchmark_files import read_tasks
+from builders.benchmark_layouts import parse_task
+from builders.benchmark_programs import candidate_parts, extract_code
+from builders.sandbox import SandboxLimits, run_many, run_python
+from tests.benchmark_rows import (
+    APPS,
+    APPS_METHOD,
+    BIG_CODE_BENCH,
+    DATA,
+    GRADED,
+    HUMAN_EVAL,
+    HUMAN_EVAL_PLUS,
+    LEET_CODE,
+    LIVE_CODE_BENCH,
+    MBPP,
+    MBPP_PLUS,
+    MBPP_PLUS_CHECK,
+    MBPP_PLUS_COMPLEX,
+    MBPP_PLUS_MATCH,
+    MULTIPL_E_PYTHON,
+    PROJECT,
+    needs_data,
+)
+
+DEMO = PROJECT / "recipes" / "demo-benchmark.jsonl"
+
+needs_sandbox = pytest.mark.skipif(not sandbox.is_available(), reason="no bubblewrap sandbox can be started here")
+
+
+def statuses(programs: list[str]) -> list[str]:
+    return [result.status for _, result in run_many(enumerate(programs), workers=2)]
+
+
+def test_code_comes_out_of_fences():
+    fenced = "Sure:\n```bash\npip install x\n```\n```python\nimport x\n```\nand\n```py\ndef f():\n    pass\n```\nDone."
+    assert extract_code(fenced, "f") == "def f():\n    pass\n"
+    assert extract_code(fenced, "g") == "import x\n"
+    assert extract_code("```\r\ndef f(): pass\r\n", "f") == "def f(): pass\n"
+    assert extract_code("    return 1\n", "f") == "    return 1\n"
+
+
+def test_candidates_continue_the_prompt_or_stand_below_what_it_has_above():
+    task = parse_task(HUMAN_EVAL)
+    head = task.prompt[: task.prompt.index("def root")]
+    whole = "def root(x):\n    return x ** 0.5\n"
+    assert candidate_parts(task, "    return 2\n") == [task.prompt + "    return 2\n"]
+    assert candidate_parts(task, f"```python\n{whole}```") == [head, whole]
+    assert candidate_parts(task, "    return 2\n\nThat is all.") == [task.prompt + "    return 2\n\n"]
+    # Cut off in the middle: still taken for a whole function, which then does not compile.
+    assert candidate_parts(task, "def root(x):\n    return (") == [head, "def root(x):\n    return ("]
+    assert candidate_parts(parse_task(MBPP), whole) == [whole]
+
+
+@needs_sandbox
+def test_canonical_solutions_of_every_layout_pass():
+    tasks = [parse_task(row) for row in GRADED]
+    assert statuses([benchmark_programs.test_program(task, task.solution) for task in tasks]) == ["passed"] * len(tasks)
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("row", "completion", "status"),
+    [
+        (HUMAN_EVAL, "    return 2\n", "passed"),
+        (HUMAN_EVAL, "    return 3\n", "failed"),
+        (HUMAN_EVAL, "    pass\n\ndef check(candidate):\n    pass\n", "failed"),
+        (HUMAN_EVAL, "    return 2\n\nif __name__ == '__main__':\n    raise SystemExit(input())\n", "passed"),
+        (
+            HUMAN_EVAL,
+            "```python\nfrom __future__ import annotations\ndef root(x):\n    return math.sqrt(x)\n```",
+            "passed",
+        ),
+        (HUMAN_EVAL, "import sys\nsys.exit(0)", "failed"),
+        (HUMAN_EVAL, "", "failed"),
+        (MBPP, "def plus(a, b): return a + b", "passed"),
+        (MBPP, "def plus(a, b): return 3", "failed"),
+        (MBPP, "def minus(a, b): return a + b", "failed"),
+        # As sets, in any order; the second input of plus_input makes the canonical solution raise.
+        (MBPP_PLUS, "def shared(a, b): return [x for x in b if x in a]", "passed"),
+        (MBPP_PLUS, "def shared(a, b): return (2,)", "failed"),
+        (MBPP_PLUS_CHECK, "def check(a, b): return sum(a) + sum(x[0] for x in b)", "passed"),
+        (MBPP_PLUS_CHECK, "def check(a, b): return 0", "failed"),
+        (MBPP_PLUS_MATCH, "import re\ndef found(a): return re.match('a.', a)", "passed"),
+        (MBPP_PLUS_MATCH, "def found(a): return 'ab' == a", "passed"),
+        (MBPP_PLUS_MATCH, "def found(a): return True", "failed"),
+        (MBPP_PLUS_COMPLEX, "def angle(a, b): return (a + b).imag", "passed"),
+        (HUMAN_EVAL_PLUS, "    return h / 2 * a + 1e-9", "passed"),
+        (HUMAN_EVAL_PLUS, "    return h / 2 * a + 1e-3", "failed"),
+        (HUMAN_EVAL_PLUS, "    return a * h // 2", "failed"),
+        (BIG_CODE_BENCH, "    return True", "failed"),
+        (BIG_CODE_BENCH, "    raise SystemExit(0)", "failed"),
+        # The judge's imports and classes are there before the candidate, which may name them in its annotations.
+        (
+            LEET_CODE,
+            "```python\nclass Solution:\n    def addNodes(self, first: List[Node], second): return 3\n```",
+            "passed",
+        ),
+        (LEET_CODE, "class Solution:\n    def addNodes(self, first, second): return 4", "failed"),
+        (LEET_CODE, "def addNodes(first, second): return 3", "failed"),
+        (APPS, "def double(x): return 2 * x", "passed"),
+        (APPS, "def double(x): return 2", "failed"),
+        (APPS_METHOD, "class Solution:\n    def double(self, x): return x + x", "passed"),
+        (MULTIPL_E_PYTHON, "    return len(string)", "passed"),
+        (MULTIPL_E_PYTHON, "    return 0", "failed"),
+    ],
+)
+def test_right_completions_pass_and_wrong_ones_fail(row, completion, status):
+    result = run_python(benchmark_programs.test_program(parse_task(row), completion))
+    assert result.status == status, result
+
+
+def test_a_task_without_tests_is_not_graded():
+    with pytest.raises(ValueError, match="task 2678 has no tests"):
+        benchmark_programs.test_program(parse_task(LIVE_CODE_BENCH), "pass")
+
+
+@needs_sandbox
+def test_demo_tasks_pass_with_their_solutions_and_fail_without():
+    tasks = list(read_tasks(DEMO))
+    assert [task.task_id for task in tasks] == [f"Demo/{number}" for number in range(16)]
+    right = [benchmark_programs.test_program(task, task.solution) for task in tasks]
+    empty = [benchmark_programs.test_program(task, "    return None\n") for task in tasks]
+    assert statuses(right) == ["passed"] * 16
+    assert statuses(empty) == ["failed"] * 16
+
+
+def test_the_last_demo_tasks_are_in_the_standard_library():
+    import calendar
+    import html
+    import statistics
+    import string
+
+    tasks = list(read_tasks(DEMO))[-4:]
+    for task, original in zip(
+        tasks, (calendar.leapdays, string.capwords, html.escape, statistics.median_low), strict=True
+    ):
+        source = textwrap.dedent(inspect.getsource(original)).replace("StatisticsError", "ValueError")
+        assert task.entry_point == original.__name__
+        # The same code in every supported Python; docstrings are reworded between versions.
+        ours, theirs = (without_docstring(text) for text in (task.prompt + task.solution, source))
+        assert ours == theirs
+        assert len(source.splitlines()) <= 25
+
+
+def without_docstring(source: str) -> str:
+    function = ast.parse(source).body[0]
+    function.body = function.body[1:]
+    return ast.unparse(function)
+
+
+@needs_data
+@needs_sandbox
+@pytest.mark.parametrize(
+    "file", ["human-eval/HumanEval.jsonl.gz", "mbpp/mbpp_test.jsonl", "mbpp-plus/MbppPlus-v0.1.0.jsonl"]
+)
+def test_every_twentieth_public_solution_passes(file):
+    # The canonical solution of Mbpp/271 alone takes longer than all others together.
+    tasks = [task for task in list(read_tasks(DATA / file))[::20] if task.task_id != "Mbpp/271"]
+    programs = ((task.task_id, benchmark_programs.test_program(task, task.solution)) for task in tasks)
+    results = list(run_many(programs, 2, SandboxLimits(wall_s=30, cpu_s=30)))
+    assert [(task_id, result.stderr) for task_id, result in results if result.status != "passed"] == []

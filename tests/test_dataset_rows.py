@@ -1,0 +1,139 @@
+"""Rows of datasets: every container gives the same rows, as a stream, and what is broken is named with its place."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import tracemalloc
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import dataset_rows
+from builders.dataset_rows import check_place, num_rows, rows
+
+ROWS = [{"id": "a", "text": "one\r\ntwo"}, {"id": "b", "text": "# line separator \u2028\n"}]
+
+
+def lines(given: list, end: str = "\n") -> bytes:
+    return end.join(json.dumps(row, ensure_ascii=False) for row in given).encode()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda given: lines(given) + b"\n",
+        lambda given: lines(given, "\r\n\r\n"),
+        lambda given: json.dumps(given).encode(),
+        lambda given: b"\xef\xbb\xbf \n" + json.dumps(given, indent=2).encode(),
+        lambda given: json.dumps({row["id"]: row for row in given}).encode(),
+        lambda given: json.dumps({row["id"]: row for row in given}, indent=2).encode(),
+        lambda given: gzip.compress(lines(given)),
+        lambda given: gzip.compress(json.dumps(given).encode()),
+    ],
+    ids=["lines", "crlf", "array", "indented-array", "object", "indented-object", "gzip-lines", "gzip-array"],
+)
+def test_every_json_container_gives_the_same_rows(tmp_path, write):
+    path = tmp_path / "file"
+    path.write_bytes(write(ROWS))
+    assert list(rows(path)) == ROWS
+
+
+def test_parquet_is_read_by_its_first_bytes_and_by_columns(tmp_path):
+    path = tmp_path / "file"
+    pq.write_table(pa.Table.from_pylist(ROWS), path, row_group_size=1)
+    assert list(rows(path)) == ROWS
+    assert list(rows(path, columns=["id"])) == [{"id": "a"}, {"id": "b"}]
+    assert num_rows(path) == 2
+
+
+def test_one_row_is_a_file_too(tmp_path):
+    path = tmp_path / "one.json"
+    for text in (json.dumps(ROWS[0]), json.dumps(ROWS[0], indent=2)):
+        path.write_text(text)
+        assert list(rows(path)) == ROWS[:1]
+
+
+@given(
+    st.lists(st.dictionaries(st.text(max_size=3), st.text(max_size=30), min_size=1), min_size=2, max_size=6),
+    st.integers(1, 40),
+)
+def test_an_array_may_be_cut_anywhere(tmp_path_factory, given_rows, chunk):
+    path = tmp_path_factory.mktemp("array") / "rows.json"
+    path.write_text(json.dumps(given_rows, indent=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset_rows, "_CHUNK_CHARS", chunk)
+        assert list(rows(path)) == given_rows
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'{"a": 1}\n{broken\n', "rows.json, row 2: not JSON"),
+        (b'[{"a": 1}, {broken]', "rows.json, row 2: not JSON"),
+        (b'[{"a": 1}, {"b": 2}', "rows.json, row 3: not JSON"),
+        (b"{broken", "rows.json: not JSON"),
+        (b" \n", "rows.json is empty"),
+        (b'{"a": "\xff"}\n{}', "rows.json is not UTF-8"),
+        (gzip.compress(b'{"a": 1}\n{"a": 2}\n')[:-9], "rows.json is not a whole gzip file"),
+        (b"PAR1 and no more", "rows.json is not a whole Parquet file"),
+    ],
+)
+def test_what_is_broken_is_named(tmp_path, text, message):
+    path = tmp_path / "rows.json"
+    path.write_bytes(text)
+    with pytest.raises(ValueError, match=message):
+        list(rows(path))
+
+
+@pytest.mark.parametrize("write", [lines, lambda given: json.dumps(given).encode()], ids=["lines", "array"])
+def test_memory_does_not_grow_with_the_file(tmp_path, write):
+    path = tmp_path / "rows.json"
+    path.write_bytes(write([{"id": str(number), "text": "x" * 1000} for number in range(20_000)]))
+    tracemalloc.start()
+    assert sum(len(row["text"]) for row in rows(path)) == 20_000_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < path.stat().st_size / 2
+
+
+def test_memory_of_parquet_does_not_grow_with_the_file(tmp_path):
+    path = tmp_path / "rows.parquet"
+    text = pa.array([random.Random(number).randbytes(500).hex() for number in range(2_000)])
+    with pq.ParquetWriter(path, pa.schema([("text", pa.string())]), compression="none") as writer:
+        for _ in range(20):
+            writer.write_table(pa.table([text], ["text"]))
+    before, most = pa.total_allocated_bytes(), 0
+    for number, _ in enumerate(rows(path)):
+        if number % 1000 == 0:
+            most = max(most, pa.total_allocated_bytes() - before)
+    assert most < path.stat().st_size / 4
+
+
+def test_places_that_cannot_be_anything_are_refused_before_any_work(tmp_path):
+    check_place(tmp_path)
+    check_place("owner/dataset")
+    for place in ("gone.jsonl", "owner/gone.parquet", "/nowhere/at/all"):
+        with pytest.raises(FileNotFoundError, match=f"no file {place}"):
+            check_place(place)
+
+
+def test_a_folder_with_several_splits_asks_for_one(tmp_path):
+    for name in ("train", "validation"):
+        (tmp_path / f"{name}.jsonl").write_bytes(lines(ROWS))
+    with pytest.raises(ValueError, match="has the splits train, validation: name one"):
+        list(rows(tmp_path))
+    assert list(rows(tmp_path, split="train")) == ROWS
+
+
+def test_rows_are_counted_where_that_is_cheap(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_bytes(lines(ROWS) + b"\n")
+    assert num_rows(path) == 2
+    path.write_bytes(json.dumps(ROWS).encode())
+    assert num_rows(path) is None
+    assert num_rows("owner/dataset") is None
