@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -58,6 +59,10 @@ BATCH_CHARS, BATCH_FILES = 4_000_000, 500
 """Files are extracted by so many at a time."""
 WORKER_BYTES = 50_000_000
 """So much text is read in about the time that a process takes to start, and is worth one."""
+ROWS_SORTED_TOGETHER = 50_000
+"""About 60 MB of text, for which DuckDB takes a quarter of a gigabyte."""
+AFTER_ALL_IDS = "g"
+"""Ids are hexadecimal."""
 TREE_FILE_BYTES = 15_000
 """Of the standard library and of PyPI's packages on average, to guess the size of a tree."""
 
@@ -76,13 +81,22 @@ def build(store: Store, recipe: Recipe) -> Record:
     """Extract what is not staged yet (with `force`, everything), then keep each text once."""
     wanted = plan(recipe)
 
-    def rows() -> pa.RecordBatchReader:
+    def rows() -> Iterator[pa.RecordBatch]:
         _discard_staging(store, keep=None if store.force else _staging_name(wanted))
         extract(store, wanted, recipe)
-        connection = connect(store, extra={"extracted": staging_paths(store, wanted)})
-        return queries.stream(connection, "raw_pool")
+        return _distinct(store, staging_paths(store, wanted))
 
     return store.materialize_stream(wanted, rows)
+
+
+def _distinct(store: Store, staging: list[str]) -> Iterator[pa.RecordBatch]:
+    """Each staged text once, in the order of the ids; a range of ids at a time, so that memory does not grow with the pool."""
+    num_rows = sum(pq.read_metadata(path).num_rows for path in staging)
+    num_ranges = min(256, num_rows // ROWS_SORTED_TOGETHER + 1)
+    bounds = [f"{256 * i // num_ranges:02x}" for i in range(num_ranges)]
+    for low, high in pairwise([*bounds, AFTER_ALL_IDS]):
+        with connect(store, memory_limit="512MB", extra={"extracted": staging}) as connection:
+            yield from queries.stream(connection, "raw_pool", {"low": low, "high": high})
 
 
 def build_rejects(store: Store, recipe: Recipe) -> Record:

@@ -1,4 +1,5 @@
--- One row is one distinct function text: its first occurrence in the order of source, path and line.
+-- One row is one distinct function text: its first occurrence in the order of source, path and line. Ids from $low up to,
+-- but without, $high: many small sorts need less memory than one.
 SELECT
     snippet_id,
     'python' AS language,
@@ -12,6 +13,6 @@ SELECT
     is_method,
     is_async
 FROM extracted
-WHERE reject IS NULL
+WHERE reject IS NULL AND snippet_id >= $low AND snippet_id < $high
 QUALIFY row_number() OVER (PARTITION BY snippet_id ORDER BY source, path, license, line) = 1
 ORDER BY snippet_id

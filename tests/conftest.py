@@ -9,6 +9,15 @@ import pytest
 from tests import smoke_run
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups that one worker runs (`pytest -n`): a module, whose fixtures are then made once; all readers of the smoke run."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            reads_smoke = "smoke_store" in getattr(item, "fixturenames", ())
+            group = "smoke" if reads_smoke else item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def smoke_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store after an uninterrupted run of recipes/smoke.yaml; tests must not change it."""

@@ -248,3 +248,14 @@ def test_two_sources_of_the_same_text(tmp_path):
     assert {r["code"]: r["license"] for r in read(store, "raw_pool")} == {ADD: "BSD-3-Clause", SUB: "BSD-3-Clause"}
     assert len(read(store, "snippet_occurrences")) == 3
     assert pq.read_table(store.shard_paths("raw_pool")).num_rows == 2
+
+
+def test_ranges_of_ids_give_what_one_query_gives(tmp_path, monkeypatch):
+    root = tree(tmp_path / "code", {f"{n}.py": ADD.replace("add", f"add_{n % 20}") + "\n" for n in range(30)})
+    rows = []
+    for together in (1000, 1):
+        monkeypatch.setattr(raw_pool, "ROWS_SORTED_TOGETHER", together)
+        store = Store(tmp_path / f"store-{together}")
+        raw_pool.build(store, recipe(root))
+        rows.append(read(store, "raw_pool"))
+    assert rows[0] == rows[1] and len(rows[0]) == 20
