@@ -1,26 +1,37 @@
 """gradients: the projected per-sample gradient of each item at each checkpoint of the reference model.
 
 In: texts of the teacher's reference split or of candidates, the checkpoints of G_{t-1}. Out:
-`gradients/item_kind-K/iteration-t/batch-B`. The loop computes them for `influence.margin` candidates per snippet, best first,
-whatever a selection's thresholds; a later selection that admits others fills the missing ones in as a batch of its own.
+`gradients/item_kind-K/iteration-t/batch-B`, and the items that have none as rejects of the stage `gradients` (of `reference` for
+the teacher's). The loop computes them for `influence.margin` candidates per snippet, best first, whatever a selection's
+thresholds; a later selection that admits others fills the missing ones in as a batch of its own. Shards go to `influence.workers`
+processes.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 import queries
-from builders import prompts
+from builders import model_workers, prompts
+from builders.model_workers import Keeper
 from builders.models import checkpoints, weights
 from builders.pairs import render
 from builders.recipe import Recipe
-from store import CONTRACTS, Plan, Record, Store, fingerprint
+from store import CONTRACTS, Plan, Record, Store, Usage, fingerprint, segments
 from store.catalog import connect
-from training.settings import features_name
+from store.shards import shard_name
+from training.settings import GradientSettings, features_name
 
 MAIN = "main"
 SHARD = 1000
@@ -42,6 +53,20 @@ def items(store: Store, recipe: Recipe, iteration: int, item_kind: str) -> list[
     return queries.rows(connect(store), "gradient_items", values)
 
 
+@dataclass(frozen=True)
+class Job:
+    """One shard: some items at one checkpoint."""
+
+    root: str
+    plan: Plan
+    index: int
+    checkpoint_id: str
+    location: tuple[str, str | None, str | None]
+    settings: GradientSettings
+    dtype: str
+    rows: list[tuple[str, list[dict[str, str]]]]
+
+
 def build(
     store: Store,
     recipe: Recipe,
@@ -50,17 +75,18 @@ def build(
     batch: str = MAIN,
     chosen: list[dict[str, Any]] | None = None,
 ) -> Record:
-    """Gradients of the items of a batch at every checkpoint that the iteration was sampled from."""
+    """Gradients of the items of a batch at every checkpoint that the iteration was sampled from, and their rejects."""
     found = items(store, recipe, iteration, item_kind) if chosen is None else chosen
     used = checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
     blocks = [(c, start) for c in used for start in range(0, max(1, len(found)), SHARD)]
     inputs = store.input("teacher_samples") if item_kind == "teacher" else store.input("scored", iteration=iteration)
+    settings = settings_of(recipe, item_kind)
     plan = Plan(
         table="gradients",
         partition={"item_kind": item_kind, "iteration": iteration, "batch": batch},
         inputs=inputs,
         fields={
-            "gradients": recipe.influence.gradients.model_dump(mode="json", exclude={"batch_size"}),
+            "gradients": settings.model_dump(mode="json", exclude={"batch_size", "batch_tokens"}),
             "checkpoints": [c["checkpoint_id"] for c in used],
             "items": items_fingerprint(found),
             "features": features(recipe),
@@ -68,7 +94,28 @@ def build(
         texts=prompts.versions(recipe.synthesizer.prompt),
         num_shards=len(blocks),
     )
-    return store.materialize(plan, lambda index: _shard(store, recipe, item_kind, found, *blocks[index]))
+    scratch = Path(store.scratch(f"gradients-{plan.fingerprint}"))
+    with store.building(plan) as record:
+        if record is None:
+            built = store.record("gradients", **plan.partition)
+            assert built is not None, plan.partition
+        else:
+            start, missing = time.monotonic(), store.missing(plan)
+            job = partial(_job, store, recipe, plan, settings, found)
+            places = model_workers.devices(recipe.influence.workers) if missing else []
+            done = model_workers.run(_write_shard, [job(i, *blocks[i]) for i in missing], places)
+            for _ in zip(store.track(missing, segments("gradients", plan.partition)), done, strict=True):
+                pass
+            usage = record.usage.add(Usage(wall_s=time.monotonic() - start))
+            built = store.finish(record, list(store.present(plan).values()), usage)
+    _build_rejects(store, plan, found, scratch)
+    return built
+
+
+def settings_of(recipe: Recipe, item_kind: str) -> GradientSettings:
+    """LESS maps the gradients that a model would be trained with by Adam; those of the reference stay plain."""
+    settings = recipe.influence.gradients
+    return settings.model_copy(update={"optimizer_map": "sgd"}) if item_kind == "teacher" else settings
 
 
 def items_fingerprint(found: list[dict[str, Any]]) -> str:
@@ -76,34 +123,95 @@ def items_fingerprint(found: list[dict[str, Any]]) -> str:
     return fingerprint([i["item_id"] for i in found])
 
 
-def _shard(
-    store: Store, recipe: Recipe, kind: str, found: list[dict[str, Any]], checkpoint: dict[str, Any], start: int
-) -> pa.Table:
-    from training.gradients import stream_gradients
+def aligned_shards(store: Store, checkpoint_ids: list[str], **partition: str | int) -> Iterator[list[str]]:
+    """Paths of the shards that hold the same items, one per checkpoint, block after block."""
+    store.input("gradients", **partition)
+    record = store.record("gradients", **partition)
+    assert record is not None, partition
+    num_blocks = len(record.shards) // len(checkpoint_ids)
+    directory = store.directory("gradients", **partition)
+    for block in range(num_blocks):
+        yield [f"{directory}/{shard_name(c * num_blocks + block)}" for c in range(len(checkpoint_ids))]
 
-    model, adapter, revision = weights(store, checkpoint)
-    rows = ((i["item_id"], conversation(recipe, i)) for i in found[start : start + SHARD])
-    schema = CONTRACTS["gradients"].schema
-    tables = [schema.empty_table()]
-    settings, dtype = recipe.influence.gradients, recipe.synthesizer.training.dtype
-    for batch in stream_gradients(model, adapter, rows, settings, dtype, revision=revision):
-        for reject in batch.rejects:
-            store.announce(
-                f"gradients: {reject.row} left out, {reject.reason} ({reject.value} against {reject.threshold})"
-            )
+
+def _job(
+    store: Store,
+    recipe: Recipe,
+    plan: Plan,
+    settings: GradientSettings,
+    found: list[dict[str, Any]],
+    index: int,
+    checkpoint: dict[str, Any],
+    start: int,
+) -> Job:
+    return Job(
+        root=str(store.root),
+        plan=plan,
+        index=index,
+        checkpoint_id=checkpoint["checkpoint_id"],
+        location=weights(store, checkpoint),
+        settings=settings,
+        dtype=recipe.synthesizer.training.dtype,
+        rows=[(i["item_id"], conversation(recipe, i)) for i in found[start : start + SHARD]],
+    )
+
+
+def _write_shard(job: Job, keeper: Keeper) -> None:
+    from training.gradients import GradientModel
+
+    store, schema = Store(job.root), CONTRACTS["gradients"].schema
+    base, adapter, revision = job.location
+    model = keeper.get(GradientModel, base, adapter, job.settings, job.dtype, revision)
+    tables, rejects = [schema.empty_table()], []
+    for batch in model.stream(job.rows):
+        rejects += [reject.model_dump() for reject in batch.rejects]
         size = len(batch.ids)
         columns = {
             "item_id": batch.ids,
-            "item_kind": [kind] * size,
-            "checkpoint_id": [checkpoint["checkpoint_id"]] * size,
-            "features": [features(recipe)] * size,
+            "item_kind": [job.plan.partition["item_kind"]] * size,
+            "checkpoint_id": [job.checkpoint_id] * size,
+            "features": [job.plan.fields["features"]] * size,
             "gradient": as_lists(batch.unit_ND),
             "norm": batch.norm_N,
             "loss": batch.loss_N,
             "num_tokens": batch.num_tokens_N,
         }
         tables.append(pa.table(columns, schema=schema))
-    return pa.concat_tables(tables)
+    # before the shard, which is what a resumed build looks for
+    scratch = Path(store.scratch(f"gradients-{job.plan.fingerprint}"))
+    scratch.mkdir(parents=True, exist_ok=True)
+    (scratch / f"rejects-{job.index:05d}.json").write_text(json.dumps(rejects), encoding="utf-8")
+    store.write(job.plan, job.index, pa.concat_tables(tables))
+
+
+def _build_rejects(store: Store, plan: Plan, found: list[dict[str, Any]], scratch: Path) -> None:
+    """The items that lack a gradient at some checkpoint, with the reason that was noted when it was computed."""
+    part = plan.partition
+    of = {"stage": "reference" if part["item_kind"] == "teacher" else "gradients", "iteration": part["iteration"]}
+    if part["batch"] != MAIN:
+        of["selection"] = part["batch"]
+
+    def make(index: int) -> pa.Table:
+        counts: dict[str, int] = {}
+        for table in store.read("gradients", ["item_id"], **part):
+            for item in table.column("item_id").to_pylist():
+                counts[item] = counts.get(item, 0) + 1
+        noted = [
+            r for path in sorted(scratch.glob("rejects-*.json")) for r in json.loads(path.read_text(encoding="utf-8"))
+        ]
+        why = {str(r["row"]): r for r in reversed(noted)}
+        lacking = [i["item_id"] for i in found if counts.get(i["item_id"], 0) < len(plan.fields["checkpoints"])]
+        unknown = {"reason": "no_gradient", "value": None, "threshold": None}
+        rows = [{**unknown, **why.get(item, {}), "item_id": item} for item in sorted(lacking)]
+        same = {"selection": None, **of, "item_kind": part["item_kind"]}
+        names = CONTRACTS["rejects"].schema.names
+        return pa.Table.from_pylist(
+            [{k: v for k, v in (row | same).items() if k in names} for row in rows], schema=CONTRACTS["rejects"].schema
+        )
+
+    inputs = store.input("gradients", **part)
+    store.materialize(Plan(table="rejects", partition=of, inputs=inputs, num_shards=1), make)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def as_lists(unit_ND: np.ndarray) -> pa.Array:
@@ -111,6 +219,12 @@ def as_lists(unit_ND: np.ndarray) -> pa.Array:
     rows, width = unit_ND.shape
     offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * width)
     return pa.ListArray.from_arrays(offsets, pa.array(unit_ND.reshape(-1), type=pa.float16()))
+
+
+def as_matrix(table: pa.Table) -> np.ndarray:
+    """The gradient column as a float16 matrix (N, D), without a copy into Python."""
+    column = table.column("gradient").combine_chunks()
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
 
 
 def conversation(recipe: Recipe, item: dict[str, Any]) -> list[dict[str, str]]:

@@ -1,109 +1,130 @@
 """influence: how much training on a candidate moves the model the way the reference samples do.
 
-In: gradients of candidates and of the reference at the same checkpoints. Out: `influence/iteration-t/reference-R/batch-B`.
-
-    I(x) = sum_i eta_i cos(g_i(x), mean_i),   mean_i the mean unit gradient of the reference at checkpoint i,
-    eta_i the mean learning rate while checkpoint i was trained, normalised to sum 1   (method.md 2.3; LESS, eq. 4)
+In: gradients of candidates and of the teacher's reference split at the same checkpoints. Out: for every reference set of the
+recipe `influence/iteration-t/reference-R/batch-B`. How: `training/ranking.py` in one pass over the stored gradients, whatever the
+number of references; no model is loaded. The references stay in memory, the candidates pass by a block at a time.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import Any
+from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.parquet as pq
 
-from builders.gradients import MAIN, features
+from builders.gradients import MAIN, aligned_shards, as_matrix, features
 from builders.models import checkpoints
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store
+from store.catalog import ask
 from store.runs import Partition
+from training.ranking import Ranking, Reference, common_rows, learning_rate_shares, picked, read_ahead
+
+TEACHER = "teacher"
+"""The reference set that is the teacher's whole reference split."""
 
 
 def build(store: Store, recipe: Recipe, iteration: int, batch: str = MAIN) -> Record:
-    """Influence of the candidates of one batch of gradients."""
-    reference = recipe.influence.reference
+    """Influence of the candidates of one batch of gradients on every reference set; the record of the chosen one."""
     candidates: Partition = {"item_kind": "candidate", "iteration": iteration, "batch": batch}
     references: Partition = {"item_kind": "teacher", "iteration": iteration, "batch": MAIN}
     used = checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
-    plan = Plan(
-        table="influence",
-        partition={"iteration": iteration, "reference": reference, "batch": batch},
-        inputs=store.input("gradients", **candidates) | store.input("gradients", **references),
-        fields={"learning_rates": {c["checkpoint_id"]: c["learning_rate"] for c in used}},
-        num_shards=1,
-    )
+    rates = {c["checkpoint_id"]: c["learning_rate"] for c in used}
+    conditions = {TEACHER: None, **recipe.influence.reference_sets}
 
-    def make(index: int) -> pa.Table:
-        mean_CD = reference_means(store, references)
-        sums = accumulate(store, candidates, mean_CD, learning_rate_shares(used))
-        rows = [
-            {
-                "candidate_id": i,
-                "iteration": iteration,
-                "reference": reference,
-                "features": features(recipe),
-                "batch": batch,
-            }
-            | {"influence": s[0], "loss": s[1] / s[3], "norm": s[2] / s[3]}
-            for i, s in sorted(sums.items())
-            if s[3] == len(used)
-        ]
-        return pa.Table.from_pylist(rows, schema=CONTRACTS["influence"].schema)
+    plans = {
+        name: Plan(
+            table="influence",
+            partition={"iteration": iteration, "reference": name, "batch": batch},
+            inputs=store.input("gradients", **candidates) | store.input("gradients", **references),
+            fields={"learning_rates": rates} | ({"condition": where} if where else {}),
+            num_shards=1,
+        )
+        for name, where in conditions.items()
+    }
+    lacking = [name for name, plan in plans.items() if store.force or not _is_built(store, plan)]
 
-    return store.materialize(plan, make)
+    @cache
+    def tables() -> dict[str, pa.Table]:
+        sets = [reference_set(store, references, list(rates), name, conditions[name]) for name in lacking]
+        named: dict[str, str | int] = {"iteration": iteration, "features": features(recipe), "batch": batch}
+        return rank(store, candidates, sets, learning_rate_shares(rates), named)
 
-
-def learning_rate_shares(used: list[dict[str, Any]]) -> dict[str, float]:
-    """Mean learning rates normalised to sum 1; equal shares when all are zero (nothing was trained)."""
-    total = sum(c["learning_rate"] for c in used)
-    return {c["checkpoint_id"]: c["learning_rate"] / total if total else 1 / len(used) for c in used}
+    records = {
+        name: store.materialize(plan, lambda index, name=name: tables()[name])  # type: ignore[misc]
+        for name, plan in plans.items()
+    }
+    return records[recipe.influence.reference]
 
 
-def matrix(table: pa.Table) -> np.ndarray:
-    """The gradient column as a float32 matrix (N, D), without a copy into Python."""
-    column = table.column("gradient").combine_chunks()
-    flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    return flat.reshape(len(column), -1)
+def _is_built(store: Store, plan: Plan) -> bool:
+    record = store.record("influence", **plan.partition)
+    return record is not None and record.status == "complete" and record.plan.fingerprint == plan.fingerprint
 
 
-def reference_means(store: Store, partition: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Mean unit gradient (D,) of the reference at each checkpoint."""
-    sums: dict[str, np.ndarray] = {}
-    counts: dict[str, int] = defaultdict(int)
-    for table in store.read("gradients", **partition):
-        for name, grads_ND in _by_checkpoint(table):
-            sums[name] = sums.get(name, 0.0) + grads_ND.sum(axis=0, dtype=np.float64)
-            counts[name] += len(grads_ND)
-    if not sums:
-        raise ValueError("the reference has no gradients: its samples were too long, or the split is empty")
-    return {name: (total / counts[name]).astype(np.float32) for name, total in sums.items()}
-
-
-def accumulate(
-    store: Store, partition: dict[str, Any], mean_CD: dict[str, np.ndarray], shares: dict[str, float]
-) -> dict[str, list[float]]:
-    """Candidate -> [influence, sum of losses, sum of norms, number of checkpoints], a shard at a time."""
-    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0, 0])
-    for table in store.read("gradients", **partition):
-        for name in table.column("checkpoint_id").unique().to_pylist():
-            part = table.filter(pa.compute.equal(table.column("checkpoint_id"), name))
-            mean_D = mean_CD[name]
-            cosine_N = matrix(part) @ (mean_D / max(float(np.linalg.norm(mean_D)), 1e-12))
-            rows = zip(
-                part["item_id"].to_pylist(), cosine_N, part["loss"].to_pylist(), part["norm"].to_pylist(), strict=True
+def reference_set(
+    store: Store, partition: Partition, checkpoint_ids: list[str], name: str, condition: str | None = None
+) -> Reference:
+    """The reference samples that a condition on teacher_samples keeps. ValueError where it keeps none with gradients."""
+    kept = None
+    if condition is not None:
+        text = f"SELECT sample_id FROM teacher_samples WHERE split = 'reference' AND ({condition})"
+        kept = set(ask(store, text).read_all().column("sample_id").to_pylist())
+    reference = Reference(name)
+    for units, table in blocks(store, partition, checkpoint_ids):
+        ids = table.column("item_id").to_pylist()
+        is_kept = np.array([kept is None or item in kept for item in ids], dtype=bool)
+        for checkpoint, unit_ND in units.items():
+            reference.add(checkpoint, unit_ND[is_kept], [None] * int(is_kept.sum()))
+    if not reference.num_samples:
+        raise ValueError(
+            f"the reference {name} has no gradients: "
+            + (
+                f"no sample is kept by {condition!r}"
+                if condition
+                else "its samples were too long, or the split is empty"
             )
-            for item, cosine, loss, norm in rows:
-                held = sums[item]
-                held[0] += shares[name] * float(cosine)
-                held[1] += loss
-                held[2] += norm
-                held[3] += 1
-    return sums
+        )
+    return reference
 
 
-def _by_checkpoint(table: pa.Table) -> list[tuple[str, np.ndarray]]:
-    names = table.column("checkpoint_id")
-    return [(n, matrix(table.filter(pa.compute.equal(names, n)))) for n in names.unique().to_pylist()]
+def rank(
+    store: Store,
+    partition: Partition,
+    references: list[Reference],
+    shares: dict[str, float],
+    named: dict[str, str | int],
+) -> dict[str, pa.Table]:
+    """Reference name -> rows of `influence`, sorted by candidate."""
+    schema = CONTRACTS["influence"].schema
+    parts: dict[str, list[pa.Table]] = {r.name: [schema.empty_table()] for r in references}
+    ranking = Ranking(references, shares)
+    for units, table in blocks(store, partition, list(shares)):
+        for reference, found in zip(references, ranking.of(units), strict=True):
+            columns = {"candidate_id": table["item_id"], "influence": found.mean_N, "influence_max": found.max_N}
+            columns |= {"loss": table["loss"], "norm": table["norm"]}
+            columns |= {k: pa.repeat(v, table.num_rows) for k, v in (named | {"reference": reference.name}).items()}
+            parts[reference.name].append(pa.table({n: columns[n] for n in schema.names}).cast(schema))
+    return {name: pa.concat_tables(tables).sort_by("candidate_id") for name, tables in parts.items()}
+
+
+def blocks(
+    store: Store, partition: Partition, checkpoint_ids: list[str]
+) -> Iterator[tuple[dict[str, np.ndarray], pa.Table]]:
+    """Unit gradients (N, D) of the items that all checkpoints have, and their item_id, mean loss and mean norm."""
+    for tables in read_ahead(_read, aligned_shards(store, checkpoint_ids, **partition)):
+        rows = common_rows([table.column("item_id").to_pylist() for table in tables])
+        if not len(rows[0]):
+            continue
+        means = {
+            n: np.mean([t[n].to_numpy()[r] for t, r in zip(tables, rows, strict=True)], axis=0)
+            for n in ("loss", "norm")
+        }
+        units = {c: picked(as_matrix(t), r) for c, t, r in zip(checkpoint_ids, tables, rows, strict=True)}
+        yield units, pa.table({"item_id": tables[0].column("item_id").take(rows[0]), **means})
+
+
+def _read(paths: list[str]) -> list[pa.Table]:
+    return [pq.read_table(path, columns=["item_id", "gradient", "loss", "norm"]) for path in paths]

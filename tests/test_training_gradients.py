@@ -17,7 +17,8 @@ from transformers import AutoModelForCausalLM
 from training import gradients, heldout, sft, sketch
 from training.adapters import saved_name
 from training.completion_loss import check_head, pad
-from training.examples import Example, encode, load_model, load_tokenizer
+from training.examples import Example, Flaw, encode, load_model, load_tokenizer
+from training.optimizer_maps import adam_map
 from training.settings import GradientSettings, LoraSettings, SftSettings, features_name
 
 SETTINGS = GradientSettings(dimension=512, max_tokens=200, batch_size=3)
@@ -162,6 +163,20 @@ def test_windows_leave_in_the_order_of_the_rows(qwen: str, adapter: str, monkeyp
     assert [row_id for batch in batches for row_id in batch.ids] == [row_id for row_id, _ in ROWS]
 
 
+def test_batches_are_bounded_by_rows_and_by_padded_tokens() -> None:
+    examples = {n: Example([1] * length, [2]) for n, length in enumerate([9, 3, 59, 4, 9, 9, 3])}
+    found = list(gradients.batches(examples, GradientSettings(batch_size=3, batch_tokens=20)))
+    assert found == [[1, 6, 3], [0, 4], [5], [2]], "the longest row is over the bound and alone"
+
+
+def test_a_template_that_leaves_the_answer_out_is_a_reject(qwen: str, adapter: str) -> None:
+    tokenizer = load_tokenizer(qwen, adapter)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}"
+    )
+    assert encode(tokenizer, chat("add", "x = 1"), 200) == Flaw("all_masked", 0, 1)
+
+
 def test_unusable_rows_are_reported_not_raised(qwen: str, adapter: str) -> None:
     bad = [("long", chat("add", "x = 1 " * 200)), ("blank", chat("add", " ")), ("none", [])]
     batch = collect(qwen, adapter, [ROWS[0], *bad, ROWS[1]])
@@ -194,6 +209,18 @@ def test_the_sketch_keeps_inner_products_without_bias() -> None:
     assert 0.7 * deviation < np.std(estimates) < 1.3 * deviation
 
 
+def test_the_table_of_a_slot_adds_what_the_slots_add() -> None:
+    vectors_NP = torch.randn(3, 5000, generator=torch.Generator().manual_seed(2))
+    slots = sketch.slots(3, "a", 5000, 32, torch.device("cpu"))
+    by_slot, by_table = torch.zeros(3, 64), torch.zeros(3, 64)
+    sketch.add(by_slot, slots, vectors_NP)
+    table = sketch.members(slots, 32)
+    sketch.add(by_table, table, vectors_NP)
+    assert torch.allclose(by_slot, by_table, atol=1e-4) and by_slot.abs().max() > 1
+    assert sorted(table[table < 5000].tolist()) == list(range(5000)), "every coordinate once"
+    assert sketch.folding(3, "a", 5000, 32, torch.device("cpu")).equal(slots)
+
+
 def test_slots_are_the_integer_hash_and_even() -> None:
     slots = sketch.slots(7, "model.q_proj.lora_A.weight", 40_000, 100, torch.device("cpu"))
     key = int.from_bytes(hashlib.sha256(b"7 model.q_proj.lora_A.weight").digest()[:8], "little")
@@ -214,11 +241,20 @@ def test_adam_map_is_that_of_less(qwen: str, adapter: str) -> None:
     name, place = next((n, i) for i, n in enumerate(names) if "lora_B" in n)
     m_OI, v_OI = optimizer["state"][place]["exp_avg"], optimizer["state"][place]["exp_avg_sq"]
     grads_NOI = torch.randn(2, *m_OI.shape, generator=torch.Generator().manual_seed(1))
-    mapped = gradients.adam_map(adapter)(name, grads_NOI)
+    mapped = adam_map(adapter, torch.device("cpu"))(name, grads_NOI)
     expected = (0.9 * m_OI + 0.1 * grads_NOI[1]) / torch.sqrt(0.999 * v_OI + 0.001 * grads_NOI[1] ** 2 + 1e-8)
     assert torch.allclose(mapped[1], expected)
     adam, sgd = collect(qwen, adapter, ROWS, optimizer_map="adam"), collect(qwen, adapter, ROWS)
     assert (np.abs(adam.norm_N - sgd.norm_N) > 0.1 * sgd.norm_N).all()
+
+
+def test_the_state_of_another_adapter_is_refused(adapter: str) -> None:
+    mapped = adam_map(adapter, torch.device("cpu"))
+    name = json.loads((Path(adapter) / "parameter_names.json").read_text())[0]
+    with pytest.raises(ValueError, match="state is of another adapter"):
+        mapped(name, torch.zeros(1, 2, 2))
+    with pytest.raises(ValueError, match="knows no other"):
+        mapped("other", torch.zeros(1, 2, 2))
 
 
 def test_adam_map_needs_its_state(qwen: str, adapter: str, tmp_path: Path) -> None:
@@ -262,14 +298,6 @@ def test_features_are_named_by_what_makes_them_comparable() -> None:
     changes = ({"dimension": 64}, {"seed": 1}, {"optimizer_map": "adam"})
     others = [features_name(SETTINGS.model_copy(update=change), "prompt") for change in changes]
     assert len({name, features_name(SETTINGS, "other"), *others}) == 5
-
-
-def test_the_mean_of_unit_gradients_is_of_all_rows() -> None:
-    blocks = [np.array([[1, 0], [0, 1]], np.float16), np.array([[0, 1]], np.float16)]
-    mean_D = gradients.mean_unit_gradient(blocks)
-    assert mean_D.dtype == np.float32 and np.allclose(mean_D, [1 / 3, 2 / 3])
-    with pytest.raises(ValueError, match="0 rows"):
-        gradients.mean_unit_gradient([np.zeros((0, 4), np.float16)])
 
 
 def test_heldout_loss_is_the_mean_over_samples(qwen: str, adapter: str, data: str) -> None:

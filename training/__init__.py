@@ -6,7 +6,10 @@
     sft.py               supervised fine-tuning, its checkpoints and its report
     synthesizer.py scorer.py coder.py   the three trainings of the method over sft.py
     gradients.py         per-sample LoRA gradients, sketched to a fixed dimension
+    optimizer_maps.py    what a gradient becomes before the sketch: itself, or Adam's step
     sketch.py            the sketch itself
+    ranking.py           influence: cosines with reference sets, block by block
+    warmup.py            the short LoRA training that a model without an adapter gets first
     heldout.py           mean loss on a held-out split
     fingerprints.py      what a dataset or a model folder is identified by
     progress.py          what a person at a terminal sees of all that

@@ -128,6 +128,10 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_
         completion_ids = whole_ids[len(prompt_ids) :]
     else:  # a merge across the boundary, such as two newlines; generation would meet the prompt's own tokens
         completion_ids = _ids(tokenizer, whole[len(prompt) :])
+    if (
+        not prompt_ids or not completion_ids
+    ):  # a template that leaves a turn out: nothing to predict, or nothing before it
+        return Flaw("all_masked", len(completion_ids), 1)
     example = Example(prompt_ids, completion_ids)
     return example if example.num_tokens <= max_tokens else Flaw("too_long", example.num_tokens, max_tokens)
 

@@ -7,16 +7,18 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from datasets import Dataset
-
-from training.examples import as_messages
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 MEBIBYTE = 1 << 20
 
 
-def dataset_fingerprint(rows: Dataset) -> str:
+def dataset_fingerprint(rows: "Dataset") -> str:
     """Digest of the conversations in their order; other columns do not reach training."""
+    from training.examples import as_messages  # transformers: seconds that the name of a model does not need
+
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json.dumps(as_messages(row), ensure_ascii=False).encode() + b"\n")

@@ -13,9 +13,7 @@ Shapes: N samples, L padded length, I and O inputs and outputs of a matrix, P = 
 """
 
 import functools
-import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -23,21 +21,18 @@ import numpy as np
 import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import PreTrainedTokenizerBase
 
 from training import sketch
 from training.adapters import add_lora, lora_matrices, saved_name
 from training.completion_loss import Batch, causal_model, check_head, hidden_states, pad, sample_losses
-from training.examples import Example, Flaw, Message, Reject, encode, load_model, load_tokenizer
+from training.examples import Example, Flaw, Message, Reject, device, encode, load_model, load_tokenizer
+from training.optimizer_maps import optimizer_map
 from training.settings import DtypeName, GradientSettings, LoraSettings
 
 # Rows are sorted by length within windows of this many, and leave in their own order.
 ROWS_PER_WINDOW = 256
-# LESS's Adam map adds this inside the root.
-ADAM_EPSILON = 1e-8
 
 Take = Callable[[str, torch.Tensor], None]
-OptimizerMap = Callable[[str, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +63,101 @@ def stream_gradients(
 ) -> Iterator[GradientBatch]:
     """Features of the rows; what a feature is depends on its row, the model and the settings only.
 
+    Raises what `GradientModel` raises.
+    """
+    return GradientModel(base, adapter, settings, dtype, revision).stream(rows)
+
+
+class GradientModel:
+    """A model that turns conversations into features. It is loaded once and lives as long as it is asked.
+
     Raises ValueError for an adapter that has more than LoRA matrices of linear layers, and FileNotFoundError
     where the Adam map needs an optimizer state that is not there.
     """
-    optimizer_map = _optimizer_map(adapter, settings)
-    tokenizer = load_tokenizer(base, adapter, revision)
-    model = load_gradient_model(base, adapter, settings.seed, dtype, revision)
-    slots_of = functools.cache(
-        lambda name, size: sketch.slots(settings.seed, name, size, settings.dimension, model.device)
-    )
-    rows = iter(rows)
-    while window := list(islice(rows, ROWS_PER_WINDOW)):
-        yield _window_features(model, tokenizer, window, settings, optimizer_map, slots_of)
+
+    def __init__(
+        self,
+        base: str,
+        adapter: str | None,
+        settings: GradientSettings,
+        dtype: DtypeName = "float32",
+        revision: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self.map = optimizer_map(settings.optimizer_map, adapter, device())
+        self.tokenizer = load_tokenizer(base, adapter, revision)
+        self.model = load_gradient_model(base, adapter, settings.seed, dtype, revision)
+        where = self.model.device
+        self.folding = functools.cache(
+            lambda name, size: sketch.folding(settings.seed, name, size, settings.dimension, where)
+        )
+
+    def stream(self, rows: Iterable[tuple[str, Sequence[Message]]]) -> Iterator[GradientBatch]:
+        """One batch of features per window of rows."""
+        rows = iter(rows)
+        while window := list(islice(rows, ROWS_PER_WINDOW)):
+            yield self._window(window)
+
+    def _window(self, window: Sequence[tuple[str, Sequence[Message]]]) -> GradientBatch:
+        examples: dict[int, Example] = {}
+        rejects: list[Reject] = []
+        for place, (row_id, messages) in enumerate(window):
+            match encode(self.tokenizer, messages, self.settings.max_tokens):
+                case Flaw(reason, value, threshold):
+                    rejects.append(Reject(row=row_id, reason=reason, value=value, threshold=threshold))
+                case example:
+                    examples[place] = example
+        features: dict[int, tuple[np.ndarray, float, float]] = {}
+        for places in batches(examples, self.settings):
+            batch = pad([examples[place] for place in places], self.tokenizer.pad_token_id, self.model.device)
+            unit_ND, norm_N, loss_N = self._features(batch)
+            for place, unit_D, norm, loss in zip(places, unit_ND, norm_N.tolist(), loss_N.tolist(), strict=True):
+                if 0 < norm < float("inf"):
+                    features[place] = (unit_D, norm, loss)
+                else:
+                    rejects.append(Reject(row=window[place][0], reason="no_direction", value=norm, threshold=0))
+        kept = sorted(features)
+        return GradientBatch(
+            ids=[window[place][0] for place in kept],
+            unit_ND=np.array([features[place][0] for place in kept], np.float16).reshape(-1, self.settings.dimension),
+            norm_N=np.array([features[place][1] for place in kept], np.float32),
+            loss_N=np.array([features[place][2] for place in kept], np.float32),
+            num_tokens_N=np.array([len(examples[place].completion_ids) for place in kept], np.int32),
+            rejects=rejects,
+        )
+
+    def _features(self, batch: Batch) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+        """Unit sketches float16 [N, D], norms [N] and losses [N]."""
+        sketch_N2D = torch.zeros(len(batch.ids_NL), 2 * self.settings.dimension, device=self.model.device)
+        square_N = torch.zeros(len(batch.ids_NL), device=self.model.device)
+
+        def take(name: str, grads_NOI: torch.Tensor) -> None:
+            vectors_NP = self.map(name, grads_NOI).flatten(1)
+            square_N.add_(torch.linalg.vecdot(vectors_NP, vectors_NP))
+            sketch.add(sketch_N2D, self.folding(name, vectors_NP.shape[1]), vectors_NP)
+
+        loss_N = per_sample_gradients(self.model, batch, take)
+        unit_ND = torch.nn.functional.normalize(sketch.fold(sketch_N2D), dim=1)
+        return unit_ND.to(torch.float16).cpu().numpy(), square_N.sqrt().cpu(), loss_N.cpu()
+
+
+def batches(examples: Mapping[int, Example], settings: GradientSettings) -> Iterator[list[int]]:
+    """Places of examples of similar length, each batch within the bounds on rows and on padded tokens."""
+    batch: list[int] = []
+    for place in sorted(examples, key=lambda place: (examples[place].num_tokens, place)):
+        padded = (len(batch) + 1) * examples[place].num_tokens
+        if batch and (len(batch) == settings.batch_size or padded > settings.batch_tokens):
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def load_gradient_model(
     base: str, adapter: str | None, seed: int, dtype: DtypeName, revision: str | None = None
 ) -> PeftModel:
-    """The model in evaluation mode, all weights frozen, the embeddings' output requiring gradients."""
+    """The model in evaluation mode, all weights frozen."""
     model = load_model(base, adapter, dtype, revision)
     if adapter is None:
         with torch.random.fork_rng():
@@ -95,7 +167,6 @@ def load_gradient_model(
     _check_adapter(model, adapter)
     check_head(model)
     model.eval().requires_grad_(False)
-    model.enable_input_require_grads()
     return model
 
 
@@ -114,126 +185,17 @@ def per_sample_gradients(model: PeftModel, batch: Batch, take: Take) -> torch.Te
     return loss_N
 
 
-def mean_unit_gradient(units: Iterable[np.ndarray]) -> np.ndarray:
-    """The mean of unit gradients, float32 [D], from blocks [N, D]; not scaled to length 1 again.
-
-    Its cosine with a candidate is the influence of method.md, section 2.3.
-    """
-    total_D: np.ndarray | None = None
-    num_rows = 0
-    for unit_ND in units:
-        block_D = unit_ND.sum(axis=0, dtype=np.float64)
-        total_D = block_D if total_D is None else total_D + block_D
-        num_rows += len(unit_ND)
-    if total_D is None or num_rows == 0:
-        raise ValueError("the mean of no gradients: the reference has 0 rows, give it at least 1")
-    return (total_D / num_rows).astype(np.float32)
-
-
 def _tap(name: str, take: Take, module: torch.nn.Linear, inputs: tuple[torch.Tensor], output_NLO: torch.Tensor) -> None:
     input_NLI = inputs[0].detach()
+    if not output_NLO.requires_grad:
+        # nothing below has a gradient to take: the backward pass ends at the first adapted layer
+        output_NLO.requires_grad_(True)
 
     def with_gradient(grad_NLO: torch.Tensor) -> None:
         # Positions after a sample's end have no gradient, since attention is causal.
         take(name, torch.bmm(grad_NLO.float().transpose(1, 2), input_NLI.float()))
 
     output_NLO.register_hook(with_gradient)
-
-
-def _window_features(
-    model: PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    window: Sequence[tuple[str, Sequence[Message]]],
-    settings: GradientSettings,
-    optimizer_map: OptimizerMap,
-    slots_of: Callable[[str, int], torch.Tensor],
-) -> GradientBatch:
-    examples: dict[int, Example] = {}
-    rejects: list[Reject] = []
-    for place, (row_id, messages) in enumerate(window):
-        match encode(tokenizer, messages, settings.max_tokens):
-            case Flaw(reason, value, threshold):
-                rejects.append(Reject(row=row_id, reason=reason, value=value, threshold=threshold))
-            case example:
-                examples[place] = example
-    by_length = sorted(examples, key=lambda place: (examples[place].num_tokens, place))
-    features: dict[int, tuple[np.ndarray, float, float]] = {}
-    for start in range(0, len(by_length), settings.batch_size):
-        places = by_length[start : start + settings.batch_size]
-        batch = pad([examples[place] for place in places], tokenizer.pad_token_id, model.device)
-        unit_ND, norm_N, loss_N = _features(model, batch, settings.dimension, optimizer_map, slots_of)
-        for place, unit_D, norm, loss in zip(places, unit_ND, norm_N.tolist(), loss_N.tolist(), strict=True):
-            if 0 < norm < float("inf"):
-                features[place] = (unit_D, norm, loss)
-            else:
-                rejects.append(Reject(row=window[place][0], reason="no_direction", value=norm, threshold=0))
-    kept = sorted(features)
-    return GradientBatch(
-        ids=[window[place][0] for place in kept],
-        unit_ND=np.array([features[place][0] for place in kept], np.float16).reshape(-1, settings.dimension),
-        norm_N=np.array([features[place][1] for place in kept], np.float32),
-        loss_N=np.array([features[place][2] for place in kept], np.float32),
-        num_tokens_N=np.array([len(examples[place].completion_ids) for place in kept], np.int32),
-        rejects=rejects,
-    )
-
-
-def _features(
-    model: PeftModel,
-    batch: Batch,
-    dimension: int,
-    optimizer_map: OptimizerMap,
-    slots_of: Callable[[str, int], torch.Tensor],
-) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
-    """Unit sketches float16 [N, D], norms [N] and losses [N]."""
-    sketch_N2D = torch.zeros(len(batch.ids_NL), 2 * dimension, device=model.device)
-    square_N = torch.zeros(len(batch.ids_NL), device=model.device)
-
-    def take(name: str, grads_NOI: torch.Tensor) -> None:
-        vectors_NP = optimizer_map(name, grads_NOI).flatten(1)
-        square_N.add_(vectors_NP.square().sum(1))
-        sketch.add(sketch_N2D, slots_of(name, vectors_NP.shape[1]), vectors_NP)
-
-    loss_N = per_sample_gradients(model, batch, take)
-    unit_ND = torch.nn.functional.normalize(sketch.fold(sketch_N2D), dim=1)
-    return unit_ND.to(torch.float16).cpu().numpy(), square_N.sqrt().cpu(), loss_N.cpu()
-
-
-def _optimizer_map(adapter: str | None, settings: GradientSettings) -> OptimizerMap:
-    if settings.optimizer_map == "sgd":
-        return lambda name, grads_NOI: grads_NOI
-    if adapter is None:
-        raise ValueError("optimizer_map is adam and no adapter is given: it needs a trained checkpoint's moments")
-    return adam_map(adapter)
-
-
-def adam_map(checkpoint: str) -> OptimizerMap:
-    """LESS's map of a gradient g to m'/sqrt(v' + 1e-8), m' = b1 m + (1-b1) g and v' = b2 v + (1-b2) g^2.
-
-    From LESS's code (collect_grad_reps.py): no bias correction, epsilon inside the root; the moments are
-    those of the checkpoint's optimizer, found by name.
-    """
-    for file in ("optimizer.pt", "parameter_names.json"):
-        if not os.path.exists(os.path.join(checkpoint, file)):
-            raise FileNotFoundError(
-                f"{checkpoint} has no {file}, which optimizer_map adam reads: train with this project, or use sgd"
-            )
-    optimizer = torch.load(os.path.join(checkpoint, "optimizer.pt"), map_location="cpu", weights_only=True)
-    with open(os.path.join(checkpoint, "parameter_names.json"), encoding="utf-8") as names_file:
-        names = json.load(names_file)
-    beta_1, beta_2 = optimizer["param_groups"][0]["betas"]
-    moments = {name: optimizer["state"][place] for place, name in enumerate(names)}
-
-    def apply(name: str, grads_NOI: torch.Tensor) -> torch.Tensor:
-        if name not in moments:
-            raise ValueError(f"{checkpoint}/optimizer.pt knows no {name}: the state is of another adapter")
-        m_OI = moments[name]["exp_avg"].to(grads_NOI.device, torch.float32)
-        v_OI = moments[name]["exp_avg_sq"].to(grads_NOI.device, torch.float32)
-        m_NOI = beta_1 * m_OI + (1 - beta_1) * grads_NOI
-        v_NOI = beta_2 * v_OI + (1 - beta_2) * grads_NOI.square()
-        return m_NOI / (v_NOI + ADAM_EPSILON).sqrt()
-
-    return apply
 
 
 def _check_adapter(model: PeftModel, adapter: str | None) -> None:

@@ -63,7 +63,7 @@ class SftSettings(BaseModel):
 
 
 class GradientSettings(BaseModel):
-    """Per-sample gradient features. `batch_size` and `max_tokens` do not change a feature, the others do."""
+    """Per-sample gradient features. The bounds of a batch and `max_tokens` do not change a feature, the others do."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,6 +77,22 @@ class GradientSettings(BaseModel):
         default=2048, gt=1, description="a row with more tokens, prompt and completion together, is rejected"
     )
     batch_size: int = Field(default=16, gt=0, description="rows per backward pass")
+    batch_tokens: int = Field(
+        default=16_384, gt=0, description="tokens per backward pass, padding included; one row may have more"
+    )
+
+
+class WarmupSettings(BaseModel):
+    """The training that a model without an adapter gets before its gradients are taken; after LESS, with a smaller rank."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: float = Field(default=0.05, gt=0, le=1, description="share of the candidates that it trains on")
+    min_rows: int = Field(default=256, gt=0, description="rows that it trains on at least, where there are as many")
+    training: SftSettings = Field(
+        default_factory=lambda: SftSettings(epochs=4, num_checkpoints=4, scheduler="linear", batch_size=8),
+        description="one checkpoint per epoch",
+    )
 
 
 # Part of `features_name`: change it with anything in training/gradients.py that changes the features themselves.
