@@ -1,20 +1,201 @@
-"""near_duplicates: snippets whose texts are equal once case, comments and white space are normalised.
+"""near_duplicates: snippets that resemble a better one, with both similarities; which are dropped is decided in pool.sql.
 
-In: `raw_pool`, those with `snippet_checks`. Out: one row per member of a cluster of two or more. The decision to keep only representatives is in pool.sql.
+In: raw_pool, its snippet_checks and snippet_occurrences. Out: `near_duplicates`, one row per snippet and head of a cluster.
+How, in memory that hardly grows with the number of snippets:
+    1. one pass over the texts: sets of token grams, raw and up to the names that a function binds, and the keys of their
+       LSH bands go to scratch files of about the size of the texts
+    2. band by band, the pairs that share a key: each snippet with the best of its bucket, in the order of quality that
+       `queries/near_duplicate_texts.sql` gives
+    3. the Jaccard similarity of every pair, exactly, from the gram sets
+    4. `queries/near_duplicates.sql` keeps the most similar heads of each snippet
+
+A cluster is a head and what resembles the head itself, never what resembles another member only. Texts are compared without
+comments, docstrings, annotations and layout. Grams of short functions say little: these must be equal.
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 import queries
-from store import Plan, Record, Store
+from builders import bound_names, lexing, minhash
+from builders.recipe import NearDuplicates, Recipe
+from store import Plan, Record, Store, fields_of
 from store.catalog import connect
 
+CHANNELS = ("raw", "renamed")
+PAIRS = pa.schema(
+    [
+        ("snippet_id", pa.string()),
+        ("cluster_id", pa.string()),
+        ("head_position", pa.int64()),
+        ("similarity_raw", pa.float32()),
+        ("similarity_renamed", pa.float32()),
+    ]
+)
+"""What `queries/near_duplicates.sql` reads as `similar_pairs`."""
 
-def build(store: Store) -> Record:
-    """Cluster raw_pool."""
+Sets = tuple[np.ndarray, np.ndarray]
+"""Hashes uint32 (grams,) and offsets int64 (texts + 1,): sorted gram sets in a row."""
+
+_TEXTS_PER_BATCH = 4096
+_PAIRS_AT_ONCE = 1 << 21
+
+
+def build(store: Store, recipe: Recipe) -> Record:
+    """Find the near-duplicates of raw_pool."""
+    settings = recipe.near_duplicates
     plan = Plan(
         table="near_duplicates",
-        inputs=store.input("raw_pool") | store.input("snippet_checks"),
-        texts=queries.versions("near_duplicates"),
+        inputs=store.input("raw_pool") | store.input("snippet_checks") | store.input("snippet_occurrences"),
+        fields={k: v for k, v in fields_of(settings).items() if not k.startswith("min_")},
+        texts=queries.versions("near_duplicate_texts", "near_duplicates"),
     )
-    return store.materialize_stream(plan, lambda: queries.stream(connect(store), "near_duplicates"))
+    return store.materialize_stream(plan, lambda: _rows(store, settings))
+
+
+def gram_sets(texts: pa.Array, settings: NearDuplicates) -> dict[str, Sets]:
+    """The gram sets of each text by channel; a text of few tokens has one gram, its whole, and one without code has none."""
+    raw = lexing.code(lexing.lex(texts))
+    renamed = bound_names.only_bound(raw)
+    return {
+        "raw": _grams(raw, settings.raw_gram, False, settings.short_tokens),
+        "renamed": _grams(renamed, settings.renamed_gram, True, settings.short_tokens),
+    }
+
+
+def _grams(lexed: lexing.Lexed, n: int, rename: bool, short_tokens: int) -> Sets:
+    found = lexing.grams(lexed, n, rename=rename)
+    num_tokens, sizes = np.diff(lexed.offsets), np.diff(found.offsets)
+    is_short = num_tokens < short_tokens
+    is_kept = np.repeat(~is_short, sizes)
+    sizes = np.where(is_short, num_tokens > 0, sizes)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    hashes = np.empty(offsets[-1], np.uint32)
+    hashes[np.repeat(~is_short, sizes)] = found.hashes[is_kept] >> np.uint64(32)
+    for width in np.unique(num_tokens[is_short & (num_tokens > 0)]):
+        of_width = np.flatnonzero(num_tokens == width)
+        hashes[offsets[of_width]] = _wholes(lexed, of_width, int(width), rename) >> np.uint64(32)
+    return minhash.distinct(hashes, offsets)
+
+
+def _wholes(lexed: lexing.Lexed, texts: np.ndarray, width: int, rename: bool) -> np.ndarray:
+    """One gram for each of the texts, all of `width` tokens: uint64 (texts,)."""
+    tokens = (lexed.offsets[texts][:, None] + np.arange(width)).ravel()
+    offsets = np.arange(len(texts) + 1, dtype=np.int64) * width
+    part = {name: getattr(lexed, name)[tokens] for name in ("hashes", "kinds", "starts", "ends")}
+    return lexing.grams(replace(lexed, offsets=offsets, **part), width, rename=rename).hashes
+
+
+def _rows(store: Store, settings: NearDuplicates) -> Iterator[pa.RecordBatch]:
+    folder = Path(store.scratch("near-duplicates"))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        _write_sketches(store, settings, folder)
+        _write_similar_pairs(settings, folder, _candidates(settings, folder))
+        connection = connect(store, extra={"similar_pairs": [str(folder / "pairs.parquet")]})
+        yield from queries.stream(connection, "near_duplicates", fields_of(settings))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _texts(store: Store) -> Iterator[pa.Table]:
+    """Batches of snippet_id, position and code, in any order."""
+    for batch in queries.stream(connect(store, memory_limit="1GB"), "near_duplicate_texts"):
+        for start in range(0, batch.num_rows, _TEXTS_PER_BATCH):
+            yield pa.Table.from_batches([batch.slice(start, _TEXTS_PER_BATCH)])
+
+
+def _write_sketches(store: Store, settings: NearDuplicates, folder: Path) -> None:
+    """What is known of each snippet with code, in files whose n-th entries belong to the n-th snippet that was read.
+
+    positions; ids (bytes) and id-sizes; for each channel its keys `<channel>-<band>`, `<channel>-sets` (the sorted gram sets
+    in a row) and `<channel>-sizes`. All but ids are uint32.
+    """
+    per_channel = ["sets", "sizes", *map(str, range(settings.bands))]
+    names = ["positions", "ids", "id-sizes", *(f"{channel}-{name}" for channel in CHANNELS for name in per_channel)]
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((folder / name).open("wb")) for name in names}
+        for batch in _texts(store):
+            sets = gram_sets(batch["code"].combine_chunks(), settings)
+            has_code = np.diff(sets["raw"][1]) > 0
+            named = batch.filter(pa.array(has_code))
+            written = {
+                "positions": named["position"].to_numpy(),
+                "ids": np.frombuffer("".join(named["snippet_id"].to_pylist()).encode(), np.uint8),
+                "id-sizes": pc.binary_length(named["snippet_id"]).to_numpy(),
+            }
+            for channel, (hashes, offsets) in sets.items():
+                written |= {f"{channel}-sets": hashes, f"{channel}-sizes": np.diff(offsets)[has_code]}
+                keys = minhash.band_keys(hashes, offsets, settings.bands, settings.rows)
+                written |= {f"{channel}-{band}": of_band[has_code] for band, of_band in enumerate(keys)}
+            for name, values in written.items():
+                files[name].write(values.astype(np.uint8 if name == "ids" else np.uint32).tobytes())
+
+
+def _candidates(settings: NearDuplicates, folder: Path) -> np.ndarray:
+    """`later position << 32 | earlier position` (uint64) of every pair that shares a key, each pair once, sorted."""
+    positions = _file(folder / "positions")
+    found, fresh = np.empty(0, np.uint64), list[np.ndarray]()
+    for channel in CHANNELS:
+        for band in range(settings.bands):
+            fresh.append(minhash.bucket_pairs(_file(folder / f"{channel}-{band}"), positions, settings.max_heads))
+            if sum(map(len, fresh)) > max(len(found), _PAIRS_AT_ONCE):
+                found, fresh = np.unique(np.concatenate([found, *fresh])), []
+    return np.unique(np.concatenate([found, *fresh]))
+
+
+def _write_similar_pairs(settings: NearDuplicates, folder: Path, pairs: np.ndarray) -> None:
+    """`pairs.parquet`: the pairs that are as similar as the floor in one channel."""
+    positions = _file(folder / "positions")
+    entry_of = np.empty(int(positions.max(initial=0)) + 1, np.uint32)
+    entry_of[positions] = np.arange(len(positions), dtype=np.uint32)
+    sets = {c: (_file(folder / f"{c}-sets"), _offsets(folder / f"{c}-sizes")) for c in CHANNELS}
+    ids = _ids(folder)
+    with pq.ParquetWriter(folder / "pairs.parquet", PAIRS) as writer:
+        for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+            some = pairs[start : start + _PAIRS_AT_ONCE]
+            heads = (some & np.uint64(0xFFFFFFFF)).astype(np.int64)
+            left, right = entry_of[some >> np.uint64(32)], entry_of[heads]
+            raw, renamed = (minhash.jaccard(*sets[c], left, right) for c in CHANNELS)
+            kept = np.maximum(raw, renamed) >= np.float32(settings.floor)
+            columns = [
+                ids.take(pa.array(left[kept])),
+                ids.take(pa.array(right[kept])),
+                heads[kept],
+                raw[kept],
+                renamed[kept],
+            ]
+            writer.write_table(pa.table([pa.array(c) for c in columns], PAIRS.names).cast(PAIRS))
+
+
+def _file(path: Path) -> np.ndarray:
+    """A file of uint32, read from disk as it is needed."""
+    if path.stat().st_size == 0:  # nothing can be mapped
+        return np.empty(0, np.uint32)
+    return np.asarray(np.memmap(path, np.uint32, "r"))
+
+
+def _offsets(path: Path) -> np.ndarray:
+    """A file of sizes as offsets: int64 (entries + 1,)."""
+    sizes = _file(path)
+    offsets = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, dtype=np.int64, out=offsets[1:])
+    return offsets
+
+
+def _ids(folder: Path) -> pa.Array:
+    """The snippet ids by entry, read from disk as they are needed."""
+    offsets = _offsets(folder / "id-sizes")
+    data = pa.py_buffer(b"") if offsets[-1] == 0 else pa.memory_map(str(folder / "ids")).read_buffer()
+    return pa.Array.from_buffers(pa.large_string(), len(offsets) - 1, [None, pa.py_buffer(offsets), data])

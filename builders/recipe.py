@@ -281,7 +281,8 @@ class Influence(Settings):
 
     gradients: GradientSettings = GradientSettings()
     reference: str = Field(
-        "teacher", description="the reference set that selections rank by: teacher, its whole reference split, or a name below"
+        "teacher",
+        description="the reference set that selections rank by: teacher, its whole reference split, or a name below",
     )
     reference_sets: dict[str, str] = Field(
         default_factory=dict,

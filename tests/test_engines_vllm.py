@@ -1,13 +1,15 @@
 """The vllm engine, in this process and as a server, on tiny real models: `make test-vllm` runs it with a real vLLM on CPU."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +20,13 @@ from engine_models import save_adapter, save_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from builders.engines import ChoiceRequest, Engine, EngineSettings, Request, open_engine
+from builders.engines import ChoiceRequest, Completion, Engine, EngineSettings, Request, open_engine
 from builders.engines.vllm import PROMPTS_IN_FLIGHT
+from builders.generation import Answers
 
 PROMPTS = ("def add(a, b):\n", "for i in", "Write a function", "x", "How clear is the problem? Answer", "1 + 2")
 SETTINGS = EngineSettings(engine="vllm", max_model_tokens=256, enforce_eager=True)
+ROOT = Path(__file__).resolve().parents[1]
 TOLERANCE = 1e-3
 """Of a log-probability: vLLM's attention adds in another order than transformers'."""
 
@@ -174,6 +178,76 @@ def test_a_question_that_is_too_long_is_an_answer(engine):
     found = {a.request_id: a for a in engine.choose([ChoiceRequest("a", (long, short)), ChoiceRequest("b", (short,))])}
     assert found["a"].finish_reason == "prompt_too_long" and found["a"].probabilities is None
     assert sum(found["b"].probabilities[0]) == pytest.approx(1)
+
+
+# -- killed and resumed ------------------------------------------------------------------------------------------------
+
+SHARDS = 3
+ASKING = """
+import sys
+from pathlib import Path
+from builders.engines import open_engine
+from builders.generation import Answers
+from tests.test_engines_vllm import SETTINGS, SHARDS, shard_requests
+
+if __name__ == "__main__":
+    model, name, path, folder = sys.argv[1:]
+    with (
+        open_engine(SETTINGS, model, {name: path}) as engine,
+        Answers(Path(folder), range(SHARDS), SETTINGS, engine.generate, shard_requests) as answers,
+    ):
+        for shard in range(SHARDS):
+            answers.of(shard, [r.request_id for r in shard_requests(shard)])
+"""
+
+
+def shard_requests(shard: int) -> list[Request]:
+    """Many short ones and a few long ones, so that a kill finds some answered and some not."""
+    return [
+        Request(f"{shard}/{n}", prompt=f"{n}", adapter="step-1", max_tokens=4 if n % 2 else 240, seed=n)
+        for n in range(20)
+    ]
+
+
+def test_after_a_kill_only_what_is_unanswered_is_asked(engine, model, adapters, tmp_path):
+    folder, name = tmp_path / "journal", "step-1"
+    command = [sys.executable, "-c", ASKING, model, name, adapters[name], str(folder)]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    with open(tmp_path / "log", "w") as log:
+        asking = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 180
+    while not (paid := journalled(folder)):
+        assert asking.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()[-3000:]
+        time.sleep(0.02)
+    os.killpg(asking.pid, signal.SIGKILL)
+    asking.wait()
+    paid = journalled(folder)
+    asked: list[str] = []
+
+    def counted(requests: Iterable[Request]) -> Iterator[Completion]:
+        def read() -> Iterator[Request]:
+            for request in requests:
+                asked.append(request.request_id)
+                yield request
+
+        return engine.generate(read())
+
+    with Answers(folder, range(SHARDS), SETTINGS, counted, shard_requests) as answers_:
+        for shard in range(SHARDS):
+            ids = [r.request_id for r in shard_requests(shard)]
+            assert [a.request_id for a in answers_.of(shard, ids)] == ids
+    everything = {r.request_id for shard in range(SHARDS) for r in shard_requests(shard)}
+    assert 0 < len(paid) < len(everything), "the kill came too late to show anything"
+    assert sorted(asked) == sorted(everything - paid)
+
+
+def journalled(folder: Path) -> set[str]:
+    """Ids of the whole lines of a journal."""
+    lines = [line for path in folder.glob("*") if path.is_file() for line in path.read_bytes().splitlines(True)]
+    return {found.group(1).decode() for line in lines if line.endswith(b"\n") and (found := ID.search(line))}
+
+
+ID = re.compile(rb'"request_id": ?"([^"]+)"')
 
 
 # -- as a server ---------------------------------------------------------------------------------------------------

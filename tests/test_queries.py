@@ -16,6 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import queries
+from builders.dataset_contamination import DATASET_HITS
+from builders.dataset_texts import DATASET_ITEMS
+from builders.near_duplicates import PAIRS
 from builders.raw_pool import STAGING
 from store import ASPECTS, CODE_ASPECTS, CONTRACTS, Store
 from store.catalog import connect
@@ -29,14 +32,24 @@ POOL: Row = {
     "max_chars": 4000,
     "min_tokens": 20,
     "max_tokens": 600,
+    "min_similarity_raw": 0.8,
+    "min_similarity_renamed": 0.9,
     "min_statements": 2,
     "max_cyclomatic": 10,
     "min_arguments": 1,
     "min_docstring_words": 5,
+    "max_literal_share": 0.5,
     "min_docstring_ascii": 0.9,
+    "min_docstring_english": 0.6,
+    "min_docstring_sufficiency": 0.3,
     "max_undefined_names": 0,
+    "infer_imports": True,
+    "max_type_errors": 0,
     "include_methods": False,
     "licenses": ["mit", "bsd"],
+    "banned_imports": ["os", "sys"],
+    "test_paths": "(^|/)tests/",
+    "generated_paths": "_pb2[.]py$",
     "min_strength": 0.5,
     "seed": "7",
 }
@@ -44,9 +57,12 @@ VALUES: Row = POOL | {
     "aspects": ["lint", "clarity"],
     "batches": ["main"],
     "features": "f",
+    "high": "z",
     "iteration": 1,
     "iterations": [1, 2],
     "limit": 10,
+    "low": "",
+    "max_heads": 16,
     "max_per_difficulty": None,
     "max_per_snippet": 1,
     "max_rows": None,
@@ -92,7 +108,13 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection
         put(store, name, [])
     staging = f"{store.root}/staging.parquet"
     pq.write_table(STAGING.empty_table(), staging)
-    return connect(store, extra={"extracted": [staging]})
+    pairs = f"{store.root}/pairs.parquet"
+    pq.write_table(PAIRS.empty_table(), pairs)
+    extra = {"extracted": [staging], "similar_pairs": [pairs]}
+    for name, schema in (("dataset_items", DATASET_ITEMS), ("dataset_hits", DATASET_HITS)):
+        pq.write_table(schema.empty_table(), f"{store.root}/{name}.parquet")
+        extra[name] = [f"{store.root}/{name}.parquet"]
+    return connect(store, extra=extra)
 
 
 @pytest.fixture
@@ -103,9 +125,16 @@ def store(tmp_path: Path) -> Store:
 # -- the rules for SQL -------------------------------------------------------------------------------------------------
 
 KEY_COLUMNS = {k for c in CONTRACTS.values() for k in c.key}
-ENDINGS = {"audits/leaks": {"strength"}, "audits/orphans": {"missing"}, "synthesizer_rows": {"origin"}}
+ENDINGS = {
+    "audits/leaks": {"strength"},
+    "audits/orphans": {"missing"},
+    "dataset_verdicts": {"row"},
+    "synthesizer_rows": {"origin"},
+}
 """Orderings that end in a column that is no key of a table, but completes the rows of this query."""
 GROUPED = {"report_selection_rejects": {"verdict"}}
+PLACED = {"near_duplicate_texts"}
+"""Queries whose rows carry their place: texts are not sorted."""
 
 
 def statement(name: str) -> str:
@@ -196,7 +225,9 @@ def test_every_ordering_ends_in_a_key(name: str) -> None:
         assert columns[-1] in allowed, f"{name}: ORDER BY {', '.join(columns)} may tie"
 
 
-@pytest.mark.parametrize("name", [n for n in ALL if not n.endswith("_count") and not n.startswith("metric_")])
+@pytest.mark.parametrize(
+    "name", [n for n in ALL if not n.endswith("_count") and not n.startswith("metric_") and n not in PLACED]
+)
 def test_a_query_of_many_rows_is_ordered(name: str) -> None:
     assert re.search(r"\bORDER BY [^()]+\Z", statement(name))
 
@@ -246,8 +277,12 @@ def test_a_version_changes_with_the_text() -> None:
 def snippet(store: Store, rows: list[tuple[str, Row]], **tables: list[Row]) -> duckdb.DuckDBPyConnection:
     """Snippets that pass every check but for what a row says, with near-duplicates and contamination."""
     raw = CONTRACTS["raw_pool"].schema.names
-    passes: Row = {"num_lines": 10, "num_chars": 300, "license": "mit", "num_tokens": 80, "num_statements": 4}
+    passes: Row = {"num_lines": 10, "num_chars": 300, "is_parsed": True, "num_tokens": 80, "num_statements": 4}
     passes |= {
+        "license_choices": [["mit"]],
+        "docstring_english": 1.0,
+        "docstring_sufficiency": 0.5,
+        "num_type_errors": 0,
         "num_arguments": 1,
         "cyclomatic": 2,
         "num_docstring_words": 8,
@@ -274,25 +309,36 @@ FAILS: dict[str, tuple[Row, str, float | None, float | None]] = {
     "h-arguments": ({"num_arguments": 0}, "too_few_arguments", 0, 1),
     "i-docstring": ({"num_docstring_words": 4}, "short_docstring", 4, 5),
     "j-ascii": ({"docstring_ascii": 0.5}, "docstring_not_ascii", 0.5, 0.9),
-    "k-undefined": ({"num_undefined_names": 1}, "undefined_names", 1, 0),
+    "j-english": ({"docstring_english": 0.5}, "docstring_not_english", 0.5, 0.6),
+    "j-sufficient": ({"docstring_sufficiency": 0.25}, "insufficient_docstring", 0.25, 0.3),
+    "j-table": ({"num_literals": 60}, "data_table", 0.75, 0.5),
+    "k-undefined": ({"num_undefined_names": 1, "num_type_errors": None}, "undefined_names", 1, 0),
     "l-method": ({"is_method": True}, "method", None, None),
     "m-nothing": ({"returns_value": False}, "returns_nothing", None, None),
     "n-trivial": ({"is_trivial": True}, "trivial", None, None),
     "o-test": ({"is_test": True}, "test", None, None),
     "p-dunder": ({"is_dunder": True}, "dunder", None, None),
-    "q-banned": ({"banned_imports": ["os", "sys"]}, "banned_import", 2, 0),
-    "r-license": ({"license": "gpl"}, "license", None, None),
+    "q-banned": ({"modules": ["math", "os", "sys"]}, "banned_import", 2, 0),
+    "r-license": ({"license_choices": [["gpl"]]}, "license", None, None),
+    "s-generated": ({"is_generated": True}, "generated", None, None),
+    "t-types": ({"num_type_errors": 2}, "type_errors", 2, 0),
+    "u-unchecked": ({"num_type_errors": None}, "types_not_checked", None, None),
+    "v-secret": ({"secrets": ["a", "b"]}, "secret", 2, 0),
+    "w-personal": ({"personal_data": ["email"]}, "personal_data", 1, 0),
+    "x-syntax": ({"is_parsed": False, "num_type_errors": None}, "syntax_error", None, None),
 }
 
 
 def test_each_check_of_the_pool_leaves_out_its_snippet_with_its_reason(store: Store) -> None:
     edges: list[tuple[str, Row]] = [
         ("ok-ascii", {"docstring_ascii": 0.9}),  # a 32-bit column against a 64-bit threshold
-        ("ok-low", {"num_lines": 3, "num_tokens": 20, "num_statements": 2, "num_docstring_words": 5, "license": "bsd"}),
+        ("ok-low", {"num_lines": 3, "num_tokens": 20, "num_statements": 2, "num_docstring_words": 5}),
+        ("ok-docstring", {"docstring_english": 0.6, "docstring_sufficiency": 0.3, "num_literals": 40}),
+        ("ok-license", {"license_choices": [["gpl"], ["bsd", "mit"]]}),
         ("ok-high", {"num_lines": 60, "num_chars": 4000, "num_tokens": 600, "cyclomatic": 10}),
     ]
     connection = snippet(store, [(name, change) for name, (change, *_) in FAILS.items()] + edges)
-    assert sorted(r["snippet_id"] for r in run(connection, "pool")) == ["ok-ascii", "ok-high", "ok-low"]
+    assert sorted(r["snippet_id"] for r in run(connection, "pool")) == sorted(name for name, _ in edges)
     rejects = [(r["item_id"], r["reason"], r["value"], r["threshold"]) for r in run(connection, "rejects_pool")]
     assert rejects == [(name, reason, value, limit) for name, (_, reason, value, limit) in FAILS.items()]
 
@@ -302,8 +348,7 @@ def test_duplicates_and_leaks_stay_out_of_the_pool(store: Store) -> None:
         store,
         [("alone", {}), ("copy", {}), ("first", {}), ("leak", {}), ("faint", {}), ("other-kind", {})],
         near_duplicates=[
-            {"snippet_id": "first", "cluster_id": "first", "is_representative": True, "similarity": 1.0},
-            {"snippet_id": "copy", "cluster_id": "first", "is_representative": False, "similarity": 0.75},
+            {"snippet_id": "copy", "cluster_id": "first", "similarity_raw": 0.5, "similarity_renamed": 1.0},
         ],
         contamination=[
             {"item_id": "leak", "item_kind": "snippet", "task_id": "t1", "detector": "string", "strength": 0.5},
@@ -312,9 +357,12 @@ def test_duplicates_and_leaks_stay_out_of_the_pool(store: Store) -> None:
             {"item_id": "other-kind", "item_kind": "candidate", "task_id": "t1", "detector": "string", "strength": 1.0},
         ],
     )
-    assert sorted(r["snippet_id"] for r in run(connection, "pool")) == ["alone", "faint", "first", "other-kind"]
-    rejects = [(r["item_id"], r["reason"], r["value"], r["threshold"]) for r in run(connection, "rejects_pool")]
-    assert rejects == [("copy", "near_duplicate", 0.75, None), ("leak", "contaminated", 0.75, 0.5)]
+    kept = run(connection, "pool")
+    assert sorted(r["snippet_id"] for r in kept) == ["alone", "faint", "first", "other-kind"]
+    put(store, "pool", kept)
+    found = run(connect(store), "rejects_pool")
+    rejects = [(r["item_id"], r["reason"], r["value"], r["threshold"]) for r in found]
+    assert rejects == [("copy", "near_duplicate", 1, 0.9), ("leak", "contaminated", 0.75, 0.5)]
 
 
 def test_a_snippet_that_fails_twice_has_two_reasons(store: Store) -> None:
@@ -323,7 +371,9 @@ def test_a_snippet_that_fails_twice_has_two_reasons(store: Store) -> None:
 
 
 def test_no_licences_listed_means_all_and_methods_can_be_included(store: Store) -> None:
-    connection = snippet(store, [("gpl", {"license": "gpl"}), ("method", {"is_method": True}), ("plain", {})])
+    connection = snippet(
+        store, [("gpl", {"license_choices": [["gpl"]]}), ("method", {"is_method": True}), ("plain", {})]
+    )
     assert {r["snippet_id"] for r in run(connection, "pool", licenses=[])} == {"gpl", "plain"}
     assert {r["snippet_id"] for r in run(connection, "pool", include_methods=True)} == {"method", "plain"}
     assert [r["reason"] for r in run(connection, "rejects_pool", licenses=[], include_methods=True)] == []
@@ -345,8 +395,12 @@ CHECKED = st.fixed_dictionaries(
         "num_lines": st.sampled_from([2, 3, 60, 61]),
         "docstring_ascii": st.sampled_from([0.5, 0.9, 1.0]),
         "is_method": st.booleans(),
-        "license": st.sampled_from(["mit", "gpl"]),
-        "banned_imports": st.sampled_from([[], ["os"]]),
+        "license_choices": st.sampled_from([[["mit"]], [["gpl"]], [["gpl", "mit"], ["bsd"]]]),
+        "modules": st.sampled_from([[], ["os"], ["math"]]),
+        "inferred_imports": st.sampled_from([[], ["import re"]]),
+        "num_undefined_names": st.sampled_from([0, 1]),
+        "num_type_errors": st.sampled_from([None, 0, 1]),
+        "num_literals": st.sampled_from([0, 40, 41]),
     }
 )
 
@@ -357,15 +411,19 @@ def test_every_snippet_is_in_the_pool_or_has_a_reason(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Row], leaked: set[int], copies: set[int]
 ) -> None:
     names = [f"s{n}" for n in range(len(rows))]
+    store = Store(tmp_path_factory.mktemp("pool"))
+    alike: Row = {"cluster_id": "head", "similarity_raw": 1.0}
     connection = snippet(
-        Store(tmp_path_factory.mktemp("pool")),
-        list(zip(names, rows, strict=True)),
-        near_duplicates=[{"snippet_id": f"s{n}", "is_representative": False} for n in copies if n < len(rows)],
+        store,
+        [*zip(names, rows, strict=True), ("head", {})],
+        near_duplicates=[alike | {"snippet_id": f"s{n}"} for n in copies if n < len(rows)],
         contamination=[{"item_id": f"s{n}", "item_kind": "snippet", "strength": 1.0} for n in leaked if n < len(rows)],
     )
-    kept = {r["snippet_id"] for r in run(connection, "pool")}
-    rejected = {r["item_id"] for r in run(connection, "rejects_pool")}
-    assert kept | rejected == set(names)
+    pool = run(connection, "pool")
+    put(store, "pool", pool)
+    kept = {r["snippet_id"] for r in pool}
+    rejected = {r["item_id"] for r in run(connect(store), "rejects_pool")}
+    assert kept | rejected == {*names, "head"}
     assert kept & rejected == set()
 
 
@@ -377,7 +435,7 @@ def test_snippets_are_read_by_position(store: Store) -> None:
     assert [r["snippet_id"] for r in run(connection, "snippets", start=1, stop=None)] == ["c", "a"]
 
 
-# -- extraction and near-duplicates ------------------------------------------------------------------------------------
+# -- extraction --------------------------------------------------------------------------------------------------------
 
 
 def test_each_text_is_kept_once_with_its_first_occurrence(store: Store, tmp_path: Path) -> None:
@@ -403,30 +461,6 @@ def test_each_text_is_kept_once_with_its_first_occurrence(store: Store, tmp_path
     assert places == [("s1", "a", "y.py", 5), ("s1", "a", "y.py", 9), ("s1", "b", "a.py", 1), ("s2", "a", "x.py", 1)]
     rejects = [(r["item_kind"], r["item_id"], r["reason"]) for r in run(connection, "rejects_extract")]
     assert rejects == [("file", "f1", "syntax_error")]
-
-
-def test_texts_that_differ_in_comments_space_or_case_are_one_cluster(store: Store) -> None:
-    put(
-        store,
-        "raw_pool",
-        [
-            {"snippet_id": "a", "code": "def f(x):\n    return x + 1", "docstring": "one"},
-            {"snippet_id": "b", "code": "def f(x):\n    return x+1  # add", "docstring": "the longest"},
-            {"snippet_id": "c", "code": "def F(X):\n\treturn X + 1\n", "docstring": "one"},
-            {"snippet_id": "d", "code": "def f(x):\n    return x + 2", "docstring": "alone"},
-            {"snippet_id": "z", "code": "def g(): pass", "docstring": "tie"},
-            {"snippet_id": "y", "code": "def g():  pass", "docstring": "tie"},
-        ],
-    )
-    put(store, "snippet_checks", [{"snippet_id": n} for n in "abcdyz"])
-    imported = {
-        "snippet_id": "i",
-        "code": "def f(x):\n    return x + 2",
-        "docstring": "not of the pool, so not measured",
-    }
-    put(store, "raw_pool", [imported], origin="import")
-    found = [(r["snippet_id"], r["cluster_id"], r["is_representative"]) for r in run(connect(store), "near_duplicates")]
-    assert found == [("a", "b", False), ("b", "b", True), ("c", "b", False), ("y", "y", True), ("z", "y", False)]
 
 
 # -- teacher samples ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,57 @@
+"""What texts are compared by: four views of their tokens as n-grams.
+
+In: texts, or tokens. Out: for each detector one or more sets of n-grams, named after their background counts.
+    ngram     raw tokens of the code: copies, however formatted
+    renamed   the same for every renaming of variables and functions: disguised copies
+    prose     words and pairs of words of docstrings, comments and statements
+    literals  sequences of numbers and strings: examples survive a translation to another language
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from builders import lexing
+from builders.lexing import Grams, Lexed
+
+VIEWS = ("ngram", "renamed", "prose", "literals")
+
+NGRAM = 6
+"""Tokens of a raw n-gram by default."""
+
+RENAMED, PROSE, LITERALS = (4, 7), (1, 2), (2, 3)
+"""Lengths of the n-grams of the other views: short ones bridge small edits, long ones tell tasks apart."""
+
+
+def normalised(texts: pa.Array) -> pa.Array:
+    """The texts in Unicode's form NFKC, without invisible signs: full-width signs become ordinary ones, and so on."""
+    texts = texts.cast(pa.large_string()).fill_null("")
+    is_other = pc.invert(pc.string_is_ascii(texts))
+    if not pc.any(is_other).as_py():
+        return texts
+    other = pc.utf8_normalize(texts.filter(is_other), "NFKC")
+    other = pc.replace_substring_regex(other, "[\u200b-\u200d\u2060\ufeff]", "")
+    other = pc.replace_substring_regex(other, "[\u0085\u2028\u2029]", "\n")
+    return pc.replace_with_mask(texts, is_other, other)
+
+
+def of_tokens(lexed: Lexed, detectors: Iterable[str], ngram: int = NGRAM) -> dict[str, dict[str, tuple[Lexed, Grams]]]:
+    """Detector -> name of the set -> the tokens that it is made from and the n-grams."""
+    made: dict[str, dict[str, tuple[Lexed, Grams]]] = {}
+    wanted = set(detectors)
+    if wanted & {"ngram", "renamed"}:
+        code = lexing.code(lexed)
+        if "ngram" in wanted:
+            made["ngram"] = {f"ngram-{ngram}": (code, lexing.grams(code, ngram))}
+        if "renamed" in wanted:
+            made["renamed"] = {f"renamed-{n}": (code, lexing.grams(code, n, rename=True)) for n in RENAMED}
+    if "prose" in wanted:
+        words = lexing.words(lexed)
+        made["prose"] = {f"prose-{n}": (words, lexing.grams(words, n)) for n in PROSE}
+    if "literals" in wanted:
+        literals = lexing.literals(lexed)
+        made["literals"] = {f"literals-{n}": (literals, lexing.grams(literals, n)) for n in LITERALS}
+    return made

@@ -1,0 +1,136 @@
+"""Exact normalised strings: does a benchmark text stand in an item, whatever its line ends, tabs, case, width and spaces?
+
+In: texts in NFKC. Out: pairs of text and pattern. How: texts are squeezed to small letters without white space and searched
+for all patterns at once with one automaton (A. V. Aho and M. J. Corasick, CACM 1975). Hardly any text has a match, so a
+rolling hash over windows as long as the shortest pattern (R. M. Karp and M. O. Rabin, 1987) first tells which may have one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import ahocorasick_rs
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from builders.compiled import compiled
+from builders.lexing import flat
+
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+_FILTER_BITS = 17  # of 16 KiB, the processor's nearest cache
+
+
+@dataclass(frozen=True)
+class Strings:
+    """Patterns, squeezed and distinct, and the tasks that each stands for."""
+
+    patterns: list[bytes]
+    originals: list[str]
+    tasks: list[list[int]]
+
+    @cached_property
+    def automaton(self) -> ahocorasick_rs.BytesAhoCorasick:
+        """Finds all patterns in one pass."""
+        return ahocorasick_rs.BytesAhoCorasick(self.patterns)
+
+    @cached_property
+    def heads(self) -> tuple[int, np.ndarray, np.ndarray]:
+        """The window's length, the sorted hashes of the patterns' first windows, and a bitmap of these, uint64."""
+        window = min(map(len, self.patterns))
+        data = np.frombuffer(b"".join(pattern[:window] for pattern in self.patterns), np.uint8)
+        hashes = np.unique(_window_hashes(data, window))
+        bitmap = np.zeros(2**_FILTER_BITS // 64, np.uint64)
+        bits = hashes >> np.uint64(64 - _FILTER_BITS)
+        np.bitwise_or.at(bitmap, bits // np.uint64(64), np.uint64(1) << bits % np.uint64(64))
+        return window, hashes, bitmap
+
+
+def patterns(texts: Sequence[tuple[int, str]], min_chars: int) -> Strings:
+    """The patterns of (task, text) pairs; those of fewer squeezed characters are too common to count."""
+    found: dict[bytes, tuple[str, list[int]]] = {}
+    squeezed_texts, bounds = squeezed(pa.array([text for _, text in texts], pa.large_string()))
+    for k, (task, text) in enumerate(texts):
+        pattern = bytes(squeezed_texts[bounds[k] : bounds[k + 1]])
+        if len(pattern.decode("utf-8", "replace")) >= min_chars:
+            tasks = found.setdefault(pattern, (text, []))[1]
+            if task not in tasks:
+                tasks.append(task)
+    return Strings(list(found), [text for text, _ in found.values()], [tasks for _, tasks in found.values()])
+
+
+def matches(index: Strings, texts: pa.Array) -> list[tuple[int, int]]:
+    """Distinct (text, pattern) pairs, ordered."""
+    if not index.patterns:
+        return []
+    data, bounds = squeezed(texts)
+    found = set()
+    for text in np.flatnonzero(_may_match(data, bounds, *index.heads)).tolist():
+        haystack = data[bounds[text] : bounds[text + 1]].data
+        for pattern, _, _ in index.automaton.find_matches_as_indexes(haystack, overlapping=True):
+            found.add((text, pattern))
+    return sorted(found)
+
+
+def squeezed(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """All texts in a row in small letters without white space, and where each begins."""
+    is_other = pc.invert(pc.string_is_ascii(texts))
+    if pc.any(is_other).as_py():
+        texts = pc.replace_with_mask(texts, is_other, pc.utf8_lower(texts.filter(is_other)))
+    data, bounds = flat(texts)
+    out, out_bounds = np.empty(len(data) + 1, np.uint8), np.empty(len(bounds), np.int64)
+    return out[: _squeeze(data, bounds, out, out_bounds)], out_bounds
+
+
+@compiled
+def _squeeze(data, bounds, out, out_bounds):
+    n = 0
+    out_bounds[0] = 0
+    for text in range(len(bounds) - 1):
+        for i in range(bounds[text], bounds[text + 1]):
+            c = data[i]
+            out[n] = c + 32 if 65 <= c <= 90 else c
+            n += c > 32
+        out_bounds[text + 1] = n
+    return n
+
+
+@compiled
+def _window_hashes(data, window):
+    """The polynomial hashes of windows that lie one behind the other."""
+    found = np.zeros(len(data) // window, np.uint64)
+    for k in range(len(found)):
+        for i in range(k * window, (k + 1) * window):
+            found[k] = found[k] * _BASE + np.uint64(data[i])
+    return found
+
+
+@compiled
+def _may_match(data, bounds, window, hashes, bitmap):
+    """Whether a text has a window with the hash of a pattern's first one."""
+    may = np.zeros(len(bounds) - 1, np.bool_)
+    power = np.uint64(1)
+    for _ in range(window):
+        power *= _BASE
+    for text in range(len(may)):
+        begin, end = bounds[text], bounds[text + 1]
+        if end - begin < window:
+            continue
+        state = np.uint64(0)
+        for i in range(begin, begin + window):
+            state = state * _BASE + np.uint64(data[i])
+        i = begin + window
+        while True:
+            bit = state >> np.uint64(64 - _FILTER_BITS)
+            if (bitmap[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & np.uint64(1):
+                place = np.searchsorted(hashes, state)
+                if place < len(hashes) and hashes[place] == state:
+                    may[text] = True
+                    break
+            if i == end:
+                break
+            state = state * _BASE + np.uint64(data[i]) - np.uint64(data[i - window]) * power
+            i += 1
+    return may

@@ -1,0 +1,94 @@
+"""Tasks as units: the parts of benchmark tasks that a view looks for, weighted by what they tell.
+
+In: tasks. Out: an inverted index over units and the task of each. How: a task is found by any of its parts, so that a copy of
+the solution alone or of the examples alone is seen whole. The weight of an n-gram is its information in the background, less
+one bit for each doubling of the number of the benchmark's tasks that have it: "write a function to" tells nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from builders import lexing
+from builders.detectors import background
+from builders.detectors.features import normalised, of_tokens
+from builders.detectors.postings import Postings, inverted
+
+MIN_BITS = 6.0
+"""N-grams of less information are left out: they are in every other text."""
+
+WORTHWHILE = 1.5
+"""Prompt and solution together are a unit of their own only where they have this many times the bits of the solution."""
+
+Task = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class View:
+    """The units of one detector; tasks: int64 (units,), the task of each."""
+
+    postings: Postings
+    tasks: np.ndarray
+
+    def bits(self, num_tasks: int) -> np.ndarray:
+        """The information of the most informative unit of each task, float64 (tasks,)."""
+        found = np.zeros(num_tasks)
+        np.maximum.at(found, self.tasks, self.postings.totals)
+        return found
+
+
+def _whole(task: Task) -> str:
+    return f"{task['prompt']}\n{task['solution']}" if task["solution"] else ""
+
+
+PARTS: dict[str, tuple[Callable[[Task], str], ...]] = {
+    "ngram": (lambda task: task["solution"] or "", _whole),
+    "renamed": (lambda task: task["solution"] or "", _whole),
+    "prose": (lambda task: task["prompt"],),
+    "literals": (lambda task: task["prompt"], lambda task: task["tests"] or ""),
+}
+"""Detector -> the parts of a task that are its units."""
+
+
+def view(detector: str, tasks: Sequence[Task], ngram: int) -> View:
+    """The units of one detector with their weighted n-grams."""
+    parts = PARTS[detector]
+    texts = pa.array([part(task) for task in tasks for part in parts], pa.large_string())
+    owners = np.repeat(np.arange(len(tasks)), len(parts))
+    benchmarks = np.unique(np.array([str(task["benchmark"]) for task in tasks]), return_inverse=True)[1]
+    units, hashes, weights = [], [], []
+    sets = of_tokens(lexing.lex(normalised(texts)), (detector,), ngram)[detector]
+    for name, (_, grams) in sets.items():
+        unit = np.repeat(np.arange(len(texts)), np.diff(grams.offsets))
+        owner = owners[unit]
+        bits = background.bits(name, grams.hashes) - np.log2(_num_tasks_with(grams.hashes, owner, benchmarks[owner]))
+        units.append(unit)
+        hashes.append(grams.hashes)
+        # A token is in as many n-grams as they are long, and in every set.
+        weights.append(np.where(bits >= MIN_BITS, bits, 0.0) / (grams.n * len(sets)))
+    unit, weight = np.concatenate(units), np.concatenate(weights)
+    if _whole in parts:
+        totals = np.bincount(unit, weight, len(texts)).reshape(-1, len(parts))
+        is_idle = (np.array(parts) == _whole) & (totals < WORTHWHILE * totals[:, :1])
+        weight[is_idle.ravel()[unit]] = 0
+    made = inverted(unit, np.concatenate(hashes), weight, len(texts))
+    return View(made, owners)
+
+
+def _num_tasks_with(hashes: np.ndarray, tasks: np.ndarray, benchmarks: np.ndarray) -> np.ndarray:
+    """For each n-gram of a task, in how many tasks of its benchmark it is."""
+    order = np.lexsort((tasks, benchmarks, hashes))
+    h, b, t = hashes[order], benchmarks[order], tasks[order]
+    is_group = np.ones(len(h), bool)
+    is_group[1:] = (h[1:] != h[:-1]) | (b[1:] != b[:-1])
+    is_task = is_group.copy()
+    is_task[1:] |= t[1:] != t[:-1]
+    group = np.cumsum(is_group) - 1
+    counts = np.empty(len(h), np.int64)
+    counts[order] = np.bincount(group[is_task], minlength=1)[group] if len(h) else 0
+    return counts
