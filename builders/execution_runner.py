@@ -117,7 +117,7 @@ def record(task, panel, send):
     started = time.monotonic()
     for position, part in enumerate(task["parts"]):
         exec(compile(part, f"part_{position}", "exec"), scope)
-    calls = []
+    calls: list = []
     bind(scope, task["entry_point"], recorder(eval(task["entry_point"], scope), calls))
     exec(compile(task["tests"], "tests", "exec"), scope)
     seconds = time.monotonic() - started

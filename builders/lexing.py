@@ -261,11 +261,21 @@ def _selected(lexed: Lexed, kept: np.ndarray, offsets: np.ndarray, hashes: np.nd
 
 
 def _of_classes(lexed: Lexed, first: int, last: int) -> Lexed:
-    classes = lexed.kinds & np.uint8(15)
-    is_kept = (classes >= first) & (classes <= last)
-    counts = np.concatenate([[0], np.cumsum(is_kept)])
-    kept = np.flatnonzero(is_kept)
-    return _selected(lexed, kept, counts[lexed.offsets], lexed.hashes[kept])
+    kept, offsets = np.empty(len(lexed.hashes), np.int64), np.empty_like(lexed.offsets)
+    n = _kept(lexed.kinds, lexed.offsets, first, last, kept, offsets)
+    return _selected(lexed, kept[:n], offsets, lexed.hashes[kept[:n]])
+
+
+@compiled
+def _kept(kinds, offsets, first, last, kept, out_offsets):
+    n = 0
+    for text in range(len(offsets) - 1):
+        out_offsets[text] = n
+        for i in range(offsets[text], offsets[text + 1]):
+            kept[n] = i
+            n += first <= kinds[i] & 15 <= last
+    out_offsets[len(offsets) - 1] = n
+    return n
 
 
 @compiled

@@ -120,7 +120,9 @@ class NearDuplicates(Settings):
     """How near-duplicates are found; the `min_` fields are thresholds of queries/pool.sql and either suffices."""
 
     min_similarity_raw: float = Field(0.8, gt=0, le=1, description="Jaccard similarity of raw token grams")
-    min_similarity_renamed: float = Field(0.85, gt=0, le=1, description="the same up to the names that a function binds")
+    min_similarity_renamed: float = Field(
+        0.85, gt=0, le=1, description="the same up to the names that a function binds"
+    )
     floor: float = Field(0.6, gt=0, le=1, description="less similar pairs are not stored")
     raw_gram: int = Field(5, ge=1, le=32, description="tokens per gram")
     renamed_gram: int = Field(8, ge=1, le=32)

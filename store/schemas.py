@@ -13,7 +13,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 """Version of the contracts as a whole. A store built under another version is refused, with the way to rebuild it."""
 
 ITEM_KINDS = ("snippet", "teacher", "candidate")
