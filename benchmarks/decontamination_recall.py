@@ -6,13 +6,14 @@
 
 Recall: the share of disguised copies with a verdict on the very task that they come from. "above" leaves out tasks below the information
 floor, whose structure alone is no evidence by design. False positives: the share of documented functions of the standard library and the
-installed packages with a verdict on any task. Functions are halved by the parity of their content id: thresholds were chosen on the even
-half and are reported on the odd one.
+installed packages with a verdict on any task. Functions are halved by the parity of the MD5 of their text: thresholds were chosen on even
+ones (builders/detectors/calibration.py says on which) and are reported on odd ones, which no number was chosen on.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 import sysconfig
@@ -99,7 +100,7 @@ def false_positives(ours: Ours, peers: dict, functions: list[str], show: int) ->
     halves = {0: "tuning half", 1: "held-out half"}
     parts: dict[int, list[str]] = defaultdict(list)
     for text in functions:
-        parts[int(content_id(text), 16) % 2].append(text)
+        parts[hashlib.md5(text.encode()).digest()[-1] % 2].append(text)
     for parity, what in halves.items():
         texts = parts[parity]
         flags = {"ours": [bool(v) for v in ours.verdicts(texts)]}

@@ -34,7 +34,7 @@ def band_keys(hashes: np.ndarray, offsets: np.ndarray, bands: int, rows: int) ->
 
 
 def bucket_pairs(keys: np.ndarray, positions: np.ndarray, width: int) -> np.ndarray:
-    """uint64, `later << 32 | earlier`, sorted: each position with those of the first `width` of its bucket before it.
+    """uint64, `later << 32 | earlier`: each position with those of the first `width` of its bucket before it.
 
     keys: uint32 (sets,) of one band; positions: uint32 (sets,). The width keeps a bucket of n sets from having n² pairs.
     """
@@ -42,7 +42,6 @@ def bucket_pairs(keys: np.ndarray, positions: np.ndarray, width: int) -> np.ndar
     entries.sort()
     pairs = np.empty(_count_pairs(entries, width), np.uint64)
     _fill_pairs(entries, width, pairs)
-    pairs.sort()
     return pairs
 
 

@@ -48,7 +48,7 @@ Sets = tuple[np.ndarray, np.ndarray]
 """Hashes uint32 (grams,) and offsets int64 (texts + 1,): sorted gram sets in a row."""
 
 _TEXTS_PER_BATCH = 4096
-_PAIRS_AT_ONCE = 1 << 21
+_PAIRS_AT_ONCE = 1 << 22
 
 
 def build(store: Store, recipe: Recipe) -> Record:
@@ -151,8 +151,15 @@ def _candidates(settings: NearDuplicates, folder: Path) -> np.ndarray:
         for band in range(settings.bands):
             fresh.append(minhash.bucket_pairs(_file(folder / f"{channel}-{band}"), positions, settings.max_heads))
             if sum(map(len, fresh)) > max(len(found), _PAIRS_AT_ONCE):
-                found, fresh = np.unique(np.concatenate([found, *fresh])), []
-    return np.unique(np.concatenate([found, *fresh]))
+                found, fresh = _once(found, fresh), []
+    return _once(found, fresh)
+
+
+def _once(found: np.ndarray, fresh: list[np.ndarray]) -> np.ndarray:
+    """All of them sorted, each once; `np.unique` hashes, which takes three times as long."""
+    every = np.concatenate([found, *fresh])
+    every.sort()
+    return every[np.concatenate([[True], every[1:] != every[:-1]])[: len(every)]]
 
 
 def _write_similar_pairs(settings: NearDuplicates, folder: Path, pairs: np.ndarray) -> None:

@@ -127,7 +127,7 @@ class NearDuplicates(Settings):
     raw_gram: int = Field(5, ge=1, le=32, description="tokens per gram")
     renamed_gram: int = Field(8, ge=1, le=32)
     short_tokens: int = Field(24, ge=1, le=32, description="functions of fewer tokens must be equal")
-    bands: int = Field(32, ge=1, description="of the LSH; with 6 rows a similarity of 0.8 is found in 99.99% of cases")
+    bands: int = Field(24, ge=1, description="of the LSH; with 6 rows a similarity of 0.8 is found in 99.9% of cases")
     rows: int = Field(6, ge=1)
     max_heads: int = Field(16, ge=1, description="stored per snippet, the most similar ones")
 

@@ -8,8 +8,8 @@ net = share - chance / bits. `verdict` is the net share at which a hit is one; b
 So a task of few bits needs more of itself in a text, and one below its detector's floor, chance / (1 - verdict), is not found
 by that detector alone, not even by a full copy: `return x + y` is everywhere.
 
-The numbers were chosen on the functions of installed packages whose content id is even, so that less than one in a thousand is
-flagged (0.097 % of 22,699); the odd ones, which no number was chosen on, say the same (0.096 % of 22,860).
+The numbers were chosen on a sixth of the files of installed packages, on the functions whose text has an even MD5: 0.091 % of
+23,014 are flagged. Of 22,844 other functions of these files it is 0.101 %, of 45,349 functions of other files 0.112 %.
 """
 
 from __future__ import annotations
