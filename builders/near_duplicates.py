@@ -48,6 +48,7 @@ Sets = tuple[np.ndarray, np.ndarray]
 """Hashes uint32 (grams,) and offsets int64 (texts + 1,): sorted gram sets in a row."""
 
 _TEXTS_PER_BATCH = 4096
+_SQL_MEMORY = "512MB"
 _PAIRS_AT_ONCE = 1 << 22
 
 
@@ -103,7 +104,7 @@ def _rows(store: Store, settings: NearDuplicates) -> Iterator[pa.RecordBatch]:
     try:
         _write_sketches(store, settings, folder)
         _write_similar_pairs(settings, folder, _candidates(settings, folder))
-        connection = connect(store, extra={"similar_pairs": [str(folder / "pairs.parquet")]})
+        connection = connect(store, memory_limit=_SQL_MEMORY, extra={"similar_pairs": [str(folder / "pairs.parquet")]})
         yield from queries.stream(connection, "near_duplicates", fields_of(settings))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -111,7 +112,7 @@ def _rows(store: Store, settings: NearDuplicates) -> Iterator[pa.RecordBatch]:
 
 def _texts(store: Store) -> Iterator[pa.Table]:
     """Batches of snippet_id, position and code, in any order."""
-    for batch in queries.stream(connect(store, memory_limit="1GB"), "near_duplicate_texts"):
+    for batch in queries.stream(connect(store, memory_limit=_SQL_MEMORY), "near_duplicate_texts"):
         for start in range(0, batch.num_rows, _TEXTS_PER_BATCH):
             yield pa.Table.from_batches([batch.slice(start, _TEXTS_PER_BATCH)])
 

@@ -9,6 +9,7 @@ import pytest
 from tests import smoke_run
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups that one worker runs (`pytest -n`): a module, whose fixtures are then made once; all readers of the smoke run."""
     for item in items:
