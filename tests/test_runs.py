@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from store import Plan, Record, Usage
 from store.runs import code_version, completed
+from store.schemas import VERSION
 from store.shards import Shard
 
 PLAN = Plan(table="pool", fields={"min_lines": 3, "licenses": ["mit"]}, inputs={"raw_pool": "aa"}, num_shards=2)
@@ -42,7 +43,7 @@ def test_a_fingerprint_does_not_depend_on_the_order_of_fields() -> None:
         {"fields": {"min_lines": 4, "licenses": ["mit"]}},
         {"inputs": {"raw_pool": "bb"}},
         {"texts": {"queries/pool.sql": "cc"}},
-        {"contract": 2},
+        {"contract": VERSION + 1},
         {"num_shards": 3},
         {"rows_per_shard": 5},
     ],
