@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests import smoke_run
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups that one worker runs (`pytest -n`): a module, whose fixtures are then made once; all readers of the smoke run."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            reads_smoke = "smoke_store" in getattr(item, "fixturenames", ())
-            group = "smoke" if reads_smoke else item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def smoke_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store after an uninterrupted run of recipes/smoke.yaml; tests must not change it."""
-    path = tmp_path_factory.mktemp("smoke") / "store"
-    done = smoke_run.scoder("run", str(smoke_run.RECIPE), "--store", str(path))
-    assert done.returncode == 0, done.stderr[-4000:]
+    """A store after an uninterrupted run of recipes/smoke.yaml; tests must not change it. All workers of a session share it."""
+    own = tmp_path_factory.getbasetemp()
+    path = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "smoke-store"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            running = path.with_name("smoke-store-running")
+            done = smoke_run.scoder("run", str(smoke_run.RECIPE), "--store", str(running))
+            assert done.returncode == 0, done.stderr[-4000:]
+            running.rename(path)
     return path
 
 
