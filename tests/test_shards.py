@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store import CONTRACTS, ContractError, files
+from store.schemas import VERSION
 from store.shards import conform, encode, inspect_shard, rechunk, write_shard
 from tests.rows import Row, table
 
@@ -85,7 +86,7 @@ def test_a_shard_is_written_with_its_plan_and_checksum(tmp_path: Path) -> None:
     assert {k: footer[k] for k in (b"scoder.plan", b"scoder.table", b"scoder.contract")} == {
         b"scoder.plan": b"plan-a",
         b"scoder.table": b"pool",
-        b"scoder.contract": b"1",
+        b"scoder.contract": str(VERSION).encode(),
     }
     assert pq.read_table(tmp_path / "part-00003.parquet").to_pylist() == ROWS
 
