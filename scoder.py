@@ -77,8 +77,9 @@ def check(recipe: Recipe) -> None:
     executors.check(recipe.executor)
     for benchmark in recipe.benchmarks:
         benchmarks.check(benchmark)
-    for name in (recipe.synthesizer.prompt, recipe.scorer.prompt, recipe.teacher.prompt):
-        prompts.template(name)
+    for asked in (recipe.synthesizer, recipe.scorer, recipe.teacher, recipe.docstring_judge):
+        if asked is not None:
+            prompts.template(asked.prompt)
 
 
 def build_pool(store: Store, recipe: Recipe) -> None:
@@ -92,6 +93,9 @@ def build_pool(store: Store, recipe: Recipe) -> None:
     for benchmark in recipe.benchmarks:
         benchmarks.build(store, benchmark)
         contamination.build(store, recipe, "snippet", benchmark)
+    if recipe.docstring_judge:
+        checkpoints.build_base(store, recipe.docstring_judge.model, recipe.docstring_judge.revision, "docstring-judge")
+        aspect_scores.build_snippets(store, recipe, saved.checkpoints(store, "docstring-judge", None, 1)[0])
     pool.build(store, recipe)
     decided = pool.inputs(store, recipe) | store.input("pool")
     rejects.build(store, "pool", decided, pool.values(recipe))

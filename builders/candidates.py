@@ -2,6 +2,7 @@
 
 In: the pool, the checkpoints of G_{t-1}. Out: `candidates/iteration-t`: M checkpoints x N samples per snippet. Malformed
 generations are rows with their parse_status. Iteration 0 is the untrained base, T+1 the final generation by G_T alone.
+Adapters answer together in one engine; checkpoints of full weights take turns, each with all snippets before the next is loaded.
 """
 
 from __future__ import annotations
@@ -13,63 +14,90 @@ from typing import Any
 import pyarrow as pa
 
 from builders import generation, prompts
-from builders.engines import Completion, Request, open_engine
-from builders.models import adapter_name, checkpoints, engine_weights
+from builders.engines import Completion, Request
+from builders.models import checkpoints, open_checkpoints, share_an_engine
 from builders.pairs import parse
 from builders.pool import snippets
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, seed_from
 
+Job = tuple[dict[str, Any], dict[str, Any], int]
+"""(checkpoint, snippet, sample index)"""
+
 
 @dataclass(frozen=True)
 class Draw:
-    """Which snippets, by which checkpoints, how often."""
+    """Which snippets, by which checkpoints, how often. `turns` are the checkpoints that answer together."""
 
     start: int
     stop: int
-    checkpoints: tuple[dict[str, Any], ...]
+    turns: tuple[tuple[dict[str, Any], ...], ...]
     samples: int
+
+    @property
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """All checkpoints of this draw."""
+        return [checkpoint for turn in self.turns for checkpoint in turn]
 
     @property
     def num_snippets(self) -> int:
         """Snippets of this draw."""
         return self.stop - self.start
 
+    @property
+    def num_jobs(self) -> int:
+        """Candidates to be sampled."""
+        return self.num_snippets * len(self.checkpoints) * self.samples
+
 
 def draw(store: Store, recipe: Recipe, iteration: int) -> Draw:
     """Snippets after the teacher's; fresh ones for each iteration of the loop, all of them for the final generation."""
     sampling, first = recipe.sampling, recipe.teacher.num_snippets
     if iteration == 0:
-        return Draw(first, first + sampling.base_snippets, tuple(checkpoints(store, "base", None, 1)), 1)
+        used = checkpoints(store, "base", None, 1)
+        return Draw(first, first + sampling.base_snippets, _turns(recipe, used), 1)
     if iteration > recipe.iterations:
-        last = tuple(checkpoints(store, "synthesizer", recipe.iterations, 1))
+        last = checkpoints(store, "synthesizer", recipe.iterations, 1)
         pool = store.record("pool")
         stop = pool.rows if pool else first
         if recipe.final.max_snippets is not None:
             stop = min(stop, first + recipe.final.max_snippets)
-        return Draw(first, stop, last, recipe.final.samples)
+        return Draw(first, stop, _turns(recipe, last), recipe.final.samples)
     start = first + (iteration - 1) * sampling.snippets_per_iteration
-    used = tuple(checkpoints(store, "synthesizer", iteration - 1, sampling.checkpoints))
-    return Draw(start, start + sampling.snippets_per_iteration, used, sampling.samples_per_checkpoint)
+    used = checkpoints(store, "synthesizer", iteration - 1, sampling.checkpoints)
+    stop = start + sampling.snippets_per_iteration
+    return Draw(start, stop, _turns(recipe, used), sampling.samples_per_checkpoint)
 
 
-def jobs(store: Store, drawn: Draw, start: int, stop: int) -> list[tuple[dict[str, Any], dict[str, Any], int]]:
-    """Jobs start..stop of a draw, snippet by snippet, so that a shard reads only its own snippets."""
-    each = len(drawn.checkpoints) * drawn.samples
-    stop = min(stop, drawn.num_snippets * each)
-    first = start // each
-    found = snippets(store, drawn.start + first, drawn.start + -(-stop // each))
-    return [
-        (drawn.checkpoints[(i % each) // drawn.samples], found[i // each - first], i % drawn.samples)
-        for i in range(start, stop)
-    ]
+def _turns(recipe: Recipe, used: list[dict[str, Any]]) -> tuple[tuple[dict[str, Any], ...], ...]:
+    is_shared = share_an_engine(recipe.synthesizer.engine, used)
+    return (tuple(used),) if is_shared else tuple((checkpoint,) for checkpoint in used)
+
+
+def jobs(store: Store, drawn: Draw, start: int, stop: int) -> list[Job]:
+    """Jobs start..stop of a draw: turn by turn, in a turn snippet by snippet, so that a shard reads only its own snippets."""
+    found: list[Job] = []
+    for turn in drawn.turns:
+        each = len(turn) * drawn.samples
+        num_jobs = drawn.num_snippets * each
+        found += _jobs_of_turn(store, drawn, turn, range(max(0, start), min(stop, num_jobs)))
+        start, stop = start - num_jobs, stop - num_jobs
+    return found
+
+
+def _jobs_of_turn(store: Store, drawn: Draw, turn: tuple[dict[str, Any], ...], places: range) -> list[Job]:
+    if not places:
+        return []
+    each = len(turn) * drawn.samples
+    first = places.start // each
+    found = snippets(store, drawn.start + first, drawn.start + -(-places.stop // each))
+    return [(turn[(i % each) // drawn.samples], found[i // each - first], i % drawn.samples) for i in places]
 
 
 def build(store: Store, recipe: Recipe, iteration: int) -> Record:
     """Sample every (checkpoint, snippet, sample index) of the iteration."""
     drawn = draw(store, recipe, iteration)
     size = recipe.sampling.requests_per_shard
-    jobs_per_snippet = len(drawn.checkpoints) * drawn.samples
     engine = recipe.synthesizer.engine
     plan = Plan(
         table="candidates",
@@ -84,13 +112,13 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
             "seed": recipe.seed,
         },
         texts=prompts.versions(recipe.synthesizer.prompt),
-        num_shards=-(-drawn.num_snippets * jobs_per_snippet // size),
+        num_shards=-(-drawn.num_jobs // size),
         rows_per_shard=size,
     )
     if store.begin(plan) is None:
         return store.record("candidates", iteration=iteration)  # type: ignore[return-value]
 
-    def jobs_of(shard: int) -> list[tuple[dict[str, Any], dict[str, Any], int]]:
+    def jobs_of(shard: int) -> list[Job]:
         return jobs(store, drawn, shard * size, (shard + 1) * size)
 
     def requests_of(shard: int) -> list[Request]:
@@ -105,7 +133,7 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
 
     spent, state = generation.spent(store, plan.table, engine), generation.batches(store, plan)
     with (
-        open_engine(engine, *engine_weights(store, list(drawn.checkpoints)), spent=spent, state=state) as opened,
+        open_checkpoints(store, engine, drawn.checkpoints, spent=spent, state=state) as opened,
         generation.Answers(
             generation.journals(store, plan), store.missing(plan), engine, opened.generate, requests_of
         ) as answers,
@@ -138,7 +166,7 @@ def _request(recipe: Recipe, checkpoint: dict[str, Any], snippet: dict[str, Any]
     return Request(
         request_id=name,
         messages=({"role": "user", "content": text},),
-        adapter=adapter_name(checkpoint),
+        adapter=checkpoint["checkpoint_id"],
         max_tokens=sampling.max_tokens,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
@@ -146,7 +174,7 @@ def _request(recipe: Recipe, checkpoint: dict[str, Any], snippet: dict[str, Any]
     )
 
 
-def _row(recipe: Recipe, iteration: int, job: tuple[Any, Any, int], completion: Completion) -> dict[str, Any]:
+def _row(recipe: Recipe, iteration: int, job: Job, completion: Completion) -> dict[str, Any]:
     checkpoint, snippet, sample = job
     pair = parse(completion.text, completion.finish_reason)
     return {

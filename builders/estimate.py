@@ -35,6 +35,7 @@ def plan(recipe: Recipe) -> list[Step]:
     benchmarks = ", ".join(b.name for b in recipe.benchmarks) or "no benchmark"
     steps = [
         Step("pool", f"extract from {sources}; check; decontaminate against {benchmarks}", None),
+        *_judge(recipe),
         _teacher(recipe),
         _scorer(recipe),
         Step("bootstrap", f"train G0 from {_short(recipe.synthesizer.model)}", *_training(recipe, 0)),
@@ -42,6 +43,13 @@ def plan(recipe: Recipe) -> list[Step]:
     for iteration in range(1, recipe.iterations + 1):
         steps += _iteration(recipe, iteration)
     return steps + _rest(recipe)
+
+
+def _judge(recipe: Recipe) -> list[Step]:
+    if recipe.docstring_judge is None:
+        return []
+    model = _short(recipe.docstring_judge.model)
+    return [Step("pool", f"judge docstrings with {model}, one call per snippet that passes all else", None)]
 
 
 def _teacher(recipe: Recipe) -> Step:

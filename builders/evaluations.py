@@ -45,7 +45,7 @@ def build(
     )
     if store.begin(plan) is None:
         return store.record("evaluations", checkpoint=name, benchmark=benchmark.name)  # type: ignore[return-value]
-    with open_engine(settings.engine, *engine_weights(store, [checkpoint])) as engine:
+    with open_engine(settings.engine, *engine_weights(store, checkpoint)) as engine:
 
         def make(index: int) -> pa.Table:
             part = tasks[index * TASKS_PER_SHARD : (index + 1) * TASKS_PER_SHARD]

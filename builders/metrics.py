@@ -94,7 +94,7 @@ def _scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> list[di
         )
         for number, e in enumerate(examples)
     ]
-    with open_engine(recipe.scorer.engine, *engine_weights(store, [scorer])) as engine:
+    with open_engine(recipe.scorer.engine, *engine_weights(store, scorer)) as engine:
         answers = {int(c.request_id): c.probabilities for c in engine.choose(requests) if c.probabilities}
     rows = []
     for z, aspect in enumerate(ASPECTS):

@@ -5,9 +5,14 @@ In: a store and a role. Out: checkpoint rows, and the arguments under which an e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import queries
+from builders.engines import Engine, EngineSettings, open_engine
+from builders.engines.budget import Spent
+from builders.engines.in_turn import EnginesInTurn
 from store import Store
 from store.catalog import connect
 
@@ -28,18 +33,35 @@ def weights(store: Store, checkpoint: dict[str, Any]) -> tuple[str, str | None, 
     return location or checkpoint["base_model"], None, None if location else checkpoint["base_revision"]
 
 
-def engine_weights(store: Store, used: list[dict[str, Any]]) -> tuple[str, dict[str, str], str | None]:
-    """(model, {checkpoint_id: adapter}, revision) for one engine that serves several checkpoints of one base."""
-    model, _, revision = weights(store, used[0])
-    if len(used) > 1 and not all(c["is_adapter"] for c in used):
-        raise ValueError(
-            f"{len(used)} full-weight checkpoints cannot share one engine; train LoRA adapters "
-            "(synthesizer.training.lora), or set sampling.checkpoints to 1"
-        )
-    adapters = {c["checkpoint_id"]: a for c in used for _, a, _ in [weights(store, c)] if a}
-    return model, adapters, revision
+def engine_weights(store: Store, checkpoint: dict[str, Any]) -> tuple[str, dict[str, str], str | None]:
+    """(model, {checkpoint_id: adapter}, revision) for an engine that serves one checkpoint; see `adapter_name`."""
+    model, adapter, revision = weights(store, checkpoint)
+    return model, {checkpoint["checkpoint_id"]: adapter} if adapter else {}, revision
 
 
 def adapter_name(checkpoint: dict[str, Any]) -> str | None:
     """The name under which `engine_weights` serves a checkpoint; None for the model itself."""
     return checkpoint["checkpoint_id"] if checkpoint["is_adapter"] else None
+
+
+def share_an_engine(settings: EngineSettings, used: Sequence[dict[str, Any]]) -> bool:
+    """Whether several checkpoints are answered at once: adapters of one base are, and whatever an endpoint serves."""
+    return settings.engine == "openai" or all(c["is_adapter"] for c in used)
+
+
+def open_checkpoints(
+    store: Store, settings: EngineSettings, used: Sequence[dict[str, Any]], *, spent: Spent, state: Path
+) -> Engine:
+    """An engine for requests that name their checkpoint by its id; full weights are loaded one after the other."""
+    found = {c["checkpoint_id"]: weights(store, c) for c in used}
+    if share_an_engine(settings, used):
+        model, _, revision = found[used[0]["checkpoint_id"]]
+        served = {name: adapter or full for name, (full, adapter, _) in found.items()}
+        return open_engine(settings, model, served, revision, spent=spent, state=state)
+
+    def open_one(name: str | None) -> Engine:
+        model, adapter, revision = found[str(name)]
+        assert adapter is None, f"{name} is an adapter among full weights: a training run saves one or the other"
+        return open_engine(settings, model, {}, revision, spent=spent, state=state)
+
+    return EnginesInTurn(open_one)

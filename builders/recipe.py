@@ -87,6 +87,9 @@ class Pool(Settings):
     min_docstring_ascii: float = 0.8
     min_docstring_english: float = 0.55
     min_docstring_sufficiency: float = Field(0.2, description="estimate; see builders/docstring_checks.py")
+    min_docstring_score: float = Field(
+        5.0, ge=0, le=9, description="mean digit of the docstring_judge, if there is one"
+    )
     max_undefined_names: int = 0
     infer_imports: bool = Field(True, description="names such as np and re count as known; else as undefined")
     max_type_errors: int | None = Field(
@@ -114,6 +117,15 @@ class Pool(Settings):
         except pa.ArrowInvalid as error:
             raise ValueError(f"{error} (RE2: no look-around)") from None
         return value
+
+
+class DocstringJudge(Settings):
+    """A model that says whether a docstring suffices to write its function again; asked last, of what would be the pool."""
+
+    model: str
+    revision: str | None = None
+    prompt: str = "docstring-judge"
+    engine: EngineSettings = EngineSettings()
 
 
 class NearDuplicates(Settings):
@@ -436,6 +448,7 @@ class Recipe(Settings):
     iterations: int = Field(2, ge=1, description="T")
     sources: tuple[Source, ...] = Field(min_length=1)
     pool: Pool = Pool()
+    docstring_judge: DocstringJudge | None = None
     near_duplicates: NearDuplicates = NearDuplicates()
     benchmarks: tuple[Benchmark, ...] = ()
     decontamination: Decontamination = Decontamination()
@@ -544,7 +557,7 @@ def _resolve_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
         for entry in raw.get(section) or []:
             if isinstance(entry, dict) and key in entry:
                 entry[key] = resolved(entry[key])
-    for section in ("synthesizer", "scorer", "coder"):
+    for section in ("docstring_judge", "synthesizer", "scorer", "coder"):
         entry = raw.get(section)
         if isinstance(entry, dict) and "model" in entry:
             entry["model"] = resolved(entry["model"])

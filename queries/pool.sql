@@ -1,5 +1,6 @@
--- One row is one snippet of the clean pool: it passes every check, no benchmark leaks into it, and it resembles
--- no better one of the pool. `position` is its place in an order that depends on the seed and on nothing else.
+-- One row is one snippet of the clean pool: it passes every check, no benchmark leaks into it, it resembles no better one
+-- that passes, and a judge, if there is one, finds its docstring sufficient. The judge comes last, as it costs most: with NULL
+-- for $min_docstring_score the rows are those that it is asked about. `position` is a place in an order that depends on the seed.
 WITH RECURSIVE leaked AS (
     SELECT DISTINCT item_id
     FROM contamination
@@ -89,5 +90,14 @@ SELECT
     num_tokens,
     cyclomatic
 FROM passing
-WHERE snippet_id NOT IN (SELECT snippet_id FROM repeated)
+WHERE
+    snippet_id NOT IN (SELECT snippet_id FROM repeated)
+    AND (
+        $min_docstring_score::FLOAT IS NULL
+        OR snippet_id IN (
+            SELECT item_id
+            FROM aspect_scores
+            WHERE item_kind = 'snippet' AND scorer <> 'code' AND expected >= $min_docstring_score::FLOAT
+        )
+    )
 ORDER BY position, snippet_id

@@ -22,6 +22,17 @@ measured AS (
     JOIN snippet_checks AS c ON c.snippet_id = r.snippet_id
     LEFT JOIN placed AS p ON p.snippet_id = r.snippet_id
 ),
+judged AS (
+    SELECT item_id AS snippet_id, max(expected) FILTER (scorer <> 'code') AS score
+    FROM aspect_scores
+    WHERE item_kind = 'snippet' AND $min_docstring_score::FLOAT IS NOT NULL
+    GROUP BY item_id
+),
+kept AS (
+    SELECT snippet_id FROM pool
+    UNION
+    SELECT snippet_id FROM judged
+),
 reasons AS (
     SELECT snippet_id, 'too_few_lines' AS reason, num_lines::DOUBLE AS value, $min_lines::DOUBLE AS threshold
     FROM measured WHERE num_lines < $min_lines
@@ -94,11 +105,16 @@ reasons AS (
         ),
         if(max(d.similarity_raw) >= $min_similarity_raw::FLOAT, $min_similarity_raw, $min_similarity_renamed)
     FROM near_duplicates AS d
-    SEMI JOIN pool AS h ON h.snippet_id = d.cluster_id
+    SEMI JOIN kept AS h ON h.snippet_id = d.cluster_id
     WHERE
         d.similarity_raw >= $min_similarity_raw::FLOAT
         OR d.similarity_renamed >= $min_similarity_renamed::FLOAT
     GROUP BY d.snippet_id
+    UNION ALL
+    SELECT snippet_id, 'judged_insufficient', score, $min_docstring_score
+    FROM judged WHERE score < $min_docstring_score::FLOAT
+    UNION ALL
+    SELECT snippet_id, 'not_judged', NULL, NULL FROM judged WHERE score IS NULL
     UNION ALL
     SELECT item_id, 'contaminated', max(strength), $min_strength
     FROM contamination

@@ -243,7 +243,7 @@ _ALL = [
         "global",
         [
             req("checkpoint_id", STRING, "hash of the training plan and the step"),
-            req("role", STRING, "base, synthesizer, scorer, coder-base or coder"),
+            req("role", STRING, "base, synthesizer, scorer, docstring-judge, coder-base or coder"),
             opt("iteration", INT32, "the t of G_t; NULL for models outside the loop"),
             req("step", INT32),
             req("is_final", BOOL),

@@ -21,6 +21,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from builders.engines import ChoiceRequest, Completion, Engine, EngineSettings, Request, open_engine
+from builders.engines.in_turn import EnginesInTurn
 from builders.engines.vllm import PROMPTS_IN_FLIGHT
 from builders.generation import Answers
 
@@ -248,6 +249,33 @@ def journalled(folder: Path) -> set[str]:
 
 
 ID = re.compile(rb'"request_id": ?"([^"]+)"')
+
+
+def test_models_of_full_weights_take_turns(model, tmp_path_factory, tokenizer, engine):
+    engine.close()  # one engine at a time
+    other = save_model(tmp_path_factory.mktemp("other"), seed=7, hidden_size=128)
+    folders = {"first": model, "second": other}
+    requests = [
+        Request(f"{name}/{i}", prompt=prompt, adapter=name, max_tokens=8, temperature=0)
+        for name in folders
+        for i, prompt in enumerate(PROMPTS[:3])
+    ]
+    loaded = []
+
+    def open_one(name: str | None) -> Engine:
+        loaded.append(name)
+        return open_engine(SETTINGS, folders[str(name)])
+
+    with (
+        EnginesInTurn(open_one) as turns,
+        Answers(tmp_path_factory.mktemp("journal"), [0], SETTINGS, turns.generate, lambda shard: requests) as given,
+    ):
+        found = {answer.request_id: answer for answer in given.of(0, [r.request_id for r in requests])}
+    assert loaded == ["first", "second"]
+    for name, folder in folders.items():
+        plain = AutoModelForCausalLM.from_pretrained(folder)
+        for i, prompt in enumerate(PROMPTS[:3]):
+            assert whole(found[f"{name}/{i}"].text) == whole(greedy(plain, tokenizer, prompt, 8)[0])
 
 
 # -- as a server ---------------------------------------------------------------------------------------------------

@@ -248,6 +248,40 @@ def test_a_snippet_of_test_or_generated_files_alone_is_left_out(tmp_path):
     assert len(built(filled(tmp_path / "open", {name: {} for name, _ in places}, places=places), open_)) == 7
 
 
+JUDGE = {"model": "none"}
+
+
+def judged(store: Store, digits: dict[str, float | None]) -> None:
+    """What a judge said of the docstrings; None of one that it could not read."""
+    fact = {"item_kind": "snippet", "aspect": "sufficiency"}
+    rows = [fact | {"item_id": name, "scorer": "code", "expected": 9.0} for name in digits]
+    rows += [fact | {"item_id": n, "scorer": "j", "expected": d} for n, d in digits.items() if d is not None]
+    put(store, "aspect_scores", rows, item_kind="snippet")
+
+
+def test_a_judge_has_the_last_word_and_its_verdicts_have_reasons(tmp_path):
+    names = {"enough": {}, "edge": {}, "good": {}, "unread": {}, "twin": {}, "short": {"num_lines": 2}}
+    # of a snippet that the judge turns down, a near-duplicate stays one
+    store = filled(tmp_path / "store", names, duplicates=["twin"])
+    judged(store, {"enough": 7.5, "edge": 5.0, "good": 4.9, "unread": None})
+    made = made_with(tmp_path, docstring_judge=JUDGE)
+    assert sorted(built(store, made)) == ["edge", "enough"]
+    assert reasons(store, made) == {
+        "good": ["judged_insufficient"],
+        "unread": ["not_judged"],
+        "twin": ["near_duplicate"],
+        "short": ["too_few_lines"],
+    }
+    rows = {r["item_id"]: (r["value"], r["threshold"]) for r in read(store, "rejects", stage="pool")}
+    assert rows["good"] == (pytest.approx(4.9), 5.0) and rows["unread"] == (None, None)
+
+
+def test_scores_of_snippets_mean_nothing_without_a_judge(tmp_path):
+    store, made = filled(tmp_path / "store", {"vague": {}, "other": {}}), made_with(tmp_path)
+    judged(store, {"vague": 0.0})
+    assert sorted(built(store, made)) == ["other", "vague"] and reasons(store, made) == {}
+
+
 def test_an_expression_that_the_query_could_not_read_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"no look-around"):
         made_with(tmp_path, pool={"test_paths": "(?<=a)b"})

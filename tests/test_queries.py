@@ -42,6 +42,7 @@ POOL: Row = {
     "min_docstring_ascii": 0.9,
     "min_docstring_english": 0.6,
     "min_docstring_sufficiency": 0.3,
+    "min_docstring_score": None,
     "max_undefined_names": 0,
     "infer_imports": True,
     "max_type_errors": 0,
@@ -110,7 +111,9 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection
     pq.write_table(STAGING.empty_table(), staging)
     pairs = f"{store.root}/pairs.parquet"
     pq.write_table(PAIRS.empty_table(), pairs)
-    extra = {"extracted": [staging], "similar_pairs": [pairs]}
+    unjudged = f"{store.root}/unjudged.parquet"
+    pq.write_table(CONTRACTS["pool"].schema.empty_table(), unjudged)
+    extra = {"extracted": [staging], "similar_pairs": [pairs], "unjudged": [unjudged]}
     for name, schema in (("dataset_items", DATASET_ITEMS), ("dataset_hits", DATASET_HITS)):
         pq.write_table(schema.empty_table(), f"{store.root}/{name}.parquet")
         extra[name] = [f"{store.root}/{name}.parquet"]
