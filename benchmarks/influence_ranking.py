@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 import pyarrow as pa
 
-from builders.gradients import as_lists
+from builders.gradients import as_bytes
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Store
 from tests.rows import put
@@ -73,7 +73,7 @@ def gradients(seed: int, shard: tuple[str, int], kind: str, letter: str, rows: i
         "item_kind": [kind] * size,
         "checkpoint_id": [checkpoint] * size,
         "features": ["f"] * size,
-        "gradient": as_lists(units.astype(np.float16)),
+        "gradient": as_bytes(units.astype(np.float16)),
         "norm": np.ones(size, np.float32),
         "loss": np.ones(size, np.float32),
         "num_tokens": np.ones(size, np.int32),

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders.conversations import Conversation, Dataset, texts
-from builders.gradients import as_lists
+from builders.gradients import as_bytes
 from builders.model_workers import Keeper
 from store import files, fingerprint
 from training.settings import DtypeName, GradientSettings
@@ -31,7 +31,7 @@ REJECTS = b"scoder.rejects"
 SCHEMA = pa.schema(
     [
         pa.field("text_id", pa.string(), nullable=False),
-        pa.field("gradient", pa.list_(pa.float16()), nullable=False),
+        pa.field("gradient", pa.binary(), nullable=False),
         pa.field("norm", pa.float32(), nullable=False),
         pa.field("loss", pa.float32(), nullable=False),
         pa.field("num_tokens", pa.int32(), nullable=False),
@@ -114,7 +114,7 @@ def make(job: Job, keeper: Keeper) -> None:
     tables, rejects = [SCHEMA.empty_table()], []
     for batch in model.stream(read_texts(job.folder, job.name)):
         rejects += [reject.model_dump() for reject in batch.rejects]
-        columns = [batch.ids, as_lists(batch.unit_ND), batch.norm_N, batch.loss_N, batch.num_tokens_N]
+        columns = [batch.ids, as_bytes(batch.unit_ND), batch.norm_N, batch.loss_N, batch.num_tokens_N]
         tables.append(pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA))
     table = pa.concat_tables(tables).replace_schema_metadata({REJECTS: json.dumps(rejects).encode()})
     write(path(job.folder, maker, job.name), table)

@@ -34,6 +34,8 @@ from store.shards import shard_name
 from training.settings import GradientSettings, features_name
 
 MAIN = "main"
+HALF = np.dtype("<f2")
+"""Of a gradient's numbers in its bytes."""
 SHARD = 1000
 
 
@@ -171,7 +173,7 @@ def _write_shard(job: Job, keeper: Keeper) -> None:
             "item_kind": [job.plan.partition["item_kind"]] * size,
             "checkpoint_id": [job.checkpoint_id] * size,
             "features": [job.plan.fields["features"]] * size,
-            "gradient": as_lists(batch.unit_ND),
+            "gradient": as_bytes(batch.unit_ND),
             "norm": batch.norm_N,
             "loss": batch.loss_N,
             "num_tokens": batch.num_tokens_N,
@@ -214,17 +216,29 @@ def _build_rejects(store: Store, plan: Plan, found: list[dict[str, Any]], scratc
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def as_lists(unit_ND: np.ndarray) -> pa.Array:
-    """Rows of a matrix as a list column, without a copy into Python."""
+def as_bytes(unit_ND: np.ndarray) -> pa.Array:
+    """The rows of a float16 matrix as a column of bytes, without a copy into Python.
+
+    Bytes, as Parquet reads a list of half floats value by value: 0.5 GB/s against 3.5, and 0.13 against 1.7 to write.
+    """
     rows, width = unit_ND.shape
-    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * width)
-    return pa.ListArray.from_arrays(offsets, pa.array(unit_ND.reshape(-1), type=pa.float16()))
+    offsets = np.arange(rows + 1, dtype=np.int32) * (width * unit_ND.itemsize)
+    values = np.ascontiguousarray(unit_ND, HALF)
+    return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(values)])
 
 
 def as_matrix(table: pa.Table) -> np.ndarray:
-    """The gradient column as a float16 matrix (N, D), without a copy into Python."""
+    """The gradient column as a float16 matrix (N, D), without a copy into Python. ValueError where rows differ in length."""
     column = table.column("gradient").combine_chunks()
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    _, offsets, values = column.buffers()
+    bounds = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    if len(sizes := set(np.diff(bounds).tolist())) > 1:
+        raise ValueError(
+            f"gradients of {sorted(sizes)[:3]} bytes in one shard: they are of one dimension, so the file is damaged"
+        )
+    found = np.frombuffer(values or b"", HALF, int(bounds[-1] - bounds[0]) // HALF.itemsize, int(bounds[0]))
+    return found.reshape(len(column), -1) if len(column) else found.reshape(0, 0)
 
 
 def conversation(recipe: Recipe, item: dict[str, Any]) -> list[dict[str, str]]:

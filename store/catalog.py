@@ -22,7 +22,7 @@ _SQL_TYPES = {
     "int64": "BIGINT",
     "float": "FLOAT",
     "double": "DOUBLE",
-    "halffloat": "FLOAT",
+    "binary": "BLOB",
 }
 
 

@@ -347,7 +347,7 @@ _ALL = [
             req("item_kind", STRING),
             req("checkpoint_id", STRING),
             req("features", STRING, "hash of prompt form, loss, optimizer map, dimension and seed"),
-            req("gradient", pa.list_(pa.float16()), "unit length; the recipe's dimension"),
+            req("gradient", pa.binary(), "float16, little-endian, unit length; as many as the recipe's dimension"),
             req("norm", FLOAT, "length before it was made a unit"),
             req("loss", FLOAT, "mean completion loss in nats per token"),
             req("num_tokens", INT32, "supervised tokens"),

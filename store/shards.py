@@ -64,7 +64,7 @@ def encode(table: pa.Table, contract: Contract, plan: str) -> bytes:
         {FOOTER_PLAN: plan.encode(), FOOTER_TABLE: contract.name.encode(), FOOTER_VERSION: str(VERSION).encode()}
     )
     buffer = io.BytesIO()
-    # gradients are noise: dictionary and compression make them 7 times slower to read and no smaller
+    # gradients are noise: dictionary and compression make them slower to read and no smaller
     plain = contract.name == "gradients"
     rows = pa.table(conform(table, contract).columns, schema=schema)
     compression = "none" if plain else "zstd"

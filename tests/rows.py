@@ -15,13 +15,15 @@ Row = dict[str, Any]
 
 
 def neutral(field: pa.Field) -> Any:
-    """NULL, or for a required column '', false, 0 or []."""
+    """NULL, or for a required column '', b'', false, 0 or []."""
     if field.nullable:
         return None
     if pa.types.is_list(field.type):
         return []
     if pa.types.is_string(field.type):
         return ""
+    if pa.types.is_binary(field.type):
+        return b""
     return False if pa.types.is_boolean(field.type) else 0
 
 

@@ -9,7 +9,7 @@ import torch
 from tiny_models import tiny_qwen
 
 from builders import gradients
-from builders.gradients import as_lists, as_matrix, conversation
+from builders.gradients import as_bytes, as_matrix, conversation
 from builders.recipe import Recipe
 from store import Store
 from tests.rows import put
@@ -73,7 +73,7 @@ def test_every_item_has_a_gradient_at_each_checkpoint_or_a_reject(
     base = str(tmp_path / "model")
     (alone,) = stream_gradients(base, None, [("t2", conversation(chosen, item))], chosen.influence.gradients)
     row = next(r for r in rows if r["item_id"] == "t2")
-    assert np.allclose(row["gradient"], alone.unit_ND[0], atol=1e-3) and row["loss"] == pytest.approx(alone.loss_N[0])
+    assert np.allclose(np.frombuffer(row["gradient"], "<f2"), alone.unit_ND[0], atol=1e-3) and row["loss"] == pytest.approx(alone.loss_N[0])
     assert not Path(store.scratch(f"gradients-{record.plan.fingerprint}")).exists()
     again = gradients.build(store, chosen, 1, "teacher")
     assert again == record, "up to date"
@@ -111,7 +111,18 @@ def test_adam_maps_candidates_and_leaves_the_reference_plain(tmp_path: Path) -> 
     assert gradients.settings_of(chosen, "teacher").optimizer_map == "sgd"
 
 
-def test_a_matrix_is_a_list_column_and_back() -> None:
+def test_a_matrix_is_a_column_of_bytes_and_back() -> None:
     matrix = np.arange(12, dtype=np.float16).reshape(3, 4)
-    table = gradients.pa.table({"gradient": as_lists(matrix)})
+    table = gradients.pa.table({"gradient": as_bytes(matrix)})
     assert as_matrix(table).tolist() == matrix.tolist() and as_matrix(table.slice(1)).tolist() == matrix[1:].tolist()
+    assert as_matrix(gradients.pa.concat_tables([table.slice(2), table])).tolist() == [
+        *matrix[2:].tolist(),
+        *matrix.tolist(),
+    ]
+    assert as_matrix(table.slice(3)).shape[0] == 0
+
+
+def test_gradients_of_two_dimensions_are_told() -> None:
+    table = gradients.pa.table({"gradient": [b"1234", b"12"]})
+    with pytest.raises(ValueError, match=r"gradients of \[2, 4\] bytes"):
+        as_matrix(table)

@@ -19,13 +19,13 @@ REFERENCES = {name: np.random.default_rng(50 + n).normal(size=(2, 4)) for n, nam
 def rows(of: dict[str, np.ndarray], kind: str, checkpoint: int) -> list[dict]:
     same = {"item_kind": kind, "checkpoint_id": f"k{checkpoint}", "features": "f"}
     return [
-        {**same, "item_id": i, "gradient": unit(g[checkpoint]), "loss": 1.0 + checkpoint, "norm": 2.0}
+        {**same, "item_id": i, "gradient": unit(g[checkpoint]).tobytes(), "loss": 1.0 + checkpoint, "norm": 2.0}
         for i, g in of.items()
     ]
 
 
-def unit(vector: np.ndarray) -> list[np.float16]:
-    return list((vector / np.linalg.norm(vector)).astype(np.float16))
+def unit(vector: np.ndarray) -> np.ndarray:
+    return (vector / np.linalg.norm(vector)).astype(np.float16)
 
 
 @pytest.fixture

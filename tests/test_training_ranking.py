@@ -47,6 +47,14 @@ def test_influences_are_those_of_one_pair_at_a_time() -> None:
     assert list(found.groups) == ["a", "b"] and found.mean_N.shape == (7,)
 
 
+def test_every_half_float_is_widened_exactly() -> None:
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    finite = halves[np.isfinite(halves)][: 61 * 1024].reshape(61, 1024)
+    wide = np.empty((61, 2048), np.float32)
+    ranking.widen(finite, wide[:, 1024:])
+    assert wide[:, 1024:].tobytes() == finite.astype(np.float32).tobytes()
+
+
 def test_blocks_of_the_reference_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, single = (Ranking([reference(size=size)], SHARES).of(UNITS)[0] for size in (5, 1))
     monkeypatch.setattr(ranking, "SAMPLES_AT_ONCE", 2)
