@@ -1,4 +1,4 @@
-"""Samples per second of per-sample gradient features against the backward pass that they need, and against LESS's loop.
+"""Samples per second of per-sample gradient features against the backward pass that they need, and against its peers.
 
     python benchmarks/gradients_speed.py [--rounds 5] [--samples 32] [--threads 2]
     python benchmarks/gradients_speed.py --device cuda --hidden 4096 --layers 32 --vocab 32000 --length 1024 --dtype bfloat16 --without-less
@@ -7,8 +7,9 @@ Random weights, LoRA on q, k, v, o, loss on the second half of every sample, ske
 round; the table has medians over rounds. The floor is one forward and backward pass of a batch for LoRA training with the head on
 supervised positions only; the plain floor computes all logits. LESS's loop as its repository has it: batch size 1, gradients stacked
 16 at a time and projected by a dense Rademacher matrix that is generated anew, 128 columns at a time, in every call
-(trak's BasicProjector; here in float32, since half precision is slow on processors). bergson and dattri-llm are no part of it: next
-to torch+cpu bergson replaces torch by a CUDA build, and a peer in another environment is no ratio in one run.
+(trak's BasicProjector; here in float32, since half precision is slow on processors). dattri-llm and bergson run where they can be
+imported (`gradients_peers.py` says how to install them), after a check that the lengths of their unprojected gradients are ours. bergson's
+own pass computes all logits, as the plain floor does.
 """
 
 import argparse
@@ -22,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 import torch
+from gradients_peers import PEERS, Variant, lengths
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -38,6 +40,9 @@ MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "OM
 LESS_COLUMNS = 128
 LESS_ROWS = 16
 DIMENSION = 4096
+
+# Largest relative difference of a gradient's length between a peer and us.
+TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 
 
 def model_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
@@ -125,6 +130,11 @@ def main() -> int:
         per_sample_gradients(model, batch, take)
         functional.normalize(sketch.fold(sketch_N2D), dim=1).to(torch.float16).cpu().numpy()
 
+    def our_gradients(batch: Batch) -> dict[str, torch.Tensor]:
+        found: dict[str, torch.Tensor] = {}
+        per_sample_gradients(model, batch, found.__setitem__)
+        return found
+
     def batch_1(project: Callable[[torch.Tensor], torch.Tensor] | None) -> None:
         held = []
         for single in singles:
@@ -148,35 +158,61 @@ def main() -> int:
             found[:, column : column + LESS_COLUMNS] = grads_NP @ signs.float().mul_(2).sub_(1)
         return found
 
-    variants: dict[str, tuple[bool, Callable[[], object]]] = {
-        "floor: head on supervised positions": (True, lambda: [floor(b) for b in batches]),
-        "plain floor: all logits": (True, lambda: [plain_floor(b) for b in batches]),
-        "ours": (False, lambda: [ours(b) for b in batches]),
-        "ours with the Adam map": (False, lambda: [ours(b, True) for b in batches]),
+    def each(call: Callable[[Batch], object]) -> Callable[[], object]:
+        return lambda: [call(batch) for batch in batches]
+
+    variants = {
+        "floor: head on supervised positions": Variant(True, each(floor)),
+        "plain floor: all logits": Variant(True, each(plain_floor)),
+        "ours": Variant(False, each(ours)),
+        "ours with the Adam map": Variant(False, each(lambda batch: ours(batch, True))),
     }
     if not options.without_less:
         cached = torch.randint(0, 2, (num_coordinates, DIMENSION), dtype=torch.int8).float().mul_(2).sub_(1)
-        variants["batch 1, nothing projected"] = (True, lambda: batch_1(None))
-        variants["LESS: batch 1, cached matrix"] = (True, lambda: batch_1(lambda grads_NP: grads_NP @ cached))
-        variants["LESS: batch 1, as shipped"] = (True, lambda: batch_1(regenerated))
+        # nothing to warm up for LESS that batch 1 has not warmed up
+        variants["batch 1, nothing projected"] = Variant(True, lambda: batch_1(None))
+        variants["LESS: batch 1, cached matrix"] = Variant(
+            True, lambda: batch_1(lambda grads_NP: grads_NP @ cached), is_warmed_up=False
+        )
+        variants["LESS: batch 1, as shipped"] = Variant(True, lambda: batch_1(regenerated), is_warmed_up=False)
+    trainable(False)
+    our_lengths = lengths([our_gradients(batch) for batch in batches])
+    for peer, (variants_of, packages) in PEERS.items():
+        try:
+            theirs = variants_of(model, batches, floor, DIMENSION)
+        except ImportError as error:
+            print(f"{peer} skipped: {error} (pip install --no-deps {packages})")
+            continue
+        for name, variant in theirs.items():
+            if variant.is_exact:
+                trainable(variant.is_trainable)
+                with variant.ready():
+                    difference = float((lengths(variant.run()) / our_lengths - 1).abs().max())
+                print(f"{name}: lengths of gradients differ from ours by at most {difference:.1e} of them")
+                if not difference < TOLERANCE[options.dtype]:
+                    raise ValueError(f"{name}: not our gradients, {difference} is over {TOLERANCE[options.dtype]}")
+        variants |= theirs
     print(f"{num_coordinates:,} LoRA coordinates, {sum(p.numel() for p in model.parameters()):,} parameters, {device}")
     times: dict[str, list[float]] = {name: [] for name in variants}
     processor: dict[str, list[float]] = {name: [] for name in variants}
+    peak: dict[str, float] = {}
     for round_ in range(options.rounds + 1):
-        for name, (is_trainable, call) in variants.items():
-            if round_ == 0 and name.startswith("LESS"):
-                continue  # nothing to warm up that batch 1 has not warmed up
-            trainable(is_trainable)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-                torch.cuda.reset_peak_memory_stats()
-            start, start_processor = time.perf_counter(), time.process_time()
-            call()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if round_:
-                times[name].append(time.perf_counter() - start)
-                processor[name].append(time.process_time() - start_processor)
+        for name, variant in variants.items():
+            if round_ == 0 and not variant.is_warmed_up:
+                continue
+            trainable(variant.is_trainable)
+            with variant.ready():
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
+                    torch.cuda.reset_peak_memory_stats()
+                start, start_processor = time.perf_counter(), time.process_time()
+                variant.run()
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
+                    peak[name] = torch.cuda.max_memory_allocated() / 2**30
+                if round_:
+                    times[name].append(time.perf_counter() - start)
+                    processor[name].append(time.process_time() - start_processor)
     rate = {name: options.samples / float(np.median(found)) for name, found in times.items()}
     best = {name: options.samples / min(found) for name, found in times.items()}
     base, mine = rate["floor: head on supervised positions"], rate["ours"]
@@ -189,8 +225,8 @@ def main() -> int:
         print(f"{name:38} {ratios}")
     by_round = np.array(times["floor: head on supervised positions"]) / np.array(times["ours"])
     print(f"ours x floor by round: {'  '.join(f'{share:.2f}' for share in by_round)}, median {np.median(by_round):.2f}")
-    if device.type == "cuda":
-        print(f"peak memory of the last variant: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+    for name, gibibytes in peak.items():
+        print(f"peak memory of {name}: {gibibytes:.1f} GiB")
     return 0
 
 
