@@ -153,11 +153,14 @@ class Answers(Generic[Asked, Answered]):
     def _first_requests(self) -> Iterator[Asked]:
         for shard in self._shards:
             try:
-                to_ask = self._unanswered(shard, self._journal.paid(shard))
+                paid = self._journal.paid(shard)
+                to_ask = self._unanswered(shard, paid)
             except Exception as error:
                 # Not raised through the engine, which would drop the answers under way.
                 self._error, self._is_stopping = error, True
                 return
+            # Bad rows take longest, so after a kill they may be all that is asked: they are few beside what was answered.
+            self._num_answers += len(paid)
             self._left[shard] = len(to_ask)
             if not to_ask:
                 self._finish(shard)

@@ -325,6 +325,16 @@ def test_a_dead_endpoint_ends_the_run_with_a_message(serve):
     assert len(found) <= 4, "it did not go on through all the requests"
 
 
+def test_bad_rows_that_are_given_up_last_are_no_dead_endpoint(serve):
+    def is_bad(body) -> bool:
+        return int(body["messages"][0]["content"][1:]) % 4 == 0
+
+    server = serve(lambda body, _: "500" if is_bad(body) else ok(), lambda body: 0.0 if is_bad(body) else 0.03)
+    with open_engine(settings(server, max_given_up=3, max_in_flight=50), "m") as engine:
+        found = list(engine.generate(chats(40)))
+    assert sum(c.finish_reason == "error" for c in found) == 10
+
+
 def test_a_storm_of_429_ends_by_patience_and_not_by_losing_rows(serve):
     server = serve(lambda body, _: "429")
     found = []

@@ -172,6 +172,12 @@ def test_a_few_errors_are_answers_and_are_asked_again_after_a_kill(tmp_path):
     assert again.asked == ["r0", "r3"]
 
 
+def test_bad_rows_that_are_all_that_a_kill_left_are_few_beside_what_was_answered(tmp_path):
+    first = run(tmp_path, Echo(errors={"r1"}))
+    again = Echo(errors={"r1"})
+    assert run(tmp_path, again) == first and again.asked == ["r1"]
+
+
 def test_an_error_that_was_paid_for_is_not_asked_again(tmp_path):
     class Filtered(Echo):
         def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:

@@ -73,7 +73,9 @@ def test_every_item_has_a_gradient_at_each_checkpoint_or_a_reject(
     base = str(tmp_path / "model")
     (alone,) = stream_gradients(base, None, [("t2", conversation(chosen, item))], chosen.influence.gradients)
     row = next(r for r in rows if r["item_id"] == "t2")
-    assert np.allclose(np.frombuffer(row["gradient"], "<f2"), alone.unit_ND[0], atol=1e-3) and row["loss"] == pytest.approx(alone.loss_N[0])
+    assert np.allclose(np.frombuffer(row["gradient"], "<f2"), alone.unit_ND[0], atol=1e-3) and row[
+        "loss"
+    ] == pytest.approx(alone.loss_N[0])
     assert not Path(store.scratch(f"gradients-{record.plan.fingerprint}")).exists()
     again = gradients.build(store, chosen, 1, "teacher")
     assert again == record, "up to date"

@@ -86,7 +86,7 @@ class Gate:
         self._paused_until = -math.inf
         self._round_began, self._round_count, self._round_failed = -math.inf, 0, 0
         self._last_good = self._loop.time()
-        self._num_calls = self._num_failed = self._given_up = 0
+        self._num_calls = self._num_failed = self._num_first_failed = self._given_up = 0
 
     # -- one call ------------------------------------------------------------------------------------------------------
 
@@ -117,18 +117,23 @@ class Gate:
         if ending == "answered" and actual.tokens:
             self._tokens.take(actual.tokens - load.expected_tokens)
         if ending in ("answered", "refused"):
-            self._last_good, self._num_failed, self._given_up = self._loop.time(), 0, 0
+            self._last_good = self._loop.time()
+            self._num_failed = self._num_first_failed = self._given_up = 0
         if ending != "cancelled":
             self._adapt(load, ending)
         if ending in ("overloaded", "failed"):
             self._num_failed += 1
+            self._num_first_failed += load.is_first
             self._check_patience(message)
         self._release()
 
     def gave_up(self, message: str) -> None:
-        """A call used up its retries. Many in a row are not bad rows but a bad endpoint."""
+        """A call used up its retries. Many in a row are not bad rows but a bad endpoint, where first attempts fail as well.
+
+        Bad rows are given up last of all, one after the other, when nothing else is left that could be answered.
+        """
         self._given_up += 1
-        if self._given_up >= self._settings.max_given_up:
+        if min(self._given_up, self._num_first_failed) >= self._settings.max_given_up:
             self.stop(
                 ConnectionError(
                     f"{self._given_up} calls in a row were given up, the last: {message}. What was answered is kept: "

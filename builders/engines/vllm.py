@@ -37,6 +37,10 @@ PROMPTS_IN_FLIGHT = 1024
 # Requests whose texts become token ids together.
 TOKENIZED_TOGETHER = 64
 
+# Prefixes are shared by whole blocks. vLLM's default on CPU is 128 tokens, of which the questions of a scorer would each
+# compute half a block again; its kernels take multiples of 32. On GPUs the default is 16.
+CPU_BLOCK_TOKENS = 32
+
 # vLLM takes these ranks only; an adapter of another rank is padded to the next.
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 ADAPTERS_IN_A_BATCH = 8
@@ -96,6 +100,7 @@ class VllmEngine(Engine):
             generation_config="vllm",
             seed=0,
             **_lora_options(adapters),
+            **({"block_size": CPU_BLOCK_TOKENS} if current_platform.is_cpu() else {}),
         )
         self._tokenizer = with_template(self._llm.get_tokenizer(), adapters)
 
