@@ -314,6 +314,15 @@ def test_rates_are_kept(serve, rate):
     assert moments[-1] - moments[0] > 0.8 * 50 / 50
 
 
+def test_an_endpoint_that_loads_no_adapters_says_how_to_start_one_that_does(serve, tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    loading = settings(serve(lambda body, _: ok()), load_adapters=True)
+    with pytest.raises(
+        ConnectionError, match=r"loads no adapters .*VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve m "
+    ):
+        open_engine(loading, "m", {"a": str(tmp_path)})
+
+
 def test_a_dead_endpoint_ends_the_run_with_a_message(serve):
     dead = FaultServer(lambda body, _: ok())
     dead.close()

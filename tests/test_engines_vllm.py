@@ -294,7 +294,10 @@ def served(engine, model, adapters, tmp_path_factory, unused_port) -> Iterator[s
         "--dtype", "float32", "--generation-config", "vllm", "--logprobs-mode", "raw_logprobs",
     ]  # fmt: skip
     with open(log, "w") as handle:
-        server = subprocess.Popen(command, stdout=handle, stderr=subprocess.STDOUT, start_new_session=True)
+        environment = os.environ | {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
+        server = subprocess.Popen(
+            command, stdout=handle, stderr=subprocess.STDOUT, start_new_session=True, env=environment
+        )
     try:
         deadline = time.monotonic() + 180
         while not _answers(f"http://127.0.0.1:{unused_port}/health"):
@@ -333,8 +336,18 @@ def test_the_endpoint_engine_asks_a_vllm_server(served, model, adapters, models,
     with open_engine(settings, model, {name: name for name in adapters}) as engine:
         found = answers(engine, requests)
         (choice,) = engine.choose([ChoiceRequest("c", (question,), choices, adapter="step-1")])
+    # as checkpoints of a run come: under names of their own, from their folders, again after a kill
+    late = {f"late-{name}": path for name, path in adapters.items()}
+    asked = [
+        Request(f"late-{name}", messages=messages, adapter=f"late-{name}", max_tokens=10, temperature=0)
+        for name in adapters
+    ]
+    for _ in range(2):
+        with open_engine(settings.model_copy(update={"load_adapters": True}), model, late) as engine:
+            found |= answers(engine, asked)
     for name in adapters:
-        assert whole(found[name].text) == whole(greedy(models[name], tokenizer, text, 10)[0])
+        expected_text = whole(greedy(models[name], tokenizer, text, 10)[0])
+        assert whole(found[name].text) == whole(found[f"late-{name}"].text) == expected_text
     assert choice.probabilities[0] == pytest.approx(expected, abs=TOLERANCE)
 
 

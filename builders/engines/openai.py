@@ -11,13 +11,15 @@ are still given out, as they are paid for, and then the reason is raised.
 from __future__ import annotations
 
 import asyncio
+import json
 import queue
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from builders.engines.budget import Spent
-from builders.engines.endpoint import Endpoint, RefusedError
+from builders.engines.endpoint import Endpoint, PassingError, RefusedError
 from builders.engines.gate import StoppedError
 from builders.engines.protocol import (
     Json,
@@ -42,6 +44,14 @@ class OpenAIEngine(Engine):
         self._model_names: dict[str | None, str] = {None: model}
         self._model_names.update(adapters)
         self._endpoint = Endpoint(settings, spent)
+        if settings.load_adapters:
+            folders = {name: path for name, path in adapters.items() if Path(path, "adapter_config.json").is_file()}
+            try:
+                self._load(folders)
+            except BaseException:
+                self._endpoint.close()
+                raise
+            self._model_names.update((name, name) for name in folders)
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         return self._stream(requests, self._complete)
@@ -114,6 +124,23 @@ class OpenAIEngine(Engine):
         calls = [self._endpoint.complete("chat/completions", choice_body(q, model)) for q in request.questions]
         # All of them to their end: the answered ones of a request that fails are paid for, and are counted.
         return choice_completion(request, await asyncio.gather(*calls, return_exceptions=True))
+
+    def _load(self, folders: Mapping[str, str]) -> None:
+        """Have vLLM's server load adapters under their names; those of a run that was killed are there already."""
+        say = self._endpoint.send
+        try:
+            listed = json.loads(self._endpoint.submit(say("GET", "models")).result())
+            there = {entry["id"] for entry in listed["data"]}
+            for name, folder in folders.items():
+                if name not in there:
+                    load = say("POST", "load_lora_adapter", json={"lora_name": name, "lora_path": folder})
+                    self._endpoint.submit(load).result()
+        except (StoppedError, RefusedError, PassingError) as error:
+            raise ConnectionError(
+                f"{self._settings.base_url} loads no adapters ({self._endpoint.gate.error or error}): start it as "
+                f"`VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve {self._model_names[None]} --enable-lora`, with a "
+                "--max-lora-rank of at least the adapters', on a machine that sees the store under the same path"
+            ) from None
 
     def _model_name(self, adapter: str | None) -> str:
         if adapter not in self._model_names:

@@ -82,6 +82,10 @@ class EngineSettings(Pace):
 
     base_url: str | None = Field(None, description="openai: such as http://localhost:8000/v1; None is api.openai.com")
 
+    load_adapters: bool = Field(
+        False, description="openai: have `vllm serve` load the checkpoints' adapters as they come; see docs/scaling.md"
+    )
+
     @model_validator(mode="after")
     def _check_base_url(self) -> Self:
         if self.base_url is None:
