@@ -5,7 +5,7 @@
 # make docs    regenerate docs/tables.md
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := scoder.py commands.py builders store queries training tests benchmarks
+SOURCES := scoder.py commands builders store queries training tests benchmarks
 
 .PHONY: run test test-vllm check setup sandbox docs format
 run: setup sandbox

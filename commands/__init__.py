@@ -1,0 +1,38 @@
+"""The command line: a skin over `scoder.py`, the builders and the queries.
+
+Exit codes: 0 done, 1 the job failed, 2 bad usage or input. A user's mistake gets one message with the fix, no traceback
+(set SCODER_TRACEBACK=1 to see one). Every command takes --json.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+# in the order of --help
+# isort: off
+from commands import runs, rows, datasets, models
+
+# isort: on
+from commands.terminal import app, notes, report
+
+__all__ = ["app", "datasets", "main", "models", "rows", "runs"]
+
+
+def main() -> None:
+    """Entry point: user mistakes become one message and exit code 2, failed jobs exit code 1."""
+    # threads that spin at barriers make torch many times slower as soon as another process wants a core
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        notes.print("stopped; the same command resumes the work")
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("SCODER_TRACEBACK"):
+            raise
+        sys.exit(report(error))

@@ -1,0 +1,182 @@
+"""Commands from and to datasets: import, publish, and two that need no store, influence and contamination."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.terminal import (
+    DEFAULT_STORE,
+    JsonOption,
+    RecipeOption,
+    StoreOption,
+    announce,
+    app,
+    import_app,
+    open_store,
+    print_rows,
+    progress,
+    recipe_of,
+    track,
+)
+
+PANEL = "Datasets"
+
+
+@import_app.command("teacher")
+def import_teacher(
+    file: Annotated[str, typer.Argument(help="JSONL or Parquet with snippet, problem, solution (and license).")],
+    recipe: RecipeOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Use existing (snippet, problem, solution) triples as the teacher samples of a store that has its pool."""
+    from builders import teacher_samples
+    from store.lock import coordinator
+
+    opened = open_store(store)
+    with coordinator(opened.root):
+        record = teacher_samples.import_file(opened, file, recipe_of(store, recipe).teacher)
+    print_rows([{"table": "teacher_samples", "rows": record.rows}], as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def publish(
+    what: Annotated[str, typer.Argument(help="instructions, selected, or any table.")],
+    target: Annotated[str, typer.Argument(help="Folder to write.")],
+    iteration: Annotated[int | None, typer.Option(help="For selected.")] = None,
+    name: Annotated[str, typer.Option(help="For selected: the selection.")] = "default",
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a Hugging Face dataset folder that `datasets.load_dataset` reads."""
+    from builders import releases
+
+    opened = open_store(store)
+    if what == "selected" and iteration is None:
+        raise ValueError("publishing a selection needs --iteration K (and --name NAME for another than the default)")
+    if what == "instructions":
+        opened.input("instructions")
+        counts = releases.instructions(opened, recipe_of(store, None).name, target)
+    elif iteration is not None and what == "selected":
+        opened.input("selected", iteration=iteration, selection=name)
+        counts = releases.selected(opened, recipe_of(store, None), iteration, name, target)
+    else:
+        counts = releases.table(opened, what, target)
+    print_rows([{"split": s, "rows": n, "folder": target} for s, n in counts.items()], as_json, "published")
+
+
+@app.command(rich_help_panel=PANEL)
+def influence(
+    dataset: Annotated[str, typer.Argument(help="JSONL or Parquet file, dataset folder or Hub id: what is ranked.")],
+    reference: Annotated[
+        list[str],
+        typer.Option(help="Reference set: DATASET or NAME=DATASET; repeat for several, each gets its columns."),
+    ],
+    model: Annotated[str, typer.Option(help="Base model: folder or Hub id.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="Parquet file to write.")] = "influence.parquet",
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(help="LoRA folder, or a training's output with all its checkpoints; none: one is warmed up."),
+    ] = None,
+    learning_rate: Annotated[
+        list[float] | None, typer.Option(help="Weight of each checkpoint, where its folder does not tell.")
+    ] = None,
+    gradients: Annotated[
+        str | None, typer.Option(help="Folder that keeps the gradients; default: OUTPUT.gradients.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="gradients.dimension=1024, gradients.optimizer_map=adam, warmup.share=0.1 …"),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of dataset folders and Hub datasets.")] = "train",
+    revision: Annotated[str | None, typer.Option(help="Commit of a model of the Hub.")] = None,
+    id_column: Annotated[
+        str, typer.Option(help="Column with the rows' own ids; rows without one get their content's.")
+    ] = "id",
+    group_by: Annotated[
+        str | None, typer.Option(help="Column of the reference sets: an influence for each of its values.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: one per GPU, or one.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rank any dataset by its influence on reference sets. Gradients are kept: another reference set costs no model."""
+    from builders import dataset_influence, influence_request
+    from builders.recipe import override
+
+    report = dataset_influence.build(
+        influence_request.Request(
+            dataset=influence_request.named(dataset, split, id_column),
+            references=[influence_request.named(given, split, id_column, group_by) for given in reference],
+            model=model,
+            output=output,
+            adapters=adapter or [],
+            learning_rates=learning_rate or [],
+            gradients=gradients,
+            revision=revision,
+            choices=influence_request.Choices.model_validate(
+                override(influence_request.Choices().model_dump(), set_ or [])
+            ),
+            workers=workers,
+        ),
+        announce,
+        track,
+    )
+    rejects = [{"dataset": d, "reason": r, "rows": n} for (d, r), n in sorted(report.rejects.items())]
+    if as_json:
+        print(json.dumps({"output": report.output, "rows": report.num_rows, "rejects": rejects}))
+        return
+    announce(
+        f"{report.num_rows:,} rows, {report.num_checkpoints} checkpoints: {report.output}, {report.output}.rejects.parquet"
+    )
+    if rejects:
+        print_rows(rejects, as_json, "left out")
+
+
+@app.command(rich_help_panel=PANEL)
+def contamination(
+    dataset: Annotated[
+        str, typer.Argument(help="JSONL, JSON or Parquet file, dataset folder, or Hub id (ID[:CONFIG][@SPLIT]).")
+    ],
+    benchmarks: Annotated[
+        list[str],
+        typer.Option(help="Benchmark: [NAME=]FILE or [NAME=]HUB_ID[:CONFIG][@SPLIT]; further ones may follow."),
+    ],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[BENCHMARK]...", help="Further benchmarks.")] = None,
+    output: Annotated[str | None, typer.Option("-o", "--output", help="Parquet file: one row per hit.")] = None,
+    verdicts: Annotated[str | None, typer.Option(help="Parquet file: one row per row of the dataset.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="Column with the text; repeat for several. Default: told by the columns.")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="decontamination.min_strength=0.6 …")] = None,
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Also run functions against the benchmarks' tests, in the sandbox.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Check any dataset for leaked benchmark tasks, without a store. Exit code 0 whether there are any or not."""
+    from builders import dataset_contamination as checking
+    from builders.benchmarks import named
+
+    request = checking.Request(
+        dataset=named(dataset),
+        benchmarks=[named(given) for given in [*benchmarks, *(more or [])]],
+        settings=checking.settings(set_ or []),
+        columns=text or [],
+        hits=output,
+        verdicts=verdicts,
+        execute=execute,
+        workers=workers,
+    )
+    with progress(checking.num_rows(request), "contamination") as advance:
+        report = checking.check(request, advance)
+    if as_json:
+        print(json.dumps(report.as_dict()))
+        return
+    print_rows(report.rows(), as_json, f"{Path(dataset).name}: {', '.join(report.columns)}")
+    for line in report.lines():
+        announce(line)

@@ -1,0 +1,98 @@
+"""Commands that need no store: train, evaluate."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from commands.terminal import JsonOption, app, print_rows, train_app
+
+PANEL = "Models"
+
+
+DatasetOption = Annotated[str, typer.Option(help="Published folder or Hub id.")]
+BaseOption = Annotated[str, typer.Option(help="Base model: folder or Hub id.")]
+OutputOption = Annotated[str, typer.Option(help="Checkpoint directory to write.")]
+SettingsOption = Annotated[list[str] | None, typer.Option("--set", help="A training setting: key=value, lora.r=8.")]
+
+
+def _train(role: str, dataset: str, base: str, output: str, set_: list[str] | None, as_json: bool) -> None:
+    from builders.checkpoints import trainer
+    from builders.recipe import override
+
+    train, default = trainer(role)
+    settings = type(default).model_validate(override(default.model_dump(), set_ or []))
+    report = train(dataset, base, output, settings)
+    rows = [{"folder": f"{output}/{c.folder}", "step": c.step, "loss": c.loss} for c in report.checkpoints]
+    print_rows(rows, as_json, f"{role}: {report.num_rows:,} rows, {len(report.rejects)} left out")
+
+
+@train_app.command("synthesizer")
+def train_synthesizer(
+    dataset: DatasetOption,
+    base: BaseOption,
+    output: OutputOption,
+    set_: SettingsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a data synthesizer (snippet to problem and solution)."""
+    _train("synthesizer", dataset, base, output, set_, as_json)
+
+
+@train_app.command("scorer")
+def train_scorer(
+    dataset: DatasetOption,
+    base: BaseOption,
+    output: OutputOption,
+    set_: SettingsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train an aspect scorer (pair and rubric to digit)."""
+    _train("scorer", dataset, base, output, set_, as_json)
+
+
+@train_app.command("coder")
+def train_coder(
+    dataset: DatasetOption,
+    base: BaseOption,
+    output: OutputOption,
+    set_: SettingsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a coder (problem to solution)."""
+    _train("coder", dataset, base, output, set_, as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Model folder or Hub id.")],
+    benchmarks: Annotated[list[str], typer.Option(help="Benchmark file; repeat for several.")],
+    adapter: Annotated[str | None, typer.Option(help="LoRA folder over the model.")] = None,
+    samples: Annotated[int, typer.Option(help="Samples per task.")] = 1,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    max_tokens: Annotated[int, typer.Option(help="Tokens per sample.")] = 512,
+    engine: Annotated[str, typer.Option(help="transformers, vllm or openai.")] = "transformers",
+    base_url: Annotated[str | None, typer.Option(help="For openai.")] = None,
+    is_base: Annotated[
+        bool, typer.Option("--base-model", help="Continue the prompt as it stands, without a chat.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """pass@k of a model on benchmark files; generated code runs only in the sandbox."""
+    from builders import evaluations
+    from builders.benchmark_files import read_tasks
+    from builders.engines.settings import EngineSettings
+    from builders.recipe import Evaluation
+
+    settings = Evaluation(
+        engine=EngineSettings.model_validate({"engine": engine, "base_url": base_url}),
+        num_samples=samples,
+        temperature=temperature,
+        max_tokens=max_tokens,
+    )
+    rows = []
+    for path in benchmarks:
+        graded = evaluations.evaluate(model, list(read_tasks(path)), settings, adapter, seed=0, is_base=is_base)
+        rows.append({"benchmark": path, **evaluations.pass_rates(graded, samples)})
+    print_rows(rows, as_json, model)

@@ -1,0 +1,116 @@
+"""Commands that look at rows: show, sql, trace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.terminal import (
+    DEFAULT_STORE,
+    JsonOption,
+    StoreOption,
+    announce,
+    app,
+    console,
+    open_store,
+    print_rows,
+    report,
+)
+from store import ContractError, Store
+
+PANEL = "Its rows"
+
+
+@app.command(rich_help_panel=PANEL)
+def show(
+    table: Annotated[str, typer.Argument(help="A table; docs/tables.md lists them.")],
+    where: Annotated[str, typer.Option(help="SQL condition, such as \"parse_status = 'ok'\".")] = "true",
+    n: Annotated[int, typer.Option("-n", help="Rows.")] = 3,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Rows as a person reads them: code highlighted, long text folded."""
+    from queries.console import print_records
+    from store.catalog import ask
+    from store.store import contract_of
+
+    columns = ", ".join(contract_of(table).schema.names)
+    order = ", ".join(contract_of(table).key)
+    rows = ask(
+        open_store(store), f"SELECT {columns} FROM {table} WHERE ({where}) ORDER BY {order} LIMIT {int(n)}"
+    ).read_all()
+    if as_json:
+        print(json.dumps(rows.to_pylist(), default=str))
+    else:
+        print_records(console, rows.to_pylist(), table)
+
+
+@app.command(rich_help_panel=PANEL)
+def sql(
+    text: Annotated[str | None, typer.Argument(help="One SELECT, or @file.sql; without it a prompt.")] = None,
+    output: Annotated[str | None, typer.Option("-o", help="Write the rows to this Parquet file.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Ad-hoc SQL over all tables: exactly one SELECT, read-only."""
+    opened = open_store(store)
+    for statement in _statements(text):
+        try:
+            _answer(opened, statement, output, as_json)
+        except ContractError as error:
+            if text is not None:
+                raise
+            report(error)
+
+
+def _statements(text: str | None) -> Iterator[str]:
+    if text is not None:
+        yield Path(text[1:]).read_text() if text.startswith("@") else text
+        return
+    while True:
+        try:
+            line = input("scoder sql> ").strip()
+        except EOFError:
+            return
+        if line in ("exit", "quit", "\\q"):
+            return
+        if line:
+            yield line
+
+
+def _answer(store: Store, statement: str, output: str | None, as_json: bool) -> None:
+    import pyarrow.parquet as pq
+
+    from store.catalog import ask
+
+    reader = ask(store, statement)
+    if output is None:
+        print_rows(reader.read_all().to_pylist(), as_json)
+        return
+    rows = 0
+    with pq.ParquetWriter(output, reader.schema, compression="zstd") as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+            rows += batch.num_rows
+    announce(f"{rows:,} rows to {output}")
+
+
+@app.command(rich_help_panel=PANEL)
+def trace(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="Any id: of a snippet, sample, candidate or checkpoint.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Everything that led to a row, and all that came of it."""
+    from queries import console as reports
+
+    found = reports.trace(open_store(store), id_)
+    if as_json:
+        print(json.dumps(found, default=str))
+        return
+    for table, rows in found.items():
+        reports.print_records(console, rows, table)

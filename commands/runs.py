@@ -1,0 +1,163 @@
+"""Commands that build: run, status, select, fill, fork, verify, doctor."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from commands.terminal import (
+    DEFAULT_STORE,
+    JsonOption,
+    RecipeOption,
+    SetOption,
+    StoreOption,
+    announce,
+    app,
+    console,
+    open_store,
+    print_rows,
+    recipe_of,
+)
+
+PANEL = "A run and its store"
+
+
+@app.command(rich_help_panel=PANEL)
+def run(
+    recipe: Annotated[str, typer.Argument(help="YAML file, such as recipes/tiny.yaml.")],
+    set_: SetOption = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and print the plan; build nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Rebuild what was built under another plan.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the whole loop of a recipe; the same command resumes it after a kill."""
+    from builders import estimate
+    from builders import recipe as recipes
+
+    loaded = recipes.load(recipe, set_)
+    if dry_run:
+        print_rows([vars(s) for s in estimate.plan(loaded)], as_json, f"plan of {loaded.name}")
+        return
+    import scoder
+    from store.lock import coordinator
+
+    opened = open_store(store, force=force, is_new=True)
+    with coordinator(opened.root):
+        recipes.remember(opened.root, loaded, is_new=True)
+        scoder.run(opened, loaded, until)
+        recipes.remember(opened.root, loaded)
+    status(store=store, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+    """The funnel: rows and rejects per stage and iteration, tokens, cost, time, and the measured numbers."""
+    from queries import console as reports
+
+    opened = open_store(store)
+    found = {"tables": reports.funnel(opened), "rejects": reports.rejects(opened), "metrics": reports.metrics(opened)}
+    if as_json:
+        print(json.dumps(found, default=str))
+        return
+    for title, rows in found.items():
+        reports.print_rows(console, rows, title)
+
+
+@app.command(rich_help_panel=PANEL)
+def select(
+    iteration: Annotated[int, typer.Option(help="Iteration of the loop.")],
+    name: Annotated[str, typer.Option(help="Name of the selection.")],
+    set_: SetOption = None,
+    compare: Annotated[str | None, typer.Option(help="Show the differences with this selection.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the funnel; write nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a selection of this name.")] = False,
+    recipe: RecipeOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a selection under other thresholds or weights beside the default one. Never calls a model."""
+    import scoder
+    from builders import selected
+    from queries import console as reports
+    from store import check_name
+    from store.lock import coordinator
+
+    check_name(name, "selection name")
+    opened = open_store(store, force=force)
+    loaded = recipe_of(store, recipe, set_)
+    found = selected.verdicts(opened, loaded, iteration, name)
+    report = {"selection": name, "iteration": iteration, "funnel": reports.verdict_funnel(found)}
+    if compare:
+        report["compared"] = reports.compare(opened, found, iteration, compare)
+    if not dry_run:
+        with coordinator(opened.root):
+            scoder.select(opened, loaded, iteration, name)
+    if as_json:
+        print(json.dumps(report, default=str))
+        return
+    reports.print_selection(console, report)
+    if reports.num_missing(found):
+        extra = " ".join(f"--set {s}" for s in set_ or [])
+        announce(
+            f"{reports.num_missing(found)} candidates have no influence yet and are left out. To compute it: "
+            f"scoder fill --iteration {iteration} --name {name} {extra}".rstrip()
+        )
+
+
+@app.command(rich_help_panel=PANEL)
+def fill(
+    iteration: Annotated[int, typer.Option(help="Iteration of the loop.")],
+    name: Annotated[str, typer.Option(help="Name of the selection.")],
+    set_: SetOption = None,
+    recipe: RecipeOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute the gradients and influence that a selection lacks, exactly those, and select again."""
+    import scoder
+    from store.lock import coordinator
+
+    opened = open_store(store)
+    with coordinator(opened.root):
+        filled = scoder.fill(opened, recipe_of(store, recipe, set_), iteration, name)
+    print_rows([{"selection": name, "iteration": iteration, "filled": filled}], as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def fork(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Store to branch from.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="New store.")],
+    until: Annotated[str, typer.Option(help="Last stage to keep, such as iteration-1.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Hard-link the finished partitions up to a stage into a new store, to branch off without paying again."""
+    from builders.lineage import fork as branch
+
+    linked = branch(open_store(source), open_store(target, is_new=True), until)
+    print_rows([{"partition": p} for p in linked], as_json, f"linked into {target}")
+
+
+@app.command(rich_help_panel=PANEL)
+def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+    """Re-read checksums, contracts and audits; exit code 1 when anything is wrong."""
+    from queries.console import verify as check
+
+    problems = check(open_store(store))
+    print_rows(problems or [{"check": "all", "result": "ok"}], as_json, "verify")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=PANEL)
+def doctor(as_json: JsonOption = False) -> None:
+    """What this machine has and lacks: Python, libraries, sandbox, GPU, disk."""
+    from builders.doctor import checks
+
+    found = checks()
+    print_rows(found, as_json, "doctor")
+    if any(c["needed"] and not c["ok"] for c in found):
+        raise typer.Exit(1)

@@ -1,0 +1,110 @@
+"""What all commands share: the application, its options, and what goes to the terminal.
+
+Results go to standard output, as tables or with --json for programs; notes, progress bars and errors go to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+from rich.progress import track as progress_bar
+
+from store import Store
+
+app = typer.Typer(
+    name="scoder",
+    help="Build a code-instruction dataset with a small open model. Start with: scoder run recipes/tiny.yaml",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+train_app = typer.Typer(help="Train one model on a published dataset, without a store.", no_args_is_help=True)
+import_app = typer.Typer(help="Bring existing data into a store.", no_args_is_help=True)
+app.add_typer(train_app, name="train", rich_help_panel="Models")
+app.add_typer(import_app, name="import", rich_help_panel="Datasets")
+
+StoreOption = Annotated[str, typer.Option("--store", help="Directory of the store.", envvar="SCODER_STORE")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a recipe field: section.key=value.")]
+RecipeOption = Annotated[
+    str | None, typer.Option("--recipe", help="Recipe; default: the one that this store was last run with.")
+]
+
+DEFAULT_STORE = "store-data"
+WIDTH = None if sys.stdout.isatty() else 140
+console = Console(width=WIDTH)
+notes = Console(stderr=True)
+
+
+def report(error: Exception) -> int:
+    """Print an error for people and return its exit code."""
+    message = getattr(error, "format_message", None)
+    is_usage = message is not None
+    text = message() if message else str(error) or type(error).__name__
+    if isinstance(error, KeyError):
+        text = str(error.args[0])
+    is_users = is_usage or isinstance(error, ValueError | FileNotFoundError | FileExistsError | KeyError)
+    notes.print(f"scoder: {text}", markup=False, style="red", highlight=False, soft_wrap=True)
+    for note in getattr(error, "__notes__", []):
+        notes.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
+    if not is_users:
+        notes.print(f"  ({type(error).__name__}; SCODER_TRACEBACK=1 shows where)", markup=False, highlight=False)
+    return 2 if is_users else 1
+
+
+def open_store(path: str, *, force: bool = False, is_new: bool = False) -> Store:
+    """The store at a path; one that is not there is an error unless it is a new one."""
+    if not is_new and not Path(path, "_runs").is_dir():
+        raise FileNotFoundError(f"no store at {path}; make one with `scoder run RECIPE --store {path}`")
+    return Store(path, announce, track, force=force)
+
+
+def announce(message: str) -> None:
+    """A note for people; stage names stand out."""
+    notes.print(message, markup=False, highlight=False, style="bold" if message.startswith("[") else "", soft_wrap=True)
+
+
+def track(items: Sequence[int], label: str) -> Iterable[int]:
+    """The items with a progress bar where there is a terminal."""
+    if not items or not notes.is_terminal:
+        return items
+    return progress_bar(items, description=label, console=notes, transient=True)
+
+
+@contextmanager
+def progress(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
+    """A bar that is told how many rows are done; without a terminal nothing is shown."""
+    if not notes.is_terminal:
+        yield lambda done: None
+        return
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=notes, transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def print_rows(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> None:
+    """Rows as a table for people, or as JSON for programs."""
+    from queries.console import print_rows as as_table
+
+    if as_json:
+        print(json.dumps(rows, default=str))
+    else:
+        as_table(console, rows, title)
+
+
+def recipe_of(store: str, recipe: str | None, overrides: list[str] | None = None) -> Any:
+    """The recipe given, or the one that the store was last run with; overrides on top."""
+    from builders import recipe as recipes
+
+    if recipe:
+        return recipes.load(recipe, overrides)
+    return recipes.recall(store, overrides)
