@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 import queries
 from builders import generation, lint, pool, prompts
-from builders.engines import ChoiceRequest, EngineSettings, open_engine
-from builders.models import adapter_name, engine_weights
+from builders.engines import ChoiceRequest, EngineSettings
+from builders.models import open_checkpoints
 from builders.recipe import Recipe
 from store import ASPECTS, CONTRACTS, Plan, Record, Store, Usage
 from store.catalog import connect
@@ -132,7 +132,7 @@ def _answered(
     """Ask the scorer one question per aspect about every item; `facts` are the rows that need no model."""
     if store.begin(plan) is None:
         return store.record("aspect_scores", **plan.partition)  # type: ignore[return-value]
-    item_kind, name = str(plan.partition["item_kind"]), adapter_name(scorer)
+    item_kind, name = str(plan.partition["item_kind"]), scorer["checkpoint_id"]
 
     def requests_of(shard: int) -> list[ChoiceRequest]:
         asked = [(item["item_id"], questions(item)) for item in items_of(shard)]
@@ -151,7 +151,7 @@ def _answered(
 
     spent, state = generation.spent(store, plan.table, settings), generation.batches(store, plan)
     with (
-        open_engine(settings, *engine_weights(store, scorer), spent=spent, state=state) as engine,
+        open_checkpoints(store, settings, [scorer], spent=spent, state=state) as engine,
         generation.Answers(
             generation.journals(store, plan), store.missing(plan), settings, engine.choose, requests_of
         ) as answers,

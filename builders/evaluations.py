@@ -16,7 +16,7 @@ import pyarrow as pa
 from builders import prompts, sandbox
 from builders.benchmark_programs import Task, test_program
 from builders.engines import Engine, Request, open_engine
-from builders.models import adapter_name, engine_weights
+from builders.models import open_checkpoints
 from builders.recipe import Benchmark, Evaluation, Recipe
 from store import CONTRACTS, Plan, Record, Store, content_id, seed_from
 
@@ -45,11 +45,11 @@ def build(
     )
     if store.begin(plan) is None:
         return store.record("evaluations", checkpoint=name, benchmark=benchmark.name)  # type: ignore[return-value]
-    with open_engine(settings.engine, *engine_weights(store, checkpoint)) as engine:
+    with open_checkpoints(store, settings.engine, [checkpoint]) as engine:
 
         def make(index: int) -> pa.Table:
             part = tasks[index * TASKS_PER_SHARD : (index + 1) * TASKS_PER_SHARD]
-            graded = grade(engine, settings, part, recipe.seed, adapter_name(checkpoint), is_base=is_base)
+            graded = grade(engine, settings, part, recipe.seed, name, is_base=is_base)
             rows = [{"checkpoint_id": name, "benchmark": benchmark.name, **row} for row in graded]
             return pa.Table.from_pylist(rows, schema=CONTRACTS["evaluations"].schema)
 

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 import queries
 from builders import aspect_weights
-from builders.engines import ChoiceRequest, open_engine
-from builders.models import adapter_name, checkpoints, engine_weights, weights
+from builders.engines import ChoiceRequest
+from builders.models import checkpoints, open_checkpoints, weights
 from builders.recipe import Benchmark, Recipe
 from store import ASPECTS, CONTRACTS, Plan, Record, Store
 from store.catalog import connect
@@ -90,11 +90,11 @@ def _scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> list[di
                 ({"role": "user", "content": question(recipe.scorer.prompt, e.code, e.problem, e.solution, a)},)
                 for a in ASPECTS
             ),
-            adapter=adapter_name(scorer),
+            adapter=scorer["checkpoint_id"],
         )
         for number, e in enumerate(examples)
     ]
-    with open_engine(recipe.scorer.engine, *engine_weights(store, scorer)) as engine:
+    with open_checkpoints(store, recipe.scorer.engine, [scorer]) as engine:
         answers = {int(c.request_id): c.probabilities for c in engine.choose(requests) if c.probabilities}
     rows = []
     for z, aspect in enumerate(ASPECTS):

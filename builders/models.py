@@ -33,30 +33,26 @@ def weights(store: Store, checkpoint: dict[str, Any]) -> tuple[str, str | None, 
     return location or checkpoint["base_model"], None, None if location else checkpoint["base_revision"]
 
 
-def engine_weights(store: Store, checkpoint: dict[str, Any]) -> tuple[str, dict[str, str], str | None]:
-    """(model, {checkpoint_id: adapter}, revision) for an engine that serves one checkpoint; see `adapter_name`."""
-    model, adapter, revision = weights(store, checkpoint)
-    return model, {checkpoint["checkpoint_id"]: adapter} if adapter else {}, revision
-
-
-def adapter_name(checkpoint: dict[str, Any]) -> str | None:
-    """The name under which `engine_weights` serves a checkpoint; None for the model itself."""
-    return checkpoint["checkpoint_id"] if checkpoint["is_adapter"] else None
-
-
 def share_an_engine(settings: EngineSettings, used: Sequence[dict[str, Any]]) -> bool:
     """Whether several checkpoints are answered at once: adapters of one base are, and whatever an endpoint serves."""
     return settings.engine == "openai" or all(c["is_adapter"] for c in used)
 
 
 def open_checkpoints(
-    store: Store, settings: EngineSettings, used: Sequence[dict[str, Any]], *, spent: Spent, state: Path
+    store: Store,
+    settings: EngineSettings,
+    used: Sequence[dict[str, Any]],
+    *,
+    spent: Spent | None = None,
+    state: Path | None = None,
 ) -> Engine:
-    """An engine for requests that name their checkpoint by its id; full weights are loaded one after the other."""
+    """An engine whose requests name their checkpoint by its id; full weights are loaded when asked, one after the other."""
     found = {c["checkpoint_id"]: weights(store, c) for c in used}
     if share_an_engine(settings, used):
         model, _, revision = found[used[0]["checkpoint_id"]]
         served = {name: adapter or full for name, (full, adapter, _) in found.items()}
+        # which commit an endpoint serves is the matter of who started it
+        revision = None if settings.engine == "openai" else revision
         return open_engine(settings, model, served, revision, spent=spent, state=state)
 
     def open_one(name: str | None) -> Engine:
