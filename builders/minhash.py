@@ -6,7 +6,7 @@ In: sets of 32-bit hashes, flat: those of set i are hashes[offsets[i] : offsets[
                                                probability s ** rows (Broder 1997; Leskovec et al., MMDS, section 3.4)
     bucket_pairs(keys, positions, width)       pairs that share a key: each with the first `width` of its bucket
     distinct(hashes, offsets)                  sorted sets from hashes with repetitions
-    jaccard(hashes, offsets, left, right)      the similarity of pairs of sorted sets, exactly
+    jaccard(lefts, rights, left, right)        the similarity of pairs of sorted sets, exactly
 
 How: a hash function per row is the affine map a * x + b modulo 2**32 with odd `a`, a bijection of the hashes, which are
 random already; the loop over the rows is the inner one and compiles to vector instructions. All constants come from
@@ -20,6 +20,9 @@ from functools import cache
 import numpy as np
 
 from builders.compiled import compiled
+
+Sets = tuple[np.ndarray, np.ndarray]
+"""Hashes uint32 (grams,) and offsets int64 (sets + 1,): sets in a row."""
 
 _NONE = np.uint32(0xFFFFFFFF)
 _MASK_64 = (1 << 64) - 1
@@ -52,10 +55,10 @@ def distinct(hashes: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.nd
     return out[:size].copy(), out_offsets
 
 
-def jaccard(hashes: np.ndarray, offsets: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """float32 (pairs,): |A ∩ B| / |A ∪ B| of the sorted sets of the indices `left` and `right`, 0 where both are empty."""
+def jaccard(lefts: Sets, rights: Sets, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """float32 (pairs,): |A ∩ B| / |A ∪ B| of the sorted sets `left` among `lefts` and `right` among `rights`; 0 where both are empty."""
     similarity = np.empty(len(left), np.float32)
-    _jaccard(hashes, offsets, left, right, similarity)
+    _jaccard(*lefts, *rights, left, right, similarity)
     return similarity
 
 
@@ -131,13 +134,13 @@ def _distinct(hashes, offsets, out_offsets):
 
 
 @compiled
-def _jaccard(hashes, offsets, left, right, out):
+def _jaccard(left_hashes, left_offsets, right_hashes, right_offsets, left, right, out):
     for pair in range(len(left)):
-        a, a_end = offsets[left[pair]], offsets[left[pair] + 1]
-        b, b_end = offsets[right[pair]], offsets[right[pair] + 1]
+        a, a_end = left_offsets[left[pair]], left_offsets[left[pair] + 1]
+        b, b_end = right_offsets[right[pair]], right_offsets[right[pair] + 1]
         union, shared = (a_end - a) + (b_end - b), 0
         while a < a_end and b < b_end:
-            x, y = hashes[a], hashes[b]
+            x, y = left_hashes[a], right_hashes[b]
             shared += x == y
             a += x <= y
             b += y <= x

@@ -6,7 +6,7 @@ How, in memory that hardly grows with the number of snippets:
        LSH bands go to scratch files of about the size of the texts
     2. band by band, the pairs that share a key: each snippet with the best of its bucket, in the order of quality that
        `queries/near_duplicate_texts.sql` gives
-    3. the Jaccard similarity of every pair, exactly, from the gram sets
+    3. the Jaccard similarity of every pair, exactly, from the gram sets, block of snippets by block
     4. `queries/near_duplicates.sql` keeps the most similar heads of each snippet
 
 A cluster is a head and what resembles the head itself, never what resembles another member only. Texts are compared without
@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ import pyarrow.parquet as pq
 
 import queries
 from builders import bound_names, lexing, minhash
+from builders.minhash import Sets
 from builders.recipe import NearDuplicates, Recipe
 from store import Plan, Record, Store, fields_of
 from store.catalog import connect
@@ -44,12 +46,12 @@ PAIRS = pa.schema(
 )
 """What `queries/near_duplicates.sql` reads as `similar_pairs`."""
 
-Sets = tuple[np.ndarray, np.ndarray]
-"""Hashes uint32 (grams,) and offsets int64 (texts + 1,): sorted gram sets in a row."""
-
 _TEXTS_PER_BATCH = 4096
 _SQL_MEMORY = "512MB"
-_PAIRS_AT_ONCE = 1 << 22
+_PAIRS_AT_ONCE = 1 << 21
+_GRAMS_IN_A_BLOCK = 1 << 23
+"""32 MiB; two blocks of two channels are in memory. Blocks of a million functions: about 25."""
+_32, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 def build(store: Store, recipe: Recipe) -> Record:
@@ -165,26 +167,78 @@ def _once(found: np.ndarray, fresh: list[np.ndarray]) -> np.ndarray:
 
 def _write_similar_pairs(settings: NearDuplicates, folder: Path, pairs: np.ndarray) -> None:
     """`pairs.parquet`: the pairs that are as similar as the floor in one channel."""
-    positions = _file(folder / "positions")
-    entry_of = np.empty(int(positions.max(initial=0)) + 1, np.uint32)
-    entry_of[positions] = np.arange(len(positions), dtype=np.uint32)
-    sets = {c: (_file(folder / f"{c}-sets"), _offsets(folder / f"{c}-sizes")) for c in CHANNELS}
-    ids = _ids(folder)
+    positions, ids = _file(folder / "positions"), _ids(folder)
     with pq.ParquetWriter(folder / "pairs.parquet", PAIRS) as writer:
-        for start in range(0, len(pairs), _PAIRS_AT_ONCE):
-            some = pairs[start : start + _PAIRS_AT_ONCE]
-            heads = (some & np.uint64(0xFFFFFFFF)).astype(np.int64)
-            left, right = entry_of[some >> np.uint64(32)], entry_of[heads]
-            raw, renamed = (minhash.jaccard(*sets[c], left, right) for c in CHANNELS)
+        for left, right, raw, renamed in _similarities(folder, _as_entries(pairs, positions)):
             kept = np.maximum(raw, renamed) >= np.float32(settings.floor)
-            columns = [
-                ids.take(pa.array(left[kept])),
-                ids.take(pa.array(right[kept])),
-                heads[kept],
-                raw[kept],
-                renamed[kept],
-            ]
+            left, right = left[kept], right[kept]
+            is_head = positions[left] < positions[right]
+            head, other = np.where(is_head, left, right), np.where(is_head, right, left)
+            columns = [ids.take(pa.array(other)), ids.take(pa.array(head)), positions[head], raw[kept], renamed[kept]]
             writer.write_table(pa.table([pa.array(c) for c in columns], PAIRS.names).cast(PAIRS))
+
+
+def _as_entries(pairs: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Pairs of positions as pairs of entries, `lower << 32 | higher`, sorted, in the same memory."""
+    entry_of = np.empty(int(positions.max(initial=0)) + 1, np.uint64)
+    entry_of[positions] = np.arange(len(positions), dtype=np.uint64)
+    for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+        some = pairs[start : start + _PAIRS_AT_ONCE]
+        one, other = entry_of[some >> _32], entry_of[some & _LOW]
+        some[:] = np.minimum(one, other) << _32 | np.maximum(one, other)
+    pairs.sort()
+    return pairs
+
+
+def _similarities(folder: Path, pairs: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Entries and similarities (left, right, raw, renamed) of all pairs.
+
+    Two blocks of entries are in memory at a time, each with the pairs between them: sets are read in a row, and never all.
+    """
+    offsets = {channel: _offsets(folder / f"{channel}-sizes") for channel in CHANNELS}
+    bounds = _bounds(list(offsets.values()))
+
+    def sets(first: int, stop: int) -> dict[str, Sets]:
+        return {channel: _sets(folder / f"{channel}-sets", offsets[channel], first, stop) for channel in CHANNELS}
+
+    for row, (first, stop) in enumerate(pairwise(bounds)):
+        of_row = _between(pairs, first, stop)
+        turned = (of_row & _LOW) << _32 | of_row >> _32
+        turned.sort()
+        lefts = sets(first, stop) if len(turned) else {}
+        for first_right, stop_right in pairwise(bounds[row:]):
+            found = _between(turned, first_right, stop_right)
+            rights = sets(first_right, stop_right) if len(found) else {}
+            for start in range(0, len(found), _PAIRS_AT_ONCE):
+                some = found[start : start + _PAIRS_AT_ONCE]
+                left, right = (some & _LOW).astype(np.int64), (some >> _32).astype(np.int64)
+                raw, renamed = (
+                    minhash.jaccard(lefts[c], rights[c], left - first, right - first_right) for c in CHANNELS
+                )
+                yield left, right, raw, renamed
+
+
+def _bounds(offsets: list[np.ndarray]) -> list[int]:
+    """The entries where blocks begin and the last one ends: at most so many grams in each channel, but an entry at least."""
+    bounds, num_entries = [0], len(offsets[0]) - 1
+    while bounds[-1] < num_entries:
+        last = bounds[-1]
+        ends = [int(np.searchsorted(o, o[last] + _GRAMS_IN_A_BLOCK, "right")) - 1 for o in offsets]
+        bounds.append(min(num_entries, max(last + 1, min(ends))))
+    return bounds
+
+
+def _between(pairs: np.ndarray, first: int, stop: int) -> np.ndarray:
+    """Of sorted pairs those whose upper half is from `first` up to, without, `stop`."""
+    low, high = np.searchsorted(pairs, np.array([first, stop], np.uint64) << _32)
+    return pairs[low:high]
+
+
+def _sets(path: Path, offsets: np.ndarray, first: int, stop: int) -> Sets:
+    """The gram sets of some entries, in memory."""
+    begin, end = int(offsets[first]), int(offsets[stop])
+    hashes = np.fromfile(path, np.uint32, end - begin, offset=begin * np.dtype(np.uint32).itemsize)
+    return hashes, offsets[first : stop + 1] - begin
 
 
 def _file(path: Path) -> np.ndarray:

@@ -54,4 +54,5 @@ def test_similarity_is_that_of_sets(sets):
         len(set(sets[i]) & set(sets[j])) / max(1, len(set(sets[i]) | set(sets[j])))
         for i, j in zip(left, right, strict=True)
     ]
-    assert minhash.jaccard(hashes, offsets, left, right).tolist() == pytest.approx(expected)
+    found = hashes, offsets
+    assert minhash.jaccard(found, found, left, right).tolist() == pytest.approx(expected)
