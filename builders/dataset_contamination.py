@@ -30,7 +30,8 @@ from builders import dataset_rows, detectors, executions
 from builders.benchmarks import task_rows
 from builders.dataset_texts import Batch, batches, text_columns
 from builders.detectors import HITS
-from builders.recipe import Benchmark, Decontamination, override
+from builders.recipe import Benchmark, Decontamination
+from builders.recipe_files import override
 
 BATCH_ROWS = 2000
 

@@ -1,19 +1,11 @@
-"""The recipe: every choice of a run, typed, with its default and its meaning.
-
-In: a YAML file and `key=value` overrides. Out: a frozen `Recipe`, or a ValueError that names the nearest valid key.
-Paths in a recipe are relative to the recipe's own folder.
-"""
+"""The recipe: every choice of a run, typed, with its default and its meaning. `recipe_files.py` reads it from YAML."""
 
 from __future__ import annotations
 
-import difflib
-import glob
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from builders.engines.settings import EngineSettings, Pace
@@ -482,115 +474,3 @@ class Recipe(Settings):
                 f"saves only {self.synthesizer.training.num_checkpoints}"
             )
         return self
-
-
-def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
-    """The recipe of a YAML file with `section.key=value` overrides (values are YAML)."""
-    path = Path(path)
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in (Path(__file__).parent.parent / "recipes").glob("*.yaml")))
-        raise FileNotFoundError(f"no recipe {path}; recipes/ has {known}")
-    try:
-        raw = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path}: a recipe is a mapping of sections, got {type(raw).__name__}")
-    override(raw, overrides or [])
-    try:
-        return Recipe.model_validate(_resolve_paths(raw, path.parent))
-    except ValidationError as error:
-        raise ValueError(f"{path}: " + "; ".join(_explain(e, raw) for e in error.errors())) from None
-
-
-def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
-    """`raw` with `section.key=value` items set; values are YAML, list entries are named by their number."""
-    for item in items:
-        key, sign, value = item.partition("=")
-        if not sign or not key:
-            raise ValueError(f"--set {item!r}: write section.key=value, such as --set selection.min_score=5")
-        *parents, last = key.split(".")
-        place: Any = raw
-        for parent in parents:
-            try:
-                place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
-            except (ValueError, IndexError, AttributeError):
-                raise ValueError(f"--set {item!r}: there is no {parent!r} to set {last!r} in") from None
-        if not isinstance(place, dict):
-            raise ValueError(f"--set {item!r}: {'.'.join(parents)} is not a section")
-        try:
-            place[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError(f"--set {item!r}: {value!r} is not a YAML value") from None
-    return raw
-
-
-def remember(store: str, recipe: Recipe, *, is_new: bool = False) -> None:
-    """Keep the recipe in the store, so that `select` and `fill` find it; `is_new` keeps one that is there already.
-
-    A recipe that is refused must not take the place of the one that the store was built with.
-    """
-    path = Path(store, "_runs", "recipe.yaml")
-    if is_new and path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-
-
-def recall(store: str, overrides: list[str] | None = None) -> Recipe:
-    """The recipe that a store was last run with."""
-    path = Path(store, "_runs", "recipe.yaml")
-    if not path.exists():
-        raise FileNotFoundError(f"the store {store} was never run; name a recipe with --recipe")
-    return load(path, overrides)
-
-
-def _resolve_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Relative paths that exist beside the recipe become absolute; Hub ids stay as they are."""
-
-    def resolved(value: Any) -> Any:
-        beside = folder / str(value)
-        is_there = beside.exists() or bool(glob.glob(str(beside), recursive=True))
-        return str(beside.resolve()) if value and is_there else value
-
-    for section, key in (("sources", "path"), ("sources", "dataset"), ("benchmarks", "path")):
-        for entry in raw.get(section) or []:
-            if isinstance(entry, dict) and key in entry:
-                entry[key] = resolved(entry[key])
-    for section in ("docstring_judge", "synthesizer", "scorer", "coder"):
-        entry = raw.get(section)
-        if isinstance(entry, dict) and "model" in entry:
-            entry["model"] = resolved(entry["model"])
-    return raw
-
-
-def _explain(error: Any, raw: dict[str, Any]) -> str:
-    """One validation error in words, with the nearest valid key for an unknown one."""
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        return f"{where or 'recipe'}: {error['msg'].removeprefix('Value error, ')}" + (
-            f" (got {error['input']!r})" if where and not isinstance(error["input"], dict) else ""
-        )
-    valid = _valid_keys(error["loc"][:-1])
-    near = difflib.get_close_matches(str(error["loc"][-1]), valid, n=1, cutoff=0.0)
-    return f"unknown key {where!r}; did you mean {near[0]!r}? Valid keys: {', '.join(valid)}"
-
-
-def _valid_keys(location: tuple[Any, ...]) -> list[str]:
-    model: Any = Recipe
-    for part in location:
-        if isinstance(part, int):
-            continue
-        model = _settings_in(model.model_fields[part].annotation)
-    return list(model.model_fields)
-
-
-def _settings_in(annotation: Any) -> Any:
-    """The settings class inside an annotation such as `tuple[Source, ...]` or `SftSettings | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _settings_in(argument)
-        if found is not None:
-            return found
-    return None

@@ -105,7 +105,7 @@ def influence(
 ) -> None:
     """Rank any dataset by its influence on reference sets. Gradients are kept: another reference set costs no model."""
     from builders import dataset_influence, influence_request
-    from builders.recipe import override
+    from builders.recipe_files import override
 
     report = dataset_influence.build(
         influence_request.Request(

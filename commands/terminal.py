@@ -103,8 +103,8 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> No
 
 def recipe_of(store: str, recipe: str | None, overrides: list[str] | None = None) -> Any:
     """The recipe given, or the one that the store was last run with; overrides on top."""
-    from builders import recipe as recipes
+    from builders import recipe_files
 
     if recipe:
-        return recipes.load(recipe, overrides)
-    return recipes.recall(store, overrides)
+        return recipe_files.load(recipe, overrides)
+    return recipe_files.recall(store, overrides)

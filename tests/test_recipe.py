@@ -8,7 +8,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from builders.recipe import Recipe, load, override, recall, remember
+from builders.recipe import Recipe
+from builders.recipe_files import load, override, recall, remember
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
 LEAST = {
