@@ -325,6 +325,23 @@ def test_rows_hang_on_neither_the_order_nor_the_shards_of_the_texts(tmp_path):
     assert tables[0] and tables[0] == tables[1] == tables[2]
 
 
+@pytest.mark.parametrize("grams, pairs", [(1, 1 << 21), (90, 1 << 21), (90, 2)])
+def test_blocks_that_are_compared_at_a_time_change_nothing(tmp_path, monkeypatch, grams, pairs):
+    texts = {
+        "a": MEDIAN,
+        "b": REFORMATTED,
+        "c": RENAMED,
+        "d": LONGER,
+        "z": OTHER,
+        "y": OTHER + "\n",
+        "e": LONGER + "\n",
+    }
+    whole = found(stored(tmp_path / "whole", texts), recipe(tmp_path))
+    monkeypatch.setattr(near_duplicates, "_GRAMS_IN_A_BLOCK", grams)
+    monkeypatch.setattr(near_duplicates, "_PAIRS_AT_ONCE", pairs)
+    assert whole and found(stored(tmp_path / "blocks", texts), recipe(tmp_path)) == whole
+
+
 def test_many_copies_have_few_heads_and_one_is_kept(tmp_path):
     texts = {f"s{i:02}": MEDIAN + f"# {i}\n" for i in range(40)}
     store = stored(tmp_path / "store", texts, num_chars=1)
