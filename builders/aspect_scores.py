@@ -8,6 +8,7 @@ its distribution over the digits at the answer position: `score` is the most pro
 from __future__ import annotations
 
 import ast
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,21 +65,31 @@ def build(store: Store, recipe: Recipe, scorer: dict[str, Any], iteration: int |
 
 
 def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Record:
-    """Judge the docstrings of what would be the pool without a judge, so that its threshold is a matter of pool.sql alone."""
+    """Judge the docstrings of what would be the pool without a judge; the threshold of the scores is pool.sql's."""
     assert recipe.docstring_judge is not None
     settings, prompt = recipe.docstring_judge.engine, recipe.docstring_judge.prompt
     given = pool.values(recipe) | {"min_docstring_score": None}
+
+    def plan_for(num_items: int) -> Plan:
+        return _plan(
+            {"item_kind": "snippet"},
+            pool.unjudged_inputs(store, recipe),
+            judge,
+            settings,
+            prompts.versions(prompt) | queries.versions("pool", "snippets_to_judge"),
+            num_items,
+            **pool.thresholds(given),
+        )
+
+    built = store.record("aspect_scores", item_kind="snippet")
+    if (
+        built is not None
+        and built.plan == plan_for((built.plan.num_shards or 0) * SHARD)
+        and store.begin(built.plan) is None
+    ):
+        return built
     staged = Path(store.scratch("unjudged"), "part.parquet")
-    num_items = _stage(staged, queries.stream(connect(store), "pool", given))
-    plan = _plan(
-        {"item_kind": "snippet"},
-        pool.unjudged_inputs(store, recipe),
-        judge,
-        settings,
-        prompts.versions(prompt) | queries.versions("pool", "snippets_to_judge"),
-        num_items,
-        **pool.thresholds(given),
-    )
+    plan = plan_for(_stage(staged, queries.stream(connect(store), "pool", given)))
 
     def items_of(shard: int) -> list[Item]:
         window = {"start": shard * SHARD, "stop": (shard + 1) * SHARD}
@@ -87,7 +98,9 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
     def questions(item: Item) -> list[str]:
         return [prompts.render(prompt, code=item["code"], docstring=item["docstring"])]
 
-    return _answered(store, plan, settings, judge, (SUFFICIENCY,), items_of, questions, _docstring_facts)
+    record = _answered(store, plan, settings, judge, (SUFFICIENCY,), items_of, questions, _docstring_facts)
+    shutil.rmtree(staged.parent, ignore_errors=True)
+    return record
 
 
 def _stage(path: Path, rows: pa.RecordBatchReader) -> int:
@@ -132,17 +145,19 @@ def _answered(
     """Ask the scorer one question per aspect about every item; `facts` are the rows that need no model."""
     if store.begin(plan) is None:
         return store.record("aspect_scores", **plan.partition)  # type: ignore[return-value]
-    item_kind, name = str(plan.partition["item_kind"]), scorer["checkpoint_id"]
+    item_kind, scorer_id = str(plan.partition["item_kind"]), scorer["checkpoint_id"]
 
     def requests_of(shard: int) -> list[ChoiceRequest]:
         asked = [(item["item_id"], questions(item)) for item in items_of(shard)]
-        return [ChoiceRequest(i, tuple(({"role": "user", "content": q},) for q in qs), adapter=name) for i, qs in asked]
+        return [
+            ChoiceRequest(i, tuple(({"role": "user", "content": q},) for q in qs), adapter=scorer_id) for i, qs in asked
+        ]
 
     def make(shard: int) -> tuple[pa.Table, Usage]:
         items = items_of(shard)
         given = answers.of(shard, [item["item_id"] for item in items])
         rows = facts(item_kind, items) + [
-            _row(answer.request_id, item_kind, aspect, scorer["checkpoint_id"], digits)
+            _row(answer.request_id, item_kind, aspect, scorer_id, digits)
             for answer in given
             for aspect, digits in zip(aspects, answer.probabilities or (), strict=False)
         ]

@@ -209,6 +209,8 @@ def _reference(folder: Path, name: str, index: Index, makers: list[Maker]) -> Re
     reference = Reference(name)
     # the keys of the candidates' makers: the same checkpoints
     for block in _blocks(folder, index, makers, [m.adapter or "" for m in makers]):
+        if not block.text_ids:
+            continue
         places = [(place, group) for place, text_id in enumerate(block.text_ids) for group in groups[text_id]]
         rows = np.array([place for place, _ in places], dtype=np.int64)
         for checkpoint, unit_ND in block.units.items():

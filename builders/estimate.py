@@ -49,7 +49,13 @@ def _judge(recipe: Recipe) -> list[Step]:
     if recipe.docstring_judge is None:
         return []
     model = _short(recipe.docstring_judge.model)
-    return [Step("pool", f"judge docstrings with {model}, one call per snippet that passes all else", None)]
+    return [
+        Step(
+            "pool",
+            f"judge docstrings with {model}, one call per snippet that passes all else (their number is known after the checks)",
+            None,
+        )
+    ]
 
 
 def _teacher(recipe: Recipe) -> Step:

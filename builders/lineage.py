@@ -30,6 +30,8 @@ def stage_of(record: Record) -> tuple[int, int]:
         return _ORDER.index("evaluation"), 0
     if table == "checkpoints" and part["role"] in ("coder", "coder-base"):
         return _ORDER.index("coder"), 0
+    if table == "checkpoints" and part["role"] == "docstring-judge":
+        return _ORDER.index("pool"), 0
     if (table == "checkpoints" and part["role"] == "scorer") or part.get("name") == "scorer_auc":
         return _ORDER.index("scorer"), 0
     if table == "rejects" and "iteration" not in part:

@@ -49,8 +49,8 @@ PAIRS = pa.schema(
 _TEXTS_PER_BATCH = 4096
 _SQL_MEMORY = "512MB"
 _PAIRS_AT_ONCE = 1 << 21
-_GRAMS_IN_A_BLOCK = 1 << 23
-"""32 MiB; two blocks of two channels are in memory. Blocks of a million functions: about 25."""
+_GRAMS_IN_A_BLOCK, _MOST_BLOCKS = 1 << 23, 48
+"""32 MiB, more where there would be too many blocks: two of two channels are in memory, and each is read once per block before it."""
 _32, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
@@ -219,11 +219,12 @@ def _similarities(folder: Path, pairs: np.ndarray) -> Iterator[tuple[np.ndarray,
 
 
 def _bounds(offsets: list[np.ndarray]) -> list[int]:
-    """The entries where blocks begin and the last one ends: at most so many grams in each channel, but an entry at least."""
+    """The entries where blocks begin and the last one ends: of about equal size in memory, but an entry at least."""
     bounds, num_entries = [0], len(offsets[0]) - 1
+    size = max(_GRAMS_IN_A_BLOCK, *(int(o[-1]) // _MOST_BLOCKS for o in offsets))
     while bounds[-1] < num_entries:
         last = bounds[-1]
-        ends = [int(np.searchsorted(o, o[last] + _GRAMS_IN_A_BLOCK, "right")) - 1 for o in offsets]
+        ends = [int(np.searchsorted(o, o[last] + size, "right")) - 1 for o in offsets]
         bounds.append(min(num_entries, max(last + 1, min(ends))))
     return bounds
 

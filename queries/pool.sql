@@ -54,7 +54,7 @@ passing AS MATERIALIZED (
 ),
 -- Of near-duplicates that pass all else the better one is kept. Heads that no better one resembles stand; what resembles
 -- a standing head is dropped, and no longer drops others; then again for what is undecided. So nothing is dropped but
--- for a snippet of the pool that it resembles itself.
+-- for a snippet that it resembles itself and that is in the pool, or was in it until the judge.
 undecided AS (
     SELECT d.snippet_id, d.cluster_id, 0 AS round
     FROM near_duplicates AS d

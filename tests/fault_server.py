@@ -68,7 +68,10 @@ class FaultServer:
         self,
         answer: Callable[[dict, int], web.Response | str],
         delay_s: Callable[[dict], float] = lambda body: 0.01 + 0.02 * (body.get("seed", 0) % 3 == 0),
+        *,
+        loads_adapters: bool = False,
     ) -> None:
+        self.loads_adapters, self.adapters = loads_adapters, dict[str, str]()
         self.seen: list[tuple[float, dict, dict]] = []
         self.asked: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()
@@ -83,11 +86,24 @@ class FaultServer:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._handle)
         app.router.add_post("/v1/completions", self._handle)
+        if self.loads_adapters:
+            app.router.add_get("/v1/models", self._list)
+            app.router.add_post("/v1/load_lora_adapter", self._load)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         host, port = self._runner.addresses[0]
         return f"http://{host}:{port}"
+
+    async def _list(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": name} for name in ("m", *self.adapters)]})
+
+    async def _load(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if body["lora_name"] in self.adapters:
+            return status(400, "The lora adapter has already been loaded")
+        self.adapters[body["lora_name"]] = body["lora_path"]
+        return web.Response(text="Success")
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

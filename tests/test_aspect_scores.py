@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 from engine_models import save_model
 
+import scoder
 from builders import aspect_scores, checkpoints, models, pool, prompts
 from builders.engines import ChoiceRequest, EngineSettings, open_engine
 from builders.recipe import Recipe
+from queries.console import verify
 from store import Store
 from tests.rows import put
 from tests.test_pool import DUPLICATE, GOOD_CHECKS, GOOD_TEXT
-from tests.tiny_recipes import read, recipe
+from tests.tiny_recipes import read, recipe, tree
 
 ENGINE = {"max_model_tokens": 1024}
 SNIPPETS = {f"s{n}": f'def f{n}(x):\n    """Add {n} to x."""\n    return x + {n}\n' for n in range(5)}
@@ -83,3 +85,25 @@ def test_a_docstring_that_is_too_long_for_the_judge_is_a_reject(tmp_path, model)
     assert {r["scorer"] for r in build(store, made)} == {"code"}
     pool.build(store, made)
     assert read(store, "pool") == []
+
+
+def test_the_pool_stage_accounts_for_every_snippet_that_was_judged(tmp_path, model):
+    function = 'def f{0}(x, y):\n    """Add {0} to the larger one of x and y and return the sum."""\n    if x > y:\n        return x + {0}\n    return y + {0}\n'
+    folder = tree(tmp_path / "code", {f"m{n}.py": function.format(n) + f"\n\nVALUE_{n} = {n}\n" for n in range(6)})
+    judge = {"model": model, "engine": ENGINE}
+    near = {"min_similarity_raw": 1.0, "min_similarity_renamed": 1.0}
+    store, messages = Store(tmp_path / "all"), list[str]()
+    everything = recipe(folder, pool={"min_docstring_score": 0}, docstring_judge=judge, near_duplicates=near)
+    scoder.build_pool(store, everything)
+    scores = sorted(r["expected"] for r in read(store, "aspect_scores", item_kind="snippet") if r["scorer"] != "code")
+    assert len(scores) == len(read(store, "pool")) == 6
+    half = recipe(folder, pool={"min_docstring_score": scores[3]}, docstring_judge=judge, near_duplicates=near)
+    store = Store(tmp_path / "half", messages.append)
+    scoder.build_pool(store, half)
+    reasons = {r["item_id"]: r["reason"] for r in read(store, "rejects", stage="pool")}
+    assert len(read(store, "pool")) == 3 and list(reasons.values()) == ["judged_insufficient"] * 3
+    assert verify(store) == []
+    messages.clear()
+    scoder.build_pool(store, half)
+    assert messages and all("up to date" in message for message in messages)
+    assert not Path(store.scratch("unjudged")).exists()

@@ -9,9 +9,11 @@ from engine_models import save_adapter, save_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from builders import candidates, prompts
+from builders import candidates, models, prompts
+from builders.engines import EngineSettings, Request
 from builders.recipe import Recipe
 from store import Store
+from tests.fault_server import FaultServer, ok
 from tests.rows import put
 from tests.tiny_recipes import read, recipe
 
@@ -95,6 +97,38 @@ def test_full_weights_take_one_turn_each_and_adapters_none(written):
     turns = [name for name, _ in groupby(row["checkpoint_id"] for row in rows)]
     is_adapter = any(isinstance(model, PeftModel) for model in models.values())
     assert turns == list(models) * (NUM_SNIPPETS if is_adapter else 1)
+
+
+def test_a_kill_in_the_midst_of_two_turns_changes_nothing(tmp_path):
+    root = tmp_path / "store"
+    rows = []
+    for seed in (1, 2):
+        base = save_model(root / "_models" / f"k{seed}", seed=seed)
+        rows.append({"checkpoint_id": f"k{seed}", "location": f"_models/k{seed}", "base_model": base})
+    store = filled(root, rows)
+    whole = candidates.build(store, small_recipe(tmp_path), 1)
+    before = read(store, "candidates", iteration=1)
+    assert len(whole.shards) == 3 and len({r["checkpoint_id"] for r in before[7:14]}) == 2
+    store.save(whole.model_copy(update={"status": "building", "shards": []}))
+    for shard in (0, 1):
+        Path(store.directory("candidates", iteration=1), f"part-{shard:05d}.parquet").unlink()
+    again = candidates.build(store, small_recipe(tmp_path), 1)
+    assert again.shards == whole.shards and read(store, "candidates", iteration=1) == before
+
+
+def test_an_endpoint_serves_checkpoints_by_name_and_is_asked_for_no_commit(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    kinds = {"a": {"is_adapter": True, "location": "_models/a"}, "full": {"location": "_models/f"}, "base": {}}
+    rows = [{"checkpoint_id": k, "base_model": "hub/model", "base_revision": "abc", **v} for k, v in kinds.items()]
+    store = filled(tmp_path / "store", rows)
+    used = models.checkpoints(store, "synthesizer", 0, 3)
+    server = FaultServer(lambda body, _: ok(body["model"]))
+    settings = EngineSettings(engine="openai", base_url=server.url)
+    with models.open_checkpoints(store, settings, used) as engine:
+        asked = [Request(name, prompt="x", adapter=name) for name in kinds]
+        found = {c.request_id: c.text for c in engine.generate(asked)}
+    assert found == {"a": f"{store.root}/_models/a", "full": f"{store.root}/_models/f", "base": "hub/model"}
+    server.close()
 
 
 def test_a_pool_that_is_too_small_says_how_many_snippets_it_has(tmp_path):

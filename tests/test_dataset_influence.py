@@ -52,6 +52,10 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = {
         "data.jsonl": ROWS + ODD,
         "first.jsonl": [{"prompt": f"add {n}", "completion": f"{n} + 1", "task": "ab"[n % 2]} for n in range(4)],
+        "halved.jsonl": [
+            {"prompt": "add 0", "completion": "0 + 1"},
+            *[{"prompt": "a", "completion": "x" * n} for n in (400, 401)],
+        ],
         "second.jsonl": [{"instruction": "print", "output": "print(1)"}, {"instruction": "no answer", "output": ""}],
     }
     for name, rows in files.items():
@@ -149,6 +153,14 @@ def test_another_reference_costs_its_own_shards_and_the_same_one_none(
     assert np.allclose(of["influence"], np.maximum(of["influence_first"], of["influence_second"]))
     assert np.allclose(of["influence_first"], pq.read_table(here / "out.parquet")["influence"].to_numpy(), atol=1e-6)
     assert not np.allclose(of["influence_first_a"], of["influence_first_b"], atol=1e-3)
+
+
+def test_a_reference_whose_second_shard_has_no_gradient_is_its_first(
+    here: Path, ranked: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gradient_shards, "ROWS", 2)
+    report = quietly(request(here, tmp_path / "o.parquet", "halved", gradients=str(tmp_path / "gradients")))
+    assert report.rejects["halved", "too_long"] == 2 and report.num_rows == 11
 
 
 def test_a_lost_shard_is_computed_again_and_nothing_else(here: Path, ranked: Callable, tmp_path: Path) -> None:

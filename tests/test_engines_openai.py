@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -314,13 +315,41 @@ def test_rates_are_kept(serve, rate):
     assert moments[-1] - moments[0] > 0.8 * 50 / 50
 
 
+def adapter(folder: Path, weights: bytes) -> str:
+    """A folder with the one file of an adapter that its name on a server hangs on."""
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_model.safetensors").write_bytes(weights)
+    return str(folder)
+
+
+def test_a_server_loads_each_adapter_once_and_another_training_anew(tmp_path):
+    server = FaultServer(lambda body, _: ok(body["model"]), loads_adapters=True)
+    loading = settings(server, load_adapters=True)
+    names = []
+    for weights in (b"first", b"first", b"second"):
+        folders = {"a": adapter(tmp_path / "a", weights), "base": "hub/model"}
+        with open_engine(loading, "m", folders) as engine:
+            asked = [Request(str(name), messages=USER, adapter=name) for name in ("a", "base", None)]
+            found = {c.request_id: c.text for c in engine.generate(asked)}
+        assert (found["base"], found["None"]) == ("hub/model", "m")
+        names.append(found["a"])
+    assert names[0] == names[1] != names[2] and all(name.startswith("a-") for name in names)
+    assert server.adapters == dict.fromkeys(names, str(tmp_path / "a"))
+    server.close()
+
+
 def test_an_endpoint_that_loads_no_adapters_says_how_to_start_one_that_does(serve, tmp_path):
-    (tmp_path / "adapter_config.json").write_text("{}")
     loading = settings(serve(lambda body, _: ok()), load_adapters=True)
     with pytest.raises(
         ConnectionError, match=r"loads no adapters .*VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve m "
     ):
-        open_engine(loading, "m", {"a": str(tmp_path)})
+        open_engine(loading, "m", {"a": adapter(tmp_path / "a", b"weights")})
+
+
+@pytest.mark.parametrize("changes", [{"batch": True}, {"base_url": None}, {"engine": "vllm"}])
+def test_adapters_are_loaded_by_a_server_of_ones_own_alone(changes):
+    with pytest.raises(ValueError, match="load_adapters is for engine openai with a base_url"):
+        EngineSettings(**{"engine": "openai", "base_url": "http://localhost:1/v1", "load_adapters": True} | changes)
 
 
 def test_a_dead_endpoint_ends_the_run_with_a_message(serve):

@@ -53,6 +53,8 @@ RUN: dict[str, list[tuple[str, dict]]] = {
         ("near_duplicates", {}),
         ("benchmarks", {"benchmark": "demo"}),
         ("contamination", {"item_kind": "snippet", "benchmark": "demo"}),
+        ("checkpoints", {"role": "docstring-judge"}),
+        ("aspect_scores", {"item_kind": "snippet"}),
         ("pool", {}),
         ("rejects", {"stage": "pool"}),
     ],

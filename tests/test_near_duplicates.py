@@ -338,6 +338,7 @@ def test_blocks_that_are_compared_at_a_time_change_nothing(tmp_path, monkeypatch
     }
     whole = found(stored(tmp_path / "whole", texts), recipe(tmp_path))
     monkeypatch.setattr(near_duplicates, "_GRAMS_IN_A_BLOCK", grams)
+    monkeypatch.setattr(near_duplicates, "_MOST_BLOCKS", 1000)
     monkeypatch.setattr(near_duplicates, "_PAIRS_AT_ONCE", pairs)
     assert whole and found(stored(tmp_path / "blocks", texts), recipe(tmp_path)) == whole
 

@@ -11,6 +11,7 @@ are still given out, as they are paid for, and then the reason is raised.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import queue
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -32,6 +33,8 @@ from builders.engines.protocol import (
 )
 from builders.engines.settings import EngineSettings
 
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
 
@@ -44,14 +47,13 @@ class OpenAIEngine(Engine):
         self._model_names: dict[str | None, str] = {None: model}
         self._model_names.update(adapters)
         self._endpoint = Endpoint(settings, spent)
-        if settings.load_adapters:
-            folders = {name: path for name, path in adapters.items() if Path(path, "adapter_config.json").is_file()}
+        folders = {name: path for name, path in adapters.items() if Path(path, ADAPTER_WEIGHTS).is_file()}
+        if settings.load_adapters and folders:
             try:
-                self._load(folders)
+                self._model_names.update(self._loaded(folders))
             except BaseException:
                 self._endpoint.close()
                 raise
-            self._model_names.update((name, name) for name in folders)
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         return self._stream(requests, self._complete)
@@ -125,28 +127,38 @@ class OpenAIEngine(Engine):
         # All of them to their end: the answered ones of a request that fails are paid for, and are counted.
         return choice_completion(request, await asyncio.gather(*calls, return_exceptions=True))
 
-    def _load(self, folders: Mapping[str, str]) -> None:
-        """Have vLLM's server load adapters under their names; those of a run that was killed are there already."""
+    def _loaded(self, folders: Mapping[str, str]) -> dict[str, str]:
+        """Have vLLM's server load adapters; name -> the name that it has there, which hangs on the weights.
+
+        So another training under the same name is not answered by the old one, and what a killed run had loaded is found.
+        """
+        served = {name: f"{name}-{_hash(Path(folder, ADAPTER_WEIGHTS))}" for name, folder in folders.items()}
         say = self._endpoint.send
         try:
             listed = json.loads(self._endpoint.submit(say("GET", "models")).result())
             there = {entry["id"] for entry in listed["data"]}
             for name, folder in folders.items():
-                if name not in there:
-                    load = say("POST", "load_lora_adapter", json={"lora_name": name, "lora_path": folder})
+                if served[name] not in there:
+                    load = say("POST", "load_lora_adapter", json={"lora_name": served[name], "lora_path": folder})
                     self._endpoint.submit(load).result()
-        except (StoppedError, RefusedError, PassingError) as error:
+        except (StoppedError, RefusedError, PassingError, ValueError, KeyError, TypeError) as error:
             raise ConnectionError(
                 f"{self._settings.base_url} loads no adapters ({self._endpoint.gate.error or error}): start it as "
                 f"`VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve {self._model_names[None]} --enable-lora`, with a "
                 "--max-lora-rank of at least the adapters', on a machine that sees the store under the same path"
             ) from None
+        return served
 
     def _model_name(self, adapter: str | None) -> str:
         if adapter not in self._model_names:
             known = sorted(name for name in self._model_names if name is not None)
             raise ValueError(f"adapter {adapter!r} is unknown: the engine has {known}")
         return self._model_names[adapter]
+
+
+def _hash(path: Path) -> str:
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()[:12]
 
 
 def choice_completion(request: ChoiceRequest, answers: list[Json | BaseException]) -> ChoiceCompletion:

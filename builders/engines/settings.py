@@ -100,6 +100,15 @@ class EngineSettings(Pace):
             )
         return self
 
+    @model_validator(mode="after")
+    def _adapters_are_loaded_by_a_server(self) -> Self:
+        if self.load_adapters and (self.engine != "openai" or self.base_url is None or self.batch):
+            raise ValueError(
+                f"load_adapters is for engine openai with a base_url and without batch, got engine {self.engine}, "
+                f"base_url={self.base_url}, batch={self.batch}"
+            )
+        return self
+
     def identity(self) -> list[str | int | None]:
         """What of these settings can change an answer, for the plan of a table."""
         pace = [self.micro_batch, self.num_threads] if self.engine == "transformers" else []
