@@ -23,7 +23,7 @@ from email.utils import formatdate
 
 from aiohttp import web
 
-SLOW_S = 1.0
+SLOW_S = 2.5
 WRONG_SCHEMAS = (
     [],
     {},

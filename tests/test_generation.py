@@ -370,7 +370,7 @@ from builders.engines import EngineSettings, Request, endpoint, open_engine
 from builders.generation import Answers
 endpoint.FIRST_BACKOFF_S = 0.01
 url, folder = sys.argv[1:]
-settings = EngineSettings(engine="openai", base_url=url, timeout_s=0.5, max_retries=4, max_in_flight=32, max_error_share=0.1)
+settings = EngineSettings(engine="openai", base_url=url, timeout_s=2, max_retries=4, max_in_flight=32, max_error_share=0.1)
 def requests_of(shard):
     return [Request(f"q{n}", messages=({"role": "user", "content": f"q{n}"},), seed=n) for n in range(shard * 50, shard * 50 + 50)]
 with open_engine(settings, "m") as engine, Answers(Path(folder), range(5), settings, engine.generate, requests_of) as answers:
@@ -407,9 +407,11 @@ def test_a_fault_drill_with_two_kills_accounts_for_every_request(tmp_path):
     command = [sys.executable, "-c", ASKING, server.url, str(tmp_path)]
     for _ in range(2):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT) as process:
-            assert stalled.wait(30)
-            wait_until(lambda: len(journalled(tmp_path)) == sum(server.paid.values()))
-            process.kill()
+            try:
+                assert stalled.wait(60)
+                wait_until(lambda: len(journalled(tmp_path)) == sum(server.paid.values()))
+            finally:
+                process.kill()
         time.sleep(0.1)
         stalls_at.pop(0)
         stalled.clear()

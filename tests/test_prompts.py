@@ -70,6 +70,7 @@ def test_each_template_has_the_slots_of_its_use(name):
         "evaluation": {"prompt"},
         "teacher": {"code"},
         "teacher-json": {"code"},
+        "docstring-judge": {"code", "docstring"},
         "synthesizer": {"code"},
         "synthesizer-short": {"code"},
     }
