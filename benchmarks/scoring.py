@@ -50,6 +50,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--per-snippet", type=int, default=1, help="candidates of a snippet, as the loop has M x N of them"
+    )
     options = parser.parse_args()
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -64,7 +67,7 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in ways}
     with tempfile.TemporaryDirectory(prefix="scoder-scoring-") as folder:
         model = random_model(Path(folder, "model"))
-        found = items(len(ways) * options.items * (options.rounds + 1))
+        found = items(len(ways) * options.items * (options.rounds + 1), options.per_snippet)
         with open_engine(settings, model) as engine:
             for round_ in range(options.rounds + 1):  # the first warms up
                 for number, (name, way) in enumerate(ways.items()):
@@ -96,8 +99,8 @@ def random_model(folder: Path) -> str:
     return str(folder)
 
 
-def items(wanted: int) -> list[Item]:
-    """Functions of the standard library as (snippet, problem, solution), in a seeded order."""
+def items(wanted: int, per_snippet: int) -> list[Item]:
+    """Functions of the standard library as (snippet, problem, solution), in a seeded order; several in a row share a snippet."""
     # not at the top, which vLLM's processes import again: vLLM 0.32 on CPU cannot start where numba is loaded
     from builders.extraction import functions, without_docstring
 
@@ -113,7 +116,8 @@ def items(wanted: int) -> list[Item]:
                 solution = without_docstring(function.code)
                 made.append({"code": function.code, "problem": function.docstring, "solution": solution})
     assert len(made) >= wanted, f"the standard library has {len(made)} items, {wanted} are needed: ask for fewer rounds"
-    return made[:wanted]
+    snippets = [item["code"] for item in made]
+    return [item | {"code": snippets[n - n % per_snippet]} for n, item in enumerate(made[:wanted])]
 
 
 def _question(item: Item, aspect: str) -> tuple[dict[str, str], ...]:

@@ -585,6 +585,15 @@ def test_only_parsed_candidates_are_scored_and_windows_do_not_overlap(store: Sto
     assert rejects == [("c2", "syntax_error"), ("c5", "unfinished")]
 
 
+def test_candidates_of_a_snippet_are_scored_one_after_the_other(store: Store) -> None:
+    put(store, "raw_pool", [{"snippet_id": "s1"}, {"snippet_id": "s2"}])
+    drawn = {"c1": "s2", "c2": "s1", "c3": "s2", "c4": "s1"}
+    rows = [{"candidate_id": c, "iteration": 1, "parse_status": "ok", "snippet_id": s} for c, s in drawn.items()]
+    put(store, "candidates", rows, iteration=1)
+    found = [r["item_id"] for r in run(connect(store), "candidates_to_score", start=0, stop=4)]
+    assert found == ["c2", "c4", "c1", "c3"]
+
+
 def test_gradients_are_for_the_best_of_each_snippet_first_whatever_the_thresholds(store: Store) -> None:
     rows = [  # snippet, score, expected
         ("c1", "s1", 9.0, 9.0),
