@@ -3,11 +3,13 @@
     make .venv-vllm/.ready && VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python benchmarks/scoring.py
 
 Ours asks for one token position per aspect after a shared prefix. The others decode: (a) one digit per aspect, (b) one
-JSON answer with all aspects, (c) a reason of up to 64 tokens and a digit per aspect: with our order of the prompt, whose prefix
-all aspects share, and with the rubric first. Items are documented functions of the standard
-library, each as snippet, problem and solution, in the scorer's own prompt with its own rubrics, under the tokenizer of
-recipes/tiny-base; its architecture with random weights answers, made never to end by itself, so that lengths are fixed: it is the
-work that is compared, not the judgement. Every way gets items of its own, or the prefix cache would answer for the one before.
+JSON answer with all aspects, (c) a reason of 64 tokens and then a score per aspect: with the rubric of the one aspect after
+the pair, as in Prometheus's prompt, with it before the pair, as in UltraFeedback's, and in our own prompt, which saves (c) nearly
+all that it saves us. Items are documented functions of the standard library, each as snippet, problem and solution, with the
+scorer's own rubrics, under the tokenizer of recipes/tiny-base. Sixteen in a row have the same snippet, as the recipes' four checkpoints of four
+samples give them (`--per-snippet`). The tiny base's architecture with random weights answers, made never to end by itself, so
+that lengths are fixed: it is the work that is compared, not the judgement. Every way gets items of its own, or the prefix cache
+would answer for the one before.
 """
 
 from __future__ import annotations
@@ -38,21 +40,20 @@ BASE = ROOT / "recipes" / "tiny-base"
 PROMPT = "scorer"
 JSON_TOKENS = 8 * len(ASPECTS)
 """`"correctness": 7, ` is about eight tokens."""
-REASON_TOKENS = 64
-ITEM_CHARS = (200, 1000)
+REASON_TOKENS = 64 + 4
+"""A reason, and `\\nScore: 7`, which is four tokens."""
+ITEM_CHARS = (200, 800)
 
 Item = dict[str, str]
 Asked = Callable[[Item, str], tuple[dict[str, str], ...]]
 
 
 def main() -> None:
-    """Run the four ways in turn, several rounds, and print the medians."""
+    """Run the ways in turn, several rounds, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--items", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--per-snippet", type=int, default=1, help="candidates of a snippet, as the loop has M x N of them"
-    )
+    parser.add_argument("--items", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--per-snippet", type=int, default=16, help="candidates of a snippet, M x N of the loop")
     options = parser.parse_args()
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -61,13 +62,15 @@ def main() -> None:
         "digit distribution (ours)": _distribution,
         "(a) one decoded digit per aspect": lambda e, i: _decoded(e, i, 1),
         "(b) one JSON answer for all": _json,
-        "(c) reason and digit per aspect": lambda e, i: _decoded(e, i, REASON_TOKENS),
+        "(c) reason and score per aspect, rubric last": lambda e, i: _decoded(e, i, REASON_TOKENS, _rubric_last),
         "    the same, rubric first": lambda e, i: _decoded(e, i, REASON_TOKENS, _rubric_first),
+        "    the same, in our prompt": lambda e, i: _decoded(e, i, REASON_TOKENS),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     with tempfile.TemporaryDirectory(prefix="scoder-scoring-") as folder:
         model = random_model(Path(folder, "model"))
         found = items(len(ways) * options.items * (options.rounds + 1), options.per_snippet)
+        lengths = prompt_lengths(found)
         with open_engine(settings, model) as engine:
             for round_ in range(options.rounds + 1):  # the first warms up
                 for number, (name, way) in enumerate(ways.items()):
@@ -76,15 +79,13 @@ def main() -> None:
                     way(engine, found[first : first + options.items])
                     times[name].append(time.monotonic() - start)
     ours = sorted(times["digit distribution (ours)"][1:])[options.rounds // 2]
-    tokens = AutoTokenizer.from_pretrained(BASE)
-    lengths = sorted(len(tokens(_question(item, ASPECTS[0])[0]["content"])["input_ids"]) for item in found)
     print(
-        f"{options.items} items x {len(ASPECTS)} aspects, median of {options.rounds} rounds; prompts of "
-        f"{lengths[0]} to {lengths[-1]} tokens, median {lengths[len(lengths) // 2]}"
+        f"{options.items} items x {len(ASPECTS)} aspects, {options.per_snippet} items of a snippet, median of "
+        f"{options.rounds} rounds; prompts of {lengths[0]} to {lengths[-1]} tokens, median {lengths[len(lengths) // 2]}"
     )
-    for name, found in times.items():
-        median = sorted(found[1:])[options.rounds // 2]
-        print(f"{name:34} {median:7.2f} s   {options.items / median:7.1f} items/s   {median / ours:6.2f} x ours")
+    for name, measured in times.items():
+        median = sorted(measured[1:])[options.rounds // 2]
+        print(f"{name:45} {median:7.2f} s   {options.items / median:7.1f} items/s   {median / ours:6.2f} x ours")
 
 
 def random_model(folder: Path) -> str:
@@ -100,14 +101,16 @@ def random_model(folder: Path) -> str:
 
 
 def items(wanted: int, per_snippet: int) -> list[Item]:
-    """Functions of the standard library as (snippet, problem, solution), in a seeded order; several in a row share a snippet."""
+    """(snippet, problem, solution) in a seeded order, `per_snippet` in a row with one snippet, which is the first's function.
+
+    Problems and solutions are the docstrings and bodies of the standard library's functions, each used once.
+    """
     # not at the top, which vLLM's processes import again: vLLM 0.32 on CPU cannot start where numba is loaded
     from builders.extraction import functions, without_docstring
 
     root = Path(sysconfig.get_paths()["stdlib"])
-    paths = [
-        p for p in sorted([*root.glob("*.py"), *root.glob("*/*.py")]) if p.parts[-2] not in ("test", "site-packages")
-    ]
+    tests = ("test", "tests", "idle_test", "site-packages")
+    paths = [p for p in sorted(root.rglob("*.py")) if not set(tests) & set(p.relative_to(root).parts)]
     found = [f for path in paths for f in functions(path.read_text(encoding="utf-8", errors="replace"))]
     made: list[Item] = []
     for function in random.Random(0).sample(found, len(found)):
@@ -115,9 +118,16 @@ def items(wanted: int, per_snippet: int) -> list[Item]:
             with contextlib.suppress(ValueError):  # nothing but a docstring
                 solution = without_docstring(function.code)
                 made.append({"code": function.code, "problem": function.docstring, "solution": solution})
-    assert len(made) >= wanted, f"the standard library has {len(made)} items, {wanted} are needed: ask for fewer rounds"
+    if len(made) < wanted:
+        sys.exit(f"the standard library has {len(made)} items, {wanted} are needed: ask for fewer items or rounds")
     snippets = [item["code"] for item in made]
     return [item | {"code": snippets[n - n % per_snippet]} for n, item in enumerate(made[:wanted])]
+
+
+def prompt_lengths(items: list[Item]) -> list[int]:
+    """Tokens of one question about each item, in order of size."""
+    tokens = AutoTokenizer.from_pretrained(BASE)
+    return sorted(len(ids) for ids in tokens([_question(i, ASPECTS[0])[0]["content"] for i in items])["input_ids"])
 
 
 def _question(item: Item, aspect: str) -> tuple[dict[str, str], ...]:
@@ -130,10 +140,20 @@ def _distribution(engine: Engine, items: list[Item]) -> None:
     assert all(a.probabilities is not None for a in answers), answers[0]
 
 
+def _parts(item: Item, aspect: str) -> tuple[str, str]:
+    """The rubric of the aspect, and the pair."""
+    rubrics, pair = question(PROMPT, aspect=aspect, **item).rpartition("\n")[0].split("\n\nCode:", 1)
+    return next(line for line in rubrics.splitlines() if line.startswith(aspect.capitalize())), f"Code:{pair}".strip()
+
+
+def _rubric_last(item: Item, aspect: str) -> tuple[dict[str, str], ...]:
+    rubric, pair = _parts(item, aspect)
+    return ({"role": "user", "content": f"{pair}\n\n{rubric}"},)
+
+
 def _rubric_first(item: Item, aspect: str) -> tuple[dict[str, str], ...]:
-    """As prompts of judges mostly are: what is to be judged comes after how, so that aspects share next to nothing."""
-    pair = prompts.render(PROMPT, aspect="", **item)
-    return ({"role": "user", "content": f"{prompts.template(f'aspects/{aspect}')}\n\n{pair}"},)
+    rubric, pair = _parts(item, aspect)
+    return ({"role": "user", "content": f"{rubric}\n\n{pair}"},)
 
 
 def _decoded(engine: Engine, items: list[Item], num_tokens: int, asked: Asked = _question) -> None:
@@ -142,17 +162,22 @@ def _decoded(engine: Engine, items: list[Item], num_tokens: int, asked: Asked = 
         for i, item in enumerate(items)
         for a in ASPECTS
     ]
-    assert len(list(engine.generate(requests))) == len(requests)
+    _answered_in_full(engine, requests)
 
 
 def _json(engine: Engine, items: list[Item]) -> None:
-    rubrics = "\n".join(prompts.template(f"aspects/{aspect}") for aspect in ASPECTS)
-    texts = [prompts.render(PROMPT, aspect=f"{rubrics}\nAnswer as JSON.", **item) for item in items]
+    texts = [prompts.render(PROMPT, aspect="All aspects, as JSON", **item) for item in items]
     requests = [
         Request(str(i), messages=({"role": "user", "content": text},), max_tokens=JSON_TOKENS, temperature=0)
         for i, text in enumerate(texts)
     ]
-    assert len(list(engine.generate(requests))) == len(requests)
+    _answered_in_full(engine, requests)
+
+
+def _answered_in_full(engine: Engine, requests: list[Request]) -> None:
+    answers = list(engine.generate(requests))
+    lengths = {answer.request_id: answer.num_completion_tokens for answer in answers}
+    assert lengths == {request.request_id: request.max_tokens for request in requests}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """aspect_scores: one digit per aspect, item and scorer, and what code can say of a solution.
 
 In: parsed candidates of an iteration, teacher samples that the scorer has not seen, or the snippets that would be the pool; a
-scorer model, for snippets a judge of docstrings. Out: `aspect_scores/item_kind-K/[iteration-t/]`. The model reads the rubric of each aspect after the pair (its shared prefix) and gives
-its distribution over the digits at the answer position: `score` is the most probable digit, `expected` the mean.
+scorer model, for snippets a judge of docstrings. Out: `aspect_scores/item_kind-K/[iteration-t/]`. The model reads the rubrics, which all
+items share, then the item, which all its aspects share, and last the name of an aspect, and gives its distribution over
+the digits at the answer position: `score` is the most probable digit, `expected` the mean.
 """
 
 from __future__ import annotations
@@ -34,8 +35,7 @@ Item = dict[str, Any]
 
 def question(prompt: str, code: str, problem: str, solution: str, aspect: str) -> str:
     """The text that a scorer reads for one aspect."""
-    rubric = prompts.template(f"aspects/{aspect}")
-    return prompts.render(prompt, code=code, problem=problem, solution=solution, aspect=rubric)
+    return prompts.render(prompt, code=code, problem=problem, solution=solution, aspect=aspect.capitalize())
 
 
 def build(store: Store, recipe: Recipe, scorer: dict[str, Any], iteration: int | None = None) -> Record:
@@ -50,7 +50,7 @@ def build(store: Store, recipe: Recipe, scorer: dict[str, Any], iteration: int |
         source,
         scorer,
         recipe.scorer.engine,
-        prompts.versions(recipe.scorer.prompt, *(f"aspects/{a}" for a in ASPECTS)) | queries.versions(query),
+        prompts.versions(recipe.scorer.prompt) | queries.versions(query),
         queries.rows(connect(store), f"{query}_count", {"iteration": iteration})[0]["num_items"],
     )
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from builders import prompts, releases
 from builders.models import checkpoints, weights
 from builders.recipe import Recipe
-from store import ASPECTS, CONTRACTS, Plan, Record, Store, content_id, fields_of
+from store import CONTRACTS, Plan, Record, Store, content_id, fields_of
 from training.settings import SftSettings
 
 Publish = Callable[[str], dict[str, int]]
@@ -83,7 +83,7 @@ def build_scorer(store: Store, recipe: Recipe) -> Record:
         settings=recipe.scorer.training,
         inputs=store.input("teacher_samples"),
         extra={"corruptions_per_sample": recipe.scorer.corruptions_per_sample, "seed": recipe.seed},
-        texts=prompts.versions(recipe.scorer.prompt, *(f"aspects/{a}" for a in ASPECTS)),
+        texts=prompts.versions(recipe.scorer.prompt),
         publish=lambda target: releases.scorer(store, recipe, target),
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 import queries
-from builders import aspect_weights
+from builders import aspect_weights, prompts
 from builders.engines import ChoiceRequest
 from builders.models import checkpoints, open_checkpoints, weights
 from builders.recipe import Benchmark, Recipe
@@ -72,6 +72,7 @@ def build_scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> Re
         partition={"name": "scorer_auc"},
         inputs=store.input("teacher_samples"),
         fields={"scorer": scorer["checkpoint_id"], "seed": recipe.seed},
+        texts=prompts.versions(recipe.scorer.prompt),
         num_shards=1,
     )
     return store.materialize(plan, lambda index: _table(_scorer_auc(store, recipe, scorer)))

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from builders import prompts
 from builders.engines.settings import EngineSettings, Pace
 from store import ASPECTS, CODE_ASPECTS, check_name
 from training.settings import GradientSettings, SftSettings
@@ -25,6 +26,18 @@ def _check_aspects(weights: dict[str, float], where: str) -> None:
         raise ValueError(f"{where}: unknown aspects {unknown}; there are {', '.join(ASPECTS + CODE_ASPECTS)}")
     if weights and (min(weights.values()) < 0 or sum(weights.values()) <= 0):
         raise ValueError(f"{where}: weights must be non-negative with a positive sum, got {weights}")
+
+
+def _filled_as(default: str) -> AfterValidator:
+    """A prompt that takes what the default one of its field takes."""
+
+    def check(name: str) -> str:
+        if prompts.slots(name) != prompts.slots(default):
+            wanted, has = sorted(prompts.slots(default)), sorted(prompts.slots(name))
+            raise ValueError(f"prompt {name!r} has slots {has}, here it needs {wanted}, as {default!r} has")
+        return name
+
+    return AfterValidator(check)
 
 
 class Source(Settings):
@@ -116,7 +129,7 @@ class DocstringJudge(Settings):
 
     model: str
     revision: str | None = None
-    prompt: str = "docstring-judge"
+    prompt: Annotated[str, _filled_as("docstring-judge")] = "docstring-judge"
     engine: EngineSettings = EngineSettings()
 
 
@@ -191,7 +204,7 @@ class Teacher(Settings, Pace):
     reference_share: float = Field(0.15, ge=0, lt=1)
     validation_share: float = Field(0.15, ge=0, lt=1)
     scorer_share: float = Field(0.5, ge=0, le=1, description="of the train split, used to fine-tune the scorer")
-    prompt: str = "teacher"
+    prompt: Annotated[str, _filled_as("teacher")] = "teacher"
     max_tokens: int = Field(2048, ge=1)
     temperature: float = Field(0.7, ge=0)
     answer_form: Literal["tagged", "json"] = Field(
@@ -236,7 +249,7 @@ class Synthesizer(Settings):
 
     model: str
     revision: str | None = None
-    prompt: str = "synthesizer"
+    prompt: Annotated[str, _filled_as("synthesizer")] = "synthesizer"
     engine: EngineSettings = EngineSettings()
     training: SftSettings = SftSettings()
     train_from: Literal["base", "previous"] = "base"
@@ -263,7 +276,7 @@ class Scorer(Settings):
 
     model: str | None = Field(None, description="None: the synthesizer's base")
     revision: str | None = None
-    prompt: str = "scorer"
+    prompt: Annotated[str, _filled_as("scorer")] = "scorer"
     engine: EngineSettings = EngineSettings()
     training: SftSettings | None = Field(None, description="fine-tune on labels from corruptions; None: as it is")
     corruptions_per_sample: int = Field(4, ge=0)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from builders import prompts
+from builders.aspect_scores import question
 from store import ASPECTS, content_id
 
 ALL = sorted(str(p.relative_to(prompts.HERE).with_suffix("")) for p in prompts.HERE.rglob("*.txt"))
@@ -40,9 +41,7 @@ def test_missing_and_excess_values_are_named(values):
 
 
 def test_an_unknown_prompt_lists_those_there_are():
-    with pytest.raises(
-        ValueError, match=r"no prompt 'synthesiser'; there are .*aspects/clarity.*synthesizer, .*teacher"
-    ):
+    with pytest.raises(ValueError, match=r"no prompt 'synthesiser'; there are .*evaluation.*synthesizer, .*teacher"):
         prompts.template("synthesiser")
 
 
@@ -67,6 +66,7 @@ def test_each_template_has_the_slots_of_its_use(name):
     slots = set(prompts._SLOT.findall(prompts.template(name)))
     expected = {
         "scorer": {"code", "problem", "solution", "aspect"},
+        "scorer-short": {"code", "problem", "solution", "aspect"},
         "evaluation": {"prompt"},
         "teacher": {"code"},
         "teacher-json": {"code"},
@@ -74,8 +74,12 @@ def test_each_template_has_the_slots_of_its_use(name):
         "synthesizer": {"code"},
         "synthesizer-short": {"code"},
     }
-    assert slots == expected.get(name, set())
+    assert slots == expected[name]
 
 
-def test_every_aspect_has_its_question():
-    assert {n.removeprefix("aspects/") for n in ALL if n.startswith("aspects/")} == set(ASPECTS)
+def test_the_scorer_reads_a_rubric_per_aspect_before_the_item_and_the_aspect_last():
+    texts = [question("scorer", "CODE", "PROBLEM", "SOLUTION", aspect) for aspect in ASPECTS]
+    rubrics, _ = texts[0].split("CODE")
+    assert [line.split(":")[0].lower() for line in rubrics.splitlines() if "? 9 " in line] == list(ASPECTS)
+    assert len({text.rpartition("\n")[0] for text in texts}) == 1, "all but the last line is shared"
+    assert [text.rpartition("\n")[2] for text in texts] == [f"{aspect.capitalize()}:" for aspect in ASPECTS]

@@ -171,6 +171,12 @@ def test_an_address_with_credentials_is_refused_and_not_repeated(tmp_path, addre
     "sections, message",
     [
         ({"sources": []}, "sources: Tuple should have at least 1 item"),
+        ({"scorer": {"prompt": "scorer-shrt"}}, "scorer.prompt: no prompt 'scorer-shrt'; there are docstring-judge"),
+        (
+            {"scorer": {"prompt": "teacher"}},
+            "prompt 'teacher' has slots ['code'], here it needs ['aspect', 'code', 'problem'",
+        ),
+        ({"teacher": {"prompt": "scorer"}}, "teacher.prompt: prompt 'scorer' has slots"),
         ({"sources": [{"name": "A", "kind": "stdlib"}]}, "source name 'A' must match"),
         ({"sources": [{"name": "a", "kind": "stdlib"}] * 2}, "source names must differ"),
         ({"benchmarks": [{"name": "b", "path": p} for p in "xy"]}, "benchmark names must differ"),

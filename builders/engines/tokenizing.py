@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,20 @@ def encode_chats(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list[lis
     return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
 
 
+def encode_questions(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+    """Token ids of chats that begin alike, as `encode_chats` gives them; what they share is encoded once.
+
+    They are cut before the last line of which all share more than blanks. If that leaves no trace in the tokens of one of them,
+    it leaves none in any: where a tokenizer divides a text depends on the blanks and the character next to it, which are the
+    same. Where it leaves a trace, as with a tokenizer that puts a space before every text, all are encoded whole.
+    """
+    texts = [chat_text(tokenizer, chat) for chat in chats]
+    cut = commonprefix(texts).rstrip().rfind("\n") + 1  # noqa: RUF071 characters, not folders, are compared
+    whole, *tails = tokenizer([texts[0], *(text[cut:] for text in texts)], add_special_tokens=False)["input_ids"]
+    head, last = whole[: len(whole) - len(tails[0])], whole[len(whole) - len(tails[0]) :]
+    return [head + tail for tail in tails] if last == tails[0] else encode_chats(tokenizer, chats)
+
+
 def encode_requests(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
     """Prompt token ids of each request, in order."""
     chats = iter(encode_chats(tokenizer, [request.messages for request in requests if request.messages]))
@@ -49,11 +65,12 @@ def encode_requests(tokenizer: Any, requests: Sequence[Request]) -> list[list[in
     return [next(chats) if request.messages else next(raw) for request in requests]
 
 
-def choice_token_ids(tokenizer: Any, choices: Sequence[str]) -> list[int]:
+@lru_cache(maxsize=16)
+def choice_token_ids(tokenizer: Any, choices: tuple[str, ...]) -> tuple[int, ...]:
     """The token of each choice; ValueError where a choice is not one token of its own."""
-    token_ids = [_single_token_id(tokenizer, choice) for choice in choices]
+    token_ids = tuple(_single_token_id(tokenizer, choice) for choice in choices)
     if len(set(token_ids)) < len(token_ids):
-        raise ValueError(f"choices {tuple(choices)} have the tokens {token_ids}: they must differ")
+        raise ValueError(f"choices {choices} have the tokens {token_ids}: they must differ")
     return token_ids
 
 

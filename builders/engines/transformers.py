@@ -25,7 +25,7 @@ from builders.engines.tokenizing import (
     choice_token_ids,
     common_prefix_length,
     decode,
-    encode_chats,
+    encode_questions,
     encode_requests,
     first_stop,
     with_template,
@@ -104,7 +104,7 @@ class TransformersEngine(Engine):
         for request in requests:
             self._check_adapters({request.adapter})
             choice_ids = choice_token_ids(self._tokenizer, request.choices)
-            question_ids = encode_chats(self._tokenizer, request.questions)
+            question_ids = encode_questions(self._tokenizer, request.questions)
             num_tokens = sum(len(ids) for ids in question_ids)
             if not self._fits(max(len(ids) for ids in question_ids)):
                 yield ChoiceCompletion(request.request_id, None, num_tokens, "prompt_too_long")
@@ -191,7 +191,7 @@ class TransformersEngine(Engine):
         return Completion(row.request.request_id, text, finish_reason, *num_tokens, row.logprob)
 
     @torch.inference_mode()
-    def _choice_probabilities(self, question_ids: list[list[int]], choice_ids: list[int]) -> Tensor:
+    def _choice_probabilities(self, question_ids: list[list[int]], choice_ids: Sequence[int]) -> Tensor:
         """The shared prefix once, then the suffixes as one batch padded on the right."""
         prefix = common_prefix_length(question_ids)
         cache = DynamicCache(config=self._config)
@@ -207,7 +207,7 @@ class TransformersEngine(Engine):
         kept, kept_Q = last_Q.unique(return_inverse=True)
         logits_QKV = self._forward(suffix_QS, mask_QT, position_QS, cache, keep=kept)
         logits_QV = logits_QKV[torch.arange(len(question_ids), device=self._device), kept_Q]
-        return torch.softmax(logits_QV[:, choice_ids].double(), dim=-1)
+        return torch.softmax(logits_QV[:, list(choice_ids)].double(), dim=-1)
 
     def _forward(
         self,

@@ -19,7 +19,7 @@ from typing import Any
 
 from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
 from builders.engines.settings import EngineSettings
-from builders.engines.tokenizing import choice_token_ids, encode_chats, encode_requests, with_template
+from builders.engines.tokenizing import choice_token_ids, encode_questions, encode_requests, with_template
 
 try:
     from vllm import LLM, SamplingParams
@@ -138,7 +138,7 @@ class VllmEngine(Engine):
     def _choice_prompts(self, requests: Iterable[ChoiceRequest]) -> Iterator[_Prompt | ChoiceCompletion]:
         for request in requests:
             choice_ids = choice_token_ids(self._tokenizer, request.choices)
-            questions = encode_chats(self._tokenizer, request.questions)
+            questions = encode_questions(self._tokenizer, request.questions)
             num_tokens = sum(map(len, questions))
             # One token is generated after each question.
             if not self._fits(max(map(len, questions)) + 1):
@@ -244,10 +244,14 @@ def _sampling_params(request: Request) -> Any:
     )
 
 
-def _choice_params(choice_ids: list[int]) -> Any:
-    # The most likely twenty, which `logprobs` would give, can miss a choice.
+def _choice_params(choice_ids: Sequence[int]) -> Any:
     return SamplingParams(
-        max_tokens=1, temperature=0.0, logprob_token_ids=choice_ids, output_kind=RequestOutputKind.FINAL_ONLY
+        max_tokens=1,
+        temperature=0.0,
+        # the most likely twenty, which `logprobs` would give, can miss a choice
+        logprob_token_ids=list(choice_ids),
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
 

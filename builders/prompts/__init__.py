@@ -37,8 +37,11 @@ def versions(*names: str) -> dict[str, str]:
 
 def render(name: str, **values: str) -> str:
     """The template with its slots filled; the slots and the values must be the same names."""
-    text = template(name)
-    slots = set(_SLOT.findall(text))
-    if slots != values.keys():
-        raise ValueError(f"prompt {name!r} has slots {sorted(slots)}, got {sorted(values)}")
-    return _SLOT.sub(lambda match: values[match.group(1)], text)
+    if slots(name) != values.keys():
+        raise ValueError(f"prompt {name!r} has slots {sorted(slots(name))}, got {sorted(values)}")
+    return _SLOT.sub(lambda match: values[match.group(1)], template(name))
+
+
+def slots(name: str) -> set[str]:
+    """The names of a template's slots."""
+    return set(_SLOT.findall(template(name)))
