@@ -7,6 +7,7 @@ Seeds are passed per request, but vLLM does not promise the same bits for anothe
 
 import gc
 import json
+import os
 import shutil
 import tempfile
 from collections import deque
@@ -40,6 +41,9 @@ TOKENIZED_TOGETHER = 64
 # Prefixes are shared by whole blocks. vLLM's default on CPU is 128 tokens, of which the questions of a scorer would each
 # compute half a block again; its kernels take multiples of 32. On GPUs the default is 16.
 CPU_BLOCK_TOKENS = 32
+
+# vLLM keeps one core of a CPU for its scheduler. Of two cores that is half of what computes.
+CORES_ALL_COMPUTE = 2
 
 # vLLM takes these ranks only; an adapter of another rank is padded to the next.
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -84,6 +88,8 @@ class VllmEngine(Engine):
             # in July 2026): the base itself answers through an adapter that changes nothing.
             self._scratch = tempfile.mkdtemp(prefix="scoder-adapter-")
             self._nothing = LoRARequest("none", len(adapters) + 1, _adapter_of_zeros(self._scratch, adapters))
+        if current_platform.is_cpu() and len(os.sched_getaffinity(0)) <= CORES_ALL_COMPUTE:
+            os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
         self._llm: Any = LLM(
             model=model,
             revision=revision,
