@@ -26,7 +26,6 @@ from builders import (
     metrics,
     near_duplicates,
     pool,
-    prompts,
     raw_pool,
     rejects,
     releases,
@@ -73,13 +72,10 @@ def run(store: Store, recipe: Recipe, until: str | None = None) -> None:
 
 
 def check(recipe: Recipe) -> None:
-    """What a user can get wrong, before any work: the executor, benchmark files and prompt names."""
+    """What a user can get wrong, before any work: the executor and benchmark files."""
     executors.check(recipe.executor)
     for benchmark in recipe.benchmarks:
         benchmarks.check(benchmark)
-    for asked in (recipe.synthesizer, recipe.scorer, recipe.teacher, recipe.docstring_judge):
-        if asked is not None:
-            prompts.template(asked.prompt)
 
 
 def build_pool(store: Store, recipe: Recipe) -> None:
@@ -113,6 +109,8 @@ def build_teacher(store: Store, recipe: Recipe) -> None:
 
 def build_scorer(store: Store, recipe: Recipe) -> None:
     """The model that scores aspects, how well it does on held-out pairs, and its scores of unseen teacher samples."""
+    if recipe.scorer.labels == "teacher":
+        aspect_scores.build_labels(store, recipe)
     checkpoints.build_scorer(store, recipe)
     scorer = saved.checkpoints(store, "scorer", None, 1)[0]
     metrics.build_scorer_auc(store, recipe, scorer)

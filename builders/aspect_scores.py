@@ -1,7 +1,7 @@
 """aspect_scores: one digit per aspect, item and scorer, and what code can say of a solution.
 
-In: parsed candidates of an iteration, teacher samples that the scorer has not seen, or the snippets that would be the pool; a
-scorer model, for snippets a judge of docstrings. Out: `aspect_scores/item_kind-K/[iteration-t/]`. The model reads the rubrics, which all
+In: parsed candidates of an iteration, teacher samples that the scorer has not seen, the pairs that it learns from, or the
+snippets that would be the pool; a scorer model, for the pairs to learn from the teacher, for snippets a judge of docstrings. Out: `aspect_scores/item_kind-K/[iteration-t/]`. The model reads the rubrics, which all
 items share, then the item, which all its aspects share, and last the name of an aspect, and gives its distribution over
 the digits at the answer position: `score` is the most probable digit, `expected` the mean.
 """
@@ -11,6 +11,8 @@ from __future__ import annotations
 import ast
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import queries
-from builders import generation, lint, pool, prompts
-from builders.engines import ChoiceRequest, EngineSettings
+from builders import generation, lint, pool, prompts, scorer_pairs
+from builders.engines import ChoiceRequest, Engine, EngineSettings, open_engine
 from builders.models import open_checkpoints
 from builders.recipe import Recipe
 from store import ASPECTS, CONTRACTS, Plan, Record, Store, Usage
@@ -33,6 +35,27 @@ SHARD = 512
 Item = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Who scores: the name that its rows bear, the adapter that answers, and the table on whose budget it does."""
+
+    name: str
+    settings: EngineSettings
+    adapter: str | None
+    open: Callable[..., Engine]
+    account: str
+
+
+def _checkpoint(store: Store, settings: EngineSettings, row: dict[str, Any]) -> _Asked:
+    name = row["checkpoint_id"]
+    return _Asked(name, settings, name, partial(open_checkpoints, store, settings, [row]), "aspect_scores")
+
+
+def _teacher(recipe: Recipe) -> _Asked:
+    settings, model = recipe.teacher.engine_settings(), recipe.teacher.model
+    return _Asked(model, settings, None, partial(open_engine, settings, model), "teacher_samples")
+
+
 def question(prompt: str, code: str, problem: str, solution: str, aspect: str) -> str:
     """The text that a scorer reads for one aspect."""
     return prompts.render(prompt, code=code, problem=problem, solution=solution, aspect=aspect.capitalize())
@@ -43,13 +66,12 @@ def build(store: Store, recipe: Recipe, scorer: dict[str, Any], iteration: int |
     where: dict[str, Any] = (
         {"item_kind": "teacher"} if iteration is None else {"item_kind": "candidate", "iteration": iteration}
     )
-    query = f"{where['item_kind']}s_to_score"
+    query, asked = f"{where['item_kind']}s_to_score", _checkpoint(store, recipe.scorer.engine, scorer)
     source = store.input("teacher_samples") if iteration is None else store.input("candidates", iteration=iteration)
     plan = _plan(
         where,
         source,
-        scorer,
-        recipe.scorer.engine,
+        asked,
         prompts.versions(recipe.scorer.prompt) | queries.versions(query),
         queries.rows(connect(store), f"{query}_count", {"iteration": iteration})[0]["num_items"],
     )
@@ -58,24 +80,53 @@ def build(store: Store, recipe: Recipe, scorer: dict[str, Any], iteration: int |
         window = {"iteration": iteration, "start": shard * SHARD, "stop": (shard + 1) * SHARD}
         return queries.rows(connect(store), query, window)
 
+    return _answered(store, plan, asked, ASPECTS, items_of, _questions(recipe), _code_facts)
+
+
+def build_labels(store: Store, recipe: Recipe) -> Record:
+    """The teacher's own scores of what a scorer learns from and is measured on: its pairs, and corrupted copies."""
+    assert recipe.scorer.labels == "teacher"
+    asked = _teacher(recipe)
+    items = [
+        {"item_id": scorer_pairs.item_id(e), "code": e.code, "problem": e.problem, "solution": e.solution}
+        for split in ("train", "validation")
+        for e in scorer_pairs.corrupted(store, recipe, split)
+    ]
+    items = sorted({item["item_id"]: item for item in items}.values(), key=lambda item: item["item_id"])
+    plan = _plan(
+        {"item_kind": "label"},
+        store.input("teacher_samples"),
+        asked,
+        prompts.versions(recipe.scorer.prompt),
+        len(items),
+        corruptions_per_sample=recipe.scorer.corruptions_per_sample,
+        seed=recipe.seed,
+    )
+
+    def items_of(shard: int) -> list[Item]:
+        return items[shard * SHARD : (shard + 1) * SHARD]
+
+    return _answered(store, plan, asked, ASPECTS, items_of, _questions(recipe), lambda kind, found: [])
+
+
+def _questions(recipe: Recipe) -> Callable[[Item], list[str]]:
     def questions(item: Item) -> list[str]:
         return [question(recipe.scorer.prompt, item["code"], item["problem"], item["solution"], a) for a in ASPECTS]
 
-    return _answered(store, plan, recipe.scorer.engine, scorer, ASPECTS, items_of, questions, _code_facts)
+    return questions
 
 
 def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Record:
     """Judge the docstrings of what would be the pool without a judge; the threshold of the scores is pool.sql's."""
     assert recipe.docstring_judge is not None
-    settings, prompt = recipe.docstring_judge.engine, recipe.docstring_judge.prompt
+    asked, prompt = _checkpoint(store, recipe.docstring_judge.engine, judge), recipe.docstring_judge.prompt
     given = pool.values(recipe) | {"min_docstring_score": None}
 
     def plan_for(num_items: int) -> Plan:
         return _plan(
             {"item_kind": "snippet"},
             pool.unjudged_inputs(store, recipe),
-            judge,
-            settings,
+            asked,
             prompts.versions(prompt) | queries.versions("pool", "snippets_to_judge"),
             num_items,
             **pool.thresholds(given),
@@ -98,7 +149,7 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
     def questions(item: Item) -> list[str]:
         return [prompts.render(prompt, code=item["code"], docstring=item["docstring"])]
 
-    record = _answered(store, plan, settings, judge, (SUFFICIENCY,), items_of, questions, _docstring_facts)
+    record = _answered(store, plan, asked, (SUFFICIENCY,), items_of, questions, _docstring_facts)
     shutil.rmtree(staged.parent, ignore_errors=True)
     return record
 
@@ -115,8 +166,7 @@ def _stage(path: Path, rows: pa.RecordBatchReader) -> int:
 def _plan(
     where: dict[str, Any],
     inputs: dict[str, str],
-    scorer: dict[str, Any],
-    settings: EngineSettings,
+    asked: _Asked,
     texts: dict[str, str],
     num_items: int,
     **fields: Any,
@@ -125,7 +175,7 @@ def _plan(
         table="aspect_scores",
         partition=where,
         inputs=inputs,
-        fields={"scorer": scorer["checkpoint_id"], "engine": settings.identity(), **fields},
+        fields={"scorer": asked.name, "engine": asked.settings.identity(), **fields},
         texts=texts,
         num_shards=max(1, -(-num_items // SHARD)),
         rows_per_shard=SHARD,
@@ -135,8 +185,7 @@ def _plan(
 def _answered(
     store: Store,
     plan: Plan,
-    settings: EngineSettings,
-    scorer: dict[str, Any],
+    asked: _Asked,
     aspects: Sequence[str],
     items_of: Callable[[int], list[Item]],
     questions: Callable[[Item], list[str]],
@@ -145,31 +194,41 @@ def _answered(
     """Ask the scorer one question per aspect about every item; `facts` are the rows that need no model."""
     if store.begin(plan) is None:
         return store.record("aspect_scores", **plan.partition)  # type: ignore[return-value]
-    item_kind, scorer_id = str(plan.partition["item_kind"]), scorer["checkpoint_id"]
+    item_kind = str(plan.partition["item_kind"])
+    # An endpoint is paid for each question: each is a request of its own, journalled when it is answered. In this process
+    # the questions of an item share their prefix.
+    groups = [(a,) for a in aspects] if asked.settings.engine == "openai" else [tuple(aspects)]
+
+    def ids_of(item: Item) -> list[str]:
+        return [item["item_id"] if len(groups) == 1 else f"{item['item_id']}/{group[0]}" for group in groups]
 
     def requests_of(shard: int) -> list[ChoiceRequest]:
-        asked = [(item["item_id"], questions(item)) for item in items_of(shard)]
-        return [
-            ChoiceRequest(i, tuple(({"role": "user", "content": q},) for q in qs), adapter=scorer_id) for i, qs in asked
-        ]
+        requests = []
+        for item in items_of(shard):
+            texts = zip(aspects, questions(item), strict=True)
+            chats = {aspect: ({"role": "user", "content": text},) for aspect, text in texts}
+            for name, group in zip(ids_of(item), groups, strict=True):
+                requests.append(ChoiceRequest(name, tuple(chats[a] for a in group), adapter=asked.adapter))
+        return requests
 
     def make(shard: int) -> tuple[pa.Table, Usage]:
         items = items_of(shard)
-        given = answers.of(shard, [item["item_id"] for item in items])
-        rows = facts(item_kind, items) + [
-            _row(answer.request_id, item_kind, aspect, scorer_id, digits)
-            for answer in given
-            for aspect, digits in zip(aspects, answer.probabilities or (), strict=False)
-        ]
+        given = answers.of(shard, [name for item in items for name in ids_of(item)])
+        rows = facts(item_kind, items)
+        for number, item in enumerate(items):
+            parts = given[number * len(groups) : (number + 1) * len(groups)]
+            digits = [d for part in parts for d in part.probabilities or ()]
+            if len(digits) == len(aspects):
+                of_item = zip(aspects, digits, strict=True)
+                rows += [_row(item["item_id"], item_kind, aspect, asked.name, d) for aspect, d in of_item]
         rows.sort(key=lambda r: (r["item_id"], r["aspect"], r["scorer"]))
-        return pa.Table.from_pylist(rows, schema=CONTRACTS["aspect_scores"].schema), generation.usage(settings, given)
+        used = generation.usage(asked.settings, given)
+        return pa.Table.from_pylist(rows, schema=CONTRACTS["aspect_scores"].schema), used
 
-    spent, state = generation.spent(store, plan.table, settings), generation.batches(store, plan)
+    journals, state = (of(store, plan, asked.account) for of in (generation.journals, generation.batches))
     with (
-        open_checkpoints(store, settings, [scorer], spent=spent, state=state) as engine,
-        generation.Answers(
-            generation.journals(store, plan), store.missing(plan), settings, engine.choose, requests_of
-        ) as answers,
+        asked.open(spent=generation.spent(store, asked.account, asked.settings), state=state) as engine,
+        generation.Answers(journals, store.missing(plan), asked.settings, engine.choose, requests_of) as answers,
     ):
         return store.materialize(plan, make)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from builders import prompts, releases
+from builders import prompts, releases, scorer_pairs
 from builders.models import checkpoints, weights
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, content_id, fields_of
@@ -70,7 +70,7 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
 
 
 def build_scorer(store: Store, recipe: Recipe) -> Record:
-    """Fine-tune the scorer on labels from corruptions, or take the judge model as it is."""
+    """Fine-tune the scorer on labelled pairs, or take the judge model as it is."""
     model = recipe.scorer.model or recipe.synthesizer.model
     revision = recipe.scorer.revision if recipe.scorer.model else recipe.synthesizer.revision
     if recipe.scorer.training is None:
@@ -81,7 +81,7 @@ def build_scorer(store: Store, recipe: Recipe) -> Record:
         iteration=None,
         model=(model, revision),
         settings=recipe.scorer.training,
-        inputs=store.input("teacher_samples"),
+        inputs=scorer_pairs.inputs(store, recipe),
         extra={"corruptions_per_sample": recipe.scorer.corruptions_per_sample, "seed": recipe.seed},
         texts=prompts.versions(recipe.scorer.prompt),
         publish=lambda target: releases.scorer(store, recipe, target),

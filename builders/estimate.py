@@ -14,7 +14,10 @@ SNIPPET_TOKENS = 300
 """Tokens of a snippet in a prompt; our estimate for functions of The Stack that pass the default checks."""
 PAIR_TOKENS = 600
 """Tokens of a problem and its solution; our estimate."""
-RUBRIC_TOKENS = 40
+RUBRICS_TOKENS = 200
+"""Tokens of the rubrics, which stand before every item; an engine in this process computes them once."""
+ASPECT_TOKENS = 10
+"""Tokens of the last line, which names the aspect."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def plan(recipe: Recipe) -> list[Step]:
         Step("pool", f"extract from {sources}; check; decontaminate against {benchmarks}", None),
         *_judge(recipe),
         _teacher(recipe),
-        _scorer(recipe),
+        *_scorer(recipe),
         Step("bootstrap", f"train G0 from {_short(recipe.synthesizer.model)}", *_training(recipe, 0)),
     ]
     for iteration in range(1, recipe.iterations + 1):
@@ -68,12 +71,26 @@ def _teacher(recipe: Recipe) -> Step:
     return Step("teacher", what, teacher.num_snippets, teacher.num_snippets, prompt + completion, cost)
 
 
-def _scorer(recipe: Recipe) -> Step:
-    if recipe.scorer.training is None:
-        return Step("scorer", f"judge {_short(recipe.scorer.model or recipe.synthesizer.model)} as it is", None)
-    pairs = round(_train_rows(recipe) * recipe.teacher.scorer_share)
-    rows = pairs * (1 + recipe.scorer.corruptions_per_sample) * len(ASPECTS)
-    return Step("scorer", "fine-tune on labels from corruptions", rows, 0, rows * (SNIPPET_TOKENS + PAIR_TOKENS))
+def _scorer(recipe: Recipe) -> list[Step]:
+    scorer, teacher = recipe.scorer, recipe.teacher
+    if scorer.training is None:
+        return [Step("scorer", f"judge {_short(scorer.model or recipe.synthesizer.model)} as it is", None)]
+    question = RUBRICS_TOKENS + SNIPPET_TOKENS + PAIR_TOKENS + ASPECT_TOKENS
+    per_pair = (1 + scorer.corruptions_per_sample) * len(ASPECTS)
+    rows = round(_train_rows(recipe) * teacher.scorer_share) * per_pair
+    tuned = Step(
+        "scorer", f"fine-tune on labels from {_from(recipe)}", rows, 0, int(rows * question * scorer.training.epochs)
+    )
+    if scorer.labels == "corruptions":
+        return [tuned]
+    asked = rows + round(teacher.num_snippets * teacher.validation_share) * per_pair
+    cost = teacher.engine_settings().cost(asked * question, asked)
+    what = f"ask {teacher.model} for the digits to learn and, of the validation split, to measure by"
+    return [Step("scorer", what, asked, asked, asked * (question + 1), cost), tuned]
+
+
+def _from(recipe: Recipe) -> str:
+    return "corruptions" if recipe.scorer.labels == "corruptions" else f"the scores of {recipe.teacher.model}"
 
 
 def _train_rows(recipe: Recipe) -> int:
@@ -104,7 +121,7 @@ def _iteration(recipe: Recipe, iteration: int) -> list[Step]:
 
 
 def _score(stage: str, rows: int) -> Step:
-    tokens = rows * (SNIPPET_TOKENS + PAIR_TOKENS + len(ASPECTS) * RUBRIC_TOKENS)
+    tokens = rows * (SNIPPET_TOKENS + PAIR_TOKENS + len(ASPECTS) * ASPECT_TOKENS)
     return Step(stage, f"score {len(ASPECTS)} aspects", rows * len(ASPECTS), rows * len(ASPECTS), tokens)
 
 

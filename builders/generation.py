@@ -42,21 +42,24 @@ ANSWERS_TO_JUDGE = 200
 FEW_ERRORS = 3
 
 
-def journals(store: Store, plan: Plan) -> Path:
-    """The folder where the answers of a plan are kept; it stays, so that lost rows are not paid for again."""
-    return Path(store.scratch(f"journal-{plan.table}-{plan.fingerprint}"))
+def journals(store: Store, plan: Plan, account: str | None = None) -> Path:
+    """The folder where the answers of a plan are kept; it stays, so that lost rows are not paid for again.
+
+    `account` is the table on whose budget they are, where it is not the plan's own.
+    """
+    return Path(store.scratch(f"journal-{account or plan.table}-{plan.fingerprint}"))
 
 
-def batches(store: Store, plan: Plan) -> Path:
+def batches(store: Store, plan: Plan, account: str | None = None) -> Path:
     """The file in which the submitted batches of a plan are kept."""
-    return journals(store, plan) / "batches.jsonl"
+    return journals(store, plan, account) / "batches.jsonl"
 
 
-def spent(store: Store, table: str, settings: EngineSettings) -> Spent:
-    """What all answers of a table have cost, under whatever plan; counted only where there is a budget."""
+def spent(store: Store, account: str, settings: EngineSettings) -> Spent:
+    """What all answers on the budget of a table have cost, under whatever plan; counted only where there is a budget."""
     if settings.budget_usd is None and settings.budget_tokens is None:
         return Spent()
-    return spent_in(sorted(Path(store.scratch("")).glob(f"journal-{table}-*")))
+    return spent_in(sorted(Path(store.scratch("")).glob(f"journal-{account}-*")))
 
 
 class UnderWay(NamedTuple, Generic[Asked]):

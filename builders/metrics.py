@@ -5,7 +5,7 @@ In: tables and checkpoints of a store. Out: `metrics/name-N/[iteration-t]`:
     parse_rate          share of an iteration's candidates that are a problem with a valid solution
     mean_score          over an iteration's scored candidates
     selection_overlap   share of snippets that the selections of t and t-1 have in common (Jaccard)
-    scorer_auc          per aspect, on held-out labelled pairs: digit 5..9 against 0..4
+    scorer_auc          per aspect, on held-out labelled pairs: those of digit 5..9 against 0..4
     pass_at_1           per checkpoint and benchmark
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 import queries
-from builders import aspect_weights, prompts
+from builders import aspect_weights, prompts, scorer_pairs
 from builders.engines import ChoiceRequest
 from builders.models import checkpoints, open_checkpoints, weights
 from builders.recipe import Benchmark, Recipe
@@ -70,7 +70,7 @@ def build_scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> Re
     plan = Plan(
         table="metrics",
         partition={"name": "scorer_auc"},
-        inputs=store.input("teacher_samples"),
+        inputs=scorer_pairs.inputs(store, recipe),
         fields={"scorer": scorer["checkpoint_id"], "seed": recipe.seed},
         texts=prompts.versions(recipe.scorer.prompt),
         num_shards=1,
@@ -80,10 +80,8 @@ def build_scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> Re
 
 def _scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> list[dict[str, Any]]:
     from builders.aspect_scores import question
-    from builders.corruptions import labelled
 
-    pairs = queries.rows(connect(store), "scorer_pairs", {"split": "validation"})
-    examples = labelled(pairs, recipe.scorer.corruptions_per_sample, recipe.seed + 1)
+    examples = scorer_pairs.labels(store, recipe, "validation")
     requests = [
         ChoiceRequest(
             request_id=str(number),

@@ -278,7 +278,11 @@ class Scorer(Settings):
     revision: str | None = None
     prompt: Annotated[str, _filled_as("scorer")] = "scorer"
     engine: EngineSettings = EngineSettings()
-    training: SftSettings | None = Field(None, description="fine-tune on labels from corruptions; None: as it is")
+    training: SftSettings | None = Field(None, description="fine-tune it on labelled pairs; None: as it is")
+    labels: Literal["corruptions", "teacher"] = Field(
+        "corruptions",
+        description="whose digits it learns: what a corruption is known to spoil, or the teacher's own scores of the same pairs",
+    )
     corruptions_per_sample: int = Field(4, ge=0)
 
 
@@ -485,5 +489,9 @@ class Recipe(Settings):
             raise ValueError(
                 f"sampling.checkpoints is {self.sampling.checkpoints} but synthesizer.training.num_checkpoints "
                 f"saves only {self.synthesizer.training.num_checkpoints}"
+            )
+        if self.scorer.labels == "teacher" and (self.teacher.engine == "docstring" or self.scorer.training is None):
+            raise ValueError(
+                "scorer.labels is teacher: that needs a teacher.engine that can be asked, and scorer.training to learn them"
             )
         return self

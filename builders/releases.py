@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 import queries
-from builders import mixes
+from builders import mixes, scorer_pairs
 from builders.aspect_scores import question
-from builders.corruptions import labelled, taught
+from builders.corruptions import taught
 from builders.gradients import conversation
 from builders.pairs import fenced
 from builders.recipe import Recipe
@@ -69,9 +69,7 @@ def scorer(store: Store, recipe: Recipe, target: str) -> dict[str, int]:
     """Teacher pairs and corrupted copies with the digit that each aspect deserves."""
 
     def split(name: str, seed: int) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
-        pairs = queries.rows(connect(store), "scorer_pairs", {"split": name})
-        licenses = {p["code"]: p["license"] for p in pairs}
-        examples = labelled(pairs, recipe.scorer.corruptions_per_sample, seed)
+        licenses = {p["code"]: p["license"] for p in queries.rows(connect(store), "scorer_pairs", {"split": name})}
         rng = random.Random(seed)
         rows = (
             {
@@ -83,12 +81,13 @@ def scorer(store: Store, recipe: Recipe, target: str) -> dict[str, int]:
                 "corruption": e.corruption,
                 "license": licenses[e.code],
             }
-            for e in examples
+            for e in scorer_pairs.labels(store, recipe, name)
             for aspect, digit in taught(e, rng).items()
         )
         return LABELS, batches(rows, LABELS)
 
-    card = Card("SCoder scorer training set", "One digit per aspect, labelled in code.", columns=_COLUMNS)
+    by = "by the teacher" if recipe.scorer.labels == "teacher" else "in code"
+    card = Card("SCoder scorer training set", f"One digit per aspect, labelled {by}.", columns=_COLUMNS)
     splits = {"train": split("train", recipe.seed), "validation": split("validation", recipe.seed + 1)}
     return write_dataset(target, splits, card)
 

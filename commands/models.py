@@ -48,7 +48,7 @@ def train_scorer(
     set_: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train an aspect scorer (pair and rubric to digit)."""
+    """Train an aspect scorer (rubrics, pair and aspect to digit)."""
     _train("scorer", dataset, base, output, set_, as_json)
 
 

@@ -289,7 +289,7 @@ _ALL = [
         "sharded",
         [
             req("item_id", STRING),
-            req("item_kind", STRING),
+            req("item_kind", STRING, "candidate, teacher, snippet, or label: a pair that a scorer learns from"),
             req("aspect", STRING),
             req("scorer", STRING, "checkpoint_id or model name, 'code' for facts computed in code"),
             req("score", INT8, "0..9, the most probable digit"),

@@ -72,6 +72,20 @@ def test_the_teachers_cost_comes_from_its_prices(tmp_path):
     assert (unpriced.cost_usd, offline.cost_usd, offline.rows, offline.model_calls) == (None, None, 7, 0)
 
 
+def test_labels_of_the_teacher_are_calls_that_cost(tmp_path):
+    asked = {"engine": "openai", "model": "m", "num_snippets": 1000, "scorer_share": 0.5}
+    prices = {"price_per_million_input": 2.0, "price_per_million_output": 10.0}
+    scorer = {"training": {"epochs": 2}, "corruptions_per_sample": 1}
+    (alone,) = steps(recipe(tmp_path, teacher=asked | prices, scorer=scorer))["scorer"]
+    labels, tuned = steps(recipe(tmp_path, teacher=asked | prices, scorer=scorer | {"labels": "teacher"}))["scorer"]
+    assert alone.rows == tuned.rows == 350 * 2 * len(ASPECTS) and "corruptions" in alone.what and "of m" in tuned.what
+    assert (alone.model_calls, alone.cost_usd, tuned.cost_usd) == (0, None, None)
+    assert labels.rows == labels.model_calls == (350 + 150) * 2 * len(ASPECTS)
+    question = labels.tokens / labels.rows - 1
+    assert question > SNIPPET_TOKENS + PAIR_TOKENS and tuned.tokens == tuned.rows * question * 2
+    assert labels.cost_usd == pytest.approx(labels.rows * (question * 2.0 + 10.0) / 1e6)
+
+
 def test_an_unknown_pool_size_is_said_and_not_guessed(tmp_path):
     generation, _ = steps(recipe(tmp_path))["instructions"]
     assert generation.rows is None and "size is known after stage pool" in generation.what

@@ -64,6 +64,7 @@ RUN: dict[str, list[tuple[str, dict]]] = {
         ("contamination", {"item_kind": "teacher", "benchmark": "demo"}),
     ],
     "scorer": [
+        ("aspect_scores", {"item_kind": "label"}),
         ("checkpoints", {"role": "scorer"}),
         ("metrics", {"name": "scorer_auc"}),
         ("aspect_scores", {"item_kind": "teacher"}),

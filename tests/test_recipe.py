@@ -183,6 +183,8 @@ def test_an_address_with_credentials_is_refused_and_not_repeated(tmp_path, addre
         ({"sources": [{"name": "a", "kind": "jsonl"}]}, "source 'a' of kind 'jsonl' needs `path`"),
         ({"sources": [{"name": "a", "kind": "csv"}]}, "sources.0.kind: Input should be 'stdlib', 'tree'"),
         ({"teacher": {"reference_share": 0.5, "validation_share": 0.5}}, "nothing is left to train on"),
+        ({"scorer": {"labels": "teacher", "training": {}}}, "needs a teacher.engine that can be asked"),
+        ({"scorer": {"labels": "teacher"}, "teacher": {"engine": "openai"}}, "scorer.training to learn them"),
         ({"teacher": {"num_snippets": 0}}, "teacher.num_snippets: Input should be greater than or equal to 1 (got 0)"),
         ({"decontamination": {"ngram": 0}}, "decontamination.ngram"),
         ({"sampling": {"checkpoints": 3}}, "sampling.checkpoints is 3 but synthesizer.training.num_checkpoints"),

@@ -1,7 +1,7 @@
 """Training of a scorer: from an item and an aspect to one digit (method.md, section 2.2).
 
-In: the teacher's own scores as published rows. The user's turn is the scoring prompt with the item and one
-aspect, the assistant's is the integer 0-9. Out: one checkpoint, the final one; nothing is sampled from a
+In: labelled pairs as published rows, scored by the teacher or in code. The user's turn is the scoring prompt with the item
+and one aspect, the assistant's is the integer 0-9. Out: one checkpoint, the final one; nothing is sampled from a
 scorer.
 """
 

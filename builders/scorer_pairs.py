@@ -1,0 +1,51 @@
+"""What a scorer learns from and is measured on: teacher pairs, corrupted copies of them, and the digits that they deserve.
+
+In: `teacher_samples`, and where the recipe says so the teacher's own scores in `aspect_scores/item_kind-label`. Out: labelled
+pairs, of which `releases.scorer` makes the training set and `metrics` the AUC.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+import queries
+from builders.corruptions import Labelled, labelled
+from builders.recipe import Recipe
+from store import ASPECTS, Store, content_id
+from store.catalog import connect
+
+SEED_OFFSET = {"train": 0, "validation": 1}
+
+
+def labels(store: Store, recipe: Recipe, split: str) -> list[Labelled]:
+    """The pairs of a split with their digits: the teacher's where it was asked, else those of the corruption.
+
+    A pair of which the teacher left an aspect unanswered is left out.
+    """
+    pairs = corrupted(store, recipe, split)
+    if recipe.scorer.labels == "corruptions":
+        return pairs
+    digits: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for part in store.read("aspect_scores", ["item_id", "aspect", "score"], item_kind="label"):
+        for row in part.to_pylist():
+            digits[row["item_id"]][row["aspect"]] = row["score"]
+    found = [(pair, digits[item_id(pair)]) for pair in pairs]
+    return [replace(pair, labels=given) for pair, given in found if given.keys() == set(ASPECTS)]
+
+
+def corrupted(store: Store, recipe: Recipe, split: str) -> list[Labelled]:
+    """The pairs of a split and their corrupted copies, with the digits of the corruption; equal in every call."""
+    pairs = queries.rows(connect(store), "scorer_pairs", {"split": split})
+    return labelled(pairs, recipe.scorer.corruptions_per_sample, recipe.seed + SEED_OFFSET[split])
+
+
+def inputs(store: Store, recipe: Recipe) -> dict[str, str]:
+    """What the labels come from, for the plans of those who read them."""
+    given = store.input("teacher_samples")
+    return given | store.input("aspect_scores", item_kind="label") if recipe.scorer.labels == "teacher" else given
+
+
+def item_id(pair: Labelled) -> str:
+    """The key of a pair's scores: its texts."""
+    return content_id("label", pair.code, pair.problem, pair.solution)
