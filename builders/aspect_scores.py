@@ -28,6 +28,7 @@ from store import ASPECTS, CONTRACTS, Plan, Record, Store, Usage
 from store.catalog import connect
 
 CODE = "code"
+_BY_CODE = {"scorer": CODE, "prompt_version": ""}
 SUFFICIENCY = "sufficiency"
 """The aspect of a snippet: whether its docstring suffices to write it again."""
 SHARD = 512
@@ -37,23 +38,24 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Asked:
-    """Who scores: the name that its rows bear, the adapter that answers, and the table on whose budget it does."""
+    """Who scores: the name that its rows bear, its prompt, the adapter that answers, and the table on whose budget it does."""
 
     name: str
+    prompt: str
     settings: EngineSettings
     adapter: str | None
     open: Callable[..., Engine]
     account: str
 
 
-def _checkpoint(store: Store, settings: EngineSettings, row: dict[str, Any]) -> _Asked:
+def _checkpoint(store: Store, settings: EngineSettings, prompt: str, row: dict[str, Any]) -> _Asked:
     name = row["checkpoint_id"]
-    return _Asked(name, settings, name, partial(open_checkpoints, store, settings, [row]), "aspect_scores")
+    return _Asked(name, prompt, settings, name, partial(open_checkpoints, store, settings, [row]), "aspect_scores")
 
 
 def _teacher(recipe: Recipe) -> _Asked:
     settings, model = recipe.teacher.engine_settings(), recipe.teacher.model
-    return _Asked(model, settings, None, partial(open_engine, settings, model), "teacher_samples")
+    return _Asked(model, recipe.scorer.prompt, settings, None, partial(open_engine, settings, model), "teacher_samples")
 
 
 def question(prompt: str, code: str, problem: str, solution: str, aspect: str) -> str:
@@ -66,7 +68,8 @@ def build(store: Store, recipe: Recipe, scorer: dict[str, Any], iteration: int |
     where: dict[str, Any] = (
         {"item_kind": "teacher"} if iteration is None else {"item_kind": "candidate", "iteration": iteration}
     )
-    query, asked = f"{where['item_kind']}s_to_score", _checkpoint(store, recipe.scorer.engine, scorer)
+    query = f"{where['item_kind']}s_to_score"
+    asked = _checkpoint(store, recipe.scorer.engine, recipe.scorer.prompt, scorer)
     source = store.input("teacher_samples") if iteration is None else store.input("candidates", iteration=iteration)
     plan = _plan(
         where,
@@ -119,7 +122,7 @@ def _questions(recipe: Recipe) -> Callable[[Item], list[str]]:
 def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Record:
     """Judge the docstrings of what would be the pool without a judge; the threshold of the scores is pool.sql's."""
     assert recipe.docstring_judge is not None
-    asked, prompt = _checkpoint(store, recipe.docstring_judge.engine, judge), recipe.docstring_judge.prompt
+    asked = _checkpoint(store, recipe.docstring_judge.engine, recipe.docstring_judge.prompt, judge)
     given = pool.values(recipe) | {"min_docstring_score": None}
 
     def plan_for(num_items: int) -> Plan:
@@ -127,7 +130,7 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
             {"item_kind": "snippet"},
             pool.unjudged_inputs(store, recipe),
             asked,
-            prompts.versions(prompt) | queries.versions("pool", "snippets_to_judge"),
+            prompts.versions(asked.prompt) | queries.versions("pool", "snippets_to_judge"),
             num_items,
             **pool.thresholds(given),
         )
@@ -147,7 +150,7 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
         return queries.rows(connect(store, extra={"unjudged": [str(staged)]}), "snippets_to_judge", window)
 
     def questions(item: Item) -> list[str]:
-        return [prompts.render(prompt, code=item["code"], docstring=item["docstring"])]
+        return [prompts.render(asked.prompt, code=item["code"], docstring=item["docstring"])]
 
     record = _answered(store, plan, asked, (SUFFICIENCY,), items_of, questions, _docstring_facts)
     shutil.rmtree(staged.parent, ignore_errors=True)
@@ -195,6 +198,7 @@ def _answered(
     if store.begin(plan) is None:
         return store.record("aspect_scores", **plan.partition)  # type: ignore[return-value]
     item_kind = str(plan.partition["item_kind"])
+    by = {"scorer": asked.name, "prompt_version": prompts.version(asked.prompt)}
     # An endpoint is paid for each question: each is a request of its own, journalled when it is answered. In this process
     # the questions of an item share their prefix.
     groups = [(a,) for a in aspects] if asked.settings.engine == "openai" else [tuple(aspects)]
@@ -220,7 +224,7 @@ def _answered(
             digits = [d for part in parts for d in part.probabilities or ()]
             if len(digits) == len(aspects):
                 of_item = zip(aspects, digits, strict=True)
-                rows += [_row(item["item_id"], item_kind, aspect, asked.name, d) for aspect, d in of_item]
+                rows += [_row(item["item_id"], item_kind, aspect, by, d) for aspect, d in of_item]
         rows.sort(key=lambda r: (r["item_id"], r["aspect"], r["scorer"]))
         used = generation.usage(asked.settings, given)
         return pa.Table.from_pylist(rows, schema=CONTRACTS["aspect_scores"].schema), used
@@ -233,12 +237,12 @@ def _answered(
         return store.materialize(plan, make)
 
 
-def _row(item_id: str, item_kind: str, aspect: str, scorer: str, digits: Sequence[float]) -> dict[str, Any]:
+def _row(item_id: str, item_kind: str, aspect: str, by: dict[str, str], digits: Sequence[float]) -> dict[str, Any]:
     return {
         "item_id": item_id,
         "item_kind": item_kind,
         "aspect": aspect,
-        "scorer": scorer,
+        **by,
         "score": max(range(10), key=lambda d: digits[d]),
         "expected": sum(d * p for d, p in enumerate(digits)),
     }
@@ -248,7 +252,7 @@ def _docstring_facts(item_kind: str, items: Sequence[Item]) -> list[dict[str, An
     """The estimate from counting words, on the scale of the digits; it also tells which snippets the judge was asked about."""
     rows = []
     for item in items:
-        fact = {"item_id": item["item_id"], "item_kind": item_kind, "aspect": SUFFICIENCY, "scorer": CODE}
+        fact = {"item_id": item["item_id"], "item_kind": item_kind, "aspect": SUFFICIENCY, **_BY_CODE}
         value = 9 * item["docstring_sufficiency"]
         rows.append({**fact, "score": round(value), "expected": value})
     return rows
@@ -259,7 +263,7 @@ def _code_facts(item_kind: str, items: Sequence[Item]) -> list[dict[str, Any]]:
     rows = []
     for item, count in zip(items, counts, strict=True):
         for aspect, score in (("lint", max(0, 9 - count)), ("parses", parses(item["solution"]))):
-            fact = {"item_id": item["item_id"], "item_kind": item_kind, "aspect": aspect, "scorer": CODE}
+            fact = {"item_id": item["item_id"], "item_kind": item_kind, "aspect": aspect, **_BY_CODE}
             rows.append({**fact, "score": score, "expected": float(score)})
     return rows
 

@@ -292,6 +292,7 @@ _ALL = [
             req("item_kind", STRING, "candidate, teacher, snippet, or label: a pair that a scorer learns from"),
             req("aspect", STRING),
             req("scorer", STRING, "checkpoint_id or model name, 'code' for facts computed in code"),
+            req("prompt_version", STRING, "'' for facts computed in code"),
             req("score", INT8, "0..9, the most probable digit"),
             req("expected", FLOAT, "0..9, the mean of the digit distribution"),
         ],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from datasets import load_dataset
 
-from builders import aspect_scores, releases, scorer_pairs, teacher_samples
+from builders import aspect_scores, prompts, releases, scorer_pairs, teacher_samples
 from builders.aspect_scores import question
 from builders.engines.budget import BudgetError
 from builders.pairs import render
@@ -81,7 +81,8 @@ def test_the_teachers_digits_are_learnt_and_measured_by(server, tmp_path):
         ]
         assert all(str(e.labels[a]) == digit(text_of(e, a)) for e in learnt for a in ASPECTS)
     assert set(server.paid) == asked and set(server.paid.values()) == {1}
-    assert {r["scorer"] for r in read(store, "aspect_scores", item_kind="label")} == {"loopback"}
+    rows = read(store, "aspect_scores", item_kind="label")
+    assert {(r["scorer"], r["prompt_version"]) for r in rows} == {("loopback", prompts.version("scorer"))}
     assert verify(store) == []
 
 
