@@ -98,19 +98,19 @@ def build_pool(store: Store, recipe: Recipe) -> None:
 
 
 def build_teacher(store: Store, recipe: Recipe) -> None:
-    """Superior samples, checked for leakage too."""
+    """Superior samples, checked for leakage too, and the teacher's scores of some where the scorer learns from them."""
     teacher_samples.build(store, recipe)
     if teacher_samples.is_asked(store):
         asked = {"num_snippets": recipe.teacher.num_snippets}
         rejects.build(store, "teacher", store.input("pool") | store.input("teacher_samples"), asked)
     for benchmark in recipe.benchmarks:
         contamination.build(store, recipe, "teacher", benchmark)
+    if recipe.scorer.labels == "teacher":
+        aspect_scores.build_labels(store, recipe)
 
 
 def build_scorer(store: Store, recipe: Recipe) -> None:
     """The model that scores aspects, how well it does on held-out pairs, and its scores of unseen teacher samples."""
-    if recipe.scorer.labels == "teacher":
-        aspect_scores.build_labels(store, recipe)
     checkpoints.build_scorer(store, recipe)
     scorer = saved.checkpoints(store, "scorer", None, 1)[0]
     metrics.build_scorer_auc(store, recipe, scorer)

@@ -38,7 +38,9 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Asked:
-    """Who scores: the name that its rows bear, its prompt, the adapter that answers, and the table on whose budget it does."""
+    """Who scores: the name that its rows bear, its prompt, the adapter that answers, how its engine is opened, and the table
+    on whose budget it is.
+    """
 
     name: str
     prompt: str
@@ -100,7 +102,7 @@ def build_labels(store: Store, recipe: Recipe) -> Record:
         {"item_kind": "label"},
         store.input("teacher_samples"),
         asked,
-        prompts.versions(recipe.scorer.prompt),
+        scorer_pairs.texts(recipe),
         len(items),
         corruptions_per_sample=recipe.scorer.corruptions_per_sample,
         seed=recipe.seed,
@@ -232,7 +234,9 @@ def _answered(
     journals, state = (of(store, plan, asked.account) for of in (generation.journals, generation.batches))
     with (
         asked.open(spent=generation.spent(store, asked.account, asked.settings), state=state) as engine,
-        generation.Answers(journals, store.missing(plan), asked.settings, engine.choose, requests_of) as answers,
+        generation.Answers(
+            journals, store.missing(plan), asked.settings, engine.choose, requests_of, per_item=len(groups)
+        ) as answers,
     ):
         return store.materialize(plan, make)
 

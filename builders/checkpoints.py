@@ -83,7 +83,7 @@ def build_scorer(store: Store, recipe: Recipe) -> Record:
         settings=recipe.scorer.training,
         inputs=scorer_pairs.inputs(store, recipe),
         extra={"corruptions_per_sample": recipe.scorer.corruptions_per_sample, "seed": recipe.seed},
-        texts=prompts.versions(recipe.scorer.prompt),
+        texts=scorer_pairs.texts(recipe),
         publish=lambda target: releases.scorer(store, recipe, target),
     )
 

@@ -23,6 +23,8 @@ _SPOILS = {
     "mangled_solution": {"correctness": 0, "consistency": 5},
 }
 """Aspects that a corruption lowers, and to which digit; the digits are our choice."""
+TAUGHT_PER_COPY = 1 + sum(map(len, _SPOILS.values())) / len(_SPOILS)
+"""Labels of a corrupted copy that are trained on, on average: see `taught`."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def labelled(pairs: list[dict[str, Any]], per_pair: int, seed: int) -> list[Labe
 
 
 def _is_spoilt(example: Labelled, pair: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether the text deserves the labels: short texts can come out of a corruption as they were."""
+    """Whether the text differs as its corruption says: short texts can come out of a corruption as they were."""
     if example.corruption == "swapped_pair" and other["code"] == pair["code"]:
         return False
     before, after = (pair["problem"], pair["solution"]), (example.problem, example.solution)
@@ -61,7 +63,7 @@ def _is_spoilt(example: Labelled, pair: dict[str, Any], other: dict[str, Any]) -
 
 
 def taught(example: Labelled, rng: random.Random) -> dict[str, int]:
-    """The labels that are trained on: all of a whole pair, of a corrupted one those that it lowers and one that it does not.
+    """The labels in code that are trained on: all of a whole pair, of a corrupted one those that it lowers and one that it does not.
 
     So low and high digits are about as many; with all labels nine in ten would be 9, and a scorer would learn that alone.
     """

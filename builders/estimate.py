@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from builders.corruptions import CORRUPTIONS, TAUGHT_PER_COPY
 from builders.recipe import Recipe
 from store import ASPECTS
 
@@ -18,6 +19,7 @@ RUBRICS_TOKENS = 200
 """Tokens of the rubrics, which stand before every item; an engine in this process computes them once."""
 ASPECT_TOKENS = 10
 """Tokens of the last line, which names the aspect."""
+QUESTION_TOKENS = RUBRICS_TOKENS + SNIPPET_TOKENS + PAIR_TOKENS + ASPECT_TOKENS
 
 
 @dataclass(frozen=True)
@@ -72,25 +74,30 @@ def _teacher(recipe: Recipe) -> Step:
 
 
 def _scorer(recipe: Recipe) -> list[Step]:
-    scorer, teacher = recipe.scorer, recipe.teacher
+    scorer = recipe.scorer
     if scorer.training is None:
         return [Step("scorer", f"judge {_short(scorer.model or recipe.synthesizer.model)} as it is", None)]
-    question = RUBRICS_TOKENS + SNIPPET_TOKENS + PAIR_TOKENS + ASPECT_TOKENS
-    per_pair = (1 + scorer.corruptions_per_sample) * len(ASPECTS)
-    rows = round(_train_rows(recipe) * teacher.scorer_share) * per_pair
-    tuned = Step(
-        "scorer", f"fine-tune on labels from {_from(recipe)}", rows, 0, int(rows * question * scorer.training.epochs)
-    )
-    if scorer.labels == "corruptions":
-        return [tuned]
-    asked = rows + round(teacher.num_snippets * teacher.validation_share) * per_pair
-    cost = teacher.engine_settings().cost(asked * question, asked)
-    what = f"ask {teacher.model} for the digits to learn and, of the validation split, to measure by"
-    return [Step("scorer", what, asked, asked, asked * (question + 1), cost), tuned]
+    by_teacher = scorer.labels == "teacher"
+    source = f"the scores of {recipe.teacher.model}" if by_teacher else "corruptions"
+    per_copy = len(ASPECTS) if by_teacher else TAUGHT_PER_COPY
+    pairs = round(_train_rows(recipe) * recipe.teacher.scorer_share)
+    rows = round(pairs * (len(ASPECTS) + _copies(recipe) * per_copy))
+    tokens = int(rows * QUESTION_TOKENS * scorer.training.epochs)
+    tuned = Step("scorer", f"fine-tune on labels from {source}", rows, 0, tokens)
+    return [_labels(recipe, pairs), tuned] if by_teacher else [tuned]
 
 
-def _from(recipe: Recipe) -> str:
-    return "corruptions" if recipe.scorer.labels == "corruptions" else f"the scores of {recipe.teacher.model}"
+def _labels(recipe: Recipe, pairs: int) -> Step:
+    teacher = recipe.teacher
+    measured = round(teacher.num_snippets * teacher.validation_share)
+    calls = (pairs + measured) * (1 + _copies(recipe)) * len(ASPECTS)
+    cost = teacher.engine_settings().cost(calls * QUESTION_TOKENS, calls)
+    what = f"ask {teacher.model} for the digits that the scorer learns and is measured by"
+    return Step("teacher", what, calls, calls, calls * (QUESTION_TOKENS + 1), cost)
+
+
+def _copies(recipe: Recipe) -> int:
+    return min(recipe.scorer.corruptions_per_sample, len(CORRUPTIONS))
 
 
 def _train_rows(recipe: Recipe) -> int:
@@ -114,15 +121,19 @@ def _iteration(recipe: Recipe, iteration: int) -> list[Step]:
     what = f"{sampling.checkpoints} checkpoints x {sampling.samples_per_checkpoint} samples x {sampling.snippets_per_iteration:,} snippets"
     return [
         Step(stage, f"sample: {what}", rows, rows, rows * (SNIPPET_TOKENS + PAIR_TOKENS)),
-        _score(stage, rows),
+        _score(recipe, stage, rows),
         Step(stage, "influence: per-sample gradients", backward, 0, backward * (SNIPPET_TOKENS + PAIR_TOKENS)),
         Step(stage, f"select and train G{iteration}", *_training(recipe, iteration)),
     ]
 
 
-def _score(stage: str, rows: int) -> Step:
+def _score(recipe: Recipe, stage: str, rows: int) -> Step:
+    calls = rows * len(ASPECTS)
+    if recipe.scorer.engine.engine == "openai":  # each question is read, and paid for, whole
+        cost = recipe.scorer.engine.cost(calls * QUESTION_TOKENS, calls)
+        return Step(stage, f"score {len(ASPECTS)} aspects", calls, calls, calls * (QUESTION_TOKENS + 1), cost)
     tokens = rows * (SNIPPET_TOKENS + PAIR_TOKENS + len(ASPECTS) * ASPECT_TOKENS)
-    return Step(stage, f"score {len(ASPECTS)} aspects", rows * len(ASPECTS), rows * len(ASPECTS), tokens)
+    return Step(stage, f"score {len(ASPECTS)} aspects", calls, calls, tokens)
 
 
 def _rest(recipe: Recipe) -> list[Step]:
@@ -132,7 +143,7 @@ def _rest(recipe: Recipe) -> list[Step]:
     whole = "" if rows is not None else " (the whole pool: its size is known after stage pool)"
     return [
         Step("instructions", f"final generation{whole}", rows, final, final * (SNIPPET_TOKENS + PAIR_TOKENS)),
-        _score("instructions", final),
+        _score(recipe, "instructions", final),
         Step("coder", f"fine-tune {_short(recipe.coder.model)} on the instructions", rows),
         Step("evaluation", f"pass@1 on {tasks}", None),
     ]

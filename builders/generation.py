@@ -75,7 +75,7 @@ class Answers(Generic[Asked, Answered]):
 
     `ask` is a method of an engine. `requests_of` gives the requests of a shard, whose ids are unique in the plan; it is
     called in another thread. An answer that is not `is_usable` is asked for again up to `max_reasks` times, with
-    another seed.
+    another seed. An item of `per_item` requests is lost with one of them, and it is of items that a share may be lost.
     """
 
     def __init__(
@@ -88,12 +88,13 @@ class Answers(Generic[Asked, Answered]):
         *,
         is_usable: Callable[[Answered], bool] = lambda answer: True,
         max_reasks: int = 0,
+        per_item: int = 1,
     ) -> None:
         self._settings, self._shards = settings, shards
         self._ask: Callable[[Iterable[Asked]], Iterator[Answered]] = ask
         self._requests_of: Callable[[int], Sequence[Asked]] = requests_of
         self._is_usable: Callable[[Answered], bool] = is_usable
-        self._max_reasks = max_reasks
+        self._max_reasks, self._per_item = max_reasks, per_item
         self._journal = Journal(folder)
         self._under_way: dict[str, UnderWay[Asked]] = {}
         self._left: dict[int, int] = {}
@@ -234,15 +235,20 @@ class Answers(Generic[Asked, Answered]):
 
     def _judge(self, *, is_shard_complete: bool) -> bool:
         """Whether errors are no longer a few bad rows, which ends the stream."""
-        share, num_errors = self._settings.max_error_share, self._num_errors
+        share, num_errors, num_items = (
+            self._settings.max_error_share,
+            self._num_errors,
+            self._num_answers / self._per_item,
+        )
         if is_shard_complete:
             is_few = num_errors < FEW_ERRORS and num_errors < self._num_answers
-            is_storm = not is_few and num_errors > share * self._num_answers
+            is_storm = not is_few and num_errors > share * num_items
         else:
-            is_storm = num_errors > share * max(self._num_answers, ANSWERS_TO_JUDGE)
+            is_storm = num_errors > share * max(num_items, ANSWERS_TO_JUDGE)
+        of_item = f" ({self._per_item} for each item)" if self._per_item > 1 else ""
         if is_storm and self._error is None:
             self._error = RuntimeError(
-                f"{num_errors:,} of {self._num_answers:,} requests ended in an engine error, such as: "
+                f"{num_errors:,} of {self._num_answers:,} requests{of_item} ended in an engine error, such as: "
                 f"{self._last_error!r}. That is more than max_error_share={share:g}. What was answered is kept, and the "
                 "failed requests are asked again: mend the cause and run again, or raise max_error_share to go on "
                 "without these rows"

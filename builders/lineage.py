@@ -38,7 +38,9 @@ def stage_of(record: Record) -> tuple[int, int]:
         return _ORDER.index({"extract": "pool"}.get(str(part["stage"]), str(part["stage"]))), 0
     if part.get("item_kind") == "snippet":
         return _ORDER.index("pool"), 0
-    if part.get("item_kind") in ("teacher", "label") and "iteration" not in part:
+    if part.get("item_kind") == "label":
+        return _ORDER.index("teacher"), 0
+    if part.get("item_kind") == "teacher" and "iteration" not in part:
         return _ORDER.index("teacher" if table == "contamination" else "scorer"), 0
     iteration = int(part.get("iteration", 0))
     if table == "instructions":

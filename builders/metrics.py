@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 import queries
-from builders import aspect_weights, prompts, scorer_pairs
+from builders import aspect_weights, scorer_pairs
 from builders.engines import ChoiceRequest
 from builders.models import checkpoints, open_checkpoints, weights
 from builders.recipe import Benchmark, Recipe
@@ -71,8 +71,13 @@ def build_scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> Re
         table="metrics",
         partition={"name": "scorer_auc"},
         inputs=scorer_pairs.inputs(store, recipe),
-        fields={"scorer": scorer["checkpoint_id"], "seed": recipe.seed},
-        texts=prompts.versions(recipe.scorer.prompt),
+        fields={
+            "scorer": scorer["checkpoint_id"],
+            "engine": recipe.scorer.engine.identity(),
+            "corruptions_per_sample": recipe.scorer.corruptions_per_sample,
+            "seed": recipe.seed,
+        },
+        texts=scorer_pairs.texts(recipe),
         num_shards=1,
     )
     return store.materialize(plan, lambda index: _table(_scorer_auc(store, recipe, scorer)))

@@ -66,7 +66,7 @@ def synthesizer(store: Store, recipe: Recipe, iterations: list[int], selection: 
 
 
 def scorer(store: Store, recipe: Recipe, target: str) -> dict[str, int]:
-    """Teacher pairs and corrupted copies with the digit that each aspect deserves."""
+    """Teacher pairs and corrupted copies with the digit that each aspect deserves; of the teacher's own digits all of them."""
 
     def split(name: str, seed: int) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
         licenses = {p["code"]: p["license"] for p in queries.rows(connect(store), "scorer_pairs", {"split": name})}
@@ -82,7 +82,7 @@ def scorer(store: Store, recipe: Recipe, target: str) -> dict[str, int]:
                 "license": licenses[e.code],
             }
             for e in scorer_pairs.labels(store, recipe, name)
-            for aspect, digit in taught(e, rng).items()
+            for aspect, digit in (e.labels if recipe.scorer.labels == "teacher" else taught(e, rng)).items()
         )
         return LABELS, batches(rows, LABELS)
 

@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 import queries
+from builders import prompts
 from builders.corruptions import Labelled, labelled
 from builders.recipe import Recipe
 from store import ASPECTS, Store, content_id
@@ -44,6 +45,11 @@ def inputs(store: Store, recipe: Recipe) -> dict[str, str]:
     """What the labels come from, for the plans of those who read them."""
     given = store.input("teacher_samples")
     return given | store.input("aspect_scores", item_kind="label") if recipe.scorer.labels == "teacher" else given
+
+
+def texts(recipe: Recipe) -> dict[str, str]:
+    """The prompt and the query behind the pairs, for the same plans."""
+    return prompts.versions(recipe.scorer.prompt) | queries.versions("scorer_pairs")
 
 
 def item_id(pair: Labelled) -> str:

@@ -18,6 +18,7 @@ CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
 )
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+TEKKEN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 CODE = [f.code for module in (textwrap, inspect) for f in functions(inspect.getsource(module))]
 
 
@@ -28,10 +29,10 @@ def trained(model, trainer, pre_tokenizer, normalizer=None, decoder=None):
     return PreTrainedTokenizerFast(tokenizer_object=made, chat_template=CHATML)
 
 
-def byte_level():
+def byte_level(pattern=GPT2):
     pre = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(GPT2), "isolated"),
+            pre_tokenizers.Split(Regex(pattern), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -60,10 +61,11 @@ def words_of_a_unigram():
     params=[
         lambda: AutoTokenizer.from_pretrained(ROOT / "recipes" / "tiny-base"),
         byte_level,
+        lambda: byte_level(TEKKEN),
         space_before_each_text,
         words_of_a_unigram,
     ],
-    ids=["tiny-base", "byte-level", "prefix-space", "unigram"],
+    ids=["tiny-base", "byte-level", "tekken", "prefix-space", "unigram"],
 )
 def tokenizer(request):
     return request.param()
@@ -88,6 +90,8 @@ def test_questions_of_a_scorer(tokenizer, prompt):
         ["a\nb", "c\nd"],
         ["x\n\n\n", "x\n\n\n\n", "x\n\n"],
         ["x\n  y", "x\n   y", "x\n y"],
+        ["x)\n/a", "x)\n//b"],
+        ["x)\n\n  //a", "x)\n\n  //b"],
         ["x\n    y\n    z", "x\n    y\n    w", "x\n    y\n     "],
         ["x\r\n\r\ny\r\nz", "x\r\n\r\ny\r\nzz"],
         ["one\n<|im_end|>\ntwo", "one\n<|im_end|>\nthree"],

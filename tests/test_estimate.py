@@ -1,9 +1,12 @@
 """The estimate: the stages of the flow in their order, counts that the builders keep, costs from the prices."""
 
+import random
+
 import pytest
 
 import scoder
 from builders import estimate
+from builders.corruptions import labelled, taught
 from builders.estimate import PAIR_TOKENS, SNIPPET_TOKENS
 from builders.teacher_samples import split_of
 from store import ASPECTS
@@ -76,14 +79,37 @@ def test_labels_of_the_teacher_are_calls_that_cost(tmp_path):
     asked = {"engine": "openai", "model": "m", "num_snippets": 1000, "scorer_share": 0.5}
     prices = {"price_per_million_input": 2.0, "price_per_million_output": 10.0}
     scorer = {"training": {"epochs": 2}, "corruptions_per_sample": 1}
-    (alone,) = steps(recipe(tmp_path, teacher=asked | prices, scorer=scorer))["scorer"]
-    labels, tuned = steps(recipe(tmp_path, teacher=asked | prices, scorer=scorer | {"labels": "teacher"}))["scorer"]
-    assert alone.rows == tuned.rows == 350 * 2 * len(ASPECTS) and "corruptions" in alone.what and "of m" in tuned.what
-    assert (alone.model_calls, alone.cost_usd, tuned.cost_usd) == (0, None, None)
+    made = steps(recipe(tmp_path, teacher=asked | prices, scorer=scorer | {"labels": "teacher"}))
+    (_, labels), (tuned,) = made["teacher"], made["scorer"]
+    assert (tuned.rows, tuned.model_calls, tuned.cost_usd) == (350 * 2 * len(ASPECTS), 0, None) and "of m" in tuned.what
     assert labels.rows == labels.model_calls == (350 + 150) * 2 * len(ASPECTS)
     question = labels.tokens / labels.rows - 1
     assert question > SNIPPET_TOKENS + PAIR_TOKENS and tuned.tokens == tuned.rows * question * 2
     assert labels.cost_usd == pytest.approx(labels.rows * (question * 2.0 + 10.0) / 1e6)
+
+
+@pytest.mark.parametrize("copies", [1, 4, 9])
+def test_labels_in_code_are_as_many_as_are_taught(tmp_path, copies):
+    whole = {"num_snippets": 1000, "scorer_share": 0.5}
+    made = recipe(tmp_path, teacher=whole, scorer={"training": {}, "corruptions_per_sample": copies})
+    (tuned,) = steps(made)["scorer"]
+    body = "def f{0}(a, b):\n    c = a + {0}\n    d = b * c\n    return c - d\n"
+    pairs = [
+        {"code": body.format(n), "problem": f"Say {n} and more of it.", "solution": body.format(n)} for n in range(350)
+    ]
+    rows = sum(len(taught(example, random.Random(0))) for example in labelled(pairs, copies, 0))
+    assert tuned.rows == pytest.approx(rows, rel=0.05) and "corruptions" in tuned.what
+
+
+def test_an_endpoint_reads_each_question_whole(tmp_path):
+    sampling = {"checkpoints": 1, "samples_per_checkpoint": 1, "snippets_per_iteration": 10}
+    engine = {"engine": "openai", "price_per_million_input": 2.0, "price_per_million_output": 10.0}
+    paid, own = (
+        steps(recipe(tmp_path, sampling=sampling, scorer={"engine": e}))["iteration-1"][1] for e in (engine, {})
+    )
+    assert paid.model_calls == own.model_calls == 10 * len(ASPECTS) and own.cost_usd is None
+    assert paid.tokens > 10 * len(ASPECTS) * (SNIPPET_TOKENS + PAIR_TOKENS) > own.tokens
+    assert paid.cost_usd == pytest.approx(((paid.tokens - paid.rows) * 2.0 + paid.rows * 10.0) / 1e6)
 
 
 def test_an_unknown_pool_size_is_said_and_not_guessed(tmp_path):

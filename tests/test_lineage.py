@@ -62,9 +62,9 @@ RUN: dict[str, list[tuple[str, dict]]] = {
         ("teacher_samples", {}),
         ("rejects", {"stage": "teacher"}),
         ("contamination", {"item_kind": "teacher", "benchmark": "demo"}),
+        ("aspect_scores", {"item_kind": "label"}),
     ],
     "scorer": [
-        ("aspect_scores", {"item_kind": "label"}),
         ("checkpoints", {"role": "scorer"}),
         ("metrics", {"name": "scorer_auc"}),
         ("aspect_scores", {"item_kind": "teacher"}),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from datasets import load_dataset
 
+import scoder
 from builders import aspect_scores, prompts, releases, scorer_pairs, teacher_samples
 from builders.aspect_scores import question
 from builders.engines.budget import BudgetError
@@ -29,7 +30,8 @@ def server(monkeypatch) -> Iterator[FaultServer]:
     def answer(body: dict, attempt: int) -> object:
         text = fault_server.question(body)
         is_scored = any(text.endswith(f"{aspect.capitalize()}:") for aspect in ASPECTS)
-        return ok(digit(text) if is_scored else render("Add to a number.", "def f(a):\n    return a"), "stop", 100, 1)
+        said = digit(text) if is_scored else render("Add to a number.", "def f(a):\n    return a")
+        return said if said == "400" else ok(said, "stop", 100, 1)
 
     made = FaultServer(answer, lambda body: 0.0)
     yield made
@@ -42,23 +44,40 @@ def digit(text: str) -> str:
     return str(int(content_id(text), 16) % 10)
 
 
+def snippets(path: Path, count: int) -> Store:
+    store = Store(path)
+    texts = [f"def f{n}(a):\n    'Add {n}.'\n    return a + {n}\n" for n in range(count)]
+    put(store, "raw_pool", [{"snippet_id": f"s{n}", "code": code} for n, code in enumerate(texts)])
+    return store
+
+
+def pooled(path: Path, count: int) -> Store:
+    """A store with a pool of so many snippets."""
+    store = snippets(path, count)
+    put(store, "pool", [{"snippet_id": f"s{n}", "position": n} for n in range(count)])
+    return store
+
+
 def sampled(path: Path, count: int) -> Store:
     """A store with teacher samples: a half to train the scorer on, a quarter to measure it on, the rest not its matter."""
-    functions = {f"s{n}": f"def f{n}(a):\n    'Add {n}.'\n    return a + {n}\n" for n in range(count)}
+    store = snippets(path, count)
     splits = [("train", True), ("train", True), ("validation", False), ("train", False)]
-    store = Store(path)
-    put(store, "raw_pool", [{"snippet_id": name, "code": code} for name, code in functions.items()])
     samples = [
-        {"sample_id": f"t{n}", "snippet_id": name, "problem": f"Add {n} to a number.", "solution": code}
+        {
+            "sample_id": f"t{n}",
+            "snippet_id": row["snippet_id"],
+            "problem": f"Add {n} to a number.",
+            "solution": row["code"],
+        }
         | dict(zip(("split", "is_for_scorer"), splits[n % 4], strict=True))
-        for n, (name, code) in enumerate(functions.items())
+        for n, row in enumerate(read(store, "raw_pool"))
     ]
     put(store, "teacher_samples", samples)
     return store
 
 
 def asking(folder: Path, url: str, labels: str = "teacher", **teacher: object) -> Recipe:
-    whole = {"engine": "openai", "model": "loopback", "base_url": url, "max_retries": 0} | teacher
+    whole = {"engine": "openai", "model": "loopback", "base_url": url, "max_error_share": 0.2} | teacher
     scorer = {"labels": labels, "training": {}, "corruptions_per_sample": 2}
     return recipe(folder, teacher=whole, scorer=scorer)
 
@@ -91,17 +110,45 @@ def test_the_training_set_of_the_scorer_holds_them(server, tmp_path):
     aspect_scores.build_labels(store, made)
     releases.scorer(store, made, str(tmp_path / "set"))
     rows = load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
-    assert len(rows) > 16
+    learnt = scorer_pairs.labels(store, made, "train")
+    assert len(rows) == len(learnt) * len(ASPECTS) > 0
     for row in rows:
         user, assistant = row["messages"]
         assert assistant["content"] == digit(user["content"])
     assert "labelled by the teacher" in (tmp_path / "set" / "README.md").read_text()
 
 
-def test_labels_in_code_ask_nobody(server, tmp_path):
+@pytest.mark.parametrize("labels", ["teacher", "corruptions"])
+def test_the_teacher_stage_asks_for_scores_only_where_they_are_learnt(server, tmp_path, labels):
+    store = pooled(tmp_path / "store", 16)
+    scoder.build_teacher(store, asking(tmp_path, server.url, labels, num_snippets=16, run_examples=False))
+    assert len(read(store, "teacher_samples")) == 16
+    has_scores = store.record("aspect_scores", item_kind="label") is not None
+    assert has_scores == (labels == "teacher") == (sum(server.paid.values()) > 16)
+
+
+def test_labels_in_code_are_those_of_the_corruptions(server, tmp_path):
     store, made = sampled(tmp_path / "store", 16), asking(tmp_path, server.url, labels="corruptions")
     assert scorer_pairs.labels(store, made, "train") == scorer_pairs.corrupted(store, made, "train")
-    assert not server.paid and scorer_pairs.inputs(store, made) == store.input("teacher_samples")
+    assert scorer_pairs.inputs(store, made) == store.input("teacher_samples")
+
+
+def test_an_item_is_lost_with_one_of_its_questions(server, tmp_path, monkeypatch):
+    """One question in 24 is refused, and so one item in four: more than a tenth."""
+    store, made = sampled(tmp_path / "store", 64), asking(tmp_path, server.url, max_error_share=0.1)
+    answer = digit
+
+    def refusing(text: str) -> str:
+        return "400" if text.endswith("Clarity:") and int(content_id(text), 16) % 4 == 0 else answer(text)
+
+    with monkeypatch.context() as patched:
+        patched.setitem(globals(), "digit", refusing)
+        with pytest.raises(RuntimeError, match=r"requests \(6 for each item\) ended in an engine error"):
+            aspect_scores.build_labels(store, made)
+    aspect_scores.build_labels(store, made)
+    pairs = [e for split in ("train", "validation") for e in scorer_pairs.corrupted(store, made, split)]
+    kept = {scorer_pairs.item_id(pair) for pair in pairs if "Add 7" not in text_of(pair, "clarity")}
+    assert {r["item_id"] for r in read(store, "aspect_scores", item_kind="label")} == kept
 
 
 def test_another_teacher_trains_another_scorer(server, tmp_path):
@@ -115,13 +162,10 @@ def test_another_teacher_trains_another_scorer(server, tmp_path):
 
 
 def test_samples_and_labels_are_on_one_budget(server, tmp_path):
-    store = sampled(tmp_path / "store", 12)
-    names = [r["snippet_id"] for r in read(store, "raw_pool")]
-    put(store, "pool", [{"snippet_id": name, "position": n} for n, name in enumerate(names)])
-    store = Store(store.root, force=True)
+    store = pooled(tmp_path / "store", 12)
     teacher = {"num_snippets": 12, "max_tokens": 100, "run_examples": False, "max_in_flight": 2}
     teacher_samples.build(store, asking(tmp_path, server.url, **teacher))
-    store, samples = Store(store.root), sum(server.paid.values())
+    samples = sum(server.paid.values())
     assert samples == 12 and len(read(store, "teacher_samples")) == 12
     short, enough = (asking(tmp_path, server.url, **teacher, budget_tokens=b) for b in (samples * 101 + 2000, 10**6))
     with pytest.raises(BudgetError, match=r"budget_tokens=3,212 of which"):

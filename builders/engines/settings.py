@@ -34,7 +34,11 @@ class Pace(BaseModel):
     price_per_million_input: float | None = Field(None, ge=0, description="dollars")
     price_per_million_output: float | None = Field(None, ge=0, description="dollars")
     price_date: date | None = Field(None, description="the day of these prices")
-    budget_usd: float | None = Field(None, gt=0, description="openai: for all answers of a table, over all resumes")
+    budget_usd: float | None = Field(
+        None,
+        gt=0,
+        description="openai: for all answers of a table, over all resumes; the teacher's for its samples and its scores",
+    )
     budget_tokens: int | None = Field(None, gt=0, description="openai: likewise, prompt and completion together")
     batch: bool = Field(False, description="openai: through the provider's batch API, within a day")
     batch_size: int = Field(10_000, ge=1, le=50_000, description="openai: requests of one batch")

@@ -47,11 +47,15 @@ def encode_questions(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list
     """Token ids of chats that begin alike, as `encode_chats` gives them; what they share is encoded once.
 
     They are cut before the last line of which all share more than blanks. If that leaves no trace in the tokens of one of them,
-    it leaves none in any: where a tokenizer divides a text depends on the blanks and the character next to it, which are the
-    same. Where it leaves a trace, as with a tokenizer that puts a space before every text, all are encoded whole.
+    it leaves none in any: where a tokenizer divides a text at a line break depends on the blanks and the character next to
+    it, which are the same. Only a slash may belong to what is before (`[\r\n/]*` in the patterns of Mistral and gpt-oss). Where
+    the cut leaves a trace, as with a tokenizer that puts a space before every text, all are encoded whole.
     """
     texts = [chat_text(tokenizer, chat) for chat in chats]
-    cut = commonprefix(texts).rstrip().rfind("\n") + 1  # noqa: RUF071 characters, not folders, are compared
+    shared = commonprefix(texts).rstrip()  # noqa: RUF071 characters, not folders, are compared
+    cut = shared.rfind("\n") + 1
+    if shared[cut:].lstrip().startswith("/"):
+        return encode_chats(tokenizer, chats)
     whole, *tails = tokenizer([texts[0], *(text[cut:] for text in texts)], add_special_tokens=False)["input_ids"]
     head, last = whole[: len(whole) - len(tails[0])], whole[len(whole) - len(tails[0]) :]
     return [head + tail for tail in tails] if last == tails[0] else encode_chats(tokenizer, chats)

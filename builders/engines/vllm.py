@@ -88,7 +88,7 @@ class VllmEngine(Engine):
             # in July 2026): the base itself answers through an adapter that changes nothing.
             self._scratch = tempfile.mkdtemp(prefix="scoder-adapter-")
             self._nothing = LoRARequest("none", len(adapters) + 1, _adapter_of_zeros(self._scratch, adapters))
-        if current_platform.is_cpu() and len(os.sched_getaffinity(0)) <= CORES_ALL_COMPUTE:
+        if current_platform.is_cpu() and _num_cores() <= CORES_ALL_COMPUTE:
             os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
         self._llm: Any = LLM(
             model=model,
@@ -198,6 +198,11 @@ class VllmEngine(Engine):
             lora_request=self._nothing if adapter is None else self._adapters[adapter],
         )
         return name
+
+
+def _num_cores() -> int:
+    """Of this process, where the system tells (macOS does not)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _lora_options(adapters: Mapping[str, str]) -> dict[str, Any]:
