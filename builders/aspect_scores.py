@@ -1,9 +1,10 @@
 """aspect_scores: one digit per aspect, item and scorer, and what code can say of a solution.
 
 In: parsed candidates of an iteration, teacher samples that the scorer has not seen, the pairs that it learns from, or the
-snippets that would be the pool; a scorer model, for the pairs to learn from the teacher, for snippets a judge of docstrings. Out: `aspect_scores/item_kind-K/[iteration-t/]`. The model reads the rubrics, which all
-items share, then the item, which all its aspects share, and last the name of an aspect, and gives its distribution over
-the digits at the answer position: `score` is the most probable digit, `expected` the mean.
+snippets that would be the pool; a scorer model, for the pairs the teacher, for snippets a judge of docstrings. Out:
+`aspect_scores/item_kind-K/[iteration-t/]`. The model reads the rubrics, which all items share, then the item, which all its
+aspects share, and last the name of an aspect, and gives its distribution over the digits at the answer position: `score` is
+the most probable digit, `expected` the mean.
 """
 
 from __future__ import annotations
