@@ -31,7 +31,6 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from builders import prompts
-from builders.aspect_scores import question
 from builders.engines import ChoiceRequest, Engine, EngineSettings, Request, open_engine
 from store import ASPECTS
 
@@ -130,8 +129,14 @@ def prompt_lengths(items: list[Item]) -> list[int]:
     return sorted(len(ids) for ids in tokens([_question(i, ASPECTS[0])[0]["content"] for i in items])["input_ids"])
 
 
+def _text(item: Item, aspect: str) -> str:
+    from builders.aspect_scores import question  # as in `items`
+
+    return question(PROMPT, aspect=aspect, **item)
+
+
 def _question(item: Item, aspect: str) -> tuple[dict[str, str], ...]:
-    return ({"role": "user", "content": question(PROMPT, aspect=aspect, **item)},)
+    return ({"role": "user", "content": _text(item, aspect)},)
 
 
 def _distribution(engine: Engine, items: list[Item]) -> None:
@@ -142,7 +147,7 @@ def _distribution(engine: Engine, items: list[Item]) -> None:
 
 def _parts(item: Item, aspect: str) -> tuple[str, str]:
     """The rubric of the aspect, and the pair."""
-    rubrics, pair = question(PROMPT, aspect=aspect, **item).rpartition("\n")[0].split("\n\nCode:", 1)
+    rubrics, pair = _text(item, aspect).rpartition("\n")[0].split("\n\nCode:", 1)
     return next(line for line in rubrics.splitlines() if line.startswith(aspect.capitalize())), f"Code:{pair}".strip()
 
 
