@@ -235,11 +235,8 @@ class Answers(Generic[Asked, Answered]):
 
     def _judge(self, *, is_shard_complete: bool) -> bool:
         """Whether errors are no longer a few bad rows, which ends the stream."""
-        share, num_errors, num_items = (
-            self._settings.max_error_share,
-            self._num_errors,
-            self._num_answers / self._per_item,
-        )
+        share, num_errors = self._settings.max_error_share, self._num_errors
+        num_items = self._num_answers / self._per_item
         if is_shard_complete:
             is_few = num_errors < FEW_ERRORS and num_errors < self._num_answers
             is_storm = not is_few and num_errors > share * num_items

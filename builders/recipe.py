@@ -276,7 +276,9 @@ class Scorer(Settings):
 
     model: str | None = Field(None, description="None: the synthesizer's base")
     revision: str | None = None
-    prompt: Annotated[str, _filled_as("scorer")] = "scorer"
+    prompt: Annotated[str, _filled_as("scorer")] = Field(
+        "scorer", description="scorer: rubrics, then the item; scorer-short: no rubrics, for a small fine-tuned scorer"
+    )
     engine: EngineSettings = EngineSettings()
     training: SftSettings | None = Field(None, description="fine-tune it on labelled pairs; None: as it is")
     labels: Literal["corruptions", "teacher"] = Field(

@@ -25,7 +25,7 @@ CODE = [f.code for module in (textwrap, inspect) for f in functions(inspect.gets
 def trained(model, trainer, pre_tokenizer, normalizer=None, decoder=None):
     made = Tokenizer(model)
     made.pre_tokenizer, made.normalizer, made.decoder = pre_tokenizer, normalizer, decoder
-    made.train_from_iterator(CODE, trainer)
+    made.train_from_iterator([*CODE, "x)\n//b\n" * 100], trainer)
     return PreTrainedTokenizerFast(tokenizer_object=made, chat_template=CHATML)
 
 
@@ -89,6 +89,7 @@ def test_questions_of_a_scorer(tokenizer, prompt):
         ["", "a"],
         ["a\nb", "c\nd"],
         ["x\n\n\n", "x\n\n\n\n", "x\n\n"],
+        ["x\n y", "x\n    y"],
         ["x\n  y", "x\n   y", "x\n y"],
         ["x)\n/a", "x)\n//b"],
         ["x)\n\n  //a", "x)\n\n  //b"],

@@ -9,7 +9,7 @@ import pytest
 from datasets import load_dataset
 
 import scoder
-from builders import aspect_scores, prompts, releases, scorer_pairs, teacher_samples
+from builders import aspect_scores, metrics, prompts, releases, scorer_pairs, teacher_samples
 from builders.aspect_scores import question
 from builders.engines.budget import BudgetError
 from builders.pairs import render
@@ -38,8 +38,11 @@ def server(monkeypatch) -> Iterator[FaultServer]:
     made.close()
 
 
+REFUSED = "Add 5 to a number"
+
+
 def digit(text: str) -> str:
-    if "Add 7" in text and text.endswith("Clarity:"):
+    if REFUSED in text and text.endswith("Clarity:"):
         return "I would rather not."
     return str(int(content_id(text), 16) % 10)
 
@@ -95,8 +98,9 @@ def test_the_teachers_digits_are_learnt_and_measured_by(server, tmp_path):
         assert len({e.code for e in by_code}) == pairs < len(by_code)
         asked |= {text_of(e, aspect) for e in by_code for aspect in ASPECTS}
         learnt = scorer_pairs.labels(store, made, split)
+        assert split == "validation" or any(REFUSED in text_of(e, "clarity") for e in by_code)
         assert [(e.code, e.problem, e.solution, e.corruption) for e in learnt] == [
-            (e.code, e.problem, e.solution, e.corruption) for e in by_code if "Add 7" not in text_of(e, "clarity")
+            (e.code, e.problem, e.solution, e.corruption) for e in by_code if REFUSED not in text_of(e, "clarity")
         ]
         assert all(str(e.labels[a]) == digit(text_of(e, a)) for e in learnt for a in ASPECTS)
     assert set(server.paid) == asked and set(server.paid.values()) == {1}
@@ -147,7 +151,7 @@ def test_an_item_is_lost_with_one_of_its_questions(server, tmp_path, monkeypatch
             aspect_scores.build_labels(store, made)
     aspect_scores.build_labels(store, made)
     pairs = [e for split in ("train", "validation") for e in scorer_pairs.corrupted(store, made, split)]
-    kept = {scorer_pairs.item_id(pair) for pair in pairs if "Add 7" not in text_of(pair, "clarity")}
+    kept = {scorer_pairs.item_id(pair) for pair in pairs if REFUSED not in text_of(pair, "clarity")}
     assert {r["item_id"] for r in read(store, "aspect_scores", item_kind="label")} == kept
 
 
@@ -159,6 +163,28 @@ def test_another_teacher_trains_another_scorer(server, tmp_path):
         aspect_scores.build_labels(Store(store.root, force=True), made)
         seen.add(str(sorted(scorer_pairs.inputs(store, made).items())))
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "scorer-short"},
+        {"corruptions_per_sample": 1},
+        {"engine": {"max_model_tokens": 700}},
+        {"labels": "teacher"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_the_scorer_is_measured_again_when_what_it_is_measured_by_changes(server, tmp_path, monkeypatch, change):
+    monkeypatch.setattr(metrics, "_scorer_auc", lambda store, recipe, scorer: [])
+    store, plans = sampled(tmp_path / "store", 8), set()
+    for scorer in ({}, {}, change):
+        made = recipe(tmp_path, teacher=asking(tmp_path, server.url).teacher, scorer={"training": {}} | scorer)
+        if made.scorer.labels == "teacher":
+            aspect_scores.build_labels(store, made)
+        record = metrics.build_scorer_auc(Store(store.root, force=True), made, {"checkpoint_id": "k"})
+        plans.add(record.plan.fingerprint)
+    assert len(plans) == 2
 
 
 def test_samples_and_labels_are_on_one_budget(server, tmp_path):
