@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import queries
-from builders.license_choices import choices
 from builders.recipe import Recipe
+from builders.sources.license_choices import choices
 from store import Plan, Record, Store, fields_of
 from store.catalog import connect
 

@@ -24,7 +24,7 @@ from builders import rejects, sources
 from builders.extraction import Extracted
 from builders.extraction import extract as extract_functions
 from builders.recipe import Executor, Recipe, Source
-from builders.source_files import Shard, SourceFile
+from builders.sources.files import Shard, SourceFile
 from builders.tasks import num_workers
 from store import Plan, Record, Store, content_id, fields_of, files
 from store.catalog import connect

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from builders import docstring_checks, inferred_imports, lint, sensitive_checks, type_checks
 from builders.extraction import FunctionNode
-from builders.license_choices import choices
 from builders.recipe import Recipe
+from builders.sources.license_choices import choices
 from builders.syntax_checks import Syntax, num_tokens, syntax
 from builders.tasks import build_sharded
 from store import CONTRACTS, Plan, Record, Store

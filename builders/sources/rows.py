@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders.recipe import Source
-from builders.source_files import MAX_FILE_BYTES, Shard, SourceFile, content_of, paths_of, printable
+from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, paths_of, printable
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
 MAX_LINE_BYTES = 8 * MAX_FILE_BYTES

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.license_choices import choices
+from builders.sources.license_choices import choices
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from builders import licenses
 from builders.recipe import Source
-from builders.source_files import MAX_FILE_BYTES, Shard, SourceFile, content_of, cut, decoded, paths_of, printable
+from builders.sources import licenses
+from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, cut, decoded, paths_of, printable
 
 ZIPS = (".zip", ".whl", ".egg")
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")

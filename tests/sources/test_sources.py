@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from builders import source_rows, sources
+from builders import sources
 from builders.recipe import Source
-from builders.source_files import MAX_FILE_BYTES, SourceFile
-from builders.source_trees import tree_paths, tree_root
+from builders.sources import rows as source_rows
+from builders.sources.files import MAX_FILE_BYTES, SourceFile
+from builders.sources.trees import tree_paths, tree_root
 from tests.tiny_recipes import tree
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from builders import source_archives, sources
+from builders import sources
 from builders.recipe import Source
-from builders.source_files import MAX_FILE_BYTES
-from tests.test_sources import all_files
+from builders.sources import archives
+from builders.sources.files import MAX_FILE_BYTES
+from tests.sources.test_sources import all_files
 
 METADATA = (
     b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nClassifier: License :: OSI Approved :: MIT License\n\nText.\n"
@@ -85,14 +86,14 @@ def test_a_zip_that_lies_about_sizes_or_unpacks_to_too_much_is_bounded(tmp_path,
         tmp_path / "bomb.zip", {f"{n}.py": b"#" * 1000 for n in range(5)} | {"big.py": b"#" * (MAX_FILE_BYTES + 1)}
     )
     assert {f.path: f.error for f in all_files(archive_source(path))}["big.py"] == "too_large"
-    monkeypatch.setattr(source_archives, "MAX_ARCHIVE_BYTES", 2500)
+    monkeypatch.setattr(archives, "MAX_ARCHIVE_BYTES", 2500)
     errors = [f.error for f in all_files(archive_source(path, files_per_shard=2, exclude=("big",)))]
     assert errors == [None, None, "too_large", "too_large", "too_large"]
 
 
 def test_a_tar_that_unpacks_to_too_much_ends_in_a_reject(tmp_path, monkeypatch):
     path = tarred(tmp_path / "bomb.tar.gz", {"a.py": b"x = 1\n", "zeros.bin": b"\0" * 200_000, "b.py": b"x = 2\n"})
-    monkeypatch.setattr(source_archives, "MAX_ARCHIVE_BYTES", 100_000)
+    monkeypatch.setattr(archives, "MAX_ARCHIVE_BYTES", 100_000)
     found = all_files(archive_source(path))
     assert [(f.path, f.error) for f in found] == [("a.py", None), ("bomb.tar.gz", "broken_archive")]
 

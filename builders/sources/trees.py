@@ -15,9 +15,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, cast
 
-from builders import licenses
 from builders.recipe import Source
-from builders.source_files import MAX_FILE_BYTES, Shard, SourceFile, content_of, decoded, printable
+from builders.sources import licenses
+from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, decoded, printable
 
 Origin = tuple[str, str]
 """Name with version, and licence, of a distribution."""

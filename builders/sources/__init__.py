@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from builders import source_archives, source_rows, source_trees
 from builders.recipe import Source
-from builders.source_files import Shard, SourceFile
+from builders.sources import archives, rows, trees
+from builders.sources.files import Shard, SourceFile
 from store import fingerprint
 
-_READERS = {"stdlib": source_trees, "tree": source_trees, "packages": source_trees, "archive": source_archives}
+_READERS = {"stdlib": trees, "tree": trees, "packages": trees, "archive": archives}
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Listing:
 
 def listing(source: Source) -> Listing:
     """The shards, and a fingerprint that changes with the listed files; a wrong path is a clear error."""
-    shards, identity = _READERS.get(source.kind, source_rows).shards(source)
+    shards, identity = _READERS.get(source.kind, rows).shards(source)
     return Listing(tuple(shards), fingerprint(identity))
 
 
 def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
     """The files of one shard."""
-    return _READERS.get(source.kind, source_rows).files(source, shard)
+    return _READERS.get(source.kind, rows).files(source, shard)

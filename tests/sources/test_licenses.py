@@ -4,7 +4,7 @@ import email
 
 import pytest
 
-from builders import licenses
+from builders.sources import licenses
 
 
 @pytest.mark.parametrize(
