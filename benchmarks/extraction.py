@@ -28,8 +28,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from builders.extraction import UNPARSABLE, Extracted, Function, extract, whole
-from builders.outline import outline
+from builders.code.functions import UNPARSABLE, Extracted, Function, extract, whole
+from builders.code.outline import outline
 
 BATCH_BYTES = 4_000_000
 Way = Callable[[list[str]], int]

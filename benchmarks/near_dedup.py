@@ -37,7 +37,8 @@ import pyarrow as pa
 from disguises import relaid, renamed, with_dead_code, without_docstrings
 from near_dedup_peers import PEERS, shingles
 
-from builders import lexing, near_duplicates
+from builders import near_duplicates
+from builders.code import tokens
 from builders.recipe import NearDuplicates
 from store import Plan, Store, content_id
 from tests.rows import table
@@ -189,7 +190,7 @@ DISGUISES = (
 def recall(texts: list[str], size: int, seed: int) -> None:
     """The table of disguises: copies among all others, found end to end; word shingles are compared pair by pair."""
     settings, rng = NearDuplicates(), random.Random(seed)
-    num_tokens = np.diff(lexing.code(lexing.lex(texts)).offsets)
+    num_tokens = np.diff(tokens.code(tokens.lex(texts)).offsets)
     long = [t for t, n in zip(texts, num_tokens, strict=True) if n >= settings.short_tokens and _parses(t)]
     sample = rng.sample(long, min(size, len(long)))
     print(

@@ -32,7 +32,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from builders import lint, snippet_checks, type_checks
-from builders.extraction import FunctionNode
+from builders.code.functions import FunctionNode
 from store import Store
 from store.catalog import connect
 

@@ -105,7 +105,7 @@ def items(wanted: int, per_snippet: int) -> list[Item]:
     Problems and solutions are the docstrings and bodies of the standard library's functions, each used once.
     """
     # not at the top, which vLLM's processes import again: vLLM 0.32 on CPU cannot start where numba is loaded
-    from builders.extraction import functions, without_docstring
+    from builders.code.functions import functions, without_docstring
 
     root = Path(sysconfig.get_paths()["stdlib"])
     tests = ("test", "tests", "idle_test", "site-packages")

@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from builders import inferred_imports, lint, type_checks
-from builders.extraction import functions
+from builders.code.functions import functions
 from builders.syntax_checks import syntax
 
 BATCH = 250

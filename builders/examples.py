@@ -11,7 +11,7 @@ import ast
 import doctest
 import re
 
-from builders.extraction import parsed
+from builders.code.functions import parsed
 from builders.sandbox import tested_program
 
 _ASSERT_LINE = re.compile(r"^[ \t]*(assert[ (].+)$", re.MULTILINE)

@@ -28,8 +28,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import queries
-from builders import bound_names, lexing, minhash
-from builders.minhash import Sets
+from builders.code import bound_names, minhash
+from builders.code import tokens as lexing
+from builders.code.minhash import Sets
 from builders.recipe import NearDuplicates, Recipe
 from store import Plan, Record, Store, fields_of
 from store.catalog import connect

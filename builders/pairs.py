@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from builders.extraction import parsed
+from builders.code.functions import parsed
 from store import content_id
 
 PROBLEM, SOLUTION = "### Problem", "### Solution"

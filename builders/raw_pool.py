@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 import queries
 from builders import rejects, sources
-from builders.extraction import Extracted
-from builders.extraction import extract as extract_functions
+from builders.code.functions import Extracted
+from builders.code.functions import extract as extract_functions
 from builders.recipe import Executor, Recipe, Source
 from builders.sources.files import Shard, SourceFile
 from builders.tasks import num_workers

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders import docstring_checks, inferred_imports, lint, sensitive_checks, type_checks
-from builders.extraction import FunctionNode
+from builders.code.functions import FunctionNode
 from builders.recipe import Recipe
 from builders.sources.license_choices import choices
 from builders.syntax_checks import Syntax, num_tokens, syntax

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders import examples, generation, json_pairs, prompts, sandbox
+from builders.code.functions import functions, without_docstring
 from builders.engines import Completion, Request, open_engine
 from builders.engines.settings import Pace
-from builders.extraction import functions, without_docstring
 from builders.pairs import Parsed, is_python, parse, render
 from builders.pool import snippets
 from builders.recipe import Recipe, Teacher

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import detectors, lexing
+from builders import detectors
+from builders.code import tokens
 from builders.detectors import HITS, background, features
 from builders.detectors.calibration import CALIBRATIONS, FLOOR, LONG, SHORT, Calibration
 from builders.detectors.postings import inverted, longest_run, shares
@@ -335,7 +336,7 @@ def test_shares_are_those_of_sets(units, texts, least):
         return np.array([v * 0x9E3779B97F4A7C15 % 2**64 for v in values], np.uint64)
 
     def made(lists):
-        return lexing.Grams(hashed(chain(*lists)), np.cumsum([0, *map(len, lists)]), 1)
+        return tokens.Grams(hashed(chain(*lists)), np.cumsum([0, *map(len, lists)]), 1)
 
     weight = {gram: gram / 2 for gram in range(13)}  # the n-gram 0 has none
     owners = np.repeat(np.arange(len(units)), [len(unit) for unit in units])
@@ -353,7 +354,7 @@ def test_shares_are_those_of_sets(units, texts, least):
 
 
 def test_the_longest_run_of_a_text():
-    grams = lexing.Grams(np.array([1, 2, 9, 1, 2, 3, 9, 7], np.uint64), np.array([0, 2, 8]), 1)
+    grams = tokens.Grams(np.array([1, 2, 9, 1, 2, 3, 9, 7], np.uint64), np.array([0, 2, 8]), 1)
     index = inverted(np.array([0, 0, 0, 1]), np.array([1, 2, 3, 7], np.uint64), np.ones(4), 2)
     assert longest_run(index, grams, 1, 0) == (3, 5)
     assert longest_run(index, grams, 0, 0) == (0, 1)
@@ -374,7 +375,7 @@ def test_overlapping_and_equal_patterns_are_all_found():
 def test_the_background_knows_what_is_common():
     """Fails when the lexer changed and the stored frequencies did not."""
     made = features.of_tokens(
-        lexing.lex(
+        tokens.lex(
             [
                 "for i in range(len(x)):\n    y.append(z)\ndef f(self, *args, **kwargs): pass\n# if it is not the case that this is 0, 1, 2, 3\n"
             ]

@@ -9,8 +9,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from builders.aspect_scores import question
+from builders.code.functions import functions
 from builders.engines.tokenizing import encode_chats, encode_questions
-from builders.extraction import functions
 from store import ASPECTS
 
 ROOT = Path(__file__).parent.parent

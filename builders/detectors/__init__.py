@@ -30,14 +30,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from builders import lexing
+from builders.code import tokens as lexing
+from builders.code.tokens import Grams, Lexed
 from builders.detectors import background, features, strings, units
 from builders.detectors.calibration import CALIBRATIONS, FLOOR
 from builders.detectors.combination import Rows, combined
 from builders.detectors.postings import Shares, longest_run, shares
 from builders.detectors.statements import statement
 from builders.detectors.units import Task
-from builders.lexing import Grams, Lexed
 from builders.recipe import Decontamination
 
 EVIDENCE_CHARS = 200

@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from builders import lexing
+from builders.code import tokens
+from builders.code.tokens import Grams
 from builders.detectors.background import FILE, MIN_TEXTS
 from builders.detectors.features import VIEWS, normalised, of_tokens
-from builders.lexing import Grams
 
 
 def write(functions: list[str], path: Path) -> None:
     """Count the n-grams of the functions."""
     arrays: dict[str, np.ndarray] = {}
-    lexed = lexing.lex(normalised(pa.array(functions, pa.large_string())))
+    lexed = tokens.lex(normalised(pa.array(functions, pa.large_string())))
     for sets in of_tokens(lexed, VIEWS).values():
         for name, (_, grams) in sets.items():
             keys, counts = _document_frequencies(grams)

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from builders import lexing
-from builders.lexing import Grams, Lexed
+from builders.code import tokens
+from builders.code.tokens import Grams, Lexed
 
 VIEWS = ("ngram", "renamed", "prose", "literals")
 
@@ -43,15 +43,15 @@ def of_tokens(lexed: Lexed, detectors: Iterable[str], ngram: int = NGRAM) -> dic
     made: dict[str, dict[str, tuple[Lexed, Grams]]] = {}
     wanted = set(detectors)
     if wanted & {"ngram", "renamed"}:
-        code = lexing.code(lexed)
+        code = tokens.code(lexed)
         if "ngram" in wanted:
-            made["ngram"] = {f"ngram-{ngram}": (code, lexing.grams(code, ngram))}
+            made["ngram"] = {f"ngram-{ngram}": (code, tokens.grams(code, ngram))}
         if "renamed" in wanted:
-            made["renamed"] = {f"renamed-{n}": (code, lexing.grams(code, n, rename=True)) for n in RENAMED}
+            made["renamed"] = {f"renamed-{n}": (code, tokens.grams(code, n, rename=True)) for n in RENAMED}
     if "prose" in wanted:
-        words = lexing.words(lexed)
-        made["prose"] = {f"prose-{n}": (words, lexing.grams(words, n)) for n in PROSE}
+        words = tokens.words(lexed)
+        made["prose"] = {f"prose-{n}": (words, tokens.grams(words, n)) for n in PROSE}
     if "literals" in wanted:
-        literals = lexing.literals(lexed)
-        made["literals"] = {f"literals-{n}": (literals, lexing.grams(literals, n)) for n in LITERALS}
+        literals = tokens.literals(lexed)
+        made["literals"] = {f"literals-{n}": (literals, tokens.grams(literals, n)) for n in LITERALS}
     return made

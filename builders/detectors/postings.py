@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from builders.compiled import compiled
-from builders.lexing import Grams
+from builders.code.compiled import compiled
+from builders.code.tokens import Grams
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from builders.compiled import compiled
-from builders.lexing import flat
+from builders.code.compiled import compiled
+from builders.code.tokens import flat
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _FILTER_BITS = 17  # of 16 KiB, the processor's nearest cache

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from builders import lexing
+from builders.code import tokens
 from builders.detectors import background
 from builders.detectors.features import normalised, of_tokens
 from builders.detectors.postings import Postings, inverted
@@ -62,7 +62,7 @@ def view(detector: str, tasks: Sequence[Task], ngram: int) -> View:
     owners = np.repeat(np.arange(len(tasks)), len(parts))
     benchmarks = np.unique(np.array([str(task["benchmark"]) for task in tasks]), return_inverse=True)[1]
     units, hashes, weights = [], [], []
-    sets = of_tokens(lexing.lex(normalised(texts)), (detector,), ngram)[detector]
+    sets = of_tokens(tokens.lex(normalised(texts)), (detector,), ngram)[detector]
     for name, (_, grams) in sets.items():
         unit = np.repeat(np.arange(len(texts)), np.diff(grams.offsets))
         owner = owners[unit]

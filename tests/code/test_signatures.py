@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import signatures
-from builders.outline import CLASS, outline
-from builders.signatures import signature, signature_of
+from builders.code import signatures
+from builders.code.outline import CLASS, outline
+from builders.code.signatures import signature, signature_of
 
 
 def unparsed(header: str) -> str:

@@ -19,8 +19,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from builders.compiled import compiled
-from builders.lexing import ATTRIBUTE, FSTRING, IDENTIFIER, STRING, Lexed, hash_text
+from builders.code.compiled import compiled
+from builders.code.tokens import ATTRIBUTE, FSTRING, IDENTIFIER, STRING, Lexed, hash_text
 
 _WORDS = ("def", "lambda", "for", "in", "as", ":", ",", "*", "**", "=", ":=", "self", "cls")
 _DEF, _LAMBDA, _FOR, _IN, _AS, _COLON, _COMMA, _STAR, _STARS, _EQUALS, _WALRUS, _SELF, _CLS = range(len(_WORDS))

@@ -3,7 +3,7 @@
 In: UTF-8 text with LF line ends. Out: one row per function or class of the module level and of class bodies, or None for
 an odd file, which needs a parser to be understood.
 How: one compiled pass over logical lines that knows strings, comments, brackets, continuations and indentation. The rows
-are right for every file that parses and is not odd; whether it parses is for `builders.syntax` to say. Odd is what is rare
+are right for every file that parses and is not odd; whether it parses is for `builders.code.validity` to say. Odd is what is rare
 and what Python and a linter read differently: names outside ASCII, page breaks before code, deep nesting, endless numbers,
 replacement fields of f-strings that are more than a plain expression.
 """
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from builders.compiled import compiled
+from builders.code.compiled import compiled
 
 CLASS, FUNCTION, ASYNC_FUNCTION = range(3)
 """Kinds of definitions."""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.extraction import _from_outline, whole
-from builders.outline import CLASS, outline
+from builders.code.functions import _from_outline, whole
+from builders.code.outline import CLASS, outline
 
 
 def by_outline(source: str):

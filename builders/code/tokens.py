@@ -13,7 +13,7 @@ batch; nothing per text is a Python object. Hashes are the same in every process
                                         an attribute nor an argument's in a call counts only by which earlier places of
                                         the window have the same name; f-strings count as one word
 
-How: one pass of the automaton in `builders/lexer.py`, then compiled filters. Renaming invariance is Baker's encoding of
+How: one pass of the automaton in `builders/code/lexer.py`, then compiled filters. Renaming invariance is Baker's encoding of
 parameterized strings (B. S. Baker, STOC 1993): an identifier becomes the distance to its previous occurrence, 0 outside
 of the window.
 """
@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from builders.compiled import compiled
-from builders.lexer import (
+from builders.code.compiled import compiled
+from builders.code.lexer import (
     ANNOTATION,
     ARGUMENT,
     ATTRIBUTE,

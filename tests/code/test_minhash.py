@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import minhash
+from builders.code import minhash
 
 
 def flat(sets: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 In: source texts. Out: per file its `Function`s in their order: module level and class bodies, decorators kept, nested functions
 not separate; and how many undocumented ones were left out. A file that does not parse gives none and says so.
 How: `functions` is the definition: the whole file through `ast`. `extract` gives the same, many times faster: a compiled scan
-finds the functions (`builders.outline`), one linter process tells which files parse (`builders.syntax`), and only what both
+finds the functions (`builders.code.outline`), one linter process tells which files parse (`builders.code.validity`), and only what both
 leave open goes through `ast`.
 """
 
@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
-from builders import syntax
-from builders.outline import ASYNC_FUNCTION, CLASS, UNCLEAR, Definition, outline
-from builders.signatures import FunctionNode, signature, signature_of
+from builders.code import validity
+from builders.code.outline import ASYNC_FUNCTION, CLASS, UNCLEAR, Definition, outline
+from builders.code.signatures import FunctionNode, signature, signature_of
 
 _ODD_SPACES = tuple(bytes([c]) for c in b"\t\v\f\x1c\x1d\x1e\x1f")
 
@@ -59,7 +59,7 @@ def extract(sources: Sequence[str], methods: bool = True) -> list[Extracted]:
     encoded = [_encoded(t) for t in texts]
     outlines = [None if data is None else outline(data) for data in encoded]
     regular = [n for n, found in enumerate(outlines) if found is not None]
-    accepted = syntax.accepted([encoded[n] or b"" for n in regular])
+    accepted = validity.accepted([encoded[n] or b"" for n in regular])
     parsed_by_linter = {n for n, is_accepted in zip(regular, accepted, strict=True) if is_accepted}
     return [
         _from_outline(data, found, methods)

@@ -19,7 +19,7 @@ from functools import cache
 
 import numpy as np
 
-from builders.compiled import compiled
+from builders.code.compiled import compiled
 
 Sets = tuple[np.ndarray, np.ndarray]
 """Hashes uint32 (grams,) and offsets int64 (sets + 1,): sets in a row."""

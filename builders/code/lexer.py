@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from builders.compiled import compiled
+from builders.code.compiled import compiled
 
 IDENTIFIER, ATTRIBUTE, ARGUMENT, KEYWORD, BUILTIN, OPERATOR, NUMBER, STRING, FSTRING, WORD = range(10)
 """Classes of tokens: the low four bits of a kind. ARGUMENT is the name before `=` in a call, WORD a word of prose."""

@@ -18,9 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import compiled as compiling
-from builders import lexer, lexing
-from builders.lexing import ANNOTATION, IMPORT, PROSE, code, grams, lex, literals, words
+from builders.code import compiled as compiling
+from builders.code import lexer
+from builders.code import tokens as lexing
+from builders.code.tokens import ANNOTATION, IMPORT, PROSE, code, grams, lex, literals, words
 
 CLASSES = [
     "identifier",

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import syntax
-from builders.outline import outline
-from tests.test_outline import MODULES
+from builders.code import validity
+from builders.code.outline import outline
+from tests.code.test_outline import MODULES
 
 BROKEN = [
     "x = = 1  # noqa\n", "# ruff: noqa\nx = = 1\n", "print 'x'\n", "exec 'x'\n", "if 1:\n\tx = 1\n        y = 2\n", "x = 'a' b'b'\n",
@@ -44,9 +44,9 @@ def test_every_broken_file_is_refused_alone_and_among_others():
     assert not [b for b in BROKEN if parses(b)]
     regular = [b.encode() for b in BROKEN if outline(b.encode()) is not None]
     assert len(regular) > 80
-    assert not any(syntax.accepted(regular))
+    assert not any(validity.accepted(regular))
     mixed = [text for broken in regular for text in (broken, b"x = 1\n")]
-    assert syntax.accepted(mixed) == [False, True] * len(regular)
+    assert validity.accepted(mixed) == [False, True] * len(regular)
 
 
 @pytest.mark.parametrize(
@@ -62,40 +62,40 @@ def test_every_broken_file_is_refused_alone_and_among_others():
     ],
 )
 def test_two_halves_are_no_whole(pair):
-    assert syntax.accepted([half.encode() for half in pair]).count(True) == sum(parses(half) for half in pair) < 2
+    assert validity.accepted([half.encode() for half in pair]).count(True) == sum(parses(half) for half in pair) < 2
 
 
 def test_a_late_future_import_is_no_fault_of_a_file(monkeypatch):
-    asked, refused = [], syntax._refused
-    monkeypatch.setattr(syntax, "_refused", lambda texts: asked.append(len(texts)) or refused(texts))
+    asked, refused = [], validity._refused
+    monkeypatch.setattr(validity, "_refused", lambda texts: asked.append(len(texts)) or refused(texts))
     text = b'"""Doc."""\nfrom __future__ import annotations\n'
-    assert syntax.accepted([text] * 3) == [True] * 3
+    assert validity.accepted([text] * 3) == [True] * 3
     assert asked == [1, 0]
 
 
 def test_nothing_is_asked_about_nothing():
-    assert syntax.accepted([]) == []
-    assert syntax.accepted([b"", b"\n", b"# note"]) == [True] * 3
+    assert validity.accepted([]) == []
+    assert validity.accepted([b"", b"\n", b"# note"]) == [True] * 3
 
 
 def test_chunks_keep_all_texts_in_their_order(monkeypatch):
-    monkeypatch.setattr(syntax, "CHUNK_BYTES", 10)
+    monkeypatch.setattr(validity, "CHUNK_BYTES", 10)
     texts = [b"x = %d\n" % n for n in range(9)]
-    assert [n for chunk in syntax._chunks(texts) for n in chunk] == list(range(9))
-    assert syntax.accepted([*texts[:4], b"x = = 1\n", *texts[4:]]) == [True] * 4 + [False] + [True] * 5
+    assert [n for chunk in validity._chunks(texts) for n in chunk] == list(range(9))
+    assert validity.accepted([*texts[:4], b"x = = 1\n", *texts[4:]]) == [True] * 4 + [False] + [True] * 5
 
 
 def test_a_text_that_brings_the_linter_down_is_found_and_the_others_are_accepted(monkeypatch):
-    monkeypatch.setattr(syntax, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(validity, "CHUNK_BYTES", 1)
     deep = b"x = " + b"-" * 200_000 + b"1\n"
     texts = [b"x = 1\n", b"y = 2\n", deep, b"z = 3\n"]
-    assert syntax.accepted(texts) == [True, True, False, True]
+    assert validity.accepted(texts) == [True, True, False, True]
 
 
 def test_an_unknown_program_version_accepts_nothing(monkeypatch):
-    command = [*syntax._command(), "--no-such-option"]
-    monkeypatch.setattr(syntax, "_command", lambda: command)
-    assert syntax.accepted([b"x = 1\n", b"y = 2\n"]) == [False, False]
+    command = [*validity._command(), "--no-such-option"]
+    monkeypatch.setattr(validity, "_command", lambda: command)
+    assert validity.accepted([b"x = 1\n", b"y = 2\n"]) == [False, False]
 
 
 @given(st.lists(st.tuples(MODULES, st.integers(0, 10_000), st.sampled_from(["", "(", "'", ":", " ", "def ", "\n", "1", "=", "*", ","])), min_size=20, max_size=20))  # fmt: skip
@@ -104,6 +104,6 @@ def test_a_yes_is_right_on_files_that_are_broken_at_random(cases):
     texts = [module[: at % len(module)] + put + module[at % len(module) + 1 :] for module, at, put in cases]
     regular = [t for t in texts if outline(t.encode()) is not None]
     wrong = [
-        t for t, yes in zip(regular, syntax.accepted([t.encode() for t in regular]), strict=True) if yes > parses(t)
+        t for t, yes in zip(regular, validity.accepted([t.encode() for t in regular]), strict=True) if yes > parses(t)
     ]
     assert not wrong, json.dumps(wrong)

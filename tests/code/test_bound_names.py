@@ -2,17 +2,17 @@
 
 import pytest
 
-from builders import bound_names, lexing
+from builders.code import bound_names, tokens
 
 
 def names(code: str) -> tuple[set[str], set[str]]:
     """Bound and free names of a text."""
-    lexed = lexing.code(lexing.lex([code]))
+    lexed = tokens.code(tokens.lex([code]))
     marked = bound_names.only_bound(lexed)
     bound, free = set[str](), set[str]()
     for i, (before, after) in enumerate(zip(lexed.kinds, marked.kinds, strict=True)):
-        if before & 15 == lexing.IDENTIFIER:
-            (bound if after & 15 == lexing.IDENTIFIER else free).add(lexed.text(i, i))
+        if before & 15 == tokens.IDENTIFIER:
+            (bound if after & 15 == tokens.IDENTIFIER else free).add(lexed.text(i, i))
     return bound, free
 
 
@@ -41,15 +41,15 @@ def test_in_its_body_the_name_of_a_method_is_another_function():
 
 
 def test_names_of_one_text_say_nothing_about_the_next():
-    lexed = lexing.code(lexing.lex(["def f(x): return x", "def g(y): return x"]))
+    lexed = tokens.code(tokens.lex(["def f(x): return x", "def g(y): return x"]))
     kinds = bound_names.only_bound(lexed).kinds & 15
-    assert kinds[-1] == lexing.ATTRIBUTE and kinds[lexed.offsets[1] - 1] == lexing.IDENTIFIER
+    assert kinds[-1] == tokens.ATTRIBUTE and kinds[lexed.offsets[1] - 1] == tokens.IDENTIFIER
 
 
 def test_f_strings_count_by_their_fixed_text():
     same = ["f'a {x} b'", 'rf"a {other!r} b"', "f'a ' f'{x[0]}' ' b'", "f\"a {d['k']} b\"", "f'''a {x:>{w}}\nb'''"]
     others = ["f'a {x} c'", "f'a {{x}} b'", "f'a {x}' + 'b'"]
-    lexed = bound_names.only_bound(lexing.code(lexing.lex([f"y = {text}" for text in same + others])))
+    lexed = bound_names.only_bound(tokens.code(tokens.lex([f"y = {text}" for text in same + others])))
     hashes = [lexed.hashes[start + 2] for start in lexed.offsets[:-1]]
     assert len(set(hashes[: len(same)])) == 1
     assert len(set(hashes)) == 1 + len(others)

@@ -13,8 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import extraction, syntax
-from builders.extraction import Extracted, Function, extract, functions, parsed, signature_of, whole, without_docstring
+from builders.code import functions as extraction
+from builders.code import validity
+from builders.code.functions import (
+    Extracted,
+    Function,
+    extract,
+    functions,
+    parsed,
+    signature_of,
+    whole,
+    without_docstring,
+)
 
 
 def found(source: str) -> dict[str, object]:
@@ -248,7 +258,7 @@ def test_ordinary_files_need_no_syntax_tree(monkeypatch):
 
 
 def test_without_a_linter_everything_goes_through_the_syntax_tree(monkeypatch):
-    monkeypatch.setattr(syntax, "accepted", lambda texts: [False] * len(texts))
+    monkeypatch.setattr(validity, "accepted", lambda texts: [False] * len(texts))
     assert extract(SOURCES) == [whole(s) for s in SOURCES]
 
 
