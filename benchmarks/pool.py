@@ -31,7 +31,8 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from builders import lint, snippet_checks, type_checks
+from builders import snippet_checks
+from builders.checks import names, types
 from builders.code.functions import FunctionNode
 from store import Store
 from store.catalog import connect
@@ -174,7 +175,7 @@ def speed(store: Store, number: int) -> None:
     measured: list[dict] = []
     parts: dict[str, Callable[[], object]] = {
         "five measurements, a walk each": lambda: [naive(code) for code in codes],
-        "undefined names (ruff)": lambda: undefined.extend(lint.undefined_names(codes)),
+        "undefined names (ruff)": lambda: undefined.extend(names.undefined_names(codes)),
         "all measurements, one walk": lambda: measured.extend(
             snippet_checks.measure(r["name"], r["code"], r["docstring"], u, r["license"])
             for r, u in zip(rows, undefined, strict=True)
@@ -186,7 +187,7 @@ def speed(store: Store, number: int) -> None:
         print(f"  {name:34} {len(rows) / (time.perf_counter() - began):8.0f} functions/s")
     known = [c for c, m in zip(codes, measured, strict=True) if m["is_parsed"] and not m["num_undefined_names"]]
     began = time.perf_counter()
-    type_checks.errors(known)
+    types.errors(known)
     print(
         f"  {'type errors (ty) of the ' + str(len(known)) + ' left':34} {len(known) / (time.perf_counter() - began):8.0f} functions/s"
     )

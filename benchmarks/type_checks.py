@@ -24,9 +24,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from builders import inferred_imports, lint, type_checks
+from builders.checks import imports as inferred_imports
+from builders.checks import names, types
+from builders.checks.structure import syntax
 from builders.code.functions import functions
-from builders.syntax_checks import syntax
 
 BATCH = 250
 IGNORED = ("reportMissingImports", "reportMissingModuleSource")
@@ -51,7 +52,7 @@ def sample(number: int, seed: int) -> list[str]:
 def with_imports(codes: list[str]) -> tuple[list[str], list[bool]]:
     """The texts under their inferred imports, and whether every name is known then: what the gate passes."""
     texts, are_known = [], []
-    for code, undefined in zip(codes, lint.undefined_names(codes), strict=True):
+    for code, undefined in zip(codes, names.undefined_names(codes), strict=True):
         found = syntax(ast.parse(code).body[0])  # type: ignore[arg-type]
         imports, unknown = inferred_imports.infer(undefined, found)
         texts.append("\n".join([*imports, code]))
@@ -62,7 +63,7 @@ def with_imports(codes: list[str]) -> tuple[list[str], list[bool]]:
 def ours(codes: list[str]) -> list[bool]:
     """Whether each text passes the gate and the type checker."""
     texts, are_known = with_imports(codes)
-    errors = iter(type_checks.errors([t for t, known in zip(texts, are_known, strict=True) if known]))
+    errors = iter(types.errors([t for t, known in zip(texts, are_known, strict=True) if known]))
     return [known and next(errors) == 0 for known in are_known]
 
 
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument("--pyright", default=shutil.which("pyright") or shutil.which("basedpyright"))
     options = parser.parse_args()
     codes = sample(options.functions, options.seed)
-    print(f"{len(codes)} functions, {sum(map(len, codes)) / 1e6:.1f} MB; {type_checks.checker()}, {lint.UNDEFINED}")
+    print(f"{len(codes)} functions, {sum(map(len, codes)) / 1e6:.1f} MB; {types.checker()}, {names.UNDEFINED}")
     seconds = {"gate alone": 0.0, "gate + ty": 0.0, "pyright": 0.0}
     known, left, right = [], [], []
     for start in range(0, len(codes), BATCH):

@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import queries
-from builders import generation, lint, pool, prompts, scorer_pairs
+from builders import generation, pool, prompts, scorer_pairs
+from builders.checks import names
 from builders.engines import ChoiceRequest, Engine, EngineSettings, open_engine
 from builders.models import open_checkpoints
 from builders.recipe import Recipe
@@ -264,7 +265,7 @@ def _docstring_facts(item_kind: str, items: Sequence[Item]) -> list[dict[str, An
 
 
 def _code_facts(item_kind: str, items: Sequence[Item]) -> list[dict[str, Any]]:
-    counts = lint.findings([i["solution"] for i in items], lint.PYFLAKES)
+    counts = names.findings([i["solution"] for i in items], names.PYFLAKES)
     rows = []
     for item, count in zip(items, counts, strict=True):
         for aspect, score in (("lint", max(0, 9 - count)), ("parses", parses(item["solution"]))):

@@ -91,7 +91,7 @@ class Pool(Settings):
     min_docstring_words: int = 5
     min_docstring_ascii: float = 0.8
     min_docstring_english: float = 0.55
-    min_docstring_sufficiency: float = Field(0.2, description="estimate; see builders/docstring_checks.py")
+    min_docstring_sufficiency: float = Field(0.2, description="estimate; see builders/checks/docstrings.py")
     min_docstring_score: float = Field(
         5.0, ge=0, le=9, description="mean digit of the docstring_judge, if there is one"
     )

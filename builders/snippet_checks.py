@@ -15,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders import docstring_checks, inferred_imports, lint, sensitive_checks, type_checks
+from builders.checks import docstrings, names, sensitive, types
+from builders.checks import imports as inferred_imports
+from builders.checks.structure import Syntax, num_tokens, syntax
 from builders.code.functions import FunctionNode
 from builders.recipe import Recipe
 from builders.sources.license_choices import choices
-from builders.syntax_checks import Syntax, num_tokens, syntax
 from builders.tasks import build_sharded
 from store import CONTRACTS, Plan, Record, Store
 from store.shards import shard_name
@@ -58,7 +59,7 @@ def build(store: Store, recipe: Recipe) -> Record:
     plan = Plan(
         table="snippet_checks",
         inputs=store.input("raw_pool"),
-        fields={"type_checker": type_checks.checker()},
+        fields={"type_checker": types.checker()},
         num_shards=len(raw.shards) if raw else 0,
     )
     return build_sharded(store, plan, "builders.snippet_checks:shard", recipe.executor)
@@ -76,7 +77,7 @@ def shard(store: Store, plan: Plan, index: int) -> pa.Table:
 
 def measured(snippets: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of snippets with id, name, code, docstring and licence, in their order."""
-    undefined = lint.undefined_names([s["code"] for s in snippets])
+    undefined = names.undefined_names([s["code"] for s in snippets])
     rows = [
         {"snippet_id": s["snippet_id"], **measure(s["name"], s["code"], s["docstring"], u, s["license"])}
         for s, u in zip(snippets, undefined, strict=True)
@@ -103,9 +104,9 @@ def measure(
         "num_literals": found.num_literals,
         "num_docstring_words": len(docstring.split()),
         "docstring_ascii": sum(map(str.isascii, docstring)) / max(1, len(docstring)),
-        "docstring_english": docstring_checks.english(docstring),
-        "docstring_name_overlap": docstring_checks.described(found.arguments, docstring),
-        "docstring_sufficiency": docstring_checks.sufficiency(docstring, name, found.arguments, tokens),
+        "docstring_english": docstrings.english(docstring),
+        "docstring_name_overlap": docstrings.described(found.arguments, docstring),
+        "docstring_sufficiency": docstrings.sufficiency(docstring, name, found.arguments, tokens),
         "returns_value": found.returns_value,
         "is_trivial": found.is_trivial,
         "is_test": _is_test(name, code, modules),
@@ -114,8 +115,8 @@ def measure(
         "num_undefined_names": len({*unknown, *found.module_names}),
         "inferred_imports": imports,
         "modules": sorted(modules),
-        "secrets": sensitive_checks.secrets(code),
-        "personal_data": sensitive_checks.personal_data(code),
+        "secrets": sensitive.secrets(code),
+        "personal_data": sensitive.personal_data(code),
         "license_choices": choices(license_),
     }
 
@@ -149,5 +150,5 @@ def _add_type_errors(rows: list[dict[str, Any]], codes: list[str]) -> None:
     """Set `num_type_errors`: NULL unless all names are known, as each unknown one could be anything."""
     checked = [n for n, row in enumerate(rows) if row["is_parsed"] and row["num_undefined_names"] == 0]
     whole = ["\n".join([*rows[n]["inferred_imports"], codes[n]]) for n in checked]
-    for n, errors in zip(checked, type_checks.errors(whole), strict=True):
+    for n, errors in zip(checked, types.errors(whole), strict=True):
         rows[n]["num_type_errors"] = errors

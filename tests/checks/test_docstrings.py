@@ -2,7 +2,7 @@
 
 import pytest
 
-from builders.docstring_checks import described, english, is_unwritten, sufficiency
+from builders.checks.docstrings import described, english, is_unwritten, sufficiency
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ The credentials are put together here, so that no scanner of repositories takes 
 
 import pytest
 
-from builders.sensitive_checks import entropy, personal_data, secrets
+from builders.checks.sensitive import entropy, personal_data, secrets
 
 DRAWN = "Zq8vT2mLr9XwKc4NyB7hJd3FgS6pUe1AoVtR"
 

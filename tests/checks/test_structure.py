@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.syntax_checks import Syntax, num_tokens, syntax
+from builders.checks.structure import Syntax, num_tokens, syntax
 
 
 def body(*lines: str) -> str:

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from builders import type_checks
-from builders.type_checks import errors
+from builders.checks import types
+from builders.checks.types import errors
 
 RIGHT = "def f(x: int) -> str:\n    return str(x)\n"
 WRONG = "def f(x: int) -> str:\n    return x + 'a'\n"
@@ -49,7 +49,7 @@ def test_nothing_is_executed_and_nothing_around_matters(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(f"open({str(mark)!r}, 'w')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("TY_CONFIG_FILE", str(tmp_path / "ty.toml"))
-    monkeypatch.setattr(type_checks.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(types.tempfile, "tempdir", str(tmp_path))
     assert errors([f"open({str(mark)!r}, 'w')\n{WRONG}"]) == [1]
     assert not mark.exists()
     assert not [name for name in os.listdir(tmp_path) if name.startswith("scoder-")], "the folder is removed"
@@ -57,30 +57,30 @@ def test_nothing_is_executed_and_nothing_around_matters(tmp_path, monkeypatch):
 
 def test_a_text_that_the_checker_fails_on_is_alone_without_an_answer(tmp_path, monkeypatch):
     """A checker that dies of one text, in front of the real one."""
-    real, fake = type_checks.find_ty_bin(), tmp_path / "ty"
+    real, fake = types.find_ty_bin(), tmp_path / "ty"
     fake.write_text(
         f'#!/bin/sh\nfor last; do :; done\n/bin/grep -q DEADLY "$last"/*.py && exit 101\nexec {real} "$@"\n'
     )
     fake.chmod(0o755)
-    monkeypatch.setattr(type_checks, "find_ty_bin", lambda: str(fake))
+    monkeypatch.setattr(types, "find_ty_bin", lambda: str(fake))
     assert errors([RIGHT, WRONG, "DEADLY = 1\n", RIGHT, WRONG]) == [0, 1, None, 0, 1]
 
 
 def test_a_checker_that_hangs_is_ended(tmp_path, monkeypatch):
-    real, fake = type_checks.find_ty_bin(), tmp_path / "ty"
+    real, fake = types.find_ty_bin(), tmp_path / "ty"
     fake.write_text(
         f'#!/bin/sh\nfor last; do :; done\n/bin/grep -q SLOW "$last"/*.py && exec /bin/sleep 60\nexec {real} "$@"\n'
     )
     fake.chmod(0o755)
-    monkeypatch.setattr(type_checks, "find_ty_bin", lambda: str(fake))
-    monkeypatch.setattr(type_checks, "SECONDS", 1.5)
+    monkeypatch.setattr(types, "find_ty_bin", lambda: str(fake))
+    monkeypatch.setattr(types, "SECONDS", 1.5)
     assert errors([WRONG, "SLOW = 1\n"]) == [1, None]
 
 
 def test_memory_is_limited(monkeypatch):
-    monkeypatch.setattr(type_checks, "MEMORY_MB", 32)
+    monkeypatch.setattr(types, "MEMORY_MB", 32)
     assert errors([RIGHT]) == [None]
 
 
 def test_the_version_of_the_checker_is_named():
-    assert type_checks.checker().startswith("ty 0.")
+    assert types.checker().startswith("ty 0.")

@@ -4,9 +4,9 @@ import ast
 
 import pytest
 
-from builders.inferred_imports import infer, modules
-from builders.lint import undefined_names
-from builders.syntax_checks import syntax
+from builders.checks.imports import infer, modules
+from builders.checks.names import undefined_names
+from builders.checks.structure import syntax
 
 
 def inferred(code: str) -> tuple[list[str], list[str]]:

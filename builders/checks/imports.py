@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterable
 
-from builders.syntax_checks import Syntax
+from builders.checks.structure import Syntax
 
 _MODULES = frozenset(m for m in sys.stdlib_module_names if not m.startswith("_")) - {
     "antigravity",

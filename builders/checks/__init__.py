@@ -1,0 +1,1 @@
+"""What a function must pass: structure, types, docstrings, imports, names, sensitive content."""
