@@ -24,9 +24,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import pyarrow as pa
 
-from builders import dataset_rows, detectors, executions, sandbox
+from builders import dataset_rows, sandbox
 from builders.benchmark_programs import Task, extract_code, test_program
 from builders.benchmarks import named, task_rows
+from builders.decontamination import detectors, execution
 from builders.recipe import Decontamination
 
 DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -37,9 +38,9 @@ Pairs = set[tuple[str, str]]
 """Items and the tasks that they are traced to."""
 
 
-def by_execution(oracle: executions.Oracle, ids: list[str], texts: list[str], stats: Counter[str]) -> Pairs:
+def by_execution(oracle: execution.Oracle, ids: list[str], texts: list[str], stats: Counter[str]) -> Pairs:
     """What passes the tests."""
-    hits = executions.hits(oracle, pa.array(ids), pa.array(texts, pa.string()), 2, stats)
+    hits = execution.hits(oracle, pa.array(ids), pa.array(texts, pa.string()), 2, stats)
     return set(zip(hits["item_id"].to_pylist(), hits["task_id"].to_pylist(), strict=True))
 
 
@@ -57,7 +58,7 @@ def leet_code(count: int) -> None:
     chosen = rows[:: max(1, len(rows) // count)][:count]
     wanted = {row["task_id"] for row in chosen}
     tasks = [row for row in task_rows(named(f"leetcode={LEET_CODE}")) if row["task_id"] in wanted]
-    oracle = executions.oracle(tasks, workers=2)
+    oracle = execution.oracle(tasks, workers=2)
     runnable = {task.task_id: task for _, task in oracle.tasks}
     reasons = "; ".join(f"{n}: {reason}" for reason, n in oracle.left_out.most_common())
     print(f"LeetCodeDataset: {len(tasks)} tasks, {len(runnable)} can be run ({reasons})")
@@ -87,7 +88,7 @@ def code_alpaca(show: bool) -> None:
     """Instruction data against HumanEval and MBPP."""
     started = time.monotonic()
     tasks = [row for name, file in BENCHMARKS.items() for row in task_rows(named(f"{name}={DATA / file}"))]
-    oracle = executions.oracle(tasks, workers=2)
+    oracle = execution.oracle(tasks, workers=2)
     rows = list(dataset_rows.rows(CODE_ALPACA))
     ids = [str(number) for number in range(len(rows))]
     stats: Counter[str] = Counter()

@@ -7,7 +7,7 @@
 Recall: the share of disguised copies with a verdict on the very task that they come from. "above" leaves out tasks below the information
 floor, whose structure alone is no evidence by design. False positives: the share of documented functions of the standard library and the
 installed packages with a verdict on any task. Functions are halved by the parity of the MD5 of their text: thresholds were chosen on even
-ones (builders/detectors/calibration.py says on which) and are reported on odd ones, which no number was chosen on.
+ones (builders/decontamination/detectors/calibration.py says on which) and are reported on odd ones, which no number was chosen on.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ import pyarrow as pa
 
 from benchmarks.decontamination_peers import PEERS, ordinary_functions
 from benchmarks.disguises import DISGUISES, disguised, original
-from builders import detectors
 from builders.benchmark_files import read_tasks
 from builders.benchmark_programs import Task
 from builders.benchmarks import named, task_rows
-from builders.detectors.calibration import CALIBRATIONS
+from builders.decontamination import detectors
+from builders.decontamination.detectors.calibration import CALIBRATIONS
 from builders.recipe import Decontamination
 from store import content_id
 

@@ -66,7 +66,7 @@ def ours(tasks: dict[str, list[Task]], file: str) -> tuple[Callable[[], int], di
     """Parquet to the number of hits; and the seconds of what happens once."""
     seconds = {}
     start = time.process_time()
-    from builders import detectors
+    from builders.decontamination import detectors
 
     seconds["import"] = time.process_time() - start
     rows = [{**vars(task), "benchmark": name} for name, found in tasks.items() for task in found]

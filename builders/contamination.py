@@ -1,7 +1,7 @@
 """contamination: one row per hit of a detector on an item; whether a hit is a verdict is decided in SQL.
 
 In: the texts of one item kind and one benchmark. Out: `contamination/item_kind-K/[iteration-I/]benchmark-B`, so that a new
-benchmark is checked without repeating the others. What the detectors look for is told in `builders/detectors`; the hits of
+benchmark is checked without repeating the others. What the detectors look for is told in `builders/decontamination/detectors`; the hits of
 a benchmark are the same whether it is looked for alone or with others. How: a shard of the items is one task; its texts stream
 through the detectors in batches, and a worker process keeps the index of a benchmark for its next shards.
 """
@@ -21,7 +21,7 @@ from store import CONTRACTS, Plan, Record, Store, fields_of, segments
 from store.shards import shard_name
 
 if TYPE_CHECKING:  # compiled kernels: a command that only looks starts without them
-    from builders.detectors import Index
+    from builders.decontamination.detectors import Index
 
 TEXTS = {
     "snippet": ("raw_pool", "snippet_id", ("code",)),
@@ -35,7 +35,7 @@ BATCH_ROWS = 4000
 
 def build(store: Store, recipe: Recipe, item_kind: str, benchmark: Benchmark, iteration: int | None = None) -> Record:
     """Check the items of one kind (and iteration) against one benchmark."""
-    from builders.detectors import rules
+    from builders.decontamination.detectors import rules
 
     table, _, _ = TEXTS[item_kind]
     where: dict[str, Any] = {} if iteration is None else {"iteration": iteration}
@@ -52,7 +52,7 @@ def build(store: Store, recipe: Recipe, item_kind: str, benchmark: Benchmark, it
 
 def shard(store: Store, plan: Plan, index: int) -> pa.Table:
     """The hits in one shard of the items."""
-    from builders import detectors
+    from builders.decontamination import detectors
 
     kind = str(plan.partition["item_kind"])
     table, key, columns = TEXTS[kind]
@@ -73,7 +73,7 @@ def shard(store: Store, plan: Plan, index: int) -> pa.Table:
 @lru_cache(maxsize=4)
 def _index(root: str, benchmark: str, content: str, settings: Decontamination) -> Index:
     """The index of a benchmark, built once per worker process; `content` is the fingerprint of its tasks."""
-    from builders import detectors
+    from builders.decontamination import detectors
 
     tasks = [task for part in Store(root).read("benchmarks", benchmark=benchmark) for task in part.to_pylist()]
     return detectors.index(tasks, settings)

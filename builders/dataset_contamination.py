@@ -26,10 +26,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import queries
-from builders import dataset_rows, detectors, executions
+from builders import dataset_rows
 from builders.benchmarks import task_rows
 from builders.dataset_texts import Batch, batches, text_columns
-from builders.detectors import HITS
+from builders.decontamination import detectors, execution
+from builders.decontamination.detectors import HITS
 from builders.recipe import Benchmark, Decontamination
 from builders.recipe_files import override
 
@@ -120,14 +121,14 @@ def check(request: Request, progress: Callable[[int], None] = lambda done: None)
     rows, columns = _rows_and_columns(request)
     tasks = [row for benchmark in request.benchmarks for row in task_rows(benchmark)]
     report = Report(columns, num_tasks=len(tasks), is_executed=request.execute)
-    oracle = executions.oracle(tasks, request.workers) if request.execute else None
+    oracle = execution.oracle(tasks, request.workers) if request.execute else None
     if oracle is not None:
         report.num_runnable, report.not_runnable = len(oracle.tasks), oracle.left_out
     with _writers(request) as (write_hits, write_verdicts), duckdb.connect() as connection:
         parts = batches(rows, columns, BATCH_ROWS)
         for batch, found in _searched(parts, tasks, request.settings, request.workers):
             if oracle is not None:
-                run = executions.hits(oracle, _keys(batch), batch.answers, request.workers, report.executed)
+                run = execution.hits(oracle, _keys(batch), batch.answers, request.workers, report.executed)
                 found = pa.concat_tables([found, run])
             hits = _keyed(found, batch)
             verdicts = _verdicts(connection, batch, hits, request.settings.min_strength)

@@ -176,7 +176,7 @@ class Benchmark(Settings):
 
 
 class Decontamination(Settings):
-    """The detectors and when a hit counts; what each finds is told in builders/detectors."""
+    """The detectors and when a hit counts; what each finds is told in builders/decontamination/detectors."""
 
     detectors: tuple[Literal["string", "ngram", "renamed", "prose", "literals"], ...] = Field(
         ("string", "ngram", "renamed", "prose", "literals"),

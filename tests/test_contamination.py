@@ -1,6 +1,6 @@
 """contamination: the table of hits, and that it is the same in every process and however the work is cut.
 
-What the detectors find is in tests/test_detectors.py.
+What the detectors find is in tests/decontamination/test_detectors.py.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from builders import benchmarks, contamination, raw_pool
-from builders.detectors.calibration import FLOOR
+from builders.decontamination.detectors.calibration import FLOOR
 from builders.recipe import Benchmark, Decontamination, Recipe
 from store import CONTRACTS, Store
 from tests.rows import put

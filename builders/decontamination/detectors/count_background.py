@@ -1,6 +1,6 @@
 """Makes `background.npz` anew, from the standard library of the Python that runs:
 
-    python -m builders.detectors.count_background [FILE]
+    python -m builders.decontamination.detectors.count_background [FILE]
 
 In: every function and method of the standard library. Out: the document frequencies of their n-grams.
 """
@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from builders.code import tokens
 from builders.code.tokens import Grams
-from builders.detectors.background import FILE, MIN_TEXTS
-from builders.detectors.features import VIEWS, normalised, of_tokens
+from builders.decontamination.detectors.background import FILE, MIN_TEXTS
+from builders.decontamination.detectors.features import VIEWS, normalised, of_tokens
 
 
 def write(functions: list[str], path: Path) -> None:

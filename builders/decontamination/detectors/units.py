@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from builders.code import tokens
-from builders.detectors import background
-from builders.detectors.features import normalised, of_tokens
-from builders.detectors.postings import Postings, inverted
+from builders.decontamination.detectors import background
+from builders.decontamination.detectors.features import normalised, of_tokens
+from builders.decontamination.detectors.postings import Postings, inverted
 
 MIN_BITS = 6.0
 """N-grams of less information are left out: they are in every other text."""

@@ -32,12 +32,12 @@ import pyarrow as pa
 
 from builders.code import tokens as lexing
 from builders.code.tokens import Grams, Lexed
-from builders.detectors import background, features, strings, units
-from builders.detectors.calibration import CALIBRATIONS, FLOOR
-from builders.detectors.combination import Rows, combined
-from builders.detectors.postings import Shares, longest_run, shares
-from builders.detectors.statements import statement
-from builders.detectors.units import Task
+from builders.decontamination.detectors import background, features, strings, units
+from builders.decontamination.detectors.calibration import CALIBRATIONS, FLOOR
+from builders.decontamination.detectors.combination import Rows, combined
+from builders.decontamination.detectors.postings import Shares, longest_run, shares
+from builders.decontamination.detectors.statements import statement
+from builders.decontamination.detectors.units import Task
 from builders.recipe import Decontamination
 
 EVIDENCE_CHARS = 200

@@ -3,7 +3,7 @@
     oracle = executions.oracle(tasks, workers=2)                   # once; tasks of any number of benchmarks
     found = executions.hits(oracle, item_ids, texts, workers=2)     # per batch; schema detectors.HITS, detector 'execution'
 
-In: `tasks` as for `builders/detectors`; texts of Python code, bare or in ``` fences. Out: a hit of strength 1 for each item and task
+In: `tasks` as for `builders/decontamination/detectors`; texts of Python code, bare or in ``` fences. Out: a hit of strength 1 for each item and task
 where a function of the item passes all of the task's tests, whatever it looks like. How, in the sandbox all along:
     record    (`execution_oracle`) each task's own solution runs through its tests; its outermost calls and answers are written down
     screen    each function with the right number of parameters is called with up to four recorded arguments; a wrong answer ends it
@@ -24,9 +24,9 @@ import pyarrow as pa
 
 from builders import sandbox
 from builders.benchmark_programs import Task, above_entry_point, split_tests, test_call
-from builders.detectors import HITS
-from builders.execution_functions import Function, functions_of
-from builders.execution_oracle import Oracle, oracle, program, run
+from builders.decontamination.detectors import HITS
+from builders.decontamination.execution.functions import Function, functions_of
+from builders.decontamination.execution.oracle import Oracle, oracle, program, run
 
 __all__ = ["Oracle", "confirmation", "hits", "oracle"]
 

@@ -1,7 +1,7 @@
 """How common an n-gram is in ordinary code: document frequencies over the functions of the Python standard library.
 
 In: `background.npz` beside this module, which is part of the project, so that a hit depends neither on the machine nor on
-the other texts of a shard. Out: bits of information. `python -m builders.detectors.count_background` makes the file anew, which
+the other texts of a shard. Out: bits of information. `python -m builders.decontamination.detectors.count_background` makes the file anew, which
 has to follow every change of the lexer or of the features.
 
 The file holds n-grams of MIN_TEXTS functions or more: the upper 32 bits of their hashes, sorted, and eight times the binary

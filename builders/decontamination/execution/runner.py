@@ -1,4 +1,4 @@
-"""What runs inside the sandbox for `builders/executions.py`: many functions against the recorded calls of many tasks.
+"""What runs inside the sandbox for `builders/decontamination/execution/__init__.py`: many functions against the recorded calls of many tasks.
 
 In: `main(request)` with JSON text, called by a line that is put below this text. Out: JSON lines on standard output. How: each
 task or item has a forked child of its own, so that one that exits, hangs or fills the memory costs only itself.

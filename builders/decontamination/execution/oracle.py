@@ -2,7 +2,7 @@
 
 In: tasks as rows of the table `benchmarks`. Out: an `Oracle` with the tasks that a function can be tried on, and the number of
 the others by reason. How: each solution runs through its tests with its outermost calls and answers recorded; nothing is run
-outside of the sandbox. `run` sends requests to `builders/execution_runner.py` for this module and for `executions`.
+outside of the sandbox. `run` sends requests to `builders/decontamination/execution/runner.py` for this module and for `executions`.
 
 A task is no oracle, and is left out, when its solution is missing or fails, when its calls are not literals (linked nodes), when a
 trivial function gives all its answers (a constant, an argument, one built-in or operator), or when the answers bear less than

@@ -7,11 +7,13 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from builders import dataset_rows, execution_oracle, executions, sandbox
+from builders import dataset_rows, sandbox
 from builders.benchmarks import named, task_rows
-from builders.detectors import HITS
-from builders.execution_functions import functions_of
-from builders.execution_oracle import Oracle, information
+from builders.decontamination import execution
+from builders.decontamination.detectors import HITS
+from builders.decontamination.execution import oracle as execution_oracle
+from builders.decontamination.execution.functions import functions_of
+from builders.decontamination.execution.oracle import Oracle, information
 from tests.benchmark_rows import DATA, needs_data
 
 pytestmark = pytest.mark.skipif(not sandbox.is_available(), reason="no bubblewrap sandbox can be started here")
@@ -89,12 +91,12 @@ OTHER_NAMES = "def every(items, n):\n    total = 0\n    for i in range(0, len(it
 
 @pytest.fixture(scope="module")
 def oracle() -> Oracle:
-    return executions.oracle(TASKS, workers=2)
+    return execution.oracle(TASKS, workers=2)
 
 
 def found(oracle: Oracle, *texts: str | None, stats: Counter | None = None) -> list[tuple[str, str]]:
     ids = pa.array([str(number) for number in range(len(texts))])
-    table = executions.hits(oracle, ids, pa.array(texts, pa.string()), workers=2, stats=stats)
+    table = execution.hits(oracle, ids, pa.array(texts, pa.string()), workers=2, stats=stats)
     assert table.schema == HITS
     assert set(table["detector"].to_pylist()) <= {"execution"}
     assert set(table["strength"].to_pylist()) <= {1.0}
@@ -162,7 +164,7 @@ def test_trivial_functions_pass_nothing(oracle):
     ids=["swallows", "in-c", "exits", "kills", "memory", "prints"],
 )
 def test_hostile_functions_cost_only_themselves(oracle, monkeypatch, hostile, gave_up):
-    monkeypatch.setattr(executions, "ITEM_SECONDS", 1.0)
+    monkeypatch.setattr(execution, "ITEM_SECONDS", 1.0)
     stats: Counter[str] = Counter()
     assert found(oracle, hostile, ITERATIVE, stats=stats) == [("1", "T/0")]
     assert bool(stats["not tried to the end"]) >= gave_up
@@ -186,7 +188,7 @@ def test_what_is_no_oracle_is_left_out_with_its_reason():
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execution_oracle, "RECORD_SECONDS", 1.0)
-        made = executions.oracle(rows, workers=2)
+        made = execution.oracle(rows, workers=2)
     assert made.tasks == []
     assert made.left_out == {
         "a trivial function gives its answers": 1,
@@ -250,9 +252,9 @@ def test_real_rows_that_reimplement_real_tasks_are_found():
     """Rows of CodeAlpaca that do what HumanEval asks for, without its words and in other code; most others do not."""
     wanted = {"134": "21", "1480": "61", "1730": "25", "1957": "101"}
     tasks = [row | {"benchmark": "he"} for row in task_rows(named(str(DATA / "human-eval" / "HumanEval.jsonl.gz")))]
-    made = executions.oracle([row for row in tasks if row["task_id"].split("/")[1] in wanted.values()], workers=2)
+    made = execution.oracle([row for row in tasks if row["task_id"].split("/")[1] in wanted.values()], workers=2)
     rows = list(dataset_rows.rows(DATA / "codealpaca" / "code_alpaca_2k.json"))
     chosen = [*wanted, *map(str, range(140, 200))]
     texts = pa.array([rows[int(number)]["output"] for number in chosen])
-    hits = executions.hits(made, pa.array(chosen), texts, workers=2).to_pylist()
+    hits = execution.hits(made, pa.array(chosen), texts, workers=2).to_pylist()
     assert {h["item_id"]: h["task_id"] for h in hits} == {row: f"HumanEval/{number}" for row, number in wanted.items()}

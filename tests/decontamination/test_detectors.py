@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import detectors
 from builders.code import tokens
-from builders.detectors import HITS, background, features
-from builders.detectors.calibration import CALIBRATIONS, FLOOR, LONG, SHORT, Calibration
-from builders.detectors.postings import inverted, longest_run, shares
-from builders.detectors.statements import statement
-from builders.detectors.strings import matches, patterns
+from builders.decontamination import detectors
+from builders.decontamination.detectors import HITS, background, features
+from builders.decontamination.detectors.calibration import CALIBRATIONS, FLOOR, LONG, SHORT, Calibration
+from builders.decontamination.detectors.postings import inverted, longest_run, shares
+from builders.decontamination.detectors.statements import statement
+from builders.decontamination.detectors.strings import matches, patterns
 from builders.recipe import Decontamination
 
 PROMPT = '''from typing import List
