@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import pyarrow as pa
 
 from builders import dataset_rows, sandbox
-from builders.benchmark_programs import Task, extract_code, test_program
 from builders.benchmarks import named, task_rows
 from builders.decontamination import detectors, execution
+from builders.harness.programs import Task, extract_code, test_program
 from builders.recipe import Decontamination
 
 DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

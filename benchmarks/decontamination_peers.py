@@ -19,7 +19,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from builders.benchmark_programs import Task, parsed
+from builders.harness.programs import Task, parsed
 
 Rule = Callable[[str], set[str]]
 

@@ -28,11 +28,11 @@ import pyarrow as pa
 
 from benchmarks.decontamination_peers import PEERS, ordinary_functions
 from benchmarks.disguises import DISGUISES, disguised, original
-from builders.benchmark_files import read_tasks
-from builders.benchmark_programs import Task
 from builders.benchmarks import named, task_rows
 from builders.decontamination import detectors
 from builders.decontamination.detectors.calibration import CALIBRATIONS
+from builders.harness.files import read_tasks
+from builders.harness.programs import Task
 from builders.recipe import Decontamination
 from store import content_id
 

@@ -32,8 +32,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.decontamination_peers import ordinary_functions
-from builders.benchmark_files import read_tasks
-from builders.benchmark_programs import Task
+from builders.harness.files import read_tasks
+from builders.harness.programs import Task
 from builders.recipe import Decontamination
 from store import content_id
 

@@ -41,8 +41,8 @@ from benchmarks.syntax_steps import (
     with_dead_code,
     without_docstrings,
 )
-from builders.benchmark_files import read_tasks
-from builders.benchmark_programs import Task, above_entry_point, parsed, split_tests, test_call
+from builders.harness.files import read_tasks
+from builders.harness.programs import Task, above_entry_point, parsed, split_tests, test_call
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """benchmarks: one row per benchmark task, read from the files and Hub datasets that the recipe names.
 
-In: a benchmark in any layout of `builders/benchmark_layouts.py`. Out: `benchmarks/benchmark-NAME`; `tasks` gives the same
+In: a benchmark in any layout of `builders/harness/layouts.py`. Out: `benchmarks/benchmark-NAME`; `tasks` gives the same
 without a store, and `named` reads a benchmark from the command line.
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from builders.benchmark_files import read_tasks
-from builders.benchmark_programs import Task
 from builders.dataset_rows import FILE_SUFFIXES, check_place
+from builders.harness.files import read_tasks
+from builders.harness.programs import Task
 from builders.recipe import Benchmark
 from store import CONTRACTS, Plan, Record, Store, content_id
 

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from builders import prompts, sandbox
-from builders.benchmark_programs import Task, test_program
 from builders.engines import Engine, Request, open_engine
+from builders.harness.programs import Task, test_program
 from builders.models import open_checkpoints
 from builders.recipe import Benchmark, Evaluation, Recipe
 from store import CONTRACTS, Plan, Record, Store, content_id, seed_from

@@ -81,8 +81,8 @@ def evaluate(
 ) -> None:
     """pass@k of a model on benchmark files; generated code runs only in the sandbox."""
     from builders import evaluations
-    from builders.benchmark_files import read_tasks
     from builders.engines.settings import EngineSettings
+    from builders.harness.files import read_tasks
     from builders.recipe import Evaluation
 
     settings = Evaluation(

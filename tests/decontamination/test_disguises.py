@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from benchmarks.disguises import DISGUISES, disguised, original
-from builders.benchmark_programs import Task
+from builders.harness.programs import Task
 
 PROMPT = '''\
 from typing import List

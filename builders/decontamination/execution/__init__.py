@@ -23,10 +23,10 @@ from typing import Any
 import pyarrow as pa
 
 from builders import sandbox
-from builders.benchmark_programs import Task, above_entry_point, split_tests, test_call
 from builders.decontamination.detectors import HITS
 from builders.decontamination.execution.functions import Function, functions_of
 from builders.decontamination.execution.oracle import Oracle, oracle, program, run
+from builders.harness.programs import Task, above_entry_point, split_tests, test_call
 
 __all__ = ["Oracle", "confirmation", "hits", "oracle"]
 

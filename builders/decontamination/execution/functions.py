@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from builders.benchmark_programs import fenced_python, parsed
+from builders.harness.programs import fenced_python, parsed
 
 MAX_FUNCTIONS = 20
 """Functions of one text that are tried; what has more is a library and not a solution."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from builders import sandbox
-from builders.benchmark_programs import Task, candidate_parts, split_tests, test_call
+from builders.harness.programs import Task, candidate_parts, split_tests, test_call
 
 MIN_BITS = 6.0
 MOST_ANSWER_BITS = 12.0

@@ -1,8 +1,8 @@
 """Benchmarks as tasks, from a file, a dataset folder or the Hub.
 
 In: a path or Hub id; HumanEval(+), MBPP(+), BigCodeBench, LiveCodeBench, LeetCodeDataset, APPS, CRUXEval, DS-1000 and
-MultiPL-E are told by their fields (`builders/benchmark_layouts.py`). Out: `Task` rows in the order of the source. How:
-`builders/dataset_rows.py` streams the rows; `builders/benchmark_programs.py` makes the program that grades a completion.
+MultiPL-E are told by their fields (`builders/harness/layouts.py`). Out: `Task` rows in the order of the source. How:
+`builders/dataset_rows.py` streams the rows; `builders/harness/programs.py` makes the program that grades a completion.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from builders.benchmark_layouts import parse_task
-from builders.benchmark_programs import Task
 from builders.dataset_rows import rows
+from builders.harness.layouts import parse_task
+from builders.harness.programs import Task
 
 
 def read_tasks(

@@ -8,10 +8,11 @@ import textwrap
 
 import pytest
 
-from builders import benchmark_programs, sandbox
-from builders.benchmark_files import read_tasks
-from builders.benchmark_layouts import parse_task
-from builders.benchmark_programs import candidate_parts, extract_code
+from builders import sandbox
+from builders.harness import programs as benchmark_programs
+from builders.harness.files import read_tasks
+from builders.harness.layouts import parse_task
+from builders.harness.programs import candidate_parts, extract_code
 from builders.sandbox import SandboxLimits, run_many, run_python
 from tests.benchmark_rows import (
     APPS,

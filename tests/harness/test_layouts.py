@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from builders.benchmark_layouts import parse_task
-from builders.benchmark_programs import Task
+from builders.harness.layouts import parse_task
+from builders.harness.programs import Task
 from tests.benchmark_rows import (
     APPS,
     APPS_METHOD,

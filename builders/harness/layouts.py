@@ -29,7 +29,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from builders.benchmark_programs import Task, defined_names, defines, parsed
+from builders.harness.programs import Task, defined_names, defines, parsed
 
 Row = dict[str, Any]
 

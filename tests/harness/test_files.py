@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from builders.benchmark_files import read_tasks
-from builders.benchmark_layouts import parse_task
+from builders.harness.files import read_tasks
+from builders.harness.layouts import parse_task
 from tests.benchmark_rows import CRUX_EVAL, DATA, HUMAN_EVAL, needs_data
 
 

@@ -1,0 +1,1 @@
+"""Benchmark tasks: the layouts of their files, and the programs that grade an answer."""
