@@ -1,7 +1,7 @@
 """A benchmark task, and the program that grades one completion of it.
 
 In: a `Task` and what a model wrote. Out: the text of a program that comes to its end only if all tests hold;
-`builders/sandbox.py` runs it. How: pure parsing, nothing is executed here.
+`builders/sandbox/__init__.py` runs it. How: pure parsing, nothing is executed here.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 In: the text of a program (or of a solution and its tests) and limits. Out: a `SandboxResult`. How: `bwrap` gives it
 namespaces of its own (no network, no other processes), an empty environment and a file system that holds the system's
-programs, libraries and the Python installation read-only, and a small /tmp; `builders/sandbox_runner.py` sets the
+programs, libraries and the Python installation read-only, and a small /tmp; `builders/sandbox/runner.py` sets the
 limits inside; this module enforces time, total memory and output from outside.
 
     result = run_tests("def add(a, b):\n    return a + b\n", "assert add(1, 2) == 3\n")

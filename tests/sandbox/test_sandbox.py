@@ -12,7 +12,7 @@ from builders.sandbox import SandboxLimits, run_many, run_python, run_tests
 
 pytestmark = pytest.mark.skipif(not sandbox.is_available(), reason="no bubblewrap sandbox can be started here")
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 ADD = "def add(a, b):\n    return a + b\n"
 WRONG_ADD = "def add(a, b):\n    return a - b\n"
 ADD_TESTS = "assert add(1, 2) == 3\n"

@@ -2,7 +2,7 @@
 
 In: standard input holds {"program", "cpu_s", "memory_mb", "file_mb", "processes"} as JSON; the argument is the number
 of the descriptor that reports go to. Out: JSON lines on that descriptor, {"state": "started"} and then
-{"state": "ended", "exit_code", "passed", "memory"}. How: `builders/sandbox.py` sends this text to `python -c`; nothing
+{"state": "ended", "exit_code", "passed", "memory"}. How: `builders/sandbox/__init__.py` sends this text to `python -c`; nothing
 else imports or starts it. The program runs in a forked child, which holds neither the report descriptor nor, until its
 last statement is done, the key that the supervisor takes as proof of that.
 """
