@@ -21,10 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import queries
-from builders import generation, pool, prompts, scorer_pairs
+from builders import generation, pool, prompts
 from builders.checks import names
 from builders.engines import ChoiceRequest, Engine, EngineSettings, open_engine
 from builders.models import open_checkpoints
+from builders.pairs import labels
 from builders.recipe import Recipe
 from store import ASPECTS, CONTRACTS, Plan, Record, Store, Usage
 from store.catalog import connect
@@ -95,16 +96,16 @@ def build_labels(store: Store, recipe: Recipe) -> Record:
     assert recipe.scorer.labels == "teacher"
     asked = _teacher(recipe)
     items = [
-        {"item_id": scorer_pairs.item_id(e), "code": e.code, "problem": e.problem, "solution": e.solution}
+        {"item_id": labels.item_id(e), "code": e.code, "problem": e.problem, "solution": e.solution}
         for split in ("train", "validation")
-        for e in scorer_pairs.corrupted(store, recipe, split)
+        for e in labels.corrupted(store, recipe, split)
     ]
     items = sorted({item["item_id"]: item for item in items}.values(), key=lambda item: item["item_id"])
     plan = _plan(
         {"item_kind": "label"},
         store.input("teacher_samples"),
         asked,
-        scorer_pairs.texts(recipe),
+        labels.texts(recipe),
         len(items),
         corruptions_per_sample=recipe.scorer.corruptions_per_sample,
         seed=recipe.seed,

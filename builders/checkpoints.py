@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from builders import prompts, releases, scorer_pairs
+from builders import prompts, releases
 from builders.models import checkpoints, weights
+from builders.pairs import labels
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, content_id, fields_of
 from training.settings import SftSettings
@@ -81,9 +82,9 @@ def build_scorer(store: Store, recipe: Recipe) -> Record:
         iteration=None,
         model=(model, revision),
         settings=recipe.scorer.training,
-        inputs=scorer_pairs.inputs(store, recipe),
+        inputs=labels.inputs(store, recipe),
         extra={"corruptions_per_sample": recipe.scorer.corruptions_per_sample, "seed": recipe.seed},
-        texts=scorer_pairs.texts(recipe),
+        texts=labels.texts(recipe),
         publish=lambda target: releases.scorer(store, recipe, target),
     )
 

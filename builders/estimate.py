@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from builders.corruptions import CORRUPTIONS, TAUGHT_PER_COPY
+from builders.pairs.corruptions import CORRUPTIONS, TAUGHT_PER_COPY
 from builders.recipe import Recipe
 from store import ASPECTS
 

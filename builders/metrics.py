@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 import queries
-from builders import aspect_weights, scorer_pairs
+from builders import aspect_weights
 from builders.engines import ChoiceRequest
 from builders.models import checkpoints, open_checkpoints, weights
+from builders.pairs import labels
 from builders.recipe import Benchmark, Recipe
 from store import ASPECTS, CONTRACTS, Plan, Record, Store
 from store.catalog import connect
@@ -70,14 +71,14 @@ def build_scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> Re
     plan = Plan(
         table="metrics",
         partition={"name": "scorer_auc"},
-        inputs=scorer_pairs.inputs(store, recipe),
+        inputs=labels.inputs(store, recipe),
         fields={
             "scorer": scorer["checkpoint_id"],
             "engine": recipe.scorer.engine.identity(),
             "corruptions_per_sample": recipe.scorer.corruptions_per_sample,
             "seed": recipe.seed,
         },
-        texts=scorer_pairs.texts(recipe),
+        texts=labels.texts(recipe),
         num_shards=1,
     )
     return store.materialize(plan, lambda index: _table(_scorer_auc(store, recipe, scorer)))
@@ -86,7 +87,7 @@ def build_scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> Re
 def _scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> list[dict[str, Any]]:
     from builders.aspect_scores import question
 
-    examples = scorer_pairs.labels(store, recipe, "validation")
+    examples = labels.labels(store, recipe, "validation")
     requests = [
         ChoiceRequest(
             request_id=str(number),

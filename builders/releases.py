@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 
 import queries
-from builders import mixes, scorer_pairs
+from builders import mixes
 from builders.aspect_scores import question
-from builders.corruptions import taught
 from builders.gradients import conversation
-from builders.pairs import fenced
+from builders.pairs import fenced, labels
+from builders.pairs.corruptions import taught
 from builders.recipe import Recipe
 from store import CONTRACTS, ContractError, Store
 from store.catalog import connect
@@ -81,7 +81,7 @@ def scorer(store: Store, recipe: Recipe, target: str) -> dict[str, int]:
                 "corruption": e.corruption,
                 "license": licenses[e.code],
             }
-            for e in scorer_pairs.labels(store, recipe, name)
+            for e in labels.labels(store, recipe, name)
             for aspect, digit in (e.labels if recipe.scorer.labels == "teacher" else taught(e, rng)).items()
         )
         return LABELS, batches(rows, LABELS)

@@ -18,11 +18,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders import examples, generation, json_pairs, prompts, sandbox
+from builders import generation, prompts, sandbox
 from builders.code.functions import functions, without_docstring
 from builders.engines import Completion, Request, open_engine
 from builders.engines.settings import Pace
-from builders.pairs import Parsed, is_python, parse, render
+from builders.pairs import Parsed, as_json, examples, is_python, parse, render
 from builders.pool import snippets
 from builders.recipe import Recipe, Teacher
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, fingerprint, seed_from
@@ -74,7 +74,7 @@ def _asked(store: Store, recipe: Recipe, plan: Plan) -> Record:
         _require_sandbox()  # before the first answer is paid for
     if store.begin(plan) is None:
         return store.record("teacher_samples")  # type: ignore[return-value]
-    read = json_pairs.parse if teacher.answer_form == "json" else parse
+    read = as_json.parse if teacher.answer_form == "json" else parse
 
     def requests_of(shard: int) -> list[Request]:
         return [_request(s, recipe) for s in _snippets(store, teacher, shard)]
@@ -139,7 +139,7 @@ def _request(snippet: dict[str, Any], recipe: Recipe) -> Request:
         max_tokens=teacher.max_tokens,
         temperature=teacher.temperature,
         seed=seed_from(name, recipe.seed),
-        json_schema=json_pairs.SCHEMA if teacher.answer_form == "json" else None,
+        json_schema=as_json.SCHEMA if teacher.answer_form == "json" else None,
     )
 
 

@@ -6,8 +6,8 @@ import pytest
 
 import scoder
 from builders import estimate
-from builders.corruptions import labelled, taught
 from builders.estimate import PAIR_TOKENS, SNIPPET_TOKENS
+from builders.pairs.corruptions import labelled, taught
 from builders.teacher_samples import split_of
 from store import ASPECTS
 from tests.tiny_recipes import recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from builders import sandbox
-from builders.examples import program
+from builders.pairs.examples import program
 
 ADD = "def add(a, b):\n    return a + b"
 FENCED = "Write `add`.\n\n```python\n>>> add(1, 2)\n%d\n```\nThat is all."

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from builders.json_pairs import SCHEMA, parse
+from builders.pairs.as_json import SCHEMA, parse
 from store.schemas import PARSE_STATUSES
 
 GOOD = {"problem": "Add é.\n", "solution": "def f(a):\n    return a + 1\n"}

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import queries
 from builders import prompts
-from builders.corruptions import Labelled, labelled
+from builders.pairs.corruptions import Labelled, labelled
 from builders.recipe import Recipe
 from store import ASPECTS, Store, content_id
 from store.catalog import connect

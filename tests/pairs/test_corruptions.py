@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.corruptions import CORRUPTIONS, GOOD, difficulty, labelled, taught
+from builders.pairs.corruptions import CORRUPTIONS, GOOD, difficulty, labelled, taught
 from builders.snippet_checks import num_tokens
 
 

@@ -1,6 +1,6 @@
 """The JSON form of a (problem, solution) pair, for endpoints that can be held to a schema.
 
-In: what a model wrote. Out: a `Parsed`, with the statuses of the tagged form (`builders/pairs.py`).
+In: what a model wrote. Out: a `Parsed`, with the statuses of the tagged form (`builders/pairs/__init__.py`).
 """
 
 from __future__ import annotations
