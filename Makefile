@@ -16,7 +16,7 @@ test: setup sandbox
 
 test-vllm: .venv-vllm/.ready
 	VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=WARNING OMP_NUM_THREADS=$$(nproc) \
-		.venv-vllm/bin/python -m pytest -q tests/test_engines_vllm.py
+		.venv-vllm/bin/python -m pytest -q tests/engines/test_vllm.py
 
 check: setup
 	$(BIN)/ruff format --check $(SOURCES)

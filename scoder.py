@@ -36,7 +36,7 @@ from builders import (
     snippet_occurrences,
     teacher_samples,
 )
-from builders import models as saved
+from builders.engines import checkpoints as saved
 from builders.recipe import Recipe
 from store import Store
 

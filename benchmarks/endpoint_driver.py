@@ -10,7 +10,7 @@ PYTHON is the interpreter of an environment of its own that holds the peer:
 A server in a process of its own answers every request after a fixed latency. Each client runs in a process of its own, one
 after the other, with the same number of calls in flight. `share` is the ideal time (requests / in flight * latency) over the
 time it took, `cpu` its processor time per request, `peak` its largest resident memory. Ours goes through
-`builders.generation.Answers`, journal and prices included; the openai SDK is a plain asyncio loop that keeps nothing.
+`builders.engines.answers.Answers`, journal and prices included; the openai SDK is a plain asyncio loop that keeps nothing.
 Clients that are far from the ideal get fewer requests (`--peer-requests`): rates are compared, not times.
 """
 
@@ -45,7 +45,7 @@ CLIENTS = {
 import tempfile
 from pathlib import Path
 from builders.engines import EngineSettings, Request, open_engine
-from builders.generation import Answers
+from builders.engines.answers import Answers
 SHARD = 500
 settings = EngineSettings(engine="openai", base_url=url, max_in_flight=in_flight, price_per_million_input=1, price_per_million_output=4)
 def requests_of(shard):

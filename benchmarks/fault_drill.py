@@ -4,7 +4,7 @@
     .venv/bin/python benchmarks/fault_drill.py --requests 500 --first-backoff-s 0.05         a quick look
 
 A provider in a process of its own answers a share of the attempts with faults of all kinds, the other answers after
-varied times, so out of order. A few rows are poison: they never pass. A client (`builders.generation.Answers`, the
+varied times, so out of order. A few rows are poison: they never pass. A client (`builders.engines.answers.Answers`, the
 openai engine, a real store) is killed at seeded random moments and started again with the same command, until it ends.
 
 In full is an answer that the provider wrote to its last byte while the client was connected, so neither a cut one nor one
@@ -38,8 +38,8 @@ from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from builders import generation
 from builders.engines import Completion, EngineSettings, Request, endpoint, open_engine
+from builders.engines import answers as generation
 from store import CONTRACTS, Plan, Store
 from store.runs import Usage
 from tests.fault_server import FaultServer, chance, ok, question

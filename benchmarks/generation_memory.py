@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/generation_memory.py [--requests 1000000]
 
 In: requests made as they are read. Out: a line per tenth of the run with the resident memory, then the peak. How: all of
-`builders.generation` is there (the stream over shards, the journal on the disk, reading back in order), only the model is
+`builders.engines.answers` is there (the stream over shards, the journal on the disk, reading back in order), only the model is
 missing. `ahead` is how far the engine was ahead of the reader. The journal takes about 1 KB of disk per request.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, EngineSettings, Request
-from builders.generation import Answers
+from builders.engines.answers import Answers
 
 TEXT = "### Problem\nAdd two numbers.\n\n### Solution\n```python\ndef add(a, b):\n    return a + b\n```" * 6
 SHARD = 4096

@@ -30,8 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from builders import prompts
-from builders.engines import ChoiceRequest, Engine, EngineSettings, Request, open_engine
+from builders.engines import ChoiceRequest, Engine, EngineSettings, Request, open_engine, prompts
 from store import ASPECTS
 
 ROOT = Path(__file__).parent.parent

@@ -21,10 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import queries
-from builders import generation, pool, prompts
+from builders import pool
 from builders.checks import names
-from builders.engines import ChoiceRequest, Engine, EngineSettings, open_engine
-from builders.models import open_checkpoints
+from builders.engines import ChoiceRequest, Engine, EngineSettings, open_engine, prompts
+from builders.engines import answers as generation
+from builders.engines.checkpoints import open_checkpoints
 from builders.pairs import labels
 from builders.recipe import Recipe
 from store import ASPECTS, CONTRACTS, Plan, Record, Store, Usage

@@ -13,9 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from builders import generation, prompts
-from builders.engines import Completion, Request
-from builders.models import checkpoints, open_checkpoints, share_an_engine
+from builders.engines import Completion, Request, prompts
+from builders.engines import answers as generation
+from builders.engines.checkpoints import checkpoints, open_checkpoints, share_an_engine
 from builders.pairs import parse
 from builders.pool import snippets
 from builders.recipe import Recipe

@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from builders import prompts, releases
-from builders.models import checkpoints, weights
+from builders import releases
+from builders.engines import prompts
+from builders.engines.checkpoints import checkpoints, weights
 from builders.pairs import labels
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, content_id, fields_of

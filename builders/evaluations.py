@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from builders import prompts, sandbox
-from builders.engines import Engine, Request, open_engine
+from builders import sandbox
+from builders.engines import Engine, Request, open_engine, prompts
+from builders.engines.checkpoints import open_checkpoints
 from builders.harness.programs import Task, test_program
-from builders.models import open_checkpoints
 from builders.recipe import Benchmark, Evaluation, Recipe
 from store import CONTRACTS, Plan, Record, Store, content_id, seed_from
 

@@ -23,9 +23,10 @@ import numpy as np
 import pyarrow as pa
 
 import queries
-from builders import model_workers, prompts
+from builders import model_workers
+from builders.engines import prompts
+from builders.engines.checkpoints import checkpoints, weights
 from builders.model_workers import Keeper
-from builders.models import checkpoints, weights
 from builders.pairs import render
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, Usage, fingerprint, segments

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from builders.engines.checkpoints import checkpoints
 from builders.gradients import MAIN, aligned_shards, as_matrix, features
-from builders.models import checkpoints
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store
 from store.catalog import ask

@@ -19,7 +19,7 @@ import pyarrow as pa
 import queries
 from builders import aspect_weights
 from builders.engines import ChoiceRequest
-from builders.models import checkpoints, open_checkpoints, weights
+from builders.engines.checkpoints import checkpoints, open_checkpoints, weights
 from builders.pairs import labels
 from builders.recipe import Benchmark, Recipe
 from store import ASPECTS, CONTRACTS, Plan, Record, Store

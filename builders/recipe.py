@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from builders import prompts
+from builders.engines import prompts
 from builders.engines.settings import EngineSettings, Pace
 from store import ASPECTS, CODE_ASPECTS, check_name
 from training.settings import GradientSettings, SftSettings

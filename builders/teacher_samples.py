@@ -18,9 +18,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders import generation, prompts, sandbox
+from builders import sandbox
 from builders.code.functions import functions, without_docstring
-from builders.engines import Completion, Request, open_engine
+from builders.engines import Completion, Request, open_engine, prompts
+from builders.engines import answers as generation
 from builders.engines.settings import Pace
 from builders.pairs import Parsed, as_json, examples, is_python, parse, render
 from builders.pool import snippets

@@ -6,8 +6,9 @@ import pytest
 from engine_models import save_model
 
 import scoder
-from builders import aspect_scores, checkpoints, models, pool, prompts
-from builders.engines import ChoiceRequest, EngineSettings, open_engine
+from builders import aspect_scores, checkpoints, pool
+from builders.engines import ChoiceRequest, EngineSettings, open_engine, prompts
+from builders.engines import checkpoints as models
 from builders.recipe import Recipe
 from queries.console import verify
 from store import Store

@@ -9,8 +9,9 @@ from engine_models import save_adapter, save_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from builders import candidates, models, prompts
-from builders.engines import EngineSettings, Request
+from builders import candidates
+from builders.engines import EngineSettings, Request, prompts
+from builders.engines import checkpoints as models
 from builders.recipe import Recipe
 from store import Store
 from tests.fault_server import FaultServer, ok

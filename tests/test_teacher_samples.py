@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import scoder
-from builders import prompts, teacher_samples
+from builders import teacher_samples
+from builders.engines import prompts
 from builders.pairs import parse, render
 from builders.recipe import Recipe, Teacher
 from builders.teacher_samples import import_file, is_asked, split_of

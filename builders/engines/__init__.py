@@ -7,7 +7,7 @@
 Completions come in any order and carry the id of their request. A request that cannot be answered is a
 completion with a reason, so that nothing is dropped; a mistake in the request or in the set-up raises.
 
-What an engine promises to who drives it (`builders/generation.py`): `requests` is read lazily, in the thread that
+What an engine promises to who drives it (`builders/engines/answers.py`): `requests` is read lazily, in the thread that
 consumes the completions, and reading on does not wait for anything; one stream may span many shards, so an engine
 that batches by itself should fill the places of finished sequences from the same stream. A stream that must end early
 (a budget, an endpoint that is down) gives out what is answered and then raises.

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 import queries
-from builders import prompts
+from builders.engines import prompts
 from builders.pairs.corruptions import Labelled, labelled
 from builders.recipe import Recipe
 from store import ASPECTS, Store, content_id

@@ -9,8 +9,9 @@ import pytest
 from datasets import load_dataset
 
 import scoder
-from builders import aspect_scores, metrics, prompts, releases, teacher_samples
+from builders import aspect_scores, metrics, releases, teacher_samples
 from builders.aspect_scores import question
+from builders.engines import prompts
 from builders.engines.budget import BudgetError
 from builders.pairs import labels as scorer_pairs
 from builders.pairs import render

@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from builders import generation
 from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
+from builders.engines import answers as generation
+from builders.engines.answers import Answers, usage
 from builders.engines.budget import BudgetError, Spent
 from builders.engines.journal import Journal
 from builders.engines.settings import EngineSettings
-from builders.generation import Answers, usage
 from store import Plan, Store
 from tests.fault_server import PASSING, FaultServer, chance, ok, question
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 REMOTE = EngineSettings(engine="openai", price_per_million_input=1.0, price_per_million_output=2.0)
 LOCAL = EngineSettings(engine="transformers")
 SHARD = 4
@@ -367,7 +367,7 @@ ASKING = """
 import sys
 from pathlib import Path
 from builders.engines import EngineSettings, Request, endpoint, open_engine
-from builders.generation import Answers
+from builders.engines.answers import Answers
 endpoint.FIRST_BACKOFF_S = 0.01
 url, folder = sys.argv[1:]
 settings = EngineSettings(engine="openai", base_url=url, timeout_s=2, max_retries=4, max_in_flight=32, max_error_share=0.1)

@@ -20,7 +20,7 @@ from builders.engines.budget import BudgetError, Spent
 from builders.engines.gate import StoppedError
 from tests.batch_server import BatchServer, answered
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ ASKING = """
 import sys
 from pathlib import Path
 from builders.engines import EngineSettings, Request, open_engine
-from builders.generation import Answers
+from builders.engines.answers import Answers
 url, folder = sys.argv[1:]
 settings = EngineSettings(engine="openai", base_url=url, batch=True, batch_size=10, poll_s=0.02)
 def requests_of(shard):

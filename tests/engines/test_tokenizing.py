@@ -13,7 +13,7 @@ from builders.code.functions import functions
 from builders.engines.tokenizing import encode_chats, encode_questions
 from store import ASPECTS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
 )

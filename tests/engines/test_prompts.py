@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from builders import prompts
 from builders.aspect_scores import question
+from builders.engines import prompts
 from store import ASPECTS, content_id
 
 ALL = sorted(str(p.relative_to(prompts.HERE).with_suffix("")) for p in prompts.HERE.rglob("*.txt"))

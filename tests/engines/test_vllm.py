@@ -21,13 +21,13 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from builders.engines import ChoiceRequest, Completion, Engine, EngineSettings, Request, open_engine
+from builders.engines.answers import Answers
 from builders.engines.in_turn import EnginesInTurn
 from builders.engines.vllm import PROMPTS_IN_FLIGHT
-from builders.generation import Answers
 
 PROMPTS = ("def add(a, b):\n", "for i in", "Write a function", "x", "How clear is the problem? Answer", "1 + 2")
 SETTINGS = EngineSettings(engine="vllm", max_model_tokens=256, enforce_eager=True)
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-3
 """Of a log-probability: vLLM's attention adds in another order than transformers'."""
 
@@ -188,8 +188,8 @@ ASKING = """
 import sys
 from pathlib import Path
 from builders.engines import open_engine
-from builders.generation import Answers
-from tests.test_engines_vllm import SETTINGS, SHARDS, shard_requests
+from builders.engines.answers import Answers
+from tests.engines.test_vllm import SETTINGS, SHARDS, shard_requests
 
 if __name__ == "__main__":
     model, name, path, folder = sys.argv[1:]
