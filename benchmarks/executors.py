@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 
+from builders.executors.shard_step import ShardStep
+from builders.executors.work import Work, build_sharded
 from builders.recipe import Executor
-from builders.shard_step import ShardStep
-from builders.tasks import Work, build_sharded
 from store import Plan, Store
 from store.lock import coordinator, owner
 

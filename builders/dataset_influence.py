@@ -23,8 +23,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders import gradient_shards, model_workers
+from builders import gradient_shards
 from builders.conversations import Conversation, Dataset, Index, read_index, texts
+from builders.executors import devices
 from builders.gradient_shards import Maker
 from builders.gradients import as_matrix
 from builders.influence_request import Request, columns_of, slug
@@ -164,9 +165,9 @@ def _compute(
         jobs += [job for job in lacking if job not in jobs]
     if jobs:
         jobs.sort(key=lambda job: [job.maker.adapter or "", job.maker.key])
-        places = model_workers.devices(request.workers)
+        places = devices.devices(request.workers)
         announce(f"gradients: {len(jobs)} shards to compute on {len(places)} worker{'s' * (len(places) > 1)}")
-        done = model_workers.run(gradient_shards.make, jobs, places)
+        done = devices.run(gradient_shards.make, jobs, places)
         for _ in zip(track(range(len(jobs)), "gradients"), done, strict=True):
             pass
     else:

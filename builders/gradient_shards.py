@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders.conversations import Conversation, Dataset, texts
+from builders.executors.devices import Keeper
 from builders.gradients import as_bytes
-from builders.model_workers import Keeper
 from store import files, fingerprint
 from training.settings import DtypeName, GradientSettings
 

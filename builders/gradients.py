@@ -23,10 +23,10 @@ import numpy as np
 import pyarrow as pa
 
 import queries
-from builders import model_workers
 from builders.engines import prompts
 from builders.engines.checkpoints import checkpoints, weights
-from builders.model_workers import Keeper
+from builders.executors import devices
+from builders.executors.devices import Keeper
 from builders.pairs import render
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, Usage, fingerprint, segments
@@ -105,8 +105,8 @@ def build(
         else:
             start, missing = time.monotonic(), store.missing(plan)
             job = partial(_job, store, recipe, plan, settings, found)
-            places = model_workers.devices(recipe.influence.workers) if missing else []
-            done = model_workers.run(_write_shard, [job(i, *blocks[i]) for i in missing], places)
+            places = devices.devices(recipe.influence.workers) if missing else []
+            done = devices.run(_write_shard, [job(i, *blocks[i]) for i in missing], places)
             for _ in zip(store.track(missing, segments("gradients", plan.partition)), done, strict=True):
                 pass
             usage = record.usage.add(Usage(wall_s=time.monotonic() - start))

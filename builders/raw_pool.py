@@ -23,9 +23,9 @@ import queries
 from builders import rejects, sources
 from builders.code.functions import Extracted
 from builders.code.functions import extract as extract_functions
+from builders.executors.work import num_workers
 from builders.recipe import Executor, Recipe, Source
 from builders.sources.files import Shard, SourceFile
-from builders.tasks import num_workers
 from store import Plan, Record, Store, content_id, fields_of, files
 from store.catalog import connect
 from store.lock import owner, stop_with_coordinator

@@ -14,8 +14,8 @@ from typing import Any
 
 from datatrove.executor import LocalPipelineExecutor
 
-from builders.shard_step import Ranks, ShardStep
-from builders.tasks import Work, watch_coordinator
+from builders.executors.shard_step import Ranks, ShardStep
+from builders.executors.work import Work, watch_coordinator
 
 _mine: list[LocalShards] = []
 """In a worker: the executor that it works for, so that a task is one number."""
@@ -34,7 +34,7 @@ class LocalShards(Ranks, LocalPipelineExecutor):
         """Run all ranks."""
         context = multiprocessing.get_context("forkserver")
         # forked from a server that has imported this, a worker starts in 0.02 s
-        context.set_forkserver_preload(["__main__", "builders.shard_step"])
+        context.set_forkserver_preload(["__main__", "builders.executors.shard_step"])
         others, workers = set(multiprocessing.active_children()), list[Any]()
         pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(self,))
         try:

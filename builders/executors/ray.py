@@ -16,9 +16,9 @@ from typing import Any
 
 from datatrove.executor import RayPipelineExecutor
 
+from builders.executors.shard_step import Ranks, ShardStep
+from builders.executors.work import Work
 from builders.recipe import Executor
-from builders.shard_step import Ranks, ShardStep
-from builders.tasks import Work
 
 
 def run(work: Work, missing: list[int], settings: Executor) -> None:

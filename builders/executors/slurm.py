@@ -22,9 +22,9 @@ from typing import NamedTuple
 from datatrove.executor import SlurmPipelineExecutor
 from datatrove.utils.stats import PipelineStats
 
+from builders.executors.shard_step import Ranks, ShardStep
+from builders.executors.work import Work
 from builders.recipe import Executor
-from builders.shard_step import Ranks, ShardStep
-from builders.tasks import Work
 from store import Store, files
 from store.shards import shard_name
 

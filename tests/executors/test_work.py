@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from builders.executors.work import build_sharded, function, num_workers
 from builders.recipe import Executor
-from builders.tasks import build_sharded, function, num_workers
 from store import Plan, Store
 from store.lock import STOPPED, coordinator
 from tests import sharded_rows
 from tests.tiny_recipes import read
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 PLAN = Plan(table="snippet_occurrences", num_shards=5)
 
 
@@ -109,7 +109,7 @@ def test_a_task_of_another_plan_writes_nothing(tmp_path):
     store = Store(tmp_path / "store")
     store.begin(PLAN)
     program = (
-        "import sys; from builders.tasks import Work, run_one; from store.lock import owner\n"
+        "import sys; from builders.executors.work import Work, run_one; from store.lock import owner\n"
         "root, table = sys.argv[1], 'snippet_occurrences'\n"
         "try: run_one(Work(root, table, {}, 'another plan', 'tests.sharded_rows:shard', owner(root)), 0)\n"
         "except RuntimeError as error: print(error)"
@@ -125,7 +125,7 @@ def test_a_task_of_another_coordinator_writes_nothing(tmp_path):
     store = Store(tmp_path / "store")
     store.begin(PLAN)
     program = (
-        "import sys; from builders.tasks import Work, run_one\n"
+        "import sys; from builders.executors.work import Work, run_one\n"
         "root, plan_id = sys.argv[1:]\n"
         "before = {'host': 'elsewhere', 'pid': '1', 'started': '1'}\n"
         "run_one(Work(root, 'snippet_occurrences', {}, plan_id, 'tests.sharded_rows:shard', before), 0)\n"
@@ -158,7 +158,7 @@ def test_a_task_that_is_given_out_again_makes_no_shard_twice(tmp_path):
     store = Store(tmp_path / "store")
     store.begin(PLAN)
     program = (
-        "import sys; from builders.tasks import Work, run_one; from store.lock import owner\n"
+        "import sys; from builders.executors.work import Work, run_one; from store.lock import owner\n"
         "root, plan_id = sys.argv[1:]\n"
         "work = Work(root, 'snippet_occurrences', {}, plan_id, 'tests.sharded_rows:shard', owner(root))\n"
         "for n in (0, 1, 0): run_one(work, n)\n"
@@ -228,7 +228,7 @@ def test_a_worker_has_one_watching_thread_for_all_its_shards(tmp_path):
     store = Store(tmp_path / "store")
     store.begin(PLAN)
     program = (
-        "import sys, threading; from builders.tasks import Work, run_one; from store.lock import owner\n"
+        "import sys, threading; from builders.executors.work import Work, run_one; from store.lock import owner\n"
         "root, plan_id = sys.argv[1:]\n"
         "work = Work(root, 'snippet_occurrences', {}, plan_id, 'tests.sharded_rows:shard', owner(root))\n"
         "run_one(work, 0); first = threading.active_count()\n"
@@ -263,7 +263,7 @@ def test_workers_stop_when_their_coordinator_is_killed(tmp_path):
     program = (
         "import sys\n"
         "from builders.recipe import Executor\n"
-        "from builders.tasks import build_sharded\n"
+        "from builders.executors.work import build_sharded\n"
         "from store import Plan, Store\n"
         "from store.lock import coordinator\n"
         "plan = Plan(table='snippet_occurrences', num_shards=5)\n"

@@ -16,14 +16,14 @@ import pytest
 
 from builders import executors
 from builders.executors import slurm
+from builders.executors.work import build_sharded
 from builders.recipe import Executor
-from builders.tasks import build_sharded
 from store import Plan, Store
 from store.lock import STOPPED, coordinator
 from tests import fake_slurm
 from tests.tiny_recipes import read
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 PLAN = Plan(table="snippet_occurrences", num_shards=5)
 SETTINGS = {"kind": "slurm", "partition": "cpu", "time": "00:10:00", "poll_s": 0.1}
 
@@ -127,7 +127,7 @@ def building(store: Path, cluster: Path) -> subprocess.Popen[bytes]:
     program = (
         "import sys\n"
         "from builders.recipe import Executor\n"
-        "from builders.tasks import build_sharded\n"
+        "from builders.executors.work import build_sharded\n"
         "from store import Plan, Store\n"
         "from store.lock import coordinator\n"
         "plan = Plan(table='snippet_occurrences', num_shards=5)\n"

@@ -11,7 +11,7 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.stats import PipelineStats
 from loguru import logger
 
-from builders.tasks import Work, run_one
+from builders.executors.work import Work, run_one
 
 
 class ShardStep(PipelineStep):

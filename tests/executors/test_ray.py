@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from builders.executors import ray as executor
+from builders.executors.work import build_sharded
 from builders.recipe import Executor
-from builders.tasks import build_sharded
 from store import Plan, Store
 from store.lock import coordinator
 
 ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'scoder[ray]'")
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 PLAN = Plan(table="snippet_occurrences", num_shards=8)
 NODE = {"num_cpus": 1, "memory": 2**30, "object_store_memory": 80 * 2**20}
 

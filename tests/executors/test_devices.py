@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.model_workers import Keeper, devices, run
+from builders.executors.devices import Keeper, devices, run
 
 
 def place_and_process(job: int, keeper: Keeper) -> tuple[int, int, str | None]:
@@ -39,14 +39,14 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.path[:0] = ['tests', '.']\n"
         "from test_model_workers import place_and_process\n"
-        "from builders.model_workers import run\n"
+        "from builders.executors.devices import run\n"
         "if __name__ == '__main__':\n"
         "    for _, process, _ in run(place_and_process, list(range(1, 999)), ['', '']): print(process, flush=True)\n"
     )
     (tmp_path / "main.py").write_text(code)
     parent = subprocess.Popen(
         [sys.executable, str(tmp_path / "main.py")],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
