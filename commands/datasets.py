@@ -104,8 +104,9 @@ def influence(
     as_json: JsonOption = False,
 ) -> None:
     """Rank any dataset by its influence on reference sets. Gradients are kept: another reference set costs no model."""
-    from builders import dataset_influence, influence_request
     from builders.recipe_files import override
+    from builders.standalone import influence as dataset_influence
+    from builders.standalone import influence_request
 
     report = dataset_influence.build(
         influence_request.Request(
@@ -159,8 +160,8 @@ def contamination(
     as_json: JsonOption = False,
 ) -> None:
     """Check any dataset for leaked benchmark tasks, without a store. Exit code 0 whether there are any or not."""
-    from builders import dataset_contamination as checking
     from builders.benchmarks import named
+    from builders.standalone import contamination as checking
 
     request = checking.Request(
         dataset=named(dataset),

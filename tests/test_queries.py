@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import queries
-from builders.dataset_contamination import DATASET_HITS
 from builders.dataset_texts import DATASET_ITEMS
 from builders.near_duplicates import PAIRS
 from builders.raw_pool import STAGING
+from builders.standalone.contamination import DATASET_HITS
 from store import ASPECTS, CODE_ASPECTS, CONTRACTS, Store
 from store.catalog import connect
 from store.shards import conform

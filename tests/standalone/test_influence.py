@@ -13,10 +13,10 @@ import pytest
 import torch
 from tiny_models import tiny_qwen
 
-from builders import gradient_shards
 from builders.conversations import Dataset
-from builders.dataset_influence import Report, build
-from builders.influence_request import Choices, Request, named
+from builders.standalone import gradient_shards
+from builders.standalone.influence import Report, build
+from builders.standalone.influence_request import Choices, Request, named
 from training.gradients import stream_gradients
 from training.settings import GradientSettings, SftSettings, WarmupSettings
 
@@ -210,7 +210,7 @@ def test_the_command_says_what_was_left_out(here: Path, ranked: Callable, tmp_pa
         capture_output=True,
         text=True,
         timeout=120,
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

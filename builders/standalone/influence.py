@@ -23,12 +23,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders import gradient_shards
 from builders.conversations import Conversation, Dataset, Index, read_index, texts
 from builders.executors import devices
-from builders.gradient_shards import Maker
 from builders.gradients import as_matrix
-from builders.influence_request import Request, columns_of, slug
+from builders.standalone import gradient_shards
+from builders.standalone.gradient_shards import Maker
+from builders.standalone.influence_request import Request, columns_of, slug
 from store import fingerprint
 from training.ranking import Influences, Ranking, Reference, common_rows, learning_rate_shares, picked, read_ahead
 from training.settings import DtypeName, features_name

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import queries
-from builders import dataset_contamination as checking
 from builders import sandbox
 from builders.benchmarks import named
-from builders.dataset_contamination import DATASET_HITS, VERDICTS, Request
 from builders.dataset_texts import DATASET_ITEMS, text_columns
 from builders.recipe import Decontamination
+from builders.standalone import contamination as checking
+from builders.standalone.contamination import DATASET_HITS, VERDICTS, Request
 from store import content_id
 from tests.smoke_run import scoder
 

@@ -1,0 +1,1 @@
+"""Contamination and influence of any dataset, without a store."""
