@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import pyarrow as pa
 
-from builders import dataset_rows, sandbox
+from builders import sandbox
 from builders.benchmarks import named, task_rows
+from builders.datasets import rows as dataset_rows
 from builders.decontamination import detectors, execution
 from builders.harness.programs import Task, extract_code, test_program
 from builders.recipe import Decontamination

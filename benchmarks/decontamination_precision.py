@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import pyarrow.parquet as pq
 
-from builders import dataset_rows
 from builders.benchmarks import named, task_rows
+from builders.datasets import rows as dataset_rows
 from builders.standalone import contamination as checking
 
 DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from builders.conversations import conversation
+from builders.datasets.conversations import conversation
 from training import gradients, sketch
 from training.adapters import saved_name
 from training.completion_loss import pad

@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.conversations import conversation
+from builders.datasets.conversations import conversation
 from training import sft
 from training.gradients import GradientModel
 from training.heldout import heldout_nll

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from builders.dataset_rows import FILE_SUFFIXES, check_place
+from builders.datasets.rows import FILE_SUFFIXES, check_place
 from builders.harness.files import read_tasks
 from builders.harness.programs import Task
 from builders.recipe import Benchmark

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 import queries
-from builders import mixes
 from builders.aspect_scores import question
+from builders.datasets import mixes
 from builders.gradients import conversation
 from builders.pairs import fenced, labels
 from builders.pairs.corruptions import taught

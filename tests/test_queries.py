@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import queries
-from builders.dataset_texts import DATASET_ITEMS
+from builders.datasets.texts import DATASET_ITEMS
 from builders.near_duplicates import PAIRS
 from builders.raw_pool import STAGING
 from builders.standalone.contamination import DATASET_HITS

@@ -2,7 +2,7 @@
 
 In: a path or Hub id; HumanEval(+), MBPP(+), BigCodeBench, LiveCodeBench, LeetCodeDataset, APPS, CRUXEval, DS-1000 and
 MultiPL-E are told by their fields (`builders/harness/layouts.py`). Out: `Task` rows in the order of the source. How:
-`builders/dataset_rows.py` streams the rows; `builders/harness/programs.py` makes the program that grades a completion.
+`builders/datasets/rows.py` streams the rows; `builders/harness/programs.py` makes the program that grades a completion.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from builders.dataset_rows import rows
+from builders.datasets.rows import rows
 from builders.harness.layouts import parse_task
 from builders.harness.programs import Task
 

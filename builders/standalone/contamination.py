@@ -26,9 +26,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import queries
-from builders import dataset_rows
 from builders.benchmarks import task_rows
-from builders.dataset_texts import Batch, batches, text_columns
+from builders.datasets import rows as dataset_rows
+from builders.datasets.texts import Batch, batches, text_columns
 from builders.decontamination import detectors, execution
 from builders.decontamination.detectors import HITS
 from builders.recipe import Benchmark, Decontamination

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.conversations import Conversation, Dataset, texts
+from builders.datasets.conversations import Conversation, Dataset, texts
 from builders.executors.devices import Keeper
 from builders.gradients import as_bytes
 from store import files, fingerprint

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.conversations import Conversation, Dataset, Index, read_index, texts
+from builders.datasets.conversations import Conversation, Dataset, Index, read_index, texts
 from builders.executors import devices
 from builders.gradients import as_matrix
 from builders.standalone import gradient_shards

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from builders.conversations import Dataset
+from builders.datasets.conversations import Dataset
 from training.settings import DtypeName, GradientSettings, WarmupSettings
 
 

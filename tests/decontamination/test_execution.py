@@ -7,8 +7,9 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from builders import dataset_rows, sandbox
+from builders import sandbox
 from builders.benchmarks import named, task_rows
+from builders.datasets import rows as dataset_rows
 from builders.decontamination import execution
 from builders.decontamination.detectors import HITS
 from builders.decontamination.execution import oracle as execution_oracle

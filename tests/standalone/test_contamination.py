@@ -14,7 +14,7 @@ import pytest
 import queries
 from builders import sandbox
 from builders.benchmarks import named
-from builders.dataset_texts import DATASET_ITEMS, text_columns
+from builders.datasets.texts import DATASET_ITEMS, text_columns
 from builders.recipe import Decontamination
 from builders.standalone import contamination as checking
 from builders.standalone.contamination import DATASET_HITS, VERDICTS, Request

@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny_models import tiny_qwen
 
-from builders.conversations import Dataset
+from builders.datasets.conversations import Dataset
 from builders.standalone import gradient_shards
 from builders.standalone.influence import Report, build
 from builders.standalone.influence_request import Choices, Request, named

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import dataset_rows
-from builders.dataset_rows import check_place, num_rows, rows
+from builders.datasets import rows as dataset_rows
+from builders.datasets.rows import check_place, num_rows, rows
 
 ROWS = [{"id": "a", "text": "one\r\ntwo"}, {"id": "b", "text": "# line separator \u2028\n"}]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import datasets
 import pytest
 
-from builders import mixes, recipe_files, releases
+from builders import recipe_files, releases
+from builders.datasets import mixes
 from builders.recipe import Mix
 from store import Store
 from tests.smoke_run import RECIPE, rows

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from builders import dataset_rows
+from builders.datasets import rows as dataset_rows
 from store import content_id
 
 Conversation = list[dict[str, str]]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.conversations import Dataset, conversation, read_index, text_id_of, texts
+from builders.datasets.conversations import Dataset, conversation, read_index, text_id_of, texts
 
 ASK, ANSWER = {"role": "user", "content": "add"}, {"role": "assistant", "content": "a + b"}
 

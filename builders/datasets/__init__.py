@@ -1,0 +1,1 @@
+"""Any dataset's rows in: files and folders, their texts, conversations, mixes."""
