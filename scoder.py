@@ -28,7 +28,6 @@ from builders import (
     pool,
     raw_pool,
     rejects,
-    releases,
     sandbox,
     scored,
     selected,
@@ -37,6 +36,7 @@ from builders import (
     teacher_samples,
 )
 from builders.engines import checkpoints as saved
+from builders.publishing import sets
 from builders.recipe import Recipe
 from store import Store
 
@@ -191,7 +191,7 @@ def build_instructions(store: Store, recipe: Recipe) -> None:
     score(store, recipe, final, f"G{recipe.iterations}")
     instructions.build(store, recipe)
     instructions.build_rejects(store, recipe)
-    releases.instructions(store, recipe.name, f"{store.root}/_datasets/instructions")
+    sets.instructions(store, recipe.name, f"{store.root}/_datasets/instructions")
 
 
 def build_coder(store: Store, recipe: Recipe) -> None:

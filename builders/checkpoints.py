@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from builders import releases
 from builders.engines import prompts
 from builders.engines.checkpoints import checkpoints, weights
 from builders.pairs import labels
+from builders.publishing import sets
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, content_id, fields_of
 from training.settings import SftSettings
@@ -66,7 +66,7 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
         inputs=inputs,
         extra={"min_strength": recipe.decontamination.min_strength},
         texts=prompts.versions(recipe.synthesizer.prompt),
-        publish=lambda target: releases.synthesizer(store, recipe, used, name, target),
+        publish=lambda target: sets.synthesizer(store, recipe, used, name, target),
         previous=previous,
     )
 
@@ -86,7 +86,7 @@ def build_scorer(store: Store, recipe: Recipe) -> Record:
         inputs=labels.inputs(store, recipe),
         extra={"corruptions_per_sample": recipe.scorer.corruptions_per_sample, "seed": recipe.seed},
         texts=labels.texts(recipe),
-        publish=lambda target: releases.scorer(store, recipe, target),
+        publish=lambda target: sets.scorer(store, recipe, target),
     )
 
 
@@ -101,7 +101,7 @@ def build_coder(store: Store, recipe: Recipe) -> Record:
         inputs=store.input("instructions"),
         extra={"mix": [m.model_dump(mode="json") for m in recipe.coder.mix]},
         texts={},
-        publish=lambda target: releases.coder(store, recipe, target),
+        publish=lambda target: sets.coder(store, recipe, target),
     )
 
 

@@ -53,19 +53,19 @@ def publish(
     as_json: JsonOption = False,
 ) -> None:
     """Write a Hugging Face dataset folder that `datasets.load_dataset` reads."""
-    from builders import releases
+    from builders.publishing import sets
 
     opened = open_store(store)
     if what == "selected" and iteration is None:
         raise ValueError("publishing a selection needs --iteration K (and --name NAME for another than the default)")
     if what == "instructions":
         opened.input("instructions")
-        counts = releases.instructions(opened, recipe_of(store, None).name, target)
+        counts = sets.instructions(opened, recipe_of(store, None).name, target)
     elif iteration is not None and what == "selected":
         opened.input("selected", iteration=iteration, selection=name)
-        counts = releases.selected(opened, recipe_of(store, None), iteration, name, target)
+        counts = sets.selected(opened, recipe_of(store, None), iteration, name, target)
     else:
-        counts = releases.table(opened, what, target)
+        counts = sets.table(opened, what, target)
     print_rows([{"split": s, "rows": n, "folder": target} for s, n in counts.items()], as_json, "published")
 
 

@@ -9,12 +9,13 @@ import pytest
 from datasets import load_dataset
 
 import scoder
-from builders import aspect_scores, metrics, releases, teacher_samples
+from builders import aspect_scores, metrics, teacher_samples
 from builders.aspect_scores import question
 from builders.engines import prompts
 from builders.engines.budget import BudgetError
 from builders.pairs import labels as scorer_pairs
 from builders.pairs import render
+from builders.publishing import sets
 from builders.recipe import Recipe
 from queries.console import verify
 from store import ASPECTS, Store, content_id
@@ -114,7 +115,7 @@ def test_the_teachers_digits_are_learnt_and_measured_by(server, tmp_path):
 def test_the_training_set_of_the_scorer_holds_them(server, tmp_path):
     store, made = sampled(tmp_path / "store", 16), asking(tmp_path, server.url)
     aspect_scores.build_labels(store, made)
-    releases.scorer(store, made, str(tmp_path / "set"))
+    sets.scorer(store, made, str(tmp_path / "set"))
     rows = load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
     learnt = scorer_pairs.labels(store, made, "train")
     assert len(rows) == len(learnt) * len(ASPECTS) > 0

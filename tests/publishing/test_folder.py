@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from store import ContractError, release
-from store.release import Card, write_dataset
+from builders.publishing import folder
+from builders.publishing.folder import Card, write_dataset
+from store import ContractError
 
 SCHEMA = pa.schema([("text", pa.string()), ("license", pa.string())])
 MESSAGES = pa.schema([("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])))])
@@ -60,7 +61,7 @@ def test_nested_conversations_load(tmp_path: Path) -> None:
 
 
 def test_many_rows_are_several_files_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release, "ROWS_PER_FILE", 2)
+    monkeypatch.setattr(folder, "ROWS_PER_FILE", 2)
     write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
     assert files_below(tmp_path / "out")[1:] == [
         "data/train-00000-of-00002.parquet",

@@ -17,10 +17,10 @@ from builders.datasets import mixes
 from builders.gradients import conversation
 from builders.pairs import fenced, labels
 from builders.pairs.corruptions import taught
+from builders.publishing.folder import Card, write_dataset
 from builders.recipe import Recipe
 from store import CONTRACTS, ContractError, Store
 from store.catalog import connect
-from store.release import Card, write_dataset
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 PAIRS = pa.schema([("messages", MESSAGES), ("item_id", pa.string()), ("origin", pa.string()), ("license", pa.string())])

@@ -1,0 +1,1 @@
+"""Our datasets out: which rows a set has, and the folder that holds them."""
