@@ -104,7 +104,7 @@ def influence(
     as_json: JsonOption = False,
 ) -> None:
     """Rank any dataset by its influence on reference sets. Gradients are kept: another reference set costs no model."""
-    from builders.recipe_files import override
+    from builders.recipe.files import override
     from builders.standalone import influence as dataset_influence
     from builders.standalone import influence_request
 

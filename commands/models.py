@@ -19,7 +19,7 @@ SettingsOption = Annotated[list[str] | None, typer.Option("--set", help="A train
 
 def _train(role: str, dataset: str, base: str, output: str, set_: list[str] | None, as_json: bool) -> None:
     from builders.checkpoints import trainer
-    from builders.recipe_files import override
+    from builders.recipe.files import override
 
     train, default = trainer(role)
     settings = type(default).model_validate(override(default.model_dump(), set_ or []))

@@ -35,9 +35,9 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole loop of a recipe; the same command resumes it after a kill."""
-    from builders import estimate, recipe_files
+    from builders.recipe import estimate, files
 
-    loaded = recipe_files.load(recipe, set_)
+    loaded = files.load(recipe, set_)
     if dry_run:
         print_rows([vars(s) for s in estimate.plan(loaded)], as_json, f"plan of {loaded.name}")
         return
@@ -46,9 +46,9 @@ def run(
 
     opened = open_store(store, force=force, is_new=True)
     with coordinator(opened.root):
-        recipe_files.remember(opened.root, loaded, is_new=True)
+        files.remember(opened.root, loaded, is_new=True)
         scoder.run(opened, loaded, until)
-        recipe_files.remember(opened.root, loaded)
+        files.remember(opened.root, loaded)
     status(store=store, as_json=as_json)
 
 

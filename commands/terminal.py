@@ -103,8 +103,8 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> No
 
 def recipe_of(store: str, recipe: str | None, overrides: list[str] | None = None) -> Any:
     """The recipe given, or the one that the store was last run with; overrides on top."""
-    from builders import recipe_files
+    from builders.recipe import files
 
     if recipe:
-        return recipe_files.load(recipe, overrides)
-    return recipe_files.recall(store, overrides)
+        return files.load(recipe, overrides)
+    return files.recall(store, overrides)

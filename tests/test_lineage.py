@@ -8,7 +8,7 @@ import pytest
 import scoder
 from builders import lineage
 from builders.lineage import fork, stage_of
-from builders.recipe_files import recall, remember
+from builders.recipe.files import recall, remember
 from store import CONTRACTS, ContractError, Plan, Store
 from tests.tiny_recipes import recipe, tree
 

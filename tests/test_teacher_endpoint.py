@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from builders import recipe_files, sandbox, teacher_samples
+from builders import sandbox, teacher_samples
 from builders.engines.budget import BudgetError
 from builders.pairs import render
-from builders.recipe import Recipe, Teacher
+from builders.recipe import Recipe, Teacher, files
 from store import Store, content_id
 from tests.batch_server import BatchServer, answered
 from tests.fault_server import FaultServer, chance, ok, question
@@ -234,7 +234,7 @@ def test_the_recipe_is_read_from_a_command_line(tmp_path) -> None:
     given = [
         "teacher={engine: openai, model: m, budget_tokens: 5, batch: true, max_reasks: 1, requests_per_minute: 60}"
     ]
-    settings = recipe_files.load(RECIPE, given).teacher.engine_settings()
+    settings = files.load(RECIPE, given).teacher.engine_settings()
     assert (settings.engine, settings.budget_tokens, settings.batch, settings.requests_per_minute) == (
         "openai",
         5,

@@ -32,7 +32,7 @@ from builders.datasets.texts import Batch, batches, text_columns
 from builders.decontamination import detectors, execution
 from builders.decontamination.detectors import HITS
 from builders.recipe import Benchmark, Decontamination
-from builders.recipe_files import override
+from builders.recipe.files import override
 
 BATCH_ROWS = 2000
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import datasets
 import pytest
 
-from builders import recipe_files
 from builders.datasets import mixes
 from builders.publishing import sets
-from builders.recipe import Mix
+from builders.recipe import Mix, files
 from store import Store
 from tests.smoke_run import RECIPE, rows
 
@@ -49,7 +48,7 @@ def test_rows_are_limited_and_carry_a_licence(tmp_path: Path) -> None:
 
 def test_the_coder_trains_on_instructions_and_mixes(smoke_store: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "set.jsonl", {"instruction": "i", "output": "o"})
-    recipe = recipe_files.load(RECIPE, [f"coder.mix=[{{dataset: '{path}', license: mit}}]"])
+    recipe = files.load(RECIPE, [f"coder.mix=[{{dataset: '{path}', license: mit}}]"])
     counts = sets.coder(Store(smoke_store), recipe, str(tmp_path / "mixed"))
     own = rows(smoke_store, "instructions").num_rows
     assert counts == {"train": own + 1}

@@ -9,9 +9,9 @@ import yaml
 from pydantic import BaseModel
 
 from builders.recipe import Recipe
-from builders.recipe_files import load, override, recall, remember
+from builders.recipe.files import load, override, recall, remember
 
-RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
 LEAST = {
     "name": "mine",
     "sources": [{"name": "stdlib", "kind": "stdlib"}],

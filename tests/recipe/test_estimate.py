@@ -5,9 +5,9 @@ import random
 import pytest
 
 import scoder
-from builders import estimate
-from builders.estimate import PAIR_TOKENS, SNIPPET_TOKENS
 from builders.pairs.corruptions import labelled, taught
+from builders.recipe import estimate
+from builders.recipe.estimate import PAIR_TOKENS, SNIPPET_TOKENS
 from builders.teacher_samples import split_of
 from store import ASPECTS
 from tests.tiny_recipes import recipe
