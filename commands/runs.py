@@ -134,7 +134,7 @@ def fork(
     as_json: JsonOption = False,
 ) -> None:
     """Hard-link the finished partitions up to a stage into a new store, to branch off without paying again."""
-    from builders.lineage import fork as branch
+    from store.fork import fork as branch
 
     linked = branch(open_store(source), open_store(target, is_new=True), until)
     print_rows([{"partition": p} for p in linked], as_json, f"linked into {target}")

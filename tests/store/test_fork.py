@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import scoder
-from builders import lineage
-from builders.lineage import fork, stage_of
 from builders.recipe.files import recall, remember
 from store import CONTRACTS, ContractError, Plan, Store
+from store import fork as lineage
+from store.fork import fork, stage_of
 from tests.tiny_recipes import recipe, tree
 
 
