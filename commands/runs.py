@@ -154,7 +154,7 @@ def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
 @app.command(rich_help_panel=PANEL)
 def doctor(as_json: JsonOption = False) -> None:
     """What this machine has and lacks: Python, libraries, sandbox, GPU, disk."""
-    from builders.doctor import checks
+    from commands.doctor import checks
 
     found = checks()
     print_rows(found, as_json, "doctor")
