@@ -17,7 +17,7 @@ import pytest
 from store import ContractError
 from store.lock import STALE_S, STOPPED, coordinator, coordinator_alive
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HOLD = "import sys, time; from store.lock import coordinator\nwith coordinator(sys.argv[1]): print('held', flush=True); time.sleep(60)"
 WORK = (
     "import sys, time; from store.lock import stop_with_coordinator\n"

@@ -111,7 +111,7 @@ def test_a_completed_record_says_what_came_of_it() -> None:
 def test_the_command_can_be_pasted_into_a_shell() -> None:
     arguments = ["/opt/bin/scoder", "select", "--set", "selection.note=it's two words"]
     code = f"import sys; from store.runs import command_line; sys.argv = {arguments!r}; print(command_line())"
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     printed = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
     assert shlex.split(printed) == ["scoder", *arguments[1:]]
 

@@ -15,7 +15,7 @@ from store import ContractError, Plan, Record, Store, Usage, segments
 from store.schemas import VERSION
 from tests.rows import put, table
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def snippets(*names: str) -> pa.Table:
@@ -218,7 +218,7 @@ def test_a_killed_stream_starts_again(tmp_path: Path) -> None:
 
 def test_a_killed_process_leaves_only_whole_shards(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from store import Plan, Store; from tests.test_store import one\n"
+        "import os, signal, sys; from store import Plan, Store; from tests.store.test_store import one\n"
         "def make(i):\n"
         "    if i == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return one(i)\n"

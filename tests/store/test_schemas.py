@@ -10,7 +10,7 @@ import pytest
 
 from store.schemas import ASPECTS, CODE_ASPECTS, CONTRACTS, contract, markdown, opt, req
 
-DOCS = Path(__file__).parents[1] / "docs" / "tables.md"
+DOCS = Path(__file__).parents[2] / "docs" / "tables.md"
 TABLES = sorted(CONTRACTS)
 DESIGNED = [
     "aspect_scores",
