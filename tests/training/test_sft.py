@@ -359,4 +359,4 @@ def test_other_columns_are_refused_by_name(tmp_path: Path, module: object, expec
 
 def test_settings_cost_nothing_to_import() -> None:
     code = "import sys, training.settings; assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
