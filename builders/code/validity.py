@@ -4,7 +4,7 @@ In: texts that `builders.code.outline` does not call odd. Out: per text whether 
 How: one ruff process reads them all, an order of magnitude faster than `ast`. Where ruff says no, or cannot say, the
 caller asks `ast`: only a yes is relied upon. Ruff knows no limits of size and takes three kinds of replacement fields
 that older Pythons refuse; what is odd to the outline covers both (`tests/code/test_validity.py` has a list of broken files,
-`benchmarks/extraction.py` compares both parsers on real files and on files broken at random).
+`benchmarks/pool/extraction.py` compares both parsers on real files and on files broken at random).
 """
 
 from __future__ import annotations

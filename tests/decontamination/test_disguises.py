@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from benchmarks.disguises import DISGUISES, disguised, original
+from benchmarks.decontamination.disguises import DISGUISES, disguised, original
 from builders.harness.programs import Task
 
 PROMPT = '''\

@@ -1,6 +1,6 @@
 """A million requests through an engine that answers at once: rows per second, and memory that stays flat.
 
-    .venv/bin/python benchmarks/generation_memory.py [--requests 1000000]
+    .venv/bin/python benchmarks/engines/memory.py [--requests 1000000]
 
 In: requests made as they are read. Out: a line per tenth of the run with the resident memory, then the peak. How: all of
 `builders.engines.answers` is there (the stream over shards, the journal on the disk, reading back in order), only the model is

@@ -1,7 +1,7 @@
 """How close the endpoint engine comes to an endpoint's own pace, beside other clients.
 
-    .venv/bin/python benchmarks/endpoint_driver.py                                      ours alone
-    .venv/bin/python benchmarks/endpoint_driver.py --peer openai=PYTHON --peer curator=PYTHON --peer distilabel=PYTHON
+    .venv/bin/python benchmarks/engines/endpoint_driver.py                                      ours alone
+    .venv/bin/python benchmarks/engines/endpoint_driver.py --peer openai=PYTHON --peer curator=PYTHON --peer distilabel=PYTHON
 
 PYTHON is the interpreter of an environment of its own that holds the peer:
 
@@ -27,7 +27,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ANSWER = "A problem and its solution. " * 40
 
 MEASURED = """

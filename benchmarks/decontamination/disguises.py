@@ -1,7 +1,7 @@
 """Disguised copies of benchmark tasks, to measure what a decontamination finds.
 
-    python benchmarks/disguises.py HumanEval.jsonl.gz --show HumanEval/4      # a task in every disguise
-    python benchmarks/disguises.py HumanEval.jsonl.gz --verify --every 4      # run the tests on the disguises, in the sandbox
+    python benchmarks/decontamination/disguises.py HumanEval.jsonl.gz --show HumanEval/4      # a task in every disguise
+    python benchmarks/decontamination/disguises.py HumanEval.jsonl.gz --verify --every 4      # run the tests on the disguises, in the sandbox
 
 In: tasks whose solution is Python (HumanEval, MBPP). Out: per disguise a text, and the name that the function has in it; None
 where a disguise would change nothing (a function without loops has none to rewrite). How: syntax trees, with a random
@@ -26,9 +26,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.syntax_steps import (
+from benchmarks.decontamination.syntax_steps import (
     WORDS,
     FunctionNode,
     comparisons_mirrored,

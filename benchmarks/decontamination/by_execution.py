@@ -1,7 +1,7 @@
 """Independent re-implementations of benchmark tasks, found by running the benchmarks' tests.
 
-    python benchmarks/decontamination_execution.py                 # data from SCODER_DATA or ../shared/data; about two minutes
-    python benchmarks/decontamination_execution.py --tasks 1570 --list
+    python benchmarks/decontamination/by_execution.py                 # data from SCODER_DATA or ../shared/data; about two minutes
+    python benchmarks/decontamination/by_execution.py --tasks 1570 --list
 
 1. LeetCodeDataset has for each task a solution and, apart from it, a model's answer. The answers are the items, the tasks with their
    solutions the benchmark: how many answers are traced to their very task, by execution and by the default detectors, which see the
@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import pyarrow as pa
 
@@ -31,7 +31,7 @@ from builders.decontamination import detectors, execution
 from builders.harness.programs import Task, extract_code, test_program
 from builders.recipe import Decontamination
 
-DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 LEET_CODE = DATA / "leetcode" / "LeetCodeDataset-v0.1.0-train.jsonl.gz"
 CODE_ALPACA = DATA / "codealpaca" / "code_alpaca_2k.json"
 BENCHMARKS = {"humaneval": "human-eval/HumanEval.jsonl.gz", "mbpp": "mbpp/mbpp_test.jsonl"}

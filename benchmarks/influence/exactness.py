@@ -1,6 +1,6 @@
 """Are features exact before the sketch, unbiased after it, and does a sketch keep the ranking of real samples?
 
-    SCODER_DATA=DIR python benchmarks/gradients_exactness.py [--samples 160] [--references 24] [--sketch-seeds 5] [--dimension 4096]
+    SCODER_DATA=DIR python benchmarks/influence/exactness.py [--samples 160] [--references 24] [--sketch-seeds 5] [--dimension 4096]
 
 Model: recipes/tiny-base under a LoRA (r = 8) that was trained on other rows of code_alpaca for a few steps; samples: code_alpaca.
 Prints the relative error of unprojected per-sample gradients against autograd at batch size 1, for several batch sizes and orders;
@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from training.gradients import load_gradient_model, per_sample_gradients
 from training.settings import GradientSettings, LoraSettings, SftSettings, WarmupSettings
 from training.warmup import warm_up
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("SCODER_DATA", ROOT.parent / "shared" / "data"))
 BASE = str(ROOT / "recipes" / "tiny-base")
 MAX_TOKENS = 320

@@ -1,8 +1,8 @@
 """How many rows of real instruction data get a verdict, and verdicts side by side with their tasks, for reading.
 
-    python benchmarks/decontamination_precision.py                 # data from SCODER_DATA or ../shared/data; about half a minute
-    python benchmarks/decontamination_precision.py --read 50       # and 50 verdicts, drawn evenly over the detectors that decided them
-    python benchmarks/decontamination_precision.py --execute       # with the execution channel, about two minutes more
+    python benchmarks/decontamination/precision.py                 # data from SCODER_DATA or ../shared/data; about half a minute
+    python benchmarks/decontamination/precision.py --read 50       # and 50 verdicts, drawn evenly over the detectors that decided them
+    python benchmarks/decontamination/precision.py --execute       # with the execution channel, about two minutes more
 
 The data are CodeAlpaca and Evol-Teacher (2,017 rows each) against HumanEval, MBPP (test), LiveCodeBench and BigCodeBench-Hard. Nobody knows
 their true leaks: the rate is to be judged by reading.
@@ -21,7 +21,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import pyarrow.parquet as pq
 
@@ -29,7 +29,7 @@ from builders.benchmarks import named, task_rows
 from builders.datasets import rows as dataset_rows
 from builders.standalone import contamination as checking
 
-DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 DATASETS = {"codealpaca": "codealpaca/code_alpaca_2k.json", "evol-teacher": "evol-teacher/converted_alpaca_2k.json"}
 BENCHMARKS = {
     "humaneval": "human-eval/HumanEval.jsonl.gz",

@@ -1,8 +1,8 @@
 """What decontamination finds of disguised HumanEval and MBPP tasks, and what it flags of ordinary functions; ours beside peers' rules.
 
-    python benchmarks/decontamination_recall.py                     # data from SCODER_DATA or ../shared/data; about three minutes
-    python benchmarks/decontamination_recall.py --missed            # and the ids that ours misses, by disguise
-    python benchmarks/decontamination_recall.py --flagged 20        # and ordinary functions that ours flags
+    python benchmarks/decontamination/recall.py                     # data from SCODER_DATA or ../shared/data; about three minutes
+    python benchmarks/decontamination/recall.py --missed            # and the ids that ours misses, by disguise
+    python benchmarks/decontamination/recall.py --flagged 20        # and ordinary functions that ours flags
 
 Recall: the share of disguised copies with a verdict on the very task that they come from. "above" leaves out tasks below the information
 floor, whose structure alone is no evidence by design. False positives: the share of documented functions of the standard library and the
@@ -22,12 +22,12 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import pyarrow as pa
 
-from benchmarks.decontamination_peers import PEERS, ordinary_functions
-from benchmarks.disguises import DISGUISES, disguised, original
+from benchmarks.decontamination.disguises import DISGUISES, disguised, original
+from benchmarks.decontamination.peers import PEERS, ordinary_functions
 from builders.benchmarks import named, task_rows
 from builders.decontamination import detectors
 from builders.decontamination.detectors.calibration import CALIBRATIONS
@@ -36,7 +36,7 @@ from builders.harness.programs import Task
 from builders.recipe import Decontamination
 from store import content_id
 
-DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 FILES = {"HumanEval": "human-eval/HumanEval.jsonl.gz", "MBPP": "mbpp/mbpp_test.jsonl"}
 Verdicts = list[set[str]]
 """Per text the ids of the tasks that it is flagged for."""

@@ -1,6 +1,6 @@
 """Extraction of documented functions: whole-file `ast`, tree-sitter and ours, on the same files in one run.
 
-    python benchmarks/extraction.py --megabytes 30
+    python benchmarks/pool/extraction.py --megabytes 30
 
 Input: files of the standard library and of site-packages, shuffled, in batches of four megabytes; every way extracts each batch
 before the next one, so that a busy machine is busy for all of them. Seconds are of CPU, child processes included, and of the
@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from builders.code.functions import UNPARSABLE, Extracted, Function, extract, whole
 from builders.code.outline import outline

@@ -1,6 +1,6 @@
 """Scoring aspects by the distribution over the digits, against decoding the scores, on one model in one vLLM engine.
 
-    make .venv-vllm/.ready && VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python benchmarks/scoring.py
+    make .venv-vllm/.ready && VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python benchmarks/engines/scoring.py
 
 Ours asks for one token position per aspect after a shared prefix. The others decode: (a) one digit per aspect, (b) one
 JSON answer with all aspects, (c) a reason of 64 tokens and then a score per aspect: with the rubric of the one aspect after
@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -33,7 +33,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from builders.engines import ChoiceRequest, Engine, EngineSettings, Request, open_engine, prompts
 from store import ASPECTS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BASE = ROOT / "recipes" / "tiny-base"
 PROMPT = "scorer"
 JSON_TOKENS = 8 * len(ASPECTS)

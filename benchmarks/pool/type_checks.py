@@ -1,6 +1,6 @@
 """Undefined names and type errors: ruff, then ty on what is left, beside pyright as SelfCodeAlign runs it.
 
-    python benchmarks/type_checks.py --functions 1500 --pyright /path/to/basedpyright
+    python benchmarks/pool/type_checks.py --functions 1500 --pyright /path/to/basedpyright
 
 Both see the same functions, of the standard library and of installed packages, with the imports that can be inferred in front.
 pyright runs once per 250 files, as `high_quality_subset.py` of github.com/bigcode-project/selfcodealign does, and rejects a function
@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from builders.checks import imports as inferred_imports
 from builders.checks import names, types

@@ -1,7 +1,7 @@
 """Samples per second of per-sample gradient features against the backward pass that they need, and against its peers.
 
-    python benchmarks/gradients_speed.py [--rounds 5] [--samples 32] [--threads 2]
-    python benchmarks/gradients_speed.py --device cuda --hidden 4096 --layers 32 --vocab 32000 --length 1024 --dtype bfloat16 --without-less
+    python benchmarks/influence/speed.py [--rounds 5] [--samples 32] [--threads 2]
+    python benchmarks/influence/speed.py --device cuda --hidden 4096 --layers 32 --vocab 32000 --length 1024 --dtype bfloat16 --without-less
 
 Random weights, LoRA on q, k, v, o, loss on the second half of every sample, sketches of 4096. All variants run in turn within each
 round; the table has medians over rounds. The floor is one forward and backward pass of a batch for LoRA training with the head on
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import torch

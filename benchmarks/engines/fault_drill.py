@@ -1,7 +1,7 @@
 """Many requests to an endpoint that fails in every way, from a process that is killed, and a count of what was paid for.
 
-    .venv/bin/python benchmarks/fault_drill.py                                  10,000 requests, two kills
-    .venv/bin/python benchmarks/fault_drill.py --requests 500 --first-backoff-s 0.05         a quick look
+    .venv/bin/python benchmarks/engines/fault_drill.py                                  10,000 requests, two kills
+    .venv/bin/python benchmarks/engines/fault_drill.py --requests 500 --first-backoff-s 0.05         a quick look
 
 A provider in a process of its own answers a share of the attempts with faults of all kinds, the other answers after
 varied times, so out of order. A few rows are poison: they never pass. A client (`builders.engines.answers.Answers`, the
@@ -36,7 +36,7 @@ from pathlib import Path
 import pyarrow as pa
 from aiohttp import web
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from builders.engines import Completion, EngineSettings, Request, endpoint, open_engine
 from builders.engines import answers as generation

@@ -1,7 +1,7 @@
 """How many functions a second and core decontamination reads, beside peers in the same run.
 
-    python benchmarks/decontamination_speed.py                       # data from SCODER_DATA or ../shared/data; about two minutes
-    python benchmarks/decontamination_speed.py --functions 40000 --rounds 5
+    python benchmarks/decontamination/speed.py                       # data from SCODER_DATA or ../shared/data; about two minutes
+    python benchmarks/decontamination/speed.py --functions 40000 --rounds 5
 
 In: documented functions and methods of the standard library and the installed packages, written to one Parquet file; HumanEval, MBPP, LiveCodeBench
 and BigCodeBench-Hard together. Ours: that file to a table of hits with all default detectors, in one process and on one thread. Peers, on
@@ -26,18 +26,18 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.decontamination_peers import ordinary_functions
+from benchmarks.decontamination.peers import ordinary_functions
 from builders.harness.files import read_tasks
 from builders.harness.programs import Task
 from builders.recipe import Decontamination
 from store import content_id
 
-DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 FILES = {
     "humaneval": "human-eval/HumanEval.jsonl.gz",
     "mbpp": "mbpp/mbpp_test.jsonl",

@@ -1,8 +1,8 @@
 """Near-deduplication: texts in, clusters out, beside others on the same functions; and which disguised copies are found.
 
-    python benchmarks/near_dedup.py                          # functions of the standard library and installed packages
-    python benchmarks/near_dedup.py --functions 5000 --rounds 1
-    python benchmarks/near_dedup.py --synthetic 1000000      # time and memory of ours alone, on varied functions
+    python benchmarks/pool/near_dedup.py                          # functions of the standard library and installed packages
+    python benchmarks/pool/near_dedup.py --functions 5000 --rounds 1
+    python benchmarks/pool/near_dedup.py --synthetic 1000000      # time and memory of ours alone, on varied functions
 
 Peers (`near_dedup_peers.py`): datatrove's MinHash steps (needs `pip install spacy`), the core of bigcode-dataset's script, and datasketch
 (`pip install datasketch`); one that is not installed is skipped. Ours is `near_duplicates.build`, Parquet to Parquet, compiled before the
@@ -30,7 +30,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import pyarrow as pa

@@ -1,7 +1,7 @@
 """Peak memory of the pool stage for any number of functions, and where it grows with their number.
 
-    python benchmarks/pool_memory.py --functions 20000 50000            # two sizes: the last columns say what grows
-    python benchmarks/pool_memory.py --functions 1000000 --limit 1.5   # exits 1 above 1.5 GiB (about an hour on two cores)
+    python benchmarks/pool/memory.py --functions 20000 50000            # two sizes: the last columns say what grows
+    python benchmarks/pool/memory.py --functions 1000000 --limit 1.5   # exits 1 above 1.5 GiB (about an hour on two cores)
 
 The functions are those of the running Python's standard library, made distinct: names that a function binds and its numbers are
 changed, and statements of arithmetic are put in; one in eight gets new names only and so stays a near-duplicate. They are written
@@ -33,7 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("SCODER_DATA", ROOT.parent / "shared" / "data"))
 BENCHMARKS = {
     "humaneval": "human-eval/HumanEval.jsonl.gz",

@@ -1,6 +1,6 @@
 """Sampling from M checkpoints: one vLLM engine that serves all adapters, against one engine load per checkpoint.
 
-    make .venv-vllm/.ready && VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python benchmarks/multi_checkpoint.py
+    make .venv-vllm/.ready && VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python benchmarks/engines/multi_checkpoint.py
 
 Both ways answer the same requests on the same base and adapters (random weights; every completion has its full length).
 The prompts of both ways are equal, and so are the texts: the script checks that before it reports a ratio.
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from builders.engines import EngineSettings, Request, open_engine
 from tests.engine_models import save_adapter, save_model

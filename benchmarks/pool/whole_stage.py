@@ -1,7 +1,7 @@
 """The whole pool stage on the standard library and installed packages: time, memory, the funnel, and snippets to read.
 
-    python benchmarks/pool.py                                   # about 160 MB of source
-    python benchmarks/pool.py --megabytes 1000 --keep DIR       # all packages; the store stays in DIR
+    python benchmarks/pool/whole_stage.py                                   # about 160 MB of source
+    python benchmarks/pool/whole_stage.py --megabytes 1000 --keep DIR       # all packages; the store stays in DIR
 
 Sources are the running Python's standard library without its tests, and installed packages taken in a fixed shuffled order until the
 size is reached. Decontaminates against HumanEval, MBPP, LiveCodeBench and BigCodeBench-Hard, as far as they lie in SCODER_DATA or
@@ -29,7 +29,7 @@ from pathlib import Path
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from builders import snippet_checks
 from builders.checks import names, types
@@ -37,7 +37,7 @@ from builders.code.functions import FunctionNode
 from store import Store
 from store.catalog import connect
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("SCODER_DATA", ROOT.parent / "shared" / "data"))
 BENCHMARKS = {
     "humaneval": "human-eval/HumanEval.jsonl.gz",

@@ -1,6 +1,6 @@
 """Does influence find 200 planted samples among 2,000 others, and does training on what it prefers help?
 
-    SCODER_DATA=DIR python benchmarks/influence_planted.py [--seeds 3] [--rows 2000] [--planted 200]
+    SCODER_DATA=DIR python benchmarks/influence/planted.py [--seeds 3] [--rows 2000] [--planted 200]
 
 Planted: MBPP problems with their solutions. Others: code_alpaca rows of other languages and of prose, MBPP problems with another
 problem's solution, and MBPP problems whose solution is cut in half. Reference: further MBPP problems. Model: recipes/tiny-base (4M
@@ -24,7 +24,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import pyarrow as pa
@@ -38,7 +38,7 @@ from training.ranking import Ranking, Reference, learning_rate_shares
 from training.settings import GradientSettings, SftSettings, WarmupSettings
 from training.warmup import warm_up
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("SCODER_DATA", ROOT.parent / "shared" / "data"))
 BASE = str(ROOT / "recipes" / "tiny-base")
 MAX_TOKENS = 320

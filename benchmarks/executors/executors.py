@@ -1,7 +1,7 @@
 """What a shard costs apart from its rows: shards per second of each executor with shards of two rows.
 
-    python benchmarks/executors.py --shards 200 --rounds 3
-    python benchmarks/executors.py --only local        # no Ray cluster
+    python benchmarks/executors/executors.py --shards 200 --rounds 3
+    python benchmarks/executors/executors.py --only local        # no Ray cluster
 
 Rows: this process alone; two local processes; a Ray cluster of two nodes of one CPU on this machine (pip install 'scoder[ray]');
 and datatrove's own executors over the same step, which ours replace the inner part of. Rounds are interleaved and the median is
@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor
 from datatrove.pipeline.base import PipelineStep

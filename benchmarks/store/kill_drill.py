@@ -1,6 +1,6 @@
 """Kill a run of the smoke recipe at random moments, resume it, and compare with an uninterrupted run.
 
-    python benchmarks/kill_drill.py --kills 10 --seed 0
+    python benchmarks/store/kill_drill.py --kills 10 --seed 0
 
 Prints how many runs were killed, and for every table whether its rows and its Parquet bytes are equal. Exits 1 on a difference.
 """
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from store import CONTRACTS, Store
 from tests.smoke_run import RECIPE, contents, kill_repeatedly, rows, scoder

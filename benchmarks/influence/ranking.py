@@ -1,8 +1,8 @@
 """Ranking stored gradients: time per million, memory, share of the disk's read speed, and what another reference set costs.
 
-    python benchmarks/influence_ranking.py [--rows 20000] [--checkpoints 3] [--references 100] [--dimension 4096] [--folder DIR]
-    python benchmarks/influence_ranking.py --rows 1000000 --checkpoints 1       # 8.2 GB of disk
-    python benchmarks/influence_ranking.py --rows 100000 --checkpoints 3        # 2.5 GB of disk
+    python benchmarks/influence/ranking.py [--rows 20000] [--checkpoints 3] [--references 100] [--dimension 4096] [--folder DIR]
+    python benchmarks/influence/ranking.py --rows 1000000 --checkpoints 1       # 8.2 GB of disk
+    python benchmarks/influence/ranking.py --rows 100000 --checkpoints 3        # 2.5 GB of disk
 
 Writes a store with random gradients, then builds `influence` in a fresh process with a cold page cache (as far as the system lets
 go of it), and further named references, cold and warm, in others. Each prints its time, its peak memory and whether torch was
@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import pyarrow as pa

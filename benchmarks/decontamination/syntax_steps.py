@@ -1,7 +1,7 @@
 """Steps that change the syntax tree of a Python module and not what it does; `disguises.py` puts them together.
 
 In: a tree, which is changed in place, and a random generator where there is a choice. Out: whether anything changed, or what was renamed.
-The steps know what benchmark solutions need and no more: `python benchmarks/disguises.py FILE --verify` runs the tests on the results.
+The steps know what benchmark solutions need and no more: `python benchmarks/decontamination/disguises.py FILE --verify` runs the tests on the results.
 """
 
 from __future__ import annotations
