@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_models import tiny_qwen
+from tests.tiny_models import tiny_qwen
 
 from builders import gradients
 from builders.gradients import as_bytes, as_matrix, conversation

@@ -8,7 +8,7 @@ round; the table has medians over rounds. The floor is one forward and backward 
 supervised positions only; the plain floor computes all logits. LESS's loop as its repository has it: batch size 1, gradients stacked
 16 at a time and projected by a dense Rademacher matrix that is generated anew, 128 columns at a time, in every call
 (trak's BasicProjector; here in float32, since half precision is slow on processors). dattri-llm and bergson run where they can be
-imported (`gradients_peers.py` says how to install them), after a check that the lengths of their unprojected gradients are ours. bergson's
+imported (`peers.py` says how to install them), after a check that the lengths of their unprojected gradients are ours. bergson's
 own pass computes all logits, as the plain floor does.
 """
 
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import torch
-from gradients_peers import PEERS, Variant, lengths
+from benchmarks.influence.peers import PEERS, Variant, lengths
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 

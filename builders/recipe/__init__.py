@@ -1,4 +1,4 @@
-"""The recipe: every choice of a run, typed, with its default and its meaning. `recipe_files.py` reads it from YAML."""
+"""The recipe: every choice of a run, typed, with its default and its meaning. `files` reads it from YAML."""
 
 from __future__ import annotations
 

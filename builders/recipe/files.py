@@ -21,7 +21,7 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     """The recipe of a YAML file with `section.key=value` overrides (values are YAML)."""
     path = Path(path)
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in (Path(__file__).parent.parent / "recipes").glob("*.yaml")))
+        known = ", ".join(sorted(p.stem for p in (Path(__file__).parents[2] / "recipes").glob("*.yaml")))
         raise FileNotFoundError(f"no recipe {path}; recipes/ has {known}")
     try:
         raw = yaml.safe_load(path.read_text()) or {}

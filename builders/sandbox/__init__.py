@@ -192,7 +192,7 @@ def _problem() -> str | None:
     if shutil.which("bwrap") is None:
         return "there is no bwrap on the PATH"
     prefix = Path(sys.base_prefix).resolve()
-    for place in (Path.home().resolve(), Path(__file__).resolve().parents[1]):
+    for place in (Path.home().resolve(), Path(__file__).resolve().parents[2]):
         if str(prefix) != "/usr" and place.is_relative_to(prefix):
             return f"the Python installation {prefix} contains {place}, which the program would see"
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
@@ -393,4 +393,4 @@ def _interpreter() -> str:
 
 @functools.cache
 def _runner_text() -> str:
-    return Path(__file__).with_name("sandbox_runner.py").read_text(encoding="utf-8")
+    return Path(__file__).with_name("runner.py").read_text(encoding="utf-8")

@@ -37,8 +37,8 @@ def test_a_killed_process_ends_the_work() -> None:
 
 def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     code = (
-        "import os, sys; sys.path[:0] = ['tests', '.']\n"
-        "from test_model_workers import place_and_process\n"
+        "import os, sys; sys.path.insert(0, '.')\n"
+        "from tests.executors.test_devices import place_and_process\n"
         "from builders.executors.devices import run\n"
         "if __name__ == '__main__':\n"
         "    for _, process, _ in run(place_and_process, list(range(1, 999)), ['', '']): print(process, flush=True)\n"
@@ -50,7 +50,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONPATH": "tests:."},
+        env={**os.environ, "PYTHONPATH": "."},
     )
     assert parent.stdout is not None
     workers = {int(parent.stdout.readline()) for _ in range(8)}

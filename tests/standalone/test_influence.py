@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tiny_models import tiny_qwen
+from tests.tiny_models import tiny_qwen
 
 from builders.datasets.conversations import Dataset
 from builders.standalone import gradient_shards

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tiny_models import tiny_llama, tiny_qwen
+from tests.tiny_models import tiny_llama, tiny_qwen
 from transformers import AutoModelForCausalLM
 
 from training import gradients, heldout, sft, sketch

@@ -13,7 +13,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from tiny_models import tiny_llama, tiny_qwen
+from tests.tiny_models import tiny_llama, tiny_qwen
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from training import coder, scorer, sft, synthesizer

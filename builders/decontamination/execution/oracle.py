@@ -177,4 +177,4 @@ def program(request: dict[str, Any]) -> str:
 
 @cache
 def _runner_text() -> str:
-    return Path(__file__).with_name("execution_runner.py").read_text(encoding="utf-8")
+    return Path(__file__).with_name("runner.py").read_text(encoding="utf-8")
