@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from engine_models import save_model
 
 import scoder
 from builders import aspect_scores, checkpoints, pool
@@ -12,6 +11,7 @@ from builders.engines import checkpoints as models
 from builders.recipe import Recipe
 from queries.console import verify
 from store import Store
+from tests.engine_models import save_model
 from tests.rows import put
 from tests.test_pool import DUPLICATE, GOOD_CHECKS, GOOD_TEXT
 from tests.tiny_recipes import read, recipe, tree

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_models import save_adapter, save_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -14,6 +13,7 @@ from builders.engines import EngineSettings, Request, prompts
 from builders.engines import checkpoints as models
 from builders.recipe import Recipe
 from store import Store
+from tests.engine_models import save_adapter, save_model
 from tests.fault_server import FaultServer, ok
 from tests.rows import put
 from tests.tiny_recipes import read, recipe

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.tiny_models import tiny_qwen
 
 from builders import gradients
 from builders.gradients import as_bytes, as_matrix, conversation
 from builders.recipe import Recipe
 from store import Store
 from tests.rows import put
+from tests.tiny_models import tiny_qwen
 from tests.tiny_recipes import read, recipe
 from training.gradients import stream_gradients
 from training.settings import LoraSettings

@@ -23,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import torch
-from benchmarks.influence.peers import PEERS, Variant, lengths
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks.influence.peers import PEERS, Variant, lengths
 from training import sketch
 from training.adapters import add_lora, lora_matrices
 from training.completion_loss import Batch, hidden_states, pad

@@ -34,9 +34,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import pyarrow as pa
+
 from benchmarks.decontamination.disguises import relaid, renamed, with_dead_code, without_docstrings
 from benchmarks.pool.near_dedup_peers import PEERS, shingles
-
 from builders import near_duplicates
 from builders.code import tokens
 from builders.recipe import NearDuplicates

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from engine_models import save_adapter, save_model, save_model_with_learned_positions
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -14,6 +13,7 @@ from builders.engines import ChoiceRequest, Engine, EngineSettings, Request, ope
 from builders.engines.sampling import nucleus, sample
 from builders.engines.tokenizing import common_prefix_length
 from builders.engines.transformers import _Row
+from tests.engine_models import save_adapter, save_model, save_model_with_learned_positions
 
 PROMPTS = (
     "def add(a, b):\n",

@@ -16,7 +16,6 @@ import pytest
 pytest.importorskip("vllm", reason="vLLM is not in this environment; `make test-vllm` makes one that has it")
 
 import torch
-from engine_models import save_adapter, save_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -24,6 +23,7 @@ from builders.engines import ChoiceRequest, Completion, Engine, EngineSettings, 
 from builders.engines.answers import Answers
 from builders.engines.in_turn import EnginesInTurn
 from builders.engines.vllm import PROMPTS_IN_FLIGHT
+from tests.engine_models import save_adapter, save_model
 
 PROMPTS = ("def add(a, b):\n", "for i in", "Write a function", "x", "How clear is the problem? Answer", "1 + 2")
 SETTINGS = EngineSettings(engine="vllm", max_model_tokens=256, enforce_eager=True)

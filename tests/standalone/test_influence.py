@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tests.tiny_models import tiny_qwen
 
 from builders.datasets.conversations import Dataset
 from builders.standalone import gradient_shards
 from builders.standalone.influence import Report, build
 from builders.standalone.influence_request import Choices, Request, named
+from tests.tiny_models import tiny_qwen
 from training.gradients import stream_gradients
 from training.settings import GradientSettings, SftSettings, WarmupSettings
 

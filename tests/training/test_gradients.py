@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tests.tiny_models import tiny_llama, tiny_qwen
 from transformers import AutoModelForCausalLM
 
+from tests.tiny_models import tiny_llama, tiny_qwen
 from training import gradients, heldout, sft, sketch
 from training.adapters import saved_name
 from training.completion_loss import check_head, pad

@@ -13,9 +13,9 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from tests.tiny_models import tiny_llama, tiny_qwen
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.tiny_models import tiny_llama, tiny_qwen
 from training import coder, scorer, sft, synthesizer
 from training.checkpoints import checkpoint_steps
 from training.completion_loss import hidden_states, pad, sample_losses
