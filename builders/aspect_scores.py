@@ -207,7 +207,7 @@ def _answered(
     by = {"scorer": asked.name, "prompt_version": prompts.version(asked.prompt)}
     # An endpoint is paid for each question: each is a request of its own, journalled when it is answered. In this process
     # the questions of an item share their prefix.
-    groups = [(a,) for a in aspects] if asked.settings.engine == "openai" else [tuple(aspects)]
+    groups = [(a,) for a in aspects] if asked.settings.is_endpoint else [tuple(aspects)]
 
     def ids_of(item: Item) -> list[str]:
         return [item["item_id"] if len(groups) == 1 else f"{item['item_id']}/{group[0]}" for group in groups]
@@ -238,7 +238,7 @@ def _answered(
     journals, state = (of(store, plan, asked.account) for of in (generation.journals, generation.batches))
     with (
         asked.open(spent=generation.spent(store, asked.account, asked.settings), state=state) as engine,
-        generation.Answers(
+        generation.open_answers(
             journals, store.missing(plan), asked.settings, engine.choose, requests_of, per_item=len(groups)
         ) as answers,
     ):

@@ -134,7 +134,7 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
     spent, state = generation.spent(store, plan.table, engine), generation.batches(store, plan)
     with (
         open_checkpoints(store, engine, drawn.checkpoints, spent=spent, state=state) as opened,
-        generation.Answers(
+        generation.open_answers(
             generation.journals(store, plan), store.missing(plan), engine, opened.generate, requests_of
         ) as answers,
     ):

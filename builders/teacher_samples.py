@@ -22,7 +22,6 @@ from builders import sandbox
 from builders.code.functions import functions, without_docstring
 from builders.engines import Completion, Request, open_engine, prompts
 from builders.engines import answers as generation
-from builders.engines.settings import Pace
 from builders.pairs import Parsed, as_json, examples, is_python, parse, render
 from builders.pool import snippets
 from builders.recipe import Recipe, Teacher
@@ -58,7 +57,8 @@ def is_asked(store: Store) -> bool:
 
 def _identity(teacher: Teacher) -> dict[str, Any]:
     """What of the teacher's settings changes its samples."""
-    return teacher.model_dump(mode="json", exclude={"base_url", *Pace.model_fields})
+    engine = "docstring" if isinstance(teacher.engine, str) else teacher.engine.identity()
+    return teacher.model_dump(mode="json", exclude={"engine"}) | {"engine": engine}
 
 
 def _snippets(store: Store, teacher: Teacher, shard: int) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ def _asked(store: Store, recipe: Recipe, plan: Plan) -> Record:
     spent, state = generation.spent(store, plan.table, settings), generation.batches(store, plan)
     with (
         open_engine(settings, teacher.model, spent=spent, state=state) as engine,
-        generation.Answers(
+        generation.open_answers(
             generation.journals(store, plan), store.missing(plan), settings, engine.generate, requests_of,
             is_usable=lambda c: read(c.text, c.finish_reason).status == "ok", max_reasks=teacher.max_reasks,
         ) as answers,
@@ -127,7 +127,11 @@ def _verified(store: Store, teacher: Teacher, pairs: list[Parsed]) -> list[Parse
 
 def _price(teacher: Teacher, completion: Completion) -> dict[str, Any]:
     tokens = completion.num_prompt_tokens, completion.num_completion_tokens
-    return {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "cost_usd": teacher.cost(*tokens)}
+    return {
+        "prompt_tokens": tokens[0],
+        "completion_tokens": tokens[1],
+        "cost_usd": teacher.engine_settings().cost(*tokens),
+    }
 
 
 def _request(snippet: dict[str, Any], recipe: Recipe) -> Request:

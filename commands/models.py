@@ -74,6 +74,12 @@ def evaluate(
     max_tokens: Annotated[int, typer.Option(help="Tokens per sample.")] = 512,
     engine: Annotated[str, typer.Option(help="transformers, vllm or openai.")] = "transformers",
     base_url: Annotated[str | None, typer.Option(help="For openai.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="A field of a recipe's evaluation: engine.dtype=bfloat16, engine.tensor_parallel=2 …"
+        ),
+    ] = None,
     is_base: Annotated[
         bool, typer.Option("--base-model", help="Continue the prompt as it stands, without a chat.")
     ] = False,
@@ -81,18 +87,18 @@ def evaluate(
 ) -> None:
     """pass@k of a model on benchmark files; generated code runs only in the sandbox."""
     from builders import evaluations
-    from builders.engines.settings import EngineSettings
     from builders.harness.files import read_tasks
-    from builders.recipe import Evaluation
+    from builders.recipe import Evaluation, files
 
-    settings = Evaluation(
-        engine=EngineSettings.model_validate({"engine": engine, "base_url": base_url}),
-        num_samples=samples,
-        temperature=temperature,
-        max_tokens=max_tokens,
-    )
+    given = {
+        "engine": {"engine": engine} | ({"base_url": base_url} if base_url else {}),
+        "num_samples": samples,
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+    }
+    settings = files.section(Evaluation, files.override(given, set_ or []), "evaluation")
     rows = []
     for path in benchmarks:
         graded = evaluations.evaluate(model, list(read_tasks(path)), settings, adapter, seed=0, is_base=is_base)
-        rows.append({"benchmark": path, **evaluations.pass_rates(graded, samples)})
+        rows.append({"benchmark": path, **evaluations.pass_rates(graded, settings.num_samples)})
     print_rows(rows, as_json, model)

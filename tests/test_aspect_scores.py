@@ -6,7 +6,7 @@ import pytest
 
 import scoder
 from builders import aspect_scores, checkpoints, pool
-from builders.engines import ChoiceRequest, EngineSettings, open_engine, prompts
+from builders.engines import ChoiceRequest, TransformersSettings, open_engine, prompts
 from builders.engines import checkpoints as models
 from builders.recipe import Recipe
 from queries.console import verify
@@ -58,7 +58,7 @@ def test_the_judge_reads_the_docstring_of_each_snippet_that_passes_all_else(tmp_
     said = {r["item_id"]: r for r in rows if r["scorer"] != "code"}
     texts = {n: prompts.render("docstring-judge", code=c, docstring=f"Add {n} to x.") for n, c in SNIPPETS.items()}
     asked = [ChoiceRequest(n, (({"role": "user", "content": text},),)) for n, text in texts.items()]
-    with open_engine(EngineSettings(**ENGINE), model) as engine:
+    with open_engine(TransformersSettings(**ENGINE), model) as engine:
         for answer in engine.choose(asked):
             assert answer.probabilities is not None
             digits = answer.probabilities[0]

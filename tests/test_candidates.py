@@ -9,7 +9,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from builders import candidates
-from builders.engines import EngineSettings, Request, prompts
+from builders.engines import OpenAISettings, Request, prompts
 from builders.engines import checkpoints as models
 from builders.recipe import Recipe
 from store import Store
@@ -124,7 +124,7 @@ def test_an_endpoint_serves_checkpoints_by_name_and_is_asked_for_no_commit(tmp_p
     store = filled(tmp_path / "store", rows)
     used = models.checkpoints(store, "synthesizer", 0, 3)
     server = FaultServer(lambda body, _: ok(body["model"]))
-    settings = EngineSettings(engine="openai", base_url=server.url)
+    settings = OpenAISettings(base_url=server.url)
     with models.open_checkpoints(store, settings, used) as engine:
         asked = [Request(name, prompt="x", adapter=name) for name in kinds]
         found = {c.request_id: c.text for c in engine.generate(asked)}

@@ -18,7 +18,7 @@ from tests.batch_server import BatchServer, answered
 from tests.fault_server import FaultServer, chance, ok, question
 from tests.rows import put
 from tests.smoke_run import RECIPE, rows, scoder
-from tests.tiny_recipes import read, recipe
+from tests.tiny_recipes import read, recipe, teacher
 
 KEY = "sk-never-written-anywhere"
 NEEDS_SANDBOX = pytest.mark.skipif(not sandbox.is_available(), reason="no sandbox here")
@@ -55,9 +55,8 @@ def pooled(path: Path, count: int) -> Store:
     return store
 
 
-def asking(folder: Path, url: str, **teacher) -> Recipe:
-    whole = {"engine": "openai", "model": "loopback", "base_url": url, "run_examples": False} | teacher
-    return recipe(folder, teacher=whole)
+def asking(folder: Path, url: str, **given) -> Recipe:
+    return recipe(folder, teacher=teacher(url, **{"run_examples": False} | given))
 
 
 def test_an_endpoint_fills_the_same_table(serve, tmp_path: Path) -> None:
@@ -71,11 +70,10 @@ def test_an_endpoint_fills_the_same_table(serve, tmp_path: Path) -> None:
 
     server = serve(answer)
     store = tmp_path / "store"
-    teacher = f"{{engine: openai, model: loopback, base_url: '{server.url}', num_snippets: 30, run_examples: false"
-    prices = "price_per_million_input: 1, price_per_million_output: 2, price_date: 2026-11-22}"
-    done = scoder(
-        "run", str(RECIPE), "--store", str(store), "--until", "teacher", "--set", f"teacher={teacher}, {prices}"
-    )
+    prices = "price_per_million_input: 1, price_per_million_output: 2, price_date: 2026-11-22"
+    engine = f"{{engine: openai, base_url: '{server.url}', {prices}}}"
+    asked = f"{{engine: {engine}, model: loopback, num_snippets: 30, run_examples: false}}"
+    done = scoder("run", str(RECIPE), "--store", str(store), "--until", "teacher", "--set", f"teacher={asked}")
     assert done.returncode == 0, done.stderr[-3000:]
     samples = rows(store, "teacher_samples").to_pylist()
     rejected = [r for r in rows(store, "rejects").to_pylist() if r["stage"] == "teacher"]
@@ -170,9 +168,11 @@ def test_json_answers_are_held_to_a_schema(serve, tmp_path) -> None:
     "given, message",
     [
         ({"answer_form": "json", "engine": "docstring"}, "needs engine openai, got docstring"),
-        ({"answer_form": "json", "engine": "openai"}, "set prompt to teacher-json"),
-        ({"engine": "openai", "budget_usd": 3}, "needs price_per_million_input"),
-        ({"engine": "openai", "price_date": "2026-11-22"}, "stands without a price"),
+        ({"answer_form": "json", "engine": {"engine": "openai"}}, "set prompt to teacher-json"),
+        ({"engine": {"engine": "openai", "budget_usd": 3}}, "needs price_per_million_input"),
+        ({"engine": {"engine": "openai", "price_date": "2026-11-22"}}, "stands without a price"),
+        ({"engine": "openai", "budget_usd": 3}, r"write engine: \{engine: openai, budget_usd: …\}"),
+        ({"base_url": "http://user:key@host"}, r"write engine: \{engine: openai, base_url: …\}"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(given, message):
@@ -232,7 +232,7 @@ def test_a_missing_key_is_one_clear_message(tmp_path, monkeypatch) -> None:
 
 def test_the_recipe_is_read_from_a_command_line(tmp_path) -> None:
     given = [
-        "teacher={engine: openai, model: m, budget_tokens: 5, batch: true, max_reasks: 1, requests_per_minute: 60}"
+        "teacher={engine: {engine: openai, budget_tokens: 5, batch: true, requests_per_minute: 60}, model: m, max_reasks: 1}"
     ]
     settings = files.load(RECIPE, given).teacher.engine_settings()
     assert (settings.engine, settings.budget_tokens, settings.batch, settings.requests_per_minute) == (

@@ -18,7 +18,7 @@ from builders.recipe import Recipe, Teacher
 from builders.teacher_samples import import_file, is_asked, split_of
 from store import ContractError, Store, content_id
 from tests.rows import put
-from tests.tiny_recipes import read, recipe
+from tests.tiny_recipes import read, recipe, teacher
 
 USABLE = "def f_{n}(a):\n    '''Add {n}.'''\n    return a + {n}"
 
@@ -38,8 +38,8 @@ def pooled(path: Path, snippets: list[dict]) -> Store:
     return store
 
 
-def asking(folder: Path, num_snippets: int, **teacher) -> Recipe:
-    return recipe(folder, teacher={"num_snippets": num_snippets, **teacher})
+def asking(folder: Path, num_snippets: int, **given) -> Recipe:
+    return recipe(folder, teacher={"num_snippets": num_snippets, **given})
 
 
 # -- the offline teacher -----------------------------------------------------------------------------------------------
@@ -123,8 +123,8 @@ def test_more_snippets_than_the_pool_has(tmp_path):
 )
 def test_splits_have_their_shares(num, shares, expected):
     reference, validation, scorer = shares
-    teacher = Teacher(num_snippets=num, reference_share=reference, validation_share=validation, scorer_share=scorer)
-    places = [split_of(position, teacher) for position in range(num)]
+    asked = Teacher(num_snippets=num, reference_share=reference, validation_share=validation, scorer_share=scorer)
+    places = [split_of(position, asked) for position in range(num)]
     names = ["scorer" if for_scorer else split for split, for_scorer in places]
     assert {n: names.count(n) for n in names} == expected
     assert all(split == "train" for split, for_scorer in places if for_scorer)
@@ -186,11 +186,7 @@ def test_answers_of_an_endpoint_are_parsed_priced_and_asked_once(tmp_path, endpo
     made = asking(
         tmp_path,
         4,
-        engine="openai",
-        model="clever",
-        base_url=address,
-        price_per_million_input=1.0,
-        price_per_million_output=10.0,
+        **teacher(address, model="clever", price_per_million_input=1.0, price_per_million_output=10.0),
     )
     store = pooled(tmp_path / "store", [snippet(n) for n in range(5)])
     scoder.build_teacher(store, made)
@@ -216,10 +212,15 @@ def test_answers_of_an_endpoint_are_parsed_priced_and_asked_once(tmp_path, endpo
 def test_another_prompt_or_model_is_another_plan_and_another_price_is_not(tmp_path, endpoint, monkeypatch):
     address, seen = endpoint
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-only")
-    asked = {"engine": "openai", "model": "clever", "base_url": address}
+    asked = teacher(address, model="clever")
     store = pooled(tmp_path / "store", [snippet(n) for n in range(4)])
     first = teacher_samples.build(store, asking(tmp_path, 4, **asked))
-    assert teacher_samples.build(store, asking(tmp_path, 4, **asked, price_per_million_input=3.0)) == first
+    assert (
+        teacher_samples.build(
+            store, asking(tmp_path, 4, **teacher(address, model="clever", price_per_million_input=3.0))
+        )
+        == first
+    )
     with pytest.raises(ContractError, match="model"):
         teacher_samples.build(store, asking(tmp_path, 4, **asked | {"model": "cleverer"}))
     with pytest.raises(ContractError, match="prompt"):

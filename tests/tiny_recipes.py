@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from builders.engines import OpenAISettings
 from builders.recipe import Recipe
 from store import Store
 
@@ -32,6 +33,12 @@ def recipe(folder: Path, **sections: Any) -> Recipe:
         "executor": {"workers": 1},
     }
     return Recipe.model_validate(whole | sections)
+
+
+def teacher(url: str | None = None, **given: Any) -> dict[str, Any]:
+    """The section of a teacher at an endpoint: keys of the openai engine go into its block."""
+    of_engine = {k: given.pop(k) for k in list(given) if k in OpenAISettings.model_fields}
+    return {"model": "loopback", "engine": {"engine": "openai", "base_url": url} | of_engine, **given}
 
 
 def read(store: Store, table: str, **partition: str | int) -> list[dict[str, Any]]:

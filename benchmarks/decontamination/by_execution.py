@@ -59,7 +59,7 @@ def leet_code(count: int) -> None:
     chosen = rows[:: max(1, len(rows) // count)][:count]
     wanted = {row["task_id"] for row in chosen}
     tasks = [row for row in task_rows(named(f"leetcode={LEET_CODE}")) if row["task_id"] in wanted]
-    oracle = execution.oracle(tasks, workers=2)
+    oracle = execution.record_oracle(tasks, workers=2)
     runnable = {task.task_id: task for _, task in oracle.tasks}
     reasons = "; ".join(f"{n}: {reason}" for reason, n in oracle.left_out.most_common())
     print(f"LeetCodeDataset: {len(tasks)} tasks, {len(runnable)} can be run ({reasons})")
@@ -89,7 +89,7 @@ def code_alpaca(show: bool) -> None:
     """Instruction data against HumanEval and MBPP."""
     started = time.monotonic()
     tasks = [row for name, file in BENCHMARKS.items() for row in task_rows(named(f"{name}={DATA / file}"))]
-    oracle = execution.oracle(tasks, workers=2)
+    oracle = execution.record_oracle(tasks, workers=2)
     rows = list(dataset_rows.rows(CODE_ALPACA))
     ids = [str(number) for number in range(len(rows))]
     stats: Counter[str] = Counter()

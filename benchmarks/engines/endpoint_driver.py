@@ -44,17 +44,17 @@ CLIENTS = {
     "scoder": """
 import tempfile
 from pathlib import Path
-from builders.engines import EngineSettings, Request, open_engine
-from builders.engines.answers import Answers
+from builders.engines import OpenAISettings, Request, open_engine
+from builders.engines.answers import open_answers
 SHARD = 500
-settings = EngineSettings(engine="openai", base_url=url, max_in_flight=in_flight, price_per_million_input=1, price_per_million_output=4)
+settings = OpenAISettings(base_url=url, max_in_flight=in_flight, price_per_million_input=1, price_per_million_output=4)
 def requests_of(shard):
     return [Request(f"q{n}", messages=({"role": "user", "content": f"question {n}"},), seed=n)
             for n in range(shard * SHARD, min(number, (shard + 1) * SHARD))]
 shards = range(-(-number // SHARD))
 with tempfile.TemporaryDirectory() as folder, open_engine(settings, "m") as engine:
     began, cpu, answered = time.perf_counter(), cpu_s(), 0
-    with Answers(Path(folder), shards, settings, engine.generate, requests_of) as answers:
+    with open_answers(Path(folder), shards, settings, engine.generate, requests_of) as answers:
         for shard in shards:
             ids = [f"q{n}" for n in range(shard * SHARD, min(number, (shard + 1) * SHARD))]
             answered += sum(c.finish_reason == "stop" for c in answers.of(shard, ids))

@@ -38,7 +38,7 @@ from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from builders.engines import Completion, EngineSettings, Request, endpoint, open_engine
+from builders.engines import Completion, OpenAISettings, Request, endpoint, open_engine
 from builders.engines import answers as generation
 from store import CONTRACTS, Plan, Store
 from store.runs import Usage
@@ -160,7 +160,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
 def ask(url: str, folder: Path, options: argparse.Namespace) -> None:
     """Build the table, or what is missing of it."""
     endpoint.FIRST_BACKOFF_S = options.first_backoff_s
-    settings = EngineSettings(engine="openai", base_url=url, timeout_s=TIMEOUT_S, max_in_flight=options.in_flight)
+    settings = OpenAISettings(base_url=url, timeout_s=TIMEOUT_S, max_in_flight=options.in_flight)
     store, plan = Store(folder), plan_of(options)
 
     def requests_of(shard: int) -> list[Request]:
@@ -175,7 +175,7 @@ def ask(url: str, folder: Path, options: argparse.Namespace) -> None:
     store.begin(plan)
     with (
         open_engine(settings, "m") as engine,
-        generation.Answers(
+        generation.open_answers(
             generation.journals(store, plan), store.missing(plan), settings, engine.generate, requests_of
         ) as answers,
     ):

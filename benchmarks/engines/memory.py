@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, EngineSettings, Request
-from builders.engines.answers import Answers
+from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, OpenAISettings, Request
+from builders.engines.answers import open_answers
 
 TEXT = "### Problem\nAdd two numbers.\n\n### Solution\n```python\ndef add(a, b):\n    return a + b\n```" * 6
 SHARD = 4096
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--folder", help="where the journal goes; the temporary folder of the system by default")
     options = parser.parse_args()
-    settings = EngineSettings(engine="openai", price_per_million_input=1, price_per_million_output=4)
+    settings = OpenAISettings(price_per_million_input=1, price_per_million_output=4)
     shards = range(-(-options.requests // SHARD))
 
     def names(shard: int) -> list[str]:
@@ -73,7 +73,7 @@ def main() -> None:
     print(f"{'rows':>10}{'ahead':>10}{'rows/s':>9}{'resident MB':>13}")
     with (
         tempfile.TemporaryDirectory(dir=options.folder) as folder,
-        Answers(Path(folder), shards, settings, engine.generate, requests_of) as answers,
+        open_answers(Path(folder), shards, settings, engine.generate, requests_of) as answers,
     ):
         for shard in shards:
             before, num_rows = num_rows, num_rows + len(answers.of(shard, names(shard)))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from builders.engines import EngineSettings, Request, open_engine
+from builders.engines import Request, VllmSettings, open_engine
 from tests.engine_models import save_adapter, save_model
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    settings = EngineSettings(engine="vllm", max_model_tokens=512, enforce_eager=True)
+    settings = VllmSettings(max_model_tokens=512, enforce_eager=True)
     with tempfile.TemporaryDirectory(prefix="scoder-multi-") as folder:
         model = save_model(Path(folder, "model"), hidden_size=256, num_layers=4)
         adapters = {f"step-{n}": save_adapter(model, Path(folder, str(n)), n) for n in range(options.checkpoints)}

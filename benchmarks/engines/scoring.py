@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from builders.engines import ChoiceRequest, Engine, EngineSettings, Request, open_engine, prompts
+from builders.engines import ChoiceRequest, Engine, Request, VllmSettings, open_engine, prompts
 from store import ASPECTS
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    settings = EngineSettings(engine="vllm", max_model_tokens=1024, enforce_eager=True)
+    settings = VllmSettings(max_model_tokens=1024, enforce_eager=True)
     ways = {
         "digit distribution (ours)": _distribution,
         "(a) one decoded digit per aspect": lambda e, i: _decoded(e, i, 1),

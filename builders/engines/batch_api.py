@@ -24,7 +24,6 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from builders.engines.batch_lines import LARGEST_FILE_BYTES, Backlog, Group, Line, text
 from builders.engines.batch_state import BatchState
 from builders.engines.budget import Budget, Spent
@@ -32,7 +31,8 @@ from builders.engines.endpoint import ERROR_CHARS, Endpoint, PassingError, Refus
 from builders.engines.gate import StoppedError
 from builders.engines.openai import choice_completion
 from builders.engines.protocol import Json, MalformedError, checked, choice_body, completion, path_and_body, usage
-from builders.engines.settings import EngineSettings
+from builders.engines.settings import OpenAISettings
+from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 
 # Each holds its requests in memory, and providers bound the tokens that wait.
 OPEN_BATCHES = 4
@@ -48,7 +48,7 @@ class BatchEngine(Engine):
     """See the module. `state` is the file in which the submitted batches are kept."""
 
     def __init__(
-        self, settings: EngineSettings, model: str, adapters: Mapping[str, str], spent: Spent, state: Path | None
+        self, settings: OpenAISettings, model: str, adapters: Mapping[str, str], spent: Spent, state: Path | None
     ) -> None:
         if state is None:
             raise ValueError("batch=true needs a table whose batches can be resumed: set batch to false here")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from builders.engines.settings import Pace
+from builders.engines.settings import OpenAISettings
 
 # A chat template adds role names, marks and, for some models, a system text of its own.
 TEMPLATE_TOKENS = 64
@@ -42,7 +42,7 @@ class Spent:
 class Budget:
     """See the module. All methods are called from one thread."""
 
-    def __init__(self, settings: Pace, spent: Spent) -> None:
+    def __init__(self, settings: OpenAISettings, spent: Spent) -> None:
         self._settings = settings
         self.spent = spent
         self.held = Spent()

@@ -1,6 +1,7 @@
-"""Which weights a row of `checkpoints` stands for.
+"""Which weights a row of the table `checkpoints` stands for, and an engine opened over them.
 
-In: a store and a role. Out: checkpoint rows, and the arguments under which an engine or a training function loads them.
+In: a store and a role. Out: checkpoint rows, and the arguments with which an engine or a training
+function loads them.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import queries
-from builders.engines import Engine, EngineSettings, open_engine
 from builders.engines.budget import Spent
 from builders.engines.in_turn import EnginesInTurn
+from builders.engines.opening import open_engine
+from builders.engines.settings import EngineSettings
+from builders.engines.types import Engine
 from store import Store
 from store.catalog import connect
 
@@ -35,7 +38,7 @@ def weights(store: Store, checkpoint: dict[str, Any]) -> tuple[str, str | None, 
 
 def share_an_engine(settings: EngineSettings, used: Sequence[dict[str, Any]]) -> bool:
     """Whether several checkpoints are answered at once: adapters of one base are, and whatever an endpoint serves."""
-    return settings.engine == "openai" or all(c["is_adapter"] for c in used)
+    return settings.is_endpoint or all(c["is_adapter"] for c in used)
 
 
 def open_checkpoints(
@@ -52,7 +55,7 @@ def open_checkpoints(
         model, _, revision = found[used[0]["checkpoint_id"]]
         served = {name: adapter or full for name, (full, adapter, _) in found.items()}
         # which commit an endpoint serves is the matter of who started it
-        revision = None if settings.engine == "openai" else revision
+        revision = None if settings.is_endpoint else revision
         return open_engine(settings, model, served, revision, spent=spent, state=state)
 
     def open_one(name: str | None) -> Engine:

@@ -26,11 +26,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from builders.engines import FinishReason
 from builders.engines.budget import Budget, Spent
 from builders.engines.gate import Ending, Gate, Load, StoppedError
 from builders.engines.protocol import Dialect, Json, MalformedError, checked, usage
-from builders.engines.settings import EngineSettings
+from builders.engines.settings import OpenAISettings
+from builders.engines.types import FinishReason
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -80,7 +80,7 @@ class PassingError(Exception):
 class Endpoint:
     """See the module. Holds a thread and connections until it is closed."""
 
-    def __init__(self, settings: EngineSettings, spent: Spent) -> None:
+    def __init__(self, settings: OpenAISettings, spent: Spent) -> None:
         self.settings, self.dialect = settings, Dialect()
         self._base_url = (settings.base_url or DEFAULT_BASE_URL).rstrip("/")
         key = api_key(settings.api_key_env, self._base_url)
@@ -247,7 +247,7 @@ class Endpoint:
         return self.redact(f"{type(error).__name__}: {error}".rstrip(": "))[:ERROR_CHARS]
 
 
-async def _open(settings: EngineSettings, headers: dict[str, str], spent: Spent) -> tuple[aiohttp.ClientSession, Gate]:
+async def _open(settings: OpenAISettings, headers: dict[str, str], spent: Spent) -> tuple[aiohttp.ClientSession, Gate]:
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=settings.max_in_flight),
         timeout=aiohttp.ClientTimeout(total=settings.timeout_s),

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from builders.engines.budget import Budget, Spent
-from builders.engines.settings import Pace
+from builders.engines.settings import OpenAISettings
 
 Ending = Literal["answered", "refused", "overloaded", "failed", "cancelled"]
 """`refused`: the endpoint is well but will not answer this. `overloaded`: a 429. `failed`: a time-out, a cut connection,
@@ -73,7 +73,7 @@ class Bucket:
 class Gate:
     """See the module."""
 
-    def __init__(self, settings: Pace, budget: Budget) -> None:
+    def __init__(self, settings: OpenAISettings, budget: Budget) -> None:
         self._settings, self.budget = settings, budget
         self._loop = asyncio.get_running_loop()
         self.places = float(settings.max_in_flight)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 
-from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
+from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 
 
 class EnginesInTurn(Engine):

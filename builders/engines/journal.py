@@ -21,8 +21,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from builders.engines import ChoiceCompletion, Completion
 from builders.engines.budget import Spent
+from builders.engines.types import ChoiceCompletion, Completion
 
 Answer = Completion | ChoiceCompletion
 

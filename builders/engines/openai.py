@@ -18,7 +18,6 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from builders.engines.budget import Spent
 from builders.engines.endpoint import Endpoint, PassingError, RefusedError
 from builders.engines.gate import StoppedError
@@ -31,7 +30,8 @@ from builders.engines.protocol import (
     probabilities,
     usage,
 )
-from builders.engines.settings import EngineSettings
+from builders.engines.settings import OpenAISettings
+from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
@@ -42,7 +42,7 @@ Answered = TypeVar("Answered")
 class OpenAIEngine(Engine):
     """See the module. `adapters` maps names to the model names under which the endpoint serves them."""
 
-    def __init__(self, settings: EngineSettings, model: str, adapters: Mapping[str, str], spent: Spent) -> None:
+    def __init__(self, settings: OpenAISettings, model: str, adapters: Mapping[str, str], spent: Spent) -> None:
         self._settings = settings
         self._model_names: dict[str | None, str] = {None: model}
         self._model_names.update(adapters)

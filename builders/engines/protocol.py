@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from builders.engines import Completion, FinishReason, Message, Request
+from builders.engines.types import Completion, FinishReason, Message, Request
 
 # The most that the protocol allows.
 TOP_LOGPROBS = 20

@@ -1,60 +1,56 @@
-"""Settings of the generation engines, as they stand in a recipe."""
+"""The settings of each engine, as they stand in a recipe: `engine: {engine: vllm, dtype: bfloat16}`.
 
+There is one model per engine, and the key `engine` says which one it is. Without that key it is
+the transformers engine. A key that belongs to another engine is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
 from datetime import date
-from typing import Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
 
-class Pace(BaseModel):
-    """How fast, how patiently and at what price an endpoint is asked. Nothing here is part of a plan.
+class AnyEngine(BaseModel):
+    """What all engines have: a limit for errors, and what tokens cost.
 
-    Prices are the recipe's alone: without them tokens are counted and cost stays unknown. With `batch` they are those
-    of the provider's batch API, which are about half.
+    None of these fields can change an answer, so none of them is part of a plan. Prices come from
+    the recipe alone: without them, tokens are counted and the cost stays unknown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    api_key_env: str = Field(
-        "OPENAI_API_KEY",
-        pattern=r"^[A-Z_][A-Z0-9_]*$",
-        description="openai: name of the environment variable with the key",
-    )
-    max_in_flight: int = Field(64, ge=1, description="openai: calls under way at once; fewer while it is overloaded")
-    timeout_s: float = Field(120, gt=0, description="openai: of one attempt")
-    max_retries: int = Field(6, ge=0, description="openai: of one call, after the first attempt; a 429 is not counted")
-    patience_s: float = Field(600, gt=0, description="openai: stop when every attempt failed for so long")
-    max_given_up: int = Field(16, ge=1, description="openai: stop after so many calls in a row that were given up")
+    is_journalled: ClassVar[bool] = True
+    """Whether every answer is kept on disk as it arrives, and never asked for again."""
+    is_endpoint: ClassVar[bool] = False
+    """Whether a server answers: it bills each question alone, and decides itself what it serves."""
+
     max_error_share: float = Field(
-        0.05, ge=0, le=1, description="stop when more than this share of the requests ended in an engine error"
+        0.05, ge=0, le=1, description="stop when a larger share of the requests ended in an engine error"
     )
-    requests_per_minute: float | None = Field(None, gt=0, description="openai")
-    tokens_per_minute: float | None = Field(None, gt=0, description="openai: prompt and completion together")
     price_per_million_input: float | None = Field(None, ge=0, description="dollars")
     price_per_million_output: float | None = Field(None, ge=0, description="dollars")
     price_date: date | None = Field(None, description="the day of these prices")
-    budget_usd: float | None = Field(
-        None,
-        gt=0,
-        description="openai: for all answers of a table, over all resumes; the teacher's for its samples and its scores",
-    )
-    budget_tokens: int | None = Field(None, gt=0, description="openai: likewise, prompt and completion together")
-    batch: bool = Field(False, description="openai: through the provider's batch API, within a day")
-    batch_size: int = Field(10_000, ge=1, le=50_000, description="openai: requests of one batch")
-    poll_s: float = Field(30, gt=0, description="openai: between two looks at a batch")
 
     @model_validator(mode="after")
-    def _dollars_need_prices(self) -> Self:
-        known = [self.price_per_million_input is not None, self.price_per_million_output is not None]
-        if self.budget_usd is not None and not all(known):
-            raise ValueError(
-                f"budget_usd={self.budget_usd} needs price_per_million_input and price_per_million_output: "
-                "set both, or give budget_tokens"
-            )
-        if self.price_date is not None and not any(known):
+    def _a_day_needs_prices(self) -> Self:
+        has_price = self.price_per_million_input is not None or self.price_per_million_output is not None
+        if self.price_date is not None and not has_price:
             raise ValueError(f"price_date={self.price_date} stands without a price: set the prices of that day")
         return self
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether the answers of a table may cost only so much."""
+        return False
+
+    @property
+    def is_collected_later(self) -> bool:
+        """Whether what was asked goes on at the provider when this process ends."""
+        return False
 
     def cost(self, num_prompt_tokens: int, num_completion_tokens: int) -> float | None:
         """What these tokens cost in dollars; None where a price is not set."""
@@ -64,34 +60,103 @@ class Pace(BaseModel):
             num_prompt_tokens * self.price_per_million_input + num_completion_tokens * self.price_per_million_output
         ) / 1e6
 
+    def identity(self) -> list[str | int | None]:
+        """The part of the settings that can change an answer, for the plan of a table."""
+        raise NotImplementedError
 
-class EngineSettings(Pace):
-    """Which engine answers, and how it is driven.
 
-    Of these only `engine`, `max_model_tokens`, `dtype` and `base_url` say what is asked of whom; the
-    transformers engine repeats its bits only for an equal `micro_batch` and `num_threads` as well. The rest
-    is pace and price.
-    """
+class _LocalModel(AnyEngine):
+    """A model that is loaded on this machine."""
 
-    engine: Literal["transformers", "vllm", "openai"] = "transformers"
     max_model_tokens: int = Field(4096, ge=2, description="prompt and completion together")
     dtype: Literal["float32", "bfloat16", "auto"] = "float32"
 
-    micro_batch: int = Field(32, ge=1, description="transformers: rows that are decoded together")
-    num_threads: int | None = Field(None, ge=1, description="transformers: CPU threads; None leaves torch's choice")
 
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="vllm")
-    tensor_parallel: int = Field(1, ge=1, description="vllm: GPUs that share one model")
-    enforce_eager: bool = Field(False, description="vllm: no compilation: starts sooner, decodes slower")
+class TransformersSettings(_LocalModel):
+    """Hugging Face transformers, in this process.
 
-    base_url: str | None = Field(None, description="openai: such as http://localhost:8000/v1; None is api.openai.com")
+    It gives the same bits again only with the same `micro_batch` and `num_threads`.
+    """
 
-    load_adapters: bool = Field(
-        False, description="openai: have `vllm serve` load the checkpoints' adapters as they come; see docs/scaling.md"
+    is_journalled: ClassVar[bool] = False
+    """Its bits depend on which requests are decoded together, so it is asked for whole shards."""
+
+    engine: Literal["transformers"] = "transformers"
+    micro_batch: int = Field(32, ge=1, description="rows that are decoded together")
+    num_threads: int | None = Field(None, ge=1, description="CPU threads; null leaves torch's choice")
+
+    def identity(self) -> list[str | int | None]:
+        return [self.engine, self.dtype, self.max_model_tokens, self.micro_batch, self.num_threads]
+
+
+class VllmSettings(_LocalModel):
+    """vLLM, in this process."""
+
+    engine: Literal["vllm"] = "vllm"
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of the GPU's memory")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that share one model")
+    enforce_eager: bool = Field(False, description="no compilation: starts sooner, decodes slower")
+
+    def identity(self) -> list[str | int | None]:
+        return [self.engine, self.dtype, self.max_model_tokens]
+
+
+class OpenAISettings(AnyEngine):
+    """Any endpoint that speaks OpenAI's protocol: a provider's, or your own `vllm serve`.
+
+    With `batch` the prices are those of the provider's batch API, which are about half.
+    """
+
+    is_endpoint: ClassVar[bool] = True
+
+    engine: Literal["openai"] = "openai"
+    base_url: str | None = Field(None, description="such as http://localhost:8000/v1; null is api.openai.com")
+    api_key_env: str = Field(
+        "OPENAI_API_KEY", pattern=r"^[A-Z_][A-Z0-9_]*$", description="environment variable that holds the key"
     )
+    load_adapters: bool = Field(
+        False, description="have `vllm serve` load the adapters of checkpoints as they come; see docs/scaling.md"
+    )
+    max_in_flight: int = Field(64, ge=1, description="calls under way at once; fewer while it is overloaded")
+    timeout_s: float = Field(120, gt=0, description="of one attempt")
+    max_retries: int = Field(6, ge=0, description="of one call, after the first attempt; a 429 is not counted")
+    patience_s: float = Field(600, gt=0, description="stop when every attempt failed for so long")
+    max_given_up: int = Field(16, ge=1, description="stop after so many calls in a row that were given up")
+    requests_per_minute: float | None = Field(None, gt=0)
+    tokens_per_minute: float | None = Field(None, gt=0, description="prompt and completion together")
+    budget_usd: float | None = Field(
+        None,
+        gt=0,
+        description="for all answers of a table, over all resumes; the teacher's for its samples and its scores",
+    )
+    budget_tokens: int | None = Field(None, gt=0, description="likewise, prompt and completion together")
+    batch: bool = Field(False, description="use the provider's batch API, which answers within a day")
+    batch_size: int = Field(10_000, ge=1, le=50_000, description="requests of one batch")
+    poll_s: float = Field(30, gt=0, description="seconds between two looks at a batch")
+
+    @property
+    def has_budget(self) -> bool:
+        return self.budget_usd is not None or self.budget_tokens is not None
+
+    @property
+    def is_collected_later(self) -> bool:
+        return self.batch
+
+    def identity(self) -> list[str | int | None]:
+        return [self.engine]
 
     @model_validator(mode="after")
-    def _check_base_url(self) -> Self:
+    def _dollars_need_prices(self) -> Self:
+        prices = (self.price_per_million_input, self.price_per_million_output)
+        if self.budget_usd is not None and None in prices:
+            raise ValueError(
+                f"budget_usd={self.budget_usd} needs price_per_million_input and price_per_million_output: "
+                "set both, or give budget_tokens"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _address_holds_no_secret(self) -> Self:
         if self.base_url is None:
             return self
         parts = urlsplit(self.base_url)
@@ -106,14 +171,35 @@ class EngineSettings(Pace):
 
     @model_validator(mode="after")
     def _adapters_are_loaded_by_a_server(self) -> Self:
-        if self.load_adapters and (self.engine != "openai" or self.base_url is None or self.batch):
+        if self.load_adapters and (self.base_url is None or self.batch):
             raise ValueError(
-                f"load_adapters is for engine openai with a base_url and without batch, got engine {self.engine}, "
-                f"base_url={self.base_url}, batch={self.batch}"
+                f"load_adapters needs a base_url and no batch, got base_url={self.base_url}, batch={self.batch}"
             )
         return self
 
-    def identity(self) -> list[str | int | None]:
-        """What of these settings can change an answer, for the plan of a table."""
-        pace = [self.micro_batch, self.num_threads] if self.engine == "transformers" else []
-        return [self.engine, self.dtype, self.max_model_tokens, *pace]
+
+def engine_kind(value: Any) -> str:
+    """The name of the engine that a block of settings is for."""
+    if isinstance(value, AnyEngine):
+        return str(getattr(value, "engine", ""))
+    return str(value.get("engine", "transformers")) if isinstance(value, Mapping) else ""
+
+
+EngineSettings = Annotated[
+    Annotated[TransformersSettings, Tag("transformers")]
+    | Annotated[VllmSettings, Tag("vllm")]
+    | Annotated[OpenAISettings, Tag("openai")],
+    Discriminator(engine_kind),
+]
+"""The block `engine` of a recipe: whichever of the three models its key `engine` names."""
+
+ENGINES: dict[str, type[AnyEngine]] = {
+    "transformers": TransformersSettings,
+    "vllm": VllmSettings,
+    "openai": OpenAISettings,
+}
+
+
+def engine_settings(block: Mapping[str, Any]) -> TransformersSettings | VllmSettings | OpenAISettings:
+    """The settings of a plain mapping, such as `{"engine": "vllm", "dtype": "bfloat16"}`."""
+    return TypeAdapter(EngineSettings).validate_python(dict(block))

@@ -9,7 +9,7 @@ from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
-from builders.engines import Message, Request
+from builders.engines.types import Message, Request
 
 # As sentencepiece models put a space before the first word, a character is also tried after a line break.
 _LINE_BREAK = "\n"

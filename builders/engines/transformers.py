@@ -18,9 +18,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils import logging
 
-from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
 from builders.engines.sampling import sample
-from builders.engines.settings import EngineSettings
+from builders.engines.settings import TransformersSettings
 from builders.engines.tokenizing import (
     choice_token_ids,
     common_prefix_length,
@@ -30,6 +29,7 @@ from builders.engines.tokenizing import (
     first_stop,
     with_template,
 )
+from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
 
 # Requests are sorted by length within a window of so many micro-batches: padding is saved, memory stays flat.
 WINDOW_MICRO_BATCHES = 8
@@ -61,7 +61,9 @@ class _Draws:
 class TransformersEngine(Engine):
     """See the module. `adapters` maps names to adapter folders."""
 
-    def __init__(self, settings: EngineSettings, model: str, adapters: Mapping[str, str], revision: str | None) -> None:
+    def __init__(
+        self, settings: TransformersSettings, model: str, adapters: Mapping[str, str], revision: str | None
+    ) -> None:
         # put back on close: what runs after must not depend on whether this engine was opened before a kill
         self._threads_before = torch.get_num_threads()
         if settings.num_threads is not None:

@@ -18,9 +18,9 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
-from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
-from builders.engines.settings import EngineSettings
+from builders.engines.settings import VllmSettings
 from builders.engines.tokenizing import choice_token_ids, encode_questions, encode_requests, with_template
+from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
 
 try:
     from vllm import LLM, SamplingParams
@@ -76,7 +76,7 @@ class _Prompt:
 class VllmEngine(Engine):
     """See the module. `adapters` maps names to local adapter folders."""
 
-    def __init__(self, settings: EngineSettings, model: str, adapters: Mapping[str, str], revision: str | None) -> None:
+    def __init__(self, settings: VllmSettings, model: str, adapters: Mapping[str, str], revision: str | None) -> None:
         self._max_model_tokens = settings.max_model_tokens
         self._adapters = {
             name: LoRARequest(name, number, path) for number, (name, path) in enumerate(adapters.items(), start=1)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import difflib
 import glob
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from builders.engines.settings import ENGINES
 from builders.recipe import Recipe
+
+S = TypeVar("S", bound=BaseModel)
 
 
 def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
@@ -34,6 +38,15 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         return Recipe.model_validate(_resolve_paths(raw, path.parent))
     except ValidationError as error:
         raise ValueError(f"{path}: " + "; ".join(_explain(e, raw) for e in error.errors())) from None
+
+
+def section(kind: type[S], raw: dict[str, Any], name: str) -> S:
+    """One section of a recipe on its own, from a plain mapping; a mistake is one message in words."""
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        found = [{**e, "loc": (name, *e["loc"])} for e in error.errors()]
+        raise ValueError("; ".join(_explain(e, raw) for e in found)) from None
 
 
 def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
@@ -99,22 +112,34 @@ def _resolve_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _explain(error: Any, raw: dict[str, Any]) -> str:
     """One validation error in words, with the nearest valid key for an unknown one."""
-    where = ".".join(str(part) for part in error["loc"])
+    where = ".".join(_without_tags(error["loc"]))
+    if error["type"] == "union_tag_invalid":
+        return f"{where}: no engine {error['ctx']['tag']!r}; there are {error['ctx']['expected_tags']}"
     if error["type"] != "extra_forbidden":
         return f"{where or 'recipe'}: {error['msg'].removeprefix('Value error, ')}" + (
             f" (got {error['input']!r})" if where and not isinstance(error["input"], dict) else ""
         )
-    valid = _valid_keys(error["loc"][:-1])
-    near = difflib.get_close_matches(str(error["loc"][-1]), valid, n=1, cutoff=0.0)
+    *place, key = error["loc"]
+    if place and place[-1] in ENGINES:
+        owners = [name for name, settings in ENGINES.items() if key in settings.model_fields]
+        if owners:
+            return f"{where}: {key!r} belongs to engine {' and '.join(owners)}, here it is {place[-1]}: leave it out"
+    valid = _valid_keys(place)
+    near = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.0)
     return f"unknown key {where!r}; did you mean {near[0]!r}? Valid keys: {', '.join(valid)}"
 
 
-def _valid_keys(location: tuple[Any, ...]) -> list[str]:
+def _without_tags(location: Sequence[Any]) -> list[str]:
+    """The keys of a place in a recipe, without the names of engines that pydantic puts between them."""
+    return [str(part) for n, part in enumerate(location) if not (part in ENGINES and location[n - 1] == "engine")]
+
+
+def _valid_keys(location: Sequence[Any]) -> list[str]:
     model: Any = Recipe
     for part in location:
         if isinstance(part, int):
             continue
-        model = _settings_in(model.model_fields[part].annotation)
+        model = ENGINES[part] if part in ENGINES else _settings_in(model.model_fields[part].annotation)
     return list(model.model_fields)
 
 

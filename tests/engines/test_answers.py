@@ -14,18 +14,27 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
+from builders.engines import (
+    ChoiceCompletion,
+    ChoiceRequest,
+    Completion,
+    Engine,
+    EngineSettings,
+    OpenAISettings,
+    Request,
+    TransformersSettings,
+    error_share,
+)
 from builders.engines import answers as generation
-from builders.engines.answers import Answers, usage
+from builders.engines.answers import open_answers, usage
 from builders.engines.budget import BudgetError, Spent
 from builders.engines.journal import Journal
-from builders.engines.settings import EngineSettings
 from store import Plan, Store
 from tests.fault_server import PASSING, FaultServer, chance, ok, question
 
 ROOT = Path(__file__).parents[2]
-REMOTE = EngineSettings(engine="openai", price_per_million_input=1.0, price_per_million_output=2.0)
-LOCAL = EngineSettings(engine="transformers")
+REMOTE = OpenAISettings(price_per_million_input=1.0, price_per_million_output=2.0)
+LOCAL = TransformersSettings()
 SHARD = 4
 
 
@@ -78,7 +87,7 @@ def run(
     folder: Path, engine: Engine, shards: int = 3, settings: EngineSettings = REMOTE, **options
 ) -> list[Completion]:
     """All completions, in the order of the requests."""
-    with Answers(folder, range(shards), settings, engine.generate, requests_of, **options) as answers:
+    with open_answers(folder, range(shards), settings, engine.generate, requests_of, **options) as answers:
         return [completion for shard in range(shards) for completion in answers.of(shard, ids(shard))]
 
 
@@ -104,7 +113,7 @@ def test_a_slow_sequence_holds_up_neither_the_engine_nor_later_shards(tmp_path):
             yield Completion("r0", "slow", "stop", 1, 1, None)
 
     engine = SlowFirst()
-    with Answers(tmp_path, range(50), REMOTE, engine.generate, requests_of) as answers:
+    with open_answers(tmp_path, range(50), REMOTE, engine.generate, requests_of) as answers:
         assert [c.request_id for c in answers.of(49, ids(49))] == ids(49)
         assert len(engine.asked) == 200, "everything was asked while r0 was under way"
         may_end.set()
@@ -128,7 +137,7 @@ def test_after_a_failure_only_what_is_unanswered_is_asked(tmp_path, dies_at):
 
 def test_shards_that_were_complete_before_the_failure_are_still_given_out(tmp_path):
     engine = Echo(dies_at="r7")
-    with Answers(tmp_path, range(3), REMOTE, engine.generate, requests_of) as answers:
+    with open_answers(tmp_path, range(3), REMOTE, engine.generate, requests_of) as answers:
         assert len(answers.of(0, ids(0))) == 4
         for shard in (1, 2):
             with pytest.raises(BudgetError, match="no more"):
@@ -205,11 +214,11 @@ def test_a_storm_of_errors_ends_the_run_with_an_example(tmp_path, settings, shar
 
 
 def test_a_storm_ends_the_asking_early_and_loses_no_answer(tmp_path, monkeypatch):
-    monkeypatch.setattr(generation, "ANSWERS_TO_JUDGE", 40)
+    monkeypatch.setattr(error_share, "ANSWERS_TO_JUDGE", 40)
     engine = Echo(errors={f"r{n}" for n in range(10, 4000)})
     with (
         pytest.raises(RuntimeError, match="boom"),
-        Answers(tmp_path, range(1000), REMOTE, engine.generate, requests_of) as answers,
+        open_answers(tmp_path, range(1000), REMOTE, engine.generate, requests_of) as answers,
     ):
         answers.of(999, ids(999))
     assert len(engine.asked) < 40
@@ -229,7 +238,7 @@ def test_a_failure_of_who_gives_the_requests_is_told_and_drops_no_answer(tmp_pat
             raise ValueError("the pool has too few snippets")
         return requests_of(shard)
 
-    with Answers(tmp_path, range(3), REMOTE, Echo().generate, too_few) as answers:
+    with open_answers(tmp_path, range(3), REMOTE, Echo().generate, too_few) as answers:
         assert len(answers.of(1, ids(1))) == 4
         with pytest.raises(ValueError, match="too few snippets"):
             answers.of(2, ids(2))
@@ -250,7 +259,7 @@ def test_a_failure_of_who_writes_the_rows_leaves_what_is_under_way_in_the_journa
 
     with (
         pytest.raises(KeyboardInterrupt),
-        Answers(tmp_path, range(3), REMOTE, OneByOne().generate, requests_of),
+        open_answers(tmp_path, range(3), REMOTE, OneByOne().generate, requests_of),
     ):
         assert under_way.wait(10)
         threading.Timer(0.1, answered.set).start()
@@ -260,7 +269,7 @@ def test_a_failure_of_who_writes_the_rows_leaves_what_is_under_way_in_the_journa
 
 def test_an_id_that_is_asked_twice_is_refused(tmp_path):
     with (
-        Answers(tmp_path, [0], REMOTE, Echo().generate, lambda _: [*requests_of(0), *requests_of(0)]) as answers,
+        open_answers(tmp_path, [0], REMOTE, Echo().generate, lambda _: [*requests_of(0), *requests_of(0)]) as answers,
         pytest.raises(ValueError, match=r"r\d is asked twice"),
     ):
         answers.of(0, ids(0))
@@ -330,7 +339,7 @@ def test_choices_are_journalled_too(tmp_path):
 
     found = []
     for engine in (first := Echo(), second := Echo()):
-        with Answers(tmp_path, [0], REMOTE, engine.choose, asked) as answers:
+        with open_answers(tmp_path, [0], REMOTE, engine.choose, asked) as answers:
             found.append(answers.of(0, ids(0)))
     assert found[0] == found[1] and found[0][0].probabilities == ((0.25, 0.75), (0.25, 0.75))
     assert (len(first.asked), second.asked) == (4, [])
@@ -366,14 +375,14 @@ def test_usage_adds_up_tokens_and_cost(tmp_path):
 ASKING = """
 import sys
 from pathlib import Path
-from builders.engines import EngineSettings, Request, endpoint, open_engine
-from builders.engines.answers import Answers
+from builders.engines import OpenAISettings, Request, endpoint, open_engine
+from builders.engines.answers import open_answers
 endpoint.FIRST_BACKOFF_S = 0.01
 url, folder = sys.argv[1:]
-settings = EngineSettings(engine="openai", base_url=url, timeout_s=2, max_retries=4, max_in_flight=32, max_error_share=0.1)
+settings = OpenAISettings(base_url=url, timeout_s=2, max_retries=4, max_in_flight=32, max_error_share=0.1)
 def requests_of(shard):
     return [Request(f"q{n}", messages=({"role": "user", "content": f"q{n}"},), seed=n) for n in range(shard * 50, shard * 50 + 50)]
-with open_engine(settings, "m") as engine, Answers(Path(folder), range(5), settings, engine.generate, requests_of) as answers:
+with open_engine(settings, "m") as engine, open_answers(Path(folder), range(5), settings, engine.generate, requests_of) as answers:
     for shard in range(5):
         for completion in answers.of(shard, [f"q{n}" for n in range(shard * 50, shard * 50 + 50)]):
             print(completion.request_id, completion.finish_reason, completion.text)

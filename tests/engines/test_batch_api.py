@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.engines import ChoiceRequest, Completion, EngineSettings, Request, endpoint, open_engine
+from builders.engines import ChoiceRequest, Completion, OpenAISettings, Request, endpoint, open_engine
 from builders.engines.batch_state import BatchState
 from builders.engines.budget import BudgetError, Spent
 from builders.engines.gate import StoppedError
@@ -37,10 +37,8 @@ def serve(monkeypatch) -> Iterator[Callable[..., BatchServer]]:
         server.close()
 
 
-def settings(server: BatchServer, **changes) -> EngineSettings:
-    return EngineSettings(
-        engine="openai", base_url=server.url, batch=True, poll_s=0.01, **{"batch_size": 10, **changes}
-    )
+def settings(server: BatchServer, **changes) -> OpenAISettings:
+    return OpenAISettings(base_url=server.url, batch=True, poll_s=0.01, **{"batch_size": 10, **changes})
 
 
 def text_of(body: dict) -> str:
@@ -171,15 +169,15 @@ def test_a_batch_needs_a_place_for_its_state(serve):
 ASKING = """
 import sys
 from pathlib import Path
-from builders.engines import EngineSettings, Request, open_engine
-from builders.engines.answers import Answers
+from builders.engines import OpenAISettings, Request, open_engine
+from builders.engines.answers import open_answers
 url, folder = sys.argv[1:]
-settings = EngineSettings(engine="openai", base_url=url, batch=True, batch_size=10, poll_s=0.02)
+settings = OpenAISettings(base_url=url, batch=True, batch_size=10, poll_s=0.02)
 def requests_of(shard):
     return [Request(f"r{n}", messages=({"role": "user", "content": f"n{n}"},)) for n in range(shard * 10, shard * 10 + 10)]
 with (
     open_engine(settings, "m", state=Path(folder) / "batches.jsonl") as engine,
-    Answers(Path(folder), range(3), settings, engine.generate, requests_of) as answers,
+    open_answers(Path(folder), range(3), settings, engine.generate, requests_of) as answers,
 ):
     for shard in range(3):
         for completion in answers.of(shard, [f"r{n}" for n in range(shard * 10, shard * 10 + 10)]):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from builders.engines import ChoiceRequest, EngineSettings, Request, endpoint, open_engine
+from builders.engines import ChoiceRequest, OpenAISettings, Request, endpoint, open_engine
 from builders.engines.budget import BudgetError, Spent, prompt_bound
 from builders.engines.protocol import path_and_body
 from tests.fault_server import PASSING, FaultServer, ok, status
@@ -37,8 +37,8 @@ def quick_and_keyed(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
 
 
-def settings(server: FaultServer, **changes) -> EngineSettings:
-    return EngineSettings(engine="openai", base_url=server.url, **{"max_retries": 3, "timeout_s": 5, **changes})
+def settings(server: FaultServer, **changes) -> OpenAISettings:
+    return OpenAISettings(base_url=server.url, **{"max_retries": 3, "timeout_s": 5, **changes})
 
 
 def chats(count: int) -> list[Request]:
@@ -191,7 +191,7 @@ def test_the_key_reaches_no_output(serve, caplog, capfd):
 def test_a_missing_key_is_an_error_except_for_this_machine(serve, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(ValueError, match=r"OPENAI_API_KEY is not set.*api\.openai\.com"):
-        open_engine(EngineSettings(engine="openai"), "m")
+        open_engine(OpenAISettings(), "m")
     server = serve(lambda body, _: ok())
     with open_engine(settings(server), "m") as engine:
         assert [c.text for c in engine.generate([Request("r", messages=USER)])] == ["hi"]
@@ -201,7 +201,7 @@ def test_a_missing_key_is_an_error_except_for_this_machine(serve, monkeypatch):
 @pytest.mark.parametrize("url", ["localhost:8000", "http://user:word@host/v1", "http://host/v1?key=1"])
 def test_a_base_url_that_holds_more_than_an_address_is_refused(url):
     with pytest.raises(ValueError, match="base_url"):
-        EngineSettings(engine="openai", base_url=url)
+        OpenAISettings(base_url=url)
 
 
 def test_choices_from_logprobs_and_from_text(serve):
@@ -346,10 +346,10 @@ def test_an_endpoint_that_loads_no_adapters_says_how_to_start_one_that_does(serv
         open_engine(loading, "m", {"a": adapter(tmp_path / "a", b"weights")})
 
 
-@pytest.mark.parametrize("changes", [{"batch": True}, {"base_url": None}, {"engine": "vllm"}])
+@pytest.mark.parametrize("changes", [{"batch": True}, {"base_url": None}])
 def test_adapters_are_loaded_by_a_server_of_ones_own_alone(changes):
-    with pytest.raises(ValueError, match="load_adapters is for engine openai with a base_url"):
-        EngineSettings(**{"engine": "openai", "base_url": "http://localhost:1/v1", "load_adapters": True} | changes)
+    with pytest.raises(ValueError, match="load_adapters needs a base_url and no batch"):
+        OpenAISettings(**{"base_url": "http://localhost:1/v1", "load_adapters": True} | changes)
 
 
 def test_a_dead_endpoint_ends_the_run_with_a_message(serve):
@@ -450,10 +450,10 @@ def test_an_endpoint_that_tells_no_usage_is_charged_the_worst_case(serve):
 
 def test_a_dollar_budget_needs_prices():
     with pytest.raises(ValueError, match=r"budget_usd=5.0 needs price_per_million_input and price_per_million_output"):
-        EngineSettings(engine="openai", budget_usd=5, price_per_million_input=1)
+        OpenAISettings(budget_usd=5, price_per_million_input=1)
 
 
 def test_cost_is_tokens_times_price():
-    priced = EngineSettings(price_per_million_input=2.0, price_per_million_output=10.0)
+    priced = OpenAISettings(price_per_million_input=2.0, price_per_million_output=10.0)
     assert priced.cost(500_000, 100_000) == pytest.approx(2.0)
-    assert EngineSettings().cost(1, 1) is None
+    assert OpenAISettings().cost(1, 1) is None

@@ -9,7 +9,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from builders.engines import ChoiceRequest, Engine, EngineSettings, Request, open_engine
+from builders.engines import ChoiceRequest, Engine, Request, TransformersSettings, VllmSettings, open_engine
 from builders.engines.sampling import nucleus, sample
 from builders.engines.tokenizing import common_prefix_length
 from builders.engines.transformers import _Row
@@ -23,7 +23,7 @@ PROMPTS = (
     "How clear is the problem? Answer",
     "1 + 2",
 )
-SETTINGS = EngineSettings(micro_batch=4, max_model_tokens=256, num_threads=1)
+SETTINGS = TransformersSettings(micro_batch=4, max_model_tokens=256, num_threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -321,11 +321,11 @@ def test_vllm_that_is_missing_says_how_to_install_it():
         import vllm  # noqa: F401  # only where it is absent can its absence be tested
     except ImportError:
         with pytest.raises(ImportError, match="pip install vllm"):
-            open_engine(EngineSettings(engine="vllm"), "any")
+            open_engine(VllmSettings(), "any")
 
 
 def test_the_number_of_threads_is_put_back(model: str) -> None:
     before = torch.get_num_threads()
-    with open_engine(EngineSettings(num_threads=before + 1), model):
+    with open_engine(TransformersSettings(num_threads=before + 1), model):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before

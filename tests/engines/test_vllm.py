@@ -19,14 +19,14 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from builders.engines import ChoiceRequest, Completion, Engine, EngineSettings, Request, open_engine
-from builders.engines.answers import Answers
+from builders.engines import ChoiceRequest, Completion, Engine, OpenAISettings, Request, VllmSettings, open_engine
+from builders.engines.answers import open_answers
 from builders.engines.in_turn import EnginesInTurn
 from builders.engines.vllm import PROMPTS_IN_FLIGHT
 from tests.engine_models import save_adapter, save_model
 
 PROMPTS = ("def add(a, b):\n", "for i in", "Write a function", "x", "How clear is the problem? Answer", "1 + 2")
-SETTINGS = EngineSettings(engine="vllm", max_model_tokens=256, enforce_eager=True)
+SETTINGS = VllmSettings(max_model_tokens=256, enforce_eager=True)
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-3
 """Of a log-probability: vLLM's attention adds in another order than transformers'."""
@@ -188,14 +188,14 @@ ASKING = """
 import sys
 from pathlib import Path
 from builders.engines import open_engine
-from builders.engines.answers import Answers
+from builders.engines.answers import open_answers
 from tests.engines.test_vllm import SETTINGS, SHARDS, shard_requests
 
 if __name__ == "__main__":
     model, name, path, folder = sys.argv[1:]
     with (
         open_engine(SETTINGS, model, {name: path}) as engine,
-        Answers(Path(folder), range(SHARDS), SETTINGS, engine.generate, shard_requests) as answers,
+        open_answers(Path(folder), range(SHARDS), SETTINGS, engine.generate, shard_requests) as answers,
     ):
         for shard in range(SHARDS):
             answers.of(shard, [r.request_id for r in shard_requests(shard)])
@@ -233,7 +233,7 @@ def test_after_a_kill_only_what_is_unanswered_is_asked(engine, model, adapters, 
 
         return engine.generate(read())
 
-    with Answers(folder, range(SHARDS), SETTINGS, counted, shard_requests) as answers_:
+    with open_answers(folder, range(SHARDS), SETTINGS, counted, shard_requests) as answers_:
         for shard in range(SHARDS):
             ids = [r.request_id for r in shard_requests(shard)]
             assert [a.request_id for a in answers_.of(shard, ids)] == ids
@@ -268,7 +268,9 @@ def test_models_of_full_weights_take_turns(model, tmp_path_factory, tokenizer, e
 
     with (
         EnginesInTurn(open_one) as turns,
-        Answers(tmp_path_factory.mktemp("journal"), [0], SETTINGS, turns.generate, lambda shard: requests) as given,
+        open_answers(
+            tmp_path_factory.mktemp("journal"), [0], SETTINGS, turns.generate, lambda shard: requests
+        ) as given,
     ):
         found = {answer.request_id: answer for answer in given.of(0, [r.request_id for r in requests])}
     assert loaded == ["first", "second"]
@@ -327,7 +329,7 @@ def _answers(address: str) -> bool:
 
 
 def test_the_endpoint_engine_asks_a_vllm_server(served, model, adapters, models, tokenizer):
-    settings = EngineSettings(engine="openai", base_url=served, max_model_tokens=256)
+    settings = OpenAISettings(base_url=served)
     messages = ({"role": "user", "content": "Write a function"},)
     text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
     requests = [Request(name, messages=messages, adapter=name, max_tokens=10, temperature=0) for name in adapters]

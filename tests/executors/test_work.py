@@ -140,7 +140,7 @@ def test_rows_of_a_coordinator_that_lost_its_lock_meanwhile_are_not_written(tmp_
     store = Store(tmp_path / "store")
     store.begin(PLAN)
     program = (
-        "import sys; from builders import tasks; from store.lock import owner\n"
+        "import sys; from builders.executors import work as tasks; from store.lock import owner\n"
         "root, plan_id = sys.argv[1:]\n"
         "tasks.watch_coordinator = lambda work: None\n"  # it looks once a second: the last look comes before the write
         "def lose(store, plan, index):\n"

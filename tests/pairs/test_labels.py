@@ -22,7 +22,7 @@ from store import ASPECTS, Store, content_id
 from tests import fault_server
 from tests.fault_server import FaultServer, ok
 from tests.rows import put
-from tests.tiny_recipes import read, recipe
+from tests.tiny_recipes import read, recipe, teacher
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def sampled(path: Path, count: int) -> Store:
     return store
 
 
-def asking(folder: Path, url: str, labels: str = "teacher", **teacher: object) -> Recipe:
-    whole = {"engine": "openai", "model": "loopback", "base_url": url, "max_error_share": 0.2} | teacher
+def asking(folder: Path, url: str, labels: str = "teacher", **given: object) -> Recipe:
+    whole = teacher(url, **{"max_error_share": 0.2} | given)
     scorer = {"labels": labels, "training": {}, "corruptions_per_sample": 2}
     return recipe(folder, teacher=whole, scorer=scorer)
 
@@ -192,11 +192,11 @@ def test_the_scorer_is_measured_again_when_what_it_is_measured_by_changes(server
 
 def test_samples_and_labels_are_on_one_budget(server, tmp_path):
     store = pooled(tmp_path / "store", 12)
-    teacher = {"num_snippets": 12, "max_tokens": 100, "run_examples": False, "max_in_flight": 2}
-    teacher_samples.build(store, asking(tmp_path, server.url, **teacher))
+    given = {"num_snippets": 12, "max_tokens": 100, "run_examples": False, "max_in_flight": 2}
+    teacher_samples.build(store, asking(tmp_path, server.url, **given))
     samples = sum(server.paid.values())
     assert samples == 12 and len(read(store, "teacher_samples")) == 12
-    short, enough = (asking(tmp_path, server.url, **teacher, budget_tokens=b) for b in (samples * 101 + 2000, 10**6))
+    short, enough = (asking(tmp_path, server.url, **given, budget_tokens=b) for b in (samples * 101 + 2000, 10**6))
     with pytest.raises(BudgetError, match=r"budget_tokens=3,212 of which"):
         aspect_scores.build_labels(store, short)
     labels = sum(server.paid.values()) - samples

@@ -10,7 +10,7 @@ from builders.recipe import estimate
 from builders.recipe.estimate import PAIR_TOKENS, SNIPPET_TOKENS
 from builders.teacher_samples import split_of
 from store import ASPECTS
-from tests.tiny_recipes import recipe
+from tests.tiny_recipes import recipe, teacher
 
 
 def steps(made) -> dict[str, list[estimate.Step]]:
@@ -65,21 +65,21 @@ def test_accumulated_selections_grow_and_single_ones_do_not(tmp_path):
 
 
 def test_the_teachers_cost_comes_from_its_prices(tmp_path):
-    asked = {"engine": "openai", "model": "m", "num_snippets": 1000}
+    asked = {"model": "m", "num_snippets": 1000}
     prices = {"price_per_million_input": 2.0, "price_per_million_output": 10.0}
-    (step,) = steps(recipe(tmp_path, teacher=asked | prices))["teacher"]
+    (step,) = steps(recipe(tmp_path, teacher=teacher(**asked | prices)))["teacher"]
     assert step.cost_usd == pytest.approx(1000 * (SNIPPET_TOKENS * 2.0 + PAIR_TOKENS * 10.0) / 1e6)
     assert (step.rows, step.model_calls) == (1000, 1000)
-    (unpriced,) = steps(recipe(tmp_path, teacher=asked))["teacher"]
+    (unpriced,) = steps(recipe(tmp_path, teacher=teacher(**asked)))["teacher"]
     (offline,) = steps(recipe(tmp_path, teacher={"num_snippets": 7}))["teacher"]
     assert (unpriced.cost_usd, offline.cost_usd, offline.rows, offline.model_calls) == (None, None, 7, 0)
 
 
 def test_labels_of_the_teacher_are_calls_that_cost(tmp_path):
-    asked = {"engine": "openai", "model": "m", "num_snippets": 1000, "scorer_share": 0.5}
+    asked = {"model": "m", "num_snippets": 1000, "scorer_share": 0.5}
     prices = {"price_per_million_input": 2.0, "price_per_million_output": 10.0}
     scorer = {"training": {"epochs": 2}, "corruptions_per_sample": 1}
-    made = steps(recipe(tmp_path, teacher=asked | prices, scorer=scorer | {"labels": "teacher"}))
+    made = steps(recipe(tmp_path, teacher=teacher(**asked | prices), scorer=scorer | {"labels": "teacher"}))
     (_, labels), (tuned,) = made["teacher"], made["scorer"]
     assert (tuned.rows, tuned.model_calls, tuned.cost_usd) == (350 * 2 * len(ASPECTS), 0, None) and "of m" in tuned.what
     assert labels.rows == labels.model_calls == (350 + 150) * 2 * len(ASPECTS)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from builders.engines import AnyEngine
 from builders.recipe import Recipe
 from builders.recipe.files import load, override, recall, remember
 
@@ -43,12 +44,17 @@ def test_there_are_recipes_that_ship():
     assert {"tiny", "smoke"} <= {p.stem for p in RECIPES}
 
 
+class Kind(str):
+    """Not a key: the kind of engine whose block this is."""
+
+
 def all_keys(model: type[BaseModel], where: tuple = ()) -> typing.Iterator[tuple]:
     """Every key of the recipe at every depth, as a path of keys with 0 for a list entry."""
     for name, field in model.model_fields.items():
         yield (*where, name)
         for inner, is_list in settings_in(field.annotation):
-            yield from all_keys(inner, (*where, name, 0) if is_list else (*where, name))
+            below = (*where, name, 0) if is_list else (*where, name)
+            yield from all_keys(inner, (*below, Kind(inner().engine)) if issubclass(inner, AnyEngine) else below)
 
 
 def settings_in(annotation, is_list=False):
@@ -77,11 +83,14 @@ def test_a_misspelt_key_names_the_nearest(tmp_path, key):
     place = raw = yaml.safe_load(yaml.safe_dump(raw))  # a copy whose parts are its own
     raw["coder"]["mix"] = [{"dataset": "d"}]
     for parent in parents:
-        place = place[parent] if isinstance(place, list) else place.setdefault(parent, {})
+        if isinstance(parent, Kind):
+            place["engine"] = str(parent)
+        else:
+            place = place[parent] if isinstance(place, list) else place.setdefault(parent, {})
     place[wrong] = 1
     with pytest.raises(ValueError) as caught:
         load(written(tmp_path, raw))
-    where = ".".join(map(str, [*parents, wrong]))
+    where = ".".join(str(part) for part in [*parents, wrong] if not isinstance(part, Kind))
     assert f"unknown key {where!r}; did you mean {right!r}? Valid keys: " in str(caught.value)
 
 
@@ -103,7 +112,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         ("sources.0.max_files=5", lambda r: r.sources[0].max_files, 5),
         ("sources.0.exclude=[test/, idlelib/]", lambda r: r.sources[0].exclude, ("test/", "idlelib/")),
         ("scoring.weights={clarity: 1, lint: 2.5}", lambda r: r.scoring.weights, {"clarity": 1.0, "lint": 2.5}),
-        ("teacher.base_url=http://x:8000/v1?=", None, None),
+        ("teacher.engine={engine: openai, base_url: 'http://x:8000/v1?='}", None, None),
         ("coder.model=a/b=c", lambda r: r.coder.model, "a/b=c"),
         ("final.max_snippets=", lambda r: r.final.max_snippets, None),
     ],
@@ -111,7 +120,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
 def test_overrides_are_yaml_values_at_any_depth(tmp_path, item, section, expected):
     path = written(tmp_path, LEAST)
     if section is None:
-        with pytest.raises(ValueError, match="teacher: base_url holds credentials or a query"):
+        with pytest.raises(ValueError, match=r"teacher\.engine: base_url holds credentials or a query"):
             load(path, [item])
         return
     assert section(load(path, [item])) == expected
@@ -160,7 +169,11 @@ def test_weights_name_aspects(tmp_path, section, weights, message):
 
 @pytest.mark.parametrize("address", ["http://user:hunter2@host/v1", "https://host/v1?key=hunter2", "ftp://hunter2/v1"])
 @pytest.mark.parametrize(
-    "section", [lambda a: {"teacher": {"base_url": a}}, lambda a: {"scorer": {"engine": {"base_url": a}}}]
+    "section",
+    [
+        lambda a: {"teacher": {"engine": {"engine": "openai", "base_url": a}}},
+        lambda a: {"scorer": {"engine": {"engine": "openai", "base_url": a}}},
+    ],
 )
 def test_an_address_with_credentials_is_refused_and_not_repeated(tmp_path, address, section):
     text = error_of(tmp_path, **section(address))
@@ -184,7 +197,10 @@ def test_an_address_with_credentials_is_refused_and_not_repeated(tmp_path, addre
         ({"sources": [{"name": "a", "kind": "csv"}]}, "sources.0.kind: Input should be 'stdlib', 'tree'"),
         ({"teacher": {"reference_share": 0.5, "validation_share": 0.5}}, "nothing is left to train on"),
         ({"scorer": {"labels": "teacher", "training": {}}}, "needs a teacher.engine that can be asked"),
-        ({"scorer": {"labels": "teacher"}, "teacher": {"engine": "openai"}}, "scorer.training to learn them"),
+        (
+            {"scorer": {"labels": "teacher"}, "teacher": {"engine": {"engine": "openai"}}},
+            "scorer.training to learn them",
+        ),
         ({"teacher": {"num_snippets": 0}}, "teacher.num_snippets: Input should be greater than or equal to 1 (got 0)"),
         ({"decontamination": {"ngram": 0}}, "decontamination.ngram"),
         ({"sampling": {"checkpoints": 3}}, "sampling.checkpoints is 3 but synthesizer.training.num_checkpoints"),

@@ -1,11 +1,11 @@
 """Decontamination by execution: which functions of an item pass the tests of a benchmark task.
 
-    oracle = executions.oracle(tasks, workers=2)                   # once; tasks of any number of benchmarks
-    found = executions.hits(oracle, item_ids, texts, workers=2)     # per batch; schema detectors.HITS, detector 'execution'
+    oracle = execution.record_oracle(tasks, workers=2)              # once; tasks of any number of benchmarks
+    found = execution.hits(oracle, item_ids, texts, workers=2)     # per batch; schema detectors.HITS, detector 'execution'
 
 In: `tasks` as for `builders/decontamination/detectors`; texts of Python code, bare or in ``` fences. Out: a hit of strength 1 for each item and task
 where a function of the item passes all of the task's tests, whatever it looks like. How, in the sandbox all along:
-    record    (`execution_oracle`) each task's own solution runs through its tests; its outermost calls and answers are written down
+    record    (`oracle`) each task's own solution runs through its tests; its outermost calls and answers are written down
     screen    each function with the right number of parameters is called with up to four recorded arguments; a wrong answer ends it
     confirm   what gave all the answers is put in the place of the solution and the benchmark's own tests are run, one program a pair
 
@@ -25,10 +25,10 @@ import pyarrow as pa
 from builders import sandbox
 from builders.decontamination.detectors import HITS
 from builders.decontamination.execution.functions import Function, functions_of
-from builders.decontamination.execution.oracle import Oracle, oracle, program, run
+from builders.decontamination.execution.oracle import Oracle, program, record_oracle, run
 from builders.harness.programs import Task, above_entry_point, split_tests, test_call
 
-__all__ = ["Oracle", "confirmation", "hits", "oracle"]
+__all__ = ["Oracle", "confirmation", "hits", "record_oracle"]
 
 ITEMS_PER_PROGRAM = 16
 ITEM_SECONDS = 5.0

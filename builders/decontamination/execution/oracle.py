@@ -59,7 +59,7 @@ class Oracle:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def oracle(tasks: Sequence[Mapping[str, Any]], workers: int = 1) -> Oracle:
+def record_oracle(tasks: Sequence[Mapping[str, Any]], workers: int = 1) -> Oracle:
     """Record the calls of every task; RuntimeError where no sandbox can be had."""
     sandbox.require()
     known = [(str(row["benchmark"]), _task(row)) for row in tasks]

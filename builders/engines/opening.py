@@ -1,0 +1,55 @@
+"""Opening the engine that a block of settings names.
+
+with open_engine(settings, model, adapters={"step-100": "checkpoints/step-100"}) as engine:
+    for completion in engine.generate(requests):
+        ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builders.engines.settings import EngineSettings, TransformersSettings, VllmSettings
+from builders.engines.types import Engine
+
+if TYPE_CHECKING:
+    from builders.engines.budget import Spent
+
+
+def open_engine(
+    settings: EngineSettings,
+    model: str,
+    adapters: Mapping[str, str] | None = None,
+    revision: str | None = None,
+    *,
+    spent: Spent | None = None,
+    state: Path | None = None,
+) -> Engine:
+    """The engine that `settings.engine` names, with `model` loaded or reachable.
+
+    `adapters` maps a name to the folder of a LoRA adapter; for the openai engine to the model name under
+    which the endpoint serves it. The openai engine alone looks at what was `spent` of its budget before, and at
+    `state`, the file in which it keeps the batches that it submitted.
+    """
+    # Each engine pulls in torch, vllm or aiohttp: they are loaded only when they are used.
+    if isinstance(settings, TransformersSettings):
+        from builders.engines.transformers import TransformersEngine
+
+        return TransformersEngine(settings, model, adapters or {}, revision)
+    if isinstance(settings, VllmSettings):
+        from builders.engines.vllm import VllmEngine
+
+        return VllmEngine(settings, model, adapters or {}, revision)
+    from builders.engines.budget import Spent
+
+    if revision is not None:
+        raise ValueError(f"revision {revision!r} cannot be asked of an endpoint: leave it out for engine 'openai'")
+    if settings.batch:
+        from builders.engines.batch_api import BatchEngine
+
+        return BatchEngine(settings, model, adapters or {}, spent or Spent(), state)
+    from builders.engines.openai import OpenAIEngine
+
+    return OpenAIEngine(settings, model, adapters or {}, spent or Spent())

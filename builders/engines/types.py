@@ -1,0 +1,136 @@
+"""What an engine is asked and what it answers, and what an engine promises.
+
+Completions come in any order and carry the id of their request. A request that cannot be answered
+is a completion with a reason, so nothing is dropped. A mistake in the request or in the set-up
+raises an error.
+
+An engine promises three things to whoever drives it (`builders/engines/answers.py`):
+
+- It reads `requests` lazily, in the thread that consumes the completions, and reading on does not
+  wait for anything.
+- One stream may span many shards. An engine that batches by itself should fill the places of
+  finished sequences from the same stream.
+- A stream that must end early (a budget, an endpoint that is down) gives out what is answered, and
+  then raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol, Self
+
+Message = dict[str, str]
+FinishReason = Literal["stop", "length", "prompt_too_long", "error"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One generation: either chat turns, to which the model's template is applied, or a raw text to continue.
+
+    `adapter` names a LoRA adapter that the engine was opened with; None is the model itself. `temperature` 0
+    is greedy. The text of a completion ends before the first of the `stop` strings. `json_schema` is the text of
+    a JSON schema that the completion must follow; of the engines only openai takes one.
+    """
+
+    request_id: str
+    messages: tuple[Message, ...] | None = None
+    prompt: str | None = None
+    adapter: str | None = None
+    max_tokens: int = 512
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    json_schema: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.messages is None) == (self.prompt is None):
+            given = "neither" if self.prompt is None else "both"
+            raise ValueError(f"request {self.request_id!r} has {given} of messages and prompt: give one")
+        if not self.messages and not self.prompt:
+            raise ValueError(f"request {self.request_id!r} is empty: give at least one message or character")
+        if self.max_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1 or not 0 <= self.seed < 2**63:
+            raise ValueError(
+                f"request {self.request_id!r} has max_tokens={self.max_tokens}, temperature={self.temperature}, "
+                f"top_p={self.top_p}, seed={self.seed}: needed are max_tokens >= 1, temperature >= 0, "
+                "0 < top_p <= 1 and 0 <= seed < 2**63"
+            )
+        if isinstance(self.stop, str) or "" in self.stop:
+            raise ValueError(f"request {self.request_id!r} has stop={self.stop!r}: give a tuple of non-empty strings")
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The answer to a `Request`.
+
+    `num_completion_tokens` counts every token that was generated, the end token and those of a stop string
+    included. `logprob` is the sum of their log-probabilities (nats) under the model at temperature 1, or None
+    where an engine cannot tell. `error` is a short message where `finish_reason` is 'error'.
+    """
+
+    request_id: str
+    text: str
+    finish_reason: FinishReason
+    num_prompt_tokens: int
+    num_completion_tokens: int
+    logprob: float | None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class ChoiceRequest:
+    """Several questions about one text, each a whole chat, each answered by one token among `choices`.
+
+    The questions should share a long prefix (the text first, then the question): it is computed once.
+    """
+
+    request_id: str
+    questions: tuple[tuple[Message, ...], ...]
+    choices: tuple[str, ...] = tuple("0123456789")
+    adapter: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.questions or not all(self.questions):
+            raise ValueError(f"choice request {self.request_id!r} has an empty question or none: give whole chats")
+        if len(self.choices) < 2 or len(set(self.choices)) < len(self.choices):
+            raise ValueError(
+                f"choice request {self.request_id!r} has choices {self.choices}: give at least two distinct ones"
+            )
+
+
+@dataclass(frozen=True)
+class ChoiceCompletion:
+    """The answer to a `ChoiceRequest`.
+
+    `probabilities` holds one row per question: the probability of each choice, renormalised to sum to 1. It
+    is None where the request could not be answered. The tokens are sums over the questions, the shared prefix
+    counted each time, as an endpoint bills it. `finish_reason` is 'stop' for an answer.
+    """
+
+    request_id: str
+    probabilities: tuple[tuple[float, ...], ...] | None
+    num_prompt_tokens: int
+    finish_reason: FinishReason
+    error: str | None = None
+    num_completion_tokens: int = 0
+
+
+class Engine(Protocol):
+    """A model that answers. It holds memory, threads or connections until it is closed."""
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """One completion per request, in any order; `requests` is read as answers are consumed."""
+        ...
+
+    def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
+        """One answer per request, in any order; `requests` is read as answers are consumed."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
