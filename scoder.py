@@ -99,7 +99,7 @@ def build_pool(store: Store, recipe: Recipe) -> None:
 
 def build_teacher(store: Store, recipe: Recipe) -> None:
     """Superior samples, checked for leakage too, and the teacher's scores of some where the scorer learns from them."""
-    teacher_samples.build(store, recipe)
+    teacher_samples.build(store, recipe.teacher, recipe.seed)
     if teacher_samples.is_asked(store):
         asked = {"num_snippets": recipe.teacher.num_snippets}
         rejects.build(store, "teacher", store.input("pool") | store.input("teacher_samples"), asked)
@@ -211,7 +211,9 @@ def build_evaluation(store: Store, recipe: Recipe) -> None:
     for role in ("coder-base", "coder"):
         checkpoint = saved.checkpoints(store, role, None, 1)[0]
         for benchmark in wanted:
-            evaluations.build(store, recipe, checkpoint, benchmark, is_base=role == "coder-base")
+            evaluations.build(
+                store, recipe.evaluation, checkpoint, benchmark, recipe.seed, is_base=role == "coder-base"
+            )
             metrics.build_pass_at_1(store, checkpoint, role, benchmark)
 
 

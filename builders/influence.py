@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders.engines.checkpoints import checkpoints
-from builders.gradients import MAIN, aligned_shards, as_matrix, features
+from builders.gradients import MAIN, aligned_shards, features
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store
 from store.catalog import ask
+from store.half_floats import as_matrix
 from store.runs import Partition
 from training.ranking import Ranking, Reference, common_rows, learning_rate_shares, picked, read_ahead
 

@@ -88,6 +88,7 @@ def evaluate(
     """pass@k of a model on benchmark files; generated code runs only in the sandbox."""
     from builders import evaluations
     from builders.harness.files import read_tasks
+    from builders.harness.statistics import pass_rates
     from builders.recipe import Evaluation, files
 
     given = {
@@ -100,5 +101,5 @@ def evaluate(
     rows = []
     for path in benchmarks:
         graded = evaluations.evaluate(model, list(read_tasks(path)), settings, adapter, seed=0, is_base=is_base)
-        rows.append({"benchmark": path, **evaluations.pass_rates(graded, settings.num_samples)})
+        rows.append({"benchmark": path, **pass_rates(graded, settings.num_samples)})
     print_rows(rows, as_json, model)

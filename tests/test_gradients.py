@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from builders import gradients
-from builders.gradients import as_bytes, as_matrix, conversation
+from builders.gradients import conversation
 from builders.recipe import Recipe
 from store import Store
+from store.half_floats import as_bytes, as_matrix
 from tests.rows import put
 from tests.tiny_models import tiny_qwen
 from tests.tiny_recipes import read, recipe

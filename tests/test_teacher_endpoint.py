@@ -13,7 +13,7 @@ from builders import sandbox, teacher_samples
 from builders.engines.budget import BudgetError
 from builders.pairs import render
 from builders.recipe import Recipe, Teacher, files
-from store import Store, content_id
+from store import Record, Store, content_id
 from tests.batch_server import BatchServer, answered
 from tests.fault_server import FaultServer, chance, ok, question
 from tests.rows import put
@@ -53,6 +53,10 @@ def pooled(path: Path, count: int) -> Store:
     put(store, "raw_pool", named)
     put(store, "pool", [{"snippet_id": s["snippet_id"], "position": n} for n, s in enumerate(named)])
     return store
+
+
+def build(store: Store, made: Recipe) -> Record:
+    return teacher_samples.build(store, made.teacher, made.seed)
 
 
 def asking(folder: Path, url: str, **given) -> Recipe:
@@ -100,10 +104,10 @@ def test_answers_that_were_paid_for_survive_a_kill(serve, tmp_path, monkeypatch)
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(teacher_samples, "_table", die)  # after the answers are journalled, before a shard is written
+        patched.setattr(teacher_samples, "table", die)  # after the answers are journalled, before a shard is written
         with pytest.raises(Killed):
-            teacher_samples.build(store, made)
-    teacher_samples.build(store, made)
+            build(store, made)
+    build(store, made)
     assert set(server.paid.values()) == {1} and len(server.paid) == 10, "nothing was paid for twice"
     assert store.record("teacher_samples").usage.prompt_tokens == 70
 
@@ -114,11 +118,11 @@ def test_a_budget_stops_the_teacher_and_more_of_it_goes_on(serve, tmp_path, monk
     store = pooled(tmp_path / "store", 12)
     limits = {"num_snippets": 12, "max_tokens": 400, "max_in_flight": 4}
     with pytest.raises(BudgetError, match=r"budget_tokens=6,000 of which \d"):
-        teacher_samples.build(store, asking(tmp_path, server.url, **limits, budget_tokens=6000))
+        build(store, asking(tmp_path, server.url, **limits, budget_tokens=6000))
     first = sum(server.paid.values())
     assert first * 1000 <= 6000 < first * 1000 + 2000
     assert len(store.present(store.record("teacher_samples").plan)) == first // 4, "complete shards are written"
-    record = teacher_samples.build(store, asking(tmp_path, server.url, **limits, budget_tokens=14_000))
+    record = build(store, asking(tmp_path, server.url, **limits, budget_tokens=14_000))
     assert record.rows == 12 and set(server.paid.values()) == {1}
     assert record.usage.prompt_tokens + record.usage.completion_tokens == 12_000, "over both runs"
 
@@ -127,7 +131,7 @@ def test_an_error_storm_is_not_written_as_rows(serve, tmp_path) -> None:
     server = serve(lambda body, _: "400" if "+ 1" in code_in(body) else ok(render("Write it.", code_in(body))))
     store = pooled(tmp_path / "store", 40)
     with pytest.raises(RuntimeError, match=r"requests ended in an engine error, such as: '400: no'"):
-        teacher_samples.build(store, asking(tmp_path, server.url, num_snippets=40))
+        build(store, asking(tmp_path, server.url, num_snippets=40))
     assert (
         store.record("teacher_samples").status == "building"
         and store.present(store.record("teacher_samples").plan) == {}
@@ -145,7 +149,7 @@ def test_unusable_answers_are_asked_again_as_often_as_the_recipe_says(serve, tmp
 
     server = serve(answer)
     store = pooled(tmp_path / "store", 3)
-    teacher_samples.build(store, asking(tmp_path, server.url, num_snippets=3, max_reasks=2))
+    build(store, asking(tmp_path, server.url, num_snippets=3, max_reasks=2))
     found = read(store, "teacher_samples")
     assert [r["prompt_tokens"] for r in found] == [30, 30, 30]
     assert all(len(set(tried)) == 3 for tried in seeds.values())
@@ -158,9 +162,7 @@ def test_json_answers_are_held_to_a_schema(serve, tmp_path) -> None:
 
     server = serve(answer)
     store = pooled(tmp_path / "store", 4)
-    teacher_samples.build(
-        store, asking(tmp_path, server.url, num_snippets=4, answer_form="json", prompt="teacher-json")
-    )
+    build(store, asking(tmp_path, server.url, num_snippets=4, answer_form="json", prompt="teacher-json"))
     assert [r["problem"] for r in read(store, "teacher_samples")] == ["Write it."] * 4
 
 
@@ -183,9 +185,9 @@ def test_settings_that_cannot_work_are_refused(given, message):
 def test_pace_price_and_budget_are_no_part_of_the_plan(serve, tmp_path) -> None:
     server = serve(lambda body, _: ok(render("Write it.", code_in(body))))
     store = pooled(tmp_path / "store", 2)
-    first = teacher_samples.build(store, asking(tmp_path, server.url, num_snippets=2))
+    first = build(store, asking(tmp_path, server.url, num_snippets=2))
     other = {"max_in_flight": 3, "budget_tokens": 10**6, "requests_per_minute": 10, "max_error_share": 0.5}
-    assert teacher_samples.build(store, asking(tmp_path, server.url, num_snippets=2, **other)) == first
+    assert build(store, asking(tmp_path, server.url, num_snippets=2, **other)) == first
 
 
 @NEEDS_SANDBOX
@@ -198,7 +200,7 @@ def test_samples_that_fail_their_own_examples_are_left_out(serve, tmp_path) -> N
     server, told = serve(answer), []
     store = pooled(tmp_path / "store", 3)
     store.announce = told.append
-    teacher_samples.build(store, asking(tmp_path, server.url, num_snippets=3, run_examples=True))
+    build(store, asking(tmp_path, server.url, num_snippets=3, run_examples=True))
     assert sorted(r["solution"].split("(")[0] for r in read(store, "teacher_samples")) == ["def f0", "def f2"]
     assert "teacher_samples: 1 of 3 samples with examples fail them and are left out" in told
 
@@ -208,7 +210,7 @@ def test_without_a_sandbox_the_teacher_is_not_asked_at_all(serve, tmp_path, monk
     server = serve(lambda body, _: ok())
     store = pooled(tmp_path / "store", 1)
     with pytest.raises(RuntimeError, match=r"teacher\.run_examples"):
-        teacher_samples.build(store, asking(tmp_path, server.url, num_snippets=1, run_examples=True))
+        build(store, asking(tmp_path, server.url, num_snippets=1, run_examples=True))
     assert server.seen == [] and store.record("teacher_samples") is None
 
 
@@ -216,9 +218,7 @@ def test_a_teacher_through_a_batch_api(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(teacher_samples, "SHARD", 4)
     server = BatchServer(lambda body, attempt: answered(render("Write it.", code_in(body))))
     store = pooled(tmp_path / "store", 10)
-    record = teacher_samples.build(
-        store, asking(tmp_path, server.url, num_snippets=10, batch=True, batch_size=7, poll_s=0.01)
-    )
+    record = build(store, asking(tmp_path, server.url, num_snippets=10, batch=True, batch_size=7, poll_s=0.01))
     server.close()
     assert record.rows == 10 and sorted(server.sizes) == [3, 7] and record.usage.prompt_tokens == 70
 
@@ -227,7 +227,7 @@ def test_a_missing_key_is_one_clear_message(tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     store = pooled(tmp_path / "store", 4)
     with pytest.raises(ValueError, match="OPENAI_API_KEY is not set"):
-        teacher_samples.build(store, asking(tmp_path, "https://api.example.invalid/v1", num_snippets=4))
+        build(store, asking(tmp_path, "https://api.example.invalid/v1", num_snippets=4))
 
 
 def test_the_recipe_is_read_from_a_command_line(tmp_path) -> None:

@@ -15,8 +15,9 @@ from builders import teacher_samples
 from builders.engines import prompts
 from builders.pairs import parse, render
 from builders.recipe import Recipe, Teacher
-from builders.teacher_samples import import_file, is_asked, split_of
-from store import ContractError, Store, content_id
+from builders.teacher.rows import split_of
+from builders.teacher_samples import import_file, is_asked
+from store import ContractError, Record, Store, content_id
 from tests.rows import put
 from tests.tiny_recipes import read, recipe, teacher
 
@@ -38,6 +39,10 @@ def pooled(path: Path, snippets: list[dict]) -> Store:
     return store
 
 
+def build(store: Store, made: Recipe) -> Record:
+    return teacher_samples.build(store, made.teacher, made.seed)
+
+
 def asking(folder: Path, num_snippets: int, **given) -> Recipe:
     return recipe(folder, teacher={"num_snippets": num_snippets, **given})
 
@@ -53,7 +58,7 @@ def test_the_offline_teacher_makes_the_problem_from_the_docstring_and_the_soluti
         docstring="Wait for a.",
     )
     store = pooled(tmp_path / "store", [snippet(0), asynchronous])
-    teacher_samples.build(store, asking(tmp_path, 2))
+    build(store, asking(tmp_path, 2))
     rows = {r["snippet_id"]: r for r in read(store, "teacher_samples")}
     first, second = rows[snippet(0)["snippet_id"]], rows[asynchronous["snippet_id"]]
     assert (first["problem"], first["solution"]) == (
@@ -97,7 +102,7 @@ def test_unusable_answers_are_rejects_and_everything_is_accounted_for(tmp_path):
 def test_several_shards_are_one_table(tmp_path, monkeypatch):
     monkeypatch.setattr(teacher_samples, "SHARD", 3)
     store = pooled(tmp_path / "store", [snippet(n) for n in range(8)])
-    record = teacher_samples.build(store, asking(tmp_path, 7))
+    record = build(store, asking(tmp_path, 7))
     assert [s.rows for s in record.shards] == [3, 3, 1]
     assert {r["snippet_id"] for r in read(store, "teacher_samples")} == {snippet(n)["snippet_id"] for n in range(7)}
 
@@ -105,7 +110,7 @@ def test_several_shards_are_one_table(tmp_path, monkeypatch):
 def test_more_snippets_than_the_pool_has(tmp_path):
     store = pooled(tmp_path / "store", [snippet(0)])
     with pytest.raises(ValueError, match=r"the pool has 1 snippets, but positions 0\.\.9 are needed"):
-        teacher_samples.build(store, asking(tmp_path, 9))
+        build(store, asking(tmp_path, 9))
 
 
 # -- splits ------------------------------------------------------------------------------------------------------------
@@ -133,7 +138,7 @@ def test_splits_have_their_shares(num, shares, expected):
 def test_the_split_of_a_snippet_follows_its_position(tmp_path):
     store = pooled(tmp_path / "store", [snippet(n) for n in range(10)])
     shares = {"reference_share": 0.2, "validation_share": 0.3, "scorer_share": 0.4}
-    teacher_samples.build(store, asking(tmp_path, 10, **shares))
+    build(store, asking(tmp_path, 10, **shares))
     rows = {r["snippet_id"]: (r["split"], r["is_for_scorer"]) for r in read(store, "teacher_samples")}
     assert [rows[snippet(n)["snippet_id"]] for n in range(10)] == [
         *[("reference", False)] * 2,
@@ -202,7 +207,7 @@ def test_answers_of_an_endpoint_are_parsed_priced_and_asked_once(tmp_path, endpo
     store.save(store.record("teacher_samples").model_copy(update={"status": "building", "shards": []}))
     for path in Path(store.directory("teacher_samples")).iterdir():
         path.unlink()
-    teacher_samples.build(store, made)
+    build(store, made)
     assert len(seen) == 4, "what was paid for is not asked again"
     assert sorted(read(store, "teacher_samples"), key=lambda r: r["problem"]) == rows
     dumped = "".join(p.read_text() for p in Path(store.root, "_runs").rglob("*") if p.is_file())
@@ -214,17 +219,12 @@ def test_another_prompt_or_model_is_another_plan_and_another_price_is_not(tmp_pa
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-only")
     asked = teacher(address, model="clever")
     store = pooled(tmp_path / "store", [snippet(n) for n in range(4)])
-    first = teacher_samples.build(store, asking(tmp_path, 4, **asked))
-    assert (
-        teacher_samples.build(
-            store, asking(tmp_path, 4, **teacher(address, model="clever", price_per_million_input=3.0))
-        )
-        == first
-    )
+    first = build(store, asking(tmp_path, 4, **asked))
+    assert build(store, asking(tmp_path, 4, **teacher(address, model="clever", price_per_million_input=3.0))) == first
     with pytest.raises(ContractError, match="model"):
-        teacher_samples.build(store, asking(tmp_path, 4, **asked | {"model": "cleverer"}))
+        build(store, asking(tmp_path, 4, **asked | {"model": "cleverer"}))
     with pytest.raises(ContractError, match="prompt"):
-        teacher_samples.build(store, asking(tmp_path, 4, **asked, prompt="synthesizer"))
+        build(store, asking(tmp_path, 4, **asked, prompt="synthesizer"))
     assert len(seen) == 4
 
 
@@ -371,7 +371,7 @@ def test_another_file_or_an_asked_teacher_is_not_overwritten(tmp_path):
     with pytest.raises(ContractError, match="another plan"):
         import_file(store, written(tmp_path, [triple(1), triple(3)]), SHARES)
     asked = pooled(tmp_path / "asked", [snippet(n) for n in range(4)])
-    teacher_samples.build(asked, asking(tmp_path, 4))
+    build(asked, asking(tmp_path, 4))
     with pytest.raises(ContractError, match="teacher_samples was built under another plan"):
         import_file(asked, written(tmp_path, [triple(1), triple(9)]), SHARES)
     assert asked.record("raw_pool", origin="import") is None

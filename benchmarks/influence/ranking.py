@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 import pyarrow as pa
 
-from builders.gradients import as_bytes
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Store
+from store.half_floats import as_bytes
 from tests.rows import put
 
 SHARD = 1000

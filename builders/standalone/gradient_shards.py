@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 
 from builders.datasets.conversations import Conversation, Dataset, texts
 from builders.executors.devices import Keeper
-from builders.gradients import as_bytes
 from store import files, fingerprint
+from store.half_floats import as_bytes
 from training.settings import DtypeName, GradientSettings
 
 ROWS = 1000

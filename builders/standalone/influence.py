@@ -25,11 +25,11 @@ import pyarrow.parquet as pq
 
 from builders.datasets.conversations import Conversation, Dataset, Index, read_index, texts
 from builders.executors import devices
-from builders.gradients import as_matrix
 from builders.standalone import gradient_shards
 from builders.standalone.gradient_shards import Maker
 from builders.standalone.influence_request import Request, columns_of, slug
 from store import fingerprint
+from store.half_floats import as_matrix
 from training.ranking import Influences, Ranking, Reference, common_rows, learning_rate_shares, picked, read_ahead
 from training.settings import DtypeName, features_name
 

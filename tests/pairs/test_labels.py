@@ -18,7 +18,7 @@ from builders.pairs import render
 from builders.publishing import sets
 from builders.recipe import Recipe
 from queries.console import verify
-from store import ASPECTS, Store, content_id
+from store import ASPECTS, Record, Store, content_id
 from tests import fault_server
 from tests.fault_server import FaultServer, ok
 from tests.rows import put
@@ -80,6 +80,10 @@ def sampled(path: Path, count: int) -> Store:
     ]
     put(store, "teacher_samples", samples)
     return store
+
+
+def build(store: Store, made: Recipe) -> Record:
+    return teacher_samples.build(store, made.teacher, made.seed)
 
 
 def asking(folder: Path, url: str, labels: str = "teacher", **given: object) -> Recipe:
@@ -193,7 +197,7 @@ def test_the_scorer_is_measured_again_when_what_it_is_measured_by_changes(server
 def test_samples_and_labels_are_on_one_budget(server, tmp_path):
     store = pooled(tmp_path / "store", 12)
     given = {"num_snippets": 12, "max_tokens": 100, "run_examples": False, "max_in_flight": 2}
-    teacher_samples.build(store, asking(tmp_path, server.url, **given))
+    build(store, asking(tmp_path, server.url, **given))
     samples = sum(server.paid.values())
     assert samples == 12 and len(read(store, "teacher_samples")) == 12
     short, enough = (asking(tmp_path, server.url, **given, budget_tokens=b) for b in (samples * 101 + 2000, 10**6))

@@ -8,7 +8,7 @@ import scoder
 from builders.pairs.corruptions import labelled, taught
 from builders.recipe import estimate
 from builders.recipe.estimate import PAIR_TOKENS, SNIPPET_TOKENS
-from builders.teacher_samples import split_of
+from builders.teacher.rows import split_of
 from store import ASPECTS
 from tests.tiny_recipes import recipe, teacher
 

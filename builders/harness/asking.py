@@ -1,0 +1,33 @@
+"""How a model is asked about a benchmark task: in a chat, or as a text to continue."""
+
+from __future__ import annotations
+
+from builders.engines import Request, prompts
+from builders.harness.programs import Task
+from builders.recipe import Evaluation
+from store import content_id, seed_from
+
+PROMPT = "evaluation"
+STOP = ("\ndef ", "\nclass ", "\nif __name__", "\nprint(", "\n#")
+"""Where a base model has finished the function and goes on with something else."""
+
+
+def request(
+    task: Task, number: int, settings: Evaluation, seed: int, adapter: str | None = None, *, is_base: bool = False
+) -> Request:
+    """Sample `number` of a task. A base model continues the prompt; any other is asked in a chat."""
+    name = content_id(task.task_id, number)
+    return Request(
+        request_id=name,
+        messages=None if is_base else _question(task),
+        prompt=task.prompt if is_base else None,
+        stop=STOP if is_base else (),
+        adapter=adapter,
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        seed=seed_from(name, seed),
+    )
+
+
+def _question(task: Task) -> tuple[dict[str, str], ...]:
+    return ({"role": "user", "content": prompts.render(PROMPT, prompt=task.prompt.rstrip())},)

@@ -1,0 +1,66 @@
+"""Asking a model for superior samples: the request, how its answer is read, and how samples are verified.
+
+A sample must parse. Where it carries examples, it must pass them in the sandbox.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from builders import sandbox
+from builders.engines import Completion, Request, prompts
+from builders.pairs import Parsed, as_json, examples, parse
+from builders.recipe import Teacher
+from store import Announce, content_id, seed_from
+
+
+def reader(teacher: Teacher) -> Callable[[str, str], Parsed]:
+    """How an answer is read: as the tagged form, or as JSON."""
+    return as_json.parse if teacher.answer_form == "json" else parse
+
+
+def request(snippet: dict[str, Any], teacher: Teacher, seed: int) -> Request:
+    """The question about one snippet."""
+    text = prompts.render(teacher.prompt, code=snippet["code"])
+    name = content_id("teacher", teacher.model, snippet["snippet_id"], text)
+    return Request(
+        request_id=name,
+        messages=({"role": "user", "content": text},),
+        max_tokens=teacher.max_tokens,
+        temperature=teacher.temperature,
+        seed=seed_from(name, seed),
+        json_schema=as_json.SCHEMA if teacher.answer_form == "json" else None,
+    )
+
+
+def require_sandbox() -> None:
+    """RuntimeError where the examples of samples cannot be run, before the first answer is paid for."""
+    try:
+        sandbox.require()
+    except RuntimeError as error:
+        raise RuntimeError(f"{error} Or set teacher.run_examples to false: samples are then only parsed.") from None
+
+
+def verified(pairs: list[Parsed], announce: Announce) -> list[Parsed]:
+    """The pairs, with a status of their own for those that fail their examples."""
+    programs = (
+        (n, examples.program(p.problem or "", p.solution or "")) for n, p in enumerate(pairs) if p.status == "ok"
+    )
+    carrying = [(n, program) for n, program in programs if program is not None]
+    results = sandbox.run_many(carrying, workers=os.cpu_count() or 1)
+    failed = {n for n, result in results if result.status != "passed"}
+    if failed:
+        announce(f"teacher_samples: {len(failed)} of {len(carrying)} samples with examples fail them and are left out")
+    return [Parsed("failed_examples", p.problem, p.solution) if n in failed else p for n, p in enumerate(pairs)]
+
+
+def price(teacher: Teacher, completion: Completion) -> dict[str, Any]:
+    """What an answer used, and what that cost."""
+    tokens = completion.num_prompt_tokens, completion.num_completion_tokens
+    return {
+        "prompt_tokens": tokens[0],
+        "completion_tokens": tokens[1],
+        "cost_usd": teacher.engine_settings().cost(*tokens),
+    }

@@ -1,0 +1,93 @@
+"""Existing (snippet, problem, solution) triples, from JSON lines or Parquet, as teacher samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from builders.code.functions import functions
+from builders.pairs import Parsed, is_python, render
+from builders.recipe import Teacher
+from builders.teacher import rows as teacher_rows
+from store import content_id
+
+
+def triples(path: str) -> Iterator[dict[str, str]]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file {path}")
+    rows = pq.read_table(path).to_pylist() if path.endswith(".parquet") else _json_lines(path)
+    for number, row in enumerate(rows, 1):
+        absent = [
+            k for k in ("snippet", "problem", "solution") if not isinstance(row.get(k), str) or not row[k].strip()
+        ]
+        if absent:
+            raise ValueError(f"{path} row {number}: needs text in {', '.join(absent)}; its fields are {sorted(row)}")
+        license_ = str(row.get("license") or "unknown")
+        triple = {k: row[k].replace("\r\n", "\n") for k in ("snippet", "problem", "solution")} | {"license": license_}
+        try:
+            render(triple["problem"], triple["solution"])
+            "".join(triple.values()).encode("utf-8")
+        except ValueError as error:
+            raise ValueError(f"{path} row {number}: {error}") from None
+        yield triple
+
+
+def _json_lines(path: str) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape") as handle:  # bad bytes are told with their row
+        for number, line in enumerate(handle, 1):
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise ValueError(f"{path} line {number} is not JSON: {error}") from None
+                if not isinstance(row, dict):
+                    raise ValueError(f"{path} line {number} is not a JSON object")
+                yield row
+
+
+def sample_rows(found: list[dict[str, str]], teacher: Teacher) -> list[dict[str, Any]]:
+    """Rows in the order of their hashes, so that the splits do not depend on the order of the file.
+
+    All samples of a snippet are in one split: a held-out sample about a snippet of the train split would not be unseen.
+    """
+    snippet_ids = sorted({content_id("python", t["snippet"]) for t in found})
+    positions = {snippet_id: position for position, snippet_id in enumerate(snippet_ids)}
+    counted = teacher.model_copy(update={"num_snippets": len(positions), "engine": "docstring", "model": "import"})
+    named = {}
+    for t in found:
+        snippet_id = content_id("python", t["snippet"])
+        pair = Parsed("ok" if is_python(t["solution"]) else "syntax_error", t["problem"], t["solution"])
+        sample = teacher_rows.row({"snippet_id": snippet_id, "position": positions[snippet_id]}, pair, counted)
+        named[sample["sample_id"]] = sample
+    rows = [named[name] for name in sorted(named)]
+    if rejected := [r for r in rows if r["status"] != "ok"]:
+        raise ValueError(
+            f"{len(rejected)} of {len(rows)} solutions are not valid Python, first: {rejected[0]['solution'][:200]!r}"
+        )
+    return rows
+
+
+def snippet_rows(found: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """The snippets of triples as rows of `raw_pool`, in the order of their keys."""
+    rows = {}
+    for t in found:
+        name = content_id("python", t["snippet"])
+        function = next(functions(t["snippet"]), None) if is_python(t["snippet"]) else None
+        rows[name] = {
+            "snippet_id": name,
+            "language": "python",
+            "name": function.name if function else "",
+            "code": t["snippet"],
+            "signature": function.signature if function else "",
+            "docstring": function.docstring if function else "",
+            "license": t["license"],
+            "num_lines": t["snippet"].count("\n") + 1,
+            "num_chars": len(t["snippet"]),
+            "is_method": False,
+            "is_async": bool(function and function.is_async),
+        }
+    return [rows[k] for k in sorted(rows)]

@@ -1,0 +1,50 @@
+"""A row of `teacher_samples`: its key, and the split that it belongs to."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pyarrow as pa
+
+from builders.engines import prompts
+from builders.pairs import Parsed
+from builders.recipe import Teacher
+from store import CONTRACTS, content_id
+
+
+def row(snippet: dict[str, Any], pair: Parsed, teacher: Teacher) -> dict[str, Any]:
+    split, for_scorer = split_of(snippet["position"], teacher)
+    return {
+        "status": pair.status,
+        "sample_id": content_id(snippet["snippet_id"], pair.problem or "", pair.solution or ""),
+        "snippet_id": snippet["snippet_id"],
+        "problem": pair.problem,
+        "solution": pair.solution,
+        "split": split,
+        "model": teacher.model,
+        "prompt_version": "" if teacher.engine == "docstring" else prompts.version(teacher.prompt),
+        "is_for_scorer": for_scorer,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "cost_usd": None,
+    }
+
+
+def split_of(position: int, teacher: Teacher) -> tuple[str, bool]:
+    """Split and scorer flag by the place among the teacher's snippets, whose order is already a seeded shuffle."""
+    held_out = teacher.reference_share + teacher.validation_share
+    shares = (teacher.reference_share, held_out, held_out + teacher.scorer_share * (1 - held_out))
+    # 0.1 + 0.2 is 0.30000000000000004: what is a whole number but for rounding is that number
+    reference_end, validation_end, scorer_end = (math.ceil(teacher.num_snippets * s - 1e-6) for s in shares)
+    if position < reference_end:
+        return "reference", False
+    if position < validation_end:
+        return "validation", False
+    return "train", position < scorer_end
+
+
+def table(rows: list[dict[str, Any]]) -> pa.Table:
+    """The rows that verify; the others are rejects, which rejects_teacher.sql finds by their absence."""
+    kept = [{k: v for k, v in row.items() if k != "status"} for row in rows if row["status"] == "ok"]
+    return pa.Table.from_pylist(kept, schema=CONTRACTS["teacher_samples"].schema)
