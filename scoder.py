@@ -80,15 +80,15 @@ def check(recipe: Recipe) -> None:
 
 def build_pool(store: Store, recipe: Recipe) -> None:
     """Clean pool: extract, check, find duplicates and benchmark leakage, decide."""
-    raw_pool.build(store, recipe)
-    snippet_occurrences.build(store, recipe)
-    raw_pool.build_rejects(store, recipe)
+    raw_pool.build(store, recipe.sources, recipe.executor)
+    snippet_occurrences.build(store, recipe.sources, recipe.executor)
+    raw_pool.build_rejects(store, recipe.sources, recipe.executor)
     raw_pool.clean(store)
-    snippet_checks.build(store, recipe)
-    near_duplicates.build(store, recipe)
+    snippet_checks.build(store, recipe.executor)
+    near_duplicates.build(store, recipe.near_duplicates)
     for benchmark in recipe.benchmarks:
         benchmarks.build(store, benchmark)
-        contamination.build(store, recipe, "snippet", benchmark)
+        contamination.build(store, recipe.decontamination, recipe.executor, "snippet", benchmark)
     if recipe.docstring_judge:
         checkpoints.build_base(store, recipe.docstring_judge.model, recipe.docstring_judge.revision, "docstring-judge")
         aspect_scores.build_snippets(store, recipe, saved.checkpoints(store, "docstring-judge", None, 1)[0])
@@ -104,17 +104,17 @@ def build_teacher(store: Store, recipe: Recipe) -> None:
         asked = {"num_snippets": recipe.teacher.num_snippets}
         rejects.build(store, "teacher", store.input("pool") | store.input("teacher_samples"), asked)
     for benchmark in recipe.benchmarks:
-        contamination.build(store, recipe, "teacher", benchmark)
+        contamination.build(store, recipe.decontamination, recipe.executor, "teacher", benchmark)
     if recipe.scorer.labels == "teacher":
-        aspect_scores.build_labels(store, recipe)
+        aspect_scores.build_labels(store, recipe.scorer, recipe.teacher, recipe.seed)
 
 
 def build_scorer(store: Store, recipe: Recipe) -> None:
     """The model that scores aspects, how well it does on held-out pairs, and its scores of unseen teacher samples."""
-    checkpoints.build_scorer(store, recipe)
+    checkpoints.build_scorer(store, recipe.scorer, recipe.synthesizer, recipe.seed)
     scorer = saved.checkpoints(store, "scorer", None, 1)[0]
-    metrics.build_scorer_auc(store, recipe, scorer)
-    aspect_scores.build(store, recipe, scorer)
+    metrics.build_scorer_auc(store, recipe.scorer, recipe.seed, scorer)
+    aspect_scores.build(store, recipe.scorer, scorer)
 
 
 def build_bootstrap(store: Store, recipe: Recipe) -> None:
@@ -123,7 +123,7 @@ def build_bootstrap(store: Store, recipe: Recipe) -> None:
     if recipe.sampling.base_snippets:
         sample(store, recipe, 0, "base")
     checkpoints.build_synthesizer(store, recipe, 0)
-    metrics.build_heldout_nll(store, recipe, 0)
+    metrics.build_heldout_nll(store, recipe.synthesizer.training, 0)
 
 
 def _iteration(t: int) -> Stage:
@@ -136,7 +136,7 @@ def _iteration(t: int) -> Stage:
         influence.build(store, recipe, t)
         select(store, recipe, t, recipe.selection_name)
         checkpoints.build_synthesizer(store, recipe, t)
-        metrics.build_heldout_nll(store, recipe, t)
+        metrics.build_heldout_nll(store, recipe.synthesizer.training, t)
 
     return build
 
@@ -154,9 +154,9 @@ def sample(store: Store, recipe: Recipe, t: int, subject: str) -> None:
 def score(store: Store, recipe: Recipe, t: int, subject: str) -> None:
     """Contamination, aspect scores, weights and the score of an iteration's candidates."""
     for benchmark in recipe.benchmarks:
-        contamination.build(store, recipe, "candidate", benchmark, t)
-    aspect_scores.build(store, recipe, saved.checkpoints(store, "scorer", None, 1)[0], t)
-    aspect_weights.build(store, recipe, t)
+        contamination.build(store, recipe.decontamination, recipe.executor, "candidate", benchmark, t)
+    aspect_scores.build(store, recipe.scorer, saved.checkpoints(store, "scorer", None, 1)[0], t)
+    aspect_weights.build(store, recipe.scoring, t)
     scored.build(store, t)
     made = store.input("candidates", iteration=t) | store.input("scored", iteration=t)
     rejects.build(store, "scored", made, {"iteration": t}, iteration=t)
@@ -197,7 +197,7 @@ def build_instructions(store: Store, recipe: Recipe) -> None:
 def build_coder(store: Store, recipe: Recipe) -> None:
     """SCoder: the coder's base fine-tuned on the published instructions."""
     checkpoints.build_base(store, recipe.coder.model, recipe.coder.revision, role="coder-base")
-    checkpoints.build_coder(store, recipe)
+    checkpoints.build_coder(store, recipe.coder)
 
 
 def build_evaluation(store: Store, recipe: Recipe) -> None:

@@ -27,7 +27,7 @@ from builders.engines import ChoiceRequest, Engine, EngineSettings, open_engine,
 from builders.engines import answers as generation
 from builders.engines.checkpoints import open_checkpoints
 from builders.pairs import labels
-from builders.recipe import Recipe
+from builders.recipe import Recipe, Scorer, Teacher
 from store import ASPECTS, CONTRACTS, Plan, Record, Store, Usage
 from store.catalog import connect
 
@@ -59,9 +59,9 @@ def _checkpoint(store: Store, settings: EngineSettings, prompt: str, row: dict[s
     return _Asked(name, prompt, settings, name, partial(open_checkpoints, store, settings, [row]), "aspect_scores")
 
 
-def _teacher(recipe: Recipe) -> _Asked:
-    settings, model = recipe.teacher.engine_settings(), recipe.teacher.model
-    return _Asked(model, recipe.scorer.prompt, settings, None, partial(open_engine, settings, model), "teacher_samples")
+def _teacher(teacher: Teacher, prompt: str) -> _Asked:
+    settings, model = teacher.engine_settings(), teacher.model
+    return _Asked(model, prompt, settings, None, partial(open_engine, settings, model), "teacher_samples")
 
 
 def question(prompt: str, code: str, problem: str, solution: str, aspect: str) -> str:
@@ -69,19 +69,19 @@ def question(prompt: str, code: str, problem: str, solution: str, aspect: str) -
     return prompts.render(prompt, code=code, problem=problem, solution=solution, aspect=aspect.capitalize())
 
 
-def build(store: Store, recipe: Recipe, scorer: dict[str, Any], iteration: int | None = None) -> Record:
+def build(store: Store, settings: Scorer, scorer: dict[str, Any], iteration: int | None = None) -> Record:
     """Score the parsed candidates of an iteration; without one, the teacher samples of the contrast fit."""
     where: dict[str, Any] = (
         {"item_kind": "teacher"} if iteration is None else {"item_kind": "candidate", "iteration": iteration}
     )
     query = f"{where['item_kind']}s_to_score"
-    asked = _checkpoint(store, recipe.scorer.engine, recipe.scorer.prompt, scorer)
+    asked = _checkpoint(store, settings.engine, settings.prompt, scorer)
     source = store.input("teacher_samples") if iteration is None else store.input("candidates", iteration=iteration)
     plan = _plan(
         where,
         source,
         asked,
-        prompts.versions(recipe.scorer.prompt) | queries.versions(query),
+        prompts.versions(settings.prompt) | queries.versions(query),
         queries.rows(connect(store), f"{query}_count", {"iteration": iteration})[0]["num_items"],
     )
 
@@ -89,38 +89,38 @@ def build(store: Store, recipe: Recipe, scorer: dict[str, Any], iteration: int |
         window = {"iteration": iteration, "start": shard * SHARD, "stop": (shard + 1) * SHARD}
         return queries.rows(connect(store), query, window)
 
-    return _answered(store, plan, asked, ASPECTS, items_of, _questions(recipe), _code_facts)
+    return _answered(store, plan, asked, ASPECTS, items_of, _questions(settings.prompt), _code_facts)
 
 
-def build_labels(store: Store, recipe: Recipe) -> Record:
+def build_labels(store: Store, settings: Scorer, teacher: Teacher, seed: int) -> Record:
     """The teacher's own scores of what a scorer learns from and is measured on: its pairs, and corrupted copies."""
-    assert recipe.scorer.labels == "teacher"
-    asked = _teacher(recipe)
+    assert settings.labels == "teacher"
+    asked = _teacher(teacher, settings.prompt)
     items = [
         {"item_id": labels.item_id(e), "code": e.code, "problem": e.problem, "solution": e.solution}
         for split in ("train", "validation")
-        for e in labels.corrupted(store, recipe, split)
+        for e in labels.corrupted(store, settings, seed, split)
     ]
     items = sorted({item["item_id"]: item for item in items}.values(), key=lambda item: item["item_id"])
     plan = _plan(
         {"item_kind": "label"},
         store.input("teacher_samples"),
         asked,
-        labels.texts(recipe),
+        labels.texts(settings),
         len(items),
-        corruptions_per_sample=recipe.scorer.corruptions_per_sample,
-        seed=recipe.seed,
+        corruptions_per_sample=settings.corruptions_per_sample,
+        seed=seed,
     )
 
     def items_of(shard: int) -> list[Item]:
         return items[shard * SHARD : (shard + 1) * SHARD]
 
-    return _answered(store, plan, asked, ASPECTS, items_of, _questions(recipe), lambda kind, found: [])
+    return _answered(store, plan, asked, ASPECTS, items_of, _questions(settings.prompt), lambda kind, found: [])
 
 
-def _questions(recipe: Recipe) -> Callable[[Item], list[str]]:
+def _questions(prompt: str) -> Callable[[Item], list[str]]:
     def questions(item: Item) -> list[str]:
-        return [question(recipe.scorer.prompt, item["code"], item["problem"], item["solution"], a) for a in ASPECTS]
+        return [question(prompt, item["code"], item["problem"], item["solution"], a) for a in ASPECTS]
 
     return questions
 

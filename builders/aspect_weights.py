@@ -12,16 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 import queries
-from builders.recipe import Recipe
+from builders.recipe import Scoring
 from store import ASPECTS, CODE_ASPECTS, CONTRACTS, Plan, Record, Store
 from store.catalog import connect
 
 ALL = (*ASPECTS, *CODE_ASPECTS)
 
 
-def build(store: Store, recipe: Recipe, iteration: int, weights: str = "default") -> Record:
+def build(store: Store, scoring: Scoring, iteration: int, weights: str = "default") -> Record:
     """Fit or write the weighting of one iteration."""
-    scoring = recipe.scoring
     plan = Plan(
         table="aspect_weights",
         partition={"iteration": iteration, "weights": weights},
@@ -31,18 +30,18 @@ def build(store: Store, recipe: Recipe, iteration: int, weights: str = "default"
         texts=queries.versions("aspect_matrix"),
         num_shards=1,
     )
-    return store.materialize(plan, lambda index: _rows(store, recipe, iteration, weights))
+    return store.materialize(plan, lambda index: _rows(store, scoring, iteration, weights))
 
 
-def _rows(store: Store, recipe: Recipe, iteration: int, weights: str) -> pa.Table:
+def _rows(store: Store, scoring: Scoring, iteration: int, weights: str) -> pa.Table:
     matrix = queries.table(connect(store), "aspect_matrix", {"iteration": iteration})
     is_teacher_N = matrix["is_teacher"].to_numpy().astype(float)
     scores_NZ = np.stack([matrix[a].to_numpy() for a in ALL], axis=1) / 9.0
-    given = recipe.scoring.weights
-    if recipe.scoring.method == "fixed":
+    given = scoring.weights
+    if scoring.method == "fixed":
         weight_Z, raw_Z, fit_auc = normalised([given.get(a, 0.0) if given else 1.0 for a in ALL]), None, None
     else:
-        raw_Z = contrast(scores_NZ, is_teacher_N, recipe.scoring.l2)
+        raw_Z = contrast(scores_NZ, is_teacher_N, scoring.l2)
         weight_Z = normalised(raw_Z)
         fit_auc = auc(scores_NZ @ weight_Z, is_teacher_N)
     rows = [
@@ -51,7 +50,7 @@ def _rows(store: Store, recipe: Recipe, iteration: int, weights: str) -> pa.Tabl
             "iteration": iteration,
             "aspect": aspect,
             "weight": float(weight_Z[z]),
-            "method": recipe.scoring.method,
+            "method": scoring.method,
             "coefficient": None if raw_Z is None else float(raw_Z[z]),
             "fit_auc": fit_auc,
             "num_teacher": int(is_teacher_N.sum()),

@@ -15,7 +15,7 @@ from builders.engines import prompts
 from builders.engines.checkpoints import checkpoints, weights
 from builders.pairs import labels
 from builders.publishing import sets
-from builders.recipe import Recipe
+from builders.recipe import Coder, Recipe, Scorer, Synthesizer
 from store import CONTRACTS, Plan, Record, Store, content_id, fields_of
 from training.settings import SftSettings
 
@@ -66,42 +66,44 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
         inputs=inputs,
         extra={"min_strength": recipe.decontamination.min_strength},
         texts=prompts.versions(recipe.synthesizer.prompt),
-        publish=lambda target: sets.synthesizer(store, recipe, used, name, target),
+        publish=lambda target: sets.synthesizer(
+            store, recipe.synthesizer.prompt, recipe.decontamination.min_strength, used, name, target
+        ),
         previous=previous,
     )
 
 
-def build_scorer(store: Store, recipe: Recipe) -> Record:
+def build_scorer(store: Store, scorer: Scorer, synthesizer: Synthesizer, seed: int) -> Record:
     """Fine-tune the scorer on labelled pairs, or take the judge model as it is."""
-    model = recipe.scorer.model or recipe.synthesizer.model
-    revision = recipe.scorer.revision if recipe.scorer.model else recipe.synthesizer.revision
-    if recipe.scorer.training is None:
+    model = scorer.model or synthesizer.model
+    revision = scorer.revision if scorer.model else synthesizer.revision
+    if scorer.training is None:
         return build_base(store, model, revision, role="scorer")
     return _train(
         store,
         role="scorer",
         iteration=None,
         model=(model, revision),
-        settings=recipe.scorer.training,
-        inputs=labels.inputs(store, recipe),
-        extra={"corruptions_per_sample": recipe.scorer.corruptions_per_sample, "seed": recipe.seed},
-        texts=labels.texts(recipe),
-        publish=lambda target: sets.scorer(store, recipe, target),
+        settings=scorer.training,
+        inputs=labels.inputs(store, scorer),
+        extra={"corruptions_per_sample": scorer.corruptions_per_sample, "seed": seed},
+        texts=labels.texts(scorer),
+        publish=lambda target: sets.scorer(store, scorer, seed, target),
     )
 
 
-def build_coder(store: Store, recipe: Recipe) -> Record:
+def build_coder(store: Store, coder: Coder) -> Record:
     """Fine-tune SCoder on the published instructions."""
     return _train(
         store,
         role="coder",
         iteration=None,
-        model=(recipe.coder.model, recipe.coder.revision),
-        settings=recipe.coder.training,
+        model=(coder.model, coder.revision),
+        settings=coder.training,
         inputs=store.input("instructions"),
-        extra={"mix": [m.model_dump(mode="json") for m in recipe.coder.mix]},
+        extra={"mix": [m.model_dump(mode="json") for m in coder.mix]},
         texts={},
-        publish=lambda target: sets.coder(store, recipe, target),
+        publish=lambda target: sets.coder(store, coder.mix, target),
     )
 
 

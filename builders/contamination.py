@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from builders.executors.work import build_sharded
-from builders.recipe import Benchmark, Decontamination, Recipe
+from builders.recipe import Benchmark, Decontamination, Executor
 from store import CONTRACTS, Plan, Record, Store, fields_of, segments
 from store.shards import shard_name
 
@@ -33,7 +33,14 @@ TEXTS = {
 BATCH_ROWS = 4000
 
 
-def build(store: Store, recipe: Recipe, item_kind: str, benchmark: Benchmark, iteration: int | None = None) -> Record:
+def build(
+    store: Store,
+    settings: Decontamination,
+    executor: Executor,
+    item_kind: str,
+    benchmark: Benchmark,
+    iteration: int | None = None,
+) -> Record:
     """Check the items of one kind (and iteration) against one benchmark."""
     from builders.decontamination.detectors import rules
 
@@ -44,10 +51,10 @@ def build(store: Store, recipe: Recipe, item_kind: str, benchmark: Benchmark, it
         table="contamination",
         partition={"item_kind": item_kind, **where, "benchmark": benchmark.name},
         inputs=store.input(table, **where) | store.input("benchmarks", benchmark=benchmark.name),
-        fields=fields_of(recipe.decontamination) | {"min_strength": None, "rules": rules()},
+        fields=fields_of(settings) | {"min_strength": None, "rules": rules()},
         num_shards=len(source.shards) if source else 0,
     )
-    return build_sharded(store, plan, "builders.contamination:shard", recipe.executor)
+    return build_sharded(store, plan, "builders.contamination:shard", executor)
 
 
 def shard(store: Store, plan: Plan, index: int) -> pa.Table:

@@ -153,7 +153,7 @@ def _job(
         location=weights(store, checkpoint),
         settings=settings,
         dtype=recipe.synthesizer.training.dtype,
-        rows=[(i["item_id"], conversation(recipe, i)) for i in found[start : start + SHARD]],
+        rows=[(i["item_id"], conversation(recipe.synthesizer.prompt, i)) for i in found[start : start + SHARD]],
     )
 
 
@@ -215,9 +215,9 @@ def _build_rejects(store: Store, plan: Plan, found: list[dict[str, Any]], scratc
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def conversation(recipe: Recipe, item: dict[str, Any]) -> list[dict[str, str]]:
+def conversation(prompt: str, item: dict[str, Any]) -> list[dict[str, str]]:
     """(c -> q, s): the synthesizer's own training form of an item."""
     return [
-        {"role": "user", "content": prompts.render(recipe.synthesizer.prompt, code=item["code"])},
+        {"role": "user", "content": prompts.render(prompt, code=item["code"])},
         {"role": "assistant", "content": render(item["problem"], item["solution"])},
     ]

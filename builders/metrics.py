@@ -21,9 +21,10 @@ from builders import aspect_weights
 from builders.engines import ChoiceRequest
 from builders.engines.checkpoints import checkpoints, open_checkpoints, weights
 from builders.pairs import labels
-from builders.recipe import Benchmark, Recipe
+from builders.recipe import Benchmark, Scorer
 from store import ASPECTS, CONTRACTS, Plan, Record, Store
 from store.catalog import connect
+from training.settings import SftSettings
 
 OUTSIDE = -1
 """The iteration of numbers that belong to no iteration."""
@@ -42,7 +43,7 @@ def build_query(store: Store, name: str, iteration: int, inputs: dict[str, str],
     return store.materialize_stream(plan, lambda: queries.stream(connect(store), f"metric_{name}", given))
 
 
-def build_heldout_nll(store: Store, recipe: Recipe, iteration: int) -> Record:
+def build_heldout_nll(store: Store, training: SftSettings, iteration: int) -> Record:
     """Held-out NLL of G_t on the validation split that its training set carries along."""
     from training.heldout import heldout_nll
 
@@ -57,7 +58,6 @@ def build_heldout_nll(store: Store, recipe: Recipe, iteration: int) -> Record:
     def make(index: int) -> pa.Table:
         model, adapter, revision = weights(store, last)
         dataset = f"{store.root}/{last['location'].split('/checkpoint-')[0].replace('_models', '_datasets', 1)}"
-        training = recipe.synthesizer.training
         report = heldout_nll(
             model, adapter, dataset, "validation", training.max_tokens, training.dtype, base_revision=revision
         )
@@ -66,40 +66,40 @@ def build_heldout_nll(store: Store, recipe: Recipe, iteration: int) -> Record:
     return store.materialize(plan, make)
 
 
-def build_scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> Record:
+def build_scorer_auc(store: Store, settings: Scorer, seed: int, scorer: dict[str, Any]) -> Record:
     """AUC of the scorer's expected digit per aspect, on labelled pairs from the validation split."""
     plan = Plan(
         table="metrics",
         partition={"name": "scorer_auc"},
-        inputs=labels.inputs(store, recipe),
+        inputs=labels.inputs(store, settings),
         fields={
             "scorer": scorer["checkpoint_id"],
-            "engine": recipe.scorer.engine.identity(),
-            "corruptions_per_sample": recipe.scorer.corruptions_per_sample,
-            "seed": recipe.seed,
+            "engine": settings.engine.identity(),
+            "corruptions_per_sample": settings.corruptions_per_sample,
+            "seed": seed,
         },
-        texts=labels.texts(recipe),
+        texts=labels.texts(settings),
         num_shards=1,
     )
-    return store.materialize(plan, lambda index: _table(_scorer_auc(store, recipe, scorer)))
+    return store.materialize(plan, lambda index: _table(_scorer_auc(store, settings, seed, scorer)))
 
 
-def _scorer_auc(store: Store, recipe: Recipe, scorer: dict[str, Any]) -> list[dict[str, Any]]:
+def _scorer_auc(store: Store, settings: Scorer, seed: int, scorer: dict[str, Any]) -> list[dict[str, Any]]:
     from builders.aspect_scores import question
 
-    examples = labels.labels(store, recipe, "validation")
+    examples = labels.labels(store, settings, seed, "validation")
     requests = [
         ChoiceRequest(
             request_id=str(number),
             questions=tuple(
-                ({"role": "user", "content": question(recipe.scorer.prompt, e.code, e.problem, e.solution, a)},)
+                ({"role": "user", "content": question(settings.prompt, e.code, e.problem, e.solution, a)},)
                 for a in ASPECTS
             ),
             adapter=scorer["checkpoint_id"],
         )
         for number, e in enumerate(examples)
     ]
-    with open_checkpoints(store, recipe.scorer.engine, [scorer]) as engine:
+    with open_checkpoints(store, settings.engine, [scorer]) as engine:
         answers = {int(c.request_id): c.probabilities for c in engine.choose(requests) if c.probabilities}
     rows = []
     for z, aspect in enumerate(ASPECTS):

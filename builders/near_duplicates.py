@@ -31,7 +31,7 @@ import queries
 from builders.code import bound_names, minhash
 from builders.code import tokens as lexing
 from builders.code.minhash import Sets
-from builders.recipe import NearDuplicates, Recipe
+from builders.recipe import NearDuplicates
 from store import Plan, Record, Store, fields_of
 from store.catalog import connect
 
@@ -55,9 +55,8 @@ _GRAMS_IN_A_BLOCK, _MOST_BLOCKS = 1 << 23, 48
 _32, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
-def build(store: Store, recipe: Recipe) -> Record:
+def build(store: Store, settings: NearDuplicates) -> Record:
     """Find the near-duplicates of raw_pool."""
-    settings = recipe.near_duplicates
     plan = Plan(
         table="near_duplicates",
         inputs=store.input("raw_pool") | store.input("snippet_checks") | store.input("snippet_occurrences"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from itertools import pairwise
@@ -24,7 +24,7 @@ from builders import rejects, sources
 from builders.code.functions import Extracted
 from builders.code.functions import extract as extract_functions
 from builders.executors.work import num_workers
-from builders.recipe import Executor, Recipe, Source
+from builders.recipe import Executor, Source
 from builders.sources.files import Shard, SourceFile
 from store import Plan, Record, Store, content_id, fields_of, files
 from store.catalog import connect
@@ -67,23 +67,23 @@ TREE_FILE_BYTES = 15_000
 """Of the standard library and of PyPI's packages on average, to guess the size of a tree."""
 
 
-def plan(recipe: Recipe) -> Plan:
+def plan(chosen: Sequence[Source]) -> Plan:
     """Sources, their listings and the extraction query."""
-    listings = {s.name: sources.listing(s) for s in recipe.sources}
+    listings = {s.name: sources.listing(s) for s in chosen}
     return Plan(
         table="raw_pool",
-        fields={"sources": [{**fields_of(s), "listing": listings[s.name].fingerprint} for s in recipe.sources]},
+        fields={"sources": [{**fields_of(s), "listing": listings[s.name].fingerprint} for s in chosen]},
         texts=queries.versions("raw_pool"),
     )
 
 
-def build(store: Store, recipe: Recipe) -> Record:
+def build(store: Store, chosen: Sequence[Source], executor: Executor) -> Record:
     """Extract what is not staged yet (with `force`, everything), then keep each text once."""
-    wanted = plan(recipe)
+    wanted = plan(chosen)
 
     def rows() -> Iterator[pa.RecordBatch]:
         _discard_staging(store, keep=None if store.force else _staging_name(wanted))
-        extract(store, wanted, recipe)
+        extract(store, wanted, chosen, executor)
         return _distinct(store, staging_paths(store, wanted))
 
     return store.materialize_stream(wanted, rows)
@@ -99,11 +99,11 @@ def _distinct(store: Store, staging: list[str]) -> Iterator[pa.RecordBatch]:
             yield from queries.stream(connection, "raw_pool", {"low": low, "high": high})
 
 
-def build_rejects(store: Store, recipe: Recipe) -> Record:
+def build_rejects(store: Store, chosen: Sequence[Source], executor: Executor) -> Record:
     """The rejects of stage `extract`: files that gave no function, and how many functions of a file are undocumented."""
-    wanted = plan(recipe)
+    wanted = plan(chosen)
     if store.force or not store.is_complete("rejects", stage="extract"):
-        extract(store, wanted, recipe)
+        extract(store, wanted, chosen, executor)
     staging = {"extracted": staging_paths(store, wanted)}
     return rejects.build(store, "extract", store.input("raw_pool"), extra=staging)
 
@@ -145,17 +145,17 @@ Job = tuple[Source, Shard, str]
 """A shard of a source and the staging file that it becomes."""
 
 
-def extract(store: Store, wanted: Plan, recipe: Recipe) -> None:
+def extract(store: Store, wanted: Plan, chosen: Sequence[Source], executor: Executor) -> None:
     """Stage every shard of every source that is not staged yet; local processes share the work where it is worth them."""
     directory = store.scratch(_staging_name(wanted))
     store.fs.makedirs(directory, exist_ok=True)
     jobs: list[Job] = [
         (source, shard, f"{directory}/{source.name}-{index:05d}.parquet")
-        for source in recipe.sources
+        for source in chosen
         for index, shard in enumerate(sources.listing(source).shards)
     ]
     missing = [job for job in jobs if not os.path.exists(job[2])]
-    workers = _workers(store, recipe.executor, missing)
+    workers = _workers(store, executor, missing)
     staged = map(stage, missing) if workers <= 1 else _staged_by_workers(store, missing, workers)
     for _ in zip(staged, store.track(range(len(missing)), "extract"), strict=False):
         pass

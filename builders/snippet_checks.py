@@ -20,7 +20,7 @@ from builders.checks import imports as inferred_imports
 from builders.checks.structure import Syntax, num_tokens, syntax
 from builders.code.functions import FunctionNode
 from builders.executors.work import build_sharded
-from builders.recipe import Recipe
+from builders.recipe import Executor
 from builders.sources.license_choices import choices
 from store import CONTRACTS, Plan, Record, Store
 from store.shards import shard_name
@@ -53,7 +53,7 @@ _GENERATED = re.compile(
 )
 
 
-def build(store: Store, recipe: Recipe) -> Record:
+def build(store: Store, executor: Executor) -> Record:
     """Measure every snippet of raw_pool."""
     raw = store.record("raw_pool")
     plan = Plan(
@@ -62,7 +62,7 @@ def build(store: Store, recipe: Recipe) -> Record:
         fields={"type_checker": types.checker()},
         num_shards=len(raw.shards) if raw else 0,
     )
-    return build_sharded(store, plan, "builders.snippet_checks:shard", recipe.executor)
+    return build_sharded(store, plan, "builders.snippet_checks:shard", executor)
 
 
 def shard(store: Store, plan: Plan, index: int) -> pa.Table:

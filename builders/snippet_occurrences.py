@@ -5,18 +5,20 @@ In: the staging of raw_pool. Out: `snippet_occurrences`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 import queries
 from builders import raw_pool
-from builders.recipe import Recipe
+from builders.recipe import Executor, Source
 from store import Plan, Record, Store
 from store.catalog import connect
 
 
-def build(store: Store, recipe: Recipe) -> Record:
+def build(store: Store, chosen: Sequence[Source], executor: Executor) -> Record:
     """Every occurrence, ordered by its key."""
-    pool_plan = raw_pool.plan(recipe)
+    pool_plan = raw_pool.plan(chosen)
     plan = Plan(
         table="snippet_occurrences",
         inputs=store.input("raw_pool"),
@@ -24,7 +26,7 @@ def build(store: Store, recipe: Recipe) -> Record:
     )
 
     def rows() -> pa.RecordBatchReader:
-        raw_pool.extract(store, pool_plan, recipe)
+        raw_pool.extract(store, pool_plan, chosen, executor)
         connection = connect(store, extra={"extracted": raw_pool.staging_paths(store, pool_plan)})
         return queries.stream(connection, "snippet_occurrences")
 

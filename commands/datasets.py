@@ -63,7 +63,7 @@ def publish(
         counts = sets.instructions(opened, recipe_of(store, None).name, target)
     elif iteration is not None and what == "selected":
         opened.input("selected", iteration=iteration, selection=name)
-        counts = sets.selected(opened, recipe_of(store, None), iteration, name, target)
+        counts = sets.selected(opened, recipe_of(store, None).synthesizer.prompt, iteration, name, target)
     else:
         counts = sets.table(opened, what, target)
     print_rows([{"split": s, "rows": n, "folder": target} for s, n in counts.items()], as_json, "published")

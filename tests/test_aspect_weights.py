@@ -145,7 +145,7 @@ def scored_store(path, teacher: list[dict[str, int]], candidates: list[dict[str,
 
 
 def built(store: Store, tmp_path, scoring: dict) -> dict[str, dict]:
-    aspect_weights.build(store, recipe(tmp_path, scoring=scoring), 1)
+    aspect_weights.build(store, recipe(tmp_path, scoring=scoring).scoring, 1)
     return {r["aspect"]: r for r in read(store, "aspect_weights", iteration=1, weights="default")}
 
 
@@ -165,7 +165,7 @@ def test_an_item_without_all_aspects_is_left_out_of_the_fit(tmp_path):
     put(store, "candidates", [{"candidate_id": "half", "iteration": 3}], iteration=3)
     put(store, "aspect_scores", scores("half", "candidate", 9)[:-1], item_kind="candidate", iteration=3)
     with pytest.raises(ValueError, match=r"got 1 teacher samples and 0 candidates; use scoring\.method: fixed"):
-        aspect_weights.build(store, recipe(tmp_path), 3)
+        aspect_weights.build(store, recipe(tmp_path).scoring, 3)
 
 
 @pytest.mark.parametrize("teacher, candidates", [([], [{}]), ([{}], [])])
@@ -173,7 +173,7 @@ def test_one_side_missing_is_an_error_with_both_counts(tmp_path, teacher, candid
     store = scored_store(tmp_path / "store", teacher, candidates)
     counts = f"got {len(teacher)} teacher samples and {len(candidates)} candidates"
     with pytest.raises(ValueError, match=counts):
-        aspect_weights.build(store, recipe(tmp_path), 1)
+        aspect_weights.build(store, recipe(tmp_path).scoring, 1)
 
 
 def test_fixed_weights_are_normalised(tmp_path):

@@ -55,13 +55,13 @@ def world(tmp_path: Path) -> tuple[Store, Recipe]:
     named = [{"name": n, "path": str(tmp_path / f"{n}.jsonl")} for n in ("one", "two")]
     made = recipe(root, benchmarks=named)
     store = Store(tmp_path / "store")
-    raw_pool.build(store, made)
+    raw_pool.build(store, made.sources, made.executor)
     return store, made
 
 
 def check(store: Store, made: Recipe, benchmark: Benchmark) -> None:
     benchmarks.build(store, benchmark)
-    contamination.build(store, made, "snippet", benchmark)
+    contamination.build(store, made.decontamination, made.executor, "snippet", benchmark)
 
 
 def test_hits_in_the_table(world):
@@ -93,7 +93,7 @@ def test_it_is_idempotent_and_a_second_benchmark_does_not_touch_the_first(world)
     assert store.record("contamination", item_kind="snippet", benchmark="one") == first
     assert {r["task_id"] for r in read(store, "contamination", item_kind="snippet", benchmark="two")} == {"T/9"}
     again = Store(store.root, force=True)
-    contamination.build(again, made, "snippet", made.benchmarks[0])
+    contamination.build(again, made.decontamination, made.executor, "snippet", made.benchmarks[0])
     assert Path(path).read_bytes() == before
 
 
@@ -112,12 +112,14 @@ def test_a_threshold_does_not_touch_the_measurement(world):
     rows = len(read(store, "contamination", item_kind="snippet", benchmark="one"))
     stricter = made.model_copy(update={"decontamination": Decontamination(min_strength=0.9)})
     said = []
-    contamination.build(Store(store.root, said.append), stricter, "snippet", made.benchmarks[0])
+    contamination.build(
+        Store(store.root, said.append), stricter.decontamination, stricter.executor, "snippet", made.benchmarks[0]
+    )
     assert said == [f"contamination/item_kind-snippet/benchmark-one: up to date, {rows} rows"]
     for changed in (Decontamination(ngram=12), Decontamination(detectors=("string",))):
         other = made.model_copy(update={"decontamination": changed})
         with pytest.raises(ValueError, match="another plan"):
-            contamination.build(store, other, "snippet", made.benchmarks[0])
+            contamination.build(store, other.decontamination, other.executor, "snippet", made.benchmarks[0])
 
 
 def test_what_decides_about_hits_is_in_the_plan(world):
@@ -149,7 +151,7 @@ def test_problems_and_solutions_of_candidates_are_both_checked(world):
         for name, (problem, solution) in pairs.items()
     ]
     put(store, "candidates", rows, iteration=1)
-    contamination.build(store, made, "candidate", made.benchmarks[0], 1)
+    contamination.build(store, made.decontamination, made.executor, "candidate", made.benchmarks[0], 1)
     found = read(store, "contamination", item_kind="candidate", iteration=1, benchmark="one")
     assert sorted((r["item_id"], r["detector"]) for r in found if r["strength"] >= 0.5) == [
         ("problem", "prose"),
@@ -168,7 +170,9 @@ def test_rows_do_not_depend_on_batches(world, monkeypatch):
     path = f"{store.directory('contamination', item_kind='snippet', benchmark='one')}/part-00000.parquet"
     before = Path(path).read_bytes()
     monkeypatch.setattr(contamination, "BATCH_ROWS", 1)
-    contamination.build(Store(store.root, force=True), made, "snippet", made.benchmarks[0])
+    contamination.build(
+        Store(store.root, force=True), made.decontamination, made.executor, "snippet", made.benchmarks[0]
+    )
     assert Path(path).read_bytes() == before
 
 
@@ -180,7 +184,7 @@ def test_hits_are_the_same_bytes_in_every_process(world):
     program = (
         "import sys; from builders import contamination; from builders.recipe import Recipe; from store import Store\n"
         "made = Recipe.model_validate_json(sys.argv[2])\n"
-        "contamination.build(Store(sys.argv[1], force=True), made, 'snippet', made.benchmarks[0])"
+        "contamination.build(Store(sys.argv[1], force=True), made.decontamination, made.executor, 'snippet', made.benchmarks[0])"
     )
     found = []
     for seed in ("1", "2"):
@@ -201,5 +205,5 @@ def test_looking_at_a_store_compiles_nothing():
 def test_items_that_are_not_built_are_named(world):
     store, made = world
     with pytest.raises(ValueError, match="candidates/iteration-3 is not built"):
-        contamination.build(store, made, "candidate", made.benchmarks[0], 3)
+        contamination.build(store, made.decontamination, made.executor, "candidate", made.benchmarks[0], 3)
     assert store.record("contamination", item_kind="candidate", iteration=3, benchmark="one") is None

@@ -72,7 +72,9 @@ def test_every_item_has_a_gradient_at_each_checkpoint_or_a_reject(
     assert rejected["t3"]["reason"] == "too_long" and rejected["t3"]["value"] > rejected["t3"]["threshold"] == 500
     item = {"code": "def f(): pass", "problem": "t2: a function", "solution": "return 22"}
     base = str(tmp_path / "model")
-    (alone,) = stream_gradients(base, None, [("t2", conversation(chosen, item))], chosen.influence.gradients)
+    (alone,) = stream_gradients(
+        base, None, [("t2", conversation(chosen.synthesizer.prompt, item))], chosen.influence.gradients
+    )
     row = next(r for r in rows if r["item_id"] == "t2")
     assert np.allclose(np.frombuffer(row["gradient"], "<f2"), alone.unit_ND[0], atol=1e-3) and row[
         "loss"

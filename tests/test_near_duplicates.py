@@ -81,7 +81,7 @@ def stored(path, texts: dict[str, str], checks=None, shards=1, order=None, **cha
 
 
 def found(store: Store, made: Recipe) -> list[dict]:
-    near_duplicates.build(store, made)
+    near_duplicates.build(store, made.near_duplicates)
     return read(store, "near_duplicates")
 
 
@@ -258,15 +258,15 @@ def test_a_chain_is_not_one_cluster(tmp_path):
 
 def test_a_rejected_head_does_not_take_its_cluster_along(tmp_path):
     store, made = chain(tmp_path, {"a": {"is_trivial": True}}), recipe(tmp_path)
-    near_duplicates.build(store, made)
+    near_duplicates.build(store, made.near_duplicates)
     assert kept(store, made) == {"b"}, "b stands in for a, and c resembles b"
 
 
 def test_the_threshold_is_a_parameter_of_the_query(tmp_path):
     store, made = chain(tmp_path), recipe(tmp_path)
-    before = near_duplicates.build(store, made)
+    before = near_duplicates.build(store, made.near_duplicates)
     strict = recipe(tmp_path, near_duplicates={"min_similarity_raw": 0.95, "min_similarity_renamed": 0.95})
-    assert near_duplicates.build(store, strict).content == before.content, "nothing is built again"
+    assert near_duplicates.build(store, strict.near_duplicates).content == before.content, "nothing is built again"
     assert kept(store, strict) == {"a", "b", "c"}
     loose = recipe(tmp_path, near_duplicates={"min_similarity_raw": 0.65, "min_similarity_renamed": 0.65})
     assert kept(Store(store.root, force=True), loose) == {"a"}

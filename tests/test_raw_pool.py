@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from builders import raw_pool, snippet_checks, snippet_occurrences
-from store import ContractError, Store, content_id
+from builders.recipe import Recipe
+from store import ContractError, Record, Store, content_id
 from store.lock import coordinator
 from tests.tiny_recipes import read, recipe, tree
 
@@ -19,10 +20,14 @@ SUB = 'def sub(a, b):\n    """Subtract two numbers."""\n    return a - b'
 METHOD = 'class A:\n    def add(a, b):\n        """Add two numbers."""\n        return a + b\n'
 
 
+def build(store: Store, made: Recipe) -> Record:
+    return raw_pool.build(store, made.sources, made.executor)
+
+
 def test_one_row_per_text_with_what_is_read_off_it(tmp_path):
     root = tree(tmp_path / "code", {"b.py": ADD + "\n", "a.py": f"{SUB}\n\n\n{METHOD}\n\n{ADD}\n"})
     store = Store(tmp_path / "store")
-    raw_pool.build(store, recipe(root))
+    build(store, recipe(root))
     rows = {r["code"]: r for r in read(store, "raw_pool")}
     assert set(rows) == {ADD, SUB}
     assert rows[ADD] == {
@@ -46,7 +51,7 @@ def test_rows_do_not_depend_on_how_files_are_cut_into_shards(tmp_path):
     for size in (1, 3, 100):
         source = {"name": "here", "kind": "tree", "path": str(root), "files_per_shard": size}
         store = Store(tmp_path / f"store-{size}")
-        raw_pool.build(store, recipe(root, sources=[source]))
+        build(store, recipe(root, sources=[source]))
         rows.append(read(store, "raw_pool"))
     assert rows[0] == rows[1] == rows[2]
     assert [r["snippet_id"] for r in rows[0]] == sorted(r["snippet_id"] for r in rows[0]) and len(rows[0]) == 3
@@ -66,8 +71,8 @@ def test_every_file_gives_a_function_or_a_reject(tmp_path):
     }
     root = tree(tmp_path / "code", files)
     store, made = Store(tmp_path / "store"), recipe(root)
-    raw_pool.build(store, made)
-    raw_pool.build_rejects(store, made)
+    build(store, made)
+    raw_pool.build_rejects(store, made.sources, made.executor)
     found = {(r["item_kind"], r["item_id"], r["reason"], r["value"]) for r in read(store, "rejects", stage="extract")}
     assert found == {
         (kind, content_id("here", path), reason, value)
@@ -95,16 +100,16 @@ def test_odd_but_valid_files_go_through_to_the_checks(tmp_path):
     }
     root = tree(tmp_path / "code", files)
     store, made = Store(tmp_path / "store"), recipe(root)
-    raw_pool.build(store, made)
-    snippet_checks.build(store, made)
+    build(store, made)
+    snippet_checks.build(store, made.executor)
     assert {r["name"] for r in read(store, "raw_pool")} == {"f", "g", "h", "i"}
     assert len(read(store, "snippet_checks")) == 4
 
 
 def test_a_tree_without_documented_functions_gives_an_empty_table(tmp_path):
     store, made = Store(tmp_path / "store"), recipe(tree(tmp_path / "code", {"a.py": "x = 1\n"}))
-    assert raw_pool.build(store, made).rows == 0
-    assert raw_pool.build_rejects(store, made).rows == 1
+    assert raw_pool.build(store, made.sources, made.executor).rows == 0
+    assert raw_pool.build_rejects(store, made.sources, made.executor).rows == 1
 
 
 def test_a_build_killed_between_staging_and_writing_stages_only_what_is_absent(tmp_path):
@@ -112,12 +117,12 @@ def test_a_build_killed_between_staging_and_writing_stages_only_what_is_absent(t
     source = {"name": "here", "kind": "tree", "path": str(root), "files_per_shard": 1}
     made = recipe(root, sources=[source])
     whole = Store(tmp_path / "whole")
-    raw_pool.build(whole, made)
+    raw_pool.build(whole, made.sources, made.executor)
 
     store = Store(tmp_path / "store")
-    wanted = raw_pool.plan(made)
+    wanted = raw_pool.plan(made.sources)
     store.begin(wanted)
-    raw_pool.extract(store, wanted, made)
+    raw_pool.extract(store, wanted, made.sources, made.executor)
     paths = raw_pool.staging_paths(store, wanted)
     assert len(paths) == 4
     os.unlink(paths[2])
@@ -126,7 +131,7 @@ def test_a_build_killed_between_staging_and_writing_stages_only_what_is_absent(t
     times = {p: os.stat(p).st_mtime_ns for p in paths if p != paths[2]}
 
     assert not store.is_complete("raw_pool")
-    raw_pool.build(store, made)
+    build(store, made)
     assert {p: os.stat(p).st_mtime_ns for p in times} == times
     assert store.record("raw_pool").content == whole.record("raw_pool").content
 
@@ -135,8 +140,8 @@ def test_building_again_does_nothing_and_says_so(tmp_path):
     said = []
     root = tree(tmp_path / "code", {"a.py": ADD})
     store, made = Store(tmp_path / "store", said.append), recipe(root)
-    first = raw_pool.build(store, made)
-    assert raw_pool.build(store, made) == first
+    first = build(store, made)
+    assert raw_pool.build(store, made.sources, made.executor) == first
     assert said[-1] == "raw_pool: up to date, 1 rows"
 
 
@@ -144,12 +149,12 @@ def test_building_again_does_nothing_and_says_so(tmp_path):
 def test_a_changed_source_file_is_another_plan_and_refused(tmp_path, text):
     root = tree(tmp_path / "code", {"a.py": ADD, "b.py": "x = 1\n"})
     store, made = Store(tmp_path / "store"), recipe(root)
-    raw_pool.build(store, made)
+    build(store, made)
     (root / "a.py").write_text(text)
     with pytest.raises(ContractError, match=r"raw_pool was built under another plan:(.|\n)*listing"):
-        raw_pool.build(store, made)
+        build(store, made)
     assert [r["code"] for r in read(store, "raw_pool")] == [ADD]
-    raw_pool.build(Store(tmp_path / "store", force=True), made)
+    raw_pool.build(Store(tmp_path / "store", force=True), made.sources, made.executor)
     assert [r["code"] for r in read(store, "raw_pool")] == [text]
 
 
@@ -157,8 +162,8 @@ def test_staging_holds_every_function_and_every_reject(tmp_path):
     text = f"{ADD}\n\n\n{ADD}\n\n\ndef bare():\n    pass\n"
     root = tree(tmp_path / "code", {"a.py": text, "b.py": "def f(:\n"})
     store, made = Store(tmp_path / "store"), recipe(root)
-    wanted = raw_pool.plan(made)
-    raw_pool.extract(store, wanted, made)
+    wanted = raw_pool.plan(made.sources)
+    raw_pool.extract(store, wanted, made.sources, made.executor)
     (path,) = raw_pool.staging_paths(store, wanted)
     staged = pq.read_table(path)
     assert staged.schema == raw_pool.STAGING
@@ -172,39 +177,43 @@ def test_staging_holds_every_function_and_every_reject(tmp_path):
 
 def test_staging_goes_when_all_that_is_made_of_it_is_built_and_is_not_missed(tmp_path):
     store, made = Store(tmp_path / "store"), recipe(tree(tmp_path / "code", {"a.py": ADD, "b.py": "x = 1\n"}))
-    raw_pool.build(store, made)
+    build(store, made)
     raw_pool.clean(store)
-    assert raw_pool.staging_paths(store, raw_pool.plan(made))
-    snippet_occurrences.build(store, made)
+    assert raw_pool.staging_paths(store, raw_pool.plan(made.sources))
+    snippet_occurrences.build(store, made.sources, made.executor)
     raw_pool.clean(store)
-    assert raw_pool.staging_paths(store, raw_pool.plan(made))
-    raw_pool.build_rejects(store, made)
+    assert raw_pool.staging_paths(store, raw_pool.plan(made.sources))
+    raw_pool.build_rejects(store, made.sources, made.executor)
     raw_pool.clean(store)
     assert not os.listdir(store.scratch(""))
-    assert raw_pool.build(store, made).rows == snippet_occurrences.build(store, made).rows == 1
-    assert raw_pool.build_rejects(store, made).rows == 1
+    assert (
+        raw_pool.build(store, made.sources, made.executor).rows
+        == snippet_occurrences.build(store, made.sources, made.executor).rows
+        == 1
+    )
+    assert raw_pool.build_rejects(store, made.sources, made.executor).rows == 1
     assert not os.listdir(store.scratch(""))
 
 
 def test_rejects_do_not_need_the_staging_that_made_raw_pool(tmp_path):
     store, made = Store(tmp_path / "store"), recipe(tree(tmp_path / "code", {"a.py": "x = 1\n"}))
-    raw_pool.build(store, made)
+    build(store, made)
     shutil.rmtree(store.scratch(""))
-    assert raw_pool.build_rejects(store, made).rows == 1
+    assert raw_pool.build_rejects(store, made.sources, made.executor).rows == 1
 
 
 def test_staging_of_another_plan_is_removed_and_force_extracts_anew(tmp_path):
     root = tree(tmp_path / "code", {"a.py": ADD})
     store, made = Store(tmp_path / "store"), recipe(root)
-    old = raw_pool.plan(made)
-    raw_pool.build(store, made)
+    old = raw_pool.plan(made.sources)
+    build(store, made)
     tree(root, {"b.py": SUB})
     forced = Store(tmp_path / "store", force=True)
-    raw_pool.build(forced, made)
+    raw_pool.build(forced, made.sources, made.executor)
     assert not raw_pool.staging_paths(store, old)
-    (path,) = raw_pool.staging_paths(store, raw_pool.plan(made))
+    (path,) = raw_pool.staging_paths(store, raw_pool.plan(made.sources))
     pq.write_table(raw_pool.STAGING.empty_table(), path)
-    assert raw_pool.build(forced, made).rows == 2
+    assert raw_pool.build(forced, made.sources, made.executor).rows == 2
 
 
 def test_workers_extract_the_same_rows_and_need_a_coordinator(tmp_path, monkeypatch):
@@ -215,10 +224,10 @@ def test_workers_extract_the_same_rows_and_need_a_coordinator(tmp_path, monkeypa
     alone, shared = Store(tmp_path / "alone"), Store(tmp_path / "shared")
     pids = []
     monkeypatch.setattr(raw_pool, "_staged_by_workers", lambda *a: pids.append(a) or staged_by_workers(*a))
-    raw_pool.build(alone, made)
+    raw_pool.build(alone, made.sources, made.executor)
     assert not pids
     with coordinator(shared.root):
-        raw_pool.build(shared, made)
+        raw_pool.build(shared, made.sources, made.executor)
     assert len(pids) == 1
     assert alone.record("raw_pool").content == shared.record("raw_pool").content
 
@@ -232,8 +241,8 @@ def test_a_file_that_stands_twice_in_an_archive_is_one_place(tmp_path):
             archive.addfile(info, io.BytesIO(ADD.encode()))
     made = recipe(tmp_path, sources=[{"name": "old", "kind": "archive", "path": str(path)}])
     store = Store(tmp_path / "store")
-    raw_pool.build(store, made)
-    assert snippet_occurrences.build(store, made).rows == 1
+    build(store, made)
+    assert snippet_occurrences.build(store, made.sources, made.executor).rows == 1
 
 
 def test_two_sources_of_the_same_text(tmp_path):
@@ -243,8 +252,8 @@ def test_two_sources_of_the_same_text(tmp_path):
         {"name": "a-second", "kind": "tree", "path": str(two), "license": "BSD-3-Clause"},
     ]
     store, made = Store(tmp_path / "store"), recipe(one, sources=sources)
-    raw_pool.build(store, made)
-    snippet_occurrences.build(store, made)
+    build(store, made)
+    snippet_occurrences.build(store, made.sources, made.executor)
     assert {r["code"]: r["license"] for r in read(store, "raw_pool")} == {ADD: "BSD-3-Clause", SUB: "BSD-3-Clause"}
     assert len(read(store, "snippet_occurrences")) == 3
     assert pq.read_table(store.shard_paths("raw_pool")).num_rows == 2
@@ -256,6 +265,6 @@ def test_ranges_of_ids_give_what_one_query_gives(tmp_path, monkeypatch):
     for together in (1000, 1):
         monkeypatch.setattr(raw_pool, "ROWS_SORTED_TOGETHER", together)
         store = Store(tmp_path / f"store-{together}")
-        raw_pool.build(store, recipe(root))
+        build(store, recipe(root))
         rows.append(read(store, "raw_pool"))
     assert rows[0] == rows[1] and len(rows[0]) == 20

@@ -148,8 +148,8 @@ def noted(a):
     monkeypatch.setattr(snippet_checks, "BATCH", 2)
     root = tree(tmp_path / "code", {"a.py": source})
     store, made = Store(tmp_path / "store"), recipe(root)
-    raw_pool.build(store, made)
-    snippet_checks.build(store, made)
+    raw_pool.build(store, made.sources, made.executor)
+    snippet_checks.build(store, made.executor)
     names = {r["snippet_id"]: r["name"] for r in read(store, "raw_pool")}
     found = {names[r["snippet_id"]]: r for r in read(store, "snippet_checks")}
     assert {n: r["num_undefined_names"] for n, r in found.items()} == {"uses_globals": 2, "alone": 0, "noted": 0}

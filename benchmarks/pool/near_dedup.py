@@ -99,7 +99,7 @@ def measured(folder: str) -> dict[str, float]:
     """Build near_duplicates in this process: CPU and wall seconds, rows, and the peak of resident memory in MB."""
     near_duplicates.gram_sets(pa.array(["def f(x): return x"]), NearDuplicates())  # compiled or loaded
     wall, cpu = time.perf_counter(), time.process_time()
-    record = near_duplicates.build(Store(folder, force=True), recipe(Path(folder)))
+    record = near_duplicates.build(Store(folder, force=True), recipe(Path(folder)).near_duplicates)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
@@ -201,7 +201,7 @@ def recall(texts: list[str], size: int, seed: int) -> None:
         copies = [disguised(text, kind, rng) for text in sample]
         with tempfile.TemporaryDirectory(prefix="near-dedup-") as folder:
             store = stored(folder, [*sample, *copies], 2 * len(sample))
-            near_duplicates.build(store, recipe(Path(folder)))
+            near_duplicates.build(store, recipe(Path(folder)).near_duplicates)
             names = [i for part in store.read("raw_pool", ["snippet_id"]) for i in part["snippet_id"].to_pylist()]
             pairs = {frozenset((r["snippet_id"], r["cluster_id"])) for r in _similar(store)}
         found = sum(frozenset((names[i], names[i + len(sample)])) in pairs for i in range(len(sample)))

@@ -12,20 +12,20 @@ from dataclasses import replace
 import queries
 from builders.engines import prompts
 from builders.pairs.corruptions import Labelled, labelled
-from builders.recipe import Recipe
+from builders.recipe import Scorer
 from store import ASPECTS, Store, content_id
 from store.catalog import connect
 
 SEED_OFFSET = {"train": 0, "validation": 1}
 
 
-def labels(store: Store, recipe: Recipe, split: str) -> list[Labelled]:
+def labels(store: Store, scorer: Scorer, seed: int, split: str) -> list[Labelled]:
     """The pairs of a split with their digits: the teacher's where it was asked, else those of the corruption.
 
     A pair of which the teacher left an aspect unanswered is left out.
     """
-    pairs = corrupted(store, recipe, split)
-    if recipe.scorer.labels == "corruptions":
+    pairs = corrupted(store, scorer, seed, split)
+    if scorer.labels == "corruptions":
         return pairs
     digits: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for part in store.read("aspect_scores", ["item_id", "aspect", "score"], item_kind="label"):
@@ -35,21 +35,21 @@ def labels(store: Store, recipe: Recipe, split: str) -> list[Labelled]:
     return [replace(pair, labels=given) for pair, given in found if given.keys() == set(ASPECTS)]
 
 
-def corrupted(store: Store, recipe: Recipe, split: str) -> list[Labelled]:
+def corrupted(store: Store, scorer: Scorer, seed: int, split: str) -> list[Labelled]:
     """The pairs of a split and their corrupted copies, with the digits of the corruption; equal in every call."""
     pairs = queries.rows(connect(store), "scorer_pairs", {"split": split})
-    return labelled(pairs, recipe.scorer.corruptions_per_sample, recipe.seed + SEED_OFFSET[split])
+    return labelled(pairs, scorer.corruptions_per_sample, seed + SEED_OFFSET[split])
 
 
-def inputs(store: Store, recipe: Recipe) -> dict[str, str]:
+def inputs(store: Store, scorer: Scorer) -> dict[str, str]:
     """What the labels come from, for the plans of those who read them."""
     given = store.input("teacher_samples")
-    return given | store.input("aspect_scores", item_kind="label") if recipe.scorer.labels == "teacher" else given
+    return given | store.input("aspect_scores", item_kind="label") if scorer.labels == "teacher" else given
 
 
-def texts(recipe: Recipe) -> dict[str, str]:
+def texts(scorer: Scorer) -> dict[str, str]:
     """The prompt and the query behind the pairs, for the same plans."""
-    return prompts.versions(recipe.scorer.prompt) | queries.versions("scorer_pairs")
+    return prompts.versions(scorer.prompt) | queries.versions("scorer_pairs")
 
 
 def item_id(pair: Labelled) -> str:

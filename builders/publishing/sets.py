@@ -6,7 +6,7 @@ In: tables of a store. Out: a dataset folder. Training reads such folders and no
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from builders.gradients import conversation
 from builders.pairs import fenced, labels
 from builders.pairs.corruptions import taught
 from builders.publishing.folder import Card, write_dataset
-from builders.recipe import Recipe
+from builders.recipe import Mix, Scorer
 from store import CONTRACTS, ContractError, Store
 from store.catalog import connect
 
@@ -46,18 +46,20 @@ SELECTED = pa.schema(
 _COLUMNS = {"messages": "user and assistant turns", "license": "licence of the snippet that inspired the row"}
 
 
-def synthesizer(store: Store, recipe: Recipe, iterations: list[int], selection: str, target: str) -> dict[str, int]:
+def synthesizer(
+    store: Store, prompt: str, min_strength: float, iterations: list[int], selection: str, target: str
+) -> dict[str, int]:
     """The teacher's train split with the selections of some iterations, (snippet -> problem, solution)."""
     values = {
         "iterations": iterations,
         "selection": selection,
-        "min_strength": recipe.decontamination.min_strength,
+        "min_strength": min_strength,
     }
 
     def split(name: str) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
         reader = queries.stream(connect(store), "synthesizer_rows", values | {"split": name})
         rows = (
-            {**_kept(r, "item_id", "origin", "license"), "messages": conversation(recipe, r)} for r in _rows(reader)
+            {**_kept(r, "item_id", "origin", "license"), "messages": conversation(prompt, r)} for r in _rows(reader)
         )
         return PAIRS, batches(rows, PAIRS)
 
@@ -65,30 +67,30 @@ def synthesizer(store: Store, recipe: Recipe, iterations: list[int], selection: 
     return write_dataset(target, {"train": split("train"), "validation": split("validation")}, card)
 
 
-def scorer(store: Store, recipe: Recipe, target: str) -> dict[str, int]:
+def scorer(store: Store, settings: Scorer, seed: int, target: str) -> dict[str, int]:
     """Teacher pairs and corrupted copies with the digit that each aspect deserves; of the teacher's own digits all of them."""
 
-    def split(name: str, seed: int) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
+    def split(name: str, split_seed: int) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
         licenses = {p["code"]: p["license"] for p in queries.rows(connect(store), "scorer_pairs", {"split": name})}
-        rng = random.Random(seed)
+        rng = random.Random(split_seed)
         rows = (
             {
                 "messages": [
-                    {"role": "user", "content": question(recipe.scorer.prompt, e.code, e.problem, e.solution, aspect)},
+                    {"role": "user", "content": question(settings.prompt, e.code, e.problem, e.solution, aspect)},
                     {"role": "assistant", "content": str(digit)},
                 ],
                 "aspect": aspect,
                 "corruption": e.corruption,
                 "license": licenses[e.code],
             }
-            for e in labels.labels(store, recipe, name)
-            for aspect, digit in (e.labels if recipe.scorer.labels == "teacher" else taught(e, rng)).items()
+            for e in labels.labels(store, settings, seed, name)
+            for aspect, digit in (e.labels if settings.labels == "teacher" else taught(e, rng)).items()
         )
         return LABELS, batches(rows, LABELS)
 
-    by = "by the teacher" if recipe.scorer.labels == "teacher" else "in code"
+    by = "by the teacher" if settings.labels == "teacher" else "in code"
     card = Card("SCoder scorer training set", f"One digit per aspect, labelled {by}.", columns=_COLUMNS)
-    splits = {"train": split("train", recipe.seed), "validation": split("validation", recipe.seed + 1)}
+    splits = {"train": split("train", seed), "validation": split("validation", seed + 1)}
     return write_dataset(target, splits, card)
 
 
@@ -107,7 +109,7 @@ def instructions(store: Store, recipe_name: str, target: str) -> dict[str, int]:
     return write_dataset(target, {"train": (INSTRUCTIONS, batches(rows, INSTRUCTIONS))}, card)
 
 
-def coder(store: Store, recipe: Recipe, target: str) -> dict[str, int]:
+def coder(store: Store, mixed: Sequence[Mix], target: str) -> dict[str, int]:
     """What the coder is trained on: the instructions, and the public sets that the recipe mixes in."""
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -118,7 +120,7 @@ def coder(store: Store, recipe: Recipe, target: str) -> dict[str, int]:
                     "item_id": row["candidate_id"],
                     "origin": "instructions",
                 } | {"license": row["license"]}
-        for mix in recipe.coder.mix:
+        for mix in mixed:
             for number, row in enumerate(mixes.conversations(mix)):
                 yield {**row, "item_id": str(number), "origin": mix.dataset}
 
@@ -144,11 +146,11 @@ def table(store: Store, name: str, target: str) -> dict[str, int]:
     return write_dataset(target, {"train": (schema, found)}, card)
 
 
-def selected(store: Store, recipe: Recipe, iteration: int, selection: str, target: str) -> dict[str, int]:
+def selected(store: Store, prompt: str, iteration: int, selection: str, target: str) -> dict[str, int]:
     """A selection in the synthesizer's training form, best first, with its texts, score and influence."""
     reader = queries.stream(connect(store), "selected_rows", {"iteration": iteration, "selection": selection})
     columns = ("candidate_id", "snippet_id", "rank", "score", "influence", "problem", "solution", "license")
-    rows = ({**_kept(r, *columns), "messages": conversation(recipe, r)} for r in _rows(reader))
+    rows = ({**_kept(r, *columns), "messages": conversation(prompt, r)} for r in _rows(reader))
     card = Card(
         f"SCoder selection {selection} of iteration {iteration}",
         "Candidates that a selection keeps, best first, as conversations (snippet -> problem and solution).",

@@ -49,7 +49,7 @@ def test_rows_are_limited_and_carry_a_licence(tmp_path: Path) -> None:
 def test_the_coder_trains_on_instructions_and_mixes(smoke_store: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "set.jsonl", {"instruction": "i", "output": "o"})
     recipe = files.load(RECIPE, [f"coder.mix=[{{dataset: '{path}', license: mit}}]"])
-    counts = sets.coder(Store(smoke_store), recipe, str(tmp_path / "mixed"))
+    counts = sets.coder(Store(smoke_store), recipe.coder.mix, str(tmp_path / "mixed"))
     own = rows(smoke_store, "instructions").num_rows
     assert counts == {"train": own + 1}
     loaded = datasets.load_dataset(str(tmp_path / "mixed"), split="train")
