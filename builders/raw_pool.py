@@ -23,7 +23,7 @@ import queries
 from builders import rejects, sources
 from builders.code.functions import Extracted
 from builders.code.functions import extract as extract_functions
-from builders.executors.work import num_workers
+from builders.executors.build import num_workers
 from builders.recipe import Executor, Recipe, Source
 from builders.sources.files import Shard, SourceFile
 from store import Plan, Record, Store, content_id, fields_of, files
