@@ -1,7 +1,7 @@
 """SCoder: from raw source code to an instruction dataset and a code model, as a store of Parquet tables.
 
 The flow stands first, top to bottom: each line builds one table from others, and building what is built is a no-op. The
-command line over it is `commands`; `python -m scoder --help` and `scoder --help` are the same.
+command line over it is `commands`; `python -m commands --help` and `scoder --help` are the same.
 
     pool -> teacher -> scorer -> bootstrap (G0) -> iteration-1..T (sample, score, influence, select, train G_t)
          -> instructions -> coder -> evaluation
@@ -213,9 +213,3 @@ def build_evaluation(store: Store, recipe: Recipe) -> None:
         for benchmark in wanted:
             evaluations.build(store, recipe, checkpoint, benchmark, is_base=role == "coder-base")
             metrics.build_pass_at_1(store, checkpoint, role, benchmark)
-
-
-if __name__ == "__main__":
-    from commands import main
-
-    main()

@@ -33,7 +33,11 @@ __all__ = [
     "EngineSettings",
     "FinishReason",
     "Request",
+    "answers",
+    "checkpoints",
     "open_engine",
+    "prompts",
+    "settings",
 ]
 
 Message = dict[str, str]

@@ -13,6 +13,20 @@ from builders.engines.settings import EngineSettings, Pace
 from store import ASPECTS, CODE_ASPECTS, check_name
 from training.settings import GradientSettings, SftSettings
 
+__all__ = [
+    "Benchmark",
+    "Decontamination",
+    "Evaluation",
+    "Executor",
+    "Mix",
+    "NearDuplicates",
+    "Recipe",
+    "Source",
+    "Teacher",
+    "estimate",
+    "files",
+]
+
 
 class Settings(BaseModel):
     """Frozen, and strict about unknown keys."""

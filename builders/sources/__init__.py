@@ -16,6 +16,8 @@ from builders.sources import archives, rows, trees
 from builders.sources.files import Shard, SourceFile
 from store import fingerprint
 
+__all__ = ["files", "license_choices", "listing"]
+
 _READERS = {"stdlib": trees, "tree": trees, "packages": trees, "archive": archives}
 
 
