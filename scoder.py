@@ -1,7 +1,7 @@
 """SCoder: from raw source code to an instruction dataset and a code model, as a store of Parquet tables.
 
 The flow stands first, top to bottom: each line builds one table from others, and building what is built is a no-op. The
-command line over it is `commands`; `python -m scoder --help` and `scoder --help` are the same.
+command line over it is `commands`; `python -m commands --help` and `scoder --help` are the same.
 
     pool -> teacher -> scorer -> bootstrap (G0) -> iteration-1..T (sample, score, influence, select, train G_t)
          -> instructions -> coder -> evaluation
@@ -215,9 +215,3 @@ def build_evaluation(store: Store, recipe: Recipe) -> None:
                 store, recipe.evaluation, checkpoint, benchmark, recipe.seed, is_base=role == "coder-base"
             )
             metrics.build_pass_at_1(store, checkpoint, role, benchmark)
-
-
-if __name__ == "__main__":
-    from commands import main
-
-    main()

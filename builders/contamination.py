@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from builders.executors.work import build_sharded
+from builders.executors.build import build_sharded
 from builders.recipe import Benchmark, Decontamination, Executor
 from store import CONTRACTS, Plan, Record, Store, fields_of, segments
 from store.shards import shard_name

@@ -23,7 +23,7 @@ import queries
 from builders import rejects, sources
 from builders.code.functions import Extracted
 from builders.code.functions import extract as extract_functions
-from builders.executors.work import num_workers
+from builders.executors.build import num_workers
 from builders.recipe import Executor, Source
 from builders.sources.files import Shard, SourceFile
 from store import Plan, Record, Store, content_id, fields_of, files
@@ -199,7 +199,7 @@ def stage(job: Job) -> None:
     try:
         with open(temporary, "wb") as handle:
             with pq.ParquetWriter(handle, STAGING, compression="zstd") as writer:
-                for batch in _batches(sources.files(source, shard)):
+                for batch in _batches(sources.read(source, shard)):
                     writer.write_table(pa.Table.from_pylist(_rows(source, batch), schema=STAGING))
             handle.flush()
             os.fsync(handle.fileno())

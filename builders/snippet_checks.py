@@ -19,7 +19,7 @@ from builders.checks import docstrings, names, sensitive, types
 from builders.checks import imports as inferred_imports
 from builders.checks.structure import Syntax, num_tokens, syntax
 from builders.code.functions import FunctionNode
-from builders.executors.work import build_sharded
+from builders.executors.build import build_sharded
 from builders.recipe import Executor
 from builders.sources.license_choices import choices
 from store import CONTRACTS, Plan, Record, Store

@@ -147,4 +147,7 @@ def _git(where: Path, *arguments: str) -> str:
 
 def command_line() -> str:
     """The command that replays this run."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    # `python -m commands` runs commands/__main__.py
+    words = ["python", "-m", program.parent.name] if program.name == "__main__.py" else [program.name]
+    return shlex.join([*words, *sys.argv[1:]])

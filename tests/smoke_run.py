@@ -21,7 +21,7 @@ RECIPE = ROOT / "recipes" / "smoke.yaml"
 
 def command(*arguments: str) -> list[str]:
     """`scoder …` in this interpreter."""
-    return [sys.executable, "-m", "scoder", *map(str, arguments)]
+    return [sys.executable, "-m", "commands", *map(str, arguments)]
 
 
 def scoder(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:

@@ -26,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 
-from builders.executors.shard_step import ShardStep
-from builders.executors.work import Work, build_sharded
+from builders.executors.build import build_sharded
+from builders.executors.slurm import ShardStep
+from builders.executors.work import Work
 from builders.recipe import Executor
 from store import Plan, Store
 from store.lock import coordinator, owner

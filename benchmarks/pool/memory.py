@@ -200,7 +200,7 @@ def recipe(folder: Path, workers: int) -> Path:
 
 def measured(folder: Path, workers: int) -> dict[str, dict[str, float]]:
     """Run the stage; per table its seconds, its rows, and the peaks of the memory of the process tree."""
-    command = [sys.executable, "-m", "scoder", "run", str(recipe(folder, workers)), "--until", "pool"]
+    command = [sys.executable, "-m", "commands", "run", str(recipe(folder, workers)), "--until", "pool"]
     process = subprocess.Popen(
         [*command, "--store", str(folder / "store")],
         cwd=ROOT,

@@ -104,7 +104,7 @@ def memory_mb(root: int) -> tuple[float, float]:
 def run(file: Path, store: Path) -> None:
     """Build the pool as a user does, and print time and memory."""
     began, peak = time.monotonic(), (0.0, 0.0)
-    command = [sys.executable, "-m", "scoder", "run", str(file), "--until", "pool", "--store", str(store)]
+    command = [sys.executable, "-m", "commands", "run", str(file), "--until", "pool", "--store", str(store)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while process.poll() is None:
         peak = tuple(map(max, peak, memory_mb(process.pid)))  # type: ignore[assignment]

@@ -1,1 +1,3 @@
 """What is read off code without running it: functions, outline, lexer, tokens, bound names, MinHash."""
+
+__all__ = ["bound_names", "compiled", "functions", "minhash", "tokens"]

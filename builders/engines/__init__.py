@@ -36,4 +36,5 @@ __all__ = [
     "engine_settings",
     "open_engine",
     "prompts",
+    "settings",
 ]

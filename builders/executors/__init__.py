@@ -1,7 +1,8 @@
 """Where the shards of a table are built: processes here, tasks of a Ray cluster, or the array of a Slurm job.
 
-Each module runs datatrove's executor of its kind over a `ShardStep` and returns when its tasks have ended, well or not; a
-failure that has a name is raised. What is missing then is the store's to say.
+    build.build_sharded(store, plan, "builders.snippet_checks:shard", recipe.executor)
+
+Jobs that need a model run on the devices of this machine (`devices`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import shutil
 
 from builders.recipe import Executor
+
+__all__ = ["build", "check", "devices"]
 
 
 def check(executor: Executor) -> None:

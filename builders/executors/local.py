@@ -1,7 +1,7 @@
 """Shards in local processes.
 
-In: the work, the missing shards, a number of processes. Out: nothing; the shards are in the store. datatrove's own pool waits
-for ever for the task of a worker that the kernel killed, mostly for its memory; this one ends with what happened.
+In: the work, the missing shards, a number of processes. Out: nothing; the shards are in the store.
+If a worker is killed, mostly for its memory, the build ends and says so.
 """
 
 from __future__ import annotations
@@ -12,55 +12,35 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from datatrove.executor import LocalPipelineExecutor
-
-from builders.executors.shard_step import Ranks, ShardStep
-from builders.executors.work import Work, watch_coordinator
-
-_mine: list[LocalShards] = []
-"""In a worker: the executor that it works for, so that a task is one number."""
+from builders.executors.work import Work, run_one, watch_coordinator
 
 
 def run(work: Work, missing: list[int], workers: int) -> None:
     """Build the shards in `workers` processes; the first failure of a shard ends all of them and is raised."""
-    step = ShardStep(work, [[index] for index in missing])
-    LocalShards([step], len(missing), min(workers, len(missing))).run()
+    context = multiprocessing.get_context("forkserver")
+    # Workers are forked from a server that has imported this module, so they start in 0.02 s.
+    context.set_forkserver_preload(["__main__", __name__])
+    others, processes = set(multiprocessing.active_children()), list[Any]()
+    pool = ProcessPoolExecutor(min(workers, len(missing)), context, initializer=_begin, initargs=(work,))
+    try:
+        tasks = [pool.submit(run_one, work, index) for index in missing]
+        processes += [child for child in multiprocessing.active_children() if child not in others]
+        for task in as_completed(tasks):
+            task.result()
+    except BrokenProcessPool:
+        pool.shutdown()
+        raise RuntimeError(_death(processes)) from None
+    except BaseException:
+        for process in processes:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-class LocalShards(Ranks, LocalPipelineExecutor):
-    """datatrove's local executor over the standard library's pool."""
-
-    def run(self) -> None:
-        """Run all ranks."""
-        context = multiprocessing.get_context("forkserver")
-        # forked from a server that has imported this, a worker starts in 0.02 s
-        context.set_forkserver_preload(["__main__", "builders.executors.shard_step"])
-        others, workers = set(multiprocessing.active_children()), list[Any]()
-        pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(self,))
-        try:
-            tasks = [pool.submit(_run_rank, rank) for rank in range(self.tasks)]
-            workers += [child for child in multiprocessing.active_children() if child not in others]
-            for task in as_completed(tasks):
-                task.result()
-        except BrokenProcessPool:
-            pool.shutdown()
-            raise RuntimeError(_death(workers)) from None
-        except BaseException:
-            for worker in workers:
-                worker.terminate()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _begin(executor: LocalShards) -> None:
+def _begin(work: Work) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the coordinator ends its workers
-    _mine.append(executor)
-    watch_coordinator(executor.pipeline[0].work)
-
-
-def _run_rank(rank: int) -> None:
-    _mine[0]._run_for_rank(rank)
+    watch_coordinator(work)
 
 
 def _death(workers: list[Any]) -> str:

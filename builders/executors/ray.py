@@ -1,9 +1,9 @@
 """Shards as tasks of a Ray cluster whose machines share the store's file system.
 
-In: the work, the missing shards, the recipe's executor. Out: nothing; the shards are in the store. A shard whose worker or
-node was lost is given out again. datatrove's own `run` starts an actor in a placement group per task and forks a pool in it,
-and waits for ever where a node is lost between the two; here the ranks are plain Ray tasks in workers that are used again.
-Nothing of the environment is sent: a worker has the variables (such as HF_TOKEN) that `ray start` had on its node.
+In: the work, the missing shards, the recipe's executor. Out: nothing; the shards are in the store.
+If a worker or a node is lost, Ray gives its shard out again. Workers are used for many shards.
+Nothing of the environment is sent: a worker has the variables (such as HF_TOKEN) that `ray start`
+had on its node.
 """
 
 from __future__ import annotations
@@ -14,26 +14,41 @@ import socket
 from itertools import islice
 from typing import Any
 
-from datatrove.executor import RayPipelineExecutor
-
-from builders.executors.shard_step import Ranks, ShardStep
-from builders.executors.work import Work
+from builders.executors.work import Work, run_one
 from builders.recipe import Executor
 
 
 def run(work: Work, missing: list[int], settings: Executor) -> None:
     """Build the shards on the cluster; the first failure of a shard ends the others and is raised."""
     connect(settings.address)
-    step = ShardStep(work, [[index] for index in missing])
+    import ray
+    from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
+
     fit = capacity(settings)
-    RayShards(
-        [step],
-        len(missing),
-        fit if settings.workers == "auto" else settings.workers,
-        cpus_per_task=settings.cpus_per_task,
-        mem_per_cpu_gb=settings.mem_per_cpu_gb,
-        ray_remote_kwargs={"max_retries": settings.retries, "scheduling_strategy": "SPREAD"},
-    ).run()
+    at_a_time = fit if settings.workers == "auto" else settings.workers
+    task = ray.remote(run_one).options(
+        num_cpus=settings.cpus_per_task,
+        memory=settings.mem_per_cpu_gb * settings.cpus_per_task * 2**30,
+        max_retries=settings.retries,
+        scheduling_strategy="SPREAD",
+    )
+    shared, waiting = ray.put(work), iter(missing)
+    running: list[Any] = [task.remote(shared, index) for index in islice(waiting, at_a_time)]
+    try:
+        while running:
+            ended, running = ray.wait(running, num_returns=1)
+            ray.get(ended)
+            running += [task.remote(shared, index) for index in islice(waiting, len(ended))]
+    except RayTaskError as error:
+        raise error.cause if isinstance(error.cause, Exception) else error from error
+    except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
+        raise RuntimeError(
+            f"a Ray worker was lost more than {settings.retries} times for the same shard, mostly for its memory "
+            f"({type(error).__name__}); run the same command again to resume, with a larger `executor.mem_per_cpu_gb`"
+        ) from None
+    finally:
+        for left in running:
+            ray.cancel(left, force=True)
 
 
 def connect(address: str) -> None:
@@ -82,41 +97,3 @@ def capacity(settings: Executor) -> int:
             "lower executor.cpus_per_task or executor.mem_per_cpu_gb"
         )
     return total
-
-
-class RayShards(Ranks, RayPipelineExecutor):
-    """datatrove's Ray executor over plain tasks."""
-
-    def run(self) -> None:
-        """Run all ranks, `workers` of them at a time."""
-        import ray
-        from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
-
-        shared = ray.put(self)
-        task = ray.remote(_run_rank).options(
-            num_cpus=self.cpus_per_task,
-            memory=self.mem_per_cpu_gb * self.cpus_per_task * 2**30,
-            **self.ray_remote_kwargs,
-        )
-        waiting = iter(range(self.tasks))
-        running: list[Any] = [task.remote(shared, rank) for rank in islice(waiting, self.workers)]
-        try:
-            while running:
-                ended, running = ray.wait(running, num_returns=1)
-                ray.get(ended)
-                running += [task.remote(shared, rank) for rank in islice(waiting, len(ended))]
-        except RayTaskError as error:
-            raise error.cause if isinstance(error.cause, Exception) else error from error
-        except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
-            raise RuntimeError(
-                f"a Ray worker was lost more than {self.ray_remote_kwargs['max_retries']} times for the same shard, mostly "
-                f"for its memory ({type(error).__name__}); run the same command again to resume, with a larger "
-                "`executor.mem_per_cpu_gb`"
-            ) from None
-        finally:
-            for left in running:
-                ray.cancel(left, force=True)
-
-
-def _run_rank(executor: RayShards, rank: int) -> None:
-    executor._run_for_rank(rank)

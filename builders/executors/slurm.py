@@ -17,13 +17,14 @@ import time
 import uuid
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from datatrove.executor import SlurmPipelineExecutor
+from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.stats import PipelineStats
+from loguru import logger
 
-from builders.executors.shard_step import Ranks, ShardStep
-from builders.executors.work import Work
+from builders.executors.work import Work, run_one
 from builders.recipe import Executor
 from store import Store, files
 from store.shards import shard_name
@@ -79,17 +80,49 @@ def cancel(name: str) -> None:
     subprocess.run(["scancel", "--name", name], capture_output=True, check=False)
 
 
-class SlurmShards(Ranks, SlurmPipelineExecutor):
+class ShardStep(PipelineStep):
+    """The one step of the pipeline that the tasks load: rank r builds the shards of the r-th batch in turn."""
+
+    name = "shard"
+    type = "builder"
+
+    def __init__(self, work: Work, batches: list[list[int]]):
+        super().__init__()
+        self.work = work
+        self.batches = batches
+        _quiet()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In the process of a task."""
+        self.__dict__.update(state)
+        _quiet()
+
+    def run(self, data=None, rank: int = 0, world_size: int = 1):  # type: ignore[no-untyped-def]
+        """Build the batch of this rank."""
+        for index in self.batches[rank]:
+            run_one(self.work, index)
+        yield from ()
+
+
+def _quiet() -> None:
+    """datatrove logs a dozen lines per task, whole tracebacks included; the store announces what was built."""
+    logger.disable("datatrove")
+
+
+class SlurmShards(SlurmPipelineExecutor):
     """datatrove's Slurm executor; a task leaves what went wrong in a file, for the coordinator to say."""
 
     def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> PipelineStats:
+        """Run the step alone: datatrove also writes logs, statistics and a marker, which nobody reads."""
         try:
-            return super()._run_for_rank(rank, local_rank, node_rank)
+            for _ in self.pipeline[0].run(None, rank, self.world_size):
+                pass
         except Exception as error:
             said = "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
             fs, root = files.open_root(self.logging_dir.path)
             files.write_atomic(fs, f"{root}/failures/{rank:05d}.txt", said.encode())
             raise
+        return PipelineStats()
 
     def launch_merge_stats(self) -> None:
         """datatrove's second job, which would wait in the queue for ever where a task failed."""

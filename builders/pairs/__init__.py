@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from builders.code.functions import parsed
 from store import content_id
 
+__all__ = ["Parsed", "as_json", "corruptions", "examples", "fenced", "is_python", "labels", "parse", "render"]
+
 PROBLEM, SOLUTION = "### Problem", "### Solution"
 _SOLUTION_LINE = re.compile(r"^### Solution[ \t]*$", re.MULTILINE)
 _FENCE = re.compile(r"^(`{3,})[^\n`]*\n", re.MULTILINE)

@@ -38,6 +38,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
+__all__ = ["SandboxLimits", "is_available", "require", "run_many", "tested_program"]
+
 Status = Literal["passed", "failed", "timeout", "memory", "output", "error"]
 Id = TypeVar("Id", bound=Hashable)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builders.executors import ray as executor
-from builders.executors.work import build_sharded
+from builders.executors.build import build_sharded
 from builders.recipe import Executor
 from store import Plan, Store
 from store.lock import coordinator

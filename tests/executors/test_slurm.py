@@ -16,7 +16,7 @@ import pytest
 
 from builders import executors
 from builders.executors import slurm
-from builders.executors.work import build_sharded
+from builders.executors.build import build_sharded
 from builders.recipe import Executor
 from store import Plan, Store
 from store.lock import STOPPED, coordinator
@@ -127,7 +127,7 @@ def building(store: Path, cluster: Path) -> subprocess.Popen[bytes]:
     program = (
         "import sys\n"
         "from builders.recipe import Executor\n"
-        "from builders.executors.work import build_sharded\n"
+        "from builders.executors.build import build_sharded\n"
         "from store import Plan, Store\n"
         "from store.lock import coordinator\n"
         "plan = Plan(table='snippet_occurrences', num_shards=5)\n"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from builders.executors.work import build_sharded, function, num_workers
+from builders.executors.build import build_sharded, num_workers
+from builders.executors.work import function
 from builders.recipe import Executor
 from store import Plan, Store
 from store.lock import STOPPED, coordinator
@@ -140,13 +141,13 @@ def test_rows_of_a_coordinator_that_lost_its_lock_meanwhile_are_not_written(tmp_
     store = Store(tmp_path / "store")
     store.begin(PLAN)
     program = (
-        "import sys; from builders.executors import work as tasks; from store.lock import owner\n"
+        "import sys; from builders.executors import work; from store.lock import owner\n"
         "root, plan_id = sys.argv[1:]\n"
-        "tasks.watch_coordinator = lambda work: None\n"  # it looks once a second: the last look comes before the write
+        "work.watch_coordinator = lambda task: None\n"  # it looks once a second: the last look comes before the write
         "def lose(store, plan, index):\n"
         "    import pathlib; pathlib.Path(root, '_runs', 'lock.json').unlink(); return make(store, plan, index)\n"
-        "make = tasks.function('tests.sharded_rows:shard'); tasks.function = lambda dotted: lose\n"
-        "tasks.run_one(tasks.Work(root, 'snippet_occurrences', {}, plan_id, 'any', owner(root)), 0)\n"
+        "make = work.function('tests.sharded_rows:shard'); work.function = lambda dotted: lose\n"
+        "work.run_one(work.Work(root, 'snippet_occurrences', {}, plan_id, 'any', owner(root)), 0)\n"
     )
     with coordinator(store.root):
         done = subprocess.run([sys.executable, "-c", program, store.root, PLAN.fingerprint], cwd=PROJECT)
@@ -263,7 +264,7 @@ def test_workers_stop_when_their_coordinator_is_killed(tmp_path):
     program = (
         "import sys\n"
         "from builders.recipe import Executor\n"
-        "from builders.executors.work import build_sharded\n"
+        "from builders.executors.build import build_sharded\n"
         "from store import Plan, Store\n"
         "from store.lock import coordinator\n"
         "plan = Plan(table='snippet_occurrences', num_shards=5)\n"

@@ -22,7 +22,7 @@ def tree_source(root, **settings) -> Source:
 
 
 def all_files(source: Source) -> list[SourceFile]:
-    return [f for shard in sources.listing(source).shards for f in sources.files(source, shard)]
+    return [f for shard in sources.listing(source).shards for f in sources.read(source, shard)]
 
 
 def write_packed(path, content: bytes) -> None:
@@ -71,7 +71,7 @@ def test_links_are_not_followed_and_pipes_do_not_block(tmp_path):
 def test_a_file_that_vanishes_while_it_is_read_is_unreadable(tmp_path):
     tree(tmp_path, {"a.py": "1\n", "b.py": "2\n"})
     source = tree_source(tmp_path)
-    reading = sources.files(source, sources.listing(source).shards[0])
+    reading = sources.read(source, sources.listing(source).shards[0])
     assert next(reading).text == "1\n"
     (tmp_path / "b.py").unlink()
     assert (next(reading).error, tree_paths(tree_source(tmp_path))) == ("unreadable", ["a.py"])
@@ -140,7 +140,7 @@ def test_a_shard_of_json_lines_starts_at_its_own_byte(tmp_path, size):
         damaged = tmp_path / "damaged"
         damaged.write_bytes(b"\n" * shard.offset + whole[shard.offset :])
         (tmp_path / "rows").write_bytes(damaged.read_bytes())
-        assert [f.text for f in sources.files(source, shard)] == texts[shard.start : shard.stop]
+        assert [f.text for f in sources.read(source, shard)] == texts[shard.start : shard.stop]
 
 
 @pytest.mark.parametrize("packed", ["", ".gz", ".zst"])
@@ -178,7 +178,7 @@ def test_a_file_of_rows_that_vanishes_is_counted(tmp_path):
     source = rows_source(tmp_path / "rows", [{"content": "x"}], "jsonl")
     (shard,) = sources.listing(source).shards
     (tmp_path / "rows").unlink()
-    assert [f.error for f in sources.files(source, shard)] == ["broken_file"]
+    assert [f.error for f in sources.read(source, shard)] == ["broken_file"]
 
 
 def test_a_row_that_is_too_large_is_counted_and_the_next_one_read(tmp_path, monkeypatch):
@@ -321,7 +321,7 @@ def test_the_standard_library_has_its_licence_and_no_site_packages():
     source = Source(name="stdlib", kind="stdlib", exclude=("test/",))
     paths = tree_paths(source)
     assert "textwrap.py" in paths and not [p for p in paths if p.startswith(("site-packages", "test/"))]
-    assert next(sources.files(source, sources.listing(source).shards[0])).license == "PSF-2.0"
+    assert next(sources.read(source, sources.listing(source).shards[0])).license == "PSF-2.0"
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_the_command_says_what_was_left_out(here: Path, ranked: Callable, tmp_pa
     options += ["--set", "gradients.dimension=256", "--set", "gradients.max_tokens=200", "--set", "dtype=float32"]
     files = [str(here / "data.jsonl"), "--reference", str(here / "first.jsonl"), "-o", str(tmp_path / "out.parquet")]
     done = subprocess.run(
-        [sys.executable, "-m", "scoder", "influence", *files, *options],
+        [sys.executable, "-m", "commands", "influence", *files, *options],
         capture_output=True,
         text=True,
         timeout=120,

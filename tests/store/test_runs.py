@@ -108,12 +108,16 @@ def test_a_completed_record_says_what_came_of_it() -> None:
     assert done.content != completed(begun, shards[::-1], Usage()).content
 
 
-def test_the_command_can_be_pasted_into_a_shell() -> None:
-    arguments = ["/opt/bin/scoder", "select", "--set", "selection.note=it's two words"]
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [("/opt/bin/scoder", ["scoder"]), ("/src/commands/__main__.py", ["python", "-m", "commands"])],
+)
+def test_the_command_can_be_pasted_into_a_shell(program: str, words: list[str]) -> None:
+    arguments = [program, "select", "--set", "selection.note=it's two words"]
     code = f"import sys; from store.runs import command_line; sys.argv = {arguments!r}; print(command_line())"
     root = Path(__file__).parents[2]
     printed = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
-    assert shlex.split(printed) == ["scoder", *arguments[1:]]
+    assert shlex.split(printed) == [*words, *arguments[1:]]
 
 
 def test_the_code_version_is_a_commit_or_unknown() -> None:

@@ -40,6 +40,8 @@ from builders.decontamination.detectors.statements import statement
 from builders.decontamination.detectors.units import Task
 from builders.recipe import Decontamination
 
+__all__ = ["HITS", "Index", "hits", "index", "rules"]
+
 EVIDENCE_CHARS = 200
 
 HITS = pa.schema(

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from store import content_id
 
+__all__ = ["render", "slots", "version", "versions"]
+
 HERE = Path(__file__).parent
 _SLOT = re.compile(r"\{([a-z_]+)\}")
 
