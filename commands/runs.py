@@ -26,7 +26,7 @@ PANEL = "A run and its store"
 
 @app.command(rich_help_panel=PANEL)
 def run(
-    recipe: Annotated[str, typer.Argument(help="YAML file, such as recipes/tiny.yaml.")],
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe that ships, such as tiny, or a YAML file.")],
     set_: SetOption = None,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and print the plan; build nothing.")] = False,
@@ -153,7 +153,7 @@ def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
 
 @app.command(rich_help_panel=PANEL)
 def doctor(as_json: JsonOption = False) -> None:
-    """What this machine has and lacks: Python, libraries, sandbox, GPU, disk."""
+    """What this machine has and lacks: Python, all required packages with their versions, sandbox, GPU, disk."""
     from commands.doctor import checks
 
     found = checks()

@@ -21,7 +21,7 @@ from store import Store
 
 app = typer.Typer(
     name="scoder",
-    help="Build a code-instruction dataset with a small open model. Start with: scoder run recipes/tiny.yaml",
+    help="Build a code-instruction dataset with a small open model. Start with: scoder run tiny",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -36,7 +36,8 @@ StoreOption = Annotated[str, typer.Option("--store", help="Directory of the stor
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a recipe field: section.key=value.")]
 RecipeOption = Annotated[
-    str | None, typer.Option("--recipe", help="Recipe; default: the one that this store was last run with.")
+    str | None,
+    typer.Option("--recipe", help="Name or file of a recipe; default: the one that this store was last run with."),
 ]
 
 DEFAULT_STORE = "store-data"

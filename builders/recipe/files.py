@@ -1,5 +1,8 @@
 """Recipes as files: YAML with overrides in, a `Recipe` out; and the recipe that a store was last run with.
 
+A recipe is found by its path or by its name: `scoder run tiny` runs the `tiny.yaml` that comes with
+SCoder, from a checkout or from an installed wheel.
+
 Paths in a recipe are relative to the recipe's own folder. A mistake is one message in words; an unknown key comes with the
 nearest valid one.
 """
@@ -21,12 +24,16 @@ from builders.recipe import Recipe
 S = TypeVar("S", bound=BaseModel)
 
 
-def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
-    """The recipe of a YAML file with `section.key=value` overrides (values are YAML)."""
-    path = Path(path)
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in (Path(__file__).parents[2] / "recipes").glob("*.yaml")))
-        raise FileNotFoundError(f"no recipe {path}; recipes/ has {known}")
+SHIPPED = Path(__file__).parents[2] / "recipes"
+"""The recipes that come with SCoder: beside `builders` in a checkout and in site-packages."""
+
+
+def load(recipe: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """The recipe of a name or a path with `section.key=value` overrides (values are YAML).
+
+    `load("tiny")` reads the recipe that ships, `load("mine/tiny.yaml")` your own.
+    """
+    path = find(recipe)
     try:
         raw = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as error:
@@ -47,6 +54,20 @@ def section(kind: type[S], raw: dict[str, Any], name: str) -> S:
     except ValidationError as error:
         found = [{**e, "loc": (name, *e["loc"])} for e in error.errors()]
         raise ValueError("; ".join(_explain(e, raw) for e in found)) from None
+
+
+def find(recipe: str | Path) -> Path:
+    """The file of a recipe that is given by path or by name. A file that exists wins over a name."""
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    # names have dots, as in qwen2.5-coder-7b, so nothing here looks at the suffix of a name
+    shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
+    if str(recipe) in shipped:
+        return shipped[str(recipe)]
+    raise FileNotFoundError(
+        f"no recipe {recipe}; give the path of a YAML file or one of these names: {', '.join(shipped)}"
+    )
 
 
 def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:

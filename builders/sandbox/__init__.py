@@ -193,14 +193,25 @@ def _problem() -> str | None:
     """Why no sandbox can be had, or None."""
     if shutil.which("bwrap") is None:
         return "there is no bwrap on the PATH"
-    prefix = Path(sys.base_prefix).resolve()
-    for place in (Path.home().resolve(), Path(__file__).resolve().parents[2]):
-        if str(prefix) != "/usr" and place.is_relative_to(prefix):
-            return f"the Python installation {prefix} contains {place}, which the program would see"
+    exposed = _exposed(Path(sys.base_prefix).resolve(), Path.home().resolve(), Path(__file__).resolve().parents[2])
+    if exposed:
+        return exposed
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         return "there is no setpriv (util-linux) on the PATH, needed to give up root"
     result = _run("pass", DEFAULT_LIMITS)
     return None if result.status == "passed" else f"a test program ended as {result.status}: {result.stderr.strip()}"
+
+
+def _exposed(prefix: Path, home: Path, code: Path) -> str | None:
+    """Why the Python installation at `prefix`, which the program sees, cannot be shown to it, or None.
+
+    `code` is the folder that this package was loaded from. A checkout holds a user's files. The
+    site-packages of an installed wheel hold packages only, so they may be seen.
+    """
+    for place in [home] if code.name in ("site-packages", "dist-packages") else [home, code]:
+        if str(prefix) != "/usr" and place.is_relative_to(prefix):
+            return f"the Python installation {prefix} contains {place}, which the program would see"
+    return None
 
 
 def _run(program: str, limits: SandboxLimits) -> SandboxResult:

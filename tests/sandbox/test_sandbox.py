@@ -326,3 +326,18 @@ def test_a_missing_bwrap_is_said_with_the_fix(monkeypatch):
             run_python("pass")
     finally:
         sandbox._problem.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "prefix, home, code, place",
+    [
+        ("/usr", "/root", "/usr/src/scoder", None),
+        ("/usr/local", "/root", "/src/scoder", None),
+        ("/usr/local", "/root", "/usr/local/src/scoder", "/usr/local/src/scoder"),
+        ("/usr/local", "/root", "/usr/local/lib/python3.11/site-packages", None),  # pip install, without a venv
+        ("/opt", "/opt/me", "/opt/lib/python3/dist-packages", "/opt/me"),
+    ],
+)
+def test_a_python_installation_that_holds_a_users_files_is_refused(prefix, home, code, place):
+    problem = sandbox._exposed(Path(prefix), Path(home), Path(code))
+    assert problem == (place and f"the Python installation {prefix} contains {place}, which the program would see")
