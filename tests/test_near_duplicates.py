@@ -7,11 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import queries
 from builders import near_duplicates, pool
 from builders.recipe import NearDuplicates, Recipe
 from store import Plan, Store
-from store.catalog import connect
 from tests.rows import put, table
 from tests.test_pool import GOOD_CHECKS, GOOD_TEXT
 from tests.tiny_recipes import read, recipe
@@ -304,8 +302,8 @@ def test_the_pool_is_the_greedy_choice_whatever_resembles_what(tmp_path_factory,
                 greedy.add(f"s{g}-{i}")
     store = stored(path / "store", dict.fromkeys(checks, ""), checks)
     put(store, "near_duplicates", pairs)
-    chosen = queries.rows(connect(store), "pool", pool.values(recipe(path)))
-    assert {r["snippet_id"] for r in chosen} == greedy
+    chosen = pool.rows(store, pool.values(recipe(path))).read_all()
+    assert set(chosen["snippet_id"].to_pylist()) == greedy
 
 
 def test_a_snippet_that_heads_itself_stops_nothing(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builders import pool, rejects
+from builders import pool
 from builders.recipe import Recipe
 from store import Store
 from tests.rows import put
@@ -95,7 +95,7 @@ def built(store: Store, made: Recipe) -> list[str]:
 
 
 def reasons(store: Store, made: Recipe) -> dict[str, list[str]]:
-    rejects.build(store, "pool", pool.inputs(store, made), pool.values(made))
+    pool.build(store, made)
     found: dict[str, list[str]] = {}
     for row in read(store, "rejects", stage="pool"):
         found.setdefault(row["item_id"], []).append(row["reason"])

@@ -83,13 +83,15 @@ VALUES: Row = POOL | {
 }
 """A value for every parameter of every query; `weights` is a list for selection_verdicts and a name for scored."""
 VERDICTS = {
+    "pool": "pool_verdicts",
+    "rejects_pool": "pool_verdicts",
     "instructions": "instruction_verdicts",
     "rejects_instructions": "instruction_verdicts",
     "missing_items": "selection_verdicts",
     "rejects_selected": "selection_verdicts",
     "selected": "selection_verdicts",
 }
-"""Which decision gives the view `verdicts` that a query reads."""
+"""Which decision gives the table `verdicts` that a query reads."""
 
 
 def values_of(name: str) -> Row:
@@ -97,7 +99,9 @@ def values_of(name: str) -> Row:
 
 
 def run(connection: duckdb.DuckDBPyConnection, name: str, **changed: Any) -> list[Row]:
-    """The rows of a query under VALUES and what a test changes."""
+    """The rows of a query under VALUES and what a test changes; the decision that it reads is made under the same."""
+    if name in VERDICTS:
+        queries.with_verdicts(connection, VERDICTS[name], values_of(VERDICTS[name]) | changed)
     return queries.rows(connection, name, values_of(name) | changed)
 
 
@@ -136,8 +140,8 @@ ENDINGS = {
 }
 """Orderings that end in a column that is no key of a table, but completes the rows of this query."""
 GROUPED = {"report_selection_rejects": {"verdict"}}
-PLACED = {"near_duplicate_texts"}
-"""Queries whose rows carry their place: texts are not sorted."""
+UNSORTED = {"near_duplicate_texts", "pool_verdicts"}
+"""Queries of very many rows whose order nobody reads: texts carry their place, and pool and rejects sort the verdicts."""
 
 
 def statement(name: str) -> str:
@@ -162,8 +166,7 @@ def orderings(sql: str) -> list[list[str]]:
 @pytest.mark.parametrize("name", ALL)
 def test_a_query_compiles_against_empty_tables(empty: duckdb.DuckDBPyConnection, name: str) -> None:
     if name in VERDICTS:
-        decision = VERDICTS[name]
-        empty.register("verdicts", queries.table(empty, decision, values_of(decision)))
+        queries.with_verdicts(empty, VERDICTS[name], values_of(VERDICTS[name]))
     found = queries.table(empty, name, values_of(name))
     is_summary = name.startswith("metric_") or name.endswith("_count")
     assert found.num_rows == (1 if is_summary else 0)
@@ -198,8 +201,7 @@ def test_a_query_that_writes_a_table_gives_its_columns_in_their_order(
 ) -> None:
     contract = CONTRACTS[WRITTEN[name]]
     if name in VERDICTS:
-        decision = VERDICTS[name]
-        empty.register("verdicts", queries.table(empty, decision, values_of(decision)))
+        queries.with_verdicts(empty, VERDICTS[name], values_of(VERDICTS[name]))
     found = queries.table(empty, name, values_of(name))
     assert found.column_names == contract.schema.names
     conform(found, contract)
@@ -229,7 +231,7 @@ def test_every_ordering_ends_in_a_key(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in ALL if not n.endswith("_count") and not n.startswith("metric_") and n not in PLACED]
+    "name", [n for n in ALL if not n.endswith("_count") and not n.startswith("metric_") and n not in UNSORTED]
 )
 def test_a_query_of_many_rows_is_ordered(name: str) -> None:
     assert re.search(r"\bORDER BY [^()]+\Z", statement(name))
@@ -362,8 +364,7 @@ def test_duplicates_and_leaks_stay_out_of_the_pool(store: Store) -> None:
     )
     kept = run(connection, "pool")
     assert sorted(r["snippet_id"] for r in kept) == ["alone", "faint", "first", "other-kind"]
-    put(store, "pool", kept)
-    found = run(connect(store), "rejects_pool")
+    found = run(connection, "rejects_pool")
     rejects = [(r["item_id"], r["reason"], r["value"], r["threshold"]) for r in found]
     assert rejects == [("copy", "near_duplicate", 1, 0.9), ("leak", "contaminated", 0.75, 0.5)]
 
@@ -422,10 +423,8 @@ def test_every_snippet_is_in_the_pool_or_has_a_reason(
         near_duplicates=[alike | {"snippet_id": f"s{n}"} for n in copies if n < len(rows)],
         contamination=[{"item_id": f"s{n}", "item_kind": "snippet", "strength": 1.0} for n in leaked if n < len(rows)],
     )
-    pool = run(connection, "pool")
-    put(store, "pool", pool)
-    kept = {r["snippet_id"] for r in pool}
-    rejected = {r["item_id"] for r in run(connect(store), "rejects_pool")}
+    kept = {r["snippet_id"] for r in run(connection, "pool")}
+    rejected = {r["item_id"] for r in run(connection, "rejects_pool")}
     assert kept | rejected == {*names, "head"}
     assert kept & rejected == set()
 
