@@ -1,10 +1,11 @@
--- One row is one reason why a snippet is not in the pool; a snippet of the pool has one row, where
+-- One row is one reason why a snippet is not in the pool. A snippet of the pool has one row, where
 -- `reason` is NULL. Each threshold of the pool stands here and nowhere else: pool.sql and
--- rejects_pool.sql read these rows. The rules come in this order:
--- 1. A snippet fails each check that its measurements do not meet, and each benchmark it leaks from.
+-- rejects_pool.sql only read these rows, and sort them. The decision takes this order:
+-- 1. A snippet fails each check that its measurements do not meet, and each benchmark that leaks
+--    into it.
 -- 2. Of near-duplicates that pass all of this the better one stands.
--- 3. A judge of docstrings, if there is one, is asked about what is left, as it costs most. With
---    NULL for $min_docstring_score nobody is asked.
+-- 3. A judge of docstrings, if there is one, has a say about what stands. It comes last, as it
+--    costs most. With NULL for $min_docstring_score the pool is what the judge is asked about.
 WITH RECURSIVE placed AS (
     SELECT
         snippet_id,
@@ -60,7 +61,7 @@ measured AS (
     JOIN snippet_checks AS c ON c.snippet_id = r.snippet_id
     LEFT JOIN placed AS p ON p.snippet_id = r.snippet_id
 ),
--- A rule is (reason, whether the snippet fails it, its value, the threshold).
+-- A check is (reason, whether the snippet fails it, its value, the threshold).
 checked AS MATERIALIZED (
     SELECT
         snippet_id,
@@ -147,7 +148,7 @@ checked AS MATERIALIZED (
                 ('personal_data', num_personal > 0, num_personal, 0),
                 ('license', NOT is_allowed, NULL, NULL)
             ],
-            lambda rule: rule[2]
+            lambda tested: tested[2]
         ) AS failed
     FROM measured
 ),
@@ -215,8 +216,8 @@ heard AS (
     FROM standing AS s
     LEFT JOIN judged AS j ON j.snippet_id = s.snippet_id
 )
-SELECT snippet_id, rule[1] AS reason, rule[3] AS value, rule[4] AS threshold
-FROM (SELECT snippet_id, unnest(failed) AS rule FROM checked)
+SELECT snippet_id, tested[1] AS reason, tested[3] AS value, tested[4] AS threshold
+FROM (SELECT snippet_id, unnest(failed) AS tested FROM checked)
 UNION ALL
 SELECT snippet_id, 'contaminated', strength, $min_strength
 FROM leaked

@@ -302,14 +302,15 @@ def test_the_pool_is_the_greedy_choice_whatever_resembles_what(tmp_path_factory,
                 greedy.add(f"s{g}-{i}")
     store = stored(path / "store", dict.fromkeys(checks, ""), checks)
     put(store, "near_duplicates", pairs)
-    chosen = pool.rows(store, pool.values(recipe(path))).read_all()
-    assert set(chosen["snippet_id"].to_pylist()) == greedy
+    pool.build(store, recipe(path))
+    rejected = {r["item_id"] for r in read(store, "rejects", stage="pool")}
+    assert ({r["snippet_id"] for r in read(store, "pool")}, rejected) == (greedy, checks.keys() - greedy)
 
 
 def test_a_snippet_that_heads_itself_stops_nothing(tmp_path):
     store, made = stored(tmp_path / "store", {"a": "", "b": ""}), recipe(tmp_path)
     put(store, "near_duplicates", [{"snippet_id": n, "cluster_id": n, "similarity_raw": 1.0} for n in "ab"])
-    assert kept(store, made) == {"a", "b"}
+    assert kept(store, made) == {"a", "b"} and read(store, "rejects", stage="pool") == []
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ class Source(Settings):
 
 
 class Pool(Settings):
-    """Thresholds of queries/pool.sql; all are inclusive."""
+    """Thresholds of queries/pool_verdicts.sql; all are inclusive."""
 
     min_lines: int = 3
     max_lines: int = 150
@@ -134,7 +134,9 @@ class DocstringJudge(Settings):
 
 
 class NearDuplicates(Settings):
-    """How near-duplicates are found; the `min_` fields are thresholds of queries/pool.sql and either suffices."""
+    """How near-duplicates are found. The `min_` fields are thresholds of queries/pool_verdicts.sql;
+    either suffices.
+    """
 
     min_similarity_raw: float = Field(0.8, gt=0, le=1, description="Jaccard similarity of raw token grams")
     min_similarity_renamed: float = Field(

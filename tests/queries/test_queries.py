@@ -213,7 +213,8 @@ def test_a_query_that_writes_a_table_gives_its_columns_in_their_order(
 @pytest.mark.parametrize("name", ALL)
 def test_a_query_follows_the_rules(name: str) -> None:
     sql = statement(name)
-    assert re.match(r"-- One row", queries.text(name)), "the header says what one row is"
+    assert queries.text(name).startswith("-- One row is "), "the header says what one row is"
+    assert [line for line in queries.text(name).split("\n") if len(line) > 100] == [], "lines break at 100 characters"
     assert not re.search(r"\bSELECT\s+(DISTINCT\s+)?\*|\.\*|\*\s+EXCLUDE", sql), "columns are named"
     assert not re.search(r"\b(random|uuid|gen_random_uuid|hash|now|current_\w+|any_value)\s*\(", sql), (
         "the same rows always"
@@ -274,6 +275,36 @@ def test_declared_parameters_are_those_that_duckdb_finds(empty: duckdb.DuckDBPyC
 def test_a_version_changes_with_the_text() -> None:
     assert list(queries.versions("pool", "scored")) == ["queries/pool.sql", "queries/scored.sql"]
     assert len(set(queries.versions(*ALL).values())) == len(ALL)
+
+
+# -- verdicts ----------------------------------------------------------------------------------------------------------
+
+
+def test_verdicts_are_the_rows_of_the_decision_until_the_next_one(store: Store) -> None:
+    connection = snippet(store, [("bad", {"num_lines": 1, "is_test": True}), ("good", {})])
+
+    def held() -> list[tuple[Any, ...]]:
+        return connection.sql("FROM verdicts ORDER BY snippet_id, reason").fetchall()
+
+    for changed in ({}, {"min_lines": 1}):
+        assert queries.with_verdicts(connection, "pool_verdicts", POOL | changed) is connection
+        decided = queries.rows(connection, "pool_verdicts", POOL | changed)
+        assert held() == sorted((tuple(r.values()) for r in decided), key=lambda r: (r[0], r[1] or ""))
+    assert held() == [("bad", "test", None, None), ("good", None, None, None)]
+
+
+def test_verdicts_are_held_under_the_memory_limit(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 MB of verdicts in a connection of 50 MB."""
+    rows = "-- One row is one long text.\nSELECT i, repeat(md5(i::VARCHAR), 10) AS text FROM range(320_000) AS t(i)\n"
+    (tmp_path / "long_texts.sql").write_text(rows)
+    monkeypatch.setattr(queries, "HERE", tmp_path)
+    connection = queries.with_verdicts(connect(store, memory_limit="50MB"), "long_texts")
+    found = connection.sql("SELECT count(*), sum(length(text)), max(i) FROM verdicts").fetchall()
+    assert found == [(320_000, 320_000 * 320, 319_999)]
+    ((on_disk,),) = connection.sql("SELECT count(*) FROM duckdb_temporary_files()").fetchall()
+    assert on_disk > 0
 
 
 # -- the pool ----------------------------------------------------------------------------------------------------------
@@ -367,6 +398,39 @@ def test_duplicates_and_leaks_stay_out_of_the_pool(store: Store) -> None:
     found = run(connection, "rejects_pool")
     rejects = [(r["item_id"], r["reason"], r["value"], r["threshold"]) for r in found]
     assert rejects == [("copy", "near_duplicate", 1, 0.9), ("leak", "contaminated", 0.75, 0.5)]
+
+
+def test_each_threshold_of_the_pool_stands_in_one_query() -> None:
+    assert queries.parameters("pool_verdicts") | {"seed"} == set(POOL)
+    assert queries.parameters("pool") == {"seed"} and queries.parameters("rejects_pool") == set()
+
+
+def test_a_snippet_without_measurements_is_neither_in_the_pool_nor_a_reject(store: Store) -> None:
+    connection = snippet(store, [("known", {})])
+    put(store, "raw_pool", [{"snippet_id": "unknown"}], origin="import")
+    connection = connect(store)
+    assert [r["snippet_id"] for r in run(connection, "pool")] == ["known"]
+    assert run(connection, "rejects_pool") == []
+
+
+def test_what_the_judge_was_never_asked_about_is_a_reject_too(store: Store) -> None:
+    score: Row = {"item_kind": "snippet", "aspect": "sufficiency", "scorer": "j"}
+    digits = {"low": 4.5, "edge": 5.0}
+    connection = snippet(
+        store,
+        [("low", {}), ("edge", {}), ("forgotten", {}), ("short", {"num_lines": 1})],
+        near_duplicates=[{"snippet_id": "copy", "cluster_id": "low", "similarity_raw": 1.0}],
+    )
+    put(store, "aspect_scores", [score | {"item_id": n, "expected": d} for n, d in digits.items()], item_kind="snippet")
+    connection = connect(store)
+    assert [r["snippet_id"] for r in run(connection, "pool", min_docstring_score=5.0)] == ["edge"]
+    found = run(connection, "rejects_pool", min_docstring_score=5.0)
+    assert [(r["item_id"], r["reason"], r["value"], r["threshold"]) for r in found] == [
+        ("copy", "near_duplicate", 1.0, 0.8),
+        ("forgotten", "not_judged", None, None),
+        ("low", "judged_insufficient", 4.5, 5.0),
+        ("short", "too_few_lines", 1, 3),
+    ]
 
 
 def test_a_snippet_that_fails_twice_has_two_reasons(store: Store) -> None:
