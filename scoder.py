@@ -93,8 +93,6 @@ def build_pool(store: Store, recipe: Recipe) -> None:
         checkpoints.build_base(store, recipe.docstring_judge.model, recipe.docstring_judge.revision, "docstring-judge")
         aspect_scores.build_snippets(store, recipe, saved.checkpoints(store, "docstring-judge", None, 1)[0])
     pool.build(store, recipe)
-    decided = pool.inputs(store, recipe) | store.input("pool")
-    rejects.build(store, "pool", decided, pool.values(recipe))
 
 
 def build_teacher(store: Store, recipe: Recipe) -> None:

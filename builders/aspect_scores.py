@@ -126,7 +126,7 @@ def _questions(prompt: str) -> Callable[[Item], list[str]]:
 
 
 def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Record:
-    """Judge the docstrings of what would be the pool without a judge; the threshold of the scores is pool.sql's."""
+    """Judge the docstrings of what would be the pool without a judge; the threshold of the scores is pool_verdicts.sql's."""
     assert recipe.docstring_judge is not None
     asked = _checkpoint(store, recipe.docstring_judge.engine, recipe.docstring_judge.prompt, judge)
     given = pool.values(recipe) | {"min_docstring_score": None}
@@ -136,7 +136,7 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
             {"item_kind": "snippet"},
             pool.unjudged_inputs(store, recipe),
             asked,
-            prompts.versions(asked.prompt) | queries.versions("pool", "snippets_to_judge"),
+            prompts.versions(asked.prompt) | queries.versions(pool.QUERY, "pool", "snippets_to_judge"),
             num_items,
             **pool.thresholds(given),
         )
@@ -149,7 +149,7 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
     ):
         return built
     staged = Path(store.scratch("unjudged"), "part.parquet")
-    plan = plan_for(_stage(staged, queries.stream(connect(store), "pool", given)))
+    plan = plan_for(_stage(staged, pool.rows(store, given)))
 
     def items_of(shard: int) -> list[Item]:
         window = {"start": shard * SHARD, "stop": (shard + 1) * SHARD}

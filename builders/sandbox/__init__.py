@@ -5,7 +5,7 @@ namespaces of its own (no network, no other processes), an empty environment and
 programs, libraries and the Python installation read-only, and a small /tmp; `builders/sandbox/runner.py` sets the
 limits inside; this module enforces time, total memory and output from outside.
 
-    result = run_tests("def add(a, b):\n    return a + b\n", "assert add(1, 2) == 3\n")
+    result = run_python(tested_program("def add(a, b):\n    return a + b\n", "assert add(1, 2) == 3\n"))
     result.status    # 'passed'
 
 What `passed` means: the program's last statement is done. Leaving early (`sys.exit(0)`, `os._exit(0)`, killing the
@@ -141,11 +141,6 @@ def run_python(program: str, limits: SandboxLimits = DEFAULT_LIMITS) -> SandboxR
     """Run one program; `passed` when its last statement is done, so `sys.exit(0)` on the way is `failed`."""
     require()
     return _run(program, limits)
-
-
-def run_tests(solution: str, tests: str, limits: SandboxLimits = DEFAULT_LIMITS) -> SandboxResult:
-    """Run the tests after the solution; `passed` when all of the tests' statements are done."""
-    return run_python(tested_program(solution, tests), limits)
 
 
 def run_many(
