@@ -20,6 +20,7 @@ from builders.pairs import parse
 from builders.pool import snippets
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, seed_from
+from store.errors import JobError
 
 Job = tuple[dict[str, Any], dict[str, Any], int]
 """(checkpoint, snippet, sample index)"""
@@ -149,7 +150,7 @@ def require_parsed(store: Store, iteration: int) -> None:
         for status in table["parse_status"].to_pylist()
     )
     if not counts["ok"]:
-        raise RuntimeError(
+        raise JobError(
             f"none of the {counts.total()} candidates of iteration {iteration} is a problem with a valid solution "
             f"({', '.join(f'{status}: {n}' for status, n in counts.most_common())}). Look at them with `scoder show "
             "candidates`; train the synthesizer longer, or give the teacher more snippets"

@@ -19,6 +19,7 @@ from builders.gradients import MAIN, aligned_shards, features
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store
 from store.catalog import ask
+from store.errors import InputError
 from store.half_floats import as_matrix
 from store.runs import Partition
 from training.ranking import Ranking, Reference, common_rows, learning_rate_shares, picked, read_ahead
@@ -80,7 +81,7 @@ def reference_set(
         for checkpoint, unit_ND in units.items():
             reference.add(checkpoint, unit_ND[is_kept], [None] * int(is_kept.sum()))
     if not reference.num_samples:
-        raise ValueError(
+        raise InputError(
             f"the reference {name} has no gradients: "
             + (
                 f"no sample is kept by {condition!r}"

@@ -18,6 +18,7 @@ from builders.recipe import Recipe
 from builders.sources.license_choices import choices
 from store import Plan, Record, Store, fields_of
 from store.catalog import connect
+from store.errors import InputError
 
 QUERY = "pool_verdicts"
 
@@ -92,7 +93,7 @@ def snippets(store: Store, start: int, stop: int | None = None) -> list[dict[str
     found = queries.rows(connect(store), "snippets", {"start": start, "stop": stop})
     if stop is not None and len(found) < stop - start:
         have = sum(t.num_rows for t in store.read("pool", ["position"]))
-        raise ValueError(
+        raise InputError(
             f"the pool has {have} snippets, but positions {start}..{stop} are needed; "
             "relax the thresholds of `pool`, add sources, or ask for fewer snippets per iteration"
         )

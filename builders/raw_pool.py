@@ -28,6 +28,7 @@ from builders.recipe import Executor, Source
 from builders.sources.files import Shard, SourceFile
 from store import Plan, Record, Store, content_id, fields_of, files
 from store.catalog import connect
+from store.errors import JobError
 from store.lock import owner, stop_with_coordinator
 
 STAGING = pa.schema(
@@ -184,7 +185,7 @@ def _staged_by_workers(store: Store, jobs: list[Job], workers: int) -> Iterator[
             for done in as_completed([pool.submit(stage, job) for job in jobs]):
                 yield done.result()
         except BrokenProcessPool:
-            raise RuntimeError(
+            raise JobError(
                 "a worker process died while it extracted, mostly for want of memory; run the same command again to "
                 "resume, with fewer `executor.workers`"
             ) from None

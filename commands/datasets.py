@@ -22,6 +22,7 @@ from commands.terminal import (
     recipe_of,
     track,
 )
+from store.errors import InputError
 
 PANEL = "Datasets"
 
@@ -57,7 +58,7 @@ def publish(
 
     opened = open_store(store)
     if what == "selected" and iteration is None:
-        raise ValueError("publishing a selection needs --iteration K (and --name NAME for another than the default)")
+        raise InputError("publishing a selection needs --iteration K (and --name NAME for another than the default)")
     if what == "instructions":
         opened.input("instructions")
         counts = sets.instructions(opened, recipe_of(store, None).name, target)

@@ -18,6 +18,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.progress import track as progress_bar
 
 from store import Store
+from store.errors import MissingError
 
 app = typer.Typer(
     name="scoder",
@@ -65,7 +66,7 @@ def report(error: Exception) -> int:
 def open_store(path: str, *, force: bool = False, is_new: bool = False) -> Store:
     """The store at a path; one that is not there is an error unless it is a new one."""
     if not is_new and not Path(path, "_runs").is_dir():
-        raise FileNotFoundError(f"no store at {path}; make one with `scoder run RECIPE --store {path}`")
+        raise MissingError(f"no store at {path}; make one with `scoder run RECIPE --store {path}`")
     return Store(path, announce, track, force=force)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from training.errors import OutputExistsError
 from training.examples import Reject
 from training.settings import SftSettings
 
@@ -61,7 +62,7 @@ def finished(output: Path, plan: TrainingPlan) -> TrainingReport | None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
     if not (output / REPORT).is_file():
-        raise FileExistsError(f"{output} exists and has no {REPORT}: choose another output, or remove it")
+        raise OutputExistsError(f"{output} exists and has no {REPORT}: choose another output, or remove it")
     report = TrainingReport.model_validate_json((output / REPORT).read_text(encoding="utf-8"))
     if report.plan == plan:
         return report
@@ -71,6 +72,6 @@ def finished(output: Path, plan: TrainingPlan) -> TrainingReport | None:
         for name in type(now).model_fields
         if name != "settings" and getattr(then, name) != getattr(now, name)
     ]
-    raise FileExistsError(
+    raise OutputExistsError(
         f"{output} holds another training ({'; '.join(differing)}): choose another output, or remove it"
     )

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from builders.engines.settings import ENGINES
 from builders.recipe import Recipe
+from store.errors import InputError, MissingError
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -36,15 +37,15 @@ def load(recipe: str | Path, overrides: list[str] | None = None) -> Recipe:
     path = find(recipe)
     try:
         raw = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):
-        raise ValueError(f"{path}: a recipe is a mapping of sections, got {type(raw).__name__}")
+        raise InputError(f"{path}: a recipe is a mapping of sections, got {type(raw).__name__}")
     override(raw, overrides or [])
     try:
         return Recipe.model_validate(_resolve_paths(raw, path.parent))
     except ValidationError as error:
-        raise ValueError(f"{path}: " + "; ".join(_explain(e, raw) for e in error.errors())) from None
+        raise InputError(f"{path}: " + "; ".join(_explain(e, raw) for e in error.errors())) from None
 
 
 def section(kind: type[S], raw: dict[str, Any], name: str) -> S:
@@ -53,7 +54,7 @@ def section(kind: type[S], raw: dict[str, Any], name: str) -> S:
         return kind.model_validate(raw)
     except ValidationError as error:
         found = [{**e, "loc": (name, *e["loc"])} for e in error.errors()]
-        raise ValueError("; ".join(_explain(e, raw) for e in found)) from None
+        raise InputError("; ".join(_explain(e, raw) for e in found)) from None
 
 
 def find(recipe: str | Path) -> Path:
@@ -65,9 +66,7 @@ def find(recipe: str | Path) -> Path:
     shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
     if str(recipe) in shipped:
         return shipped[str(recipe)]
-    raise FileNotFoundError(
-        f"no recipe {recipe}; give the path of a YAML file or one of these names: {', '.join(shipped)}"
-    )
+    raise MissingError(f"no recipe {recipe}; give the path of a YAML file or one of these names: {', '.join(shipped)}")
 
 
 def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
@@ -75,20 +74,20 @@ def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
     for item in items:
         key, sign, value = item.partition("=")
         if not sign or not key:
-            raise ValueError(f"--set {item!r}: write section.key=value, such as --set selection.min_score=5")
+            raise InputError(f"--set {item!r}: write section.key=value, such as --set selection.min_score=5")
         *parents, last = key.split(".")
         place: Any = raw
         for parent in parents:
             try:
                 place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
             except (ValueError, IndexError, AttributeError):
-                raise ValueError(f"--set {item!r}: there is no {parent!r} to set {last!r} in") from None
+                raise InputError(f"--set {item!r}: there is no {parent!r} to set {last!r} in") from None
         if not isinstance(place, dict):
-            raise ValueError(f"--set {item!r}: {'.'.join(parents)} is not a section")
+            raise InputError(f"--set {item!r}: {'.'.join(parents)} is not a section")
         try:
             place[last] = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise ValueError(f"--set {item!r}: {value!r} is not a YAML value") from None
+            raise InputError(f"--set {item!r}: {value!r} is not a YAML value") from None
     return raw
 
 
@@ -108,7 +107,7 @@ def recall(store: str, overrides: list[str] | None = None) -> Recipe:
     """The recipe that a store was last run with."""
     path = Path(store, "_runs", "recipe.yaml")
     if not path.exists():
-        raise FileNotFoundError(f"the store {store} was never run; name a recipe with --recipe")
+        raise MissingError(f"the store {store} was never run; name a recipe with --recipe")
     return load(path, overrides)
 
 

@@ -38,6 +38,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
+from store.errors import JobError
+
 __all__ = ["SandboxLimits", "is_available", "require", "run_many", "tested_program"]
 
 Status = Literal["passed", "failed", "timeout", "memory", "output", "error"]
@@ -134,7 +136,7 @@ def require() -> None:
     """Raise RuntimeError with the reason and the fix where no sandbox can be had."""
     problem = _problem()
     if problem is not None:
-        raise RuntimeError(f"no sandbox to run generated code in: {problem}. To fix it, {_INSTALL}.")
+        raise JobError(f"no sandbox to run generated code in: {problem}. To fix it, {_INSTALL}.")
 
 
 def run_python(program: str, limits: SandboxLimits = DEFAULT_LIMITS) -> SandboxResult:
