@@ -78,11 +78,11 @@ def plan(recipe: Recipe) -> Plan:
 
 
 def build(store: Store, recipe: Recipe) -> Record:
-    """Extract what is not staged yet (with `force`, everything), then keep each text once."""
+    """Extract what is not staged yet, then keep each text once."""
     wanted = plan(recipe)
 
     def rows() -> Iterator[pa.RecordBatch]:
-        _discard_staging(store, keep=None if store.force else _staging_name(wanted))
+        _discard_staging(store, keep=_staging_name(wanted))
         extract(store, wanted, recipe)
         return _distinct(store, staging_paths(store, wanted))
 
@@ -102,9 +102,11 @@ def _distinct(store: Store, staging: list[str]) -> Iterator[pa.RecordBatch]:
 def build_rejects(store: Store, recipe: Recipe) -> Record:
     """The rejects of stage `extract`: files that gave no function, and how many functions of a file are undocumented."""
     wanted = plan(recipe)
-    if store.force or not store.is_complete("rejects", stage="extract"):
+
+    def staging() -> dict[str, list[str]]:
         extract(store, wanted, recipe)
-    staging = {"extracted": staging_paths(store, wanted)}
+        return {"extracted": staging_paths(store, wanted)}
+
     return rejects.build(store, "extract", store.input("raw_pool"), extra=staging)
 
 

@@ -73,8 +73,8 @@ def _asked(store: Store, recipe: Recipe, plan: Plan) -> Record:
     teacher, settings = recipe.teacher, recipe.teacher.engine_settings()
     if teacher.run_examples:
         _require_sandbox()  # before the first answer is paid for
-    if store.begin(plan) is None:
-        return store.record("teacher_samples")  # type: ignore[return-value]
+    if (built := store.built(plan)) is not None:
+        return built
     read = as_json.parse if teacher.answer_form == "json" else parse
 
     def requests_of(shard: int) -> list[Request]:
@@ -207,9 +207,9 @@ def import_file(store: Store, path: str, teacher: Teacher) -> Record:
         fields={"file": fingerprint(triples), "teacher": _identity(teacher)},
         num_shards=1,
     )
-    record = store.begin(plan)  # before the snippets: what is refused must leave nothing behind
-    if record is None:
-        return store.record("teacher_samples")  # type: ignore[return-value]
+    # before the snippets: a plan that is refused must leave none of them in the store
+    if (built := store.built(plan)) is not None:
+        return built
     _import_snippets(store, [t for t in triples if content_id("python", t["snippet"]) not in known])
     return store.materialize(plan, lambda index: _table(rows))
 

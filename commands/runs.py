@@ -30,7 +30,9 @@ def run(
     set_: SetOption = None,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and print the plan; build nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Rebuild what was built under another plan.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Rebuild what was built under another plan and what is stale; nothing else.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:

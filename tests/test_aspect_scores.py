@@ -74,9 +74,10 @@ def test_another_threshold_asks_the_judge_nothing(tmp_path, model):
     for least, number in ((0.0, 5), (digits[2], 3), (9.0, 0)):
         made = judging(tmp_path, model, least)
         before = store.record("aspect_scores", item_kind="snippet")
-        assert build(store, made) == rows
+        forced = Store(store.root, force=True)
+        assert build(forced, made) == rows
         assert store.record("aspect_scores", item_kind="snippet") == before
-        pool.build(Store(store.root, force=True), made)
+        pool.build(forced, made)
         assert len(read(store, "pool")) == number
 
 

@@ -11,6 +11,7 @@ import pytest
 from builders import raw_pool, snippet_checks, snippet_occurrences
 from store import ContractError, Store, content_id
 from store.lock import coordinator
+from tests.rows import make_stale
 from tests.tiny_recipes import read, recipe, tree
 
 ADD = 'def add(a, b):\n    """Add two numbers."""\n    return a + b'
@@ -193,7 +194,7 @@ def test_rejects_do_not_need_the_staging_that_made_raw_pool(tmp_path):
     assert raw_pool.build_rejects(store, made).rows == 1
 
 
-def test_staging_of_another_plan_is_removed_and_force_extracts_anew(tmp_path):
+def test_staging_of_another_plan_is_removed(tmp_path):
     root = tree(tmp_path / "code", {"a.py": ADD})
     store, made = Store(tmp_path / "store"), recipe(root)
     old = raw_pool.plan(made)
@@ -202,9 +203,21 @@ def test_staging_of_another_plan_is_removed_and_force_extracts_anew(tmp_path):
     forced = Store(tmp_path / "store", force=True)
     raw_pool.build(forced, made)
     assert not raw_pool.staging_paths(store, old)
-    (path,) = raw_pool.staging_paths(store, raw_pool.plan(made))
-    pq.write_table(raw_pool.STAGING.empty_table(), path)
-    assert raw_pool.build(forced, made).rows == 2
+    assert len(raw_pool.staging_paths(store, raw_pool.plan(made))) == 1
+
+
+def test_force_extracts_nothing_where_nothing_is_rebuilt(tmp_path):
+    root = tree(tmp_path / "code", {"a.py": ADD})
+    store, made = Store(tmp_path / "store", force=True), recipe(root)
+    raw_pool.build(store, made)
+    built = raw_pool.build_rejects(store, made)
+    shutil.rmtree(store.scratch(""))
+    assert raw_pool.build_rejects(store, made) == built
+    assert raw_pool.build(store, made) == store.record("raw_pool")
+    assert not os.path.exists(store.scratch(""))
+    make_stale(store, "rejects", stage="extract")
+    assert raw_pool.build_rejects(store, made).rows == built.rows == 0
+    assert raw_pool.staging_paths(store, raw_pool.plan(made))
 
 
 def test_workers_extract_the_same_rows_and_need_a_coordinator(tmp_path, monkeypatch):
