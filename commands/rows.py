@@ -34,7 +34,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Rows as a person reads them: code highlighted, long text folded."""
-    from queries.console import print_records
+    from commands.reports import print_records
     from store.catalog import ask
     from store.store import contract_of
 
@@ -106,11 +106,12 @@ def trace(
     as_json: JsonOption = False,
 ) -> None:
     """Everything that led to a row, and all that came of it."""
-    from queries import console as reports
+    from commands.reports import print_records
+    from queries import trace as tracing
 
-    found = reports.trace(open_store(store), id_)
+    found = tracing.trace(open_store(store), id_)
     if as_json:
         print(json.dumps(found, default=str))
         return
     for table, rows in found.items():
-        reports.print_records(console, rows, table)
+        print_records(console, rows, table)

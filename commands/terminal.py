@@ -93,7 +93,7 @@ def progress(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> None:
     """Rows as a table for people, or as JSON for programs."""
-    from queries.console import print_rows as as_table
+    from commands.reports import print_rows as as_table
 
     if as_json:
         print(json.dumps(rows, default=str))

@@ -9,7 +9,7 @@ from builders import aspect_scores, checkpoints, pool
 from builders.engines import ChoiceRequest, EngineSettings, open_engine, prompts
 from builders.engines import checkpoints as models
 from builders.recipe import Recipe
-from queries.console import verify
+from queries.verify import verify
 from store import Store
 from tests.engine_models import save_model
 from tests.rows import put

@@ -61,7 +61,7 @@ def test_the_store_and_the_queries_import_nothing_heavy(path: Path) -> None:
 
 def test_opening_a_store_loads_nothing_heavy() -> None:
     code = (
-        "import sys, queries.console, store.catalog, builders.publishing.folder, store.lock\n"
+        "import sys, queries.trace, queries.verify, store.catalog, builders.publishing.folder, store.lock\n"
         f"print(*sorted({HEAVY!r} & sys.modules.keys()))"
     )
     done = subprocess.run(
