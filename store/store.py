@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +27,10 @@ from store.ids import NAME
 from store.runs import Partition, Plan, Record, Usage, code_version, command_line, completed
 from store.schemas import CONTRACTS, Contract
 from store.shards import Shard, inspect_shard, rechunk, shard_name, write_shard
+
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
 
 Announce = Callable[[str], None]
 Track = Callable[[Sequence[int], str], Iterable[int]]
@@ -139,6 +143,31 @@ class Store:
         assert record is not None
         for shard in record.shards:
             yield pq.read_table(f"{self.directory(table, **partition)}/{shard_name(shard.index)}", columns=columns)
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """All complete partitions of a table for Polars; without any, no rows and the contract's columns.
+
+        Example:
+            store = Store("store-data")
+            store.scan("scored").filter(pl.col("score") > 7).select("candidate_id").collect()
+        """
+        import polars as pl
+
+        paths = self.shard_paths(table)
+        if not paths:
+            return pl.DataFrame(contract_of(table).schema.empty_table()).lazy()
+        return pl.scan_parquet(paths, glob=False, hive_partitioning=False)
+
+    def sql(self, text: str) -> duckdb.DuckDBPyRelation:
+        """One SELECT over all tables as a DuckDB relation, read-only: the rules of `scoder sql`.
+
+        Example:
+            store = Store("store-data")
+            store.sql("SELECT reason, count(*) AS n FROM rejects GROUP BY reason").show()
+        """
+        from store.catalog import relation
+
+        return relation(self, text)
 
     # -- building --------------------------------------------------------------------------------------------------
 
