@@ -13,28 +13,17 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
+from builders.publishing.card import Card, render
 from store.errors import ContractError
 from store.shards import rechunk
 
 ROWS_PER_FILE = 100_000
 _OURS = re.compile(r"README\.md|data/[^/]+-\d{5}-of-\d{5}\.parquet")
-
-
-@dataclass(frozen=True)
-class Card:
-    """What the dataset card says; licences and sizes are counted while the rows are written."""
-
-    title: str
-    text: str
-    tags: tuple[str, ...] = ("code", "synthetic", "scoder")
-    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_dataset(
@@ -56,7 +45,7 @@ def write_dataset(
         counts = {n: _write_split(working, n, *split, licenses) for n, split in splits.items()}
         if not any(counts.values()):
             raise ContractError(f"nothing to write to {target}: no rows in {', '.join(splits)}")
-        (working / "README.md").write_text(_render(card, counts, licenses), encoding="utf-8")
+        (working / "README.md").write_text(render(card, counts, licenses), encoding="utf-8")
         old = working.with_suffix(".old")
         if target.exists():
             target.rename(old)
@@ -91,24 +80,3 @@ def _write_split(
     for number, path in enumerate(paths):
         path.rename(folder / "data" / f"{split}-{number:05d}-of-{len(paths):05d}.parquet")
     return rows
-
-
-def _render(card: Card, counts: Mapping[str, int], licenses: Counter[str]) -> str:
-    # No `configs`: with them `datasets` names its cache by the folder's name alone and loads the rows of an earlier
-    # folder of that name; without them the splits come from the file names, and the cache is keyed by the files.
-    front = {
-        "pretty_name": card.title,
-        "language": ["en", "code"],
-        "license": "other",
-        "license_name": "per-row",
-        "tags": list(card.tags),
-        "task_categories": ["text-generation"],
-    }
-    lines = ["---", yaml.safe_dump(front, sort_keys=False).strip(), "---", "", f"# {card.title}", "", card.text, ""]
-    lines += ["| split | rows |", "|---|---|", *(f"| {s} | {n:,} |" for s, n in counts.items()), ""]
-    if card.columns:
-        lines += ["| column | |", "|---|---|", *(f"| {c} | {note} |" for c, note in card.columns.items()), ""]
-    if licenses:
-        lines += ["Every row carries the licence of the code that inspired it:", "", "| licence | rows |", "|---|---|"]
-        lines += [f"| {name} | {n:,} |" for name, n in sorted(licenses.items(), key=lambda x: (-x[1], x[0]))] + [""]
-    return "\n".join(lines)

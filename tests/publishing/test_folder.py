@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from builders.publishing import folder
-from builders.publishing.folder import Card, write_dataset
+from builders.publishing.card import Card
+from builders.publishing.folder import write_dataset
 from store import ContractError
 
 SCHEMA = pa.schema([("text", pa.string()), ("license", pa.string())])
