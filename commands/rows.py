@@ -16,6 +16,7 @@ from commands.terminal import (
     announce,
     app,
     console,
+    local,
     open_store,
     print_rows,
     report,
@@ -52,7 +53,9 @@ def show(
 @app.command(rich_help_panel=PANEL)
 def sql(
     text: Annotated[str | None, typer.Argument(help="One SELECT, or @file.sql; without it a prompt.")] = None,
-    output: Annotated[str | None, typer.Option("-o", help="Write the rows to this Parquet file.")] = None,
+    output: Annotated[
+        str | None, typer.Option("-o", help="Write the rows to this Parquet file.", callback=local)
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:

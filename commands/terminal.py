@@ -18,6 +18,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.progress import track as progress_bar
 
 from store import Store
+from store.files import check_local
 
 app = typer.Typer(
     name="scoder",
@@ -99,6 +100,13 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> No
         print(json.dumps(rows, default=str))
     else:
         as_table(console, rows, title)
+
+
+def local(path: str | None) -> str | None:
+    """The callback of options that name an output: an address is refused before any work."""
+    if path is not None:
+        check_local(path)
+    return path
 
 
 def recipe_of(store: str, recipe: str | None, overrides: list[str] | None = None) -> Any:
