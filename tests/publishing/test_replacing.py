@@ -40,10 +40,16 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def refused(target: Path, why: str) -> None:
     """The target is refused with this reason, and nothing near it changes."""
-    before = contents(target.parent)
+    before, made = contents(target.parent), list[str]()
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        made.append("new")
+        yield pa.RecordBatch.from_pylist([{"text": "new"}], schema=SCHEMA)
+
     with pytest.raises(ContractError, match=why):
-        publish(target, "new")
+        write_dataset(target, {"train": (SCHEMA, rows())}, CARD)
     assert contents(target.parent) == before
+    assert not made, "it is refused before the rows are made"
 
 
 def test_what_we_published_is_replaced(tmp_path: Path) -> None:
@@ -196,10 +202,10 @@ def test_a_kill_while_folders_change_places_loses_neither(tmp_path: Path, before
 
 
 def test_of_old_folders_only_an_unchanged_one_of_ours_is_taken_back(tmp_path: Path) -> None:
+    (tmp_path / "out.replaced-mine").mkdir()
     publish(tmp_path / "out", "a")
     (tmp_path / "out").rename(tmp_path / "out.replaced-1a2b3c4d")
     (tmp_path / "out.replaced-1a2b3c4d" / "notes.md").write_text("precious")
-    (tmp_path / "out.replaced-mine").mkdir()
     before = contents(tmp_path)
     publish(tmp_path / "out", "b")
     assert texts(tmp_path / "out") == ["b"]
