@@ -116,8 +116,8 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
         num_shards=-(-drawn.num_jobs // size),
         rows_per_shard=size,
     )
-    if store.begin(plan) is None:
-        return store.record("candidates", iteration=iteration)  # type: ignore[return-value]
+    if (built := store.built(plan)) is not None:
+        return built
 
     def jobs_of(shard: int) -> list[Job]:
         return jobs(store, drawn, shard * size, (shard + 1) * size)

@@ -46,7 +46,7 @@ def build(store: Store, recipe: Recipe, iteration: int, batch: str = MAIN) -> Re
         )
         for name, where in conditions.items()
     }
-    lacking = [name for name, plan in plans.items() if store.force or not _is_built(store, plan)]
+    lacking = [name for name, plan in plans.items() if not store.is_built(plan)]
 
     @cache
     def tables() -> dict[str, pa.Table]:
@@ -59,11 +59,6 @@ def build(store: Store, recipe: Recipe, iteration: int, batch: str = MAIN) -> Re
         for name, plan in plans.items()
     }
     return records[recipe.influence.reference]
-
-
-def _is_built(store: Store, plan: Plan) -> bool:
-    record = store.record("influence", **plan.partition)
-    return record is not None and record.status == "complete" and record.plan.fingerprint == plan.fingerprint
 
 
 def reference_set(

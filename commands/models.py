@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from commands.terminal import JsonOption, app, print_rows, train_app
+from commands.terminal import JsonOption, app, local, print_rows, train_app
 
 PANEL = "Models"
 
 
 DatasetOption = Annotated[str, typer.Option(help="Published folder or Hub id.")]
 BaseOption = Annotated[str, typer.Option(help="Base model: folder or Hub id.")]
-OutputOption = Annotated[str, typer.Option(help="Checkpoint directory to write.")]
+OutputOption = Annotated[str, typer.Option(help="Checkpoint directory to write.", callback=local)]
 SettingsOption = Annotated[list[str] | None, typer.Option("--set", help="A training setting: key=value, lora.r=8.")]
 
 

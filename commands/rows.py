@@ -16,6 +16,7 @@ from commands.terminal import (
     announce,
     app,
     console,
+    local,
     open_store,
     print_rows,
     report,
@@ -34,7 +35,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Rows as a person reads them: code highlighted, long text folded."""
-    from queries.console import print_records
+    from commands.reports import print_records
     from store.catalog import ask
     from store.store import contract_of
 
@@ -52,7 +53,9 @@ def show(
 @app.command(rich_help_panel=PANEL)
 def sql(
     text: Annotated[str | None, typer.Argument(help="One SELECT, or @file.sql; without it a prompt.")] = None,
-    output: Annotated[str | None, typer.Option("-o", help="Write the rows to this Parquet file.")] = None,
+    output: Annotated[
+        str | None, typer.Option("-o", help="Write the rows to this Parquet file.", callback=local)
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -106,11 +109,12 @@ def trace(
     as_json: JsonOption = False,
 ) -> None:
     """Everything that led to a row, and all that came of it."""
-    from queries import console as reports
+    from commands.reports import print_records
+    from queries import trace as tracing
 
-    found = reports.trace(open_store(store), id_)
+    found = tracing.trace(open_store(store), id_)
     if as_json:
         print(json.dumps(found, default=str))
         return
     for table, rows in found.items():
-        reports.print_records(console, rows, table)
+        print_records(console, rows, table)

@@ -19,6 +19,7 @@ from rich.progress import track as progress_bar
 
 from store import Store
 from store.errors import MissingError
+from store.files import check_local
 
 app = typer.Typer(
     name="scoder",
@@ -95,12 +96,19 @@ def progress(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> None:
     """Rows as a table for people, or as JSON for programs."""
-    from queries.console import print_rows as as_table
+    from commands.reports import print_rows as as_table
 
     if as_json:
         print(json.dumps(rows, default=str))
     else:
         as_table(console, rows, title)
+
+
+def local(path: str | None) -> str | None:
+    """The callback of options that name an output: an address is refused before any work."""
+    if path is not None:
+        check_local(path)
+    return path
 
 
 def recipe_of(store: str, recipe: str | None, overrides: list[str] | None = None) -> Any:

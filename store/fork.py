@@ -1,4 +1,4 @@
-"""Branching a store: the finished partitions up to a stage, hard-linked into a new one.
+"""A fork of a store: its finished partitions up to a stage, hard-linked into a new store.
 
 In: a store, an empty target, a stage. Out: the linked partitions; checkpoints and datasets that they name come along.
 """

@@ -27,8 +27,8 @@ from store.lock import coordinator_alive, owner
 def build_sharded(store: Store, plan: Plan, dotted: str, executor: Executor) -> Record:
     """Build all missing shards of a plan: where the executor says, but the shard of a table that has only one, here."""
     record = store.begin(plan)
-    if record is None:
-        return store.record(plan.table, **plan.partition)  # type: ignore[return-value]
+    if record.status == "complete":
+        return record
     start = time.monotonic()
     missing = store.missing(plan)
     if plan.num_shards == 1 or (executor.kind == "local" and num_workers(executor) == 1):
