@@ -109,7 +109,7 @@ def influence(
     as_json: JsonOption = False,
 ) -> None:
     """Rank any dataset by its influence on reference sets. Gradients are kept: another reference set costs no model."""
-    from builders.recipe.files import override
+    from builders.recipe.files import checked, override
     from builders.standalone import influence as dataset_influence
     from builders.standalone import influence_request
 
@@ -123,9 +123,7 @@ def influence(
             learning_rates=learning_rate or [],
             gradients=gradients,
             revision=revision,
-            choices=influence_request.Choices.model_validate(
-                override(influence_request.Choices().model_dump(), set_ or [])
-            ),
+            choices=checked(influence_request.Choices, override(influence_request.Choices().model_dump(), set_ or [])),
             workers=workers,
         ),
         announce,

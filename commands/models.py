@@ -19,10 +19,10 @@ SettingsOption = Annotated[list[str] | None, typer.Option("--set", help="A train
 
 def _train(role: str, dataset: str, base: str, output: str, set_: list[str] | None, as_json: bool) -> None:
     from builders.checkpoints import trainer
-    from builders.recipe.files import override
+    from builders.recipe.files import checked, override
 
     train, default = trainer(role)
-    settings = type(default).model_validate(override(default.model_dump(), set_ or []))
+    settings = checked(type(default), override(default.model_dump(), set_ or []))
     report = train(dataset, base, output, settings)
     rows = [{"folder": f"{output}/{c.folder}", "step": c.step, "loss": c.loss} for c in report.checkpoints]
     print_rows(rows, as_json, f"{role}: {report.num_rows:,} rows, {len(report.rejects)} left out")
@@ -97,7 +97,7 @@ def evaluate(
         "temperature": temperature,
         "max_tokens": max_tokens,
     }
-    settings = files.section(Evaluation, files.override(given, set_ or []), "evaluation")
+    settings = files.checked(Evaluation, files.override(given, set_ or []))
     rows = []
     for path in benchmarks:
         graded = evaluations.evaluate(model, list(read_tasks(path)), settings, adapter, seed=0, is_base=is_base)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from commands.errors import report
 from commands.terminal import (
     DEFAULT_STORE,
     JsonOption,
@@ -19,9 +20,9 @@ from commands.terminal import (
     local,
     open_store,
     print_rows,
-    report,
 )
 from store import ContractError, Store
+from store.errors import InputError
 
 PANEL = "Its rows"
 
@@ -72,7 +73,7 @@ def sql(
 
 def _statements(text: str | None) -> Iterator[str]:
     if text is not None:
-        yield Path(text[1:]).read_text() if text.startswith("@") else text
+        yield _file_text(Path(text[1:])) if text.startswith("@") else text
         return
     while True:
         try:
@@ -83,6 +84,13 @@ def _statements(text: str | None) -> Iterator[str]:
             return
         if line:
             yield line
+
+
+def _file_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text: {error}") from None
 
 
 def _answer(store: Store, statement: str, output: str | None, as_json: bool) -> None:

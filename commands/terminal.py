@@ -48,22 +48,6 @@ console = Console(width=WIDTH)
 notes = Console(stderr=True)
 
 
-def report(error: Exception) -> int:
-    """Print an error for people and return its exit code."""
-    message = getattr(error, "format_message", None)
-    is_usage = message is not None
-    text = message() if message else str(error) or type(error).__name__
-    if isinstance(error, KeyError):
-        text = str(error.args[0])
-    is_users = is_usage or isinstance(error, ValueError | FileNotFoundError | FileExistsError | KeyError)
-    notes.print(f"scoder: {text}", markup=False, style="red", highlight=False, soft_wrap=True)
-    for note in getattr(error, "__notes__", []):
-        notes.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
-    if not is_users:
-        notes.print(f"  ({type(error).__name__}; SCODER_TRACEBACK=1 shows where)", markup=False, highlight=False)
-    return 2 if is_users else 1
-
-
 def open_store(path: str, *, force: bool = False, is_new: bool = False) -> Store:
     """The store at a path; one that is not there is an error unless it is a new one."""
     if not is_new and not Path(path, "_runs").is_dir():

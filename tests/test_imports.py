@@ -96,7 +96,10 @@ def loaded(code: str, names: set[str]) -> set[str]:
 
 
 def test_opening_a_store_loads_nothing_heavy() -> None:
-    assert loaded("import queries.trace, queries.verify, store.catalog, builders.publishing.folder, store.lock", HEAVY) == set()
+    assert (
+        loaded("import queries.trace, queries.verify, store.catalog, builders.publishing.folder, store.lock", HEAVY)
+        == set()
+    )
 
 
 def test_only_the_slurm_executor_loads_datatrove() -> None:

@@ -43,18 +43,17 @@ def load(recipe: str | Path, overrides: list[str] | None = None) -> Recipe:
         raise InputError(f"{path}: a recipe is a mapping of sections, got {type(raw).__name__}")
     override(raw, overrides or [])
     try:
-        return Recipe.model_validate(_resolve_paths(raw, path.parent))
-    except ValidationError as error:
-        raise InputError(f"{path}: " + "; ".join(_explain(e, raw) for e in error.errors())) from None
+        return checked(Recipe, _resolve_paths(raw, path.parent))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
-def section(kind: type[S], raw: dict[str, Any], name: str) -> S:
-    """One section of a recipe on its own, from a plain mapping; a mistake is one message in words."""
+def checked(kind: type[S], raw: dict[str, Any]) -> S:
+    """A recipe, or one section of it, from a plain mapping. All mistakes are told in one message, in words."""
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        found = [{**e, "loc": (name, *e["loc"])} for e in error.errors()]
-        raise InputError("; ".join(_explain(e, raw) for e in found)) from None
+        raise InputError("; ".join(_explain(e, kind) for e in error.errors())) from None
 
 
 def find(recipe: str | Path) -> Path:
@@ -130,13 +129,13 @@ def _resolve_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     return raw
 
 
-def _explain(error: Any, raw: dict[str, Any]) -> str:
+def _explain(error: Any, kind: type[BaseModel]) -> str:
     """One validation error in words, with the nearest valid key for an unknown one."""
     where = ".".join(_without_tags(error["loc"]))
     if error["type"] == "union_tag_invalid":
         return f"{where}: no engine {error['ctx']['tag']!r}; there are {error['ctx']['expected_tags']}"
     if error["type"] != "extra_forbidden":
-        return f"{where or 'recipe'}: {error['msg'].removeprefix('Value error, ')}" + (
+        return f"{where or kind.__name__.lower()}: {error['msg'].removeprefix('Value error, ')}" + (
             f" (got {error['input']!r})" if where and not isinstance(error["input"], dict) else ""
         )
     *place, key = error["loc"]
@@ -144,7 +143,7 @@ def _explain(error: Any, raw: dict[str, Any]) -> str:
         owners = [name for name, settings in ENGINES.items() if key in settings.model_fields]
         if owners:
             return f"{where}: {key!r} belongs to engine {' and '.join(owners)}, here it is {place[-1]}: leave it out"
-    valid = _valid_keys(place)
+    valid = _valid_keys(kind, place)
     near = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.0)
     return f"unknown key {where!r}; did you mean {near[0]!r}? Valid keys: {', '.join(valid)}"
 
@@ -154,8 +153,8 @@ def _without_tags(location: Sequence[Any]) -> list[str]:
     return [str(part) for n, part in enumerate(location) if not (part in ENGINES and location[n - 1] == "engine")]
 
 
-def _valid_keys(location: Sequence[Any]) -> list[str]:
-    model: Any = Recipe
+def _valid_keys(kind: type[BaseModel], location: Sequence[Any]) -> list[str]:
+    model: Any = kind
     for part in location:
         if isinstance(part, int):
             continue

@@ -32,7 +32,7 @@ from builders.datasets.texts import Batch, batches, text_columns
 from builders.decontamination import detectors, execution
 from builders.decontamination.detectors import HITS
 from builders.recipe import Benchmark, Decontamination
-from builders.recipe.files import override
+from builders.recipe.files import checked, override
 from store.errors import InputError
 
 BATCH_ROWS = 2000
@@ -159,7 +159,7 @@ def settings(overrides: Sequence[str]) -> Decontamination:
     raw = override({"decontamination": Decontamination().model_dump()}, list(overrides))
     if others := sorted(raw.keys() - {"decontamination"}):
         raise InputError(f"--set {others[0]}: this command has the section decontamination only")
-    return Decontamination.model_validate(raw["decontamination"])
+    return checked(Decontamination, raw["decontamination"])
 
 
 def num_rows(request: Request) -> int | None:
