@@ -631,8 +631,15 @@ def test_the_aspect_matrix_sets_candidates_against_the_teacher(store: Store) -> 
     put(store, "aspect_scores", rows, item_kind="candidate", iteration=1)
     put(store, "aspect_scores", scores("d1"), item_kind="candidate", iteration=2)
     put(store, "aspect_scores", scores("t1", "teacher", clarity=9), item_kind="teacher")
-    found = [(r["item_id"], r["is_teacher"], r["clarity"], r["lint"]) for r in run(connect(store), "aspect_matrix")]
-    assert found == [("c1", False, 1, 5), ("t1", True, 9, 5)]
+    found = run(connect(store), "aspect_matrix", aspects=["clarity", "correctness"])
+    assert [(r["item_id"], r["is_teacher"], r["digits"]) for r in found] == [
+        ("c1", False, [1, 5]),
+        ("c2", False, [5, 5]),
+        ("t1", True, [9, 5]),
+    ]
+    whole = run(connect(store), "aspect_matrix", aspects=EVERY)
+    assert [r["item_id"] for r in whole] == ["c1", "t1"], "c2 lacks an aspect"
+    assert whole[1]["digits"][EVERY.index("clarity")] == 9
 
 
 def test_only_parsed_candidates_are_scored_and_windows_do_not_overlap(store: Store) -> None:
