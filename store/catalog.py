@@ -5,8 +5,6 @@ In: a store. Out: a connection whose views hold the rows of all complete partiti
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator
 
 import duckdb
@@ -42,7 +40,7 @@ def connect(
     connection = duckdb.connect()
     connection.execute("SET python_enable_replacements = false")
     connection.execute(f"SET memory_limit = '{memory_limit}'")
-    connection.execute(f"SET temp_directory = '{_spill_directory(store)}'")
+    connection.execute(f"SET temp_directory = '{_quoted(store.scratch('duckdb'))}'")
     connection.execute("SET preserve_insertion_order = true")
     if threads:
         connection.execute(f"SET threads = {threads}")
@@ -53,16 +51,6 @@ def connect(
     for name, paths in (extra or {}).items():
         connection.execute(f"CREATE VIEW {name} AS {_source(paths, None)}")
     return connection
-
-
-def _spill_directory(store: Store) -> str:
-    """Where DuckDB puts what does not fit in memory. DuckDB makes this directory, but not the one above it."""
-    path = store.scratch("duckdb")
-    if os.path.isdir(store.root):
-        # A store that nobody may write to can still be read, under the memory limit.
-        with contextlib.suppress(OSError):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-    return _quoted(path)
 
 
 def _quoted(text: str) -> str:
