@@ -296,10 +296,11 @@ def test_verdicts_are_the_rows_of_the_decision_until_the_next_one(store: Store) 
 def test_verdicts_are_held_under_the_memory_limit(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """100 MB of verdicts in a connection of 50 MB."""
+    """100 MB of verdicts in a connection of 50 MB, in a store where something was built."""
     rows = "-- One row is one long text.\nSELECT i, repeat(md5(i::VARCHAR), 10) AS text FROM range(320_000) AS t(i)\n"
     (tmp_path / "long_texts.sql").write_text(rows)
     monkeypatch.setattr(queries, "HERE", tmp_path)
+    put(store, "pool", [])
     connection = queries.with_verdicts(connect(store, memory_limit="50MB"), "long_texts")
     found = connection.sql("SELECT count(*), sum(length(text)), max(i) FROM verdicts").fetchall()
     assert found == [(320_000, 320_000 * 320, 319_999)]
