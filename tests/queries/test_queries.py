@@ -601,14 +601,14 @@ def candidates(*names: str, iteration: int = 1, **columns: Any) -> list[Row]:
     return [base | {"candidate_id": n} | columns for n in names]
 
 
-def test_scored_is_the_weighted_sum_over_all_eight_aspects(store: Store) -> None:
+def test_scored_is_the_weighted_sum_over_all_aspects(store: Store) -> None:
     put(store, "candidates", candidates("c1", "c2", "c3") + candidates("c4", parse_status="no_problem"), iteration=1)
     put(store, "candidates", candidates("d1", iteration=2), iteration=2)
-    rows = scores("c1", correctness=9, lint=0) + scores("c2") + scores("c3", aspects=EVERY[:7])
+    rows = scores("c1", correctness=9, lint=0) + scores("c2") + scores("c3", aspects=EVERY[:-1])
     put(store, "aspect_scores", rows + scores("c4"), item_kind="candidate", iteration=1)
     put(store, "aspect_scores", scores("d1"), item_kind="candidate", iteration=2)
     weights = {"correctness": 0.5, "clarity": 0.25, "lint": 0.25}
-    for name, shares in {"default": weights, "flat": dict.fromkeys(EVERY, 0.125)}.items():
+    for name, shares in {"default": weights, "flat": dict.fromkeys(EVERY, 1 / len(EVERY))}.items():
         weighed = [{"weights": name, "iteration": 1, "aspect": a, "weight": shares.get(a, 0.0)} for a in EVERY]
         put(store, "aspect_weights", weighed, iteration=1, weights=name)
     connection = connect(store)
@@ -618,7 +618,8 @@ def test_scored_is_the_weighted_sum_over_all_eight_aspects(store: Store) -> None
         ("c2", 5.0, 5.5),
     ]
     assert {a: found[0][a] for a in EVERY} == dict.fromkeys(EVERY, 5) | {"correctness": 9, "lint": 0}
-    assert [r["score"] for r in run(connection, "scored", weights="flat")] == [(6 * 5 + 9) / 8, 5.0]
+    flat = (5 * (len(EVERY) - 2) + 9 + 0) / len(EVERY)
+    assert [r["score"] for r in run(connection, "scored", weights="flat")] == pytest.approx([flat, 5.0])
     put(store, "scored", found, iteration=1)
     rejects = [(r["item_id"], r["reason"], r["iteration"]) for r in run(connect(store), "rejects_scored")]
     assert rejects == [("c3", "not_scored", 1)]
@@ -628,7 +629,7 @@ def test_scored_is_the_weighted_sum_over_all_eight_aspects(store: Store) -> None
 def test_the_aspect_matrix_sets_candidates_against_the_teacher(store: Store) -> None:
     put(store, "candidates", candidates("c1", "c2"), iteration=1)
     put(store, "candidates", candidates("d1", iteration=2), iteration=2)
-    rows = scores("c1", clarity=1) + scores("c2", aspects=EVERY[:7])
+    rows = scores("c1", clarity=1) + scores("c2", aspects=EVERY[:-1])
     put(store, "aspect_scores", rows, item_kind="candidate", iteration=1)
     put(store, "aspect_scores", scores("d1"), item_kind="candidate", iteration=2)
     put(store, "aspect_scores", scores("t1", "teacher", clarity=9), item_kind="teacher")
