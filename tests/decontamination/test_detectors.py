@@ -1,4 +1,7 @@
-"""detectors: what each finds and what none may, and that a hit depends on nothing but the text and its benchmark."""
+"""detectors: what each finds and what none may find.
+
+A hit depends on nothing but the text and its benchmark.
+"""
 
 import ast
 from itertools import chain
@@ -225,7 +228,7 @@ def test_what_the_tasks_of_a_benchmark_have_in_common_tells_nothing():
     )
 
 
-# -- invariants --------------------------------------------------------------------------------------------------------
+# -- invariants ------------------------------------------------------------------------------------
 
 POOL = [
     PROMPT + SOLUTION,
@@ -298,7 +301,7 @@ def test_the_renamed_strength_sees_neither_names_nor_layout(names, indent, line_
     assert found(text)["T/0", "renamed"] == found(RENAMED)["T/0", "renamed"]
 
 
-# -- the pieces --------------------------------------------------------------------------------------------------------
+# -- the pieces ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("calibration", CALIBRATIONS.values(), ids=CALIBRATIONS)

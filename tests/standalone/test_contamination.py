@@ -1,4 +1,7 @@
-"""Contamination of any dataset: which column is read, ids and rows, verdicts, whole files, and the same for every way to run it."""
+"""Contamination of any dataset: which column is read, ids and rows, verdicts, whole files.
+
+The result is the same for every way to run it.
+"""
 
 from __future__ import annotations
 
@@ -200,7 +203,7 @@ def test_what_cannot_be_checked_is_said_and_leaves_no_files(tmp_path, benchmark,
 
 def test_benchmarks_need_names_of_their_own(tmp_path, benchmark):
     data = named(written(tmp_path / "data.jsonl", ROWS))
-    with pytest.raises(ValueError, match="two benchmarks are called mine; call them apart with NAME=FILE"):
+    with pytest.raises(ValueError, match=r"two benchmarks are called mine\. Give each its own name: NAME=FILE"):
         checking.check(Request(data, [named(benchmark), named(benchmark)]))
     report = checking.check(Request(data, [named(benchmark), named(f"other={benchmark}")]))
     assert {name for name, _ in report.with_hit} == {"mine", "other"}
@@ -243,7 +246,7 @@ def test_the_best_hit_is_the_strongest_and_a_threshold_that_is_reached_counts():
 
 def test_settings_are_those_of_the_section():
     assert checking.settings(["decontamination.min_strength=0.7"]).min_strength == 0.7
-    with pytest.raises(ValueError, match="--set pool: this command has the section decontamination only"):
+    with pytest.raises(ValueError, match="--set pool: this command only has the section decontamination"):
         checking.settings(["pool.min_lines=3"])
     with pytest.raises(ValueError, match="min_strengt"):
         checking.settings(["decontamination.min_strengt=0.7"])

@@ -1,4 +1,4 @@
-"""Training: what is rejected, what the loss is on, what is saved, and that a run repeats to the bit."""
+"""Training: what is rejected, what the loss is on, what is saved, and that runs repeat exactly."""
 
 import json
 import subprocess
@@ -313,7 +313,7 @@ def test_gradient_checkpointing_with_an_adapter_changes_nothing(
 
 
 def test_the_trainer_sees_the_rows_in_the_order(tmp_path: Path, qwen: str, good: str) -> None:
-    # One row a step at next to no learning rate: the loss of a step is the base's on the row of that step.
+    # One row a step and almost no learning rate: the loss of a step is the base's on its row.
     changes = {"epochs": 1.0, "batch_size": 1, "learning_rate": 1e-12, "num_checkpoints": 7}
     settings = TINY.model_copy(update=changes | {"lora": LoraSettings(r=1)})
     report = sft.train(good, qwen, str(tmp_path / "run"), settings)
