@@ -184,11 +184,15 @@ def test_which_columns_are_read(columns, named_columns, expected):
 @pytest.mark.parametrize(
     ("rows", "columns", "message"),
     [
-        ([{"id": 1, "body": "x"}], [], r"which column holds the text\? The dataset has id, body; name one with --text"),
-        ([{"id": 1, "code": "x"}], ["body"], "no column body; the dataset has id, code"),
+        (
+            [{"id": 1, "body": "x"}],
+            [],
+            r"which column holds the text\? The dataset has id, body\. Name one with --text",
+        ),
+        ([{"id": 1, "code": "x"}], ["body"], "no column body: the dataset has id, code"),
         ([{"code": 5}], [], "row 1: the column code holds int, not text"),
-        (["x"], [], "row 1: a row is a JSON object, got str"),
-        ([{"code": "x"}, ["x"]], [], "row 2: a row is a JSON object, got list"),
+        (["x"], [], "row 1 is a str: every row must be a JSON object"),
+        ([{"code": "x"}, ["x"]], [], "row 2 is a list: every row must be a JSON object"),
     ],
 )
 def test_what_cannot_be_checked_is_said_and_leaves_no_files(tmp_path, benchmark, rows, columns, message):
@@ -279,4 +283,4 @@ def test_the_command_line(tmp_path, benchmark):
     assert {row["benchmark"] for row in report["detectors"]} == {"mine", "again"}
     assert pq.read_table(out)["is_contaminated"].to_pylist() == [True, False, False, True, False, False, False]
     failed = scoder("contamination", data, "--benchmarks", benchmark, "--text", "body")
-    assert (failed.returncode, failed.stderr) == (2, "scoder: no column body; the dataset has id, code\n")
+    assert (failed.returncode, failed.stderr) == (2, "scoder: no column body: the dataset has id, code\n")

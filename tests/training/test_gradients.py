@@ -251,7 +251,7 @@ def test_adam_map_is_that_of_less(qwen: str, adapter: str) -> None:
 def test_the_state_of_another_adapter_is_refused(adapter: str) -> None:
     mapped = adam_map(adapter, torch.device("cpu"))
     name = json.loads((Path(adapter) / "parameter_names.json").read_text())[0]
-    with pytest.raises(ValueError, match="state is of another adapter"):
+    with pytest.raises(ValueError, match="belongs to another adapter"):
         mapped(name, torch.zeros(1, 2, 2))
     with pytest.raises(ValueError, match="has no other"):
         mapped("other", torch.zeros(1, 2, 2))

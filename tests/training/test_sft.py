@@ -219,7 +219,7 @@ def test_a_merge_across_the_boundary_keeps_the_prompt_of_generation(qwen: str) -
 def test_a_template_that_changes_the_prompt_is_refused(qwen: str) -> None:
     tokenizer = load_tokenizer(qwen)
     tokenizer.chat_template = tokenizer.chat_template.replace("assistant\n{% endif", "assistant\n<think>{% endif")
-    with pytest.raises(ValueError, match="give the tokenizer a template"):
+    with pytest.raises(ValueError, match="Give the tokenizer a template"):
         encode(tokenizer, GOOD[0], 200)
 
 
