@@ -178,7 +178,7 @@ def test_evidence_is_short_and_on_one_line():
 
 
 def test_ids_and_texts_belong_together():
-    with pytest.raises(ValueError, match="2 item ids for 1 texts"):
+    with pytest.raises(ValueError, match="2 item ids are given for 1 texts"):
         detectors.hits(INDEX, pa.array(["a", "b"]), pa.array(["x"]))
 
 
