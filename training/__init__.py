@@ -1,8 +1,8 @@
-"""Training and tensors: a published dataset goes in, a checkpoint folder, gradients or a loss come out.
+"""Training and tensors: a published dataset goes in; checkpoints, gradients or a loss come out.
 
     settings.py          what can be chosen (no heavy import, so that a recipe can hold it)
     examples.py          rows -> token ids; loading of tokenizer and model
-    completion_loss.py   padding and the mean completion loss of each sample
+    completion_loss.py   padding, and the mean completion loss of each sample
     sft.py               supervised fine-tuning, its checkpoints and its report
     synthesizer.py scorer.py coder.py   the three trainings of the method over sft.py
     gradients.py         per-sample LoRA gradients, sketched to a fixed dimension
@@ -11,8 +11,8 @@
     ranking.py           influence: cosines with reference sets, block by block
     warmup.py            the short LoRA training that a model without an adapter gets first
     heldout.py           mean loss on a held-out split
-    fingerprints.py      what a dataset or a model folder is identified by
+    fingerprints.py      what identifies a dataset or a model folder
     progress.py          what a person at a terminal sees of all that
 
-The package knows tensors, models and Hugging Face datasets, never the store.
+This package knows tensors, models and Hugging Face datasets, and never the store.
 """

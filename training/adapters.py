@@ -1,6 +1,6 @@
-"""LoRA adapters: how they are configured, and their matrices under the names that saved files use.
+"""LoRA adapters: how they are configured, and the names of their matrices in saved files.
 
-In: settings or a model. Out: PEFT configurations, modules and names.
+In: settings or a model. Out: PEFT models, the linear modules of A and B, and their saved names.
 """
 
 import torch
@@ -13,7 +13,7 @@ PARTS = (".lora_A.default", ".lora_B.default")
 
 
 def add_lora(model: PreTrainedModel | PeftModel, lora: LoraSettings) -> PeftModel:
-    """The model under a new adapter, A random from torch's generator and B zero."""
+    """The model with a new adapter. A is random from torch's generator, B is zero."""
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
@@ -23,7 +23,7 @@ def add_lora(model: PreTrainedModel | PeftModel, lora: LoraSettings) -> PeftMode
     )
     assert isinstance(model, PreTrainedModel), type(model)
     adapted = get_peft_model(model, config)
-    # A set would be written to adapter_config.json in another order by every process.
+    # Sorted, because every process writes a set to adapter_config.json in another order.
     config.target_modules = sorted(config.target_modules or [])
     return adapted
 
@@ -35,5 +35,5 @@ def lora_matrices(model: PeftModel) -> list[tuple[str, torch.nn.Linear]]:
 
 
 def saved_name(name: str) -> str:
-    """The name of a parameter in saved files, where PEFT leaves out the adapter's own name."""
+    """The name of a parameter in saved files. PEFT leaves out the adapter's own name there."""
     return name.replace(".default.", ".")

@@ -1,6 +1,6 @@
 """Which steps of a training are kept, and what is written at each of them.
 
-In: a running trainer. Out: checkpoint folders, and their learning rates and losses for the report.
+In: a running trainer. Out: checkpoint folders, and for the report their learning rates and losses.
 """
 
 import json
@@ -21,17 +21,17 @@ from training.reports import SavedCheckpoint
 
 
 def checkpoint_steps(num_steps: int, num_checkpoints: int) -> list[int]:
-    """Evenly spaced steps, the last the final one."""
+    """Evenly spaced steps; the last one is the final step."""
     if num_checkpoints > num_steps:
         raise TrainingError(
-            f"{num_checkpoints} checkpoints do not fit into {num_steps} steps: ask for at most {num_steps}, "
-            "or train for more epochs or with a smaller batch_size or gradient_accumulation"
+            f"{num_checkpoints} checkpoints do not fit into {num_steps} steps. Ask for at most {num_steps}, "
+            "train for more epochs, or make batch_size or gradient_accumulation smaller."
         )
     return [math.ceil(i * num_steps / num_checkpoints) for i in range(1, num_checkpoints + 1)]
 
 
 class Recorder(TrainerCallback):
-    """Keeps learning rate and loss of every step, and saves at the given ones."""
+    """Notes learning rate and loss of every step, and saves at the given steps."""
 
     def __init__(self, folder: Path, steps: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> None:
         self.folder = folder
@@ -77,7 +77,7 @@ def save_checkpoint(
     tokenizer: PreTrainedTokenizerBase,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Weights, tokenizer, optimizer state and the parameter names that its integer keys stand for."""
+    """Write weights, tokenizer, optimizer state, and the names behind its integer keys."""
     with quiet():
         model.save_pretrained(str(folder))
     tokenizer.save_pretrained(folder)

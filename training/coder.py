@@ -1,8 +1,8 @@
 """Training of SCoder: from a problem to its solution (method.md, section 3).
 
-In: the published instruction dataset, whose user's turn is the problem and whose assistant's turn is the
-solution; the snippet is not shown, since a user of the model has none. Out: one checkpoint, the final one,
-with full weights.
+In: the published instruction dataset. The user's turn is the problem, the assistant's turn is the
+solution. The snippet is not shown, because a user of the model has none. Out: one checkpoint, the
+final one, with full weights.
 """
 
 from typing import Any
@@ -11,7 +11,8 @@ from training import sft
 from training.reports import TrainingReport
 from training.settings import SftSettings
 
-# For all weights of DeepSeek-Coder-6.7B-Base and some 60k rows; the values are ours, not the paper's.
+# For all weights of DeepSeek-Coder-6.7B-Base and some 60k rows. The values are ours, not the
+# paper's.
 DEFAULT = SftSettings(
     epochs=2,
     learning_rate=1e-5,
@@ -25,5 +26,8 @@ EXPECTS = "a problem in the user's turn, its solution in the assistant's"
 
 
 def train(dataset: str, base: str, output: str, settings: SftSettings = DEFAULT, **options: Any) -> TrainingReport:
-    """`sft.train` with the defaults of a coder; `options` are its keyword arguments."""
+    """Train and return the report: `sft.train` with the defaults of a coder.
+
+    `options` are the keyword arguments of `sft.train`.
+    """
     return sft.train(dataset, base, output, settings, expects=EXPECTS, **options)

@@ -1,10 +1,11 @@
 """The mean completion loss of every sample of a padded batch.
 
-In: a causal language model and examples. Out: one loss per sample, the mean negative log-likelihood over its
-own completion tokens, so that no sample weighs by its length or by who shares its batch.
+In: a causal language model and examples. Out: one loss per sample, the mean negative log-likelihood
+over its own completion tokens. So neither a sample's length nor the other samples of its batch
+change its weight.
 
-Shapes: N samples, L padded length, S supervised positions of the batch, C of them at a time, H hidden size, V
-vocabulary.
+Shapes: N samples, L padded length, S supervised positions of the batch, C of them at a time, H
+hidden size, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,10 @@ POSITIONS_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded ids. `positions_S` index the flattened N*L hidden states that predict `targets_S`."""
+    """Right-padded ids.
+
+    `positions_S` index the flattened N*L hidden states that predict `targets_S`.
+    """
 
     ids_NL: torch.Tensor
     mask_NL: torch.Tensor
@@ -62,17 +66,18 @@ def causal_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
 
 
 def hidden_states(model: PreTrainedModel | PeftModel, batch: Batch) -> torch.Tensor:
-    """Hidden states before the head, for the supervised positions only: [S, H]."""
+    """The hidden states before the head, at the supervised positions only: [S, H]."""
     backbone = causal_model(model).base_model
     hidden_NLH = backbone(input_ids=batch.ids_NL, attention_mask=batch.mask_NL, use_cache=False).last_hidden_state
     return hidden_NLH.flatten(0, 1)[batch.positions_S]
 
 
 def sample_losses(model: PreTrainedModel | PeftModel, hidden_SH: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Mean loss of every sample, float32 [N]. Accumulates `hidden_SH.grad` of their sum where it is required.
+    """Mean loss of every sample, float32 [N].
 
-    The head runs on a slice of the positions at a time, with its backward at once, so that no more logits
-    than one slice exist.
+    Where `hidden_SH` requires a gradient, the gradient of the summed losses is added to
+    `hidden_SH.grad`. The head runs on one slice of the positions at a time, and its backward pass
+    follows at once. So the logits of only one slice exist at a time.
     """
     head = causal_model(model).get_output_embeddings()
     loss_N = torch.zeros(len(batch.ids_NL), device=hidden_SH.device)
@@ -89,7 +94,10 @@ def sample_losses(model: PreTrainedModel | PeftModel, hidden_SH: torch.Tensor, b
 
 @torch.no_grad()
 def check_head(model: PreTrainedModel | PeftModel) -> None:
-    """Raises ValueError where logits are not the head over the last hidden states: a soft cap, a scale."""
+    """ValueError for a model whose logits are not its head over the last hidden states.
+
+    For example, a model with a soft cap or a scale on its logits.
+    """
     batch = pad([Example([1, 2], [3, 1])], pad_id=0, device=model.device)
     causal = causal_model(model)
     ours_SV = causal.get_output_embeddings()(hidden_states(model, batch)).float()
@@ -98,5 +106,5 @@ def check_head(model: PreTrainedModel | PeftModel) -> None:
     if not difference <= 0.01 * scale:
         raise TrainingError(
             f"{type(causal).__name__} changes its logits after the head (by up to {difference:.3g} of "
-            f"{scale:.3g}): its completion loss is not supported here"
+            f"{scale:.3g}). The completion loss of such a model is not supported here. Use another base model."
         )

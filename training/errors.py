@@ -25,7 +25,7 @@ class OutputExistsError(TrainingError, FileExistsError):
 
 @contextmanager
 def loading(what: str) -> Iterator[None]:
-    """What a library raises while it loads something that the user named is the user's to mend.
+    """Turn what a library raises while it loads something named by the user into a TrainingError.
 
     with loading(f"the model {base}"):
         model = AutoModelForCausalLM.from_pretrained(base)

@@ -1,9 +1,11 @@
-"""Rows become token ids here, and names become tokenizers and models, for training and for gradients alike.
+"""Rows become token ids, and names become tokenizers and models, for training and gradients alike.
 
-In: a row of a Hugging Face dataset, `messages` (the last one the assistant's) or `prompt` and `completion`
-(strings, which become a user turn and an assistant turn, or lists of messages). Out: an `Example`, or the
-`Flaw` that makes the row unusable. The completion is the last assistant turn exactly as the chat template
-renders it, end-of-turn token included; the prompt is what the model is given at generation.
+In: a row of a Hugging Face dataset. It has `messages`, the last one the assistant's, or `prompt`
+and `completion`. These are lists of messages, or strings, which become a user turn and an assistant
+turn. Out: an `Example`, or the `Flaw` that makes the row unusable.
+
+The completion is the last assistant turn exactly as the chat template renders it, with its
+end-of-turn token. The prompt is what the model is given at generation.
 """
 
 import hashlib
@@ -26,9 +28,9 @@ from training.settings import DtypeName
 
 Message = dict[str, str]
 
-# For bases without a template, DeepSeek-Coder among them. Only the assistant turn ends in the end-of-text
-# token, so generation stops with the tokenizer's own eos; the newline after it separates turns and is never
-# trained on.
+# For bases without a template, such as DeepSeek-Coder. Only the assistant turn ends in the
+# end-of-text token, so generation stops with the tokenizer's own eos. The newline after it
+# separates turns and is never trained on.
 PLAIN_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}### Response:\n{{ message['content'] }}{{ eos_token }}"
@@ -54,7 +56,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """Why a row cannot be used: the measured value against the threshold that it misses."""
+    """Why a row cannot be used: the measured value, and the threshold that it misses."""
 
     reason: str
     value: int
@@ -62,7 +64,7 @@ class Flaw:
 
 
 class Reject(BaseModel):
-    """A row that was left out: its index or id, and the value against the threshold that it misses."""
+    """A row that was left out: its index or id, the value, and the threshold that it misses."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,20 +75,26 @@ class Reject(BaseModel):
 
 
 def load_rows(dataset: str, split: str, revision: str | None, expects: str) -> Dataset:
-    """The split of a dataset folder or Hub dataset. `expects` says in an error what the caller trains on."""
+    """The split of a dataset folder or Hub dataset.
+
+    TrainingError for a dataset with other columns; `expects` says in it what the caller trains on.
+    """
     with quiet(), loading(f"the dataset {dataset} (split {split})"):
         rows = load_dataset(dataset, split=split, revision=revision, cache_dir=_cache(dataset))
     columns = set(rows.column_names)
     if "messages" not in columns and not {"prompt", "completion"} <= columns:
         raise TrainingError(
-            f"{dataset} (split {split}) has the columns {', '.join(sorted(columns))}: needed is `messages`, "
+            f"{dataset} (split {split}) has the columns {', '.join(sorted(columns))}. It needs `messages`, "
             f"or `prompt` and `completion`. Expected is {expects}."
         )
     return rows
 
 
 def _cache(dataset: str) -> str | None:
-    """Where a local folder is cached: by its files, since `datasets` may serve an older folder of the same name."""
+    """The cache of a local folder, named by the folder's files.
+
+    Without it `datasets` may serve an older folder of the same name.
+    """
     folder = Path(dataset)
     if not folder.is_dir():
         return None
@@ -95,7 +103,7 @@ def _cache(dataset: str) -> str | None:
 
 
 def as_messages(row: Mapping[str, Any]) -> list[Message]:
-    """The conversation of a row, whichever of the two forms it has; missing text is empty text."""
+    """The conversation of a row, in either of the two forms. Missing text is empty text."""
     if row.get("messages") is not None:
         turns = row["messages"]
     else:
@@ -108,10 +116,10 @@ def _turns(text: str | Sequence[Message] | None, role: str) -> Sequence[Message]
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_tokens: int) -> Example | Flaw:
-    """Token ids of a conversation, or why it is of no use.
+    """Token ids of a conversation, or the `Flaw` that makes it unusable.
 
-    A template that renders the prompt differently once the answer follows raises ValueError: no row of such a
-    base can be trained on in the context that it meets at generation.
+    TrainingError for a chat template that renders the prompt differently once the answer follows.
+    With such a template the model would be trained in another context than it meets at generation.
     """
     if flaw := _flaw(messages):
         return flaw
@@ -119,15 +127,17 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_
     whole = _render(tokenizer, messages, add_generation_prompt=False)
     if not whole.startswith(prompt):
         raise TrainingError(
-            f"the chat template of {tokenizer.name_or_path} renders the prompt as {prompt[-80:]!r} alone and "
-            f"as {whole[: len(prompt)][-80:]!r} before an answer: give the tokenizer a template that renders "
-            "both alike"
+            f"the chat template of {tokenizer.name_or_path} renders the prompt as {prompt[-80:]!r} alone, but "
+            f"as {whole[: len(prompt)][-80:]!r} before an answer. Give the tokenizer a template that renders "
+            "both alike."
         )
     prompt_ids = _ids(tokenizer, prompt)
     whole_ids = _ids(tokenizer, whole)
     if whole_ids[: len(prompt_ids)] == prompt_ids:
         completion_ids = whole_ids[len(prompt_ids) :]
-    else:  # a merge across the boundary, such as two newlines; generation would meet the prompt's own tokens
+    # A token spans the boundary, such as two newlines. Generation starts after the prompt's own
+    # tokens, so the completion is tokenised alone.
+    else:
         completion_ids = _ids(tokenizer, whole[len(prompt) :])
     if (
         not prompt_ids or not completion_ids
@@ -140,7 +150,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_
 def encode_rows(
     tokenizer: PreTrainedTokenizerBase, rows: Dataset, max_tokens: int
 ) -> tuple[list[Example], list[Reject]]:
-    """Usable rows in their order, and the others with their reasons."""
+    """The usable rows in their order, and the other rows with their reasons."""
     examples: list[Example] = []
     rejects: list[Reject] = []
     for index, row in enumerate(rows):
@@ -153,7 +163,7 @@ def encode_rows(
         reasons = sorted({reject.reason for reject in rejects})
         raise TrainingError(
             f"none of {len(rejects)} rows can be trained on (reasons: {', '.join(reasons) or 'none'}; "
-            f"max_tokens {max_tokens}): look at the rows, or raise max_tokens"
+            f"max_tokens {max_tokens}). Look at the rows, or raise max_tokens."
         )
     return examples, rejects
 
@@ -181,13 +191,16 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def load_tokenizer(base: str, adapter: str | None = None, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The adapter folder's tokenizer if it has one, else the base's; with a chat template and a pad token."""
+    """The adapter folder's tokenizer if it has one, else the base's.
+
+    It always has a chat template and a pad token.
+    """
     has_own = adapter is not None and os.path.exists(os.path.join(adapter, "tokenizer_config.json"))
     place, commit = (adapter, None) if has_own else (base, revision)
     with loading(f"the tokenizer of {place}"):
         tokenizer = AutoTokenizer.from_pretrained(place, revision=commit)
     if tokenizer.eos_token is None:
-        raise TrainingError(f"the tokenizer of {base} has no eos_token: set one in its tokenizer_config.json")
+        raise TrainingError(f"the tokenizer of {base} has no eos_token. Set one in its tokenizer_config.json.")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.chat_template is None:
@@ -205,9 +218,9 @@ def load_model(
     revision: str | None = None,
     is_trainable: bool = False,
 ) -> PreTrainedModel | PeftModel:
-    """The causal language model on `device()`, under its LoRA adapter if one is given."""
+    """The causal language model on `device()`, with its LoRA adapter if one is given."""
     if os.path.exists(os.path.join(base, "adapter_config.json")):
-        raise TrainingError(f"{base} is an adapter: give its base model as base and this folder as adapter")
+        raise TrainingError(f"{base} is an adapter. Give its base model as base, and this folder as adapter.")
     with quiet(), loading(f"the model {base}"):
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch_dtype(dtype), revision=revision)
     torch.nn.Module.to(model, device())

@@ -1,6 +1,6 @@
-"""What a dataset or a model folder is identified by, so that a finished training is recognised.
+"""What identifies a dataset or a model folder, so that a finished training is recognised.
 
-In: rows, or the name of a model. Out: a short hex digest. Paths and times do not matter, contents do.
+In: rows, or the name of a model. Out: a short hex digest. Contents matter, paths and times do not.
 """
 
 import hashlib
@@ -16,8 +16,11 @@ MEBIBYTE = 1 << 20
 
 
 def dataset_fingerprint(rows: "Dataset") -> str:
-    """Digest of the conversations in their order; other columns do not reach training."""
-    from training.examples import as_messages  # transformers: seconds that the name of a model does not need
+    """Digest of the conversations in their order. Other columns do not matter: training ignores
+    them.
+    """
+    # imported here: it loads transformers, seconds that `model_fingerprint` does not need
+    from training.examples import as_messages
 
     digest = hashlib.sha256()
     for row in rows:
@@ -26,10 +29,10 @@ def dataset_fingerprint(rows: "Dataset") -> str:
 
 
 def model_fingerprint(model: str, revision: str | None = None) -> str:
-    """Digest of a model folder, or the Hub name with its revision.
+    """Digest of a model folder; for a Hub model its name with the revision.
 
-    Of a large file the size and the first, middle and last MiB are read: weights that were trained differ
-    everywhere.
+    Of a large file only the size and the first, middle and last MiB are read. That is enough,
+    because weights that were trained differ everywhere.
     """
     if not os.path.isdir(model):
         return f"{model}@{revision or 'main'}"

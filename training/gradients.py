@@ -1,15 +1,17 @@
 """Per-sample gradients of the mean completion loss with respect to LoRA's A and B, sketched.
 
-In: a base model, a LoRA folder (or none: then a seeded fresh adapter, whose gradients are a random projection
-of the full ones), and conversations with their ids. Out: one batch of features per window of rows, in the
-order of the rows.
+In: a base model, a LoRA folder, and conversations with their ids. Without a LoRA folder a fresh
+adapter is made from the seed; its gradients are a random projection of the full ones. Out: one
+batch of features per window of rows, in the order of the rows.
 
-All weights are frozen. A hook on every adapter matrix keeps its input and, in the one backward pass of the
-batch's summed losses, multiplies it with the gradient of its output: exact gradients of every sample, none of
-which autograd sums over the batch. Features follow LESS (Xia et al. 2024): the sum over samples of each
-sample's own mean loss, and optionally Adam's map.
+How: all weights are frozen. A hook on every adapter matrix keeps the matrix's input. In the one
+backward pass of the batch's summed losses, it multiplies this input with the gradient of the
+matrix's output. That gives the exact gradient of every sample, and autograd sums none of them over
+the batch. Features follow LESS (Xia et al. 2024): the sum over samples of each sample's own mean
+loss, and optionally Adam's map.
 
-Shapes: N samples, L padded length, I and O inputs and outputs of a matrix, P = O*I, D sketch dimension.
+Shapes: N samples, L padded length, I and O inputs and outputs of a matrix, P = O*I, D sketch
+dimension.
 """
 
 import functools
@@ -30,7 +32,7 @@ from training.examples import Example, Flaw, Message, Reject, device, encode, lo
 from training.optimizer_maps import optimizer_map
 from training.settings import DtypeName, GradientSettings, LoraSettings
 
-# Rows are sorted by length within windows of this many, and leave in their own order.
+# Rows are sorted by length within windows of this many. They come out in their own order.
 ROWS_PER_WINDOW = 256
 
 Take = Callable[[str, torch.Tensor], None]
@@ -38,11 +40,12 @@ Take = Callable[[str, torch.Tensor], None]
 
 @dataclass(frozen=True, slots=True)
 class GradientBatch:
-    """Features of the usable rows of one window, and the others with their reasons.
+    """Features of the usable rows of one window, and the other rows with their reasons.
 
-    `unit_ND` float16 are sketches of length 1, `norm_N` float32 the lengths of the gradients before the
-    sketch (after the optimizer map), `loss_N` float32 the mean losses, `num_tokens_N` int32 the completion
-    tokens that they average.
+    unit_ND       float16, sketches of length 1
+    norm_N        float32, lengths of the gradients before the sketch, after the optimizer map
+    loss_N        float32, mean losses
+    num_tokens_N  int32, the completion tokens that these losses average
     """
 
     ids: list[str]
@@ -62,18 +65,22 @@ def stream_gradients(
     *,
     revision: str | None = None,
 ) -> Iterator[GradientBatch]:
-    """Features of the rows; what a feature is depends on its row, the model and the settings only.
+    """Features of the rows, one batch per window of rows.
 
-    Raises what `GradientModel` raises.
+    A feature depends on its row, the model and the settings, and on nothing else. Raises what
+    `GradientModel` raises.
+
+        for batch in stream_gradients(base, adapter, rows, GradientSettings()):
+            print(batch.unit_ND.shape)
     """
     return GradientModel(base, adapter, settings, dtype, revision).stream(rows)
 
 
 class GradientModel:
-    """A model that turns conversations into features. It is loaded once and lives as long as it is asked.
+    """A model that turns conversations into features. It is loaded once and then used many times.
 
-    Raises ValueError for an adapter that has more than LoRA matrices of linear layers, and FileNotFoundError
-    where the Adam map needs an optimizer state that is not there.
+    ValueError for an adapter that has more than LoRA matrices of linear layers. FileNotFoundError
+    if the Adam map needs an optimizer state that does not exist.
     """
 
     def __init__(
@@ -143,7 +150,10 @@ class GradientModel:
 
 
 def batches(examples: Mapping[int, Example], settings: GradientSettings) -> Iterator[list[int]]:
-    """Places of examples of similar length, each batch within the bounds on rows and on padded tokens."""
+    """Places of examples of similar length, in batches.
+
+    Each batch keeps the bounds on rows and on padded tokens.
+    """
     batch: list[int] = []
     for place in sorted(examples, key=lambda place: (examples[place].num_tokens, place)):
         padded = (len(batch) + 1) * examples[place].num_tokens
@@ -158,7 +168,7 @@ def batches(examples: Mapping[int, Example], settings: GradientSettings) -> Iter
 def load_gradient_model(
     base: str, adapter: str | None, seed: int, dtype: DtypeName, revision: str | None = None
 ) -> PeftModel:
-    """The model in evaluation mode, all weights frozen."""
+    """The model in evaluation mode, with all weights frozen."""
     model = load_model(base, adapter, dtype, revision)
     if adapter is None:
         with torch.random.fork_rng():
@@ -172,11 +182,11 @@ def load_gradient_model(
 
 
 def per_sample_gradients(model: PeftModel, batch: Batch, take: Take) -> torch.Tensor:
-    """Calls `take(name, grads_NOI)`, float32, once for every LoRA matrix; returns the losses [N]."""
+    """Call `take(name, grads_NOI)`, float32, once for every LoRA matrix; return the losses [N]."""
     taps = [module.register_forward_hook(functools.partial(_tap, name, take)) for name, module in lora_matrices(model)]
     try:
         hidden_SH = hidden_states(model, batch)
-        # The head's backward ends here, and the model's starts here with what it left.
+        # The head's backward pass has ended here. The model's starts with the gradient it left.
         cut_SH = hidden_SH.detach().requires_grad_(True)
         loss_N = sample_losses(model, cut_SH, batch)
         hidden_SH.backward(cut_SH.grad)
@@ -189,7 +199,7 @@ def per_sample_gradients(model: PeftModel, batch: Batch, take: Take) -> torch.Te
 def _tap(name: str, take: Take, module: torch.nn.Linear, inputs: tuple[torch.Tensor], output_NLO: torch.Tensor) -> None:
     input_NLI = inputs[0].detach()
     if not output_NLO.requires_grad:
-        # nothing below has a gradient to take: the backward pass ends at the first adapted layer
+        # no layer below needs a gradient: the backward pass ends at the first adapted layer
         output_NLO.requires_grad_(True)
 
     def with_gradient(grad_NLO: torch.Tensor) -> None:
@@ -207,6 +217,6 @@ def _check_adapter(model: PeftModel, adapter: str | None) -> None:
     if other or not known or is_on_head:
         raise TrainingError(
             f"the adapter {adapter} has {len(known)} LoRA matrices of linear layers, other parameters "
-            f"{other[:3] or 'none'}, and {'a' if is_on_head else 'no'} matrix on the head: features are made "
-            "of the matrices A and B of linear layers below the head only"
+            f"{other[:3] or 'none'}, and {'a' if is_on_head else 'no'} matrix on the head. Features are made of "
+            "the matrices A and B of linear layers below the head only. Give an adapter that has nothing else."
         )

@@ -1,7 +1,10 @@
 """The loss on rows that were not trained on.
 
-In: a model (base, optionally under an adapter) and a split of a dataset. Out: the negative log-likelihood per
-completion token, averaged over samples, so that a long answer weighs no more than a short one.
+In: a model (a base, with an adapter or without) and a split of a dataset. Out: the negative
+log-likelihood per completion token, averaged over samples. So a long answer has no more weight than
+a short one.
+
+    heldout_nll("base", "out/checkpoint-000012", "data").nll
 """
 
 import torch
@@ -40,7 +43,7 @@ def heldout_nll(
     revision: str | None = None,
     base_revision: str | None = None,
 ) -> HeldoutReport:
-    """The report; raises ValueError where no row can be used."""
+    """Measure the loss. ValueError if no row can be used."""
     rows = load_rows(dataset, split, revision, "a conversation in every row, the last turn the assistant's")
     tokenizer = load_tokenizer(base, adapter, base_revision)
     examples, rejects = encode_rows(tokenizer, rows, max_tokens)

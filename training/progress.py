@@ -1,7 +1,7 @@
-"""What a person at a terminal sees of training: one bar over the steps. Elsewhere nothing is printed.
+"""What a person at a terminal sees of a training: one bar over the steps.
 
-In: a running trainer. Out: a bar on stderr. The libraries' own bars are off either way; their settings are
-put back.
+In: a running trainer. Out: a bar on stderr, and nothing where stderr is no terminal. The libraries'
+own bars are always off; their settings are put back afterwards.
 """
 
 import sys
@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No bars of datasets and transformers inside."""
+    """Inside this block, datasets and transformers show no bars."""
     datasets_bars = datasets.are_progress_bars_disabled()
     transformers_bars = transformers_logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()

@@ -1,14 +1,17 @@
-"""Influence: how far a sample's gradients point the way a reference set's do, over checkpoints.
+"""Influence: does a sample's gradient point in the direction of a reference set's gradients?
 
-In: unit gradients, and the unit gradients of reference samples at the same checkpoints. Out: per sample the
-influence on the reference set, on its groups, and on the reference sample that it helps most.
+In: unit gradients of samples, and unit gradients of reference samples at the same checkpoints. Out:
+per sample the influence on the reference set, on its groups, and on the reference sample that it
+helps most.
 
-    I(x)     = sum_i eta_i cos(g_i(x), mean_i)          mean_i the mean unit gradient of the set at checkpoint i
+    I(x)     = sum_i eta_i cos(g_i(x), mean_i)          mean_i the mean unit gradient of the set at
+                                                        checkpoint i
     I_max(x) = max_r sum_i eta_i cos(g_i(x), g_i(r))    r a sample of the set
-    eta_i    = the checkpoint's learning rate over the sum of them     (LESS, Xia et al. 2024, eq. 4)
+    eta_i    = the checkpoint's learning rate over the sum of them
+                                                        (LESS, Xia et al. 2024, eq. 4)
 
-Samples come in blocks and references stay in memory, so a pass reads every gradient once however many
-references there are.
+How: samples come in blocks, and references stay in memory. So one pass reads every gradient once,
+however many references there are.
 
 Shapes: N samples of a block, C checkpoints, D sketch dimension.
 """
@@ -23,12 +26,13 @@ import numpy as np
 
 from training.errors import TrainingError
 
-# Cosines with reference samples are taken with this many of them at a time: 1000 rows against 1024 are 4 MB.
+# Cosines are taken with this many reference samples at a time: 1000 rows against 1024 are 4 MB.
 SAMPLES_AT_ONCE = 1024
-# Reference samples are kept in float32 up to this size, which saves converting them for every block.
+# Up to this size reference samples are kept in float32: then no block has to convert them.
 FLOAT32_BYTES = 400_000_000
 ROWS_WIDENED_TOGETHER = 16
-# The sign, which a shift of a signed number repeats, and what a half float has of the rest, in the places of a float.
+# Bits of a float32: the sign, which the shift of a signed number copies, and those bits of exponent
+# and mantissa that a half float has.
 SIGN_EXPONENT_MANTISSA = np.int32(-0x70002000)
 
 S = TypeVar("S")
@@ -37,9 +41,10 @@ T = TypeVar("T")
 
 @dataclass
 class Reference:
-    """One reference set: sums of unit gradients per (checkpoint, group), and the samples themselves for the maximum.
+    """One reference set.
 
-    The group "" is the whole set.
+    It holds the sums of unit gradients per (checkpoint, group), and the samples themselves, which
+    the maximum needs. The group "" is the whole set.
     """
 
     name: str
@@ -47,7 +52,10 @@ class Reference:
     samples: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def add(self, checkpoint: str, unit_ND: np.ndarray, groups: Sequence[str | None]) -> None:
-        """Takes in unit gradients of one checkpoint with the group of each row; the rows of all checkpoints alike."""
+        """Add unit gradients of one checkpoint, with the group of each row.
+
+        The rows must be the same at all checkpoints.
+        """
         held = np.array(["" if group is None else group for group in groups])
         for group in ["", *sorted(set(held.tolist()) - {""})]:
             rows_ND = unit_ND if group == "" else unit_ND[held == group]
@@ -62,7 +70,7 @@ class Reference:
 
     @property
     def num_samples(self) -> int:
-        """Samples at each checkpoint."""
+        """The number of samples at each checkpoint."""
         return min((sum(map(len, blocks)) for blocks in self.samples.values()), default=0)
 
 
@@ -76,29 +84,36 @@ class Influences:
 
 
 def learning_rate_shares(learning_rates: Mapping[str, float]) -> dict[str, float]:
-    """Learning rates normalised to sum 1; equal shares when all are zero (nothing was trained)."""
+    """Learning rates scaled so that they sum to 1.
+
+    Equal shares when all are zero, which means that nothing was trained.
+    """
     total = sum(learning_rates.values())
     return {name: rate / total if total else 1 / len(learning_rates) for name, rate in learning_rates.items()}
 
 
 def direction(total_D: np.ndarray) -> np.ndarray:
-    """A sum of unit gradients scaled to length 1, float32; zero where they cancel out."""
+    """A sum of unit gradients scaled to length 1, float32. Zero where the gradients cancel out."""
     return (total_D / max(float(np.linalg.norm(total_D)), 1e-12)).astype(np.float32)
 
 
 class Ranking:
-    """References and weights made ready for any number of blocks.
+    """References and weights, prepared for any number of blocks.
 
-    Gradients of all checkpoints stand side by side, C*D wide, with the weights in those of the references, so
-    that a block costs one product with all directions and one with all samples. Raises ValueError for a
-    reference set without gradients.
+    Gradients of all checkpoints stand side by side, C*D wide, and the weights are in those of the
+    references. So a block costs one product with all directions and one with all samples.
+    ValueError for a reference set without gradients.
+
+        ranking = Ranking([reference], learning_rate_shares({"a": 1e-4}))
+        [influences] = ranking.of({"a": unit_ND})
     """
 
     def __init__(self, references: Sequence[Reference], shares: Mapping[str, float]) -> None:
         for reference in references:
             if not reference.num_samples:
                 raise TrainingError(
-                    f"the reference {reference.name} has no gradients: its samples are too long, or there are none"
+                    f"the reference {reference.name} has no gradients: it has no samples, or all of them are too "
+                    "long. Give it shorter samples, or raise max_tokens of the gradients."
                 )
         self.references, self.shares = list(references), dict(shares)
         self.columns = [(r, group) for r, reference in enumerate(references) for group in ("", *reference.groups)]
@@ -115,7 +130,8 @@ class Ranking:
     def of(self, units: Mapping[str, np.ndarray]) -> list[Influences]:
         """The influences of one block on every reference set.
 
-        `units` are the block's unit gradients [N, D] at each checkpoint, its rows the same samples.
+        `units` are the block's unit gradients [N, D] at each checkpoint. The rows are the same
+        samples at each.
         """
         wide_N = self._wide(units)
         mean_of = dict(zip(self.columns, (wide_N @ self.directions.T).T.astype(np.float64), strict=True))
@@ -129,9 +145,9 @@ class Ranking:
         ]
 
     def _wide(self, units: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The checkpoints side by side in float32 [N, C*D], in memory that every block uses again.
+        """The checkpoints side by side in float32 [N, C*D]. All blocks use the same memory.
 
-        Fresh pages for every block would cost as much as the products.
+        New pages for every block would cost as much as the products.
         """
         num_rows = len(next(iter(units.values())))
         if num_rows > len(self.buffer):
@@ -147,7 +163,7 @@ class Ranking:
         return self.kept[reference] if self.kept is not None else self._tiles(self.references[reference])
 
     def _tiles(self, reference: Reference) -> Iterator[np.ndarray]:
-        """The samples of a set, weighted and side by side, a bounded number of them at a time."""
+        """The samples of a set, weighted and side by side, a limited number at a time."""
         for blocks in zip(*(reference.samples[checkpoint] for checkpoint in self.shares), strict=True):
             for start in range(0, len(blocks[0]), SAMPLES_AT_ONCE):
                 parts = [block_RD[start : start + SAMPLES_AT_ONCE].astype(np.float32) for block_RD in blocks]
@@ -156,10 +172,11 @@ class Ranking:
 
 
 def widen(half_ND: np.ndarray, out_ND: np.ndarray) -> None:
-    """Writes float16 as float32, exactly, at twice the speed of numpy's own conversion.
+    """Write float16 as float32, exactly, at twice the speed of numpy's own conversion.
 
-    Sign, exponent and mantissa go to their places in 32 bits, and the bias of the exponent is mended by a product, which is
-    right for subnormal numbers too. A few rows at a time stay in the processor's cache. Finite numbers only.
+    Sign, exponent and mantissa move to their places in 32 bits. A product then corrects the bias of
+    the exponent, also for subnormal numbers. A few rows at a time stay in the processor's cache.
+    Numbers must be finite.
     """
     bits_ND = half_ND.view(np.int16)
     held = np.empty((ROWS_WIDENED_TOGETHER, half_ND.shape[1]), np.int32)
@@ -172,7 +189,10 @@ def widen(half_ND: np.ndarray, out_ND: np.ndarray) -> None:
 
 
 def common_rows(ids: Sequence[Sequence[str]]) -> list[np.ndarray]:
-    """For each checkpoint the places of the samples that all checkpoints have, in the order of the first."""
+    """For each checkpoint, the places of the samples that all checkpoints have.
+
+    The order is that of the first checkpoint.
+    """
     if all(list(other) == list(ids[0]) for other in ids[1:]):
         return [np.arange(len(ids[0]))] * len(ids)
     places = [{name: place for place, name in enumerate(names)} for names in ids]
@@ -181,13 +201,16 @@ def common_rows(ids: Sequence[Sequence[str]]) -> list[np.ndarray]:
 
 
 def picked(rows_ND: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The rows at the places; without a copy where these are all of them."""
+    """The rows at the places; no copy is made if these are all rows in order."""
     is_whole = len(places) == len(rows_ND) and np.array_equal(places, np.arange(len(rows_ND)))
     return rows_ND if is_whole else rows_ND[places]
 
 
 def read_ahead(read: Callable[[S], T], places: Iterable[S], num_ahead: int = 2) -> Iterator[T]:
-    """`read(place)` of every place in their order, the next ones read by threads while one is worked on."""
+    """`read(place)` of every place, in their order.
+
+    Threads read the next ones while one is worked on.
+    """
     waiting: deque[Future[T]] = deque()
     with ThreadPoolExecutor(max_workers=2) as pool:
         for place in places:

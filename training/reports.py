@@ -1,7 +1,7 @@
-"""What a training leaves in writing: `training.json` in its output folder.
+"""What a training writes down: `training.json` in its output folder.
 
-In: the plan of a training and what came of it. Out: frozen models, and whether a folder already holds that
-plan.
+In: the plan of a training, and what came of it. Out: frozen models, and whether a folder already
+holds the result of that plan.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ REPORT = "training.json"
 
 
 class SavedCheckpoint(BaseModel):
-    """One saved state; learning rate and loss are means over the steps since the one before."""
+    """One saved state. Learning rate and loss are means over the steps since the previous one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,7 +27,7 @@ class SavedCheckpoint(BaseModel):
 
 
 class TrainingPlan(BaseModel):
-    """What the weights follow from."""
+    """Everything that decides what the weights become."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,7 +62,9 @@ def finished(output: Path, plan: TrainingPlan) -> TrainingReport | None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
     if not (output / REPORT).is_file():
-        raise OutputExistsError(f"{output} exists and has no {REPORT}: choose another output, or remove it")
+        raise OutputExistsError(
+            f"{output} exists and has no {REPORT}, so it is no finished training. Choose another output, or remove it."
+        )
     report = TrainingReport.model_validate_json((output / REPORT).read_text(encoding="utf-8"))
     if report.plan == plan:
         return report
@@ -73,5 +75,5 @@ def finished(output: Path, plan: TrainingPlan) -> TrainingReport | None:
         if name != "settings" and getattr(then, name) != getattr(now, name)
     ]
     raise OutputExistsError(
-        f"{output} holds another training ({'; '.join(differing)}): choose another output, or remove it"
+        f"{output} holds another training ({'; '.join(differing)}). Choose another output, or remove it."
     )

@@ -1,15 +1,18 @@
 """Supervised fine-tuning on the completion of every row, with evenly spaced checkpoints.
 
-In: a dataset (folder or Hub), a base model (folder or Hub). Out: a folder that appears whole or not at all:
+In: a dataset (folder or Hub) and a base model (folder or Hub). Out: a folder that appears whole or
+not at all:
 
     training.json                 the `TrainingReport`
     checkpoint-000012/            adapter or full weights, tokenizer with its chat template,
         optimizer.pt              AdamW's state (weights_only loads it), whose integer keys are
         parameter_names.json      the places in this list
 
-Rows are tokenised and rejected here, before TRL's trainer, which drops rows without saying so; what the
-trainer then sees is asserted. The order of the rows is part of the data that it gets, so that a seed fixes
-it. One process.
+How: rows are tokenised and rejected here, before TRL's trainer, which drops rows without saying so.
+Assertions then check what the trainer sees. The trainer gets the rows in their final order, so that
+a seed fixes the order. It is one process.
+
+    report = train("data", "base", "out", SftSettings(num_checkpoints=4))
 """
 
 import math
@@ -42,7 +45,8 @@ from training.progress import StepBar
 from training.reports import REPORT, TrainingPlan, TrainingReport, finished
 from training.settings import SftSettings
 
-# Batches are made of rows of similar length within this many batches, and shuffled again.
+# Within windows of this many batches, rows of similar length are put together. The batches are then
+# shuffled.
 BATCHES_PER_WINDOW = 50
 
 
@@ -58,11 +62,11 @@ def train(
     adapter: str | None = None,
     expects: str = "a conversation in every row, the last turn the assistant's",
 ) -> TrainingReport:
-    """Trains and returns the report, or returns the report of the same training that is already in `output`.
+    """Train and return the report. If the same training is already in `output`, return its report.
 
-    `adapter` is a LoRA folder over `base` whose training goes on with these rows; its rank and layers must be
-    those of the settings. Raises ValueError for a dataset of other columns, no usable row, or fewer steps
-    than checkpoints, and FileExistsError where `output` holds anything else.
+    `adapter` is a LoRA folder over `base` whose training continues with these rows. Its rank and
+    layers must be those of the settings. ValueError for a dataset of other columns, for no usable
+    row, and for fewer steps than checkpoints. FileExistsError if `output` holds anything else.
     """
     start = time.monotonic()
     rows = load_rows(dataset, split, revision, expects)
@@ -107,7 +111,10 @@ def train(
 
 
 def training_order(lengths: Sequence[int], settings: SftSettings) -> list[int]:
-    """Rows in the order of training, all epochs: shuffled in each, of similar length within a batch."""
+    """Rows in the order of training, for all epochs.
+
+    They are shuffled in each epoch, and rows of a batch are of similar length.
+    """
     random = np.random.default_rng(settings.seed)
     num_epochs = math.ceil(settings.epochs)
     stream = np.concatenate([random.permutation(len(lengths)) for _ in range(num_epochs)])
@@ -117,7 +124,7 @@ def training_order(lengths: Sequence[int], settings: SftSettings) -> list[int]:
     for start in range(0, len(stream), window):
         by_length = sorted(stream[start : start + window].tolist(), key=lambda row: (-lengths[row], row))
         batches = [by_length[i : i + settings.batch_size] for i in range(0, len(by_length), settings.batch_size)]
-        # Only the last batch of all can be short; anywhere else it would shift all batches after it.
+        # Only the last batch of all may be short: elsewhere it would shift all batches after it.
         num_full = len(by_length) // settings.batch_size
         for place in [*random.permutation(num_full).tolist(), *range(num_full, len(batches))]:
             order += batches[place]
@@ -125,7 +132,10 @@ def training_order(lengths: Sequence[int], settings: SftSettings) -> list[int]:
 
 
 def _empty_sibling(output: Path) -> Path:
-    """A fresh folder beside the output, on the same file system; what a killed training left there goes."""
+    """A fresh folder beside the output, on the same file system.
+
+    What a killed training left there is deleted.
+    """
     partial = output.parent / f".{output.name}.partial"
     if partial.exists():
         shutil.rmtree(partial)
@@ -136,7 +146,9 @@ def _empty_sibling(output: Path) -> Path:
 def _model(base: str, adapter: str | None, settings: SftSettings, revision: str | None) -> PreTrainedModel | PeftModel:
     if settings.lora is None:
         if adapter:
-            raise TrainingError(f"settings.lora is null and the adapter {adapter} is given: leave one of them out")
+            raise TrainingError(
+                f"settings.lora is null, but the adapter {adapter} is given. Set settings.lora, or give no adapter."
+            )
         return load_model(base, dtype="float32", revision=revision)
     model = load_model(base, adapter, settings.dtype, revision, is_trainable=True)
     if adapter is None:
@@ -145,8 +157,8 @@ def _model(base: str, adapter: str | None, settings: SftSettings, revision: str 
     assert isinstance(lora, LoraConfig), type(lora)
     if (lora.r, lora.lora_alpha) != (settings.lora.r, settings.lora.alpha):
         raise TrainingError(
-            f"the adapter {adapter} has r={lora.r} and alpha={lora.lora_alpha}, the settings have "
-            f"r={settings.lora.r} and alpha={settings.lora.alpha}: give the settings the adapter's values"
+            f"the adapter {adapter} has r={lora.r} and alpha={lora.lora_alpha}, but the settings have "
+            f"r={settings.lora.r} and alpha={settings.lora.alpha}. Give the settings the adapter's values."
         )
     lora.target_modules = sorted(lora.target_modules or [])
     return model
@@ -176,7 +188,7 @@ def _fit(
         max_grad_norm=settings.max_gradient_norm,
         seed=settings.seed,
         use_cpu=is_cpu,
-        # An adapter is float32 over a base of any dtype; only full fine-tuning needs autocast.
+        # An adapter is float32 over a base of any dtype. Only full fine-tuning needs autocast.
         bf16=settings.lora is None and torch_dtype(settings.dtype) is torch.bfloat16,
         gradient_checkpointing=settings.gradient_checkpointing,
         dataloader_pin_memory=not is_cpu,

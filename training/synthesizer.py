@@ -1,8 +1,10 @@
-"""Training of a synthesizer G_t: from a snippet to a problem and its solution (method.md, 1 and 2.4).
+"""Training of a synthesizer G_t: from a snippet to a problem and its solution (method.md, 1 and
+2.4).
 
-In: the published training set of an iteration, the teacher's train split alone for G_0 and with the selection
-of iteration t for G_t. The user's turn is the prompt around the snippet, the assistant's the problem and the
-solution. Out: the M checkpoints that the next iteration samples from, evenly spaced so that they differ.
+In: the published training set of an iteration. For G_0 it is the teacher's train split alone, for
+G_t it also has the selection of iteration t. The user's turn is the prompt around the snippet, the
+assistant's turn is the problem and the solution. Out: the M checkpoints that the next iteration
+samples from. They are evenly spaced so that they differ.
 """
 
 from typing import Any
@@ -19,5 +21,8 @@ EXPECTS = "a snippet's prompt in the user's turn, problem and solution in the as
 
 
 def train(dataset: str, base: str, output: str, settings: SftSettings = DEFAULT, **options: Any) -> TrainingReport:
-    """`sft.train` with the defaults of a synthesizer; `options` are its keyword arguments."""
+    """Train and return the report: `sft.train` with the defaults of a synthesizer.
+
+    `options` are the keyword arguments of `sft.train`.
+    """
     return sft.train(dataset, base, output, settings, expects=EXPECTS, **options)

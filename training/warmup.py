@@ -1,7 +1,8 @@
-"""The short LoRA training that a model without an adapter gets before its gradients are taken, as LESS does.
+"""The short LoRA training that a model without an adapter gets before its gradients are taken.
 
-In: conversations, their ids, a base model, an empty folder. Out: checkpoints of an adapter with their learning rates. LESS (Xia
-et al. 2024, section 4.1) trains on a random 5 % of the candidates for four epochs and keeps a checkpoint of each.
+In: conversations, their ids, a base model, an empty folder. Out: checkpoints of an adapter with
+their learning rates. LESS does the same: it trains on a random 5 % of the candidates for four
+epochs and keeps a checkpoint of each (Xia et al. 2024, section 4.1).
 """
 
 import hashlib
@@ -17,20 +18,25 @@ import pyarrow.parquet as pq
 from training.errors import TrainingError
 from training.settings import WarmupSettings
 
-# The report of a training by this project.
+# The report that a training by this project writes.
 REPORT = "training.json"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An adapter and the learning rate that weighs it; None where nothing tells it."""
+    """An adapter and its learning rate, which is its weight. The rate is None where it is not
+    known.
+    """
 
     folder: str
     learning_rate: float | None
 
 
 def sample(ids: Iterable[str], settings: WarmupSettings) -> list[str]:
-    """The ids of the sample: a share of all, chosen by a seeded hash, so that the order of the rows does not matter."""
+    """The ids of the sample: a share of all, and at least `settings.min_rows`.
+
+    A hash with the seed chooses them, so the order of the rows does not matter.
+    """
     ordered = sorted(set(ids), key=lambda name: hashlib.sha256(f"{settings.training.seed} {name}".encode()).digest())
     return ordered[: max(settings.min_rows, math.ceil(settings.share * len(ordered)))]
 
@@ -42,11 +48,12 @@ def warm_up(
     settings: WarmupSettings,
     revision: str | None = None,
 ) -> list[Checkpoint]:
-    """Trains, or finds the same training finished in the folder; one checkpoint per epoch.
+    """Train, or find the same training finished in the folder. By default one checkpoint per epoch.
 
-    Raises ValueError where no conversation can be trained on.
+    ValueError if no conversation can be trained on.
     """
-    from training import sft  # transformers and TRL: seconds that a second ranking does not need
+    # imported here: it loads transformers and TRL, seconds that a second ranking does not need
+    from training import sft
 
     training = settings.training
     rows_per_step = training.batch_size * training.gradient_accumulation
@@ -61,9 +68,10 @@ def warm_up(
 
 
 def saved(adapter: str) -> list[Checkpoint]:
-    """The checkpoints that a folder stands for: all of a training's output, or the adapter that it is.
+    """The checkpoints of a folder: all those of a training's output, or the one adapter that it is.
 
-    Learning rates come from this project's `training.json`, or from the `trainer_state.json` of a Hugging Face trainer.
+    Learning rates come from this project's `training.json`, or from the `trainer_state.json` of a
+    Hugging Face trainer.
     """
     folder = Path(adapter)
     if not folder.is_dir():
@@ -72,7 +80,10 @@ def saved(adapter: str) -> list[Checkpoint]:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         return [Checkpoint(str(folder / c["folder"]), float(c["learning_rate"])) for c in report["checkpoints"]]
     if not (folder / "adapter_config.json").is_file():
-        raise TrainingError(f"{adapter} is no adapter: it has neither adapter_config.json nor {REPORT}")
+        raise TrainingError(
+            f"{adapter} is no adapter: it has neither adapter_config.json nor {REPORT}. Give the folder of an adapter, "
+            "or the output of a training."
+        )
     if (folder.parent / REPORT).is_file():
         around = saved(str(folder.parent))
         return [c for c in around if Path(c.folder).name == folder.name] or [Checkpoint(adapter, None)]
@@ -80,7 +91,7 @@ def saved(adapter: str) -> list[Checkpoint]:
 
 
 def _trainer_rate(state: Path) -> float | None:
-    """Mean logged learning rate of the last epoch before the checkpoint, which is how LESS weighs it."""
+    """Mean logged learning rate of the last epoch before the checkpoint. LESS weighs it by this."""
     if not state.is_file():
         return None
     found = json.loads(state.read_text(encoding="utf-8"))

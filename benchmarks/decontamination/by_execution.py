@@ -1,13 +1,17 @@
-"""Independent re-implementations of benchmark tasks, found by running the benchmarks' tests.
+"""How many re-implementations of benchmark tasks are found by running the benchmarks' tests.
 
-    python benchmarks/decontamination/by_execution.py                 # data from SCODER_DATA or ../shared/data; about two minutes
-    python benchmarks/decontamination/by_execution.py --tasks 1570 --list
+Ours by execution, beside our default detectors, which see only the code. About two minutes:
 
-1. LeetCodeDataset has for each task a solution and, apart from it, a model's answer. The answers are the items, the tasks with their
-   solutions the benchmark: how many answers are traced to their very task, by execution and by the default detectors, which see the
-   answers' code only. Answers may be wrong: those that fail the task's own tests cannot be found by execution.
-2. CodeAlpaca (2,017 rows of a proprietary model's code) against HumanEval and MBPP (test): rows with a function that passes a task's tests,
-   and how many of them the default detectors find as well.
+    SCODER_DATA=DIR python benchmarks/decontamination/by_execution.py
+    SCODER_DATA=DIR python benchmarks/decontamination/by_execution.py --tasks 1570 --list
+
+1. LeetCodeDataset has for each task a solution and, apart from it, a model's answer. The answers
+   are the items; the tasks with their solutions are the benchmark. We count how many answers are
+   traced to their very task. Answers may be wrong: one that fails its task's own tests cannot be
+   found by execution.
+2. CodeAlpaca (2,017 rows of a proprietary model's code) against HumanEval and MBPP (test). We count
+   the rows with a function that passes a task's tests, and how many of them the default detectors
+   find too.
 """
 
 from __future__ import annotations
@@ -36,17 +40,17 @@ LEET_CODE = DATA / "leetcode" / "LeetCodeDataset-v0.1.0-train.jsonl.gz"
 CODE_ALPACA = DATA / "codealpaca" / "code_alpaca_2k.json"
 BENCHMARKS = {"humaneval": "human-eval/HumanEval.jsonl.gz", "mbpp": "mbpp/mbpp_test.jsonl"}
 Pairs = set[tuple[str, str]]
-"""Items and the tasks that they are traced to."""
+"""Items, and the tasks that they are traced to."""
 
 
 def by_execution(oracle: execution.Oracle, ids: list[str], texts: list[str], stats: Counter[str]) -> Pairs:
-    """What passes the tests."""
+    """The pairs that pass the tests."""
     hits = execution.hits(oracle, pa.array(ids), pa.array(texts, pa.string()), 2, stats)
     return set(zip(hits["item_id"].to_pylist(), hits["task_id"].to_pylist(), strict=True))
 
 
 def by_detectors(tasks: list[dict[str, Any]], ids: list[str], texts: list[str]) -> Pairs:
-    """What the default detectors flag under the default rule."""
+    """The pairs that the default detectors flag under the default rule."""
     settings = Decontamination()
     hits = detectors.hits(detectors.index(tasks, settings), pa.array(ids), pa.array(texts, pa.string())).to_pylist()
     return {(h["item_id"], h["task_id"]) for h in hits if h["strength"] >= settings.min_strength}
@@ -121,7 +125,7 @@ def main() -> int:
     if absent := [
         str(p) for p in (LEET_CODE, CODE_ALPACA, *(DATA / f for f in BENCHMARKS.values())) if not p.is_file()
     ]:
-        print(f"no {', '.join(absent)}: set SCODER_DATA")
+        print(f"no {', '.join(absent)}: set SCODER_DATA to a folder with these files")
         return 1
     if not sandbox.is_available():
         print("no sandbox: `scoder doctor` says what is missing")

@@ -1,14 +1,19 @@
 """Disguised copies of benchmark tasks, to measure what a decontamination finds.
 
-    python benchmarks/decontamination/disguises.py HumanEval.jsonl.gz --show HumanEval/4      # a task in every disguise
-    python benchmarks/decontamination/disguises.py HumanEval.jsonl.gz --verify --every 4      # run the tests on the disguises, in the sandbox
+    # one task in every disguise
+    python benchmarks/decontamination/disguises.py HumanEval.jsonl.gz --show HumanEval/4
+    # run the tests on the disguises, in the sandbox
+    python benchmarks/decontamination/disguises.py HumanEval.jsonl.gz --verify --every 4
 
-In: tasks whose solution is Python (HumanEval, MBPP). Out: per disguise a text, and the name that the function has in it; None
-where a disguise would change nothing (a function without loops has none to rewrite). How: syntax trees, with a random
-generator per task and disguise that is seeded by their names; every text with code is parsed again.
+In: tasks whose solution is Python (HumanEval, MBPP). Out: per disguise a text, and the name that
+the function has in it. None where a disguise would change nothing: a function without loops has
+none to rewrite.
 
-The paraphrase is by rule: words replaced from a table of synonyms, sentences reordered, examples left out. It is weaker than one
-that a person or a model writes.
+How: syntax trees, and a random generator per task and disguise that is seeded by their names. Every
+text with code is parsed again.
+
+The paraphrase follows rules: words are replaced from a table of synonyms, sentences change their
+order, examples are left out. It is weaker than a paraphrase by a person or a model.
 """
 
 from __future__ import annotations
@@ -47,7 +52,10 @@ from builders.harness.programs import Task, above_entry_point, parsed, split_tes
 
 @dataclass(frozen=True)
 class Disguised:
-    """A disguised copy; `entry_point` is an expression for the function in it, None where the text is no whole program."""
+    """A disguised copy.
+
+    `entry_point` is an expression for the function in it, None where the text is no whole program.
+    """
 
     text: str
     entry_point: str | None
@@ -55,7 +63,11 @@ class Disguised:
 
 @dataclass(frozen=True)
 class Original:
-    """A task as one text: `verbatim` as it is passed on, `code` with the statement as the docstring of the function `name`."""
+    """A task as one text.
+
+    `verbatim` is the text as published. `code` has the statement as the docstring of the function
+    `name`.
+    """
 
     task_id: str
     name: str
@@ -94,7 +106,7 @@ def _documented(code: str, name: str, statement: str) -> str:
     )
 
 
-# -- steps over text ---------------------------------------------------------------------------------------------------
+# -- steps over text -------------------------------------------------------------------------------
 
 _SYNONYMS = {
     "write": "implement", "function": "routine", "find": "determine", "given": "supplied", "list": "sequence",
@@ -137,7 +149,7 @@ def relaid(code: str, rng: random.Random) -> str:
         depth = (len(line) - len(stripped)) // 4
         out += ([""] if rng.random() < 0.25 and stripped else []) + [indent * depth + stripped]
     relaid_code = "\n".join(out) + "\n"
-    # the lines of a text literal that spans several are moved too where that could be seen
+    # Strings that span several lines move too. Where that changes the code, keep the plain layout.
     return relaid_code if _same_but_docstrings(relaid_code, code) else "\n".join(_unparsed_lines(code)) + "\n"
 
 
@@ -170,7 +182,7 @@ def recommented(code: str, rng: random.Random) -> str:
     return "\n".join(lines)
 
 
-# -- the disguises -----------------------------------------------------------------------------------------------------
+# -- the disguises ---------------------------------------------------------------------------------
 
 Step = str
 """Letters of a recipe of steps, applied in the order of `_apply`."""
@@ -224,7 +236,10 @@ def _same_layout_renamed(task: Original, rng: random.Random) -> Disguised:
 
 
 def _name_places(code: str, mapping: dict[str, str]) -> list[tuple[int, int, str]]:
-    """Row and byte column of each occurrence of a name that is renamed, found by comparing with the renamed tree."""
+    """Row and byte column of each occurrence of a renamed name.
+
+    They are found by comparing the tree with the renamed tree.
+    """
     tree = ast.parse(code)
     changed = copy.deepcopy(tree)
     rename(changed, mapping)
@@ -283,7 +298,7 @@ DISGUISES: dict[str, Callable[[Original, random.Random], Disguised | None]] = {
     "  + wrapped in a class": _steps(*PLAIN, "class"),
     "  + loops, dead code, class": _steps(*PLAIN, "loops", "dead code", "class"),
 }
-"""Name -> how the copy is made. Those that start with a plus are on top of renamed, reformatted, no docstring."""
+"""Name -> how the copy is made. A name with a plus adds to renamed, reformatted, no docstring."""
 
 
 def _prose(task: Original) -> str:
@@ -294,7 +309,9 @@ def _prose(task: Original) -> str:
 
 
 def disguised(task: Original, disguise: str, seed: int = 0) -> Disguised | None:
-    """The task in a disguise; None where it would change nothing. ValueError when the copy does not parse."""
+    """The task in a disguise; None if it would change nothing. ValueError if the copy does not
+    parse.
+    """
     made = DISGUISES[disguise](task, random.Random(f"{seed} {task.task_id} {disguise}"))
     if made is not None and made.entry_point is not None and parsed(made.text) is None:
         raise ValueError(f"{task.task_id}: {disguise} does not parse:\n{made.text}")
@@ -306,11 +323,14 @@ def originals(path: str | Path) -> list[Original]:
     return [made for task in read_tasks(path) if (made := original(task)) is not None]
 
 
-# -- looking and verifying ---------------------------------------------------------------------------------------------
+# -- looking and verifying -------------------------------------------------------------------------
 
 
 def verify(path: str, seed: int, every: int) -> int:
-    """Run the tests on every disguise that is a program; the number of those that fail where the original passes."""
+    """Run the tests on every disguise that is a program.
+
+    Returns the number of those that fail although the original passes.
+    """
     from builders.sandbox import SandboxLimits, run_many, tested_program
 
     tasks = {t.task_id: t for t in read_tasks(path)}

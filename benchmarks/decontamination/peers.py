@@ -1,15 +1,19 @@
-"""The matching rules of other decontaminations, in a few lines each, so that they run beside ours on the same texts.
+"""The matching rules of other decontaminations, in a few lines each.
 
-In: tasks. Out: per peer a function from a text to the ids of the tasks that it would flag. These are the rules, not the programs: speed is
+They run beside ours on the same texts, in `recall.py`. In: tasks. Out: per peer a function from a
+text to the ids of the tasks that it would flag. These are the rules, not the programs. Speed is
 measured against the programs, in `speed.py`.
 
-    substring   github.com/bigcode-project/bigcode-dataset, decontamination/find_substrings.py (Apache-2.0): lower-cased benchmark strings
-                inside of the lower-cased text; HumanEval's docstrings and solutions, MBPP's tests and code
-    13-gram     GPT-3 (arXiv 2005.14165, appendix C), as in NeMo Curator's task decontamination: any shared n-gram of 13 words, or of all
-                words of a text with 8 to 12
-    12-gram     github.com/huggingface/datatrove, pipeline/decont/n_grams.py (Apache-2.0), with `find_query_ngrams`: any shared n-gram of 12
-                tokens after lower-casing, digits as 0 and punctuation as space; statement and solution are indexed apart
-    TLI         github.com/banksy23/XCoder (arXiv 2409.03810): the share of a task's 4- and 5-grams of words in the text, 0.05 or more
+    substring   github.com/bigcode-project/bigcode-dataset, decontamination/find_substrings.py
+                (Apache-2.0): lower-cased benchmark strings inside of the lower-cased text;
+                HumanEval's docstrings and solutions, MBPP's tests and code
+    13-gram     GPT-3 (arXiv 2005.14165, appendix C), as in NeMo Curator's task decontamination: any
+                shared n-gram of 13 words, or of all words of a text with 8 to 12
+    12-gram     github.com/huggingface/datatrove, pipeline/decont/n_grams.py (Apache-2.0), with
+                `find_query_ngrams`: any shared n-gram of 12 tokens after lower-casing, digits as 0
+                and punctuation as space; statement and solution are indexed apart
+    TLI         github.com/banksy23/XCoder (arXiv 2409.03810): the share of a task's 4- and 5-grams
+                of words in the text, 0.05 or more
 """
 
 from __future__ import annotations
@@ -110,7 +114,10 @@ PEERS: dict[str, Callable[[Sequence[Task]], Rule]] = {
 
 
 def ordinary_functions(texts: Sequence[str]) -> list[str]:
-    """The documented functions and methods in files of source code, dedented; what does not parse has none."""
+    """The documented functions and methods in files of source code, dedented.
+
+    A file that does not parse has none.
+    """
     found = []
     for text in texts:
         tree = parsed(text)

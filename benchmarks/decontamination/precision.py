@@ -1,11 +1,16 @@
-"""How many rows of real instruction data get a verdict, and verdicts side by side with their tasks, for reading.
+"""How many rows of real instruction data get a verdict; and verdicts beside their tasks, to be
+read.
 
-    python benchmarks/decontamination/precision.py                 # data from SCODER_DATA or ../shared/data; about half a minute
-    python benchmarks/decontamination/precision.py --read 50       # and 50 verdicts, drawn evenly over the detectors that decided them
-    python benchmarks/decontamination/precision.py --execute       # with the execution channel, about two minutes more
+    # about half a minute
+    SCODER_DATA=DIR python benchmarks/decontamination/precision.py
+    # and 50 verdicts, drawn evenly over the detectors that decided them
+    SCODER_DATA=DIR python benchmarks/decontamination/precision.py --read 50
+    # with execution, about two minutes more
+    SCODER_DATA=DIR python benchmarks/decontamination/precision.py --execute
 
-The data are CodeAlpaca and Evol-Teacher (2,017 rows each) against HumanEval, MBPP (test), LiveCodeBench and BigCodeBench-Hard. Nobody knows
-their true leaks: the rate is to be judged by reading.
+The data are CodeAlpaca and Evol-Teacher (2,017 rows each), against HumanEval, MBPP (test),
+LiveCodeBench and BigCodeBench-Hard. Nobody knows which of their rows are true leaks. So read
+verdicts to judge the rate.
 """
 
 from __future__ import annotations

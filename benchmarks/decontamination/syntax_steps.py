@@ -1,7 +1,10 @@
-"""Steps that change the syntax tree of a Python module and not what it does; `disguises.py` puts them together.
+"""Steps that change the syntax tree of a Python module, but not what it does.
 
-In: a tree, which is changed in place, and a random generator where there is a choice. Out: whether anything changed, or what was renamed.
-The steps know what benchmark solutions need and no more: `python benchmarks/decontamination/disguises.py FILE --verify` runs the tests on the results.
+`disguises.py` combines them. In: a tree, which is changed in place, and a random generator where
+there is a choice. Out: whether anything changed, or what was renamed. The steps can do what
+benchmark solutions need, and no more. To run the tests on the results:
+
+    python benchmarks/decontamination/disguises.py FILE --verify
 """
 
 from __future__ import annotations
@@ -23,7 +26,10 @@ WORDS = (
 
 
 def renamed(tree: ast.Module, rng: random.Random) -> dict[str, str]:
-    """Rename, in place, every function, parameter and variable that the code binds; old name -> new name."""
+    """Rename, in place, every function, parameter and variable that the code binds.
+
+    Returns old name -> new name.
+    """
     kept = _imported(tree) | _bound_in_classes(tree) | _pattern_names(tree)
     names = sorted(_bound(tree) - kept)
     taken = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} | set(keyword.kwlist) | set(dir(builtins))
@@ -118,7 +124,10 @@ def is_text(node: ast.stmt) -> bool:
 
 
 def with_dead_code(tree: ast.Module, rng: random.Random) -> None:
-    """Insert, in place, statements without effect: about one per three statements, at least two per function."""
+    """Insert, in place, statements without effect.
+
+    About one per three statements, and at least two per function.
+    """
     for function in [n for n in ast.walk(tree) if isinstance(n, FunctionNode)]:
         blocks = [b for n in ast.walk(function) for b in _blocks(n)]
         count = max(2, sum(map(len, blocks)) // 3)
@@ -149,7 +158,7 @@ def _dead_statement(rng: random.Random, number: int) -> ast.stmt:
 
 
 def reordered(tree: ast.Module) -> bool:
-    """Swap, in place, neighbouring statements that do not depend on each other; whether any were."""
+    """Swap, in place, neighbouring statements that are independent; whether there were any."""
     changed = False
     for node in ast.walk(tree):
         for block in _blocks(node):
@@ -183,7 +192,7 @@ _PURE = {
 
 
 def _are_independent(first: ast.stmt, second: ast.stmt) -> bool:
-    """Both only assign, call nothing that could have an effect, and neither touches what the other binds."""
+    """Both only assign, call nothing with an effect, and neither touches what the other binds."""
     if not all(isinstance(s, ast.Assign | ast.AugAssign | FunctionNode) for s in (first, second)):
         return False
     if isinstance(first, FunctionNode) != isinstance(second, FunctionNode):

@@ -1,17 +1,25 @@
-"""How close the endpoint engine comes to an endpoint's own pace, beside other clients.
+"""How close the endpoint engine comes to the endpoint's own speed, beside other clients.
 
-    .venv/bin/python benchmarks/engines/endpoint_driver.py                                      ours alone
-    .venv/bin/python benchmarks/engines/endpoint_driver.py --peer openai=PYTHON --peer curator=PYTHON --peer distilabel=PYTHON
+    # ours alone
+    .venv/bin/python benchmarks/engines/endpoint_driver.py
+    # with peers: openai, curator, distilabel
+    .venv/bin/python benchmarks/engines/endpoint_driver.py --peer openai=PYTHON
 
-PYTHON is the interpreter of an environment of its own that holds the peer:
+PYTHON is the interpreter of an environment that holds the peer (the packages are openai,
+bespokelabs-curator, and 'distilabel[openai]' with requests):
 
-    python -m venv /tmp/openai && /tmp/openai/bin/pip install openai            (likewise bespokelabs-curator; 'distilabel[openai]' requests)
+    python -m venv /tmp/openai && /tmp/openai/bin/pip install openai
 
-A server in a process of its own answers every request after a fixed latency. Each client runs in a process of its own, one
-after the other, with the same number of calls in flight. `share` is the ideal time (requests / in flight * latency) over the
-time it took, `cpu` its processor time per request, `peak` its largest resident memory. Ours goes through
-`builders.engines.answers.Answers`, journal and prices included; the openai SDK is a plain asyncio loop that keeps nothing.
-Clients that are far from the ideal get fewer requests (`--peer-requests`): rates are compared, not times.
+A server in its own process answers every request after a fixed latency. Each client runs in its own
+process, one after the other, with the same number of calls in flight.
+
+    share    the ideal time (requests / in flight * latency) over the time it took
+    cpu      processor time per request
+    peak     largest resident memory
+
+Ours goes through `builders.engines.answers.Answers`, with journal and prices. The openai SDK is a
+plain asyncio loop that keeps nothing. Clients that are far from the ideal get fewer requests
+(`--peer-requests`). So compare rates, not times.
 """
 
 from __future__ import annotations
@@ -108,7 +116,7 @@ if __name__ == "__main__":
 
 
 class Answering(asyncio.Protocol):
-    """As little of HTTP as the clients need, so that the server is not what is measured."""
+    """Only as much of HTTP as the clients need, so that the server is not what is measured."""
 
     latency_s = 0.2
     body = json.dumps(
@@ -150,7 +158,7 @@ class Answering(asyncio.Protocol):
 
 
 async def serve(latency_s: float) -> None:
-    """Print the port and answer for ever."""
+    """Print the port, then answer without end."""
     Answering.latency_s = latency_s
     server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
@@ -158,7 +166,7 @@ async def serve(latency_s: float) -> None:
 
 
 def measure(name: str, python: str, url: str, number: int, in_flight: int) -> dict[str, float] | str:
-    """What a client reported, or why it did not."""
+    """What a client reported, or why it failed."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "client.py")
         script.write_text(MEASURED + CLIENTS[name])

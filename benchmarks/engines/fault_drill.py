@@ -1,20 +1,27 @@
-"""Many requests to an endpoint that fails in every way, from a process that is killed, and a count of what was paid for.
+"""A drill: an endpoint fails in every way, the client is killed, and no answer may be paid for
+twice.
 
-    .venv/bin/python benchmarks/engines/fault_drill.py                                  10,000 requests, two kills
-    .venv/bin/python benchmarks/engines/fault_drill.py --requests 500 --first-backoff-s 0.05         a quick look
+    # 10,000 requests, two kills
+    .venv/bin/python benchmarks/engines/fault_drill.py
+    # a quick look
+    .venv/bin/python benchmarks/engines/fault_drill.py --requests 500 --first-backoff-s 0.05
 
-A provider in a process of its own answers a share of the attempts with faults of all kinds, the other answers after
-varied times, so out of order. A few rows are poison: they never pass. A client (`builders.engines.answers.Answers`, the
-openai engine, a real store) is killed at seeded random moments and started again with the same command, until it ends.
+A provider in its own process answers a share of the attempts with faults of all kinds. It gives the
+other answers after varied times, so out of order. A few rows are poison: they never pass. A client
+(`builders.engines.answers.Answers`, the openai engine, a real store) is killed at seeded random
+moments and started again with the same command, until it ends.
 
-In full is an answer that the provider wrote to its last byte while the client was connected, so neither a cut one nor one
-that the client stopped waiting for. What was under way at a kill is known to no client: such answers are counted apart,
-and only these may be paid for twice. The journal is read after each kill, before the restart: what it holds may not be
-asked for again. Prints tables of attempts, kills and checks; exits 1 when a check fails.
+An answer counts as "in full" when the provider wrote its last byte while the client was connected.
+Cut answers, and answers that the client stopped waiting for, do not count. No client can know what
+was under way at a kill. Such answers are counted apart, and only these may be paid for twice. The
+journal is read after each kill, before the restart: what it holds may not be asked for again.
 
-`--first-backoff-s` is for quick looks; by default the constants are the engine's own, and most of the time goes into what
-429s do: each halves the calls in flight, and a Retry-After (1 s) pauses all of them, so it is drawn four times less often
-than each other fault. The client's time-out is 1.5 s, as slow answers would take most of the time otherwise.
+Prints tables of attempts, kills and checks. Exits 1 when a check fails.
+
+By default the constants are the engine's own. Most of the time is then spent on what 429s do: each
+halves the calls in flight, and a Retry-After (1 s) pauses all of them. So a Retry-After is drawn
+four times less often than each other fault. The client's time-out is 1.5 s, because slow answers
+would otherwise take most of the time. Use `--first-backoff-s` for quick looks only.
 """
 
 from __future__ import annotations
@@ -49,7 +56,7 @@ TIMEOUT_S = 1.5
 SLOW_S = 2.5
 LONGEST_LATENCY_S = 0.1
 POISON_SHARE = 0.005
-# Fewer than the retries of the engine: but for the poison every row is answered in the end, whatever is drawn.
+# Fewer than the retries of the engine, so that every row but the poison is answered in the end.
 MOST_FAULTS = 5
 OTHERS = ("429", "500", "slow", "cut", "cut-midway", "truncated", "wrong-schema")
 FAULTS = {"429-seconds": 1, **dict.fromkeys(OTHERS, 4)}
@@ -59,7 +66,7 @@ POISONS = ("500", "cut", "truncated", "wrong-schema", "slow")
 
 
 def asked_text(number: int) -> str:
-    """What the row asks; the provider knows a request by it."""
+    """What the row asks. The provider recognises a request by it."""
     return f"question {number} of the drill"
 
 
@@ -73,12 +80,12 @@ def poisoned(options: argparse.Namespace) -> set[int]:
     return set(random.Random(options.seed).sample(range(options.requests), round(POISON_SHARE * options.requests)))
 
 
-# -- the provider ------------------------------------------------------------------------------------------------------
+# -- the provider ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A line of the provider's book. Times are of the clock that all processes of a machine share."""
+    """A line of the provider's book. Its times come from the clock that all processes share."""
 
     began: float
     ended: float
@@ -128,7 +135,7 @@ class Provider(FaultServer):
 
 
 async def is_written(request: web.Request, response: web.Response) -> bool:
-    """Write an answer to its last byte; False when the client went meanwhile."""
+    """Write an answer to its last byte. False if the client went away meanwhile."""
     try:
         await response.prepare(request)
         await response.write_eof()
@@ -147,7 +154,7 @@ def serve(book: Path, options: argparse.Namespace) -> None:
     provider.close()
 
 
-# -- the client --------------------------------------------------------------------------------------------------------
+# -- the client ------------------------------------------------------------------------------------
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
@@ -197,12 +204,12 @@ def row(completion: Completion) -> dict[str, object]:
     }
 
 
-# -- the drill ---------------------------------------------------------------------------------------------------------
+# -- the drill -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Life:
-    """A client from its start to its end, and the numbers that the journal held then."""
+    """A client from its start to its end, and the numbers that the journal held at its end."""
 
     began: float
     ended: float
@@ -254,12 +261,15 @@ def drill(folder: Path, options: argparse.Namespace) -> tuple[list[Life], list[A
     return lives, [Attempt(**json.loads(line)) for line in book.read_text().splitlines()]
 
 
-# -- the account -------------------------------------------------------------------------------------------------------
+# -- the account -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Account:
-    """What the book says of each life. `lost`: answered in full, and not in the journal when the life ended."""
+    """What the book says of each life.
+
+    `lost` answers were given in full, but were not in the journal when the life ended.
+    """
 
     asked_again: list[int]
     paid_again: list[int]
@@ -270,8 +280,8 @@ class Account:
 
 
 def account(lives: list[Life], book: list[Attempt]) -> Account:
-    """Set the book against the journal as it was at the end of each life."""
-    # A request of a killed client may be taken out of its connection after the kill.
+    """Compare the book with the journal as it was at the end of each life."""
+    # The provider may still read a request of a killed client from the connection after the kill.
     ends = [*(life.began for life in lives[1:]), math.inf]
     of_life = [[a for a in book if life.began <= a.began < end] for life, end in zip(lives, ends, strict=True)]
     whole = [[a.number for a in attempts if a.is_whole] for attempts in of_life]

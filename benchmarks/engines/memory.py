@@ -1,10 +1,13 @@
-"""A million requests through an engine that answers at once: rows per second, and memory that stays flat.
+"""A million requests through an engine that answers at once: rows per second, and memory.
 
     .venv/bin/python benchmarks/engines/memory.py [--requests 1000000]
 
-In: requests made as they are read. Out: a line per tenth of the run with the resident memory, then the peak. How: all of
-`builders.engines.answers` is there (the stream over shards, the journal on the disk, reading back in order), only the model is
-missing. `ahead` is how far the engine was ahead of the reader. The journal takes about 1 KB of disk per request.
+In: requests made as they are read. Out: one line per tenth of the run with the resident memory,
+then the peak. Memory must stay flat.
+
+All of `builders.engines.answers` takes part: the stream over shards, the journal on the disk,
+reading back in order. Only the model is missing. `ahead` is how many answers the engine was ahead
+of the reader. The journal takes about 1 KB of disk per request.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ SHARD = 4096
 
 
 class NullEngine(Engine):
-    """Answers at once, in pairs the second first."""
+    """Answers at once. Of each pair of requests the second is answered first."""
 
     def __init__(self) -> None:
         self.num_answered = 0
@@ -50,7 +53,7 @@ class NullEngine(Engine):
 
 
 def resident_mb() -> float:
-    """Of this process, now."""
+    """Resident memory of this process, now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 

@@ -1,9 +1,11 @@
-"""Sampling from M checkpoints: one vLLM engine that serves all adapters, against one engine load per checkpoint.
+"""Sampling from M checkpoints: one vLLM engine for all adapters, or one engine load per checkpoint.
 
-    make .venv-vllm/.ready && VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python benchmarks/engines/multi_checkpoint.py
+    make .venv-vllm/.ready
+    VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python benchmarks/engines/multi_checkpoint.py
 
-Both ways answer the same requests on the same base and adapters (random weights; every completion has its full length).
-The prompts of both ways are equal, and so are the texts: the script checks that before it reports a ratio.
+Both ways answer the same requests on the same base and adapters. Weights are random, and every
+completion has its full length. Both ways have equal prompts, so their texts should be equal too:
+the script prints how many are, then the times and their ratio.
 """
 
 from __future__ import annotations

@@ -1,15 +1,26 @@
-"""Scoring aspects by the distribution over the digits, against decoding the scores, on one model in one vLLM engine.
+"""Scoring aspects by the distribution over the digits, against decoding the scores.
 
-    make .venv-vllm/.ready && VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python benchmarks/engines/scoring.py
+One model in one vLLM engine:
 
-Ours asks for one token position per aspect after a shared prefix. The others decode: (a) one digit per aspect, (b) one
-JSON answer with all aspects, (c) a reason of 64 tokens and then a score per aspect: with the rubric of the one aspect after
-the pair, as in Prometheus's prompt, with it before the pair, as in UltraFeedback's, and in our own prompt, which saves (c) nearly
-all that it saves us. Items are documented functions of the standard library, each as snippet, problem and solution, with the
-scorer's own rubrics, under the tokenizer of recipes/tiny-base. Sixteen in a row have the same snippet, as the recipes' four checkpoints of four
-samples give them (`--per-snippet`). The tiny base's architecture with random weights answers, made never to end by itself, so
-that lengths are fixed: it is the work that is compared, not the judgement. Every way gets items of its own, or the prefix cache
-would answer for the one before.
+    make .venv-vllm/.ready
+    VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python benchmarks/engines/scoring.py
+
+Ours asks for one token position per aspect, after a prefix that all aspects share. The others
+decode:
+
+    (a)  one digit per aspect
+    (b)  one JSON answer with all aspects
+    (c)  a reason of 64 tokens and then a score per aspect, in three prompts: the rubric of the one
+         aspect after the pair, as in Prometheus; before the pair, as in UltraFeedback; and our own
+         prompt, which saves (c) nearly all that it saves us
+
+Items are documented functions of the standard library, each as snippet, problem and solution, with
+the scorer's own rubrics and the tokenizer of recipes/tiny-base. Sixteen in a row have the same
+snippet, like the recipes' four checkpoints with four samples (`--per-snippet`).
+
+The model has the tiny base's architecture with random weights, and never ends by itself. So lengths
+are fixed: we compare the work, not the judgement. Every way gets items of its own, because
+otherwise the prefix cache would already hold what the way before it asked.
 """
 
 from __future__ import annotations
@@ -37,9 +48,9 @@ ROOT = Path(__file__).parents[2]
 BASE = ROOT / "recipes" / "tiny-base"
 PROMPT = "scorer"
 JSON_TOKENS = 8 * len(ASPECTS)
-"""`"correctness": 7, ` is about eight tokens."""
+"""`"correctness": 7, ` has about eight tokens."""
 REASON_TOKENS = 64 + 4
-"""A reason, and `\\nScore: 7`, which is four tokens."""
+"""A reason, and `\\nScore: 7`, which has four tokens."""
 ITEM_CHARS = (200, 800)
 
 Item = dict[str, str]
@@ -87,7 +98,10 @@ def main() -> None:
 
 
 def random_model(folder: Path) -> str:
-    """The architecture and tokenizer of the tiny base with random weights; no completion ends before its full length."""
+    """The architecture and tokenizer of the tiny base, with random weights.
+
+    No completion ends before its full length.
+    """
     torch.manual_seed(0)
     config = AutoConfig.from_pretrained(BASE, tie_word_embeddings=False, initializer_range=0.3)
     model = AutoModelForCausalLM.from_config(config)
@@ -99,11 +113,13 @@ def random_model(folder: Path) -> str:
 
 
 def items(wanted: int, per_snippet: int) -> list[Item]:
-    """(snippet, problem, solution) in a seeded order, `per_snippet` in a row with one snippet, which is the first's function.
+    """(snippet, problem, solution) in a seeded order.
 
-    Problems and solutions are the docstrings and bodies of the standard library's functions, each used once.
+    `per_snippet` items in a row have one snippet, which is the function of the first. Problems and
+    solutions are docstrings and bodies of functions of the standard library, each used once.
     """
-    # not at the top, which vLLM's processes import again: vLLM 0.32 on CPU cannot start where numba is loaded
+    # Imported here, because vLLM's processes import the top of this file again, and vLLM 0.32 on
+    # CPU cannot start where numba is loaded.
     from builders.code.functions import functions, without_docstring
 
     root = Path(sysconfig.get_paths()["stdlib"])

@@ -1,12 +1,15 @@
-"""What a shard costs apart from its rows: shards per second of each executor with shards of two rows.
+"""What a shard costs apart from its rows: shards per second of each executor, with shards of two
+rows.
 
     python benchmarks/executors/executors.py --shards 200 --rounds 3
     python benchmarks/executors/executors.py --only local        # no Ray cluster
 
-Rows: this process alone; two local processes; a Ray cluster of two nodes of one CPU on this machine (pip install 'scoder[ray]');
-and datatrove's own executors over the same step, which ours replace the inner part of. Rounds are interleaved and the median is
-given. `first` is the first build of the process, with the start of its workers; the others find them, or a server that forks
-them, ready. Every build also syncs each file to the disk, which alone bounds all rows.
+Compared are: this process alone; two local processes; a Ray cluster of two nodes with one CPU each
+on this machine (pip install 'scoder[ray]'); and datatrove's own executors with the same step.
+
+Rounds run in turn, and the median is given. `first` is the first build of the process, which also
+starts its workers. The later builds find the workers ready, or a server that forks them. Every
+build also syncs each file to the disk, which limits all of them.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=("local",), help="leave Ray out")
     options = parser.parse_args()
-    os.environ |= {"PYTHONPATH": sys.path[0], "RAY_USAGE_STATS_ENABLED": "0"}  # of the workers
+    os.environ |= {"PYTHONPATH": sys.path[0], "RAY_USAGE_STATS_ENABLED": "0"}  # for the workers
     with contextlib.ExitStack() as stack:
         address = None if options.only else stack.enter_context(ray_cluster())
         builds = executors(address)
@@ -87,7 +90,7 @@ def executors(address: str | None) -> dict[str, Build]:
 
 
 def run_peer(store: Store, plan: Plan, executor: Callable[[list[PipelineStep], int, str], object]) -> None:
-    """datatrove's executor as it comes, over our step."""
+    """datatrove's executor as it comes, with our step."""
     record, missing = store.begin(plan), store.missing(plan)
     mine = owner(store.root)
     assert record is not None and mine is not None
@@ -109,7 +112,10 @@ def seconds(build: Build, shards: int) -> float:
 
 @contextlib.contextmanager
 def ray_cluster() -> Iterator[str | None]:
-    """The address of two nodes with one CPU each; None, and how to get it, where Ray is not installed."""
+    """The address of a cluster of two nodes with one CPU each.
+
+    Without Ray it is None, and how to install Ray is printed.
+    """
     try:
         import ray
         from ray.cluster_utils import Cluster
@@ -128,7 +134,10 @@ def ray_cluster() -> Iterator[str | None]:
 
 
 def print_rates(times: dict[str, list[float]]) -> None:
-    """Shards per second, first and median of the other rounds, and how many of datatrove's own that is."""
+    """Shards per second, of the first round and as the median of the others.
+
+    Each is also given as a multiple of datatrove's own.
+    """
     rates = {name: 1 / statistics.median(took[1:] or took) for name, took in times.items()}
     print(f"{'executor':30} {'first':>9} {'shards/s':>9} {'ms/shard':>9} {'x datatrove':>12}")
     for name, took in times.items():

@@ -1,11 +1,16 @@
-"""Are features exact before the sketch, unbiased after it, and does a sketch keep the ranking of real samples?
+"""Are features exact before the sketch and unbiased after it, and does a sketch keep the ranking?
 
-    SCODER_DATA=DIR python benchmarks/influence/exactness.py [--samples 160] [--references 24] [--sketch-seeds 5] [--dimension 4096]
+    SCODER_DATA=DIR python benchmarks/influence/exactness.py [--samples 160] [--references 24]
+        [--sketch-seeds 5] [--dimension 4096]
 
-Model: recipes/tiny-base under a LoRA (r = 8) that was trained on other rows of code_alpaca for a few steps; samples: code_alpaca.
-Prints the relative error of unprojected per-sample gradients against autograd at batch size 1, for several batch sizes and orders;
-the mean error of sketched inner products over many seeds in standard errors; Spearman and top-10 % overlap of the sketched
-influence with the exact one, per sketch seed; and whether two fresh processes compute the same features to the bit.
+Model: recipes/tiny-base under a LoRA (r = 8) that was trained for a few steps on other rows of
+code_alpaca. Samples: code_alpaca. Prints
+
+- the relative error of unprojected per-sample gradients against autograd at batch size 1, for
+  several batch sizes and orders,
+- the mean error of sketched inner products over many seeds, in standard errors,
+- Spearman and top-10 % overlap of the sketched influence with the exact one, per sketch seed,
+- whether two fresh processes compute the same features to the bit.
 """
 
 import argparse
@@ -48,7 +53,7 @@ def autograd(adapter: str, example: Example) -> dict[str, torch.Tensor]:
 
 
 def exact(adapter: str, examples: list[Example], batch_size: int) -> tuple[torch.Tensor, dict[str, int]]:
-    """Unprojected gradients [N, P] in the order of the examples, and the size of every matrix in that order."""
+    """Unprojected gradients [N, P] in the order of the examples, and the size of every matrix."""
     model = load_gradient_model(BASE, adapter, 0, "float32")
     parts, sizes = [], {}
     for start in range(0, len(examples), batch_size):
@@ -80,7 +85,7 @@ def influence(vectors_NP: torch.Tensor, num_references: int) -> np.ndarray:
 
 
 def digest(adapter: str) -> str:
-    """Of the features of some rows, computed in this process."""
+    """A digest of the features of some rows, computed in this process."""
     rows = [(str(n), conversation(row) or []) for n, row in enumerate(real_rows()[:12])]
     settings = GradientSettings(max_tokens=MAX_TOKENS, batch_size=4)
     (batch,) = gradients.stream_gradients(BASE, adapter, rows, settings)
@@ -133,7 +138,7 @@ def main() -> int:
 
 
 def check_exactness(adapter: str, examples: list[Example]) -> None:
-    """Against autograd, whatever the batch, its order and its padding."""
+    """Compare with autograd, for several batch sizes, orders and paddings."""
     truth = [autograd(adapter, example) for example in examples]
     truth_NP = torch.stack([torch.cat([grads[name].flatten() for name in sorted(grads)]) for grads in truth])
     print(
@@ -148,7 +153,7 @@ def check_exactness(adapter: str, examples: list[Example]) -> None:
 
 
 def check_bias(vectors_NP: torch.Tensor, sizes: dict[str, int], num_seeds: int = 100, dimension: int = 256) -> None:
-    """Sketched minus exact cosine of some pairs, over seeds, in standard errors."""
+    """Sketched minus exact inner product of some pairs over seeds, in standard errors."""
     unit_NP = torch.nn.functional.normalize(vectors_NP[:8], dim=1)
     truth = (unit_NP @ unit_NP.T).numpy()[np.triu_indices(8, 1)]
     found = []

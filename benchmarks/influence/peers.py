@@ -1,24 +1,30 @@
 """Others' per-sample gradients of LoRA's A and B, on the model and the batches of `speed.py`.
 
-In: a model under LoRA, padded batches, and a function that runs forward and backward pass of a batch (every sample's mean completion loss,
-summed; the head on supervised positions only). Out: per peer its variants; a pass of one returns its features, on every sample.
+In: a model under LoRA, padded batches, and a function that runs forward and backward pass of a
+batch (every sample's mean completion loss, summed; the head on supervised positions only). Out: per
+peer its variants. One pass of a variant returns its features, on every sample.
 
-Both are the programs themselves, with one backward pass per batch:
+Both peers are the programs themselves, with one backward pass per batch:
 
-- dattri-llm 0.1.0, HookManager: hooks that leave out autograd's own gradient of the matrices; per-sample gradients are made within the
-  backward pass ("materialized"). Its dense projection has one matrix for all modules of a size, made before the timed pass; what it
-  leaves of all modules together is about 4096 numbers. It takes any loss, and gets the one above.
-- bergson 2.5.1, InMemoryCollector: everything is frozen but the input embeddings, as its own loader leaves a model, and the features of all
-  samples go to one buffer in the processor's memory. Its own forward and backward pass computes all logits; a further variant has its hooks
-  around the pass above. Its projection per module is of p x p numbers, at most 4096 together; its global one is of 4096 numbers, by a
-  matrix that is generated anew for every batch.
+- dattri-llm 0.1.0, HookManager: hooks that leave out autograd's own gradient of the matrices.
+  Per-sample gradients are made within the backward pass ("materialized"). Its dense projection has
+  one matrix for all modules of a size, made before the timed pass, and leaves about 4096 numbers of
+  all modules together. It takes any loss, and gets the one above.
+- bergson 2.5.1, InMemoryCollector: everything is frozen but the input embeddings, as its own loader
+  leaves a model. The features of all samples go to one buffer in the processor's memory. Its own
+  forward and backward pass computes all logits; another variant has its hooks around the pass
+  above. Its projection per module has p x p numbers, at most 4096 together. Its global projection
+  has 4096 numbers, by a matrix that is generated anew for every batch.
+
+To install them:
 
     pip install --no-deps dattri-llm==0.1.0 dattri==0.3.0
-    pip install --no-deps bergson==2.5.1 simple-parsing docstring-parser jaxtyping wadler-lindig ml_dtypes natsort petname torchopt optree \\
-        bitsandbytes scipy
+    pip install --no-deps bergson==2.5.1 simple-parsing docstring-parser jaxtyping wadler-lindig \\
+        ml_dtypes natsort petname torchopt optree bitsandbytes scipy
 
-With its requirements bergson would replace torch+cpu by a CUDA build and add a torchvision that transformers then cannot import; it
-uses no torchvision itself. What bitsandbytes says of a missing 4-bit kernel is of no concern here.
+`--no-deps`, because with its requirements bergson would replace torch+cpu by a CUDA build and add a
+torchvision that transformers then cannot import. bergson itself uses no torchvision. Ignore what
+bitsandbytes says of a missing 4-bit kernel.
 """
 
 from __future__ import annotations
@@ -44,7 +50,8 @@ Backward = Callable[[Batch], object]
 class Variant:
     """A pass over all samples, timed within `ready`, with LoRA's matrices trainable or frozen.
 
-    `is_exact`: it returns Features that are whole gradients, whose lengths can be checked. `is_warmed_up`: it runs once before it is timed.
+    `is_exact`: it returns Features that are whole gradients, whose lengths can be checked.
+    `is_warmed_up`: it runs once before it is timed.
     """
 
     is_trainable: bool
@@ -56,7 +63,7 @@ class Variant:
 
 def dattri_llm(model: PeftModel, batches: Sequence[Batch], backward: Backward, dimension: int) -> dict[str, Variant]:
     """Unprojected, and `dimension` numbers of its dense projection."""
-    import dattri.func.projection  # noqa: F401  dattri-llm needs it, and says so only when it projects
+    import dattri.func.projection  # noqa: F401  without it dattri-llm fails, but only on projecting
     from dattri_llm import HookManager, HookManagerConfig
 
     backbone = causal_model(model).base_model
@@ -96,7 +103,9 @@ def dattri_llm(model: PeftModel, batches: Sequence[Batch], backward: Backward, d
 
 
 def bergson(model: PeftModel, batches: Sequence[Batch], backward: Backward, dimension: int) -> dict[str, Variant]:
-    """Unprojected with its own pass and with ours, p x p per module, and `dimension` numbers over all modules."""
+    """Unprojected with its own pass and with ours, p x p per module, and `dimension` numbers in
+    all.
+    """
     from bergson import GradientProcessor, IndexConfig, InMemoryCollector
     from bergson.collector.collector import fwd_bwd_factory
     from datasets import Dataset

@@ -1,15 +1,18 @@
-"""Does influence find 200 planted samples among 2,000 others, and does training on what it prefers help?
+"""Does influence find 200 planted samples among 2,000 others, and does training on its choice help?
 
     SCODER_DATA=DIR python benchmarks/influence/planted.py [--seeds 3] [--rows 2000] [--planted 200]
 
-Planted: MBPP problems with their solutions. Others: code_alpaca rows of other languages and of prose, MBPP problems with another
-problem's solution, and MBPP problems whose solution is cut in half. Reference: further MBPP problems. Model: recipes/tiny-base (4M
-parameters), first trained on Python rows of code_alpaca and on short LeetCode problems so that it answers instructions at all, then
-under a LoRA that is warmed up on a seeded 5 % of the candidates.
+    planted    MBPP problems with their solutions
+    others     code_alpaca rows of other languages and of prose, MBPP problems with another
+               problem's solution, and MBPP problems whose solution is cut in half
+    reference  further MBPP problems
+    model      recipes/tiny-base (4M parameters), first trained on Python rows of code_alpaca and on
+               short LeetCode problems, so that it answers instructions at all; then under a LoRA
+               that is warmed up on a seeded 5 % of the candidates
 
-Prints precision@planted of influence and of random, loss-only and length rankings, what the top consists of, and the held-out loss
-of models trained on the top, a random and the bottom 20 % by influence. Needs the folders mbpp, codealpaca
-and leetcode of the data folder.
+Prints precision@planted of rankings by influence, at random, by loss only and by length; what the
+top consists of; and the held-out loss of models trained on the top, a random and the bottom 20 % by
+influence. The data folder needs the folders mbpp, codealpaca and leetcode.
 """
 
 import argparse
@@ -60,7 +63,7 @@ def alpaca(is_python: bool) -> list[Row]:
 
 
 def purpose_model(folder: Path, epochs: float) -> str:
-    """tiny-base after full training on instructions that are in no other part of the experiment."""
+    """tiny-base after full training on instructions that no other part of the experiment has."""
     with gzip.open(DATA / "leetcode" / "LeetCodeDataset-v0.1.0-train.jsonl.gz", "rt", encoding="utf-8") as lines:
         found = [json.loads(line) for line in lines]
     rows = [

@@ -1,12 +1,14 @@
-"""Ranking stored gradients: time per million, memory, share of the disk's read speed, and what another reference set costs.
+"""Ranking stored gradients: time per million, memory, and what another reference set costs.
 
-    python benchmarks/influence/ranking.py [--rows 20000] [--checkpoints 3] [--references 100] [--dimension 4096] [--folder DIR]
+    python benchmarks/influence/ranking.py [--rows 20000] [--checkpoints 3] [--references 100]
+        [--dimension 4096] [--folder DIR]
     python benchmarks/influence/ranking.py --rows 1000000 --checkpoints 1       # 8.2 GB of disk
     python benchmarks/influence/ranking.py --rows 100000 --checkpoints 3        # 2.5 GB of disk
 
-Writes a store with random gradients, then builds `influence` in a fresh process with a cold page cache (as far as the system lets
-go of it), and further named references, cold and warm, in others. Each prints its time, its peak memory and whether torch was
-loaded. Removes what it wrote.
+Writes a store with random gradients. Then a fresh process builds `influence` with a cold page
+cache, as far as the system empties it. Other processes build further named references, cold and
+warm. Each prints its time, its peak memory and whether torch was loaded; the time is compared with
+reading the bytes alone. Everything written is removed.
 """
 
 import argparse
@@ -33,7 +35,7 @@ SHARD = 1000
 
 
 def recipe(checkpoints: int, references: dict[str, str], chosen: str = "teacher") -> Recipe:
-    """A recipe whose influence uses these references; nothing else of it matters here."""
+    """A recipe whose influence uses these references; its other sections do not matter here."""
     return Recipe.model_validate(
         {
             "name": "ranking",
@@ -82,7 +84,7 @@ def gradients(seed: int, shard: tuple[str, int], kind: str, letter: str, rows: i
 
 
 def rank(options: argparse.Namespace) -> None:
-    """In a process of its own: build, and say what it took."""
+    """Build in a process of its own, and print what it took."""
     from builders import influence
 
     store = Store(options.rank)
@@ -95,7 +97,7 @@ def rank(options: argparse.Namespace) -> None:
 
 
 def forget(folder: Path) -> int:
-    """Asks the system to drop the files from its cache; their bytes."""
+    """Ask the system to drop the files from its cache; return their bytes."""
     total = 0
     for path in folder.rglob("*.parquet"):
         with open(path, "rb") as handle:
@@ -106,7 +108,7 @@ def forget(folder: Path) -> int:
 
 
 def read_all(folder: Path) -> float:
-    """Seconds to read all files, one after the other."""
+    """The seconds it takes to read all files, one after the other."""
     start = time.perf_counter()
     for path in sorted(folder.rglob("*.parquet")):
         with open(path, "rb", buffering=0) as handle:

@@ -1,15 +1,23 @@
-"""Samples per second of per-sample gradient features against the backward pass that they need, and against its peers.
+"""Samples per second of per-sample gradient features, beside the backward pass they need and peers.
 
     python benchmarks/influence/speed.py [--rounds 5] [--samples 32] [--threads 2]
-    python benchmarks/influence/speed.py --device cuda --hidden 4096 --layers 32 --vocab 32000 --length 1024 --dtype bfloat16 --without-less
+    python benchmarks/influence/speed.py --device cuda --hidden 4096 --layers 32 --vocab 32000 \\
+        --length 1024 --dtype bfloat16 --without-less
 
-Random weights, LoRA on q, k, v, o, loss on the second half of every sample, sketches of 4096. All variants run in turn within each
-round; the table has medians over rounds. The floor is one forward and backward pass of a batch for LoRA training with the head on
-supervised positions only; the plain floor computes all logits. LESS's loop as its repository has it: batch size 1, gradients stacked
-16 at a time and projected by a dense Rademacher matrix that is generated anew, 128 columns at a time, in every call
-(trak's BasicProjector; here in float32, since half precision is slow on processors). dattri-llm and bergson run where they can be
-imported (`peers.py` says how to install them), after a check that the lengths of their unprojected gradients are ours. bergson's
-own pass computes all logits, as the plain floor does.
+Random weights, LoRA on q, k, v, o, loss on the second half of every sample, sketches of 4096. All
+variants run in turn within each round. The table has medians over rounds.
+
+    floor        one forward and backward pass of a batch for LoRA training, with the head on
+                 supervised positions only
+    plain floor  the same with all logits
+    LESS         the loop of its repository: batch size 1; gradients are stacked 16 at a time and
+                 projected by a dense Rademacher matrix that is generated anew, 128 columns at a
+                 time, in every call (trak's BasicProjector; here in float32, because half precision
+                 is slow on processors)
+    dattri-llm, bergson
+                 where they can be imported (`peers.py` says how to install them), after a check
+                 that the lengths of their unprojected gradients are ours. bergson's own pass
+                 computes all logits, as the plain floor does
 """
 
 import argparse
@@ -34,7 +42,8 @@ from training.examples import Example
 from training.gradients import per_sample_gradients
 from training.settings import LoraSettings
 
-# Fresh pages of big buffers cost more than the work on them in some virtual machines; the same for all variants.
+# In some virtual machines new pages of big buffers cost more than the work on them. So the
+# allocator keeps its memory, for all variants alike.
 MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "OMP_WAIT_POLICY": "PASSIVE"}
 
 LESS_COLUMNS = 128

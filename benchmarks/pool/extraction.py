@@ -1,15 +1,20 @@
-"""Extraction of documented functions: whole-file `ast`, tree-sitter and ours, on the same files in one run.
+"""Extraction of documented functions: whole-file `ast`, tree-sitter and ours, on the same files.
 
     python benchmarks/pool/extraction.py --megabytes 30
 
-Input: files of the standard library and of site-packages, shuffled, in batches of four megabytes; every way extracts each batch
-before the next one, so that a busy machine is busy for all of them. Seconds are of CPU, child processes included, and of the
-clock. `ast` parses and slices; `ast, all fields` gives what ours gives (names, signatures, cleaned docstrings, counts).
-tree-sitter is skipped where it is absent (`pip install tree-sitter tree-sitter-python`); it runs the query that SelfCodeAlign
-describes: functions at column 0 whose first statement is a string in triple double quotes.
+Input: files of the standard library and of site-packages, shuffled, in batches of four megabytes.
+Every way extracts each batch before the next batch comes, so that a busy machine is busy for all of
+them. Seconds are of CPU, child processes included, and of the clock.
 
-Then agreement: functions that `ast` finds and ours does not, and the other way round, with all their fields; and the same for
-copies of the files that are broken at random, of which ours must not find anything that `ast` does not.
+    ast              parses and slices
+    ast, all fields  gives what ours gives: names, signatures, cleaned docstrings, counts
+    tree-sitter      runs the query that SelfCodeAlign describes: functions at column 0 whose first
+                     statement is a string in triple double quotes. Skipped if it is not installed
+                     (`pip install tree-sitter tree-sitter-python`)
+
+Then agreement: functions that `ast` finds and ours does not, and the other way round, with all
+their fields. Then the same for copies of the files that are broken at random; in these ours must
+not find anything that `ast` does not.
 """
 
 from __future__ import annotations
@@ -100,7 +105,7 @@ def batched(texts: list[str]) -> Iterator[list[str]]:
 
 
 def cpu_s() -> float:
-    """CPU seconds of this process and of those that it waited for."""
+    """CPU seconds of this process and of the processes that it waited for."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
 
@@ -124,7 +129,7 @@ def report(times: dict[tuple[str, str], Time], megabytes: float) -> None:
         )
 
 
-# -- the ways ----------------------------------------------------------------------------------------------------------
+# -- the ways --------------------------------------------------------------------------------------
 
 
 def top_level() -> Iterator[tuple[str, Way]]:
@@ -188,11 +193,11 @@ def tree_sitter_query() -> Way | None:
     return way
 
 
-# -- agreement ---------------------------------------------------------------------------------------------------------
+# -- agreement -------------------------------------------------------------------------------------
 
 
 def differences(ours: list[Extracted], theirs: list[Extracted]) -> tuple[int, int, int]:
-    """Functions that only theirs has, that only ours has, and files whose counts or verdicts differ."""
+    """Functions that only theirs has, that only ours has, and files whose counts differ."""
     missing = extra = files = 0
     for mine, reference in zip(ours, theirs, strict=True):
         here: set[Function] = set(mine.functions)

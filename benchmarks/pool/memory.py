@@ -1,14 +1,19 @@
 """Peak memory of the pool stage for any number of functions, and where it grows with their number.
 
-    python benchmarks/pool/memory.py --functions 20000 50000            # two sizes: the last columns say what grows
-    python benchmarks/pool/memory.py --functions 1000000 --limit 1.5   # exits 1 above 1.5 GiB (about an hour on two cores)
+    # two sizes: the last columns say what grows
+    python benchmarks/pool/memory.py --functions 20000 50000
+    # exits 1 above 1.5 GiB (about an hour on two cores)
+    python benchmarks/pool/memory.py --functions 1000000 --limit 1.5
 
-The functions are those of the running Python's standard library, made distinct: names that a function binds and its numbers are
-changed, and statements of arithmetic are put in; one in eight gets new names only and so stays a near-duplicate. They are written
-as Parquet files of about ten functions a row and run through `scoder run --until pool` in a process of its own, decontaminated
-against the benchmarks in SCODER_DATA or ../shared/data, or the demo's where there are none. Every 0.1 s the memory of all processes
-of the run is added up: resident (pages that processes share count in each, so this is the upper bound that the limit is held
-against) and proportional. A sample belongs to the table that is announced next.
+The functions are those of the running Python's standard library, made distinct: names that a
+function binds and its numbers are changed, and statements of arithmetic are put in. One in eight
+gets new names only and so stays a near-duplicate. They are written as Parquet files of about ten
+functions a row and run through `scoder run --until pool` in a process of its own. Benchmarks are
+those under SCODER_DATA, or the demo's if there are none.
+
+Every 0.1 s the memory of all processes of the run is added up: resident and proportional. Resident
+counts pages that processes share once for each, so it is an upper bound; the limit is held against
+it. A sample belongs to the table that is announced next.
 """
 
 from __future__ import annotations
@@ -71,7 +76,7 @@ def main() -> int:
     return int(bool(options.limit) and worst > options.limit)
 
 
-# -- sources -----------------------------------------------------------------------------------------------------------
+# -- sources ---------------------------------------------------------------------------------------
 
 
 def write_sources(folder: Path, count: int, seed: int) -> int:
@@ -114,7 +119,10 @@ def functions(count: int, draw: random.Random) -> Iterator[str]:
 
 
 def originals() -> Iterator[tuple[str, list[str], int]]:
-    """Documented module-level functions: text, the names that they bind, the line after the docstring (0-based)."""
+    """Documented module-level functions.
+
+    Each as its text, the names that it binds, and the line after the docstring (0-based).
+    """
     library = Path(sysconfig.get_paths()["stdlib"])
     for path in sorted(library.rglob("*.py")):
         if {"test", "tests", "site-packages", "idlelib"} & set(path.parts):
@@ -127,7 +135,10 @@ def originals() -> Iterator[tuple[str, list[str], int]]:
 
 
 def is_still_python(code: str, names: list[str], line: int) -> bool:
-    """Whether new names and statements can be put into a function: not where a name is also a keyword of a call."""
+    """Whether new names and statements can be put into a function.
+
+    They cannot where a name is also a keyword of a call.
+    """
     with contextlib.suppress(SyntaxError):
         return bool(ast.parse(varied(code, names, line, 1, random.Random(0))))
     return False
@@ -179,7 +190,7 @@ FORMS = [
 ]
 
 
-# -- the run -----------------------------------------------------------------------------------------------------------
+# -- the run ---------------------------------------------------------------------------------------
 
 
 def recipe(folder: Path, workers: int) -> Path:
@@ -190,7 +201,7 @@ def recipe(folder: Path, workers: int) -> Path:
     found = {name: DATA / path for name, path in BENCHMARKS.items() if (DATA / path).exists()}
     found = found or {"demo": ROOT / "recipes" / "demo-benchmark.jsonl"}
     raw["benchmarks"] = [{"name": name, "path": str(path)} for name, path in found.items()]
-    # functions of a module use its globals: a strict pool would keep next to none of them
+    # functions of a module use its globals, so a strict pool would keep hardly any of them
     raw["pool"] = {"min_docstring_words": 3, "max_undefined_names": 9, "banned_imports": []}
     raw["executor"] = {"kind": "local", "workers": workers}
     path = folder / "recipe.yaml"
@@ -199,7 +210,7 @@ def recipe(folder: Path, workers: int) -> Path:
 
 
 def measured(folder: Path, workers: int) -> dict[str, dict[str, float]]:
-    """Run the stage; per table its seconds, its rows, and the peaks of the memory of the process tree."""
+    """Run the stage; per table its seconds, its rows, and the memory peaks of the process tree."""
     command = [sys.executable, "-m", "commands", "run", str(recipe(folder, workers)), "--until", "pool"]
     process = subprocess.Popen(
         [*command, "--store", str(folder / "store")],
@@ -237,7 +248,10 @@ def measured(folder: Path, workers: int) -> dict[str, dict[str, float]]:
 
 
 def memory(pid: int) -> dict[str, float]:
-    """Bytes of a process and all below it: resident and proportional sums, the largest process, how many they are."""
+    """Memory of a process and all below it, in bytes.
+
+    Resident and proportional sums, the largest process, and how many they are.
+    """
     resident, proportional = [], []
     with contextlib.suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
@@ -253,7 +267,7 @@ def memory(pid: int) -> dict[str, float]:
     }
 
 
-# -- what is printed ---------------------------------------------------------------------------------------------------
+# -- what is printed -------------------------------------------------------------------------------
 
 
 def print_peaks(peaks: dict[str, dict[str, float]]) -> None:
@@ -270,7 +284,10 @@ def print_peaks(peaks: dict[str, dict[str, float]]) -> None:
 
 
 def print_growth(counts: list[int], peaks: list[dict[str, dict[str, float]]]) -> None:
-    """The first and the last run side by side; KiB per 1,000 functions more is what a longer run has to pay."""
+    """The first and the last run side by side.
+
+    A longer run costs the KiB per 1,000 additional functions.
+    """
     print(
         f"{'resident MiB at':42}"
         + "".join(f" {count:>10,}" for count in counts)

@@ -1,12 +1,18 @@
-"""Near-deduplication: texts in, clusters out, beside others on the same functions; and which disguised copies are found.
+"""Near-deduplication beside others on the same functions; and which disguised copies are found.
 
-    python benchmarks/pool/near_dedup.py                          # functions of the standard library and installed packages
+    # functions of the standard library and installed packages
+    python benchmarks/pool/near_dedup.py
     python benchmarks/pool/near_dedup.py --functions 5000 --rounds 1
-    python benchmarks/pool/near_dedup.py --synthetic 1000000      # time and memory of ours alone, on varied functions
+    # time and memory of ours alone, on varied functions
+    python benchmarks/pool/near_dedup.py --synthetic 1000000
 
-Peers (`near_dedup_peers.py`): datatrove's MinHash steps (needs `pip install spacy`), the core of bigcode-dataset's script, and datasketch
-(`pip install datasketch`); one that is not installed is skipped. Ours is `near_duplicates.build`, Parquet to Parquet, compiled before the
-clock starts; the time of that first compilation is printed apart. Seconds are CPU seconds of all threads, so functions/s are per core.
+Texts go in, clusters come out. Peers (`near_dedup_peers.py`): datatrove's MinHash steps (need `pip
+install spacy`), the core of bigcode-dataset's script, and datasketch (`pip install datasketch`).
+One that is not installed is skipped.
+
+Ours is `near_duplicates.build`, Parquet to Parquet, compiled before the clock starts. The time of
+that first compilation is printed apart. Seconds are CPU seconds of all threads, so functions/s are
+per core.
 """
 
 from __future__ import annotations
@@ -49,7 +55,10 @@ _KEPT_WORDS = {*keyword.kwlist, *dir(builtins)}
 
 
 def functions(limit: int, seed: int = 0) -> list[str]:
-    """Distinct documented functions and methods of the standard library and the installed packages, files in a seeded order."""
+    """Distinct documented functions and methods of the standard library and the installed packages.
+
+    Files are taken in a seeded order.
+    """
     folders = {sysconfig.get_paths()["stdlib"], *(p for p in sys.path if p.endswith("site-packages"))}
     files = sorted({path for folder in folders for path in Path(folder).rglob("*.py")})
     random.Random(seed).shuffle(files)
@@ -96,8 +105,11 @@ def stored(folder: str, texts: Iterator[str] | Sequence[str], size: int) -> Stor
 
 
 def measured(folder: str) -> dict[str, float]:
-    """Build near_duplicates in this process: CPU and wall seconds, rows, and the peak of resident memory in MB."""
-    near_duplicates.gram_sets(pa.array(["def f(x): return x"]), NearDuplicates())  # compiled or loaded
+    """Build near_duplicates in this process: CPU and wall seconds, rows, peak resident memory in
+    MB.
+    """
+    # compile the kernels, or load them
+    near_duplicates.gram_sets(pa.array(["def f(x): return x"]), NearDuplicates())
     if Store(folder).is_complete("near_duplicates"):  # a repeated measurement
         make_stale(Store(folder), "near_duplicates")
     wall, cpu = time.perf_counter(), time.process_time()
@@ -190,7 +202,10 @@ DISGUISES = (
 
 
 def recall(texts: list[str], size: int, seed: int) -> None:
-    """The table of disguises: copies among all others, found end to end; word shingles are compared pair by pair."""
+    """The table of disguises: how many copies are found among all other functions, end to end.
+
+    Word shingles are compared pair by pair.
+    """
     settings, rng = NearDuplicates(), random.Random(seed)
     num_tokens = np.diff(tokens.code(tokens.lex(texts)).offsets)
     long = [t for t, n in zip(texts, num_tokens, strict=True) if n >= settings.short_tokens and _parses(t)]
@@ -226,7 +241,10 @@ def _jaccard(one: str, other: str) -> float:
 
 
 def synthetic(texts: list[str], size: int, seed: int) -> Iterator[str]:
-    """Functions whose names all carry the number of their variant; every fifth is a copy of the one before it."""
+    """Functions whose names all carry the number of their variant.
+
+    Every fifth is a copy of the one before it.
+    """
     rng = random.Random(seed)
     word = re.compile(r"\b[A-Za-z_]{3,}\b")
     last = ""

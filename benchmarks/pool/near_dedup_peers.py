@@ -1,8 +1,10 @@
-"""The near-deduplications of others, as far as they run on one core: which of many texts would be dropped.
+"""The near-deduplications of others, as far as they run on one core.
 
-In: texts. Out: per peer a function from the texts to the number of those that it would drop. datatrove and datasketch are the programs
-themselves; the third is the core of github.com/bigcode-project/bigcode-dataset, near_deduplication/minhash_deduplication.py (Apache-2.0),
-written anew: shingles of 5 words, 256 permutations over 32 bits of SHA-1, bands for a similarity of 0.7, union-find.
+In: texts. Out: per peer a function from the texts to the number of those that it would drop.
+datatrove and datasketch are the programs themselves. The third is the core of
+github.com/bigcode-project/bigcode-dataset, near_deduplication/minhash_deduplication.py
+(Apache-2.0), written anew: shingles of 5 words, 256 permutations over 32 bits of SHA-1, bands for a
+similarity of 0.7, union-find.
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ def shingles(text: str, size: int = 5) -> set[str]:
 
 
 def datatrove(texts: Sequence[str]) -> int:
-    """datatrove's signature, bucket and cluster steps with its defaults (14 x 8 hashes, English words from spaCy)."""
+    """datatrove's signature, bucket and cluster steps with its defaults.
+
+    The defaults are 14 x 8 hashes and English words from spaCy.
+    """
     import spacy  # noqa: F401  datatrove needs it, and says so only when it runs
     from datatrove.data import Document
     from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupSignature
@@ -104,7 +109,10 @@ def _bands(threshold: float, permutations: int) -> tuple[int, int]:
 
 
 def datasketch(texts: Sequence[str]) -> int:
-    """datasketch's MinHash of 128 permutations over the same shingles, inserted into its LSH unless it is found there."""
+    """datasketch's MinHash of 128 permutations over the same shingles.
+
+    A text is inserted into its LSH unless a similar one is found there.
+    """
     from datasketch import MinHash, MinHashLSH
 
     index, dropped = MinHashLSH(threshold=0.7, num_perm=128), 0

@@ -1,11 +1,17 @@
-"""Undefined names and type errors: ruff, then ty on what is left, beside pyright as SelfCodeAlign runs it.
+"""Undefined names and type errors: ruff and then ty, beside pyright as SelfCodeAlign runs it.
 
     python benchmarks/pool/type_checks.py --functions 1500 --pyright /path/to/basedpyright
 
-Both see the same functions, of the standard library and of installed packages, with the imports that can be inferred in front.
-pyright runs once per 250 files, as `high_quality_subset.py` of github.com/bigcode-project/selfcodealign does, and rejects a function
-for any error but a missing import or a `super()` without its class, which ty is not asked about either; ours rejects what has an undefined name or a type error. pyright is no dependency: `pip install
-basedpyright` into any environment brings it with a Node.js of its own. Without it that row is left out. Batches are interleaved.
+Both see the same functions, of the standard library and of installed packages, with the imports
+that can be inferred in front. Batches run in turn.
+
+    ours     ruff, then ty on what is left. Rejects what has an undefined name or a type error
+    pyright  once per 250 files, as `high_quality_subset.py` of
+             github.com/bigcode-project/selfcodealign does. Rejects a function for any error but a
+             missing import or a `super()` without its class. ty is not asked about these either
+
+pyright is not a dependency. `pip install basedpyright` into any environment brings it, with a
+Node.js of its own. Without it that row is left out.
 """
 
 from __future__ import annotations
@@ -50,7 +56,7 @@ def sample(number: int, seed: int) -> list[str]:
 
 
 def with_imports(codes: list[str]) -> tuple[list[str], list[bool]]:
-    """The texts under their inferred imports, and whether every name is known then: what the gate passes."""
+    """The texts with their inferred imports, and whether every name of each is then known."""
     texts, are_known = [], []
     for code, undefined in zip(codes, names.undefined_names(codes), strict=True):
         found = syntax(ast.parse(code).body[0])  # type: ignore[arg-type]
@@ -68,14 +74,18 @@ def ours(codes: list[str]) -> list[bool]:
 
 
 def pyright(program: str, codes: list[str]) -> list[bool]:
-    """Whether pyright finds no error but missing imports; configured to basic, as pyright itself is by default."""
+    """Whether pyright finds no error but missing imports.
+
+    It is configured to basic, which is pyright's own default.
+    """
     texts, _ = with_imports(codes)
     with tempfile.TemporaryDirectory() as folder:
         for number, text in enumerate(texts):
             Path(folder, f"{number}.py").write_text(text, "utf-8")
         settings = {"typeCheckingMode": "basic", "pythonVersion": "3.13", "include": ["."]}
         Path(folder, "pyrightconfig.json").write_text(json.dumps(settings))
-        bare = {"PATH": "", "HOME": folder}  # it would ask the Python that it finds for installed packages
+        # without this it would ask the Python on the path for installed packages
+        bare = {"PATH": "", "HOME": folder}
         done = subprocess.run([program, "--outputjson", "-p", folder], capture_output=True, text=True, env=bare)
     passed = [True] * len(codes)
     for finding in json.loads(done.stdout)["generalDiagnostics"]:

@@ -1,12 +1,16 @@
-"""The whole pool stage on the standard library and installed packages: time, memory, the funnel, and snippets to read.
+"""The whole pool stage on real code: time, memory, the funnel, and snippets to read.
 
-    python benchmarks/pool/whole_stage.py                                   # about 160 MB of source
-    python benchmarks/pool/whole_stage.py --megabytes 1000 --keep DIR       # all packages; the store stays in DIR
+    python benchmarks/pool/whole_stage.py                  # about 160 MB of source
+    # all packages; the store stays in DIR
+    python benchmarks/pool/whole_stage.py --megabytes 1000 --keep DIR
 
-Sources are the running Python's standard library without its tests, and installed packages taken in a fixed shuffled order until the
-size is reached. Decontaminates against HumanEval, MBPP, LiveCodeBench and BigCodeBench-Hard, as far as they lie in SCODER_DATA or
-../shared/data. Memory is the sum over the process tree, sampled: resident (pages that processes share count in each) and, where
-the kernel tells, proportional. Last comes the speed of the checks alone, beside one walk per measurement and the standard tokenizer.
+Sources are the running Python's standard library without its tests, and installed packages in a
+fixed shuffled order until the size is reached. Benchmarks are HumanEval, MBPP, LiveCodeBench and
+BigCodeBench-Hard, as far as the folder SCODER_DATA has them.
+
+Memory is the sum over the process tree, sampled: resident (pages that processes share count in
+each) and, where the kernel tells it, proportional. At the end comes the speed of the checks alone,
+beside one walk per measurement and the standard tokenizer.
 """
 
 from __future__ import annotations
@@ -118,7 +122,7 @@ def run(file: Path, store: Path) -> None:
 
 
 def funnel(store: Store) -> None:
-    """Print seconds per table, and for each reason how many snippets have it, and how many only it."""
+    """Print seconds per table, and for each reason how many snippets have it, and only it."""
     for record in store.records():
         where = "/".join([record.plan.table, *(str(v) for v in record.plan.partition.values())])
         print(f"  {where:50} {record.rows:9,} rows {record.usage.wall_s:8.1f} s")
@@ -133,7 +137,7 @@ def funnel(store: Store) -> None:
 
 
 def to_read(store: Store, number: int, seed: str) -> None:
-    """Print snippets drawn from the pool, and from those that are not in it with their reasons."""
+    """Print snippets drawn from the pool, and rejected ones with their reasons."""
     connection = connect(store)
     kept = """SELECT r.name, r.code, p.license AS why FROM pool AS p JOIN raw_pool AS r USING (snippet_id)
         ORDER BY md5(snippet_id || $seed), snippet_id LIMIT $number"""

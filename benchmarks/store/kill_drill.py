@@ -1,8 +1,10 @@
-"""Kill a run of the smoke recipe at random moments, resume it, and compare with an uninterrupted run.
+"""Kill a run of the smoke recipe at random moments, resume it, and compare with an uninterrupted
+run.
 
     python benchmarks/store/kill_drill.py --kills 10 --seed 0
 
-Prints how many runs were killed, and for every table whether its rows and its Parquet bytes are equal. Exits 1 on a difference.
+Prints how many runs were killed, and for every table whether its rows and its Parquet bytes are
+equal. Exits 1 on a difference.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
-"""Names that a function takes from its module and that can only mean one import: `np`, `re.sub`, `defaultdict`.
+"""Names of a function that can only come from one import: `np`, `re.sub`, `defaultdict`.
 
-In: the undefined names of a function and how it uses them. Out: the import statements that would bind some of them, and the names
-that stay undefined. A function that needs these imports alone is as self-contained as one without any.
+In: the undefined names of a function, and how it uses them. Out: the import statements that would
+define some of these names, and the names that stay undefined. A function that needs only such
+imports counts as self-contained, like one that needs none.
+
+    infer({"np", "helper"}, syntax)    # (["import numpy as np"], ["helper"])
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ _MODULES = frozenset(m for m in sys.stdlib_module_names if not m.startswith("_")
     "token",
     "turtledemo",
 }
-"""Standard modules, without those whose names are mostly variables. They count only where an attribute is taken of them."""
+"""Standard modules, without those whose names are mostly used for variables. A module counts only
+when the function takes an attribute of it.
+"""
 _SUBMODULES = {
     "concurrent": {"futures"},
     "email": {"utils", "message", "header", "mime", "parser", "policy"},
@@ -33,7 +38,7 @@ _SUBMODULES = {
     "urllib": {"error", "parse", "request"},
     "xml": {"dom", "etree", "sax"},
 }
-"""Packages whose modules must be imported by themselves."""
+"""Packages whose modules need an import of their own."""
 _ALIASES = {
     "np": "import numpy as np",
     "numpy": "import numpy",
@@ -53,7 +58,9 @@ _ALIASES = {
     "requests": "import requests",
     "yaml": "import yaml",
 }
-"""Other libraries under the name that everybody gives them; they may also stand in an annotation that is a string."""
+"""Other libraries under the name that everybody gives them. Such a name may also stand inside an
+annotation that is a string.
+"""
 _MEMBERS = {
     "abc": "ABC ABCMeta abstractmethod",
     "collections": "ChainMap Counter OrderedDict defaultdict deque namedtuple",
@@ -84,11 +91,16 @@ _MEMBERS = {
 }
 _FROM = {name: f"from {module} import {name}" for module, names in _MEMBERS.items() for name in names.split()}
 _OF_THE_MODULE = {"MAXYEAR", "MINYEAR", "UTC", "date", "datetime", "time", "timedelta", "timezone", "tzinfo"}
-"""What `datetime.x` can mean when datetime is the module; its class has a date and a time too, but few take them unbound."""
+"""What `datetime.x` can mean when `datetime` is the module. The class `datetime` has a `date` and a
+`time` too, but few functions use them without an object.
+"""
 
 
 def infer(undefined: Collection[str], syntax: Syntax) -> tuple[list[str], list[str]]:
-    """Import statements for the undefined names that have one meaning, and the other names, both sorted."""
+    """Import statements for the undefined names that have one meaning, and the other names.
+
+    Both are sorted.
+    """
     found: set[str] = set()
     unknown = []
     for name in undefined:
@@ -100,7 +112,7 @@ def infer(undefined: Collection[str], syntax: Syntax) -> tuple[list[str], list[s
 
 
 def modules(statements: Iterable[str]) -> set[str]:
-    """Top-level modules that import statements name."""
+    """The top-level modules that import statements name."""
     return {s.split()[1].split(".")[0] for s in statements}
 
 

@@ -1,6 +1,7 @@
-"""Ruff findings of many code texts in one process.
+"""Ruff findings of many code texts, in one process.
 
-In: texts. Out: the number of findings per text. Nothing is executed; the project's own ruff settings are ignored.
+In: texts. Out: the number of findings per text, or the undefined names. No code is executed. The
+project's own ruff settings do not count.
 """
 
 from __future__ import annotations
@@ -14,24 +15,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 UNDEFINED = "F821,F823"
-"""Names that nothing binds, and locals read before they are bound."""
+"""The rules for names that nothing binds, and for locals that are read before they are bound."""
 PYFLAKES = "F"
 PYTHON = "py313"
-"""The syntax and the built-in names that are known; the same on every interpreter."""
+"""The version whose syntax and built-in names are known. It is the same on every interpreter."""
 
 
 _NAME = re.compile("`([^`]+)`")
 
 
 def findings(codes: Sequence[str], rules: str) -> list[int]:
-    """Findings per text under comma-separated ruff rules; a text that does not parse counts its syntax errors."""
+    """Findings per text under comma-separated ruff rules.
+
+    A text that does not parse counts its syntax errors.
+    """
     return [len(messages) for messages in _messages(codes, rules)]
 
 
 def undefined_names(codes: Sequence[str]) -> list[list[str]]:
-    """Per text the distinct names that nothing binds or that are read before they are bound, sorted.
+    """The undefined names of each text, distinct and sorted.
 
-    A text that does not parse has none: that it does not parse is another measurement.
+    These are names that nothing binds, or that are read before they are bound. A text that does not
+    parse has none here: another measurement says that it does not parse.
     """
     return [sorted({m[1] for m in map(_NAME.search, messages) if m}) for messages in _messages(codes, UNDEFINED)]
 
@@ -39,7 +44,7 @@ def undefined_names(codes: Sequence[str]) -> list[list[str]]:
 def _messages(codes: Sequence[str], rules: str) -> list[list[str]]:
     """Ruff's messages per text; the message of a syntax error is empty.
 
-    A text cannot hide findings with `# noqa`, and a .gitignore around the temporary folder hides nothing either.
+    Neither `# noqa` in a text nor a .gitignore around the temporary folder hides a finding.
     """
     found: list[list[str]] = [[] for _ in codes]
     if not codes:
@@ -51,7 +56,7 @@ def _messages(codes: Sequence[str], rules: str) -> list[list[str]]:
         command += ["--no-respect-gitignore", "--target-version", PYTHON, "--select", rules]
         done = subprocess.run([*command, "--output-format", "json-lines", folder], capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(f"ruff failed with code {done.returncode}: {done.stderr.strip()[:500]}")
+        raise RuntimeError(f"ruff ended with exit code {done.returncode}. It says: {done.stderr.strip()[:500]}")
     for line in done.stdout.splitlines():
         finding = json.loads(line)
         is_syntax = finding["code"] in (None, "invalid-syntax")

@@ -1,7 +1,11 @@
-"""Credentials and personal data in a text, by their kind.
+"""Credentials and personal data in a text.
 
-In: any text. Out: the sorted kinds that it holds, never the data itself. How: patterns that mean one thing only, entropy where
-a pattern alone would not do, and exceptions for what documentation makes up (example.com, 555 numbers, private networks).
+In: any text. Out: the kinds that it holds, sorted; never the data itself.
+
+How: patterns that mean one thing only. Where a pattern alone is not enough, the entropy must be
+high too. What documentation makes up does not count: example.com, 555 numbers, private networks.
+
+    secrets(code), personal_data(code)    # (["aws_access_key"], ["email"])
 """
 
 from __future__ import annotations
@@ -35,7 +39,9 @@ _OPENINGS = {
     "slack_token": "xox",
     "stripe_key": "k_live_",
 }
-"""A text without these characters cannot hold the kind: looking for them is several times faster than the pattern."""
+"""A text without these characters cannot hold the kind. To look for them is several times faster
+than to match the pattern.
+"""
 _NAMES = (
     "secret",
     "passw",
@@ -50,7 +56,9 @@ _NAMES = (
     "stoken",
 )
 _DIGITS = re.compile(r"\d[ .)-]{1,2}\d{1,5}[ .-]\d")
-"""What every telephone number and address has in it, and little else: a look that costs a tenth of the patterns."""
+"""Every telephone number and address contains this, and few other texts do. To look for it costs a
+tenth of matching the patterns.
+"""
 _ASSIGNED = re.compile(
     r"""(?i)(?:api_?key|access_?key|secret|passwd|password|auth_?token|access_?token|private_?key)\w{0,30}["']?\s{0,5}"""
     r"""(?::\s{0,5}str\s{0,5})?[:=]\s{0,5}["']([^"'\s]{12,200})["']"""
@@ -80,7 +88,10 @@ _PUBLIC_SERVICES = {"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9"}
 
 
 def secrets(text: str) -> list[str]:
-    """Kinds of credentials: keys and tokens of known form, private keys, passwords in addresses and in assignments."""
+    """Kinds of credentials: keys and tokens of known form, private keys, passwords.
+
+    Passwords are found in addresses and in assignments.
+    """
     found = set()
     for kind, form in _TOKENS.items():
         if _OPENINGS[kind] in text and any(_is_random(m.group(), 3.0) for m in form.finditer(text)):
@@ -117,14 +128,17 @@ def entropy(text: str) -> float:
 
 
 def _is_random(text: str, bits: float, *, mixed: bool = False) -> bool:
-    """Whether a text looks drawn and not made up; `mixed` asks for letters and digits both."""
+    """Whether a text looks drawn at random; `mixed` asks for both letters and digits."""
     if _MADE_UP.search(text) or entropy(text) < bits:
         return False
     return not mixed or (any(c.isdigit() for c in text) and any(c.isalpha() for c in text))
 
 
 def _is_address(text: str) -> bool:
-    """Whether a dotted quad is somebody's: public, no well-known service, and with numbers too large for a version."""
+    """Whether a dotted quad is somebody's address.
+
+    It must be public, no well-known service, and have numbers too large for a version.
+    """
     parts = text.split(".")
     if any(int(p) > 255 or (len(p) > 1 and p[0] == "0") for p in parts) or sum(int(p) >= 20 for p in parts) < 2:
         return False
@@ -132,6 +146,10 @@ def _is_address(text: str) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    """Whether digits are somebody's telephone: ten to fifteen or seven of them, no 555, no run such as 123-456."""
+    """Whether digits are somebody's telephone number.
+
+    They are ten to fifteen digits, more than three of them different, without 555 and without
+    123456.
+    """
     digits = re.sub(r"\D", "", text)
     return 10 <= len(digits) <= 15 and "555" not in digits and "123456" not in digits and len(set(digits)) > 3

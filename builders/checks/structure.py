@@ -1,6 +1,7 @@
-"""What the syntax tree and the tokens of one function say: sizes, decisions, results, literals, names and modules.
+"""What the syntax tree and the tokens of one function say.
 
-In: a documented function. Out: `Syntax`, from one walk over the tree; `num_tokens` of any Python text.
+In: a documented function. Out: `Syntax` (sizes, decisions, results, literals, names and modules),
+from one walk over the tree; and `num_tokens` of any Python text.
 """
 
 from __future__ import annotations
@@ -44,21 +45,23 @@ class Syntax:
     num_literals: int = 0
     returns_value: bool = False
     modules: set[str] = field(default_factory=set)
-    """Top-level modules that are imported inside."""
+    """The top-level modules that are imported inside."""
     words: set[str] = field(default_factory=set)
-    """Names and attributes that are read or written."""
+    """The names and attributes that are read or written."""
     attributes: dict[str, set[str]] = field(default_factory=dict)
-    """The attributes that are taken of each plain name."""
+    """For each plain name, the attributes that are taken of it."""
     bare: set[str] = field(default_factory=set)
-    """Names that are read in another way than to take an attribute."""
+    """The names that are read in any other way than to take an attribute."""
     module_names: set[str] = field(default_factory=set)
-    """Names that only its own module or package can give: of `global`, of a relative import, of private imports."""
+    """Names that only the function's own module or package can define: names of `global`, of a
+    relative import, of private imports.
+    """
 
 
 def syntax(node: FunctionNode) -> Syntax:
     """Measure a function whose first statement is its docstring.
 
-    What stands in functions, classes and lambdas inside it counts for all but `returns_value`.
+    Code of functions, classes and lambdas inside it counts too, except for `returns_value`.
     """
     found = Syntax(arguments(node), is_trivial(node))
     own: list[ast.AST] = list(node.body[1:])
@@ -73,7 +76,10 @@ def syntax(node: FunctionNode) -> Syntax:
 
 
 def _see(node: Any, waiting: list[ast.AST], found: Syntax) -> None:
-    """Count one node and queue its children; names, attributes and constants are the most by far and come first."""
+    """Count one node and queue its children.
+
+    Names, attributes and constants come first because they are by far the most frequent.
+    """
     kind = type(node)
     if kind is ast.Name:
         found.words.add(node.id)
@@ -111,7 +117,7 @@ def _see(node: Any, waiting: list[ast.AST], found: Syntax) -> None:
 
 
 def _decisions(node: ast.AST) -> int:
-    """`a and b and c` counts two, a comprehension one and one per condition, a default case none."""
+    """`a and b and c` counts two, a comprehension one and one per condition, a default case 0."""
     if isinstance(node, ast.BoolOp):
         return len(node.values) - 1
     if isinstance(node, ast.comprehension):
@@ -123,7 +129,7 @@ def _decisions(node: ast.AST) -> int:
 
 
 def _imports(node: ast.AST) -> Iterable[str]:
-    """Top-level modules that a node imports, by a statement or by a call with the name as a literal."""
+    """Top-level modules that a node imports, by a statement or by a call with a literal name."""
     if isinstance(node, ast.Import):
         return {alias.name.split(".")[0] for alias in node.names}
     if isinstance(node, ast.ImportFrom):  # `from .os import x` is not the os module
@@ -143,7 +149,7 @@ def _gives_value(node: ast.AST) -> bool:
 
 
 def arguments(node: FunctionNode) -> list[str]:
-    """Names of all parameters but self and cls."""
+    """The names of all parameters except self and cls."""
     a = node.args
     named = [x.arg for x in (*a.posonlyargs, *a.args, *a.kwonlyargs)]
     stars = [x.arg for x in (a.vararg, a.kwarg) if x is not None]
@@ -151,7 +157,10 @@ def arguments(node: FunctionNode) -> list[str]:
 
 
 def is_trivial(node: FunctionNode) -> bool:
-    """Whether the body is only pass, raise, a constant, a name, or one call whose arguments compute nothing."""
+    """Whether the body does nothing of its own.
+
+    It is only pass, raise, a constant, a name, or one call whose arguments compute nothing.
+    """
     body = node.body[1:]
     if not body:
         return True
@@ -170,8 +179,9 @@ def is_trivial(node: FunctionNode) -> bool:
 
 
 def num_tokens(code: str) -> int:
-    """Python lexical tokens without comments and layout; an f-string is one token, in every version of Python.
+    """Python lexical tokens without comments and layout.
 
-    Text that is not Python is counted too: what no token starts with is passed over.
+    An f-string is one token in every version of Python. Text that is not Python is counted too:
+    characters that no token starts with are skipped.
     """
     return sum(map(bool, _TOKEN.findall(code)))

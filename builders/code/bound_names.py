@@ -1,16 +1,20 @@
-"""Which names of a function may be renamed without changing what it does: those that it binds.
+"""Which names of a function may be renamed without changing what it does: the names that it binds.
 
-In: the tokens of Python code, `lexing.code(lexing.lex(texts))`. Out: the same tokens, for `lexing.grams(…, rename=True)`, in
-which only bound names can be renamed: `is_dir` and `is_file` of pathlib differ in nothing but the free name that they call,
-and are no copies of each other. How: one pass over the tokens of a text collects what it binds, a second one marks.
+In: the tokens of Python code, `tokens.code(tokens.lex(texts))`. Out: the same tokens, marked so
+that `tokens.grams(..., rename=True)` renames bound names only. A free name says what a function
+does: `is_dir` and `is_file` of pathlib differ only in the free name that they call, and they are
+not copies of each other.
 
-    bound       names of functions and parameters, targets of assignments, of `for`, `as` and `:=`. In its body the name
-                of a method is free: `def bisect(self)` that calls `bisect` means another one
-    free        all others; they count as they are, like attributes
-    f-strings   count by their text outside of the fields, whose names are bound or not
+    bound       names of functions and parameters, targets of assignments, of `for`, `as` and `:=`.
+                The name of a method is free inside its body: a `def bisect(self)` that calls
+                `bisect` calls another function
+    free        all other names; they count as they are, like attributes
+    f-strings   the text outside of the fields counts; names in the fields are bound or free
 
-What is missed (names that only a `match` binds) counts as free: copies that rename it are less similar, never other
-functions more.
+How: one pass over a text collects the names that it binds, a second pass marks the others.
+
+Names that only a `match` binds are missed and count as free. Copies that rename such names look
+less similar than they are. Functions that are not copies never look more similar.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ _NEITHER = len(_WORDS)
 
 
 def only_bound(lexed: Lexed) -> Lexed:
-    """The tokens with free names as attributes and f-strings as plain strings."""
+    """The tokens with free names marked as attributes and f-strings as plain strings."""
     words = np.array([hash_text(word) for word in _WORDS], np.uint64)
     kinds, hashes = lexed.kinds.copy(), lexed.hashes.copy()
     _mark(lexed.data, lexed.offsets, lexed.starts, lexed.ends, words, kinds, hashes)
@@ -63,7 +67,9 @@ def _mark(data, offsets, starts, ends, words, kinds, hashes):
 
 @compiled
 def _bind(first, end, signs, kinds, hashes, bound, owner, text):
-    """Put all names that the text binds into the hash set `bound`, whose slots belong to the text in `owner`."""
+    """Put all names that the text binds into the hash set `bound`; `owner` says which text a slot
+    is of.
+    """
     in_header, in_targets, num_functions = False, False, 0
     for i in range(first, end):
         sign = signs[i - first]
@@ -115,7 +121,10 @@ def _is_in(bound, owner, text, key):
 
 @compiled
 def _fixed_text(data, begin, end):
-    """A hash of the bytes of adjacent f-strings outside of their fields, without prefixes, quotes and space."""
+    """A hash of the bytes of adjacent f-strings outside of their fields.
+
+    Prefixes, quotes and space do not count.
+    """
     state, depth, quote, width, i = np.uint64(0xCBF29CE484222325), 0, 0, 0, begin
     while i < end:
         c = data[i]

@@ -1,11 +1,15 @@
-"""The decorator of compiled kernels: numba, kept on disk, so that a kernel is compiled once and not in every process.
+"""The decorator of compiled kernels: numba, with the machine code kept on disk.
 
-In: a function over numpy arrays and numbers. Out: its compiled form. How: numba keeps the machine code in the
-`__pycache__` beside the module, in its cache folder of the user where that cannot be written (`NUMBA_CACHE_DIR` names
-another one), and nowhere where neither can be: then each process compiles anew, a few seconds.
+In: a function over numpy arrays and numbers. Out: its compiled form. Because the code is kept, a
+kernel is compiled once and not in every process.
 
-A kept kernel is told stale by the text of its own module only. A kernel that calls one of another module would keep the
-old code of that one after a change, so kernels call kernels of their own module only.
+How: numba keeps the machine code in the `__pycache__` beside the module. If that folder cannot be
+written, it uses its cache folder of the user (`NUMBA_CACHE_DIR` names another one). If neither can
+be written, each process compiles anew, which takes a few seconds.
+
+Numba notices that a kept kernel is old by the text of the kernel's own module only. A kernel that
+calls a kernel of another module would keep the other's old code. So kernels call only kernels of
+their own module.
 """
 
 from __future__ import annotations
@@ -19,7 +23,10 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def compiled(function: F) -> F:
-    """The function compiled at its first call for each kind of arguments; it runs without the interpreter's lock."""
+    """The function, compiled at its first call for each kind of arguments.
+
+    It runs without the interpreter's lock.
+    """
     try:
         return cast(F, njit(cache=True, nogil=True)(function))
     except RuntimeError as error:

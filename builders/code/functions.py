@@ -1,10 +1,17 @@
-"""Documented functions and methods of Python files.
+"""The documented functions and methods of Python files.
 
-In: source texts. Out: per file its `Function`s in their order: module level and class bodies, decorators kept, nested functions
-not separate; and how many undocumented ones were left out. A file that does not parse gives none and says so.
-How: `functions` is the definition: the whole file through `ast`. `extract` gives the same, many times faster: a compiled scan
-finds the functions (`builders.code.outline`), one linter process tells which files parse (`builders.code.validity`), and only what both
-leave open goes through `ast`.
+In: source texts. Out: per file its `Function`s in their order, and how many functions without a
+docstring were left out. Functions of the module level and of class bodies count, with their
+decorators; nested functions are part of the function around them. A file that does not parse gives
+no functions, and `is_parsed` is False.
+
+How: `functions` defines the result: it sends the whole file through `ast`. `extract` gives the same
+result many times faster. A compiled scan finds the functions (`builders.code.outline`). One linter
+process tells which files parse (`builders.code.validity`). Only files that both leave open go
+through `ast`.
+
+    found = functions.extract([Path("module.py").read_text()])[0]
+    print([f.signature for f in found.functions], found.num_undocumented)
 """
 
 from __future__ import annotations
@@ -25,7 +32,7 @@ from builders.code.signatures import FunctionNode, signature, signature_of
 _ODD_SPACES = tuple(bytes([c]) for c in b"\t\v\f\x1c\x1d\x1e\x1f")
 
 UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
-"""What `ast.parse` raises for a text that is no Python, or too deep or too long for it."""
+"""What `ast.parse` raises for a text that is not Python, or is too deep or too long for it."""
 
 
 class Function(NamedTuple):
@@ -51,9 +58,10 @@ class Extracted:
 
 
 def extract(sources: Sequence[str], methods: bool = True) -> list[Extracted]:
-    """The documented functions of many modules, without `methods` those of the module level only.
+    """The documented functions of many modules, one `Extracted` per text.
 
-    Their texts are held together, so give a few megabytes at a time.
+    Without `methods` only those of the module level. All texts are held in memory together, so give
+    a few megabytes at a time.
     """
     texts = [_normalised(s) for s in sources]
     encoded = [_encoded(t) for t in texts]
@@ -70,7 +78,7 @@ def extract(sources: Sequence[str], methods: bool = True) -> list[Extracted]:
 
 
 def functions(source: str) -> Iterator[Function]:
-    """Documented functions of a module by its syntax tree; line ends are normalised to LF."""
+    """Documented functions of a module by its syntax tree. Line ends are normalised to LF."""
     return (f for f in _by_tree(source) if f is not None)
 
 
@@ -85,7 +93,7 @@ def whole(source: str, methods: bool = True) -> Extracted:
 
 
 def _by_tree(source: str, methods: bool = True) -> Iterator[Function | None]:
-    """A function for each definition, None for an undocumented one."""
+    """One item per definition: a function, or None for one without a docstring."""
     source = _normalised(source)
     lines = source.split("\n")
     for prefix, node in _definitions(parsed(source).body, methods):
@@ -100,7 +108,7 @@ def _normalised(source: str) -> str:
 
 
 def _encoded(text: str) -> bytes | None:
-    """UTF-8, None for what has no place in a source file."""
+    """The text as UTF-8; None when it has characters that cannot stand in a source file."""
     try:
         return None if "\0" in text else text.encode("utf-8")
     except UnicodeEncodeError:
@@ -140,7 +148,7 @@ def _cut_out(data: bytes, d: Definition, name: str, is_simple: bool) -> Function
 
 
 def _docstring(data: bytes, d: Definition, raw: str) -> str:
-    """The cleaned docstring, empty when there is none."""
+    """The cleaned docstring; empty when there is none."""
     if d.doc == UNCLEAR:
         node = parsed(f"if 1:\n{raw}" if d.width else raw).body[0]
         node = node.body[0] if isinstance(node, ast.If) else node
@@ -156,7 +164,9 @@ def _docstring(data: bytes, d: Definition, raw: str) -> str:
 
 
 def parsed(source: str) -> ast.Module:
-    """The syntax tree; warnings about the style of foreign code, such as invalid escapes, are not ours to print."""
+    """The syntax tree. Warnings about the style of foreign code, such as invalid escapes, are not
+    shown.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(source)
@@ -175,7 +185,7 @@ def _documented(node: FunctionNode) -> str:
 
 
 def _cleaned(docstring: str) -> str:
-    """As by `inspect.cleandoc`; empty when there is nothing but white space."""
+    """As by `inspect.cleandoc`; empty when there is only white space."""
     if not docstring.strip():
         return ""
     # an escape such as \\ud800 names half a character, which no file or table can hold
@@ -198,7 +208,11 @@ def _function(prefix: str, node: FunctionNode, docstring: str, lines: list[str])
 
 
 def _first_line(node: FunctionNode, lines: list[str]) -> int:
-    """1-based line of the first decorator's @, which may stand above its expression, or of the def."""
+    """The first line of a definition, counted from 1: that of its first decorator's @, or of the
+    def.
+
+    The @ may stand above its expression.
+    """
     first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
     while node.decorator_list and not lines[first - 1].lstrip().startswith("@"):
         first -= 1
@@ -206,14 +220,19 @@ def _first_line(node: FunctionNode, lines: list[str]) -> int:
 
 
 def dedented(lines: list[str], width: int) -> list[str]:
-    """Lines without the indentation of their definition; text of a docstring may stand further left and stays."""
-    page_breaks = len(lines[0][:width]) - len(lines[0][:width].lstrip("\f"))  # they indent nothing
+    """Lines without the indentation of their definition.
+
+    Lines of a docstring may stand further left. These stay as they are.
+    """
+    page_breaks = len(lines[0][:width]) - len(lines[0][:width].lstrip("\f"))  # they do not indent
     lines, width = [lines[0][page_breaks:], *lines[1:]], width - page_breaks
     return [line[width:] if not line[:width].strip() else line for line in lines]
 
 
 def _without_indentation(text: str, width: int, is_simple: bool) -> str:
-    """As by `dedented`; `is_simple` promises that its only ASCII white space is spaces and line ends."""
+    """As by `dedented`. `is_simple` promises that the text has no white space but spaces and line
+    ends.
+    """
     if is_simple and text.isascii() and " \n" not in text:
         return text[width:].replace("\n" + " " * width, "\n")
     return _indentation(width).sub("", text)
@@ -221,12 +240,15 @@ def _without_indentation(text: str, width: int, is_simple: bool) -> str:
 
 @cache
 def _indentation(width: int) -> re.Pattern[str]:
-    """At the start of a line: that much white space, or what there is of it on a blank line."""
+    """At the start of a line: that much white space, or less of it on a blank line."""
     return re.compile(rf"^(?:[^\S\n]{{{width}}}|[^\S\n]{{1,{width}}}$)", re.MULTILINE)
 
 
 def without_docstring(code: str) -> str:
-    """The code of one documented function without its docstring; SyntaxError or ValueError when that cannot be."""
+    """The code of one documented function without its docstring.
+
+    SyntaxError or ValueError when the docstring cannot be taken out.
+    """
     node = parsed(code).body[0]
     if not isinstance(node, FunctionNode) or ast.get_docstring(node) is None or len(node.body) < 2:
         raise ValueError("not a documented function with a body")

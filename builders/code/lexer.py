@@ -1,14 +1,22 @@
-"""The compiled lexer: the bytes of many texts to tokens, in one pass and without ever failing.
+"""The compiled lexer: the bytes of many texts become tokens, in one pass and without ever failing.
 
-In: UTF-8 bytes with the offsets of the texts. Out: per token its hash, kind and place, written into arrays of the caller.
-How: a hand-written automaton for Python that keeps its head on anything else. What it decides on the way:
-    prose        comments, docstrings, and lines on which two names follow each other with nothing between, which no line
-                 of Python does: their words are lower-cased, their signs stay signs
+In: UTF-8 bytes with the offsets of the texts. Out: per token its hash, kind and place, written into
+arrays of the caller.
+
+How: an automaton written by hand for Python that also survives any other text. It decides on the
+way:
+
+    prose        comments, docstrings, and lines on which two names follow each other with nothing
+                 between, which no line of Python does. Words of prose are lower-cased. Its signs
+                 stay signs
     annotations  of parameters, results and variables
     imports      from the `import` or `from` at the start of a statement to its end
-    strings      are hashed without prefix and quotes, escaped as `repr` would, adjacent ones as one; so are numbers
-                 without underscores
-Keywords that only start statements close brackets that were left open, so that one smiley does not swallow a text.
+    strings      hashed without prefix and quotes, escaped as `repr` would; adjacent strings count
+                 as one
+    numbers      hashed without underscores
+
+Keywords that can only start a statement close all brackets that were left open. Otherwise one
+smiley would swallow the rest of a text.
 """
 
 from __future__ import annotations
@@ -18,21 +26,29 @@ import numpy as np
 from builders.code.compiled import compiled
 
 IDENTIFIER, ATTRIBUTE, ARGUMENT, KEYWORD, BUILTIN, OPERATOR, NUMBER, STRING, FSTRING, WORD = range(10)
-"""Classes of tokens: the low four bits of a kind. ARGUMENT is the name before `=` in a call, WORD a word of prose."""
+"""Classes of tokens: the low four bits of a kind. ARGUMENT is the name before `=` in a call, WORD
+is a word of prose.
+"""
 
 PROSE, ANNOTATION, IMPORT = 16, 32, 64
 """Regions of tokens: the other bits of a kind."""
 
 STATEMENT, SOFT, IMPORTS, DEFINES, BINDS = 16, 32, 64, 128, 256
-"""Marks in the vocabulary: keywords that stand only where a statement starts; names that a name may follow; keywords of
-import statements; `def`; keywords before a name that is bound."""
+"""Marks in the vocabulary.
+
+    STATEMENT  keywords that stand only where a statement starts
+    SOFT       names that another name may follow
+    IMPORTS    keywords of import statements
+    DEFINES    `def`
+    BINDS      keywords before a name that is bound
+"""
 
 _OTHER, _SPACE, _NEWLINE, _LETTER, _DIGIT, _QUOTE, _SIGN, _HASH, _BACKSLASH = range(9)
 _LF, _CR, _TAB, _ESCAPE, _BACKTICK = 10, 13, 9, 92, 96
 _OPEN, _CLOSE, _OPEN_SQUARE, _CLOSE_SQUARE, _OPEN_CURLY, _CLOSE_CURLY = 40, 41, 91, 93, 123, 125
 _PLUS, _COMMA, _MINUS, _DOT, _COLON, _SEMICOLON, _EQUALS = 43, 44, 45, 46, 58, 59, 61
 _QUOTED_BYTES = 200
-"""Longer quoted pieces of prose are taken for two lone quotes."""
+"""In prose, two quotes further apart than this are not taken as one quoted piece."""
 
 _MULTIPLIER = np.uint64(0x100000001B3)
 _START = np.uint64(0xCBF29CE484222325)
@@ -61,7 +77,7 @@ _CLASSES = _character_classes()
 
 @compiled
 def mixed(state):
-    """A 64-bit state whose every bit counts for every bit of the result (the finaliser of splitmix64)."""
+    """A 64-bit state whose every bit changes every bit of the result (splitmix64's finaliser)."""
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
@@ -69,7 +85,7 @@ def mixed(state):
 
 @compiled
 def hash_bytes(data, begin, end, folded):
-    """The 64-bit hash of a stretch of bytes (FNV-1a, then mixed); `folded` takes ASCII capitals as small letters."""
+    """The 64-bit hash of a stretch of bytes (FNV-1a, then mixed); `folded` ignores ASCII case."""
     state = _START
     for i in range(begin, end):
         c = data[i]
@@ -81,7 +97,10 @@ def hash_bytes(data, begin, end, folded):
 
 @compiled
 def _number_hash(data, begin, end):
-    """A number without underscores and without the zeros that end its fraction: 1_0.50 is 10.5, and 2.0 is 2."""
+    """The hash of a number without underscores and without zeros at the end of its fraction.
+
+    So 1_0.50 is 10.5, and 2.0 is 2.
+    """
     has_point, is_plain = False, True
     for i in range(begin, end):
         has_point = has_point or data[i] == _DOT
@@ -100,7 +119,7 @@ def _number_hash(data, begin, end):
 
 @compiled
 def _string_state(data, i, end, state, is_raw):
-    """The state after the content of a string, as `repr` would write it: raw ones escaped, quotes not."""
+    """The state after the content of a string as `repr` writes it: raw ones escaped, quotes not."""
     while i < end:
         c, after = data[i], data[i + 1] if i + 1 < end else np.uint8(0)
         if c in (_LF, _TAB):
@@ -132,13 +151,15 @@ def _string_state(data, i, end, state, is_raw):
 
 @compiled
 def _is_escape(c):
-    """Whether a backslash before the sign means another one: \\ and a b f n r t u v x N U, and octal digits."""
+    """Whether a backslash before this sign is an escape: \\ and a b f n r t u v x N U, and octal
+    digits.
+    """
     return c in (92, 97, 98, 102, 110, 114, 116, 117, 118, 120, 78, 85) or 48 <= c <= 55
 
 
 @compiled
 def _word_end(data, i, end):
-    """The end of a name; a Chinese, Japanese or Korean character is a word of its own."""
+    """The end of a name. A Chinese, Japanese or Korean character is a word by itself."""
     if 0xE3 <= data[i] <= 0xED:
         return min(i + 3, end)
     while i < end and (_CLASSES[data[i]] == _LETTER or _CLASSES[data[i]] == _DIGIT) and not 0xE3 <= data[i] <= 0xED:
@@ -165,7 +186,10 @@ def _number_end(data, i, end):
 
 @compiled
 def _string_end(data, i, end):
-    """Where a string that opens at `i` ends, and the width of its quotes; where the search ended and 0 if it never closes."""
+    """Where the string that opens at `i` ends, and the width of its quotes.
+
+    If it never closes: where the search stopped, and 0.
+    """
     quote = data[i]
     if i + 2 < end and data[i + 1] == quote and data[i + 2] == quote:
         j = i + 3
@@ -193,14 +217,15 @@ def _sign_end(data, i, end):
     after = data[i + 1] if i + 1 < end else np.uint8(0)
     if after == c and c in (42, 47, 60, 62):  # ** // << >>
         return i + 3 if i + 2 < end and data[i + 2] == _EQUALS else i + 2
-    if after == _EQUALS and c in (33, 37, 38, 42, 43, 45, 47, 58, 60, 61, 62, 64, 94, 124):  # != %= &= *= and so on
+    # != %= &= *= and so on
+    if after == _EQUALS and c in (33, 37, 38, 42, 43, 45, 47, 58, 60, 61, 62, 64, 94, 124):
         return i + 2
     return i + 2 if c == _MINUS and after == 62 else i + 1
 
 
 @compiled
 def _prose(data, i, end, hashes, kinds, starts, ends, n):
-    """The words, numbers and quoted pieces of prose; the number of tokens after it."""
+    """Write the words, numbers and quoted pieces of prose; return the number of tokens after it."""
     opening = True
     while i < end:
         kind = _CLASSES[data[i]]
@@ -245,7 +270,10 @@ def _is_argument(data, i, end):
 
 @compiled
 def _targets_end(data, i, end):
-    """Where the names before the `=` of an assignment that starts at `i` end, `i` if it does not assign to names only."""
+    """Where the names before the `=` of an assignment that starts at `i` end.
+
+    Returns `i` if the statement does not assign, or assigns to other things than names.
+    """
     begin, before = i, np.uint8(_COMMA)
     while i < end:
         c = data[i]
@@ -275,7 +303,7 @@ def _is_prefix(data, begin, end):
 
 @compiled
 def _as_prose(data, hashes, kinds, starts, ends, first, n):
-    """A line turned out to be prose."""
+    """Mark the tokens of a line as prose, once it is known to be prose."""
     for k in range(first, n):
         kind = kinds[k] & 15
         if kind <= BUILTIN:
@@ -297,16 +325,19 @@ def _known(table_hashes, table_kinds, key):
 
 @compiled
 def lex_text(data, i, end, table_hashes, table_kinds, hashes, kinds, starts, ends, n):
-    """The tokens of one text, written from place `n` on; the place after the last one."""
+    """Write the tokens of one text from place `n` on; return the place after the last one."""
     line, line_depth, depth = n, 0, 0
     is_fresh, is_prose, is_import, is_annotation, is_default = True, False, False, False, False
     is_target = False  # so far the statement may be the target of an annotated assignment
     header, is_result = False, False  # between a `def` and its colon; between `->` and the colon
     last, last_kind, last_sign, name_end = -1, -1, 0, -1
-    statement, targets_end = i, -1  # its start, and the end of the names that it assigns to, looked up once
-    no_single, no_double = 0, 0  # up to where no string in such quotes ends: to search once, not at every quote
+    # where the statement starts, and where the names that it assigns to end (looked up once)
+    statement, targets_end = i, -1
+    # up to here no string in such quotes ends: so we search once, not at every quote
+    no_single, no_double = 0, 0
     string_state, mark, last_mark = _START, np.uint16(0), np.uint16(0)
-    bound, num_bound, first = np.empty(16, np.uint64), 0, n  # builtins that the text uses as names of its own
+    # builtins that the text uses as names of its own
+    bound, num_bound, first = np.empty(16, np.uint64), 0, n
     while i < end:
         c = data[i]
         group = _CLASSES[c]
@@ -471,7 +502,7 @@ def lex_text(data, i, end, table_hashes, table_kinds, hashes, kinds, starts, end
 
 @compiled
 def lex_texts(data, offsets, table_hashes, table_kinds, hashes, kinds, starts, ends, token_offsets):
-    """The tokens of all texts; `token_offsets` gets where those of each text begin."""
+    """Write the tokens of all texts, and into `token_offsets` where those of each text begin."""
     token_offsets[0] = 0
     for text in range(len(offsets) - 1):
         begin, end, n = offsets[text], offsets[text + 1], token_offsets[text]

@@ -1,16 +1,20 @@
-"""MinHash kernels: which of many sets are similar, found without comparing all pairs, and how similar they are exactly.
+"""MinHash kernels: which of many sets are similar, found without comparing all pairs.
 
-In: sets of 32-bit hashes, flat: those of set i are hashes[offsets[i] : offsets[i + 1]]. Out: numpy arrays.
+In: sets of 32-bit hashes, flat: those of set i are hashes[offsets[i] : offsets[i + 1]]. Out: numpy
+arrays.
 
-    band_keys(hashes, offsets, bands, rows)    LSH keys: two sets of Jaccard similarity s share the key of a band with
-                                               probability s ** rows (Broder 1997; Leskovec et al., MMDS, section 3.4)
-    bucket_pairs(keys, positions, width)       pairs that share a key: each with the first `width` of its bucket
+    band_keys(hashes, offsets, bands, rows)    LSH keys: two sets of Jaccard similarity s share the
+                                               key of a band with probability s ** rows
+                                               (Broder 1997; Leskovec et al., MMDS, section 3.4)
+    bucket_pairs(keys, positions, width)       pairs that share a key: each set with the first
+                                               `width` sets of its bucket
     distinct(hashes, offsets)                  sorted sets from hashes with repetitions
-    jaccard(lefts, rights, left, right)        the similarity of pairs of sorted sets, exactly
+    jaccard(lefts, rights, left, right)        the exact similarity of pairs of sorted sets
 
-How: a hash function per row is the affine map a * x + b modulo 2**32 with odd `a`, a bijection of the hashes, which are
-random already; the loop over the rows is the inner one and compiles to vector instructions. All constants come from
-splitmix64, so keys are the same on every machine.
+How: each row has a hash function, the affine map a * x + b modulo 2**32 with odd `a`. That is a
+bijection of the hashes, which are random already. The loop over the rows is the inner one and
+compiles to vector instructions. All constants come from splitmix64, so keys are the same on every
+machine.
 """
 
 from __future__ import annotations
@@ -22,14 +26,16 @@ import numpy as np
 from builders.code.compiled import compiled
 
 Sets = tuple[np.ndarray, np.ndarray]
-"""Hashes uint32 (grams,) and offsets int64 (sets + 1,): sets in a row."""
+"""Sets in a row: hashes uint32 (grams,) and offsets int64 (sets + 1,)."""
 
 _NONE = np.uint32(0xFFFFFFFF)
 _MASK_64 = (1 << 64) - 1
 
 
 def band_keys(hashes: np.ndarray, offsets: np.ndarray, bands: int, rows: int) -> np.ndarray:
-    """uint32 (bands, sets). `hashes` may repeat; an empty set has keys that mean nothing."""
+    """The LSH keys, uint32 (bands, sets). `hashes` may repeat. The keys of an empty set mean
+    nothing.
+    """
     factors, terms = _constants(bands * rows)
     keys = np.empty((bands, len(offsets) - 1), np.uint32)
     _band_keys(hashes, offsets, factors, terms, keys)
@@ -37,9 +43,11 @@ def band_keys(hashes: np.ndarray, offsets: np.ndarray, bands: int, rows: int) ->
 
 
 def bucket_pairs(keys: np.ndarray, positions: np.ndarray, width: int) -> np.ndarray:
-    """uint64, `later << 32 | earlier`: each position with those of the first `width` of its bucket before it.
+    """Pairs of positions that share a key, uint64: `later << 32 | earlier`.
 
-    keys: uint32 (sets,) of one band; positions: uint32 (sets,). The width keeps a bucket of n sets from having n² pairs.
+    keys: uint32 (sets,) of one band; positions: uint32 (sets,). Each position is paired with those
+    of the first `width` of its bucket that stand before it. Without a width a bucket of n sets
+    would give n² pairs.
     """
     entries = (keys.astype(np.uint64) << np.uint64(32)) | positions
     entries.sort()
@@ -56,7 +64,10 @@ def distinct(hashes: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def jaccard(lefts: Sets, rights: Sets, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """float32 (pairs,): |A ∩ B| / |A ∪ B| of the sorted sets `left` among `lefts` and `right` among `rights`; 0 where both are empty."""
+    """|A ∩ B| / |A ∪ B| of pairs of sorted sets, float32 (pairs,); 0 where both are empty.
+
+    `left` and `right` are places in `lefts` and `rights`.
+    """
     similarity = np.empty(len(left), np.float32)
     _jaccard(*lefts, *rights, left, right, similarity)
     return similarity
@@ -70,7 +81,7 @@ def _constants(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _splitmix(index: int) -> int:
-    """The value at a place of the sequence of splitmix64 from 0 (Steele, Lea, Flood, OOPSLA 2014)."""
+    """One value of the sequence of splitmix64 from 0 (Steele, Lea, Flood, OOPSLA 2014)."""
     state = ((index + 1) * 0x9E3779B97F4A7C15) & _MASK_64
     state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK_64
     state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK_64
@@ -119,7 +130,7 @@ def _fill_pairs(entries, width, out):
 
 @compiled
 def _distinct(hashes, offsets, out_offsets):
-    """Sorts each set in place and moves its hashes to the front; how many there are in all."""
+    """Sort each set in place, move its distinct hashes to the front, return how many there are."""
     n = 0
     out_offsets[0] = 0
     for i in range(len(offsets) - 1):

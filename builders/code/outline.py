@@ -1,11 +1,15 @@
-"""The outline of a Python file: where its functions and classes stand, read off its bytes without a parser.
+"""The outline of a Python file: where its functions and classes stand, found without a parser.
 
-In: UTF-8 text with LF line ends. Out: one row per function or class of the module level and of class bodies, or None for
-an odd file, which needs a parser to be understood.
-How: one compiled pass over logical lines that knows strings, comments, brackets, continuations and indentation. The rows
-are right for every file that parses and is not odd; whether it parses is for `builders.code.validity` to say. Odd is what is rare
-and what Python and a linter read differently: names outside ASCII, page breaks before code, deep nesting, endless numbers,
-replacement fields of f-strings that are more than a plain expression.
+In: UTF-8 text with LF line ends. Out: one row per function or class of the module level and of
+class bodies. An odd file gives None: only a parser can read it.
+
+How: one compiled pass over logical lines that knows strings, comments, brackets, continuations and
+indentation. The rows are right for every file that parses and is not odd. This module does not say
+whether a file parses: `builders.code.validity` does.
+
+A file is odd when it has something rare that Python and a linter read differently: names outside
+ASCII, page breaks before code, deep nesting, endless numbers, or f-strings with replacement fields
+that are more than a plain expression.
 """
 
 from __future__ import annotations
@@ -19,11 +23,15 @@ from builders.code.compiled import compiled
 CLASS, FUNCTION, ASYNC_FUNCTION = range(3)
 """Kinds of definitions."""
 UNDOCUMENTED, DOCUMENTED, UNCLEAR = range(3)
-"""What the body begins with: anything else; one string literal alone; what only a parser can tell."""
+"""What the body begins with: something else, one string literal alone, or what only a parser can
+tell.
+"""
 
 MAX_BRACKETS, MAX_LEVELS = 60, 60
 MAX_CHAIN, MAX_ELIFS, MAX_FIELD, MAX_NUMBER = 400, 400, 200, 4000
-"""Deeper or longer is odd: CPython's own limits (200 brackets, 100 levels, 4300 digits, its stack) are well above."""
+"""Deeper or longer code makes a file odd. CPython's own limits are well above these: 200 brackets,
+100 levels, 4300 digits, and its stack.
+"""
 
 _PLAIN, _WORD, _SPACE, _NEWLINE, _QUOTE, _HASH, _OPEN, _CLOSE, _COMMA, _COLON, _BACKSLASH, _DIGIT, _ODD = range(13)
 _DEF, _CLASS_WORD, _ASYNC, _ELIF, _LAMBDA = (
@@ -37,30 +45,33 @@ class Definition(NamedTuple):
 
     kind: int
     parent: int
-    """Place of its class in the outline, -1 at module level."""
+    """The row of its class in the outline; -1 at module level."""
     start: int
-    """Start of the line of its first decorator, or of itself."""
+    """Where the line of its first decorator starts, or its own line."""
     line: int
     def_at: int
-    """Its `def`, `async` or `class`."""
+    """Where its `def`, `async` or `class` stands."""
     width: int
-    """Bytes of its indentation."""
+    """Its indentation, in bytes."""
     name_at: int
     name_end: int
     header_end: int
-    """Behind the colon of the header."""
+    """The place behind the colon of the header."""
     doc: int
     doc_at: int
     doc_end: int
-    """The first statement's string with its prefix and quotes; of UNCLEAR only the start counts."""
+    """The first statement's string with prefix and quotes. For UNCLEAR only the start counts."""
     end: int
-    """End of its last line, before the line end."""
+    """The end of its last line, before the line end."""
     end_line: int
 
 
 def outline(data: bytes) -> list[Definition] | None:
-    """The definitions of a file in their order, None for an odd file; anything may come out of one that does not parse."""
-    if b"\\N{" in data:  # a name that one of the readers may not know
+    """The definitions of a file in their order; None for an odd file.
+
+    The result is meaningless for a file that does not parse.
+    """
+    if b"\\N{" in data:  # a character name that Python or the linter may not know
         return None
     rows = np.empty((len(data) // len("def f():0\n") + 1, 14), np.int64)
     found = _outline(np.frombuffer(data + b"\n\0\0\0", np.uint8), len(data) + 1, rows)
@@ -92,7 +103,7 @@ _KINDS = _byte_kinds()
 
 @compiled
 def _is_word(data, at, end, word):
-    """Whether `word` stands at a place, as a whole."""
+    """Whether `word` stands at a place and is not part of a longer word."""
     if at + len(word) >= end:
         return False
     for k in range(len(word)):
@@ -111,7 +122,10 @@ def _skip_spaces(data, i, end):
 
 @compiled
 def _string_end(data, i, end):
-    """Behind the string whose opening quote stands at `i`, and the width of its quotes; -1 when it does not close."""
+    """The place behind the string whose opening quote stands at `i`, and the width of its quotes.
+
+    The place is -1 when the string does not close.
+    """
     quote = data[i]
     if data[i + 1] == quote and data[i + 2] == quote:
         i += 3
@@ -134,8 +148,10 @@ def _string_end(data, i, end):
 
 @compiled
 def _is_plain_format(data, i, end, is_raw):
-    """Whether every replacement field of an f-string's content is read alike by everyone: short, at most one field in
-    its format, no backslash, comment, starred expression or odd conversion, and nothing but text in its own strings.
+    """Whether every reader understands the replacement fields of an f-string's content alike.
+
+    Fields must be short, with at most one field in their format. They may have no backslash,
+    comment, starred expression or odd conversion, and only text in their own strings.
     """
     depth, opened = 0, 0
     while i < end:
@@ -184,7 +200,7 @@ def _is_plain_format(data, i, end, is_raw):
 
 @compiled
 def _is_string_fine(data, prefix, quote, after, width):
-    """Whether the string with its prefix at `prefix` needs no parser to be told apart from what follows it."""
+    """Whether the string, whose prefix starts at `prefix`, can be delimited without a parser."""
     is_format, is_raw = False, False
     for k in range(prefix, quote):
         letter = data[k] | 32
@@ -214,9 +230,9 @@ def _docstring(data, i, end):
 
 @compiled
 def _logical_line(data, i, end, line, is_function, place):
-    """Behind the line end of the logical line that starts at `i`, and the line number there; -1 when it is odd.
+    """Where the logical line that starts at `i` ends, and the line number there; -1 when it is odd.
 
-    `place[0]` is set to the place behind the first colon outside brackets, 0 when there is none.
+    `place[0]` is set to the place behind the first colon outside brackets, or 0 when there is none.
     """
     bases = np.zeros(MAX_BRACKETS + 2, np.int64)
     depth, chain, word, before = 0, 0, -1, _SPACE
@@ -288,13 +304,18 @@ def _logical_line(data, i, end, line, is_function, place):
 
 @compiled
 def _outline(data, end, rows):
-    """Fill the rows; their number, or -1 for an odd file. The data ends in a line end and three bytes of padding."""
+    """Fill the rows and return their number, or -1 for an odd file.
+
+    The data must end in a line end and three bytes of padding.
+    """
     columns = np.zeros(MAX_LEVELS + 2, np.int64)
-    owners = np.full(MAX_LEVELS + 2, -1, np.int64)  # the row of the class or function, -1 the module, -2 anything else
+    # the row of the class or function; -1 for the module, -2 for anything else
+    owners = np.full(MAX_LEVELS + 2, -1, np.int64)
     place, elifs = np.zeros(1, np.int64), 0
     level, found, begun, begun_line = 0, 0, -1, 0
     opened, opened_column = -1, 0  # the function that lines belong to
-    previous, last_end, last_line = -2, 0, 0  # of the logical line before: its row, its end, its last line
+    # of the logical line before: its row, its end, its last line
+    previous, last_end, last_line = -2, 0, 0
     i, line = 0, 1
     while i < end:
         start, column = i, 0

@@ -1,8 +1,9 @@
-"""Signatures of functions, as `ast.unparse` writes them.
+"""Signatures of functions, written as `ast.unparse` writes them.
 
 In: the text of a header, from `def` to its colon. Out: `def f(a, b=1) -> int:`.
-How: nearly all headers are made of names, plain annotations and plain constants; these are normalised by regular
-expressions whose result must match a strict form. The others are parsed.
+
+How: nearly all headers consist of names, plain annotations and plain constants. Regular expressions
+normalise these, and the result must match a strict form. All other headers are parsed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ _BREAK, _OPENED, _CLOSED = re.compile(r"\s*\n\s*"), re.compile(r"([(\[]) "), re.
 
 
 def signature(header: str) -> str:
-    """The signature of a header that parses."""
+    """The signature of a header that parses.
+
+    signature("def f(a,b = 1)->int:")  # 'def f(a, b=1) -> int:'
+    """
     if _PLAIN.fullmatch(header):
         return header
     if len(header) < 2000:
@@ -37,7 +41,7 @@ def signature(header: str) -> str:
         plain = spaced.replace(" = ", "=")
         if "\n" in plain or ",)" in plain:
             plain = _CLOSED.sub("", _OPENED.sub(r"\1", _BREAK.sub(" ", plain)))
-        # what was normalised inside a string is another string
+        # a change inside a string would make it another string: then the header is parsed
         if _PLAIN.fullmatch(plain) and _LITERAL.findall(plain) == _LITERAL.findall(spaced):
             return plain
     return _parsed_signature(header)

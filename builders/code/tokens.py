@@ -1,21 +1,29 @@
-"""Texts as flat arrays of tokens, and token n-grams as hashes: what decontamination and near-duplicates compare.
+"""Texts as flat arrays of tokens, and token n-grams as hashes.
 
-In: any texts (Python, broken Python, other languages, prose), as an Arrow array or a list. Out: numpy arrays over the whole
-batch; nothing per text is a Python object. Hashes are the same in every process and on every machine.
+Decontamination and near-duplicates compare texts by these.
 
-    lexed = lex(texts)                  all tokens: hashes, kinds, starts, ends; those of text i are
-                                        hashes[offsets[i] : offsets[i + 1]], its bytes data[bounds[i] : bounds[i + 1]]
-    code(lexed)                         the Python only: without comments, docstrings and other prose, annotations, imports;
-                                        without what formatters add and take away (round brackets, trailing commas, `;`)
-    words(lexed), literals(lexed)       the words of the prose; the numbers and strings wherever they stand
-    grams(code(lexed), 8)               n-grams of raw tokens: hashes and offsets per text, one per window, not distinct
-    grams(code(lexed), 8, rename=True)  the same for every consistent renaming: a name that is neither a keyword, a builtin,
-                                        an attribute nor an argument's in a call counts only by which earlier places of
-                                        the window have the same name; f-strings count as one word
+In: any texts (Python, broken Python, other languages, prose), as an Arrow array or a list. Out:
+numpy arrays over the whole batch; nothing per text is a Python object. Hashes are the same in every
+process and on every machine.
 
-How: one pass of the automaton in `builders/code/lexer.py`, then compiled filters. Renaming invariance is Baker's encoding of
-parameterized strings (B. S. Baker, STOC 1993): an identifier becomes the distance to its previous occurrence, 0 outside
-of the window.
+    lexed = lex(texts)                  all tokens: hashes, kinds, starts, ends. Those of text i are
+                                        hashes[offsets[i] : offsets[i + 1]], its bytes are
+                                        data[bounds[i] : bounds[i + 1]]
+    code(lexed)                         the Python only: without comments, docstrings and other
+                                        prose, annotations and imports, and without what formatters
+                                        add and take away (round brackets, trailing commas, `;`)
+    words(lexed), literals(lexed)       the words of the prose; the numbers and strings wherever
+                                        they stand
+    grams(code(lexed), 8)               n-grams of raw tokens: hashes and offsets per text, one for
+                                        each window, with repetitions
+    grams(code(lexed), 8, rename=True)  the same hashes for every consistent renaming. Names that
+                                        are no keyword, builtin, attribute or argument of a call
+                                        count only by which earlier places of the window hold the
+                                        same name. Every f-string counts as one and the same word
+
+How: one pass of the automaton in `builders/code/lexer.py`, then compiled filters. To ignore names
+we use Baker's encoding of parameterized strings (B. S. Baker, STOC 1993): an identifier becomes the
+distance to its previous occurrence, or 0 when that is outside of the window.
 """
 
 from __future__ import annotations
@@ -98,11 +106,14 @@ Texts = Any  # pa.Array | pa.ChunkedArray | list[str]; pyarrow has no types
 
 @dataclass(frozen=True)
 class Lexed:
-    """Tokens of a batch of texts.
+    """The tokens of a batch of texts.
 
-    data: uint8 (bytes,); bounds: int64 (texts + 1,), in bytes of data; offsets: int64 (texts + 1,), in tokens;
-    hashes: uint64 (tokens,); kinds: uint8 (tokens,), class in the low four bits and region in the others;
-    starts, ends: int32 (tokens,), in bytes of data.
+    data     uint8 (bytes,)
+    bounds   int64 (texts + 1,), in bytes of data
+    offsets  int64 (texts + 1,), in tokens
+    hashes   uint64 (tokens,)
+    kinds    uint8 (tokens,), the class in the low four bits and the region in the others
+    starts   int32 (tokens,), in bytes of data; `ends` likewise
     """
 
     data: np.ndarray
@@ -119,15 +130,16 @@ class Lexed:
         return len(self.offsets) - 1
 
     def text(self, first: int, last: int) -> str:
-        """The text from the token `first` to the token `last`, both included."""
+        """The text from token `first` to token `last`, both included."""
         return bytes(self.data[self.starts[first] : self.ends[last]]).decode("utf-8", "replace")
 
 
 @dataclass(frozen=True)
 class Grams:
-    """Token n-grams of a batch: hashes uint64 (grams,), offsets int64 (texts + 1,), in grams; n tokens each.
+    """Token n-grams of a batch, n tokens each: hashes uint64 (grams,), offsets int64 (texts + 1,).
 
-    Gram `offsets[i] + k` starts at the token `lexed.offsets[i] + k` of the tokens that it was made from.
+    Offsets count grams. Gram `offsets[i] + k` starts at token `lexed.offsets[i] + k` of the tokens
+    that it was made from.
     """
 
     hashes: np.ndarray
@@ -136,11 +148,14 @@ class Grams:
 
 
 def lex(texts: Texts) -> Lexed:
-    """All tokens of the texts; NULL is an empty text. ValueError above 2 GiB: lex in batches."""
+    """All tokens of the texts. NULL counts as an empty text.
+
+    ValueError for a batch of 2 GiB or more: lex in smaller batches.
+    """
     data, bounds = flat(texts)
     if len(data) >= 2**31:
         raise ValueError(
-            f"a batch of texts has {len(data)} bytes, at most {2**31 - 1} are allowed: use smaller batches"
+            f"a batch of texts has {len(data):,} bytes, and at most {2**31 - 1:,} are allowed. Use smaller batches."
         )
     table_hashes, table_kinds = _vocabulary()
     hashes, kinds = np.empty(len(data) + 1, np.uint64), np.empty(len(data) + 1, np.uint8)
@@ -151,7 +166,7 @@ def lex(texts: Texts) -> Lexed:
 
 
 def code(lexed: Lexed) -> Lexed:
-    """The tokens of the Python code alone, in the one form that formatters cannot change."""
+    """The tokens of the Python code alone, in a form that formatters cannot change."""
     elif_hash, else_hash, if_hash, colon = (hash_text(word) for word in ("elif", "else", "if", ":"))
     signs = np.array([hash_text(sign) for sign in "();,]}"], np.uint64)
     kept, hashes = np.empty(len(lexed.hashes), np.int64), np.empty(len(lexed.hashes), np.uint64)
@@ -162,7 +177,7 @@ def code(lexed: Lexed) -> Lexed:
 
 
 def words(lexed: Lexed) -> Lexed:
-    """The words of prose, lower-cased."""
+    """The words of the prose, in lower case."""
     return _of_classes(lexed, WORD, WORD)
 
 
@@ -172,12 +187,13 @@ def literals(lexed: Lexed) -> Lexed:
 
 
 def grams(lexed: Lexed, n: int, rename: bool = False) -> Grams:
-    """The hash of every window of `n` tokens of every text; texts of fewer tokens have none.
+    """The hash of every window of `n` tokens of every text. A text with fewer tokens has none.
 
-    `rename` gives consistent renamings the same hashes. ValueError unless 1 <= n <= MAX_WINDOW.
+    With `rename`, texts that differ by a consistent renaming have the same hashes. ValueError
+    unless 1 <= n <= MAX_WINDOW.
     """
     if not 1 <= n <= MAX_WINDOW:
-        raise ValueError(f"n-grams have 1 to {MAX_WINDOW} tokens, got {n}")
+        raise ValueError(f"n is {n}, but n-grams have 1 to {MAX_WINDOW} tokens")
     sizes = np.maximum(np.diff(lexed.offsets) - n + 1, 0)
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     hashes = np.empty(offsets[-1], np.uint64)
@@ -196,7 +212,10 @@ def hash_text(text: str) -> np.uint64:
 
 
 def flat(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes of all texts in a row and where each begins, without copying an Arrow array of one chunk."""
+    """The bytes of all texts in a row, and where each text begins.
+
+    An Arrow array of one chunk is not copied.
+    """
     array: Any = pa.array([_encodable(t) for t in texts], pa.large_string()) if isinstance(texts, list) else texts
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
@@ -214,7 +233,7 @@ def flat(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _encodable(text: str | None) -> str:
-    """Lone surrogates have no bytes in UTF-8."""
+    """The text with lone surrogates replaced, because they have no bytes in UTF-8."""
     if text is None or text.isascii():
         return text or ""
     return text.encode("utf-8", "replace").decode()
@@ -222,7 +241,10 @@ def _encodable(text: str | None) -> str:
 
 @cache
 def _vocabulary() -> tuple[np.ndarray, np.ndarray]:
-    """The marks of keywords and builtins as an open hash table: hashes and marks, of a power of two."""
+    """The marks of keywords and builtins as an open hash table: hashes and marks.
+
+    Its size is a power of two.
+    """
     marks: dict[str, int] = dict.fromkeys(_SOFT.split(), SOFT | IDENTIFIER)
     marks |= dict.fromkeys(_BUILTINS.split(), BUILTIN)
     marks |= dict.fromkeys(("print", "type", "exec"), BUILTIN | SOFT)
@@ -233,7 +255,7 @@ def _vocabulary() -> tuple[np.ndarray, np.ndarray]:
     marks |= {"for": KEYWORD | BINDS, "as": KEYWORD | BINDS}
     missing = set(keyword.kwlist) - {word for word, mark in marks.items() if mark & 15 == KEYWORD}
     if missing:
-        raise AssertionError(f"keywords of this Python that the vocabulary lacks: {sorted(missing)}")
+        raise AssertionError(f"this Python has keywords that the vocabulary does not list: {sorted(missing)}")
     hashes, kinds = np.zeros(1024, np.uint64), np.zeros(1024, np.uint16)
     for word, mark in marks.items():
         key = hash_text(word)
@@ -246,7 +268,10 @@ def _vocabulary() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def _weights(n: int, rename: bool) -> tuple[np.ndarray, np.ndarray]:
-    """An odd factor for each place of a window, of its own for each kind of n-gram, and codes of the distances."""
+    """An odd factor for each place of a window, and codes of the distances.
+
+    Each kind of n-gram has factors of its own.
+    """
 
     def drawn(names: Iterable[str]) -> np.ndarray:
         return np.array([hash_text(name) for name in names], np.uint64)
@@ -280,7 +305,7 @@ def _kept(kinds, offsets, first, last, kept, out_offsets):
 
 @compiled
 def _code(hashes, kinds, offsets, signs, words_of_else, kept, out, out_offsets):
-    """The places of the tokens that are kept, and their hashes; how many there are."""
+    """Write which tokens are kept and their hashes; return how many there are."""
     n = 0
     out_offsets[0] = 0
     opening, closing, semicolon, comma = signs[0], signs[1], signs[2], signs[3]
@@ -349,7 +374,7 @@ def _renamed_grams(hashes, kinds, token_offsets, offsets, factors, names, out):
 
 @compiled
 def _finished(state):
-    """All bits of a sum depend on all bits of its terms (the finaliser of splitmix64)."""
+    """Let every bit of a sum change every bit of the result (splitmix64's finaliser)."""
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))

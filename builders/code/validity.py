@@ -1,10 +1,15 @@
 """Which of many Python files parse, decided for all of them at once.
 
-In: texts that `builders.code.outline` does not call odd. Out: per text whether ruff's parser accepts it for the running Python.
-How: one ruff process reads them all, an order of magnitude faster than `ast`. Where ruff says no, or cannot say, the
-caller asks `ast`: only a yes is relied upon. Ruff knows no limits of size and takes three kinds of replacement fields
-that older Pythons refuse; what is odd to the outline covers both (`tests/code/test_validity.py` has a list of broken files,
-`benchmarks/pool/extraction.py` compares both parsers on real files and on files broken at random).
+In: texts that `builders.code.outline` does not call odd. Out: per text whether ruff's parser
+accepts it for the running Python.
+
+How: one ruff process reads them all, about ten times faster than `ast`. Where ruff says no, or
+cannot say, the caller asks `ast`: only a yes is relied upon. Ruff is more permissive than Python in
+two ways: it has no limits of size, and it accepts three kinds of replacement fields that older
+Pythons refuse. Texts with either are odd to the outline, so they never come here.
+
+`tests/code/test_validity.py` has a list of broken files. `benchmarks/pool/extraction.py` compares
+both parsers on real files and on files that are broken at random.
 """
 
 from __future__ import annotations
@@ -23,10 +28,11 @@ CHUNK_BYTES = 200_000
 
 
 def accepted(texts: Sequence[bytes]) -> list[bool]:
-    """Whether each text surely parses; False where that is unknown.
+    """Whether each text surely parses. False where that is not known.
 
-    Many files cost ruff more than their text, so texts are joined with a statement in between. Each of them closes its
-    strings, brackets and lines (else it would be odd), so that all parse if the whole does; where it does not, one by one.
+    A file costs ruff more than its text, so texts are joined with a statement in between. Each text
+    closes its strings, brackets and lines, otherwise it would be odd. So all parse if the joined
+    text does. If it does not, its texts are checked one by one.
     """
     chunks = _chunks(texts)
     joined = [_JOINT.join(texts[n] for n in chunk).replace(*_FUTURE) for chunk in chunks]
@@ -37,7 +43,8 @@ def accepted(texts: Sequence[bytes]) -> list[bool]:
 
 _JOINT = b"\npass\n"
 _FUTURE = (b"from __future__ import", b"from x_future__ import")
-"""Such an import may stand at the start of a file only."""
+"""Such an import is allowed at the start of a file only, so it is renamed before texts are joined.
+"""
 
 
 def _chunks(texts: Sequence[bytes]) -> list[list[int]]:
@@ -53,7 +60,7 @@ def _chunks(texts: Sequence[bytes]) -> list[list[int]]:
 
 
 def _refused(texts: Sequence[bytes]) -> set[int]:
-    """Numbers of the texts that ruff finds fault with; a text that brings it down is among them."""
+    """The numbers of the texts that ruff refuses, and of a text that crashes it."""
     if not texts:
         return set()
     with tempfile.TemporaryDirectory(prefix="scoder-syntax-") as folder:
@@ -61,7 +68,7 @@ def _refused(texts: Sequence[bytes]) -> set[int]:
             with open(f"{folder}/{number}.py", "wb") as handle:
                 handle.write(text)
         try:
-            # one thread: who extracts with many workers has one of these processes in each
+            # one thread: with many workers there is one of these processes in each of them
             one_thread = os.environ | {"RAYON_NUM_THREADS": "1"}
             done = subprocess.run([*_command(), folder], capture_output=True, timeout=TIMEOUT_S, env=one_thread)
             code = done.returncode
@@ -77,9 +84,11 @@ def _refused(texts: Sequence[bytes]) -> set[int]:
 
 @cache
 def _command() -> list[str]:
-    """Syntax errors are reported whatever rules are selected; E902 is the cheapest one that needs the file parsed.
+    """The command that checks the files of a folder.
 
-    The program itself and not `python -m ruff`: starting another Python takes longer than reading a megabyte.
+    Ruff reports syntax errors whatever rules are selected. E902 is the cheapest rule that makes it
+    parse the file. We start the program itself and not `python -m ruff`, because starting another
+    Python takes longer than reading a megabyte.
     """
     from ruff.__main__ import find_ruff_bin
 

@@ -1,8 +1,13 @@
-"""The rows of any dataset as conversations with ids, whichever of the usual columns they have.
+"""The rows of any dataset as conversations with ids.
 
-In: a file, dataset folder or Hub id. Out: an `Index` (ids, content ids, groups and flaws, no text), and on a second read the texts
-that are wanted. Columns, the first that a row has: `messages`; `problem` and `solution`; `instruction`, perhaps `input`, and
-`output`; `prompt` and `completion`.
+In: a file, dataset folder or Hub id. Out: an `Index` of all rows: ids, content ids and groups, but
+no text. A second read gives the texts that are wanted.
+
+A row's conversation comes from the first of these columns that it has: `messages`; `problem` and
+`solution`; `instruction`, with `input` if there is one, and `output`; `prompt` and `completion`.
+
+    index = read_index(Dataset("mine", "rows.jsonl"))
+    for text_id, turns in texts(Dataset("mine", "rows.jsonl"), set(index.texts)): ...
 """
 
 from __future__ import annotations
@@ -32,13 +37,17 @@ class Dataset:
     group_column: str | None = None
 
     def rows(self) -> Iterator[Any]:
-        """Whatever the rows are; ValueError and FileNotFoundError name the place."""
+        """The rows as they are. ValueError and FileNotFoundError name the place."""
         return dataset_rows.rows(self.place, split=self.split, revision=self.revision)
 
 
 @dataclass
 class Index:
-    """A dataset without its texts. Row i has `ids[i]`, `text_ids[i]` (None for a row without a conversation), `groups[i]`."""
+    """A dataset without its texts.
+
+    Row i has `ids[i]`, `text_ids[i]` and `groups[i]`. `text_ids[i]` is None for a row without a
+    conversation.
+    """
 
     ids: list[str] = field(default_factory=list)
     text_ids: list[str | None] = field(default_factory=list)
@@ -47,12 +56,12 @@ class Index:
 
     @property
     def texts(self) -> list[str]:
-        """Distinct content ids in the order of their first rows."""
+        """Distinct content ids, in the order of their first rows."""
         return list(dict.fromkeys(t for t in self.text_ids if t is not None))
 
 
 def read_index(dataset: Dataset) -> Index:
-    """Reads a dataset once. ValueError where no row has a conversation."""
+    """Read a dataset once. ValueError where no row has a conversation."""
     index = Index()
     for number, row in enumerate(dataset.rows()):
         turns = conversation(row)
@@ -67,16 +76,18 @@ def read_index(dataset: Dataset) -> Index:
     if not index.texts:
         wanted = ["messages", *(" and ".join(pair) for pair in PAIRS)]
         raise InputError(
-            f"{dataset.place}: none of {len(index.ids)} rows has text in {', or '.join(wanted)}; its columns are "
-            f"{', '.join(sorted(index.columns)) or '(none)'}"
+            f"{dataset.place}: none of {len(index.ids):,} rows has text in {', or '.join(wanted)}. Its columns are "
+            f"{', '.join(sorted(index.columns)) or '(none)'}. Rename them, or give another dataset."
         )
     if dataset.group_column and not any(index.groups):
-        raise InputError(f"{dataset.place}: no row has a value in the group column {dataset.group_column!r}")
+        raise InputError(
+            f"{dataset.place}: no row has a value in the group column {dataset.group_column!r}. Name another column."
+        )
     return index
 
 
 def texts(dataset: Dataset, wanted: set[str]) -> Iterator[tuple[str, Conversation]]:
-    """Content id and conversation of the wanted texts, each once, in the order of their first rows."""
+    """Content id and conversation of the wanted texts, each once, in the order of the rows."""
     left = set(wanted)
     for row in dataset.rows():
         turns = conversation(row)
@@ -84,11 +95,13 @@ def texts(dataset: Dataset, wanted: set[str]) -> Iterator[tuple[str, Conversatio
             left.remove(text_id)
             yield text_id, turns
     if left:
-        raise InputError(f"{dataset.place} has changed while it was read: {len(left)} texts are gone; start again")
+        raise InputError(
+            f"{dataset.place} changed while it was read: {len(left):,} texts are gone. Start the command again."
+        )
 
 
 def conversation(row: Any) -> Conversation | None:
-    """The turns of a row; None where it has no text under any of the known columns."""
+    """The turns of a row; None if it has no text in any of the known columns."""
     if not isinstance(row, Mapping):
         return None
     turns = row.get("messages")

@@ -1,7 +1,8 @@
-"""Public instruction sets that the coder is trained on besides the store's own instructions.
+"""Public instruction sets that the coder is trained on, besides the store's own instructions.
 
-In: a `Mix` of the recipe: a Hub dataset, a dataset folder or a JSON(L)/Parquet file. Out: conversations with their licence, in
-the order of the source. The columns are told by their names: messages, or a question and an answer.
+In: a `Mix` of the recipe: a Hub dataset, a dataset folder, or a JSON(L) or Parquet file. Out:
+conversations with their licence, in the order of the source. The names of the columns tell the
+layout: messages, or a question and an answer.
 """
 
 from __future__ import annotations
@@ -20,20 +21,25 @@ ANSWERS = ("solution", "output", "completion", "response", "answer")
 
 
 def conversations(mix: Mix) -> Iterator[dict[str, Any]]:
-    """`{"messages", "license"}` of up to `max_rows` rows; unknown columns are a ValueError that lists them."""
+    """`{"messages", "license"}` of up to `max_rows` rows. ValueError lists columns that are not
+    known.
+    """
     for row in islice(_rows(mix), mix.max_rows):
         yield {"messages": messages(row), "license": str(row.get("license") or mix.license)}
 
 
 def messages(row: dict[str, Any]) -> list[dict[str, str]]:
-    """The turns of a row: its own, or its question (with the `input` field of Alpaca's layout) and answer."""
+    """The turns of a row: its messages, or its question and answer.
+
+    An `input`, as in Alpaca's layout, is added to the question.
+    """
     if row.get("messages"):
         return [{"role": m["role"], "content": m["content"]} for m in row["messages"]]
     question = next((row[c] for c in QUESTIONS if row.get(c)), None)
     answer = next((row[c] for c in ANSWERS if row.get(c)), None)
     if question is None or answer is None:
         raise InputError(
-            f"a row has the columns {sorted(row)}: needed are messages, or one of {QUESTIONS} and one of {ANSWERS}"
+            f"a row has the columns {sorted(row)}. It needs `messages`, or one of {QUESTIONS} and one of {ANSWERS}."
         )
     if row.get("input"):
         question = f"{question}\n\n{row['input']}"

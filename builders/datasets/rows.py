@@ -1,8 +1,13 @@
 """The rows of any dataset, one after the other: a file, a dataset folder, or a dataset of the Hub.
 
-In: a path or a Hub id. Out: dictionaries in the order of the source. How: JSON lines, a JSON array or a JSON object of rows,
-gzip or not, and Parquet are read as streams, so that memory does not grow with the file; folders and Hub ids go through
-`datasets` in its streaming mode, which keeps no cache that could be stale. A single JSON object is one row.
+In: a path or a Hub id. Out: dictionaries in the order of the source.
+
+How: files are read as streams, so memory does not grow with the file: Parquet, JSON lines, a JSON
+array and a JSON object of rows, each JSON form with or without gzip. A single JSON object is one
+row. Folders and Hub ids go through `datasets` in its streaming mode, which keeps no cache that
+could be old.
+
+    for row in rows("answers.jsonl.gz"): print(row)
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ BATCH_ROWS = 1000
 _GZIP_MAGIC, _PARQUET_MAGIC = b"\x1f\x8b", b"PAR1"
 _CHUNK_CHARS = 1 << 20
 _LONGEST_ROW_CHARS = 1 << 28
-"""An array is searched no further for the end of a row: what is longer is broken JSON."""
+"""The search for the end of a row in an array stops here: anything longer is broken JSON."""
 _BETWEEN_ROWS = re.compile(r"[\s,]*")
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?\Z")
 
@@ -41,11 +46,11 @@ def rows(
     columns: Sequence[str] | None = None,
     usual_split: str = "test",
 ) -> Iterator[Row]:
-    """The rows of a file, dataset folder or Hub id; `columns` are the only ones that are read from Parquet.
+    """The rows of a file, dataset folder or Hub id.
 
-    Without a `split` it is the usual one of a folder or Hub id, or its only one.
-
-    FileNotFoundError for what is neither; ValueError with the place and row for what cannot be parsed.
+    `columns` are the only columns that are read from Parquet. Without a `split`, a folder or Hub id
+    gives its usual split, or its only one. FileNotFoundError if the place does not exist.
+    ValueError, with the place and the row, for what cannot be parsed.
     """
     path = Path(place)
     if path.is_file():
@@ -55,10 +60,13 @@ def rows(
 
 
 def check_place(place: str | Path) -> None:
-    """FileNotFoundError when the place is neither a file nor a folder nor could be an id of the Hub; nothing is read."""
+    """FileNotFoundError if the place is no file, no folder, and cannot be an id of the Hub.
+
+    Nothing is read.
+    """
     path = Path(place)
     if not path.exists() and (path.suffix in FILE_SUFFIXES or not _HUB_ID.match(str(place))):
-        raise MissingError(f"no file {place}")
+        raise MissingError(f"no file {place}, and the name cannot be a dataset of the Hub. Check the path.")
 
 
 def is_parquet(path: Path) -> bool:
@@ -68,7 +76,10 @@ def is_parquet(path: Path) -> bool:
 
 
 def num_rows(place: str | Path) -> int | None:
-    """Rows of a Parquet file, lines of plain JSON lines; None where counting means reading (for progress only)."""
+    """The number of rows where it is cheap to know; None otherwise. It serves progress only.
+
+    It is known for a Parquet file, and for plain JSON lines as the number of lines.
+    """
     path = Path(place)
     if not path.is_file():
         return None
@@ -82,10 +93,10 @@ def num_rows(place: str | Path) -> int | None:
 
 def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
     try:
-        # pre-buffering, the default, keeps all that was read of a file until its end
+        # the default, pre-buffering, keeps everything read of a file in memory until its end
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
     except pa.ArrowInvalid as error:
-        raise InputError(f"{path} is not a whole Parquet file: {error}") from error
+        raise InputError(f"{path} is not a whole Parquet file ({error}). Copy or write it again.") from error
     with file:
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns) if columns else None):
             yield from batch.to_pylist()
@@ -96,25 +107,28 @@ def _json_rows(path: Path) -> Iterator[Row]:
         try:
             first = _first_sign(text)
             if not first:
-                raise InputError(f"{path} is empty: a dataset holds at least one row")
+                raise InputError(f"{path} is empty: a dataset needs at least one row")
             yield from _array_rows(text, path) if first == "[" else _line_rows(text, path)
         except UnicodeDecodeError as error:
-            raise InputError(f"{path} is not UTF-8 text: {error}") from error
+            raise InputError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8.") from error
         except (EOFError, gzip.BadGzipFile) as error:
-            raise InputError(f"{path} is not a whole gzip file: {error}") from error
+            raise InputError(f"{path} is not a whole gzip file ({error}). Copy or write it again.") from error
 
 
 def _text(path: Path) -> IO[str]:
     with open(path, "rb") as handle:
         is_gzip = handle.read(2) == _GZIP_MAGIC
-    # only a line feed ends a line of JSON lines: U+2028 and a lone carriage return may stand inside of text
+    # Only a line feed ends a row: U+2028 and a lone carriage return may stand inside a text.
     if is_gzip:
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="\n")
     return open(path, encoding="utf-8-sig", newline="\n")
 
 
 def _first_sign(text: IO[str]) -> str:
-    """The first sign that is no white space, '' for none; the stream is at its start again afterwards."""
+    """The first character that is no white space, '' if there is none.
+
+    The stream is at its start again afterwards.
+    """
     while chunk := text.read(4096):
         if chunk.strip():
             text.seek(0)
@@ -136,7 +150,7 @@ def _line_rows(text: IO[str], path: Path) -> Iterator[Row]:
 
 
 def _document_rows(text: str, path: Path) -> Iterator[Row]:
-    """One JSON object: an object of rows, or a row by itself."""
+    """One JSON object: an object whose values are rows, or one row."""
     document = _json(text, str(path))
     is_of_rows = isinstance(document, dict) and document and all(isinstance(row, dict) for row in document.values())
     yield from document.values() if is_of_rows else [document]
@@ -156,7 +170,7 @@ def _array_rows(text: IO[str], path: Path) -> Iterator[Row]:
             end, problem = len(buffer), str(error)
         else:
             problem = ""
-        # a value that ends with the buffer may go on behind it, as numbers do
+        # a value that ends where the buffer ends may continue behind it: 12 may be 123
         if end < len(buffer) or (is_end and not problem):
             yield row
             place, number = end, number + 1
@@ -176,7 +190,7 @@ def _json(text: str, place: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{place}: not JSON ({error}); give JSON lines, one JSON array or Parquet") from error
+        raise InputError(f"{place}: not JSON ({error}). Give JSON lines, one JSON array, or Parquet.") from error
 
 
 def _json_or_none(text: str) -> Any:
@@ -200,11 +214,12 @@ def _dataset_rows(
         yield from rows
     except (FileNotFoundError, ConnectionError) as error:
         raise MissingError(
-            f"{place} is no file and no dataset folder, and the Hub does not give a dataset of this name: {error}"
+            f"{place} is no file and no dataset folder, and the Hub gives no dataset of this name ({error}). "
+            "Check the name and the network."
         ) from error
 
 
 def _split(place: str, names: Sequence[str], usual: str) -> str:
     if usual in names or len(names) == 1:
         return usual if usual in names else names[0]
-    raise InputError(f"{place} has the splits {', '.join(names)}: name one")
+    raise InputError(f"{place} has the splits {', '.join(names)}: name one of them")

@@ -1,10 +1,13 @@
-"""The texts of a dataset's rows in batches: which columns they are, and what names a row.
+"""The texts of a dataset's rows, in batches.
 
-In: rows as dictionaries. Out: `Batch`es of ids and texts. item_id is the row's own `id`, as text, where it has one, else its content
-id. Ids may repeat, and content ids do where texts do: `row`, the place in the dataset from 0, tells such rows apart.
+In: rows as dictionaries. Out: `Batch`es of ids and texts.
 
-The text of a row is that of the columns that are named, else of the turns of `messages` (or `conversations`), else of a question
-(and Alpaca's `input`) with its answer, else of the first of SINGLE that the dataset has. NULL and white space are no text.
+A row's item_id is its own `id`, as text, if it has one. Otherwise it is the content id of its text.
+Both can repeat. So each row also has `row`, its place in the dataset counted from 0.
+
+The text of a row is taken from the columns that the user names. Otherwise from the first of these
+that the dataset has: the turns of `messages` (or `conversations`); a question (with Alpaca's
+`input`) and its answer; one of the columns in SINGLE. NULL and white space count as no text.
 """
 
 from __future__ import annotations
@@ -42,7 +45,9 @@ DATASET_ITEMS = pa.schema(
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows: ids and texts, and apart from the question what may hold functions."""
+    """Some rows: their ids and texts, and `answers`, the part without the question that may hold
+    functions.
+    """
 
     items: pa.Table
     texts: pa.Array
@@ -50,13 +55,16 @@ class Batch:
 
 
 def text_columns(rows: Sequence[Any], named: Sequence[str] = ()) -> tuple[str, ...]:
-    """The columns whose text is checked, the answer last; `rows` are the first of the dataset. ValueError lists the columns."""
+    """The columns whose text is checked, the answer last. ValueError lists the dataset's columns.
+
+    `rows` are the first rows of the dataset.
+    """
     broken = next((n for n, row in enumerate(rows, 1) if not isinstance(row, dict)), None)
     if broken is not None:
-        raise InputError(f"row {broken}: a row is a JSON object, got {type(rows[broken - 1]).__name__}")
+        raise InputError(f"row {broken} is a {type(rows[broken - 1]).__name__}: every row must be a JSON object")
     known = list(dict.fromkeys(column for row in rows for column in row))
     if unknown := [c for c in named if c not in known]:
-        raise InputError(f"no column {', '.join(unknown)}; the dataset has {', '.join(known) or 'no columns'}")
+        raise InputError(f"no column {', '.join(unknown)}: the dataset has {', '.join(known) or 'no columns'}")
     if named:
         return tuple(named)
     question, answer = (next((c for c in names if c in known), None) for names in (QUESTIONS, ANSWERS))
@@ -67,13 +75,13 @@ def text_columns(rows: Sequence[Any], named: Sequence[str] = ()) -> tuple[str, .
     if single := [c for c in SINGLE if c in known]:
         return (single[0],)
     raise InputError(
-        f"which column holds the text? The dataset has {', '.join(known) or 'no columns'}; name one with --text "
-        f"(without, it is messages, a question and an answer, or one of {', '.join(SINGLE)})"
+        f"which column holds the text? The dataset has {', '.join(known) or 'no columns'}. Name one with --text. "
+        f"Without --text we look for messages, for a question and an answer, or for one of {', '.join(SINGLE)}."
     )
 
 
 def batches(rows: Iterable[Any], columns: Sequence[str], size: int) -> Iterator[Batch]:
-    """The rows in batches of a size, in their order; ValueError names the row whose column holds no text."""
+    """The rows in batches of `size`, in order. ValueError names a row without text in a column."""
     rows, start = iter(rows), 0
     while part := list(islice(rows, size)):
         yield _batch(part, start, columns)
@@ -84,7 +92,7 @@ def _batch(rows: Sequence[Any], start: int, columns: Sequence[str]) -> Batch:
     ids, texts, answers = [], [], []
     for number, row in enumerate(rows, start):
         if not isinstance(row, dict):
-            raise InputError(f"row {number + 1}: a row is a JSON object, got {type(row).__name__}")
+            raise InputError(f"row {number + 1} is a {type(row).__name__}: every row must be a JSON object")
         parts = [_printable(_text(row.get(column), column, number)) for column in columns]
         text = "\n\n".join(part for part in parts if part)
         given = row.get("id")
@@ -97,7 +105,7 @@ def _batch(rows: Sequence[Any], start: int, columns: Sequence[str]) -> Batch:
 
 
 def _text(value: Any, column: str, number: int) -> str:
-    """The text of a column; of turns, what was said, the last one last."""
+    """The text of a column. For turns, everything that was said, in order."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -106,10 +114,10 @@ def _text(value: Any, column: str, number: int) -> str:
         said = [turn.get("content", turn.get("value")) for turn in value if isinstance(turn, dict)]
         return "\n\n".join(text for text in said if isinstance(text, str))
     raise InputError(
-        f"row {number + 1}: the column {column} holds {type(value).__name__}, not text; name another with --text"
+        f"row {number + 1}: the column {column} holds {type(value).__name__}, not text. Name another with --text."
     )
 
 
 def _printable(text: str) -> str:
-    """Text that a table can hold: escapes of JSON that are no characters are written out."""
+    """Text that a table can hold: escapes of JSON that are no characters are kept as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

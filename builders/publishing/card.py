@@ -1,7 +1,7 @@
 """The dataset card: the README.md of a published folder.
 
-In: what the card should say, the rows per split, and the licences that were counted while the rows were
-written. Out: the card's text, with the front matter that the Hub reads.
+In: what the card should say, the rows per split, and the licences that were counted while the rows
+were written. Out: the card's text, with the front matter that the Hub reads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import yaml
 
 @dataclass(frozen=True)
 class Card:
-    """What the dataset card says; licences and sizes are counted while the rows are written."""
+    """What the dataset card says. Licences and sizes are not in it: they are counted later, on
+    writing.
+    """
 
     title: str
     text: str
@@ -23,9 +25,10 @@ class Card:
 
 
 def render(card: Card, counts: Mapping[str, int], licenses: Mapping[str, int]) -> str:
-    """The card's text."""
-    # No `configs`: with them `datasets` names its cache by the folder's name alone and loads the rows of an earlier
-    # folder of that name; without them the splits come from the file names, and the cache is keyed by the files.
+    """The text of the card."""
+    # No `configs`. With them `datasets` names its cache by the folder's name alone, and loads the
+    # rows of an earlier folder of that name. Without them the splits come from the file names, and
+    # the cache depends on the files.
     front = {
         "pretty_name": card.title,
         "language": ["en", "code"],

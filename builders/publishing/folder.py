@@ -1,10 +1,11 @@
-"""A Hugging Face dataset folder: Parquet shards per split and a dataset card, loadable with `datasets.load_dataset`.
+"""A Hugging Face dataset folder: Parquet shards per split, and a dataset card.
 
-In: streams of Arrow batches per split, and what the card should say. Out: a folder that appears whole or not at all.
+In: streams of Arrow batches per split, and what the card should say. Out: a folder that appears
+whole or not at all. `datasets.load_dataset` loads it.
 
     <target>/README.md
     <target>/data/train-00000-of-00002.parquet
-    <target>/.scoder.json      our marker: only a folder that has it, and is as we wrote it, is replaced
+    <target>/.scoder.json      our marker: we replace a folder only if it has this and is unchanged
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ ROWS_PER_FILE = 100_000
 def write_dataset(
     target: str | Path, splits: Mapping[str, tuple[pa.Schema, Iterable[pa.RecordBatch]]], card: Card
 ) -> dict[str, int]:
-    """Write the folder and return rows per split; splits without rows are left out.
+    """Write the folder and return the rows per split. Splits without rows are left out.
 
-    A target that holds anything but an unchanged folder of ours is refused, and so is a dataset without any rows.
+    ContractError if the target holds anything but an unchanged folder of ours, or if no split has
+    rows.
     """
     check_target(target)
     target = Path(target).absolute()
@@ -43,7 +45,7 @@ def write_dataset(
         licenses: Counter[str] = Counter()
         counts = {n: _write_split(working, n, *split, licenses) for n, split in splits.items()}
         if not any(counts.values()):
-            raise ContractError(f"nothing to write to {target}: no rows in {', '.join(splits)}")
+            raise ContractError(f"nothing to write to {target}: there are no rows in {', '.join(splits)}")
         (working / "README.md").write_text(render(card, counts, licenses), encoding="utf-8")
         replacing.mark(working)
         replacing.replace(target, working)
@@ -53,7 +55,7 @@ def write_dataset(
 
 
 def check_target(target: str | Path) -> None:
-    """A ContractError for an address of the Hub, written as `hf://…` or as OWNER/NAME: only folders are written."""
+    """ContractError for an address of the Hub, `hf://…` or OWNER/NAME: only folders are written."""
     given = str(target)
     owner, slash, name = given.partition("/")
     is_repository = (

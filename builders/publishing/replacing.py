@@ -1,11 +1,11 @@
-"""Putting a new folder in the place of one that we published, and never in the place of anything else.
+"""Putting a new folder in the place of one that we published, and never in the place of another.
 
     <folder>/.scoder.json      the SHA-256 of every file that we wrote: our marker
     <folder>.replaced-1a2b3c4d the old folder, while the new one takes its place
 
 In: a target, and the new folder beside it. A target is replaced only if it holds the files that its
-marker names, unchanged, and nothing else. Otherwise somebody worked on it, and it is refused. A kill
-while folders change places loses neither: the next call takes the old folder back.
+marker names, unchanged, and nothing else. Otherwise somebody worked on it, and it is refused. A
+kill while folders change places loses neither: the next call takes the old folder back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MARKER = ".scoder.json"
 
 
 def mark(folder: Path) -> None:
-    """Write the marker of a folder that is written to its end."""
+    """Write the marker of a folder, once all its other files are written."""
     written = {str(p.relative_to(folder)): _sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
     (folder / MARKER).write_text(json.dumps({"written_by": "scoder publish", "files": written}, indent=1) + "\n")
 
@@ -50,7 +50,7 @@ def refuse_foreign(target: Path) -> None:
 
 
 def take_back(target: Path) -> None:
-    """If a killed replacement left no target, but the old folder beside it: put that back."""
+    """Undo a replacement that was killed: if there is only the old folder, move it back."""
     if os.path.lexists(target) or not target.parent.is_dir():
         return
     aside = [p for p in target.parent.iterdir() if p.name.startswith(f"{target.name}.replaced-")]
@@ -61,7 +61,10 @@ def take_back(target: Path) -> None:
 
 
 def replace(target: Path, new: Path) -> None:
-    """Move the new folder to the target, and remove the old one; whoever worked on that meanwhile keeps it."""
+    """Move the new folder to the target, and remove the old folder.
+
+    If somebody changed the old folder meanwhile, it is kept.
+    """
     refuse_foreign(target)
     if not target.exists():
         new.rename(target)
@@ -78,7 +81,7 @@ def replace(target: Path, new: Path) -> None:
 
 
 def _marked(folder: Path) -> dict[str, str] | None:
-    """`{file: SHA-256}` as our marker says, None without one."""
+    """`{file: SHA-256}` as our marker says; None without a marker."""
     try:
         said = json.loads((folder / MARKER).read_text())
     except (OSError, ValueError):
@@ -88,7 +91,7 @@ def _marked(folder: Path) -> dict[str, str] | None:
 
 
 def _changes(folder: Path, written: dict[str, str]) -> list[str]:
-    """What differs from what we wrote, for people. An empty folder or a link counts as well."""
+    """What differs from what we wrote, in words. An empty folder or a link counts too."""
     expected = {MARKER, *written, *(str(Path(name).parent) for name in written)} - {"."}
     found = {str(p.relative_to(folder)): p for p in folder.rglob("*")}
     changes = [f"{name} was added" for name in sorted(found.keys() - expected)]

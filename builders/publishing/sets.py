@@ -1,6 +1,9 @@
-"""The Hugging Face datasets that leave a store: training sets of the synthesizer, the scorer and the coder, and tables.
+"""The Hugging Face datasets that leave a store: training sets of the three models, and tables.
 
-In: tables of a store. Out: a dataset folder. Training reads such folders and nothing else of the store.
+In: tables of a store. Out: a dataset folder at `target`, and its rows per split. Training reads
+such folders and nothing else of the store.
+
+    num_rows = sets.instructions(store, recipe.name, "out/instructions")["train"]
 """
 
 from __future__ import annotations
@@ -50,7 +53,10 @@ _COLUMNS = {"messages": "user and assistant turns", "license": "licence of the s
 def synthesizer(
     store: Store, prompt: str, min_strength: float, iterations: list[int], selection: str, target: str
 ) -> dict[str, int]:
-    """The teacher's train split with the selections of some iterations, (snippet -> problem, solution)."""
+    """The training set of the synthesizer: snippet -> problem and solution.
+
+    It holds the teacher's train split and the selections of the given iterations.
+    """
     values = {
         "iterations": iterations,
         "selection": selection,
@@ -69,7 +75,10 @@ def synthesizer(
 
 
 def scorer(store: Store, settings: Scorer, seed: int, target: str) -> dict[str, int]:
-    """Teacher pairs and corrupted copies with the digit that each aspect deserves; of the teacher's own digits all of them."""
+    """The training set of the scorer: an item and an aspect -> the digit that the aspect deserves.
+
+    Items are teacher pairs and corrupted copies of them. Labels that the teacher gave are all kept.
+    """
 
     def split(name: str, split_seed: int) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
         licenses = {p["code"]: p["license"] for p in queries.rows(connect(store), "scorer_pairs", {"split": name})}
@@ -96,7 +105,7 @@ def scorer(store: Store, settings: Scorer, seed: int, target: str) -> dict[str, 
 
 
 def instructions(store: Store, recipe_name: str, target: str) -> dict[str, int]:
-    """The final dataset, (problem -> solution)."""
+    """The final dataset: problem -> solution."""
     rows = (
         {**_kept(r, "candidate_id", "snippet_id", "license", "score"), "messages": problem_and_solution(r)}
         for t in store.read("instructions")
@@ -111,7 +120,9 @@ def instructions(store: Store, recipe_name: str, target: str) -> dict[str, int]:
 
 
 def coder(store: Store, mixed: Sequence[Mix], target: str) -> dict[str, int]:
-    """What the coder is trained on: the instructions, and the public sets that the recipe mixes in."""
+    """The training set of the coder: the instructions, and the public sets that the recipe mixes
+    in.
+    """
 
     def rows() -> Iterator[dict[str, Any]]:
         for part in store.read("instructions"):
@@ -130,7 +141,7 @@ def coder(store: Store, mixed: Sequence[Mix], target: str) -> dict[str, int]:
 
 
 def problem_and_solution(row: dict[str, Any]) -> list[dict[str, str]]:
-    """(q -> s): the coder's training form."""
+    """Problem -> solution, as a user and an assistant turn: the coder's training form."""
     return [
         {"role": "user", "content": row["problem"]},
         {"role": "assistant", "content": fenced(row["solution"])},
@@ -138,9 +149,9 @@ def problem_and_solution(row: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def table(store: Store, name: str, target: str) -> dict[str, int]:
-    """Any table as it is."""
+    """Any table as it is. ContractError for a name that is no table."""
     if name not in CONTRACTS:
-        raise ContractError(f"no table {name!r}; there are {', '.join(CONTRACTS)}")
+        raise ContractError(f"no table {name!r}. The tables are {', '.join(CONTRACTS)}.")
     schema = pa.schema([f.remove_metadata() for f in CONTRACTS[name].schema])
     found = (b for p in store.partitions(name) for t in store.read(name, **p) for b in t.cast(schema).to_batches())
     card = Card(f"SCoder {name}", f"One row is {CONTRACTS[name].grain}.", columns=_notes(name))
@@ -148,7 +159,10 @@ def table(store: Store, name: str, target: str) -> dict[str, int]:
 
 
 def selected(store: Store, prompt: str, iteration: int, selection: str, target: str) -> dict[str, int]:
-    """A selection in the synthesizer's training form, best first, with its texts, score and influence."""
+    """A selection in the synthesizer's training form, best first.
+
+    Each row also has its texts, score and influence.
+    """
     reader = queries.stream(connect(store), "selected_rows", {"iteration": iteration, "selection": selection})
     columns = ("candidate_id", "snippet_id", "rank", "score", "influence", "problem", "solution", "license")
     rows = ({**_kept(r, *columns), "messages": conversation(prompt, r)} for r in _rows(reader))

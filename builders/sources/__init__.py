@@ -1,9 +1,15 @@
-"""Source files from trees, installed packages, archives, JSON lines, Parquet and Hub datasets, in fixed shards.
+"""Where code comes from: a source of the recipe is cut into shards, and a shard is read as files.
 
-In: a `Source` of the recipe. Out: `listing(source)`, the shards of a source with a fingerprint of what is listed, and
-`read(source, shard)`, the files of one shard with path, text, repository and licence. What cannot be read is given out with
-its reason. How: a listing looks at every file once and notes where shards start, so that none of them reads what belongs
-to another; it does not depend on the number of workers.
+In: a `Source` of the recipe: a tree, the standard library, installed packages, an archive, JSON
+lines, Parquet files, or a dataset of the Hub. Out: `listing(source)` gives the shards and a
+fingerprint of what is listed. `read(source, shard)` gives the files of one shard: each has its
+path, text, repository and licence. A file that cannot be read is given too, with the reason.
+
+How: the listing looks at every file once and notes where each shard starts, so no shard reads what
+belongs to another. The shards do not depend on the number of workers.
+
+    found = sources.listing(recipe.sources[0])
+    for file in sources.read(recipe.sources[0], found.shards[0]): ...
 """
 
 from __future__ import annotations
@@ -30,11 +36,14 @@ class Listing:
 
 
 def listing(source: Source) -> Listing:
-    """The shards, and a fingerprint that changes with the listed files; a wrong path is a clear error."""
+    """The shards of a source, and a fingerprint that changes when a listed file changes.
+
+    MissingError or InputError for a path that names no readable file; the message names the source.
+    """
     shards, identity = _READERS.get(source.kind, rows).shards(source)
     return Listing(tuple(shards), fingerprint(identity))
 
 
 def read(source: Source, shard: Shard) -> Iterator[SourceFile]:
-    """The files of one shard."""
+    """The files of one shard, in their order. A file without text has an `error` instead."""
     return _READERS.get(source.kind, rows).files(source, shard)

@@ -1,9 +1,15 @@
-"""Source files of archives: tar in any compression, zip, wheels and sdists. Nothing is ever unpacked to disk.
+"""Source files inside archives: tar in any compression, zip, wheels and sdists.
 
-In: a `Source`, a shard. Out: the `.py` members, with the name and the licence of the package where the archive says so.
-How: a zip is cut into shards by members, a tar is one shard, as it can only be read from its start. Archives may be hostile: a
-member is read up to the largest size of a source file, an archive up to `MAX_ARCHIVE_BYTES` unpacked, links and devices are
-no files, and the name of a member is text and never a place.
+In: a `Source` and a shard. Out: the `.py` members. Where the archive says so, each has the name and
+the licence of its package. Nothing is ever unpacked to disk.
+
+How: a zip is cut into shards by its members. A tar can only be read from its start, so it is one
+shard. Archives may be hostile, so there are limits:
+
+    one member       MAX_FILE_BYTES are read, whatever its header says
+    one archive      MAX_ARCHIVE_BYTES are unpacked
+    links, devices   are skipped, they are not files
+    a member's name  is text that we store; it is never used as a path on this machine
 """
 
 from __future__ import annotations
@@ -28,23 +34,27 @@ from store.errors import InputError
 ZIPS = (".zip", ".whl", ".egg")
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAX_ARCHIVE_BYTES = 4_000_000_000
-"""What is unpacked of one archive; the largest packages that people publish have a tenth of it."""
+"""The most that is unpacked of one archive. The largest published packages have a tenth of it."""
 MAX_HEADER_BYTES = 1_000_000
-"""Between two members of a tar: padding, long names, extended attributes."""
+"""The most that may stand between two members of a tar: padding, long names, extended attributes.
+"""
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
-"""What a damaged archive raises, on its way or at once."""
+"""What a damaged archive raises, when it is opened or later."""
 _UNREADABLE = (*_BROKEN, NotImplementedError, RuntimeError)
-"""And what a member raises that is encrypted or packed in an unknown way."""
+"""All of these, and what a member raises that is encrypted or packed in an unknown way."""
 
 
 def shards(source: Source) -> tuple[list[Shard], Any]:
-    """The shards of all archives and what they are told apart by."""
+    """The shards of all archives, and the names and hashes that tell one listing from another."""
     found: list[Shard] = []
     left = source.max_files
     paths = paths_of(source, (*ZIPS, *TARS))
     for path, name in paths.items():
         if not path.endswith((*ZIPS, *TARS)):
-            raise InputError(f"source {source.name!r}: {path} is no archive; known are {', '.join((*ZIPS, *TARS))}")
+            raise InputError(
+                f"source {source.name!r}: {path} is not an archive that can be read. "
+                f"Give a file that ends in one of {', '.join((*ZIPS, *TARS))}."
+            )
         count = _num_members(path, source, left)
         if path.endswith(ZIPS):
             found += [Shard(path, start=a, stop=b, name=name) for a, b in cut(0, count, source.files_per_shard)]
@@ -58,18 +68,18 @@ def shards(source: Source) -> tuple[list[Shard], Any]:
 
 
 def _num_members(path: str, source: Source, left: int | None) -> int:
-    """How many members are wanted; a tar is read for that only if there is a limit."""
+    """How many members are wanted. A tar is counted only for a limit, because counting reads it."""
     if left is None and not path.endswith(ZIPS):
         return 0
     try:
         count = len(_zip_infos(path, source)) if path.endswith(ZIPS) else sum(1 for _ in _tar_members(path, source))
     except _BROKEN:
-        return 1  # it is given out as broken
+        return 1  # one shard, whose reader then reports the archive as broken
     return count if left is None else min(count, left)
 
 
 def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
-    """The files of one shard; a broken archive ends in one that says so."""
+    """The files of one shard. A broken archive ends in one file whose `error` says so."""
     reader = _zip_files if shard.file.endswith(ZIPS) else _tar_files
     repo, license_ = None, source.license or "unknown"
     try:
@@ -88,7 +98,7 @@ def _is_wanted(name: str, source: Source) -> bool:
     return name.endswith(".py") and not name.startswith(source.exclude or ("\0",))
 
 
-# -- zip ---------------------------------------------------------------------------------------------------------------
+# -- zip -------------------------------------------------------------------------------------------
 
 
 def _zip_infos(path: str, source: Source) -> list[zipfile.ZipInfo]:
@@ -97,7 +107,9 @@ def _zip_infos(path: str, source: Source) -> list[zipfile.ZipInfo]:
 
 @lru_cache(maxsize=4)
 def _wanted_infos(path: str, mtime_ns: int, source: Source) -> list[zipfile.ZipInfo]:
-    """The wanted members; of several with one name the last counts, as for every reader of zips."""
+    """The wanted members. When several have one name the last one counts, as for every reader of
+    zips.
+    """
     with zipfile.ZipFile(path) as archive:
         infos = {i.filename: i for i in archive.infolist() if not i.is_dir() and _is_wanted(i.filename, source)}
     return [infos[name] for name in sorted(infos)]
@@ -115,40 +127,43 @@ def _zip_files(source: Source, shard: Shard, repo: str | None, license_: str) ->
                 continue
             try:
                 with archive.open(info) as handle:
-                    data = handle.read(MAX_FILE_BYTES + 1)  # its header may lie
+                    data = handle.read(MAX_FILE_BYTES + 1)  # the size in its header may be wrong
             except _UNREADABLE:
                 yield SourceFile(printable(place), None, repo, license_, "unreadable")
                 continue
             yield decoded(place, data, repo, license_)
 
 
-# -- tar ---------------------------------------------------------------------------------------------------------------
+# -- tar -------------------------------------------------------------------------------------------
 
 
 class _Bounded:
-    """The unpacked side of a tar, which refuses to give more than a number of bytes, in all and up to the next member.
+    """The unpacked bytes of a tar, with a limit for the whole archive and one up to the next
+    member.
 
-    A header of extended attributes is held in memory whole, and its size is what the archive says.
+    The second limit is needed because `tarfile` holds a header of extended attributes in memory
+    whole, and the archive itself says how large that header is.
     """
 
     def __init__(self, handle: Any):
         self.handle, self.left, self.left_here = handle, MAX_ARCHIVE_BYTES, MAX_HEADER_BYTES
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes; ValueError once there were too many."""
+        """The next bytes. InputError when a limit is passed; the archive then counts as broken."""
         data = self.handle.read(size)
         self.left -= len(data)
         self.left_here -= len(data)
         if min(self.left, self.left_here) < 0:
             raise InputError(
-                f"an archive of more than {MAX_ARCHIVE_BYTES:,} bytes, or a header of {MAX_HEADER_BYTES:,}"
+                f"the archive unpacks to more than {MAX_ARCHIVE_BYTES:,} bytes, or a header in it to more than "
+                f"{MAX_HEADER_BYTES:,}"
             )
         return data
 
     def at(self, info: tarfile.TarInfo) -> None:
-        """A member begins."""
+        """Called when a member begins: allow its size and one more header."""
         if info.sparse is not None:
-            raise ValueError("a member with holes: its size says nothing about what has to be read")
+            raise ValueError("a sparse member: its size does not say how many bytes have to be read")
         self.left_here = info.size + MAX_HEADER_BYTES
 
 
@@ -161,13 +176,13 @@ def _unpacked(path: str) -> Any:
 
 
 def _tar_members(path: str, source: Source | None) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """The plain files of a tar as they come; of a source, those that it wants."""
+    """The plain files of a tar in their order. With a source, only those that it wants."""
     with _unpacked(path) as handle:
         bounded = _Bounded(handle)
         with tarfile.open(fileobj=bounded, mode="r|") as archive:  # type: ignore[call-overload]
             for info in archive:
                 bounded.at(info)
-                archive.members = []  # else every header is kept
+                archive.members = []  # otherwise `tarfile` keeps every header in memory
                 if info.isreg() and (source is None or _is_wanted(info.name, source)):
                     yield archive, info
 
@@ -185,12 +200,12 @@ def _tar_files(source: Source, shard: Shard, repo: str | None, license_: str) ->
         yield decoded(place, data, repo, license_)
 
 
-# -- whose it is -------------------------------------------------------------------------------------------------------
+# -- the package it belongs to ---------------------------------------------------------------------
 
 
 @lru_cache(maxsize=64)
 def _origin(path: str, mtime_ns: int) -> tuple[str | None, str]:
-    """Name with version and licence of the package in a wheel or an sdist; None and 'unknown' for other archives."""
+    """Name with version, and licence, of the package in a wheel or sdist, or None and 'unknown'."""
     text = _zip_metadata(path) if path.endswith(ZIPS) else _tar_metadata(path)
     if text is None:
         return None, "unknown"
@@ -214,7 +229,7 @@ def _zip_metadata(path: str) -> bytes | None:
 
 
 def _tar_metadata(path: str) -> bytes | None:
-    """PKG-INFO of the top folder; only sdists have one, and they are named .tar.gz or .zip."""
+    """The PKG-INFO of the top folder. Only sdists have one, and these are named .tar.gz or .zip."""
     if not path.endswith((".tar.gz", ".tgz")):
         return None
     try:
@@ -223,5 +238,5 @@ def _tar_metadata(path: str) -> bytes | None:
                 handle = archive.extractfile(info)
                 return handle.read(MAX_FILE_BYTES) if handle else None
     except _BROKEN:
-        return None  # its files up to the damage are given out all the same
+        return None  # the files before the damage are still read
     return None

@@ -1,6 +1,7 @@
-"""What all kinds of sources share: a file as it is given out, a shard, and how bytes become text.
+"""What all kinds of sources share: a file, a shard, and how bytes become text.
 
-In: bytes or a path that a source names. Out: `SourceFile`s, each with a text or the reason why there is none.
+In: bytes, or a path that a source names. Out: `SourceFile`s. Each one has a text, or the reason why
+it has none.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _ENCODINGS = re.compile(
     r"(ascii|latin|iso-?8859|cp\d|windows|koi8|mac|gb|big5|hz|euc|shift|johab|utf-?8)[\w-]*", re.ASCII | re.IGNORECASE
 )
-"""Python has codecs that are no encodings of text, and some that take quadratic time."""
+"""The encodings that we accept. Python also has codecs that do not decode text, and codecs that
+take quadratic time.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,20 +44,23 @@ class Shard:
     """A part of one file of the source, or some files of a tree."""
 
     file: str
-    """The archive or the file of rows; the root of a tree."""
+    """The archive, or the file of rows. For a tree: its root folder."""
     paths: tuple[str, ...] = ()
-    """Of a tree: the files, relative to the root."""
+    """For a tree: the files, relative to the root."""
     start: int = 0
     stop: int | None = None
-    """The members or rows, to and without `stop`; None: all."""
+    """The members or rows from `start` up to, but not including, `stop`. None means all."""
     offset: int = 0
-    """Of JSON lines: the byte where the first row starts. Of Parquet: the row group where it starts."""
+    """JSON lines: the byte where the first row starts. Parquet: the row group where it starts."""
     name: str = ""
-    """Stands before the path of its files, where a source has several archives or files of rows."""
+    """Put before the path of each file when a source has several archives or files of rows."""
 
 
 def paths_of(source: Source, suffixes: tuple[str, ...]) -> dict[str, str]:
-    """The files that a source's path names, sorted, with a short name each, empty when there is but one."""
+    """The files that a source's path names, sorted: path -> short name.
+
+    The short name is empty when there is only one file. MissingError when there is none.
+    """
     place = source.path or ""
     if Path(place).is_dir():
         found = [str(p) for p in Path(place).rglob("*") if p.name.endswith(suffixes)]
@@ -62,7 +68,7 @@ def paths_of(source: Source, suffixes: tuple[str, ...]) -> dict[str, str]:
         found = [place] if Path(place).exists() else glob.glob(place, recursive=True)
     found = sorted(p for p in found if Path(p).is_file())
     if not found:
-        raise MissingError(f"source {source.name!r}: no file {place}")
+        raise MissingError(f"source {source.name!r}: no file {place}. Check `path` of this source in the recipe.")
     if len(found) == 1:
         return {found[0]: ""}
     root = Path(place if Path(place).is_dir() else re.split(r"[*?\[]", place)[0])
@@ -71,7 +77,9 @@ def paths_of(source: Source, suffixes: tuple[str, ...]) -> dict[str, str]:
 
 
 def content_of(path: str | Path) -> str:
-    """Hash of a file's bytes; its size alone for a source file that is too large to be read."""
+    """Hash of a file's bytes. For a `.py` file above MAX_FILE_BYTES, which is not read, only its
+    size.
+    """
     try:
         found = Path(path).stat()
         if str(path).endswith(".py") and found.st_size > MAX_FILE_BYTES:
@@ -83,13 +91,15 @@ def content_of(path: str | Path) -> str:
 
 @cache
 def _hash(path: str, size: int, mtime_ns: int) -> str:
-    """Size and time are there for the cache: a plan is made several times in a run."""
+    """The arguments `size` and `mtime_ns` are part of the cache key: a run makes its plan several
+    times.
+    """
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def decoded(path: str, data: bytes, repo: str | None, license_: str) -> SourceFile:
-    """A file of its bytes: UTF-8, or the encoding that it declares as Python has it (PEP 263)."""
+    """A file made of bytes: UTF-8, or the encoding that the file declares (PEP 263)."""
     name = printable(path)
     error = "too_large" if len(data) > MAX_FILE_BYTES else "null_bytes" if b"\0" in data else None
     if error:
@@ -102,7 +112,7 @@ def decoded(path: str, data: bytes, repo: str | None, license_: str) -> SourceFi
 
 
 def _declared(data: bytes) -> str | None:
-    """The text by a declaration in the first two lines; None where there is none that holds."""
+    """The text by the encoding declared in the first two lines; None without one that works."""
     first, _, rest = data.partition(b"\n")
     found = _COOKIE.match(first)
     if not found and re.match(rb"[ \t\f]*(#.*)?\r?$", first):
@@ -119,10 +129,14 @@ def _declared(data: bytes) -> str | None:
 
 
 def printable(text: str) -> str:
-    """Text that a table can hold: bytes of file names and escapes of JSON that are no characters are written out."""
+    """Text that a table can hold.
+
+    Some bytes of file names and some escapes of JSON are no characters. They are written as
+    escapes.
+    """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def cut(start: int, stop: int, size: int) -> list[tuple[int, int]]:
-    """`start..stop` in pieces of `size`; one empty piece where there is nothing."""
+    """`start..stop` in pieces of `size`; one empty piece when there is nothing to cut."""
     return [(at, min(at + size, stop)) for at in range(start, stop, size)] or [(start, stop)]

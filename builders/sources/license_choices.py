@@ -1,7 +1,12 @@
-"""Licences as choices: what somebody must accept to use a text.
+"""A licence text as choices: what somebody must accept to use the code.
 
-In: a licence as sources name it: an SPDX expression, a list with commas, the name in a package's metadata. Out: alternatives, each a
-list of lower-case SPDX identifiers that hold together. An allow-list allows a text when it holds all of one alternative.
+In: a licence as sources write it: an SPDX expression, a list with commas, or the name in a
+package's metadata. Out: a list of alternatives. Each alternative is a list of lower-case SPDX
+identifiers that all apply. An allow-list allows the code when it contains every identifier of one
+alternative.
+
+    choices("MIT OR (Apache-2.0 AND BSD-3-Clause)")
+    [["mit"], ["apache-2.0", "bsd-3-clause"]]
 """
 
 from __future__ import annotations
@@ -27,17 +32,21 @@ _NAMES = {
     "gplv3": "gpl-3.0",
     "isc license (iscl)": "isc",
 }
-"""What packages call a licence and which SPDX identifier that is, once "license" at its end is cut."""
+"""The names that packages use and the SPDX identifier of each, after a final "license" is cut."""
 _MOST = 64
-"""An expression with more alternatives than this, or four times as many words, is taken for the name of an unknown licence."""
+"""An expression with more alternatives than this, or with four times as many words, is taken as the
+name of an unknown licence.
+"""
 
 
 @lru_cache(10_000)
 def choices(text: str) -> Choices:
-    """The alternatives of a licence text; its own words, lower-cased, when it is no expression; 'unknown' when it is empty.
+    """The alternatives of a licence text. An empty text gives 'unknown'.
 
-    `-only`, `-or-later` and `+` are cut, as an allow-list names the licence itself, and so is an exception (`WITH`), which only
-    permits more. A comma means that all hold: The Stack lists every licence found in a repository.
+    A text that is no expression gives one alternative: its own words in lower case. `-only`,
+    `-or-later` and `+` are cut, because an allow-list names the licence itself. An exception
+    (`WITH`) is cut too, because it only permits more. A comma means that all apply: The Stack lists
+    every licence that was found in a repository.
     """
     parts = [_alternatives(part) for part in _VERSION.sub(" ", text).split(",") if part.strip()]
     if not parts:
@@ -64,7 +73,7 @@ def _alternatives(text: str) -> Choices:
 
 
 def _any_of(words: list[str], at: int) -> tuple[Choices, int]:
-    """What is joined by OR from `at` on, and the place behind it; a text that ends too early is an IndexError."""
+    """What OR joins from `at` on, and the place behind it. IndexError for a text cut short."""
     found, at = _all_of(words, at)
     while at < len(words) and words[at].upper() == "OR":
         more, at = _all_of(words, at + 1)
@@ -85,7 +94,7 @@ def _one(words: list[str], at: int) -> tuple[Choices, int]:
     if words[at] == "(":
         found, at = _any_of(words, at + 1)
         if words[at] != ")":
-            raise IndexError("a bracket is open")
+            raise IndexError("a bracket is not closed")
         return found, at + 1
     found, at = [[_identifier(words[at])]], at + 1
     is_excepted = at < len(words) and words[at].upper() == "WITH"
@@ -104,6 +113,6 @@ def _identifier(word: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A name as package metadata has it: last part of a classifier, lower case, without "license" at its end."""
+    """A name from package metadata: the classifier's last part, lower case, without "license"."""
     name = " ".join(text.rpartition("::")[2].lower().split())
     return name if name in _NAMES else re.sub(r"(?<=\S) licen[cs]e$", "", name)

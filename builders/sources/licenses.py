@@ -1,7 +1,8 @@
-"""The licence of a package, from its own metadata.
+"""The licence of a package, read from the package's own metadata.
 
-In: the core metadata of a distribution (METADATA of a wheel, PKG-INFO of an sdist). Out: SPDX identifiers where they can be told,
-joined by ", " when all of them apply; else the package's own words, or 'unknown'.
+In: the core metadata of a distribution (METADATA of a wheel, PKG-INFO of an sdist). Out: SPDX
+identifiers where they are known, joined by ", " when all of them apply. Otherwise the package's own
+words, or 'unknown'.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ _CLASSIFIERS = {
     "GNU Lesser General Public License v3 or later (LGPLv3+)": "LGPL-3.0-or-later",
     "GNU Affero General Public License v3": "AGPL-3.0-only",
 }
-"""Names of the Python Package Index and their SPDX identifiers; its "BSD License" does not say which one of them."""
+"""Classifiers of the Python Package Index and their SPDX identifiers. Its "BSD License" does not
+say which of the BSD licences it is.
+"""
 _SPELLINGS = {
     "mit": "MIT",
     "mit license": "MIT",
@@ -53,11 +56,13 @@ _SPELLINGS = {
     "psf": "PSF-2.0",
 }
 MAX_CHARS = 80
-"""Longer words are the licence's text, not its name."""
+"""Longer values are the text of the licence, not its name."""
 
 
 def of_metadata(metadata: Message) -> str:
-    """The licence that core metadata name: the expression, else the classifiers, else a short free text."""
+    """The licence that core metadata name: the expression, else the classifiers, else a short free
+    text.
+    """
     expression = (metadata.get("License-Expression") or "").strip()
     if expression:
         return ", ".join(re.split(r"\s+AND\s+", expression)) if "(" not in expression else expression

@@ -1,8 +1,11 @@
-"""Source files that are rows: JSON lines, Parquet, datasets of the Hugging Face Hub or of a local folder.
+"""Source files that are rows: JSON lines, Parquet, datasets of the Hub or of a local folder.
 
-In: a `Source`, a shard. Out: its files; the columns of The Stack are the defaults.
-How: shards start at noted bytes of JSON lines and at row groups of Parquet, on the Hub too, so that a shard reads its own rows
-only. Compressed JSON lines, and Hub datasets that are not Parquet, can only be read from the start of a file: one shard each.
+In: a `Source` and a shard. Out: one `SourceFile` per row. The default columns are those of The
+Stack.
+
+How: in JSON lines a shard starts at a noted byte, in Parquet at a row group, on the Hub too. So a
+shard reads only its own rows. Compressed JSON lines, and Hub datasets that are not Parquet, can
+only be read from the start of a file. There each file is one shard.
 """
 
 from __future__ import annotations
@@ -29,15 +32,17 @@ from training.errors import loading
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
 MAX_LINE_BYTES = 8 * MAX_FILE_BYTES
-"""A longer line of JSON lines is not held in memory; a file of the largest size may take six bytes per character."""
+"""A longer line of JSON lines is not kept in memory. JSON may need six bytes for one character, so
+a file of the largest size can take more bytes than characters.
+"""
 _BATCH_ROWS = 32
 _TOO_LONG: dict[str, Any] = {}
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
-"""What a file raises that is damaged, cut off or gone: its rows up to there count."""
+"""What a file raises that is damaged, cut off or gone. The rows before that point still count."""
 
 
 def shards(source: Source) -> tuple[list[Shard], Any]:
-    """The shards of all files of rows and what they are told apart by."""
+    """The shards of all files of rows, and what tells one listing from another."""
     if source.kind == "hub":
         return _hub_shards(source)
     suffix = ".parquet" if source.kind == "parquet" else ".jsonl"
@@ -47,7 +52,7 @@ def shards(source: Source) -> tuple[list[Shard], Any]:
 
 
 def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
-    """The files of one shard."""
+    """The files of one shard. A damaged file ends in one whose `error` says so."""
     number = shard.start
     try:
         for row in _rows(source, shard):
@@ -60,7 +65,7 @@ def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
 
 
 def _limited(source: Source, paths: dict[str, str], cut: Any) -> list[Shard]:
-    """The shards of files up to the source's limit of rows; those behind it are not even opened."""
+    """The shards up to the source's limit of rows. Files behind the limit are not even opened."""
     found: list[Shard] = []
     left = source.max_files
     for path, name in paths.items():
@@ -86,7 +91,7 @@ def _from_row(source: Source, shard: Shard, number: int, row: dict[str, Any]) ->
     text = row.get(source.content_column)
     repo = printable(str(row.get(source.repo_column) or ""))
     inside = row.get(source.path_column)
-    # many repositories have a setup.py: only with its repository is a path a place
+    # many repositories have a setup.py: the repository makes the path unique
     numbered = f"{shard.name}/row-{number}" if shard.name else f"row-{number}"
     path = printable(f"{repo}/{inside}" if repo and inside else str(inside or numbered))
     found = row.get(source.license_column) or source.license or "unknown"
@@ -101,7 +106,7 @@ def _from_row(source: Source, shard: Shard, number: int, row: dict[str, Any]) ->
     return SourceFile(path, None if error else text, repo or None, license_, error)
 
 
-# -- JSON lines --------------------------------------------------------------------------------------------------------
+# -- JSON lines ------------------------------------------------------------------------------------
 
 
 def _jsonl_shards(path: str, size: int, limit: int | None) -> list[tuple[int, int | None, int]]:
@@ -121,7 +126,10 @@ def _jsonl_shards(path: str, size: int, limit: int | None) -> list[tuple[int, in
 
 @lru_cache(maxsize=256)
 def _line_offsets(path: str, size: int, num_bytes: int, mtime_ns: int) -> tuple[int, list[int]]:
-    """The number of lines, and where every `size`-th starts; the last two arguments are there for the cache."""
+    """The number of lines, and where every `size`-th line starts.
+
+    The arguments `num_bytes` and `mtime_ns` are part of the cache key.
+    """
     import numpy as np
 
     offsets, lines, position, last = [0], 0, 0, b"\n"
@@ -147,7 +155,7 @@ def _jsonl_rows(shard: Shard) -> Iterator[dict[str, Any]]:
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     packing = COMPRESSED.get(Path(path).suffix)
-    if packing == "zstd":  # Arrow's reader notices a file that breaks off
+    if packing == "zstd":  # Arrow's reader notices when a file is cut off
         with pa.input_stream(path, compression=packing) as stream, io.BufferedReader(stream) as handle:
             yield handle
     else:
@@ -156,7 +164,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 
 def _lines(handle: BinaryIO) -> Iterator[bytes | None]:
-    """The lines, None for one that is too long."""
+    """The lines; None for a line that is too long."""
     while line := handle.readline(MAX_LINE_BYTES):
         if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
             while (rest := handle.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
@@ -176,16 +184,18 @@ def _json_row(line: bytes | None) -> dict[str, Any]:
     return row if isinstance(row, dict) else {}
 
 
-# -- Parquet -----------------------------------------------------------------------------------------------------------
+# -- Parquet ---------------------------------------------------------------------------------------
 
 
 def _parquet_shards(path: str, size: int, limit: int | None) -> list[tuple[int, int | None, int]]:
-    """Whole row groups, as many as make up `size` rows: to enter one in its middle is to read what lies before."""
+    """Whole row groups, as many as make `size` rows. To start inside a group one would read all of
+    it.
+    """
     try:
         with fsspec.open(path, "rb") as handle:
             metadata = pq.read_metadata(handle)
     except pa.ArrowInvalid:
-        return [(0, 1, 0)]  # it is given out as broken
+        return [(0, 1, 0)]  # one shard, whose reader then reports the file as broken
     total = metadata.num_rows if limit is None else min(metadata.num_rows, limit)
     found, start, group, rows = [], 0, 0, 0
     for number in range(metadata.num_row_groups):
@@ -214,17 +224,19 @@ def _parquet_rows(shard: Shard, columns: tuple[str, ...]) -> Iterator[dict[str, 
                 return
 
 
-# -- datasets ----------------------------------------------------------------------------------------------------------
+# -- datasets --------------------------------------------------------------------------------------
 
 
 def _hub_shards(source: Source) -> tuple[list[Shard], Any]:
-    """The Parquet files of a dataset as such; of another layout one shard per file, read through `datasets`."""
+    """The shards of a dataset: of its Parquet files, else one per file, read through `datasets`."""
     builder = _builder(source)
     paths = [str(p) for p in (builder.config.data_files or {}).get(source.split, [])]
     identity = [source.dataset, source.revision, source.data_dir, source.split]
     if not paths:
         known = ", ".join(map(str, builder.config.data_files or {})) or "none"
-        raise InputError(f"source {source.name!r}: {source.dataset} has no split {source.split!r}; it has {known}")
+        raise InputError(
+            f"source {source.name!r}: {source.dataset} has no split {source.split!r}. Its splits are: {known}."
+        )
     contents = [(Path(p).name, content_of(p)) if Path(p).exists() else p for p in paths]
     if all(p.endswith(".parquet") for p in paths):
         found = _limited(source, {p: Path(p).name if len(paths) > 1 else "" for p in paths}, _parquet_shards)

@@ -1,7 +1,8 @@
-"""Source files of directories: a tree, the standard library, installed packages with the licence of each.
+"""Source files of directories: a tree, the standard library, or installed packages.
 
-In: a `Source`, a shard. Out: its `.py` files in the order of their paths. Links are not followed; what is no plain file is not
-listed.
+In: a `Source` and a shard. Out: its `.py` files, in the order of their paths. Files of installed
+packages have the name and licence of their package. Links are not followed, and only plain files
+are listed.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ Origin = tuple[str, str]
 
 
 def shards(source: Source) -> tuple[list[Shard], Any]:
-    """The shards of a tree and what they are told apart by."""
+    """The shards of a tree, and what tells one listing from another."""
     root = tree_root(source)
     paths = tree_paths(source)
     if not paths:
-        raise InputError(f"source {source.name!r}: no .py files under {root}")
+        raise InputError(f"source {source.name!r}: no .py files under {root}. Check its `path` and `exclude`.")
     size = source.files_per_shard
     found = [Shard(str(root), paths=tuple(paths[at : at + size])) for at in range(0, len(paths), size)]
     identity: list[Any] = [(p, content_of(root / p)) for p in paths]
@@ -48,17 +49,17 @@ def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
 
 
 def tree_root(source: Source) -> Path:
-    """The directory of a tree."""
+    """The directory of a tree. MissingError when it does not exist."""
     installed = sysconfig.get_paths()
     known = {"stdlib": installed["stdlib"], "packages": source.path or installed["purelib"]}
     root = Path(known.get(source.kind, source.path or ""))
     if not root.is_dir():
-        raise MissingError(f"source {source.name!r}: no directory {root}")
+        raise MissingError(f"source {source.name!r}: no directory {root}. Check `path` of this source in the recipe.")
     return root
 
 
 def tree_paths(source: Source) -> list[str]:
-    """Relative paths of the `.py` files of a tree, sorted."""
+    """The paths of a tree's `.py` files, relative to its root and sorted; at most `max_files`."""
     root = tree_root(source)
     excluded = (*source.exclude, "site-packages") if source.kind == "stdlib" else source.exclude
     paths = []
@@ -67,7 +68,7 @@ def tree_paths(source: Source) -> list[str]:
         folders[:] = sorted(f for f in folders if not f"{inside}{f}/".startswith(excluded))
         for name in names:
             path = os.path.join(folder, name)
-            # a pipe or a socket with the name of a source file would block its reader
+            # a pipe or socket named like a source file would block whoever reads it
             is_plain = name.endswith(".py") and os.path.isfile(path) and not os.path.islink(path)
             if is_plain and not f"{inside}{name}".startswith(excluded):
                 paths.append(f"{inside}{name}")
@@ -76,7 +77,9 @@ def tree_paths(source: Source) -> list[str]:
 
 @lru_cache(maxsize=8)
 def origins(root: str) -> dict[str, Origin]:
-    """Which distribution each file under a folder of installed packages came with, by their own records."""
+    """The distribution of each file under a folder of installed packages, from the packages' own
+    records.
+    """
     found: dict[str, Origin] = {}
     for package in distributions(path=[root]):
         if package.metadata is None or not package.files:
@@ -90,7 +93,7 @@ def origins(root: str) -> dict[str, Origin]:
 def _read(root: Path, path: str, repo: str | None, license_: str) -> SourceFile:
     try:
         with open(root / path, "rb") as handle:
-            # at most one byte too many, whatever its size was a moment ago
+            # one byte above the limit shows that a file is too large, even if it just grew
             data = handle.read(MAX_FILE_BYTES + 1)
     except OSError:
         return SourceFile(printable(path), None, repo, license_, "unreadable")

@@ -1,10 +1,16 @@
 """Decontamination of any dataset, without a store: `scoder contamination`.
 
-In: a dataset in any form that `dataset_rows` reads, and benchmarks. Out: a Parquet file with one row per hit, one with the verdict on
-every row of the dataset, and a `Report`. How: batches of rows stream through the detectors, in this process or in several, and on
-request through `executions`; memory does not grow with the dataset. Both files appear whole, at the end, or not at all.
-Rows are named and their texts are told by `dataset_texts`; (row, benchmark, task_id, detector) is the key of the hits, row that of
-the verdicts.
+In: a dataset in any form that `builders/datasets/rows.py` reads, and benchmarks. Out: two Parquet
+files and a `Report`. In one file a row is a hit, with the key (row, benchmark, task_id, detector).
+In the other a row is the verdict on one row of the dataset, with the key row. Both files appear
+whole, at the end, or not at all.
+
+How: batches of rows stream through the detectors, in this process or in several, and on request
+through `builders/decontamination/execution`. Memory does not grow with the dataset.
+`builders/datasets/texts.py` decides which columns are the text of a row and what its id is.
+
+    report = check(Request(Benchmark(...), benchmarks=[...], hits="hits.parquet"))
+    for line in report.lines(): print(line)
 """
 
 from __future__ import annotations
@@ -57,7 +63,11 @@ VERDICTS = pa.schema(
 
 @dataclass(frozen=True)
 class Request:
-    """What is checked against what; `dataset` is a benchmark in form only: a name, a place and, for the Hub, where in it."""
+    """What is checked against what.
+
+    `dataset` has the type of a benchmark only because that holds a name, a place and, for the Hub,
+    where in the dataset the rows are.
+    """
 
     dataset: Benchmark
     benchmarks: Sequence[Benchmark]
@@ -71,8 +81,11 @@ class Request:
 
 @dataclass
 class Report:
-    """Counts: rows, those without text, contaminated ones; per (benchmark, detector) the rows with a hit and with a verdict; tasks,
-    those that execution can use, the reasons why not the others, and what was executed.
+    """What was found: the counts of a check.
+
+    Rows, rows without text and contaminated rows; per (benchmark, detector) the rows with a hit and
+    with a verdict; tasks, tasks that execution can use, the reasons why it cannot use the others,
+    and what was executed.
     """
 
     columns: tuple[str, ...]
@@ -95,7 +108,7 @@ class Report:
         ]
 
     def lines(self) -> list[str]:
-        """The other counts in words."""
+        """The other counts, as sentences."""
         without = f", {self.num_without_text:,} of them without text" if self.num_without_text else ""
         lines = [f"{self.num_contaminated:,} of {self.num_rows:,} rows are contaminated{without}"]
         if self.is_executed:
@@ -107,7 +120,7 @@ class Report:
         return lines
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, for programs."""
+        """All counts, for programs."""
         counts = [{key.replace(" ", "_"): value for key, value in row.items()} for row in self.rows()]
         found = {"columns": list(self.columns), "rows": self.num_rows, "rows_without_text": self.num_without_text}
         found |= {"contaminated": self.num_contaminated, "tasks": self.num_tasks, "detectors": counts}
@@ -117,7 +130,10 @@ class Report:
 
 
 def check(request: Request, progress: Callable[[int], None] = lambda done: None) -> Report:
-    """Check the dataset; `progress` is told the rows done so far. ValueError lists the columns where none is known."""
+    """Check the dataset. `progress` is called with the number of rows done so far.
+
+    ValueError where no column is known to hold text; it lists the columns.
+    """
     _check_names(request.benchmarks)
     rows, columns = _rows_and_columns(request)
     tasks = [row for benchmark in request.benchmarks for row in task_rows(benchmark)]
@@ -142,11 +158,13 @@ def check(request: Request, progress: Callable[[int], None] = lambda done: None)
 
 
 def _rows_and_columns(request: Request) -> tuple[Iterator[Any], tuple[str, ...]]:
-    """All rows of the dataset, and the columns with their text, which the first rows tell."""
+    """All rows of the dataset, and the columns with their text. The first rows decide which these
+    are.
+    """
     rows = _rows(request.dataset, None)
     head = list(islice(rows, dataset_rows.BATCH_ROWS))
     if not head:
-        raise InputError(f"{request.dataset.path} has no rows")
+        raise InputError(f"{request.dataset.path} has no rows: there is nothing to check")
     columns = text_columns(head, request.columns)
     path = Path(request.dataset.path)
     if path.is_file() and dataset_rows.is_parquet(path):
@@ -155,24 +173,27 @@ def _rows_and_columns(request: Request) -> tuple[Iterator[Any], tuple[str, ...]]
 
 
 def settings(overrides: Sequence[str]) -> Decontamination:
-    """The default settings with `decontamination.key=value` items; ValueError for any other section."""
+    """The default settings with the given `decontamination.key=value` items.
+
+    ValueError for an item of another section.
+    """
     raw = override({"decontamination": Decontamination().model_dump()}, list(overrides))
     if others := sorted(raw.keys() - {"decontamination"}):
-        raise InputError(f"--set {others[0]}: this command has the section decontamination only")
+        raise InputError(f"--set {others[0]}: this command only has the section decontamination")
     return checked(Decontamination, raw["decontamination"])
 
 
 def num_rows(request: Request) -> int | None:
-    """Rows of the dataset where that is known without reading it, for progress."""
+    """The rows of the dataset if they are known without reading it; for progress."""
     return dataset_rows.num_rows(request.dataset.path)
 
 
 def _check_names(benchmarks: Sequence[Benchmark]) -> None:
     names = Counter(b.name for b in benchmarks)
     if not names:
-        raise InputError("no benchmark is given; name one with --benchmarks FILE_OR_HUB_ID")
+        raise InputError("no benchmark is given. Name one with --benchmarks FILE_OR_HUB_ID.")
     if twice := sorted(n for n, count in names.items() if count > 1):
-        raise InputError(f"two benchmarks are called {', '.join(twice)}; call them apart with NAME=FILE")
+        raise InputError(f"two benchmarks are called {', '.join(twice)}. Give each its own name: NAME=FILE.")
 
 
 def _rows(dataset: Benchmark, columns: Sequence[str] | None) -> Iterator[Any]:
@@ -180,7 +201,7 @@ def _rows(dataset: Benchmark, columns: Sequence[str] | None) -> Iterator[Any]:
     return dataset_rows.rows(dataset.path, **where, columns=columns, usual_split="train")
 
 
-# -- the detectors, in one process or several --------------------------------------------------------------------------
+# -- the detectors, in one process or several ------------------------------------------------------
 
 _index: detectors.Index | None = None
 
@@ -188,7 +209,10 @@ _index: detectors.Index | None = None
 def _searched(
     batches: Iterable[Batch], tasks: list[dict[str, Any]], settings: Decontamination, workers: int
 ) -> Iterator[tuple[Batch, pa.Table]]:
-    """Each batch with its hits, in order; item_id is the row's number. At most two batches per worker are on their way."""
+    """Each batch with its hits, in order; item_id is the row's number.
+
+    At most two batches per worker are under way.
+    """
     if workers <= 1:
         index = detectors.index(tasks, settings)
         for batch in batches:
@@ -221,7 +245,7 @@ def _hits(index: detectors.Index, batch: Batch) -> pa.Table:
 
 
 def _keys(batch: Batch) -> pa.Array:
-    """The rows' places as ids: their own may repeat."""
+    """The places of the rows as ids, because the rows' own ids may repeat."""
     return batch.items["row"].cast(pa.string()).combine_chunks()
 
 
@@ -254,12 +278,15 @@ def _count(report: Report, hits: pa.Table, verdicts: pa.Table, min_strength: flo
             counts[group["benchmark"], group["detector"]] += group["row_count_distinct"]
 
 
-# -- files -------------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 
 @contextmanager
 def _writers(request: Request) -> Iterator[tuple[Callable[[pa.Table], None], Callable[[pa.Table], None]]]:
-    """Writers of the two files, which take their names only when all went well; without a name, what is written is dropped."""
+    """Writers of the two files. Without a file name, what is written is dropped.
+
+    The files get their names only when everything went well.
+    """
     wanted = [(request.hits, DATASET_HITS), (request.verdicts, VERDICTS)]
     temporary = {place: f"{place}.{uuid.uuid4().hex[:8]}.tmp" for place, _ in wanted if place}
     opened: list[pq.ParquetWriter] = []

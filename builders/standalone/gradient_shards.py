@@ -1,11 +1,15 @@
-"""Gradients of texts outside of a store: a folder of shards, each named by what it was made from.
+"""Gradients of texts outside of a store: a folder of shards, kept for the next run.
 
-    <folder>/<model, adapter and settings>/<texts>.parquet     text_id, gradient, norm, loss, num_tokens; rejects in the footer
-    <folder>/_texts/<texts>.parquet                            texts of shards that are not finished; goes with the last of them
-    <folder>/_warmup/<model, settings and sample>/             the adapter of a model that had none
+    <folder>/<model, adapter and settings>/<texts>.parquet
+        text_id, gradient, norm, loss, num_tokens; rejects in the footer
+    <folder>/_texts/<texts>.parquet
+        texts of shards that are not finished; deleted when the last shard is made
+    <folder>/_warmup/<model, settings and sample>/
+        the adapter of a model that had none
 
-A shard that is there is right, whoever made it: a killed run goes on, another reference set or a longer dataset costs its own
-shards only. Shards appear whole or not at all.
+A path names everything that a shard was made from. So a shard that exists is right, whoever made
+it. A killed run continues. Another reference set, or a longer dataset, costs only its own shards. A
+shard appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -56,7 +60,7 @@ class Maker:
 
 @dataclass(frozen=True)
 class Job:
-    """A shard that is missing."""
+    """A shard that is still to be made."""
 
     folder: str
     maker: Maker
@@ -70,17 +74,17 @@ def shards(text_ids: Sequence[str]) -> dict[str, list[str]]:
 
 
 def path(folder: str | Path, maker: Maker, name: str) -> Path:
-    """Where a shard is."""
+    """The path of a shard."""
     return Path(folder, maker.key, f"{name}.parquet")
 
 
 def missing(folder: Path, makers: Sequence[Maker], names: Sequence[str]) -> list[Job]:
-    """The shards that are not there, those of one model together."""
+    """The shards that do not exist yet; those of one model stand together."""
     return [Job(str(folder), m, name) for m in makers for name in names if not path(folder, m, name).exists()]
 
 
 def write_texts(folder: Path, dataset: Dataset, wanted: dict[str, list[str]]) -> None:
-    """The texts of some shards, for the processes that make them; those that are there are kept."""
+    """Write the texts of some shards, for the processes that make them. Existing files are kept."""
     wanted = {name: ids for name, ids in wanted.items() if not _texts(folder, name).exists()}
     shard_of = {text_id: name for name, ids in wanted.items() for text_id in ids}
     held: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
@@ -92,7 +96,7 @@ def write_texts(folder: Path, dataset: Dataset, wanted: dict[str, list[str]]) ->
 
 
 def drop_texts(folder: Path) -> None:
-    """Once all shards are made."""
+    """Delete the texts, once all shards are made."""
     shutil.rmtree(folder / "_texts", ignore_errors=True)
 
 
@@ -101,12 +105,12 @@ def _texts(folder: str | Path, name: str) -> Path:
 
 
 def read_texts(folder: str | Path, name: str) -> list[tuple[str, Conversation]]:
-    """The texts of a shard, from a run that has not finished it."""
+    """The texts of a shard that is not finished."""
     return [(row["text_id"], row["messages"]) for row in pq.read_table(_texts(folder, name)).to_pylist()]
 
 
 def make(job: Job, keeper: Keeper) -> None:
-    """Computes and writes one shard."""
+    """Compute and write one shard."""
     from training.gradients import GradientModel
 
     maker = job.maker
@@ -121,7 +125,10 @@ def make(job: Job, keeper: Keeper) -> None:
 
 
 def write(target: Path, table: pa.Table, compression: str = "none") -> None:
-    """A Parquet file, whole or not at all; gradients are noise, which dictionary and compression only slow down."""
+    """Write a Parquet file, whole or not at all.
+
+    Gradients are noise: a dictionary and compression would only slow them down.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression=compression, use_dictionary=compression != "none")

@@ -1,14 +1,21 @@
 """Influence of any dataset on any reference sets, without a store: `scoder influence`.
 
-In: a dataset, reference datasets, a model, adapters or none. Out: a Parquet file with one row per usable row of the dataset (id,
-row, influence, norm, loss, number of supervised tokens), `<output>.rejects.parquet` with the other rows and their reasons, and a
-folder of gradients, from which another reference set is ranked without a model. How: `gradient_shards` for what is missing,
-`training/ranking.py` over what is there.
+In: a dataset, reference datasets, a model, and adapters or none. Out: three things.
 
-    influence        the greatest of the influences on the reference sets, as LESS takes it; of one set, its own
-    influence_max    on the reference sample that is helped most
-    influence_R, influence_max_R       on the set R, where there are several
-    influence_R_G                      on the samples of R in group G
+    <output>                     Parquet, one row per usable row of the dataset: id, row, influence,
+                                 norm, loss, number of supervised tokens
+    <output>.rejects.parquet     the other rows, with their reasons
+    <output>.gradients           a folder of gradients; another reference set can be ranked from it
+                                 without a model
+
+How: `builders/standalone/gradient_shards.py` makes the gradients that are missing,
+`training/ranking.py` ranks what is there.
+
+    influence                        the greatest influence on one of the reference sets, as in
+                                     LESS; with one set, the influence on it
+    influence_max                    the influence on the reference sample that is helped most
+    influence_R, influence_max_R     the same for the set R, if there are several sets
+    influence_R_G                    the influence on the samples of R in group G
 """
 
 from __future__ import annotations
@@ -35,14 +42,17 @@ from training.ranking import Influences, Ranking, Reference, common_rows, learni
 from training.settings import DtypeName, features_name
 
 MAX_GROUPS = 64
-"""More groups than this is a column of ids, not of groups."""
+"""A column with more groups than this holds ids, not groups."""
 
 Track = Callable[[Sequence[int], str], Iterable[int]]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What came of it. Rejects are counted by dataset and reason; `num_shards` were computed in this run."""
+    """What came of it. `num_shards` were computed in this run.
+
+    Rejects are counted by dataset and reason.
+    """
 
     output: str
     num_rows: int
@@ -52,7 +62,10 @@ class Report:
 
 
 def build(request: Request, announce: Callable[[str], None], track: Track) -> Report:
-    """Ranks the dataset; a killed run goes on where it was, and gradients that are there are not computed again."""
+    """Rank the dataset.
+
+    A killed run continues where it was, and gradients that exist are not computed again.
+    """
     columns_of(request.references)
     folder = Path(request.gradients or f"{request.output}.gradients")
     indexes = {d: read_index(d) for d in (request.dataset, *request.references)}
@@ -73,9 +86,12 @@ def build(request: Request, announce: Callable[[str], None], track: Track) -> Re
 def _check_groups(name: str, index: Index) -> None:
     groups = {g for g in index.groups if g is not None}
     if len(groups) > MAX_GROUPS:
-        raise InputError(f"{name} has {len(groups)} groups: at most {MAX_GROUPS} become columns; choose another column")
+        raise InputError(
+            f"{name} has {len(groups)} groups, and each becomes a column: at most {MAX_GROUPS} are allowed. "
+            "Choose another group column."
+        )
     if len({slug(g) for g in groups}) < len(groups):
-        raise InputError(f"{name} has groups whose column names are alike: {sorted(groups)[:8]}")
+        raise InputError(f"{name} has groups that would give columns of one name: {sorted(groups)[:8]}. Rename them.")
 
 
 def _makers(
@@ -88,11 +104,13 @@ def _makers(
     found = [c for a in request.adapters for c in saved(a)] or _warmed_up(request, folder, index, announce)
     rates: list[float | None] = list(request.learning_rates) or [c.learning_rate for c in found]
     if len(rates) != len(found):
-        raise InputError(f"{len(rates)} learning rates are given for {len(found)} checkpoints: give one for each")
+        raise InputError(f"{len(rates)} learning rates are given for {len(found)} checkpoints: give one per checkpoint")
     if any(rate is None for rate in rates):
         if any(rate is not None for rate in rates):
-            raise InputError("the learning rates of some adapters are not known: give --learning-rate for each of them")
-        announce(f"no learning rates are known: the {len(found)} checkpoints weigh the same")
+            raise InputError(
+                "the learning rates of some adapters are not known. Give --learning-rate for every adapter."
+            )
+        announce(f"no learning rates are known: all {len(found)} checkpoints get the same weight")
     base = model_fingerprint(request.model, request.revision)
     name = features_name(request.choices.gradients, "chat template")
     makers = []
@@ -111,7 +129,7 @@ def _makers(
             )
         )
     if len({m.key for m in makers}) < len(makers):
-        raise InputError("an adapter is given twice: every checkpoint counts once")
+        raise InputError("an adapter is given twice: give each adapter once")
     return makers, learning_rate_shares({m.key: r or 0.0 for m, r in zip(makers, rates, strict=True)})
 
 
@@ -124,7 +142,9 @@ def _warmed_up(request: Request, folder: Path, index: Index, announce: Callable[
     where = folder / "_warmup" / fingerprint(parts)[:24]
     if (where / "run" / REPORT).is_file():
         return saved(str(where / "run"))
-    announce(f"no adapter is given: a LoRA is warmed up on {len(chosen):,} of {len(index.texts):,} texts, as LESS does")
+    announce(
+        f"no adapter is given: training a LoRA on {len(chosen):,} of {len(index.texts):,} texts first, as LESS does"
+    )
     rows: dict[str, Conversation] = dict(texts(request.dataset, set(chosen)))
     return warm_up(
         [rows[text_id] for text_id in chosen], request.model, where, request.choices.warmup, request.revision
@@ -132,7 +152,7 @@ def _warmed_up(request: Request, folder: Path, index: Index, announce: Callable[
 
 
 def _precision(dtype: DtypeName) -> str:
-    """What `auto` is on this machine: gradients of another precision are others."""
+    """What `auto` means on this machine. Gradients of another precision are other gradients."""
     if dtype != "auto":
         return dtype
     import torch
@@ -141,7 +161,7 @@ def _precision(dtype: DtypeName) -> str:
 
 
 def _plain(makers: Sequence[Maker]) -> list[Maker]:
-    """The makers of reference gradients, which LESS takes without Adam's map."""
+    """The makers of reference gradients. LESS takes these without Adam's map."""
     plain = [m.settings.model_copy(update={"optimizer_map": "sgd"}) for m in makers]
     keys = [m.key if m.settings == s else fingerprint([m.key, "sgd"])[:24] for m, s in zip(makers, plain, strict=True)]
     return [
@@ -157,7 +177,7 @@ def _compute(
     announce: Callable[[str], None],
     track: Track,
 ) -> int:
-    """Makes the shards that are missing; how many."""
+    """Make the shards that are missing; return how many."""
     jobs: list[gradient_shards.Job] = []
     for dataset in (request.dataset, *request.references):
         names = gradient_shards.shards(indexes[dataset].texts)
@@ -172,14 +192,16 @@ def _compute(
         for _ in zip(track(range(len(jobs)), "gradients"), done, strict=True):
             pass
     else:
-        announce("gradients: all of them are there, no model is loaded")
+        announce("gradients: all of them exist already, no model is loaded")
     gradient_shards.drop_texts(folder)
     return len(jobs)
 
 
 @dataclass(frozen=True)
 class _Block:
-    """The texts of a shard that have a gradient at every checkpoint, and means over the checkpoints."""
+    """The texts of a shard that have a gradient at every checkpoint, and means over the
+    checkpoints.
+    """
 
     text_ids: list[str]
     units: dict[str, np.ndarray]
@@ -187,7 +209,7 @@ class _Block:
 
 
 def _blocks(folder: Path, index: Index, makers: Sequence[Maker], keys: Sequence[str]) -> Iterator[_Block]:
-    """The shards of a dataset, the units of all checkpoints side by side under the given keys."""
+    """The shards of a dataset, with the unit gradients of all checkpoints under `keys`."""
     places = ([gradient_shards.path(folder, m, name) for m in makers] for name in gradient_shards.shards(index.texts))
     for tables in read_ahead(lambda paths: [pq.read_table(p) for p in paths], places):
         ids = [table["text_id"].to_pylist() for table in tables]
@@ -203,13 +225,13 @@ def _blocks(folder: Path, index: Index, makers: Sequence[Maker], keys: Sequence[
 
 
 def _reference(folder: Path, name: str, index: Index, makers: list[Maker]) -> Reference:
-    """A reference set; a text that stands in several groups counts in each of them, otherwise texts count once."""
+    """A reference set. A text of several groups counts in each; otherwise texts count once."""
     groups: dict[str, dict[str | None, None]] = {}
     for text_id, group in zip(index.text_ids, index.groups, strict=True):
         if text_id is not None:
             groups.setdefault(text_id, {})[group] = None
     reference = Reference(name)
-    # the keys of the candidates' makers: the same checkpoints
+    # under the keys of the candidates' makers, which are the same checkpoints
     for block in _blocks(folder, index, makers, [m.adapter or "" for m in makers]):
         if not block.text_ids:
             continue
@@ -222,7 +244,7 @@ def _reference(folder: Path, name: str, index: Index, makers: list[Maker]) -> Re
 
 @dataclass(frozen=True)
 class _Ranked:
-    """Text id -> place in the arrays; the influences on each reference set."""
+    """Text id -> place in the arrays, and the influences on each reference set."""
 
     places: dict[str, int]
     means: dict[str, np.ndarray]
@@ -243,7 +265,10 @@ def _rank(
             means.append(block.means)
             parts.append(ranking.of(block.units))
     if not parts:
-        raise InputError("no row of the dataset has a gradient: its rows are too long or empty; see the rejects")
+        raise InputError(
+            "no row of the dataset has a gradient: its rows are too long or empty. "
+            "For longer rows give --set gradients.max_tokens=N."
+        )
     found = [
         Influences(
             np.concatenate([p[r].mean_N for p in parts]),
@@ -272,7 +297,7 @@ def _rows(
         for group, values in found.groups.items():
             column = f"influence_{name}_{slug(group)}"
             if column in columns:
-                raise InputError(f"two columns would be called {column}: give the reference sets other names")
+                raise InputError(f"two columns would be called {column}. Give the reference sets other names.")
             columns[column] = values[places]
     columns |= {name: ranked.means[name][places].astype(np.float32) for name in ("norm", "loss")}
     columns["num_tokens"] = ranked.means["num_tokens"][places].astype(np.int32)
@@ -296,7 +321,9 @@ REJECTS = pa.schema(
 
 
 def _rejects(folder: Path, name: str, index: Index, makers: Sequence[Maker]) -> Iterator[dict[str, Any]]:
-    """One reject per row that is left out: without a conversation, or without a gradient at some checkpoint."""
+    """One reject per row that is left out: it has no conversation, or no gradient at some
+    checkpoint.
+    """
     why: dict[str, dict[str, Any]] = {}
     for shard in gradient_shards.shards(index.texts):
         for maker in makers:

@@ -1,6 +1,7 @@
-"""What `scoder influence` is asked for: datasets with names, a model and adapters, and what can be set about gradients.
+"""What `scoder influence` is asked for.
 
-In: what the command line gives. Out: a frozen `Request`, and the names of its reference sets as columns have them.
+In: what the command line gives: datasets with names, a model, adapters and settings. Out: a frozen
+`Request`, and the names of its reference sets as they stand in columns.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from training.settings import DtypeName, GradientSettings, WarmupSettings
 
 
 class Choices(BaseModel):
-    """What can be set about the gradients, and about the adapter of a model that has none."""
+    """The settings of the gradients, and of the adapter that a model without one is given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,9 +30,11 @@ class Choices(BaseModel):
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for; `learning_rates` weigh the checkpoints, in their order, where nothing beside them tells.
+    """What is asked for.
 
-    `gradients` is the folder that keeps them, beside the output where none is given.
+    `learning_rates` are the weights of the checkpoints, in their order. Without them we take what
+    the adapters' folders say. `gradients` is the folder that keeps the gradients; without it, a
+    folder beside the output.
     """
 
     dataset: Dataset
@@ -47,7 +50,7 @@ class Request:
 
 
 def named(given: str, split: str, id_column: str, group_column: str | None = None) -> Dataset:
-    """A dataset as the command line gives it: NAME=DATASET, or a DATASET whose name is that of its file."""
+    """A dataset as given on the command line: NAME=DATASET, or a DATASET named after its file."""
     name, sign, place = given.partition("=")
     if not sign or not re.fullmatch(r"[\w-]+", name):
         name, place = Path(given).name.split(".")[0], given
@@ -59,7 +62,7 @@ def columns_of(references: Sequence[Dataset]) -> list[str]:
     names = [slug(r.name) for r in references]
     twice = sorted({n for n in names if names.count(n) > 1 or n == "max" or n.startswith("max_")})
     if twice or not names:
-        raise InputError(f"reference sets need names of their own, not {twice}: give them as NAME=DATASET")
+        raise InputError(f"the reference sets cannot be called {twice}. Give each another name: NAME=DATASET.")
     return names
 
 

@@ -1,4 +1,4 @@
-"""What docstrings are worth: languages are told apart, and the estimate of sufficiency orders docstrings as a reader does."""
+"""What docstrings are worth: languages are told apart, sufficiency ranks as a reader does."""
 
 import pytest
 

@@ -43,5 +43,5 @@ def test_text_that_no_file_can_hold_is_still_linted():
 
 
 def test_an_unknown_rule_is_an_error_with_ruffs_own_words():
-    with pytest.raises(RuntimeError, match=r"ruff failed with code 2:(.|\n)*NOPE"):
+    with pytest.raises(RuntimeError, match=r"ruff ended with exit code 2\.(.|\n)*NOPE"):
         names.findings(["x = 1\n"], "NOPE")

@@ -1,6 +1,6 @@
 """Credentials and personal data: real forms are found, what documentation makes up is not.
 
-The credentials are put together here, so that no scanner of repositories takes this file for a leak.
+The credentials are put together here, so that no scanner of repositories takes them for a leak.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""What the syntax tree of a function says: each measurement on functions small enough to count by hand."""
+"""What the syntax tree of a function says, on functions small enough to count by hand."""
 
 import ast
 import io
@@ -207,7 +207,8 @@ def test_a_very_deep_expression_is_walked():
 
 def test_tokens_are_those_of_the_tokenizer():
     skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-    parts = {"FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END"}  # Python 3.12 cuts f-strings into pieces
+    # Python 3.12 cuts f-strings into pieces
+    parts = {"FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END"}
     for name in ("textwrap", "dis", "heapq", "fractions", "tokenize"):
         code = Path(sysconfig.get_paths()["stdlib"], f"{name}.py").read_text()
         tokens = list(tokenize.generate_tokens(io.StringIO(code).readline))

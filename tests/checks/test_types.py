@@ -1,4 +1,7 @@
-"""Type errors: of each text its own, nothing is executed, and a checker that fails loses one text at most."""
+"""Type errors: each text has its own, nothing is executed.
+
+A checker that fails loses one text at most.
+"""
 
 import os
 
@@ -25,7 +28,8 @@ def test_batches_do_not_change_the_result():
 @pytest.mark.parametrize(
     "code",
     [
-        "import numpy\ndef f(x):\n    return numpy.zeros(x) + numpy.nothing\n",  # installed packages are not looked at
+        # installed packages are not looked at
+        "import numpy\ndef f(x):\n    return numpy.zeros(x) + numpy.nothing\n",
         "from .sibling import thing\ndef f(x):\n    return thing(x)\n",
         "def f(self):\n    return super().f() + self.x.y\n",
         "def f(x):\n    return helper(x)\n",

@@ -1,4 +1,4 @@
-"""Extraction: which functions of a file become snippets, and that what is cut out is still Python."""
+"""Extraction: which functions of a file become snippets, and that their text is still Python."""
 
 import argparse
 import ast
@@ -202,7 +202,7 @@ def test_what_is_cut_out_parses_to_the_same_function(name, depth, body, tab):
     step = "\t" if tab else "   "
     inner = [step + line for line in ["'Doc.'", *"\n".join(body).split("\n")]]
     lines = [step * depth + line for line in [f"def {name}():", *inner]]
-    # the text inside a string moves with its lines here, so compare with the function at module level
+    # the text inside a string moves with its lines: compare with the function at module level
     source = "\n".join([step * d + f"class C{d}:" for d in range(depth)] + lines)
     (f,) = functions(source)
     alone = ast.parse("\n".join([f"def {name}():", *inner]))
@@ -211,7 +211,7 @@ def test_what_is_cut_out_parses_to_the_same_function(name, depth, body, tab):
     assert [ast.dump(n) for n in kept.body] == [ast.dump(n) for n in alone.body[0].body[1:]]
 
 
-# -- many files at once ------------------------------------------------------------------------------------------------
+# -- many files at once ----------------------------------------------------------------------------
 
 GOOD = "class A:\n    @property\n    def f(self):\n        'Doc.'\n        return 1\n\n\ndef g(a=1):\n    return a\n"
 SOURCES = [

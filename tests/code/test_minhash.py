@@ -1,4 +1,4 @@
-"""minhash: keys collide as often as similarity says, buckets stay linear, and similarity is exact."""
+"""minhash: keys collide as often as similarity says, buckets stay linear, similarity is exact."""
 
 from itertools import pairwise
 

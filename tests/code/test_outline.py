@@ -1,4 +1,7 @@
-"""The outline of a file: the same functions as its syntax tree, whatever stands in strings, comments and brackets."""
+"""The outline of a file has the same functions as its syntax tree.
+
+That holds whatever stands in strings, comments and brackets.
+"""
 
 from __future__ import annotations
 
@@ -142,7 +145,7 @@ def test_whatever_parses_is_outlined_as_its_tree(source):
         assert by_outline(source) in (None, found)
 
 
-# -- modules of nasty parts --------------------------------------------------------------------------------------------
+# -- modules of nasty parts ------------------------------------------------------------------------
 
 STRINGS = [
     "'a'",

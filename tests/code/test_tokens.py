@@ -210,7 +210,7 @@ def test_tokens_are_those_of_python(module):
     assert ours == tokens_by_tokenize(source)
 
 
-# -- invariance --------------------------------------------------------------------------------------------------------
+# -- invariance ------------------------------------------------------------------------------------
 
 
 def own_functions() -> list[str]:
@@ -296,7 +296,7 @@ def test_renamed_grams_tell_structures_apart():
     assert renamed_grams("a = 1\nb = 1\na = 1", 9) != renamed_grams("a = 1\nb = 1\nb = 1", 9)
 
 
-# -- any text ----------------------------------------------------------------------------------------------------------
+# -- any text --------------------------------------------------------------------------------------
 
 ANY = st.text(alphabet="ab_ \n\r\t'\"\\#()[]{}:;,.=<>-+*1.5é给`x", max_size=60) | st.text(max_size=40)
 
@@ -343,7 +343,10 @@ def test_arrays_are_taken_as_they_are():
 
 
 def test_broken_quotes_are_searched_once():
-    """A line of a million quotes that never close, and as many in a comment: a search at each would not end."""
+    """A million quotes that never close on a line, and as many in a comment.
+
+    A search at each of them would take too long.
+    """
     assert len(lex(["x = '" + "\\'" * 500_000]).hashes) == 2
     assert len(lex(["# " + "'''\\" * 200_000 + " x"]).hashes) > 0
 
@@ -358,7 +361,7 @@ def test_hashes_are_the_same_everywhere():
 
 @pytest.mark.parametrize("n", [0, -1, 33])
 def test_a_window_has_a_size(n):
-    with pytest.raises(ValueError, match=f"1 to 32 tokens, got {n}"):
+    with pytest.raises(ValueError, match=f"n is {n}, but n-grams have 1 to 32 tokens"):
         grams(lex(["x"]), n)
 
 

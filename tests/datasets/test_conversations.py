@@ -1,4 +1,4 @@
-"""Any dataset as conversations: the usual columns, ids of its own or of the content, repeated texts, rows without text."""
+"""Any dataset as conversations: the usual columns, ids, repeated texts, rows without text."""
 
 import json
 from pathlib import Path

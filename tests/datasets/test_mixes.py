@@ -1,4 +1,4 @@
-"""Public instruction sets for the coder: layouts, limits, licences, and a mix through the coder's training set."""
+"""Public instruction sets for the coder: layouts, limits, licences, and one in a training set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of datasets: every container gives the same rows, as a stream, and what is broken is named with its place."""
+"""Rows of datasets: every container gives the same rows, as a stream; errors name the place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""detectors: what each finds and what none may, and that a hit depends on nothing but the text and its benchmark."""
+"""detectors: what each finds and what none may find.
+
+A hit depends on nothing but the text and its benchmark.
+"""
 
 import ast
 from itertools import chain
@@ -175,7 +178,7 @@ def test_evidence_is_short_and_on_one_line():
 
 
 def test_ids_and_texts_belong_together():
-    with pytest.raises(ValueError, match="2 item ids for 1 texts"):
+    with pytest.raises(ValueError, match="2 item ids are given for 1 texts"):
         detectors.hits(INDEX, pa.array(["a", "b"]), pa.array(["x"]))
 
 
@@ -225,7 +228,7 @@ def test_what_the_tasks_of_a_benchmark_have_in_common_tells_nothing():
     )
 
 
-# -- invariants --------------------------------------------------------------------------------------------------------
+# -- invariants ------------------------------------------------------------------------------------
 
 POOL = [
     PROMPT + SOLUTION,
@@ -298,7 +301,7 @@ def test_the_renamed_strength_sees_neither_names_nor_layout(names, indent, line_
     assert found(text)["T/0", "renamed"] == found(RENAMED)["T/0", "renamed"]
 
 
-# -- the pieces --------------------------------------------------------------------------------------------------------
+# -- the pieces ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("calibration", CALIBRATIONS.values(), ids=CALIBRATIONS)

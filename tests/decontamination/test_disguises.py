@@ -1,4 +1,4 @@
-"""Disguised copies of tasks do what the original does, look different, and are the same in every run."""
+"""Disguised copies of tasks do what the original does, look different, and never change."""
 
 from __future__ import annotations
 

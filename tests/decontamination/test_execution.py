@@ -1,4 +1,7 @@
-"""Decontamination by execution: re-implementations are found by what they answer, and trivial tasks and functions are not."""
+"""Decontamination by execution: re-implementations are found by their answers.
+
+Trivial tasks and functions are not.
+"""
 
 from __future__ import annotations
 
@@ -250,7 +253,10 @@ def test_bits_of_answers(answers, bits):
 
 @needs_data
 def test_real_rows_that_reimplement_real_tasks_are_found():
-    """Rows of CodeAlpaca that do what HumanEval asks for, without its words and in other code; most others do not."""
+    """Some rows of CodeAlpaca do what HumanEval asks for, without its words and in other code.
+
+    Most others do not.
+    """
     wanted = {"134": "21", "1480": "61", "1730": "25", "1957": "101"}
     tasks = [row | {"benchmark": "he"} for row in task_rows(named(str(DATA / "human-eval" / "HumanEval.jsonl.gz")))]
     made = execution.record_oracle([row for row in tasks if row["task_id"].split("/")[1] in wanted.values()], workers=2)

@@ -1,4 +1,7 @@
-"""Published folders: `datasets` loads them, several files and splits, and a build that fails leaves nothing behind."""
+"""Published folders: `datasets` loads them; a build that fails leaves nothing behind.
+
+Several files and several splits are tried.
+"""
 
 from __future__ import annotations
 

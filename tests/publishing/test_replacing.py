@@ -163,7 +163,7 @@ def test_a_fork_of_a_published_folder_is_ours_too(tmp_path: Path) -> None:
     assert (texts(tmp_path / "out"), texts(tmp_path / "fork")) == (["a"], ["b"])
 
 
-# -- a kill while folders change places --------------------------------------------------------------------------------
+# -- a kill while folders change places ------------------------------------------------------------
 
 KILLED = """
 import os, signal, sys

@@ -1,4 +1,4 @@
-"""Archives as sources: members are given out once, with the licence of their package, and hostile ones do no harm."""
+"""Archives as sources: each member once, with its package's licence; hostile ones do no harm."""
 
 import io
 import os
@@ -121,7 +121,7 @@ def test_an_encrypted_member_is_unreadable(tmp_path):
 
 def test_what_is_no_archive_is_refused(tmp_path):
     (tmp_path / "code.rar").write_bytes(b"Rar!")
-    with pytest.raises(ValueError, match=r"source 'old': .*code\.rar is no archive; known are \.zip"):
+    with pytest.raises(ValueError, match=r"source 'old': .*code\.rar is not an archive that can be read.*\.zip"):
         sources.listing(archive_source(tmp_path / "code.rar"))
 
 

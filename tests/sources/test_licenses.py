@@ -1,4 +1,4 @@
-"""Licences of packages: SPDX identifiers where the metadata say them, the package's own words or 'unknown' else."""
+"""Licences of packages: SPDX identifiers where the metadata say them, else words or 'unknown'."""
 
 import email
 

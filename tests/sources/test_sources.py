@@ -1,4 +1,7 @@
-"""Sources: every file is given out once, whole or with the reason why not, and a changed file changes the plan."""
+"""Sources: every file comes out once, whole or with the reason why not.
+
+A changed file changes the plan.
+"""
 
 import json
 import os
@@ -204,7 +207,7 @@ def test_a_local_dataset_is_read_by_its_row_groups(tmp_path):
     found = all_files(source)
     assert [f.text for f in found] == [f"x = {number}{n}\n" for number in range(2) for n in range(4)]
     assert {f.license for f in found} == {"MIT"} and len({f.path for f in found}) == 8
-    with pytest.raises(ValueError, match=r"source 'hub': .* has no split 'test'; it has train"):
+    with pytest.raises(ValueError, match=r"source 'hub': .* has no split 'test'. Its splits are: train"):
         sources.listing(source.model_copy(update={"split": "test"}))
 
 
@@ -332,7 +335,7 @@ def test_a_source_without_what_its_kind_needs_is_refused(settings):
         Source(name="mine", **settings)
 
 
-# -- encodings ---------------------------------------------------------------------------------------------------------
+# -- encodings -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -360,7 +363,7 @@ def test_a_declared_encoding_is_honoured_where_utf8_does_not_do(tmp_path, data, 
         assert (file.text, file.error) == (text or data.decode("gbk"), None)
 
 
-# -- installed packages ------------------------------------------------------------------------------------------------
+# -- installed packages ----------------------------------------------------------------------------
 
 
 def test_installed_packages_bring_their_licences(tmp_path):

@@ -1,4 +1,7 @@
-"""Contamination of any dataset: which column is read, ids and rows, verdicts, whole files, and the same for every way to run it."""
+"""Contamination of any dataset: which column is read, ids and rows, verdicts, whole files.
+
+The result is the same for every way to run it.
+"""
 
 from __future__ import annotations
 
@@ -181,11 +184,15 @@ def test_which_columns_are_read(columns, named_columns, expected):
 @pytest.mark.parametrize(
     ("rows", "columns", "message"),
     [
-        ([{"id": 1, "body": "x"}], [], r"which column holds the text\? The dataset has id, body; name one with --text"),
-        ([{"id": 1, "code": "x"}], ["body"], "no column body; the dataset has id, code"),
+        (
+            [{"id": 1, "body": "x"}],
+            [],
+            r"which column holds the text\? The dataset has id, body\. Name one with --text",
+        ),
+        ([{"id": 1, "code": "x"}], ["body"], "no column body: the dataset has id, code"),
         ([{"code": 5}], [], "row 1: the column code holds int, not text"),
-        (["x"], [], "row 1: a row is a JSON object, got str"),
-        ([{"code": "x"}, ["x"]], [], "row 2: a row is a JSON object, got list"),
+        (["x"], [], "row 1 is a str: every row must be a JSON object"),
+        ([{"code": "x"}, ["x"]], [], "row 2 is a list: every row must be a JSON object"),
     ],
 )
 def test_what_cannot_be_checked_is_said_and_leaves_no_files(tmp_path, benchmark, rows, columns, message):
@@ -200,7 +207,7 @@ def test_what_cannot_be_checked_is_said_and_leaves_no_files(tmp_path, benchmark,
 
 def test_benchmarks_need_names_of_their_own(tmp_path, benchmark):
     data = named(written(tmp_path / "data.jsonl", ROWS))
-    with pytest.raises(ValueError, match="two benchmarks are called mine; call them apart with NAME=FILE"):
+    with pytest.raises(ValueError, match=r"two benchmarks are called mine\. Give each its own name: NAME=FILE"):
         checking.check(Request(data, [named(benchmark), named(benchmark)]))
     report = checking.check(Request(data, [named(benchmark), named(f"other={benchmark}")]))
     assert {name for name, _ in report.with_hit} == {"mine", "other"}
@@ -243,7 +250,7 @@ def test_the_best_hit_is_the_strongest_and_a_threshold_that_is_reached_counts():
 
 def test_settings_are_those_of_the_section():
     assert checking.settings(["decontamination.min_strength=0.7"]).min_strength == 0.7
-    with pytest.raises(ValueError, match="--set pool: this command has the section decontamination only"):
+    with pytest.raises(ValueError, match="--set pool: this command only has the section decontamination"):
         checking.settings(["pool.min_lines=3"])
     with pytest.raises(ValueError, match="min_strengt"):
         checking.settings(["decontamination.min_strengt=0.7"])
@@ -276,4 +283,4 @@ def test_the_command_line(tmp_path, benchmark):
     assert {row["benchmark"] for row in report["detectors"]} == {"mine", "again"}
     assert pq.read_table(out)["is_contaminated"].to_pylist() == [True, False, False, True, False, False, False]
     failed = scoder("contamination", data, "--benchmarks", benchmark, "--text", "body")
-    assert (failed.returncode, failed.stderr) == (2, "scoder: no column body; the dataset has id, code\n")
+    assert (failed.returncode, failed.stderr) == (2, "scoder: no column body: the dataset has id, code\n")

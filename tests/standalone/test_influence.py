@@ -1,4 +1,4 @@
-"""`scoder influence`: any dataset against any reference sets, with gradients that are computed once."""
+"""`scoder influence`: any dataset against any reference sets, with gradients computed once."""
 
 import json
 import subprocess
@@ -187,7 +187,7 @@ def test_adam_maps_the_dataset_and_not_the_reference(here: Path, ranked: Callabl
 
 def test_mistakes_are_named(here: Path, ranked: Callable, tmp_path: Path) -> None:
     ranked()
-    with pytest.raises(ValueError, match="names of their own, not \\['first'\\]"):
+    with pytest.raises(ValueError, match="the reference sets cannot be called \\['first'\\]"):
         quietly(request(here, tmp_path / "x.parquet", "first", "first"))
     adapter = str(next((here / "gradients" / "_warmup").glob("*/run")))
     with pytest.raises(ValueError, match="1 learning rates are given for 2 checkpoints"):

@@ -74,7 +74,7 @@ def encoded(base: str, adapter: str | None = None) -> list[Example]:
 
 
 def one_at_a_time(base: str, adapter: str, example: Example) -> tuple[dict[str, torch.Tensor], float]:
-    """Autograd's own gradient of the mean completion loss of one example, through the whole model."""
+    """Autograd's own gradient of one example's mean completion loss, through the whole model."""
     model = load_model(base, adapter, "float32", is_trainable=True).eval()
     ids = torch.tensor([example.prompt_ids + example.completion_ids])
     logits = model(input_ids=ids).logits[0, len(example.prompt_ids) - 1 : -1]
@@ -203,7 +203,7 @@ def test_the_sketch_keeps_inner_products_without_bias() -> None:
         sketch.add(sketch_N2D, slots, torch.stack([x_P, y_P]))
         sketched_ND = sketch.fold(sketch_N2D)
         estimates.append((sketched_ND[0] @ sketched_ND[1]).item())
-    # Var <= (|x|^2 |y|^2 + <x,y>^2) / D: 6 standard errors, which a lost sign or a skewed bucket exceeds.
+    # Var <= (|x|^2 |y|^2 + <x,y>^2) / D. A lost sign or a skewed bucket exceeds 6 standard errors.
     deviation = ((x_P.square().sum() * y_P.square().sum() + exact**2) / 64).sqrt().item()
     assert abs(np.mean(estimates) - exact) < 6 * deviation / 300**0.5
     assert 0.7 * deviation < np.std(estimates) < 1.3 * deviation
@@ -251,9 +251,9 @@ def test_adam_map_is_that_of_less(qwen: str, adapter: str) -> None:
 def test_the_state_of_another_adapter_is_refused(adapter: str) -> None:
     mapped = adam_map(adapter, torch.device("cpu"))
     name = json.loads((Path(adapter) / "parameter_names.json").read_text())[0]
-    with pytest.raises(ValueError, match="state is of another adapter"):
+    with pytest.raises(ValueError, match="belongs to another adapter"):
         mapped(name, torch.zeros(1, 2, 2))
-    with pytest.raises(ValueError, match="knows no other"):
+    with pytest.raises(ValueError, match="has no other"):
         mapped("other", torch.zeros(1, 2, 2))
 
 

@@ -1,4 +1,4 @@
-"""Influence as a formula: means, maxima and groups against the same numbers taken one pair at a time."""
+"""Influence as a formula: means, maxima and groups equal the same numbers taken pair by pair."""
 
 import numpy as np
 import pytest

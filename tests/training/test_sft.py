@@ -1,4 +1,4 @@
-"""Training: what is rejected, what the loss is on, what is saved, and that a run repeats to the bit."""
+"""Training: what is rejected, what the loss is on, what is saved, and that runs repeat exactly."""
 
 import json
 import subprocess
@@ -219,7 +219,7 @@ def test_a_merge_across_the_boundary_keeps_the_prompt_of_generation(qwen: str) -
 def test_a_template_that_changes_the_prompt_is_refused(qwen: str) -> None:
     tokenizer = load_tokenizer(qwen)
     tokenizer.chat_template = tokenizer.chat_template.replace("assistant\n{% endif", "assistant\n<think>{% endif")
-    with pytest.raises(ValueError, match="give the tokenizer a template"):
+    with pytest.raises(ValueError, match="Give the tokenizer a template"):
         encode(tokenizer, GOOD[0], 200)
 
 
@@ -313,7 +313,7 @@ def test_gradient_checkpointing_with_an_adapter_changes_nothing(
 
 
 def test_the_trainer_sees_the_rows_in_the_order(tmp_path: Path, qwen: str, good: str) -> None:
-    # One row a step at next to no learning rate: the loss of a step is the base's on the row of that step.
+    # One row a step and almost no learning rate: the loss of a step is the base's on its row.
     changes = {"epochs": 1.0, "batch_size": 1, "learning_rate": 1e-12, "num_checkpoints": 7}
     settings = TINY.model_copy(update=changes | {"lora": LoraSettings(r=1)})
     report = sft.train(good, qwen, str(tmp_path / "run"), settings)

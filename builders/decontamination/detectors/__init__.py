@@ -1,24 +1,30 @@
-"""Decontamination as a pure function: benchmark tasks to an index, a batch of texts to hits.
+"""Which texts hold a benchmark task: tasks become an index, and a batch of texts becomes hits.
 
-    index = detectors.index(tasks, recipe.decontamination)     # once; tasks of any number of benchmarks together
-    table = detectors.hits(index, item_ids, texts)             # per batch of some thousand texts; schema HITS
+    index = detectors.index(tasks, recipe.decontamination)   # once, for all benchmarks together
+    table = detectors.hits(index, item_ids, texts)           # per batch of some thousand texts
 
-In: `tasks` are rows of the table `benchmarks` (benchmark, task_id, prompt, solution or None, tests); `item_ids` and `texts`
-are string arrays of one length, a NULL text has no hits. Out: one row per (item, benchmark, task, detector) with a strength
-of FLOOR or more, in the order of the items, then of the tasks. A hit depends on the text, on its task, on the other tasks
-of that benchmark (what they have in common tells nothing) and on the settings, never on the other texts or the other
-benchmarks, so it is the same however the work is cut.
+In: `tasks` are rows of the table `benchmarks` (benchmark, task_id, prompt, solution or None,
+tests). `item_ids` and `texts` are string arrays of one length; a NULL text has no hits. Out: a
+table with the schema HITS. One row is an (item, benchmark, task, detector) with a strength of FLOOR
+or more. Rows follow the order of the items, then of the tasks.
+
+Nothing is read or written here. A hit depends on the text, its task, the settings, and the other
+tasks of that benchmark, because what tasks have in common says nothing. It never depends on the
+other texts or the other benchmarks. So hits are the same however the work is cut into batches.
 
     string    the statement or the solution stands in the item (detectors/strings.py): strength 1
-    ngram     the item holds the raw token n-grams of the solution, or of prompt and solution together
-    renamed   the same whatever the names
-    prose     the item's comments, docstrings and prose hold the words and pairs of words of the statement
-    literals  the item holds the numbers and strings of the prompt's examples or of the tests, in their order
-    combined  code, prose and literals together: 1 - (1 - code)(1 - prose)(1 - literals), with the stronger of ngram and
-              renamed for the code; only where two of them were found and agree on the task
+    ngram     the item holds the raw token n-grams of the solution, or of prompt and solution
+    renamed   the same, whatever the names are
+    prose     the item's comments, docstrings and prose hold the words and pairs of words of the
+              statement
+    literals  the item holds the numbers and strings of the prompt's examples or of the tests, in
+              their order
+    combined  code, prose and literals together: 1 - (1 - code)(1 - prose)(1 - literals). Code is
+              the stronger of ngram and renamed. Only where two of the three agree on the task
 
-Shares of weighted n-grams become strengths by detectors/calibration.py; weights are bits of information
-(detectors/background.py) less one for each doubling of the number of the benchmark's tasks that have the n-gram.
+How: an n-gram weighs its bits of information (detectors/background.py), less one bit for each
+doubling of the number of the benchmark's tasks that have it. The share of a task's weight that a
+text holds becomes a strength by detectors/calibration.py.
 """
 
 from __future__ import annotations
@@ -56,14 +62,16 @@ HITS = pa.schema(
         pa.field("evidence", pa.string(), nullable=False),
     ]
 )
-"""strength: 0..1, 0.5 is a verdict by default; similarity: the detector's own measure, 0..1; information: bits of the task."""
+"""strength: 0..1, a verdict from 0.5 on by default. similarity: the detector's own measure, 0..1.
+information: bits of the task.
+"""
 
 Sets = dict[str, tuple[Lexed, Grams]]
 
 
 @dataclass(frozen=True)
 class Index:
-    """What the detectors look for; benchmarks and task_ids have one entry per task."""
+    """What the detectors look for. `benchmarks` and `task_ids` have one entry per task."""
 
     benchmarks: list[str]
     task_ids: list[str]
@@ -72,12 +80,15 @@ class Index:
     views: dict[str, units.View]
 
     def bits(self, detector: str) -> np.ndarray:
-        """The information of each task for a view, float64 (tasks,): below CALIBRATIONS[detector].floor it is not found."""
+        """The information of each task for a detector, in bits, float64 (tasks,).
+
+        A task below CALIBRATIONS[detector].floor is not found by that detector alone.
+        """
         return self.views[detector].bits(len(self.task_ids))
 
 
 def index(tasks: Sequence[Task], settings: Decontamination) -> Index:
-    """The index over benchmark tasks; the benchmarks may be several."""
+    """The index over tasks of one or more benchmarks."""
     texts = [(i, text) for i, task in enumerate(tasks) for text in (statement(task["prompt"]), task["solution"] or "")]
     wanted = settings.detectors
     return Index(
@@ -90,7 +101,10 @@ def index(tasks: Sequence[Task], settings: Decontamination) -> Index:
 
 
 def rules() -> dict[str, Any]:
-    """What decides about hits besides the settings, as plain values: part of the plan of a table of hits."""
+    """What decides about hits besides the settings, as plain values.
+
+    It is part of the plan of a table of hits.
+    """
     return {
         "background": background.digest(),
         "calibrations": {name: asdict(calibration) for name, calibration in CALIBRATIONS.items()},
@@ -98,9 +112,9 @@ def rules() -> dict[str, Any]:
 
 
 def hits(index: Index, item_ids: pa.Array, texts: pa.Array) -> pa.Table:
-    """The hits of a batch of texts, as HITS. ValueError when ids and texts differ in number."""
+    """The hits of a batch of texts, as HITS. ValueError when there are not as many ids as texts."""
     if len(item_ids) != len(texts):
-        raise ValueError(f"{len(item_ids)} item ids for {len(texts)} texts")
+        raise ValueError(f"{len(item_ids)} item ids are given for {len(texts)} texts: give one id per text")
     texts = features.normalised(texts)
     found = [_strings(index, texts)]
     if index.views:
@@ -151,7 +165,10 @@ def _contained(name: str, view: units.View, sets: Sets) -> Rows:
 
 
 def _evidence(view: units.View, found: Shares, rows: np.ndarray, sets: list[tuple[Lexed, Grams]]) -> Iterator[str]:
-    """The longest run of shared n-grams of each row as text: of the longest n-grams that are shared."""
+    """The longest run of shared n-grams of each row, as text.
+
+    Of several lengths of n-grams, the longest that are shared.
+    """
     for row in rows.tolist():
         text = int(found.texts[row])
         for lexed, grams in sorted(sets, key=lambda made: -made[1].n):
@@ -192,6 +209,9 @@ def _table(index: Index, item_ids: pa.Array, found: list[Rows]) -> pa.Table:
 
 
 def rounded_up(shares: np.ndarray) -> np.ndarray:
-    """Shares as 4-byte floats that are not below them: 7/10 stored as 0.69999999 would pass a threshold of 0.7."""
+    """Shares as 4-byte floats that are never below the exact value.
+
+    A share of 7/10 stored as 0.69999999 would pass a threshold of 0.7.
+    """
     stored = shares.astype(np.float32)
     return np.where(stored.astype(np.float64) >= shares, stored, np.nextafter(stored, np.float32(2)))

@@ -1,11 +1,17 @@
-"""How common an n-gram is in ordinary code: document frequencies over the functions of the Python standard library.
+"""How common an n-gram is in ordinary code: in how many functions of the standard library it
+occurs.
 
-In: `background.npz` beside this module, which is part of the project, so that a hit depends neither on the machine nor on
-the other texts of a shard. Out: bits of information. `python -m builders.decontamination.detectors.count_background` makes the file anew, which
-has to follow every change of the lexer or of the features.
+In: n-grams. Out: bits of information. The counts come from `background.npz` beside this module. The
+file is part of the project, so a hit depends neither on the machine nor on the other texts of a
+shard.
 
-The file holds n-grams of MIN_TEXTS functions or more: the upper 32 bits of their hashes, sorted, and eight times the binary
-logarithm of their number of functions. Any other n-gram counts as one of RARE functions.
+The file holds the n-grams that MIN_TEXTS or more functions have: the upper 32 bits of their hashes,
+sorted, and eight times the binary logarithm of the number of functions. Every other n-gram counts
+as one that RARE functions have.
+
+Make the file again after every change of the lexer or of the features:
+
+    python -m builders.decontamination.detectors.count_background
 """
 
 from __future__ import annotations
@@ -21,7 +27,7 @@ FILE = Path(__file__).with_name("background.npz")
 
 
 def bits(name: str, hashes: np.ndarray) -> np.ndarray:
-    """The information of n-grams of one set: the binary logarithm of one over their share of functions, float32."""
+    """The information of n-grams of one set, float32: log2 of one over their share of functions."""
     counts = _counts()
     num_texts, keys, levels = counts.get(name, counts[""])
     if len(keys) == 0:
@@ -34,13 +40,13 @@ def bits(name: str, hashes: np.ndarray) -> np.ndarray:
 
 @cache
 def digest() -> str:
-    """What names the counts: 16 hex digits."""
+    """16 hex digits that identify the counts."""
     return hashlib.sha256(FILE.read_bytes()).hexdigest()[:16]
 
 
 @cache
 def _counts() -> dict[str, tuple[int, np.ndarray, np.ndarray]]:
-    """Set -> number of texts that have any, keys, levels; the empty name stands for sets that were not counted."""
+    """Set -> number of texts that have any, keys, levels. The empty name means all other sets."""
     with np.load(FILE) as stored:
         names = [name.removesuffix(".keys") for name in stored.files if name.endswith(".keys")]
         counts = {n: (int(stored[f"{n}.texts"]), stored[f"{n}.keys"], stored[f"{n}.levels"]) for n in names}

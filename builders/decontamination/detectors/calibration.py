@@ -1,15 +1,26 @@
-"""How a share becomes a strength, so that 0.5 means the same for every detector: left out by default.
+"""How a share becomes a strength, so that 0.5 means the same for every detector.
 
-In: the share of a unit's information that a text holds, the unit's information in bits, and the length of the text. Out: a
-strength of 0..1. How: a text shares some bits with a task by chance, however large the task, and a long text more than a
-short one: `chance`, and half as much again for each doubling of the text above SHORT tokens, up to LONG. These are taken off:
-net = share - chance / bits. `verdict` is the net share at which a hit is one; below and above it the strength is linear.
+From 0.5 on an item is left out by default.
 
-So a task of few bits needs more of itself in a text, and one below its detector's floor, chance / (1 - verdict), is not found
-by that detector alone, not even by a full copy: `return x + y` is everywhere.
+In: the share of a task part's information that a text holds, that information in bits, and the
+length of the text. Out: a strength of 0..1.
 
-The numbers were chosen on a sixth of the files of installed packages, on the functions whose text has an even MD5: 0.091 % of
-23,014 are flagged. Of 22,844 other functions of these files it is 0.101 %, of 45,349 functions of other files 0.112 %.
+How: every text shares some bits with a task by chance, however large the task is. That is `chance`.
+A longer text shares more: half as much again for each doubling above SHORT tokens, up to LONG
+tokens. We subtract it: net = share - chance / bits. At a net share of `verdict` the strength is
+0.5; below and above it is linear.
+
+So a task of few bits needs a larger share of itself in a text. A task with fewer bits than its
+detector's floor, chance / (1 - verdict), is not found by that detector alone, not even by a full
+copy: `return x + y` is everywhere.
+
+The numbers were chosen on a sixth of the files of installed packages, on the functions whose text
+has an even MD5:
+
+    functions                              number    flagged
+    those that the numbers were chosen on  23,014    0.091 %
+    other functions of these files         22,844    0.101 %
+    functions of other files               45,349    0.112 %
 """
 
 from __future__ import annotations
@@ -26,25 +37,28 @@ SHORT, LONG = 50, 800
 
 @dataclass(frozen=True)
 class Calibration:
-    """`verdict`: net share, 0..1; `chance`: bits."""
+    """The two numbers of a detector. `verdict`: net share, 0..1; `chance`: bits."""
 
     verdict: float
     chance: float
 
     @property
     def floor(self) -> float:
-        """The bits that a task needs so that a full copy of it, in a short text, is a verdict."""
+        """The bits that a task needs so that a full copy of it in a short text gets a verdict."""
         return self.chance / (1 - self.verdict)
 
     def strengths(self, shares: np.ndarray, bits: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """0..1; 0.5 at the verdict; rising in the share and in the bits, falling in the tokens of the text."""
+        """Strengths 0..1, with 0.5 at the verdict.
+
+        A strength rises with the share and with the bits, and falls with the tokens of the text.
+        """
         doublings = np.log2(np.clip(tokens, SHORT, LONG) / SHORT)
         net = np.maximum(shares - self.chance * (1 + doublings / 2) / np.maximum(bits, 1e-9), 0.0)
         rest = 0.5 + 0.5 * (net - self.verdict) / (1 - self.verdict)
         return np.where(net < self.verdict, 0.5 * net / self.verdict, rest)
 
     def min_share(self, strength: float) -> float:
-        """No smaller share can reach the strength, which is below 0.5."""
+        """The smallest share that can reach the strength. The strength must be below 0.5."""
         return 2 * strength * self.verdict
 
 

@@ -1,8 +1,10 @@
-"""The joint rule: independent views that agree on a task, each too weak alone.
+"""The joint rule: detectors that agree on a task may each be too weak alone.
 
-In: the hits of the detectors on a batch. Out: one more detector, `combined`. How: each view is taken for a doubt that is
-independent of the others: 1 - (1 - code)(1 - prose)(1 - literals), where code is the stronger of ngram and renamed, which
-see the same thing. A string hit is a verdict already.
+In: the hits of the detectors on a batch. Out: the hits of one more detector, `combined`.
+
+How: there are three views, code, prose and literals. Their strengths are treated as independent
+probabilities: 1 - (1 - code)(1 - prose)(1 - literals). Code is the stronger of ngram and renamed,
+because these two see the same thing. A string hit is not combined, it is a verdict already.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Rows:
-    """Hits of one detector, one row per (text, task); all have one length. Texts are places in the batch, tasks in the index."""
+    """Hits of one detector, one row per (text, task). All arrays have one length.
+
+    Texts are places in the batch, tasks are places in the index.
+    """
 
     detector: str
     texts: np.ndarray
@@ -27,7 +32,7 @@ class Rows:
 
 
 def combined(found: Sequence[Rows], num_tasks: int) -> Rows:
-    """What independent views say together, where two of them found a task in a text."""
+    """The joint hits, where two or more views found the same task in a text."""
     doubts: dict[int, dict[str, tuple[float, float, float]]] = {}
     for rows in found:
         view = "code" if rows.detector in ("ngram", "renamed") else rows.detector

@@ -1,8 +1,9 @@
-"""Makes `background.npz` anew, from the standard library of the Python that runs:
+"""Make `background.npz` again, from the standard library of the running Python:
 
     python -m builders.decontamination.detectors.count_background [FILE]
 
-In: every function and method of the standard library. Out: the document frequencies of their n-grams.
+In: every function and method of the standard library. Out: for each n-gram the number of functions
+that have it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from builders.decontamination.detectors.features import VIEWS, normalised, of_to
 
 
 def write(functions: list[str], path: Path) -> None:
-    """Count the n-grams of the functions."""
+    """Count the n-grams of the functions and write the file."""
     arrays: dict[str, np.ndarray] = {}
     lexed = tokens.lex(normalised(pa.array(functions, pa.large_string())))
     for sets in of_tokens(lexed, VIEWS).values():
@@ -47,7 +48,9 @@ def _document_frequencies(grams: Grams) -> tuple[np.ndarray, np.ndarray]:
 
 
 def standard_library() -> Iterator[str]:
-    """Every distinct function and method of the standard library, in the order of their paths."""
+    """Every distinct function and method of the standard library, ordered by the paths of their
+    files.
+    """
     root = Path(sysconfig.get_paths()["stdlib"])
     seen = set()
     for path in sorted(root.rglob("*.py")):

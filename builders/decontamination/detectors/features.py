@@ -1,8 +1,10 @@
-"""What texts are compared by: four views of their tokens as n-grams.
+"""What texts are compared by: four views of their tokens, as n-grams.
 
-In: texts, or tokens. Out: for each detector one or more sets of n-grams, named after their background counts.
-    ngram     raw tokens of the code: copies, however formatted
-    renamed   the same for every renaming of variables and functions: disguised copies
+In: texts, or tokens. Out: for each detector one or more sets of n-grams. A set has the name under
+which its background counts are kept.
+
+    ngram     raw tokens of the code: finds copies, however they are formatted
+    renamed   the same after any renaming of variables and functions: finds disguised copies
     prose     words and pairs of words of docstrings, comments and statements
     literals  sequences of numbers and strings: examples survive a translation to another language
 """
@@ -23,11 +25,16 @@ NGRAM = 6
 """Tokens of a raw n-gram by default."""
 
 RENAMED, PROSE, LITERALS = (4, 7), (1, 2), (2, 3)
-"""Lengths of the n-grams of the other views: short ones bridge small edits, long ones tell tasks apart."""
+"""Lengths of the n-grams of the other views. Short ones survive small edits, long ones tell tasks
+apart.
+"""
 
 
 def normalised(texts: pa.Array) -> pa.Array:
-    """The texts in Unicode's form NFKC, without invisible signs: full-width signs become ordinary ones, and so on."""
+    """The texts in Unicode's form NFKC, without invisible signs.
+
+    For example, full-width signs become ordinary ones.
+    """
     texts = texts.cast(pa.large_string()).fill_null("")
     is_other = pc.invert(pc.string_is_ascii(texts))
     if not pc.any(is_other).as_py():
@@ -39,7 +46,7 @@ def normalised(texts: pa.Array) -> pa.Array:
 
 
 def of_tokens(lexed: Lexed, detectors: Iterable[str], ngram: int = NGRAM) -> dict[str, dict[str, tuple[Lexed, Grams]]]:
-    """Detector -> name of the set -> the tokens that it is made from and the n-grams."""
+    """Detector -> name of the set -> the tokens that it is made from, and the n-grams."""
     made: dict[str, dict[str, tuple[Lexed, Grams]]] = {}
     wanted = set(detectors)
     if wanted & {"ngram", "renamed"}:

@@ -1,9 +1,12 @@
-"""Weighted containment: which part of a unit's information stands in a text, for all units in one pass over the texts.
+"""Weighted containment: how much of a unit's information stands in a text.
 
-In: units, the parts of tasks that are looked for, each a set of hashed n-grams with weights in bits; texts as n-grams.
-Out: for each text and unit the share of the unit's bits that the text holds, and where the longest run of them begins.
-How: an inverted index in flat arrays, n-gram -> (unit, weight). Most n-grams of a text are in no unit, so a bitmap that
-fits the processor's cache turns them away; a text touches only the units that it shares something with.
+In: units and texts. A unit is a part of a task that we look for: a set of hashed n-grams with
+weights in bits. A text is its n-grams. Out: for each text and unit the share of the unit's bits
+that the text holds, and where the longest run of them begins.
+
+How: one pass over the texts serves all units. An inverted index in flat arrays maps an n-gram to
+(unit, weight). Most n-grams of a text are in no unit, and a bitmap that fits the processor's cache
+rejects them. So a text costs time only for the units that it shares something with.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from builders.code.tokens import Grams
 class Postings:
     """An inverted index over units.
 
-    totals: float64 (units,), bits of each unit; the other arrays are the bitmap, the hash table and the lists.
+    totals: float64 (units,), bits of each unit. The other arrays are the bitmap, the hash table and
+    the lists.
     """
 
     totals: np.ndarray
@@ -35,7 +39,7 @@ class Postings:
 
 @dataclass(frozen=True)
 class Shares:
-    """One row per (text, unit) that share enough, in the order of the texts; shares: 0..1, float64."""
+    """One row per (text, unit) that share enough, in the order of the texts. Shares are 0..1."""
 
     texts: np.ndarray
     units: np.ndarray
@@ -43,7 +47,10 @@ class Shares:
 
 
 def inverted(units: np.ndarray, hashes: np.ndarray, weights: np.ndarray, num_units: int) -> Postings:
-    """The index of (unit, n-gram, weight) triples; repeated ones count once, those without weight not at all."""
+    """The index of (unit, n-gram, weight) triples.
+
+    Repeated triples count once, and those without weight do not count.
+    """
     order = np.lexsort((units, hashes))
     order = order[weights[order] > 0]
     units, hashes, weights = units[order], hashes[order], weights[order]
@@ -59,16 +66,19 @@ def inverted(units: np.ndarray, hashes: np.ndarray, weights: np.ndarray, num_uni
 
 
 def shares(index: Postings, sets: Sequence[Grams], min_share: float) -> Shares:
-    """Which texts hold `min_share` of a unit; the sets are n-grams of the same texts."""
+    """Which texts hold at least `min_share` of a unit. The sets are n-grams of the same texts."""
     hashes, offsets = tuple(grams.hashes for grams in sets), tuple(grams.offsets for grams in sets)
     table = (index.bitmap, index.slots, index.slot_keys, index.offsets, index.units, index.weights)
     texts, units, held = _match(hashes, offsets, *table, index.totals * min_share)
-    # Sums in different orders differ in their last digits.
+    # Sums that are added in different orders differ in their last digits.
     return Shares(texts, units, np.minimum(held / index.totals[units], 1.0))
 
 
 def longest_run(index: Postings, grams: Grams, text: int, unit: int) -> tuple[int, int]:
-    """The first and last of the longest run of n-grams of a text that are in a unit, by place in the batch; (-1, -1) if none."""
+    """The first and last place of a text's longest run of n-grams that are in a unit.
+
+    Places count n-grams of the batch; (-1, -1) when there is none.
+    """
     table = (index.slots, index.slot_keys, index.offsets, index.units)
     return _run(grams.hashes, grams.offsets[text], grams.offsets[text + 1], *table, unit)
 
@@ -96,7 +106,7 @@ def _fill(keys, bitmap, slots, slot_keys):
 
 @compiled
 def _gram(slots, slot_keys, key):
-    """The place of an n-gram in the index, -1 for any other; an empty slot has the key 0."""
+    """The place of an n-gram in the index, -1 if it is not there. An empty slot has the key 0."""
     slot = key & np.uint64(len(slots) - 1)
     while slot_keys[slot] != key:
         if slot_keys[slot] == 0:

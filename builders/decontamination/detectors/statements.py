@@ -1,6 +1,6 @@
-"""The prose of a prompt: what a benchmark asks for, without its code and examples.
+"""The statement of a task: what a benchmark asks for, without code and examples.
 
-In: a prompt, which is code with a docstring or a statement. Out: text.
+In: a prompt, which is code with a docstring, or a statement. Out: text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def statement(prompt: str) -> str:
-    """The docstrings of a prompt up to their examples when it is code, else all of it."""
+    """The docstrings of a prompt up to their examples if it is code, else the whole prompt."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

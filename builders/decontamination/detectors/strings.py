@@ -1,8 +1,12 @@
-"""Exact normalised strings: does a benchmark text stand in an item, whatever its line ends, tabs, case, width and spaces?
+"""Exact search: does a benchmark text stand in an item?
 
-In: texts in NFKC. Out: pairs of text and pattern. How: texts are squeezed to small letters without white space and searched
-for all patterns at once with one automaton (A. V. Aho and M. J. Corasick, CACM 1975). Hardly any text has a match, so a
-rolling hash over windows as long as the shortest pattern (R. M. Karp and M. O. Rabin, 1987) first tells which may have one.
+Line ends, tabs, case, width and spaces do not count. In: texts in NFKC. Out: pairs of text and
+pattern.
+
+How: texts become lower case without white space. One automaton searches for all patterns at once
+(A. V. Aho and M. J. Corasick, CACM 1975). Hardly any text has a match. So a rolling hash over
+windows as long as the shortest pattern (R. M. Karp and M. O. Rabin, 1987) first tells which texts
+can have one.
 """
 
 from __future__ import annotations
@@ -20,12 +24,12 @@ from builders.code.compiled import compiled
 from builders.code.tokens import flat
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
-_FILTER_BITS = 17  # of 16 KiB, the processor's nearest cache
+_FILTER_BITS = 17  # 16 KiB, which fit into the processor's nearest cache
 
 
 @dataclass(frozen=True)
 class Strings:
-    """Patterns, squeezed and distinct, and the tasks that each stands for."""
+    """Distinct patterns, in lower case without white space, and the tasks of each."""
 
     patterns: list[bytes]
     originals: list[str]
@@ -33,12 +37,16 @@ class Strings:
 
     @cached_property
     def automaton(self) -> ahocorasick_rs.BytesAhoCorasick:
-        """Finds all patterns in one pass."""
+        """The automaton that finds all patterns in one pass."""
         return ahocorasick_rs.BytesAhoCorasick(self.patterns)
 
     @cached_property
     def heads(self) -> tuple[int, np.ndarray, np.ndarray]:
-        """The window's length, the sorted hashes of the patterns' first windows, and a bitmap of these, uint64."""
+        """The length of the window, the sorted hashes of the patterns' first windows, and their
+        bitmap.
+
+        The bitmap is uint64.
+        """
         window = min(map(len, self.patterns))
         data = np.frombuffer(b"".join(pattern[:window] for pattern in self.patterns), np.uint8)
         hashes = np.unique(_window_hashes(data, window))
@@ -49,7 +57,11 @@ class Strings:
 
 
 def patterns(texts: Sequence[tuple[int, str]], min_chars: int) -> Strings:
-    """The patterns of (task, text) pairs; those of fewer squeezed characters are too common to count."""
+    """The patterns of (task, text) pairs.
+
+    A text with fewer than `min_chars` characters, white space not counted, is too common and left
+    out.
+    """
     found: dict[bytes, tuple[str, list[int]]] = {}
     squeezed_texts, bounds = squeezed(pa.array([text for _, text in texts], pa.large_string()))
     for k, (task, text) in enumerate(texts):
@@ -75,7 +87,7 @@ def matches(index: Strings, texts: pa.Array) -> list[tuple[int, int]]:
 
 
 def squeezed(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """All texts in a row in small letters without white space, and where each begins."""
+    """All texts in a row, in lower case without white space, and where each begins."""
     is_other = pc.invert(pc.string_is_ascii(texts))
     if pc.any(is_other).as_py():
         texts = pc.replace_with_mask(texts, is_other, pc.utf8_lower(texts.filter(is_other)))
@@ -99,7 +111,7 @@ def _squeeze(data, bounds, out, out_bounds):
 
 @compiled
 def _window_hashes(data, window):
-    """The polynomial hashes of windows that lie one behind the other."""
+    """The polynomial hashes of windows that follow one another without overlap."""
     found = np.zeros(len(data) // window, np.uint64)
     for k in range(len(found)):
         for i in range(k * window, (k + 1) * window):
@@ -109,7 +121,7 @@ def _window_hashes(data, window):
 
 @compiled
 def _may_match(data, bounds, window, hashes, bitmap):
-    """Whether a text has a window with the hash of a pattern's first one."""
+    """Whether a text has a window with the hash of a pattern's first window."""
     may = np.zeros(len(bounds) - 1, np.bool_)
     power = np.uint64(1)
     for _ in range(window):

@@ -1,8 +1,10 @@
-"""Tasks as units: the parts of benchmark tasks that a view looks for, weighted by what they tell.
+"""Tasks as units: the parts of benchmark tasks that a detector looks for.
 
-In: tasks. Out: an inverted index over units and the task of each. How: a task is found by any of its parts, so that a copy of
-the solution alone or of the examples alone is seen whole. The weight of an n-gram is its information in the background, less
-one bit for each doubling of the number of the benchmark's tasks that have it: "write a function to" tells nothing.
+In: tasks. Out: an inverted index over units, and the task of each unit.
+
+How: a task is found by any of its parts. So a copy of only the solution, or of only the examples,
+is still seen whole. An n-gram weighs its information in the background, less one bit for each
+doubling of the number of the benchmark's tasks that have it: "write a function to" says nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +22,19 @@ from builders.decontamination.detectors.features import normalised, of_tokens
 from builders.decontamination.detectors.postings import Postings, inverted
 
 MIN_BITS = 6.0
-"""N-grams of less information are left out: they are in every other text."""
+"""N-grams of less information are left out: they are in very many texts."""
 
 WORTHWHILE = 1.5
-"""Prompt and solution together are a unit of their own only where they have this many times the bits of the solution."""
+"""Prompt and solution together are a unit of their own only if they have this many times the bits
+of the solution alone.
+"""
 
 Task = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class View:
-    """The units of one detector; tasks: int64 (units,), the task of each."""
+    """The units of one detector; tasks: int64 (units,), the task of each unit."""
 
     postings: Postings
     tasks: np.ndarray
@@ -56,7 +60,7 @@ PARTS: dict[str, tuple[Callable[[Task], str], ...]] = {
 
 
 def view(detector: str, tasks: Sequence[Task], ngram: int) -> View:
-    """The units of one detector with their weighted n-grams."""
+    """The units of one detector, with their weighted n-grams."""
     parts = PARTS[detector]
     texts = pa.array([part(task) for task in tasks for part in parts], pa.large_string())
     owners = np.repeat(np.arange(len(tasks)), len(parts))
@@ -69,7 +73,7 @@ def view(detector: str, tasks: Sequence[Task], ngram: int) -> View:
         bits = background.bits(name, grams.hashes) - np.log2(_num_tasks_with(grams.hashes, owner, benchmarks[owner]))
         units.append(unit)
         hashes.append(grams.hashes)
-        # A token is in as many n-grams as they are long, and in every set.
+        # One token is in n n-grams of each set: divide, so that it does not count many times.
         weights.append(np.where(bits >= MIN_BITS, bits, 0.0) / (grams.n * len(sets)))
     unit, weight = np.concatenate(units), np.concatenate(weights)
     if _whole in parts:
@@ -81,7 +85,7 @@ def view(detector: str, tasks: Sequence[Task], ngram: int) -> View:
 
 
 def _num_tasks_with(hashes: np.ndarray, tasks: np.ndarray, benchmarks: np.ndarray) -> np.ndarray:
-    """For each n-gram of a task, in how many tasks of its benchmark it is."""
+    """For each n-gram of a task, the number of tasks of its benchmark that have it."""
     order = np.lexsort((tasks, benchmarks, hashes))
     h, b, t = hashes[order], benchmarks[order], tasks[order]
     is_group = np.ones(len(h), bool)

@@ -1,17 +1,27 @@
 """Decontamination by execution: which functions of an item pass the tests of a benchmark task.
 
-    oracle = execution.record_oracle(tasks, workers=2)              # once; tasks of any number of benchmarks
-    found = execution.hits(oracle, item_ids, texts, workers=2)     # per batch; schema detectors.HITS, detector 'execution'
+    oracle = execution.record_oracle(tasks, workers=2)           # once, for all benchmarks together
+    found = execution.hits(oracle, item_ids, texts, workers=2)   # per batch of texts
 
-In: `tasks` as for `builders/decontamination/detectors`; texts of Python code, bare or in ``` fences. Out: a hit of strength 1 for each item and task
-where a function of the item passes all of the task's tests, whatever it looks like. How, in the sandbox all along:
-    record    (`oracle`) each task's own solution runs through its tests; its outermost calls and answers are written down
-    screen    each function with the right number of parameters is called with up to four recorded arguments; a wrong answer ends it
-    confirm   what gave all the answers is put in the place of the solution and the benchmark's own tests are run, one program a pair
+In: `tasks` as for `builders/decontamination/detectors`; texts of Python code, bare or in ```
+fences. Out: a table with the schema detectors.HITS and the detector 'execution'. One row is an item
+and a task where a function of the item passes all of the task's tests, whatever it looks like. Its
+strength is 1.
 
-Not found: other orders of parameters, functions that print instead of returning or need what the sandbox lacks, and programs that
-read standard input. A pass says that two functions do the same; whether one is a leak is for the reader, as common exercises (greatest
-common divisor, prime, palindrome) are written independently every day.
+How, in three steps that all run in the sandbox:
+
+    record    (`oracle`) each task's own solution runs through its tests. Its outermost calls and
+              their answers are written down
+    screen    each function with the right number of parameters is called with up to four of the
+              recorded arguments. A wrong answer ends it
+    confirm   a function that gave all answers takes the place of the solution, and the benchmark's
+              own tests are run, one program per pair
+
+Not found are functions with another order of parameters, functions that print instead of returning
+or that need what the sandbox lacks, and programs that read standard input.
+
+A pass says that two functions do the same. Whether one is a leak is for the reader to decide:
+common exercises (greatest common divisor, prime, palindrome) are written independently every day.
 """
 
 from __future__ import annotations
@@ -35,17 +45,18 @@ ITEM_SECONDS = 5.0
 CALL_SECONDS = 0.1
 
 Item = tuple[int, str, list[Function]]
-"""Place of the text in its batch, code, functions."""
+"""The place of the text in its batch, its code, its functions."""
 Pair = tuple[int, int, int]
-"""Places of an item, of a function in it, and of a task."""
+"""The places of an item, of a function in it, and of a task."""
 
 
 def hits(
     oracle: Oracle, item_ids: pa.Array, texts: pa.Array, workers: int = 1, stats: Counter[str] | None = None
 ) -> pa.Table:
-    """The hits of a batch of texts, as HITS, in the order of the items; NULL and text without functions have none.
+    """The hits of a batch of texts, as HITS, in the order of the items.
 
-    `stats` counts functions, screened pairs, passes and what was not tried to the end.
+    A NULL text and a text without functions have none. `stats` counts functions, screened pairs,
+    passes, and what was not tried to the end.
     """
     counts: Counter[str] = Counter() if stats is None else stats
     items: list[Item] = []
@@ -92,7 +103,7 @@ def _screened(oracle: Oracle, items: Sequence[Item], workers: int, counts: Count
     places = range(len(items))
     parts = [places[start : start + ITEMS_PER_PROGRAM] for start in places[::ITEMS_PER_PROGRAM]]
     found, stopped = _screen(oracle, items, parts, workers, counts)
-    # an item can bring its program down; those beside it must not suffer
+    # one item can crash the program of its part: try each item of that part again, alone
     again = [range(place, place + 1) for part in stopped for place in part]
     rest, lost = _screen(oracle, items, again, workers, counts)
     counts["not tried to the end"] += len(lost)
@@ -140,10 +151,10 @@ def _confirmed(
 
 
 def confirmation(task: Task, code: str, expression: str) -> str:
-    """The program that runs the task's tests on the function that `expression` names in the code."""
+    """The program that runs the task's tests on the function `expression` of the code."""
     before, tests = split_tests(task)
     name, _, method = str(task.entry_point).partition("().")
-    # tests may name the parameters as the solution does
+    # tests may pass arguments by the solution's parameter names: pass them on by position
     candidate = f"(lambda function: lambda *given, **named: function(*given, *named.values()))({expression})"
     place = f"class {name}:\n    {method} = staticmethod({candidate})" if method else f"{name} = {candidate}"
     return sandbox.tested_program(*before, above_entry_point(task) or "", code, place + "\n", tests + test_call(task))

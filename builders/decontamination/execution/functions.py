@@ -1,7 +1,8 @@
-"""The functions of a text that can be tried: what takes positional arguments and returns something.
+"""The functions of a text that can be tried: they take positional arguments and return something.
 
-In: Python code, bare or in ``` fences. Out: code that only defines (no statement of the text runs but imports, definitions and
-assignments, each of which may fail without harm to the others) and the functions in it. Pure parsing, nothing is executed.
+In: Python code, bare or in ``` fences. Out: code that only defines, and the functions in it. Of the
+text's statements only imports, definitions and assignments are kept. Each may fail without harm to
+the others. The text is only parsed; nothing is executed here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from builders.harness.programs import fenced_python, parsed
 
 MAX_FUNCTIONS = 20
-"""Functions of one text that are tried; what has more is a library and not a solution."""
+"""The most functions of one text that are tried. A text with more is a library, not a solution."""
 
 _PRELUDE = (
     "from __future__ import annotations\n"
@@ -24,7 +25,9 @@ _PRELUDE = (
 
 @dataclass(frozen=True)
 class Function:
-    """A function of an item: an expression for it, how many positional arguments it takes, its text."""
+    """A function of an item: an expression for it, how many positional arguments it takes, its
+    text.
+    """
 
     expression: str
     least: int
@@ -33,7 +36,10 @@ class Function:
 
 
 def functions_of(text: str) -> tuple[str, list[Function]]:
-    """Code that only defines, from the text or its fenced blocks, and the functions in it that take and return something."""
+    """Code that only defines, and the functions in it that take and return something.
+
+    The code comes from the text, or from its fenced blocks.
+    """
     blocks = fenced_python(text) or [text]
     tree = next(
         (t for t in (parsed(_unix("\n\n".join(blocks))), *(parsed(_unix(b)) for b in blocks)) if t is not None), None
@@ -56,7 +62,10 @@ def _unix(text: str) -> str:
 
 
 def _function(node: ast.FunctionDef, expression: str, skipped: int) -> list[Function]:
-    """The function as a list of one; empty where it returns nothing or takes no positional arguments."""
+    """The function as a list of one, or an empty list.
+
+    It is empty if the function returns nothing or takes no positional arguments.
+    """
     arguments = [*node.args.posonlyargs, *node.args.args][skipped:]
     has_value = any(isinstance(n, ast.Return) and n.value is not None for n in ast.walk(node))
     required_named = [d for d in node.args.kw_defaults if d is None]
@@ -79,7 +88,7 @@ def _needs_arguments(node: ast.ClassDef) -> bool:
 
 
 def _definitions(tree: ast.Module) -> str:
-    """The imports, definitions and assignments, each of which may fail without harm to the others."""
+    """The imports, definitions and assignments; each may fail without harm to the others."""
     kinds = (
         ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
     )
@@ -93,7 +102,7 @@ def _definitions(tree: ast.Module) -> str:
 
 
 def _indented(code: str) -> str:
-    """The code one block deeper, with the lines of its text literals where they are."""
+    """The code one block deeper; lines inside text literals stay where they are."""
     tree = ast.parse("if True:\n    pass")
     tree.body[0].body = ast.parse(code).body  # type: ignore[attr-defined]
     return ast.unparse(tree).split("\n", 1)[1]

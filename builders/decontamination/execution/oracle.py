@@ -1,13 +1,24 @@
-"""Benchmark tasks as oracles: the calls that their own tests make, written down in the sandbox.
+"""Benchmark tasks as oracles: the calls that their own tests make, recorded in the sandbox.
 
-In: tasks as rows of the table `benchmarks`. Out: an `Oracle` with the tasks that a function can be tried on, and the number of
-the others by reason. How: each solution runs through its tests with its outermost calls and answers recorded; nothing is run
-outside of the sandbox. `run` sends requests to `builders/decontamination/execution/runner.py` for this module and for `executions`.
+In: tasks as rows of the table `benchmarks`. Out: an `Oracle`: the tasks that a function can be
+tried on, and the number of the other tasks by reason.
 
-A task is no oracle, and is left out, when its solution is missing or fails, when its calls are not literals (linked nodes), when a
-trivial function gives all its answers (a constant, an argument, one built-in or operator), or when the answers bear less than
-MIN_BITS (`information`): three true-or-false answers are guessed right once in eight times. Of 1,368 LeetCode tasks with calls,
-743 have 6 bits or more; asking for none, 202 pairs of functions of CodeAlpaca and such tasks pass, most of them by chance, and 9 do so.
+How: each solution runs through its tests while its outermost calls and answers are recorded.
+Nothing runs outside of the sandbox. `run` sends requests to
+`builders/decontamination/execution/runner.py`; `builders/decontamination/execution/__init__.py`
+uses it too.
+
+A task is left out when
+
+- its solution is missing or fails,
+- its calls are not literals (linked nodes),
+- a trivial function gives all its answers (a constant, an argument, one built-in or operator),
+- its answers bear less than MIN_BITS (`information`). Three true-or-false answers are guessed right
+  once in eight times.
+
+Of 1,368 LeetCode tasks with calls, 743 have 6 bits or more. We also counted which pairs of
+functions of CodeAlpaca and such tasks pass: 202 when no bits are asked for, most of them by chance,
+and 9 with MIN_BITS.
 """
 
 from __future__ import annotations
@@ -29,7 +40,7 @@ MIN_BITS = 6.0
 MOST_ANSWER_BITS = 12.0
 TASKS_PER_PROGRAM = 40
 RECORD_SECONDS = 5.0
-"""For one task; an oracle must be quick, as every function is tried on it."""
+"""Time limit for one task. An oracle must be quick, because every function is tried on it."""
 CALLS_PER_TASK = 4
 MAX_OUTPUT = 1 << 26
 
@@ -45,12 +56,14 @@ PANEL = (
     *("''.join", "' '.join", "lambda a: ''.join(map(str, a))", "lambda a: a[1:]", "lambda a: a[:-1]"),
     *("lambda a: a * a", "lambda a: a + 1", "lambda a: a - 1", "lambda a: a * 2", "lambda a: a % 2 == 0", "lambda a: a > 0"),
 )  # fmt: skip
-"""Functions too plain to be a leak."""
+"""Functions that are too plain to be a leak."""
 
 
 @dataclass(frozen=True)
 class Oracle:
-    """Tasks that can be tried, with their recorded calls, and how many were left out for which reason."""
+    """Tasks that can be tried, with their recorded calls, and how many were left out for which
+    reason.
+    """
 
     tasks: list[tuple[str, Task]]
     arities: list[int]
@@ -60,7 +73,7 @@ class Oracle:
 
 
 def record_oracle(tasks: Sequence[Mapping[str, Any]], workers: int = 1) -> Oracle:
-    """Record the calls of every task; RuntimeError where no sandbox can be had."""
+    """Record the calls of every task. Raises an error where the machine has no sandbox."""
     sandbox.require()
     known = [(str(row["benchmark"]), _task(row)) for row in tasks]
     left_out: Counter[str] = Counter()
@@ -125,10 +138,12 @@ def _add(made: Oracle, name: str, task: Task, answer: dict[str, Any]) -> None:
 
 
 def information(answers: Sequence[str]) -> float:
-    """Bits that keep a function from passing by chance: the greater of two views of the answers, which are literals.
+    """The bits that keep a function from passing by chance. `answers` are literals.
 
-    One who knows how often each occurs has to guess their order: the sum of -log2 of their frequencies. One who knows nothing has to
-    guess the different answers themselves: about one bit for a truth value, log2(|n| + 2) for a number, three for a letter.
+    It is the greater of two numbers. Somebody who knows how often each answer occurs has to guess
+    their order: the sum of -log2 of the frequencies. Somebody who knows nothing has to guess the
+    different answers themselves: about one bit for a truth value, log2(|n| + 2) for a number, three
+    for a letter.
     """
     counts = Counter(answers)
     order = sum(-count * math.log2(count / len(answers)) for count in counts.values())
@@ -149,20 +164,23 @@ def _bits(value: Any) -> float:
 
 
 def _telling(calls: list[tuple[str, str]], arity: int) -> list[tuple[str, str]]:
-    """A few calls, with different answers first, of middling length: an empty list or 0 is answered rightly by too many."""
+    """A few calls, those with different answers first, of middling length.
+
+    Too many functions answer rightly for an empty list or 0.
+    """
     usual = sorted((c for c in calls if len(ast.literal_eval(c[0])) == arity), key=lambda c: (len(c[0]) + len(c[1]), c))
     different = list({answer: (arguments, answer) for arguments, answer in reversed(usual)}.values())[::-1]
     spread = different[1 :: max(1, len(different) // CALLS_PER_TASK)] + different + usual
     return list(dict.fromkeys(spread))[:CALLS_PER_TASK]
 
 
-# -- the runner ---------------------------------------------------------------------------------------------------------
+# -- the runner ------------------------------------------------------------------------------------
 
 
 def run(
     programs: Iterable[tuple[int, str]], workers: int, seconds: float
 ) -> Iterator[tuple[int, bool, list[dict[str, Any]]]]:
-    """For each program of the runner whether it came to its end, and the lines that it printed."""
+    """For each program of the runner: whether it came to its end, and the lines that it printed."""
     limits = sandbox.SandboxLimits(
         wall_s=seconds + 10, cpu_s=int(seconds) + 10, output_bytes=MAX_OUTPUT, memory_mb=2048
     )

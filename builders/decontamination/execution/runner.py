@@ -1,16 +1,23 @@
-"""What runs inside the sandbox for `builders/decontamination/execution/__init__.py`: many functions against the recorded calls of many tasks.
+"""What runs inside the sandbox: many functions are tried on the recorded calls of many tasks.
 
-In: `main(request)` with JSON text, called by a line that is put below this text. Out: JSON lines on standard output. How: each
-task or item has a forked child of its own, so that one that exits, hangs or fills the memory costs only itself.
+`builders/decontamination/execution/oracle.py` sends this text, with a line below it that calls
+`main(request)`. In: a request as JSON text. Out: JSON lines on standard output.
 
     {"mode": "record", "tasks": [{"parts", "entry_point", "tests"}], "panel", "seconds"}
-        runs each task's own solution through its tests and answers {"index", "passed", "seconds", "calls": [[arguments, answer]],
-        "trivial": the function of the panel that gives the same answers, or null}; arguments and answers are Python literals
-    {"mode": "screen", "tasks": [{"arity", "calls"}], "items": [{"code", "functions"}], "seconds", "call_seconds"}
-        answers {"item", "function", "task"} for each function that gives a task's recorded answers, as far as order, number type
-        and kind of sequence are left aside, and {"item", "gave_up"} for what was not tried to the end
+        runs each task's own solution through its tests and answers {"index", "passed", "seconds",
+        "calls": [[arguments, answer]], "trivial": the function of the panel that gives the same
+        answers, or null}; arguments and answers are Python literals
+    {"mode": "screen", "tasks": [{"arity", "calls"}], "items": [{"code", "functions"}], "seconds",
+     "call_seconds"}
+        answers {"item", "function", "task"} for each function that gives a task's recorded answers.
+        Order, number type and kind of sequence do not count. It answers {"item", "gave_up"} for
+        what was not tried to the end
 
-What this says is a suggestion: an item could write such lines itself. `executions.py` runs the tests again, one program per pair.
+How: each task or item has a forked child of its own. One that exits, hangs or fills the memory
+harms only itself.
+
+The answers are suggestions, because an item could write such lines itself. So
+`builders/decontamination/execution/__init__.py` runs the tests again, one program per pair.
 """
 
 import ast
@@ -26,16 +33,16 @@ import sys
 import time
 
 MAX_CALLS = 200
-"""Recorded calls of one task."""
+"""The most calls that are recorded of one task."""
 MAX_LITERAL = 20000
-"""Characters of a call's arguments or answer; what is longer is not recorded."""
+"""Characters of a call's arguments or answer. Longer ones are not recorded."""
 MAX_RESTARTS = 3
 ADDRESS_SPACE = 512 * 1024 * 1024
 CALLS_TO_TRY = 4
 
 
 class Late(BaseException):
-    """A call took too long; not an Exception, so that the function under test seldom catches it."""
+    """A call took too long. It is no Exception, so the function under test seldom catches it."""
 
 
 def main(text):
@@ -64,7 +71,10 @@ def emit(answer):
 
 
 def lines_of(work, seconds):
-    """What `work(send)` sends from a forked child within the time, as parsed lines; the child's own output is dropped."""
+    """What `work(send)` sends from a forked child within the time, as parsed lines.
+
+    The child's own output is dropped.
+    """
     out, into = os.pipe()
     sys.stdout.flush()
     child = os.fork()
@@ -80,7 +90,7 @@ def lines_of(work, seconds):
 
 
 def run_quietly(work, into):
-    """The child: no output but what is sent, less memory than the sandbox has, and an end whatever happens."""
+    """The child: only what is sent is output, memory is limited, and it ends whatever happens."""
     import resource
 
     try:
@@ -107,7 +117,7 @@ def read_until(fd, deadline):
         content += chunk
 
 
-# -- recording ---------------------------------------------------------------------------------------------------------
+# -- recording -------------------------------------------------------------------------------------
 
 
 def record(task, panel, send):
@@ -126,7 +136,7 @@ def record(task, panel, send):
 
 
 def recorder(function, calls):
-    """The function, with the outermost calls and their answers written down as literals."""
+    """The function, which now writes down its outermost calls and their answers as literals."""
     depth = [0]
 
     def recorded(*arguments, **named):
@@ -146,7 +156,7 @@ def recorder(function, calls):
 
 
 def literal(value):
-    """The text of a value that reads back as the same value, else None."""
+    """The text of a value that reads back as the same value; None if there is none."""
     text = repr(value)
     if len(text) > MAX_LITERAL:
         return None
@@ -172,11 +182,14 @@ def trivial(panel, calls):
     return None
 
 
-# -- screening ---------------------------------------------------------------------------------------------------------
+# -- screening -------------------------------------------------------------------------------------
 
 
 class Loaded:
-    """The recorded calls of a task, ready to be tried: arguments are unpickled anew for each call, as functions change them."""
+    """The recorded calls of a task, ready to be tried.
+
+    Functions change their arguments, so these are unpickled again for each call.
+    """
 
     def __init__(self, task):
         self.arity = task["arity"]
@@ -184,7 +197,10 @@ class Loaded:
 
 
 def normal(value):
-    """The value with order, kind of sequence and type of number left aside; objects of other types are equal to nothing."""
+    """The value without order, kind of sequence and type of number.
+
+    Objects of other types are equal to nothing.
+    """
     if value is None or isinstance(value, (bool, int, complex, bytes)):
         return value
     if isinstance(value, str):
@@ -212,7 +228,10 @@ def gives(function, arguments, expected, seconds):
 
 
 def screen_item(index, item, tasks, request):
-    """Try the functions of one item; a child that hangs outside of Python is ended and the next one goes on behind its pair."""
+    """Try the functions of one item.
+
+    A child that hangs outside of Python is ended, and the next child goes on behind its pair.
+    """
     place = mmap.mmap(-1, 8)
     place[:] = struct.pack("q", -1)
     deadline = time.monotonic() + request["seconds"]
