@@ -100,7 +100,7 @@ def test_any_weighting_is_non_negative_and_sums_to_one(rows, l2):
     is_teacher_N = np.array([float(r[0]) for r in rows])
     scores_NZ = np.array([r[1:] for r in rows]) / 9.0
     if len(set(is_teacher_N)) < 2:
-        with pytest.raises(ValueError, match="needs both sides"):
+        with pytest.raises(ValueError, match="compares teacher samples with candidates"):
             contrast(scores_NZ, is_teacher_N, l2)
         return
     weight_Z = normalised(contrast(scores_NZ, is_teacher_N, l2))

@@ -83,7 +83,7 @@ def test_a_selection_is_counted_and_compared(store: Store) -> None:
         "leave": [{"candidate_id": "c1", "score": 8.0, "influence": 0.0, "reason": "low_score"}],
     }
     assert compare(store, verdicts(("c1", None)), 1, "default")["jaccard"] == 1.0
-    with pytest.raises(ContractError, match="selection-other is not built"):
+    with pytest.raises(ContractError, match="selection-other is needed, but it is not built"):
         compare(store, found, 1, "other")
 
 
