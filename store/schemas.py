@@ -489,7 +489,7 @@ def markdown() -> str:
     lines = ["# Tables", "", "Generated from `store/schemas.py` by `python -m store.schemas > docs/tables.md`.", ""]
     for item in _ALL:
         where = "/".join(f"[{part}-…/]" for part in item.partition).replace("]/[", "][")
-        lines += [f"## {item.name}", "", f"One row is {item.grain}. Key: {', '.join(item.key)}.", ""]
+        lines += [f"## {item.name}", "", f"One row is {item.grain}.", "", f"Key: {', '.join(item.key)}.", ""]
         lines += [f"`{item.name}/{where}part-00000.parquet`, {item.kind}.", "", "| column | type | |", "|---|---|---|"]
         for field in item.schema:
             note = (field.metadata or {}).get(b"note", b"").decode()

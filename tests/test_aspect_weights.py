@@ -1,4 +1,4 @@
-"""aspect_weights: the fits are the mathematics that the docstrings promise, and a table of weights is a weighting."""
+"""aspect_weights: the fits do the mathematics that the docstrings promise; weights sum to 1."""
 
 import numpy as np
 import pytest
@@ -119,7 +119,7 @@ def test_auc_is_that_of_all_pairs(rows):
         assert found == pytest.approx(wins / (len(positive) * len(negative)))
 
 
-# -- the table ---------------------------------------------------------------------------------------------------------
+# -- the table -------------------------------------------------------------------------------------
 
 
 def scores(item_id: str, item_kind: str, default: int, **digits: int) -> list[dict]:

@@ -1,4 +1,4 @@
-"""contamination: the table of hits, and that it is the same in every process and however the work is cut.
+"""contamination: the table of hits is the same in every process and however the work is cut.
 
 What the detectors find is in tests/decontamination/test_detectors.py.
 """

@@ -1,4 +1,4 @@
-"""The two-iteration loop end to end on the smoke recipe: tables, conservation, resume, determinism, selections."""
+"""The two-iteration loop from end to end, on the smoke recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from store import CONTRACTS, Store, segments
 from tests.smoke_run import RECIPE, contents, kill_repeatedly, rows, scoder
 
 FILLED = [t for t in CONTRACTS if t != "comparisons"]
-"""Every table of the design that the loop fills; comparisons belong to the fits that are not built yet."""
+"""The tables that the loop fills. `comparisons` belongs to fits that do not exist yet."""
 
 
 def digests(store: Path, *tables: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The command line: every command is documented and works, and a user's mistake gets one message and exit code 2."""
+"""Every command is documented and works. A user's mistake gets one message and exit code 2."""
 
 from __future__ import annotations
 

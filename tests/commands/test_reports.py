@@ -24,7 +24,7 @@ from tests.rows import Row, put, table
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """One snippet, one checkpoint, two candidates of which one is selected, and a teacher sample."""
+    """One snippet, one checkpoint, two candidates, of which one is selected, one teacher sample."""
     found = Store(tmp_path)
     put(found, "raw_pool", [{"snippet_id": "s1", "code": "def f(x): ..."}, {"snippet_id": "s2"}])
     put(found, "checkpoints", [{"checkpoint_id": "k1", "role": "synthesizer"}])
@@ -87,7 +87,7 @@ def test_a_selection_is_counted_and_compared(store: Store) -> None:
         compare(store, found, 1, "other")
 
 
-# -- printing ----------------------------------------------------------------------------------------------------------
+# -- printing --------------------------------------------------------------------------------------
 
 
 def test_text_of_models_is_printed_as_it_is_not_as_markup() -> None:

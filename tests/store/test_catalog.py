@@ -42,7 +42,7 @@ def types(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[str, s
     return [(str(column), str(kind)) for column, kind in found]
 
 
-# -- views -------------------------------------------------------------------------------------------------------------
+# -- views -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -80,7 +80,7 @@ def test_extra_views_read_other_files(store: Store) -> None:
         connect(store, extra={"extracted": []})
 
 
-# -- ad-hoc SQL --------------------------------------------------------------------------------------------------------
+# -- ad-hoc SQL ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A fork: every partition of a run belongs to its stage, and a fork holds what the stages up to one made."""
+"""A fork: every partition belongs to a stage, and a fork holds what the stages up to one made."""
 
 import os
 from pathlib import Path

@@ -15,7 +15,7 @@ from tests.rows import make_stale, put, table
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Candidates of two iterations with their scores, measurements of a snippet, and one gradient."""
+    """Candidates of two iterations with scores, measurements of a snippet, and one gradient."""
     found = Store(tmp_path / "a [store]")
     for iteration in (1, 2):
         ids = [f"c{iteration}{n}" for n in range(4)]

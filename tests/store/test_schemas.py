@@ -1,4 +1,4 @@
-"""The contracts: every one has a grain, a key that is required, and names and types that follow the house rules."""
+"""The contracts: each has a grain, a required key, and names and types that follow the rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shards: checked against the contract, whole or absent, and marked with the plan that they belong to."""
+"""Shards: checked against the contract, whole or absent, and marked with their plan."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROWS: list[Row] = [
 ]
 
 
-# -- the contract ------------------------------------------------------------------------------------------------------
+# -- the contract ----------------------------------------------------------------------------------
 
 
 def test_conform_orders_columns_and_widens_types() -> None:
@@ -78,7 +78,7 @@ def test_optional_columns_may_be_null_but_not_absent() -> None:
         conform(checkpoints.drop_columns(["iteration"]), CONTRACTS["checkpoints"])
 
 
-# -- files -------------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 
 def test_a_shard_is_written_with_its_plan_and_checksum(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_other_tables_are_compressed(tmp_path: Path) -> None:
     assert pq.read_metadata(tmp_path / "part-00000.parquet").row_group(0).column(0).compression == "ZSTD"
 
 
-# -- rechunking --------------------------------------------------------------------------------------------------------
+# -- rechunking ------------------------------------------------------------------------------------
 
 NUMBERS = pa.schema([pa.field("n", pa.int64(), nullable=False)])
 

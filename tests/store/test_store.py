@@ -39,7 +39,7 @@ def statuses(store: Store) -> dict[str, str]:
     return {segments(r.plan.table, r.plan.partition): r.status for r in store.records()}
 
 
-# -- paths -------------------------------------------------------------------------------------------------------------
+# -- paths -----------------------------------------------------------------------------------------
 
 
 def test_opening_a_store_writes_nothing(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_stores_that_are_not_local_are_refused(path: str) -> None:
         Store(path)
 
 
-# -- building ----------------------------------------------------------------------------------------------------------
+# -- building --------------------------------------------------------------------------------------
 
 
 def test_materialize_writes_all_shards_and_a_complete_record(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_failure_names_the_partition(tmp_path: Path) -> None:
     assert caught.value.__notes__ == [f"while building scored/iteration-2 in {tmp_path}"]
 
 
-# -- killed and resumed ------------------------------------------------------------------------------------------------
+# -- killed and resumed ----------------------------------------------------------------------------
 
 
 def test_a_build_that_dies_leaves_whole_shards_and_resumes_with_the_missing_ones(tmp_path: Path) -> None:
@@ -266,11 +266,11 @@ def test_a_rebuild_that_is_killed_while_it_removes_files_is_rebuilt(tmp_path: Pa
     assert ids(store) == ["s0", "s1"]
 
 
-# -- rebuilt and stale -------------------------------------------------------------------------------------------------
+# -- rebuilt and stale -----------------------------------------------------------------------------
 
 
 def chain(store: Store) -> None:
-    """pool <- teacher_samples <- gradients <- influence; near_duplicates depends on none of them."""
+    """pool <- teacher_samples <- gradients <- influence; near_duplicates stands apart."""
     store.materialize(Plan(table="pool", num_shards=1), one)
     for name, parent in {"teacher_samples": "pool", "gradients": "teacher_samples", "influence": "gradients"}.items():
         store.materialize(Plan(table=name, inputs=store.input(parent), num_shards=1), lambda i, n=name: table(n, []))
@@ -397,7 +397,7 @@ def test_a_rebuild_leaves_partitions_in_folders_below_alone(tmp_path: Path) -> N
     assert ids(store, "raw_pool", origin="import") == ["imported"]
 
 
-# -- reading -----------------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------
 
 
 def test_reading_what_is_not_built_says_what_to_do(tmp_path: Path) -> None:
@@ -421,7 +421,7 @@ def test_the_content_of_an_input_changes_with_its_rows_and_its_plan(tmp_path: Pa
 
 
 def test_scratch_holds_no_records(tmp_path: Path) -> None:
-    inside = tmp_path / "_runs" / "_scratch" / "store"  # a store may itself lie below a folder of that name
+    inside = tmp_path / "_runs" / "_scratch" / "store"  # a store may lie in a folder of that name
     store = Store(inside)
     put(store, "pool", [])
     Path(store.scratch("x")).mkdir(parents=True)
@@ -430,7 +430,7 @@ def test_scratch_holds_no_records(tmp_path: Path) -> None:
     assert store.partitions("pool") == [{}]
 
 
-# -- forks -------------------------------------------------------------------------------------------------------------
+# -- forks -----------------------------------------------------------------------------------------
 
 
 def test_link_into_shares_files_and_a_rebuild_there_changes_nothing_here(tmp_path: Path) -> None:
