@@ -1,10 +1,24 @@
-"""SCoder: from raw source code to an instruction dataset and a code model, as a store of Parquet tables.
+"""SCoder: from raw source code to an instruction dataset and a code model.
 
-The flow stands first, top to bottom: each line builds one table from others, and building what is built is a no-op. The
-command line over it is `commands`; `python -m commands --help` and `scoder --help` are the same.
+In: a recipe (all choices of a run) and a store (a folder of Parquet tables). Out: the tables of the
+store, the final dataset and the trained models, all in the store's folder.
 
-    pool -> teacher -> scorer -> bootstrap (G0) -> iteration-1..T (sample, score, influence, select, train G_t)
-         -> instructions -> coder -> evaluation
+This file is the whole flow, from top to bottom. The stages of a run are
+    pool           clean snippets from source code, without what leaks a benchmark
+    teacher        superior samples that a strong model writes for some of them
+    scorer         the model that scores aspects of a sample
+    bootstrap      the first synthesizer, G0
+    iteration-t    sample candidates, score them, measure influence, select, train G_t (t = 1 to T)
+    instructions   the final generation, and the dataset made of it
+    coder          the model that is trained on this dataset
+    evaluation     its pass@1 on the benchmarks
+Almost every line below builds one table from others. A table that is built already is left alone,
+so the same call resumes a run that was killed.
+
+    recipe = files.load("tiny")  # builders.recipe.files
+    run(Store("store-data"), recipe, until="pool")
+
+The command line over it is `commands`: `scoder --help`, or `python -m commands --help`.
 """
 
 from __future__ import annotations
@@ -45,7 +59,7 @@ Stage = Callable[[Store, Recipe], None]
 
 
 def stages(recipe: Recipe) -> dict[str, Stage]:
-    """The stages of a run by name, in their order."""
+    """The stages of a run by name, in the order in which they run."""
     loop = {f"iteration-{t}": _iteration(t) for t in range(1, recipe.iterations + 1)}
     return {
         "pool": build_pool,
@@ -60,10 +74,17 @@ def stages(recipe: Recipe) -> dict[str, Stage]:
 
 
 def run(store: Store, recipe: Recipe, until: str | None = None) -> None:
-    """Run the stages in order, up to and with `until`."""
+    """Run the stages in order: all of them, or those up to `until`, which is included.
+
+    Raises InputError for a stage that the recipe does not have.
+
+    Example:
+        recipe = files.load("tiny")  # builders.recipe.files
+        run(Store("store-data"), recipe, until="pool")
+    """
     planned = stages(recipe)
     if until is not None and until not in planned:
-        raise InputError(f"no stage {until!r}; this recipe has {', '.join(planned)}")
+        raise InputError(f"no stage {until!r}; the stages of this recipe are {', '.join(planned)}")
     check(recipe)
     for name, build in planned.items():
         store.announce(f"[{name}]")
@@ -73,14 +94,14 @@ def run(store: Store, recipe: Recipe, until: str | None = None) -> None:
 
 
 def check(recipe: Recipe) -> None:
-    """What a user can get wrong, before any work: the executor and benchmark files."""
+    """Check, before any work, what a user can get wrong: the executor and the benchmark files."""
     executors.check(recipe.executor)
     for benchmark in recipe.benchmarks:
         benchmarks.check(benchmark)
 
 
 def build_pool(store: Store, recipe: Recipe) -> None:
-    """Clean pool: extract, check, find duplicates and benchmark leakage, decide."""
+    """The clean pool: extract functions, measure them, find duplicates and leaks, decide."""
     raw_pool.build(store, recipe.sources, recipe.executor)
     snippet_occurrences.build(store, recipe.sources, recipe.executor)
     raw_pool.build_rejects(store, recipe.sources, recipe.executor)
@@ -97,7 +118,10 @@ def build_pool(store: Store, recipe: Recipe) -> None:
 
 
 def build_teacher(store: Store, recipe: Recipe) -> None:
-    """Superior samples, checked for leakage too, and the teacher's scores of some where the scorer learns from them."""
+    """Superior samples, checked for leaked benchmarks, too.
+
+    If the scorer learns from the teacher's scores, the teacher also scores what it learns from.
+    """
     teacher_samples.build(store, recipe.teacher, recipe.seed)
     if teacher_samples.is_asked(store):
         asked = {"num_snippets": recipe.teacher.num_snippets}
@@ -109,7 +133,10 @@ def build_teacher(store: Store, recipe: Recipe) -> None:
 
 
 def build_scorer(store: Store, recipe: Recipe) -> None:
-    """The model that scores aspects, how well it does on held-out pairs, and its scores of unseen teacher samples."""
+    """The model that scores aspects.
+
+    It is measured on held-out pairs, and it scores teacher samples that it was not trained on.
+    """
     checkpoints.build_scorer(store, recipe.scorer, recipe.synthesizer, recipe.seed)
     scorer = last_checkpoint(store, "scorer")
     metrics.build_scorer_auc(store, recipe.scorer, recipe.seed, scorer)
@@ -117,7 +144,10 @@ def build_scorer(store: Store, recipe: Recipe) -> None:
 
 
 def build_bootstrap(store: Store, recipe: Recipe) -> None:
-    """G0 from the teacher's samples; what the untrained base writes, for comparison."""
+    """G0, trained on the teacher's samples.
+
+    For comparison, the untrained base model writes, too.
+    """
     checkpoints.build_base(store, recipe.synthesizer.model, recipe.synthesizer.revision)
     if recipe.sampling.base_snippets:
         sample(store, recipe, 0, "base")
@@ -141,7 +171,7 @@ def _iteration(t: int) -> Stage:
 
 
 def sample(store: Store, recipe: Recipe, t: int, subject: str) -> None:
-    """Candidates of an iteration, their rejects and their parse rate."""
+    """The candidates of an iteration, their rejects and their parse rate."""
     candidates.build(store, recipe, t)
     made = store.input("candidates", iteration=t)
     rejects.build(store, "candidates", made, {"iteration": t}, iteration=t)
@@ -163,7 +193,10 @@ def score(store: Store, recipe: Recipe, t: int, subject: str) -> None:
 
 
 def select(store: Store, recipe: Recipe, t: int, name: str) -> None:
-    """A named selection, its rejects and its overlap with the iteration before. Never calls a model."""
+    """A named selection, its rejects, and its overlap with the iteration before.
+
+    No model is called.
+    """
     selected.build(store, recipe, t, name)
     selected.build_rejects(store, recipe, t, name)
     if t > 1 and name == recipe.selection_name:
@@ -173,7 +206,11 @@ def select(store: Store, recipe: Recipe, t: int, name: str) -> None:
 
 
 def fill(store: Store, recipe: Recipe, t: int, name: str) -> int:
-    """Gradients and influence of the candidates that a selection admits but that have none; then the selection again."""
+    """Compute the influence that a selection lacks, and select again.
+
+    Only the candidates that the selection admits but that have no influence get gradients. Returns
+    how many these were.
+    """
     absent = selected.missing(store, recipe, t, name)
     if absent:
         gradients.build(store, recipe, t, "candidate", batch=name, chosen=absent)
@@ -184,7 +221,10 @@ def fill(store: Store, recipe: Recipe, t: int, name: str) -> int:
 
 
 def build_instructions(store: Store, recipe: Recipe) -> None:
-    """The final generation by G_T over the pool, decontaminated, scored, selected and published to the store."""
+    """The final dataset: G_T writes for the rest of the pool; the best clean pairs are published.
+
+    The dataset folder is `_datasets/instructions` in the store.
+    """
     final = recipe.iterations + 1
     sample(store, recipe, final, f"G{recipe.iterations}")
     score(store, recipe, final, f"G{recipe.iterations}")
@@ -204,7 +244,8 @@ def build_evaluation(store: Store, recipe: Recipe) -> None:
     wanted = [b for b in recipe.benchmarks if b.evaluate]
     if wanted and not sandbox.is_available():
         store.announce(
-            "evaluation skipped: no sandbox; install bubblewrap (`apt-get install bubblewrap`) and run again"
+            "evaluation is skipped: there is no sandbox to run generated code in. Install bubblewrap "
+            "(`apt-get install bubblewrap`) and run again"
         )
         return
     for role in ("coder-base", "coder"):

@@ -1,4 +1,5 @@
-"""One module per table, of the table's name: it reads tables and writes exactly that one.
+"""One module per table, with the name of the table. It reads other tables and writes that one.
 
-All else stands in rooms, folders by subject. A room is entered by the names in its `__all__`.
+Everything else stands in rooms: folders, one per subject. Code outside a room uses only the names
+in the room's `__all__`.
 """

@@ -1,10 +1,18 @@
-"""aspect_scores: one digit per aspect, item and scorer, and what code can say of a solution.
+"""aspect_scores: one row is the score, 0 to 9, that one scorer gives one aspect of one item.
 
-In: parsed candidates of an iteration, teacher samples that the scorer has not seen, the pairs that it learns from, or the
-snippets that would be the pool; a scorer model, for the pairs the teacher, for snippets a judge of docstrings. Out:
-`aspect_scores/item_kind-K/[iteration-t/]`. The model reads the rubrics, which all items share, then the item, which all its
-aspects share, and last the name of an aspect, and gives its distribution over the digits at the answer position: `score` is
-the most probable digit, `expected` the mean.
+In: items, and a model that scores them. There are four kinds of items:
+    candidate   the parsed candidates of an iteration, scored by the scorer
+    teacher     teacher samples that the scorer was not trained on, scored by the scorer
+    label       the pairs that the scorer learns from, scored by the teacher
+    snippet     the snippets that would be the pool, scored by a judge of docstrings
+Out: `aspect_scores/item_kind-K/[iteration-t/]`.
+
+How: the scorer reads the rubrics, then the item, then the name of one aspect. The rubrics come
+first because all items share them, and the item comes next because all its aspects share it: an
+engine then computes the shared part only once. The model gives the probability of each digit as its
+answer. `score` is the most probable digit, `expected` the mean over the digits.
+
+Facts that need no model are rows of the scorer 'code': whether a solution parses, and its lint.
 """
 
 from __future__ import annotations
@@ -42,8 +50,9 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Asked:
-    """Who scores: the name that its rows bear, its prompt, the adapter that answers, how its engine is opened, and the table
-    on whose budget it is.
+    """Who scores.
+
+    `name` stands in its rows, and `account` is the table whose budget pays for it.
     """
 
     name: str
@@ -70,7 +79,10 @@ def question(prompt: str, code: str, problem: str, solution: str, aspect: str) -
 
 
 def build(store: Store, settings: Scorer, scorer: dict[str, Any], iteration: int | None = None) -> Record:
-    """Score the parsed candidates of an iteration; without one, the teacher samples of the contrast fit."""
+    """Score the parsed candidates of an iteration.
+
+    Without an iteration, score the teacher samples that the fit of the weights compares them with.
+    """
     where: dict[str, Any] = (
         {"item_kind": "teacher"} if iteration is None else {"item_kind": "candidate", "iteration": iteration}
     )
@@ -93,7 +105,10 @@ def build(store: Store, settings: Scorer, scorer: dict[str, Any], iteration: int
 
 
 def build_labels(store: Store, settings: Scorer, teacher: Teacher, seed: int) -> Record:
-    """The teacher's own scores of what a scorer learns from and is measured on: its pairs, and corrupted copies."""
+    """Let the teacher score what the scorer learns from and is measured on.
+
+    These are the teacher's pairs of the splits train and validation, and corrupted copies of them.
+    """
     assert settings.labels == "teacher"
     asked = _teacher(teacher, settings.prompt)
     items = [
@@ -126,7 +141,10 @@ def _questions(prompt: str) -> Callable[[Item], list[str]]:
 
 
 def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Record:
-    """Judge the docstrings of what would be the pool without a judge; the threshold of the scores is pool_verdicts.sql's."""
+    """Let a judge score the docstrings of the snippets that would be the pool without a judge.
+
+    The judge decides nothing: `queries/pool_verdicts.sql` compares the scores with a threshold.
+    """
     assert recipe.docstring_judge is not None
     asked = _checkpoint(store, recipe.docstring_judge.engine, recipe.docstring_judge.prompt, judge)
     given = pool.values(recipe) | {"min_docstring_score": None}
@@ -161,7 +179,7 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
 
 
 def _stage(path: Path, rows: pa.RecordBatchReader) -> int:
-    """Write the rows to a file of this run; their number."""
+    """Write the rows to a file that only this build reads, and return their number."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, rows.schema) as writer:
         for batch in rows:
@@ -197,13 +215,17 @@ def _answered(
     questions: Callable[[Item], list[str]],
     facts: Callable[[str, Sequence[Item]], list[dict[str, Any]]],
 ) -> Record:
-    """Ask the scorer one question per aspect about every item; `facts` are the rows that need no model."""
+    """Ask the scorer one question per aspect about every item.
+
+    `facts` makes the rows of the items that need no model.
+    """
     if (built := store.built(plan)) is not None:
         return built
     item_kind = str(plan.partition["item_kind"])
     by = {"scorer": asked.name, "prompt_version": prompts.version(asked.prompt)}
-    # An endpoint is paid for each question: each is a request of its own, journalled when it is answered. In this process
-    # the questions of an item share their prefix.
+    # An endpoint bills each question, so each is a request of its own and is journalled as soon as
+    # it is answered. An engine of this process computes the shared start of an item's questions
+    # only once.
     groups = [(a,) for a in aspects] if asked.settings.is_endpoint else [tuple(aspects)]
 
     def ids_of(item: Item) -> list[str]:
@@ -254,7 +276,11 @@ def _row(item_id: str, item_kind: str, aspect: str, by: dict[str, str], digits: 
 
 
 def _docstring_facts(item_kind: str, items: Sequence[Item]) -> list[dict[str, Any]]:
-    """The estimate from counting words, on the scale of the digits; it also tells which snippets the judge was asked about."""
+    """The estimate that comes from counting words, on the scale 0 to 9.
+
+    Every snippet that the judge was asked about gets such a row, also where the judge gave no
+    answer.
+    """
     rows = []
     for item in items:
         fact = {"item_id": item["item_id"], "item_kind": item_kind, "aspect": SUFFICIENCY, **_BY_CODE}
@@ -274,7 +300,12 @@ def _code_facts(item_kind: str, items: Sequence[Item]) -> list[dict[str, Any]]:
 
 
 def parses(solution: str) -> int:
-    """9 when the solution defines a function with a body, 5 when it only parses, 0 otherwise."""
+    """9 when the solution defines a function with a body, 5 when it only parses, 0 otherwise.
+
+    Example:
+        parses("def double(x): return 2 * x")  # 9
+        parses("print(1)")  # 5
+    """
     try:
         tree = ast.parse(solution)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

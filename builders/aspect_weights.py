@@ -1,9 +1,11 @@
-"""aspect_weights: how much each aspect counts, as rows with the statistics of their fit.
+"""aspect_weights: one row is the weight of one aspect in one named weighting, with its fit.
 
-In: aspect scores of teacher samples that the scorer has not seen, and of the candidates of an iteration. Out:
-`aspect_weights/iteration-t/weights-NAME`, non-negative and summing to 1, so that the score lies in 0..9.
-    contrast   logistic regression, teacher against candidate, non-negative and L2-regularised (method.md, 2.2 a)
-    fixed      the recipe's weights, equal ones by default
+In: aspect scores of the candidates of an iteration, and of teacher samples that the scorer was not
+trained on. Out: `aspect_weights/iteration-t/weights-NAME`. The weights are non-negative and sum to
+1, so that a score lies in 0..9. The recipe's `scoring.method` says where they come from:
+    contrast   a logistic regression that tells the teacher's samples from candidates, with
+               non-negative coefficients and L2 regularisation (docs/method.md, 2.2 a)
+    fixed      the weights of the recipe; equal ones when it gives none
 """
 
 from __future__ import annotations
@@ -63,24 +65,34 @@ def _rows(store: Store, scoring: Scoring, iteration: int, weights: str) -> pa.Ta
 
 
 def normalised(raw: object) -> np.ndarray:
-    """Non-negative numbers made to sum to 1; all zeros become equal weights."""
+    """The same non-negative numbers, scaled so that they sum to 1.
+
+    All zeros become equal weights.
+    """
     raw_Z = np.asarray(raw, dtype=float)
     total = raw_Z.sum()
     return raw_Z / total if total > 0 else np.full(len(raw_Z), 1.0 / len(raw_Z))
 
 
 def contrast(scores_NZ: np.ndarray, is_teacher_N: np.ndarray, l2: float) -> np.ndarray:
-    """Coefficients (Z,) of the balanced, non-negative, L2-regularised logistic regression teacher against candidate.
+    """Coefficients (Z,) of the logistic regression that tells teacher samples from candidates.
 
-    Raises ValueError when one side is missing.
+    `scores_NZ` has a row per item and a column per aspect; `is_teacher_N` is 1 for a teacher sample
+    and 0 for a candidate. Both sides count equally, however many items they have. No coefficient is
+    negative. `l2` is the strength of the L2 regularisation. Raises InputError when one side has no
+    item.
+
+    Example:
+        raw_Z = contrast(scores_NZ, is_teacher_N, l2=1.0)
+        weight_Z = normalised(raw_Z)
     """
     from scipy.optimize import minimize
 
     num_teacher = is_teacher_N.sum()
     if num_teacher == 0 or num_teacher == len(is_teacher_N):
         raise InputError(
-            f"the contrast fit needs both sides, got {int(num_teacher)} teacher samples and "
-            f"{int(len(is_teacher_N) - num_teacher)} candidates; use scoring.method: fixed"
+            f"the contrast fit compares teacher samples with candidates, but there are {int(num_teacher)} "
+            f"teacher samples and {int(len(is_teacher_N) - num_teacher)} candidates; set scoring.method: fixed"
         )
     balance_N = np.where(is_teacher_N == 1, 0.5 / num_teacher, 0.5 / (len(is_teacher_N) - num_teacher))
     sign_N = 2 * is_teacher_N - 1
@@ -101,7 +113,10 @@ def contrast(scores_NZ: np.ndarray, is_teacher_N: np.ndarray, l2: float) -> np.n
 
 
 def auc(score_N: np.ndarray, is_positive_N: np.ndarray) -> float | None:
-    """Probability that a positive scores above a negative, ties counting half; None without both."""
+    """The probability that a positive scores above a negative; a tie counts half.
+
+    None when there is no positive or no negative.
+    """
     positive, negative = score_N[is_positive_N == 1], score_N[is_positive_N == 0]
     if not len(positive) or not len(negative):
         return None

@@ -1,7 +1,11 @@
-"""benchmarks: one row per benchmark task, read from the files and Hub datasets that the recipe names.
+"""benchmarks: one row is one benchmark task, read from a file or a Hub dataset of the recipe.
 
-In: a benchmark in any layout of `builders/harness/layouts.py`. Out: `benchmarks/benchmark-NAME`; `tasks` gives the same
-without a store, and `named` reads a benchmark from the command line.
+In: a benchmark in any layout of `builders/harness/layouts.py`. Out: `benchmarks/benchmark-NAME`.
+Two functions need no store: `named` understands how a benchmark is written on the command line,
+and `tasks` reads its tasks.
+
+    for task in tasks(named("humaneval=HumanEval.jsonl.gz")):
+        print(task.task_id)
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ _HUB = re.compile(r"(?P<path>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?(?:@(
 
 
 def check(benchmark: Benchmark) -> None:
-    """A FileNotFoundError before any work for what can be neither a file nor a dataset."""
+    """Raise MissingError, before any work, when the path can be neither a file nor a dataset."""
     try:
         check_place(benchmark.path)
     except FileNotFoundError as error:
@@ -35,9 +39,13 @@ def check(benchmark: Benchmark) -> None:
 
 
 def named(text: str) -> Benchmark:
-    """The benchmark of `[NAME=]FILE` or `[NAME=]HUB_ID[:CONFIG][@SPLIT]`; without a name it is called after its place.
+    """The benchmark that `[NAME=]FILE` or `[NAME=]HUB_ID[:CONFIG][@SPLIT]` means.
 
-    `HumanEval.jsonl.gz` is `humaneval`, `google-research-datasets/mbpp:full` is `mbpp-full`.
+    Without NAME, its name is made from the file or the id.
+
+    Example:
+        named("HumanEval.jsonl.gz").name  # humaneval
+        named("google-research-datasets/mbpp:full").name  # mbpp-full
     """
     spec = _SPEC.fullmatch(text)
     if Path(text).exists() or spec is None:
@@ -57,7 +65,7 @@ def tasks(benchmark: Benchmark) -> Iterator[Task]:
 
 
 def task_rows(benchmark: Benchmark) -> list[dict[str, Any]]:
-    """The tasks with the benchmark's name, as the columns of the table without `file_hash`."""
+    """The tasks as rows of the table, with the benchmark's name but without `file_hash`."""
     return [
         {
             "benchmark": benchmark.name,
@@ -81,7 +89,7 @@ def build(store: Store, benchmark: Benchmark) -> Record:
 
 
 def _digest(benchmark: Benchmark) -> str:
-    """SHA-256 of a file; for a dataset of many files a hash of its tasks."""
+    """The SHA-256 of a file. For a dataset folder or a Hub dataset, a hash of its tasks."""
     path = Path(benchmark.path)
     if path.is_file():
         with open(path, "rb") as handle:

@@ -1,8 +1,14 @@
-"""candidates: what the checkpoints of one training run write for the snippets of one iteration.
+"""candidates: one row is what one checkpoint wrote for one snippet, in one sample.
 
-In: the pool, the checkpoints of G_{t-1}. Out: `candidates/iteration-t`: M checkpoints x N samples per snippet. Malformed
-generations are rows with their parse_status. Iteration 0 is the untrained base, T+1 the final generation by G_T alone.
-Adapters answer together in one engine; checkpoints of full weights take turns, each with all snippets before the next is loaded.
+In: the pool, and the checkpoints of the synthesizer G_{t-1}. Out: `candidates/iteration-t`, with M
+checkpoints x N samples per snippet. Two iterations are special: in iteration 0 the untrained base
+model writes, and iteration T+1 is the final generation, where only the last checkpoint of G_T does.
+
+A generation that is not a problem with a solution is a row, too: its `parse_status` says what is
+wrong with it.
+
+Checkpoints that are adapters answer together in one engine. Checkpoints of full weights take turns:
+one answers for all snippets, then the next is loaded.
 """
 
 from __future__ import annotations
@@ -28,7 +34,11 @@ Job = tuple[dict[str, Any], dict[str, Any], int]
 
 @dataclass(frozen=True)
 class Draw:
-    """Which snippets, by which checkpoints, how often. `turns` are the checkpoints that answer together."""
+    """Which snippets are asked about, of which checkpoints, and how often.
+
+    The snippets stand at the positions `start` (included) to `stop` (excluded) of the pool. The
+    checkpoints of one turn answer together.
+    """
 
     start: int
     stop: int
@@ -52,7 +62,11 @@ class Draw:
 
 
 def draw(store: Store, recipe: Recipe, iteration: int) -> Draw:
-    """Snippets after the teacher's; fresh ones for each iteration of the loop, all of them for the final generation."""
+    """What an iteration draws from the pool. The first snippets of the pool are the teacher's.
+
+    Each iteration of the loop takes snippets that no iteration before it had. The final generation
+    takes all that come after the teacher's, or the first `final.max_snippets` of them.
+    """
     sampling, first = recipe.sampling, recipe.teacher.num_snippets
     if iteration == 0:
         used = last_checkpoints(store, "base", None, 1)
@@ -76,7 +90,10 @@ def _turns(recipe: Recipe, used: list[dict[str, Any]]) -> tuple[tuple[dict[str, 
 
 
 def jobs(store: Store, drawn: Draw, start: int, stop: int) -> list[Job]:
-    """Jobs start..stop of a draw: turn by turn, in a turn snippet by snippet, so that a shard reads only its own snippets."""
+    """The jobs at places `start` (included) to `stop` (excluded) of a draw.
+
+    They are ordered by turn, and in a turn by snippet. So a shard reads only its own snippets.
+    """
     found: list[Job] = []
     for turn in drawn.turns:
         each = len(turn) * drawn.samples
@@ -141,7 +158,7 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
 
 
 def require_parsed(store: Store, iteration: int) -> None:
-    """Raise RuntimeError when not one candidate of an iteration parses: there is nothing to go on with."""
+    """Raise JobError when no candidate of an iteration parses: the loop cannot go on then."""
     counts = Counter(
         status
         for table in store.read("candidates", ["parse_status"], iteration=iteration)
@@ -150,8 +167,8 @@ def require_parsed(store: Store, iteration: int) -> None:
     if not counts["ok"]:
         raise JobError(
             f"none of the {counts.total()} candidates of iteration {iteration} is a problem with a valid solution "
-            f"({', '.join(f'{status}: {n}' for status, n in counts.most_common())}). Look at them with `scoder show "
-            "candidates`; train the synthesizer longer, or give the teacher more snippets"
+            f"({', '.join(f'{status}: {n}' for status, n in counts.most_common())}). Look at them with "
+            "`scoder show candidates`. Then train the synthesizer longer, or give the teacher more snippets"
         )
 
 

@@ -1,7 +1,12 @@
-"""checkpoints: saved model states, and the trainings that make them.
+"""checkpoints: one row is one saved model state.
 
-In: a published dataset made from tables of the store, a base model. Out: `checkpoints/role-R/[iteration-t]`, with the weights
-in `<store>/_models/R[-t]-<plan>/` and the dataset they came from in `<store>/_datasets/R[-t]-<plan>/`.
+In: tables of the store, and a base model. Out, for a role R such as synthesizer, scorer or coder:
+    checkpoints/role-R/[iteration-t]      the rows
+    <store>/_datasets/R[-t]-<plan>/       the dataset that the model was trained on
+    <store>/_models/R[-t]-<plan>/         its weights
+
+How: the tables are published as a dataset, a model is trained on that folder, and each checkpoint
+of the training becomes a row. An untrained base model is a row, too; its weights are not copied.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ Publish = Callable[[str], dict[str, int]]
 
 
 def build_base(store: Store, model: str, revision: str | None, role: str = "base") -> Record:
-    """An untrained model as a checkpoint, so that what it writes can be told apart."""
+    """Note an untrained model as a checkpoint, so that what it writes can be told apart."""
     from training.fingerprints import model_fingerprint
 
     identity = {"model": model_fingerprint(model, revision), "revision": revision}
@@ -46,7 +51,11 @@ def build_base(store: Store, model: str, revision: str | None, role: str = "base
 
 
 def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
-    """Train G_t: G_0 on the teacher's train split, G_t on it and the selection of iteration t."""
+    """Train the synthesizer G_t.
+
+    G_0 learns from the teacher's train split. G_t learns from that split and from the selection of
+    iteration t; with `synthesizer.accumulate`, from the selections of all iterations up to t.
+    """
     name = recipe.selection_name
     used = list(range(1, iteration + 1)) if recipe.synthesizer.accumulate else [iteration] * (iteration > 0)
     inputs = store.input("teacher_samples")
@@ -74,7 +83,7 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
 
 
 def build_scorer(store: Store, scorer: Scorer, synthesizer: Synthesizer, seed: int) -> Record:
-    """Fine-tune the scorer on labelled pairs, or take the judge model as it is."""
+    """Fine-tune the scorer on labelled pairs. Without `scorer.training`, use its model as it is."""
     model = scorer.model or synthesizer.model
     revision = scorer.revision if scorer.model else synthesizer.revision
     if scorer.training is None:

@@ -1,9 +1,14 @@
-"""contamination: one row per hit of a detector on an item; whether a hit is a verdict is decided in SQL.
+"""contamination: one row is one hit of one detector: an item that resembles a benchmark task.
 
-In: the texts of one item kind and one benchmark. Out: `contamination/item_kind-K/[iteration-I/]benchmark-B`, so that a new
-benchmark is checked without repeating the others. What the detectors look for is told in `builders/decontamination/detectors`; the hits of
-a benchmark are the same whether it is looked for alone or with others. How: a shard of the items is one task; its texts stream
-through the detectors in batches, and a worker process keeps the index of a benchmark for its next shards.
+In: the texts of one kind of items (snippet, teacher or candidate), and one benchmark. Out:
+`contamination/item_kind-K/[iteration-I/]benchmark-B`. Each benchmark has a partition of its own, so
+adding one does not repeat the others. Its hits are the same whether it is looked for alone or with
+others. What the detectors look for stands in `builders/decontamination/detectors`.
+
+A hit is only a measurement. How strong it must be to leave an item out is decided in SQL.
+
+How: one task reads one shard of the items and passes its texts through the detectors in batches. A
+worker process keeps the index of a benchmark for its next shards.
 """
 
 from __future__ import annotations
@@ -79,7 +84,10 @@ def shard(store: Store, plan: Plan, index: int) -> pa.Table:
 
 @lru_cache(maxsize=4)
 def _index(root: str, benchmark: str, content: str, settings: Decontamination) -> Index:
-    """The index of a benchmark, built once per worker process; `content` is the fingerprint of its tasks."""
+    """The index of a benchmark, built once per worker process.
+
+    `content` is the fingerprint of its tasks: other tasks under the same name get another index.
+    """
     from builders.decontamination import detectors
 
     tasks = [task for part in Store(root).read("benchmarks", benchmark=benchmark) for task in part.to_pylist()]
@@ -87,7 +95,7 @@ def _index(root: str, benchmark: str, content: str, settings: Decontamination) -
 
 
 def _joined(columns: list[pa.Array]) -> pa.Array:
-    """The texts of an item as one, a line each; a NULL part is an empty one."""
+    """The texts of an item as one text, each on lines of its own. A NULL text counts as empty."""
     if len(columns) == 1:
         return columns[0]
     return pc.binary_join_element_wise(*(column.fill_null("") for column in columns), "\n")

@@ -1,8 +1,8 @@
-"""evaluations: one row per sample of one model on one benchmark task, run in the sandbox.
+"""evaluations: one row is one sample of one model for one benchmark task, run in the sandbox.
 
-In: a checkpoint and the tasks of a benchmark. Out: `evaluations/checkpoint-C/benchmark-B`; `evaluate`
-does the same for any model without a store. How a task is asked and graded, `builders/harness` says.
-Where no sandbox can be had, a RuntimeError says how to get one.
+In: a checkpoint, and the tasks of a benchmark. Out: `evaluations/checkpoint-C/benchmark-B`.
+`evaluate` does the same for any model, without a store. How a task is asked and graded stands in
+`builders/harness`. On a machine without a sandbox, a JobError says how to get one.
 """
 
 from __future__ import annotations
@@ -61,7 +61,12 @@ def build(
 def evaluate(
     model: str, tasks: list[Task], settings: Evaluation, adapter: str | None, seed: int, *, is_base: bool = False
 ) -> list[dict[str, Any]]:
-    """Grade any model folder or Hub id, without a store."""
+    """Grade any model folder or Hub id on these tasks, without a store: one row per sample.
+
+    Example:
+        tasks = list(benchmarks.tasks(benchmarks.named("humaneval=HumanEval.jsonl.gz")))
+        rows = evaluate("path/to/model", tasks, Evaluation(), adapter=None, seed=0)
+    """
     sandbox.require()
     adapters = {"adapter": adapter} if adapter else {}
     with open_engine(settings.engine, model, adapters) as engine:

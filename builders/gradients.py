@@ -1,10 +1,13 @@
-"""gradients: the projected per-sample gradient of each item at each checkpoint of the reference model.
+"""gradients: one row is the projected gradient of one item at one checkpoint.
 
-In: texts of the teacher's reference split or of candidates, the checkpoints of G_{t-1}. Out:
-`gradients/item_kind-K/iteration-t/batch-B`, and the items that have none as rejects of the stage `gradients` (of `reference` for
-the teacher's). The loop computes them for `influence.margin` candidates per snippet, best first, whatever a selection's
-thresholds; a later selection that admits others fills the missing ones in as a batch of its own. Shards go to `influence.workers`
-processes.
+In: the texts of candidates or of the teacher's reference split, and the checkpoints of G_{t-1}.
+Out: `gradients/item_kind-K/iteration-t/batch-B`. Items without a gradient are rejects of the stage
+`gradients`; those of the teacher are rejects of the stage `reference`.
+
+How: the loop computes gradients for `influence.margin` candidates per snippet, on average and best
+first. It looks at no threshold of a selection, so these can be changed later. When a selection
+admits candidates that have no gradient, `scoder fill` adds them as a batch of the selection's name.
+Each shard is a job for one of `influence.workers` processes.
 """
 
 from __future__ import annotations
@@ -39,12 +42,15 @@ SHARD = 1000
 
 
 def features(recipe: Recipe) -> str:
-    """The name of what makes gradients comparable."""
+    """The name of everything that two gradients must share to be comparable."""
     return features_name(recipe.influence.gradients, prompts.version(recipe.synthesizer.prompt))
 
 
 def items(store: Store, recipe: Recipe, iteration: int, item_kind: str) -> list[dict[str, Any]]:
-    """The items of the main batch: the teacher's reference split, or the best candidates of each snippet."""
+    """The items of the main batch.
+
+    For the item kind teacher it is the reference split, else the best candidates of each snippet.
+    """
     min_strength = recipe.decontamination.min_strength
     if item_kind == "teacher":
         return queries.rows(connect(store), "reference_items", {"min_strength": min_strength})
@@ -76,7 +82,11 @@ def build(
     batch: str = MAIN,
     chosen: list[dict[str, Any]] | None = None,
 ) -> Record:
-    """Gradients of the items of a batch at every checkpoint that the iteration was sampled from, and their rejects."""
+    """Write the gradients of a batch, and why some of its items have none.
+
+    Each item has a gradient at every checkpoint that the candidates of the iteration come from.
+    `chosen` are the items of the batch; without it, those of the main batch.
+    """
     found = items(store, recipe, iteration, item_kind) if chosen is None else chosen
     used = last_checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
     blocks = [(c, start) for c in used for start in range(0, max(1, len(found)), SHARD)]
@@ -111,13 +121,16 @@ def build(
 
 
 def settings_of(recipe: Recipe, item_kind: str) -> GradientSettings:
-    """LESS maps the gradients that a model would be trained with by Adam; those of the reference stay plain."""
+    """The recipe's settings for candidates, and the plain gradient (`sgd`) for the reference.
+
+    As in LESS: only what a model would be trained on goes through the map of the optimizer.
+    """
     settings = recipe.influence.gradients
     return settings.model_copy(update={"optimizer_map": "sgd"}) if item_kind == "teacher" else settings
 
 
 def items_fingerprint(found: list[dict[str, Any]]) -> str:
-    """The items of a batch, by their ids."""
+    """A fingerprint of the ids of a batch's items."""
     return fingerprint([i["item_id"] for i in found])
 
 
@@ -175,7 +188,7 @@ def _write_shard(job: Job, keeper: Keeper) -> None:
             "num_tokens": batch.num_tokens_N,
         }
         tables.append(pa.table(columns, schema=schema))
-    # before the shard, which is what a resumed build looks for
+    # The rejects come before the shard: a resumed build takes a shard that is there for done.
     scratch = Path(store.scratch(f"gradients-{job.plan.fingerprint}"))
     scratch.mkdir(parents=True, exist_ok=True)
     (scratch / f"rejects-{job.index:05d}.json").write_text(json.dumps(rejects), encoding="utf-8")
@@ -183,7 +196,7 @@ def _write_shard(job: Job, keeper: Keeper) -> None:
 
 
 def _build_rejects(store: Store, plan: Plan, found: list[dict[str, Any]], scratch: Path) -> None:
-    """The items that lack a gradient at some checkpoint, with the reason that was noted when it was computed."""
+    """Write the items that lack a gradient at some checkpoint, with the reason noted on the way."""
     part = plan.partition
     of = {"stage": "reference" if part["item_kind"] == "teacher" else "gradients", "iteration": part["iteration"]}
     if part["batch"] != MAIN:
@@ -213,7 +226,7 @@ def _build_rejects(store: Store, plan: Plan, found: list[dict[str, Any]], scratc
 
 
 def conversation(prompt: str, item: dict[str, Any]) -> list[dict[str, str]]:
-    """(c -> q, s): the synthesizer's own training form of an item."""
+    """An item in the form that the synthesizer is trained on: snippet -> problem and solution."""
     return [
         {"role": "user", "content": prompts.render(prompt, code=item["code"])},
         {"role": "assistant", "content": render(item["problem"], item["solution"])},

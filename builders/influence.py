@@ -1,8 +1,12 @@
-"""influence: how much training on a candidate moves the model the way the reference samples do.
+"""influence: one row is the influence of one candidate on one reference set.
 
-In: gradients of candidates and of the teacher's reference split at the same checkpoints. Out: for every reference set of the
-recipe `influence/iteration-t/reference-R/batch-B`. How: `training/ranking.py` in one pass over the stored gradients, whatever the
-number of references; no model is loaded. The references stay in memory, the candidates pass by a block at a time.
+Influence says how far training on the candidate moves the model the way the reference samples do.
+
+In: gradients of candidates and of the teacher's reference split, at the same checkpoints.
+Out: `influence/iteration-t/reference-R/batch-B`, for every reference set R of the recipe.
+
+How: `training/ranking.py` has the formula. The reference gradients stay in memory while the
+candidates are read once, block by block, for all reference sets together. No model is loaded.
 """
 
 from __future__ import annotations
@@ -29,7 +33,10 @@ TEACHER = "teacher"
 
 
 def build(store: Store, recipe: Recipe, iteration: int, batch: str = MAIN) -> Record:
-    """Influence of the candidates of one batch of gradients on every reference set; the record of the chosen one."""
+    """Write the influence of the candidates of one batch on every reference set.
+
+    Returns the record of the reference set that selections use (`influence.reference`).
+    """
     candidates: Partition = {"item_kind": "candidate", "iteration": iteration, "batch": batch}
     references: Partition = {"item_kind": "teacher", "iteration": iteration, "batch": MAIN}
     used = last_checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
@@ -64,7 +71,10 @@ def build(store: Store, recipe: Recipe, iteration: int, batch: str = MAIN) -> Re
 def reference_set(
     store: Store, partition: Partition, checkpoint_ids: list[str], name: str, condition: str | None = None
 ) -> Reference:
-    """The reference samples that a condition on teacher_samples keeps. ValueError where it keeps none with gradients."""
+    """The gradients of the reference samples, or of those that meet a condition on teacher_samples.
+
+    Raises InputError when none of them has a gradient.
+    """
     kept = None
     if condition is not None:
         text = f"SELECT sample_id FROM teacher_samples WHERE split = 'reference' AND ({condition})"
@@ -77,11 +87,11 @@ def reference_set(
             reference.add(checkpoint, unit_ND[is_kept], [None] * int(is_kept.sum()))
     if not reference.num_samples:
         raise InputError(
-            f"the reference {name} has no gradients: "
+            f"the reference set {name} has no gradients: "
             + (
-                f"no sample is kept by {condition!r}"
+                f"no sample with a gradient meets {condition!r}; change influence.reference_sets"
                 if condition
-                else "its samples were too long, or the split is empty"
+                else "the teacher's split `reference` is empty, or its samples were too long"
             )
         )
     return reference
@@ -94,7 +104,7 @@ def rank(
     shares: dict[str, float],
     named: dict[str, str | int],
 ) -> dict[str, pa.Table]:
-    """Reference name -> rows of `influence`, sorted by candidate."""
+    """The rows of `influence` for each reference set, by its name, sorted by candidate."""
     schema = CONTRACTS["influence"].schema
     parts: dict[str, list[pa.Table]] = {r.name: [schema.empty_table()] for r in references}
     ranking = Ranking(references, shares)
@@ -110,7 +120,11 @@ def rank(
 def blocks(
     store: Store, partition: Partition, checkpoint_ids: list[str]
 ) -> Iterator[tuple[dict[str, np.ndarray], pa.Table]]:
-    """Unit gradients (N, D) of the items that all checkpoints have, and their item_id, mean loss and mean norm."""
+    """Block by block, the items that have a gradient at all checkpoints.
+
+    A block is the unit gradients (N, D) by checkpoint, and a table with item_id and the means of
+    loss and norm over the checkpoints.
+    """
     for tables in read_ahead(_read, aligned_shards(store, checkpoint_ids, **partition)):
         rows = common_rows([table.column("item_id").to_pylist() for table in tables])
         if not len(rows[0]):

@@ -1,7 +1,9 @@
-"""instructions: the final dataset: one clean pair per snippet of the pool, the best by score.
+"""instructions: one row is one (problem, solution) pair of the final dataset.
 
-In: the final generation (candidates of iteration T+1), scored and checked for contamination. Out: `instructions`, and its
-rejects. The decision is `queries/instruction_verdicts.sql`.
+In: the final generation (the candidates of iteration T+1), scored and checked for contamination.
+Out: `instructions`, and why the other scored candidates are not in it.
+`queries/instruction_verdicts.sql` decides: it keeps the clean pair of each snippet that has the
+best score.
 """
 
 from __future__ import annotations

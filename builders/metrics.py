@@ -1,12 +1,12 @@
-"""metrics: one row per measured number of a run.
+"""metrics: one row is one measured number of a run.
 
-In: tables and checkpoints of a store. Out: `metrics/name-N/[iteration-t]`:
-    heldout_nll         of G_t on the teacher's validation split, nats per completion token
+In: tables and checkpoints of a store. Out: `metrics/name-N/[iteration-t]`. The names are
+    heldout_nll         loss of G_t on the teacher's validation split, in nats per completion token
     parse_rate          share of an iteration's candidates that are a problem with a valid solution
-    mean_score          over an iteration's scored candidates
-    selection_overlap   share of snippets that the selections of t and t-1 have in common (Jaccard)
-    scorer_auc          per aspect, on held-out labelled pairs: those of digit 5..9 against 0..4
-    pass_at_1           per checkpoint and benchmark
+    mean_score          mean score of an iteration's scored candidates
+    selection_overlap   Jaccard overlap of the snippets that the selections of t and t-1 keep
+    scorer_auc          per aspect, on held-out pairs: labels 5..9 against labels 0..4
+    pass_at_1           share of samples that pass, per checkpoint and benchmark
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def build_query(store: Store, name: str, iteration: int, inputs: dict[str, str],
 
 
 def build_heldout_nll(store: Store, training: SftSettings, iteration: int) -> Record:
-    """Held-out NLL of G_t on the validation split that its training set carries along."""
+    """The held-out loss of G_t on the validation split, which lies beside its training data."""
     from training.heldout import heldout_nll
 
     last = last_checkpoint(store, "synthesizer", iteration)
@@ -67,7 +67,7 @@ def build_heldout_nll(store: Store, training: SftSettings, iteration: int) -> Re
 
 
 def build_scorer_auc(store: Store, settings: Scorer, seed: int, scorer: dict[str, Any]) -> Record:
-    """AUC of the scorer's expected digit per aspect, on labelled pairs from the validation split."""
+    """The AUC of the scorer's expected digit per aspect, on labelled pairs of split validation."""
     plan = Plan(
         table="metrics",
         partition={"name": "scorer_auc"},
@@ -112,7 +112,7 @@ def _scorer_auc(store: Store, settings: Scorer, seed: int, scorer: dict[str, Any
 
 
 def build_pass_at_1(store: Store, checkpoint: dict[str, Any], subject: str, benchmark: Benchmark) -> Record:
-    """pass@1 of one checkpoint on one benchmark, over tasks and samples."""
+    """pass@1 of one checkpoint on one benchmark: the share of its samples that pass."""
     where = {"checkpoint": checkpoint["checkpoint_id"], "benchmark": benchmark.name}
     label = f"{subject} on {benchmark.name}"
     plan = Plan(

@@ -1,16 +1,23 @@
-"""near_duplicates: snippets that resemble a better one, with both similarities; which are dropped is decided in pool.sql.
+"""near_duplicates: one row is one snippet and a better snippet that it resembles.
 
-In: raw_pool, its snippet_checks and snippet_occurrences. Out: `near_duplicates`, one row per snippet and head of a cluster.
+The better one is the head of a cluster. The snippets of a cluster all resemble its head; it is not
+enough to resemble another member. The row holds both similarities of the two. Which snippets are
+dropped is decided later, in `queries/pool_verdicts.sql`.
+
+In: raw_pool, snippet_checks and snippet_occurrences. Out: `near_duplicates`.
+
+Texts are compared as sets of token grams, without comments, docstrings, annotations and layout, in
+two channels: `raw`, and `renamed`, where the names that a function binds do not count. The grams of
+a short function say little, so a short function only resembles one that is equal in a channel.
+
 How, in memory that hardly grows with the number of snippets:
-    1. one pass over the texts: sets of token grams, raw and up to the names that a function binds, and the keys of their
-       LSH bands go to scratch files of about the size of the texts
-    2. band by band, the pairs that share a key: each snippet with the best of its bucket, in the order of quality that
-       `queries/near_duplicate_texts.sql` gives
-    3. the Jaccard similarity of every pair, exactly, from the gram sets, block of snippets by block
-    4. `queries/near_duplicates.sql` keeps the most similar heads of each snippet
-
-A cluster is a head and what resembles the head itself, never what resembles another member only. Texts are compared without
-comments, docstrings, annotations and layout. Grams of short functions say little: these must be equal.
+    1. One pass over the texts writes their gram sets, and the keys of their LSH bands, to scratch
+       files. These are about as large as the texts.
+    2. Band by band, snippets that share a key become pairs: each with the best snippets of its
+       bucket, in the order of quality of `queries/near_duplicate_texts.sql`.
+    3. The Jaccard similarity of every pair is computed exactly, from the gram sets, one block of
+       snippets after the other.
+    4. `queries/near_duplicates.sql` keeps the most similar heads of each snippet.
 """
 
 from __future__ import annotations
@@ -51,7 +58,8 @@ _TEXTS_PER_BATCH = 4096
 _SQL_MEMORY = "512MB"
 _PAIRS_AT_ONCE = 1 << 21
 _GRAMS_IN_A_BLOCK, _MOST_BLOCKS = 1 << 23, 48
-"""32 MiB, more where there would be too many blocks: two of two channels are in memory, and each is read once per block before it."""
+"""A block has 32 MiB of grams, or more when there would be too many blocks. Two blocks of both
+channels are in memory at a time, and a block is read once for each block before it."""
 _32, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
@@ -67,7 +75,11 @@ def build(store: Store, settings: NearDuplicates) -> Record:
 
 
 def gram_sets(texts: pa.Array, settings: NearDuplicates) -> dict[str, Sets]:
-    """The gram sets of each text by channel; a text of few tokens has one gram, its whole, and one without code has none."""
+    """The gram sets of each text, by channel (`raw`, `renamed`).
+
+    A text of fewer than `short_tokens` tokens has one gram: all of it. A text without code has
+    none.
+    """
     raw = lexing.code(lexing.lex(texts))
     renamed = bound_names.only_bound(raw)
     return {
@@ -120,10 +132,15 @@ def _texts(store: Store) -> Iterator[pa.Table]:
 
 
 def _write_sketches(store: Store, settings: NearDuplicates, folder: Path) -> None:
-    """What is known of each snippet with code, in files whose n-th entries belong to the n-th snippet that was read.
+    """Write what is known of each snippet with code to files.
 
-    positions; ids (bytes) and id-sizes; for each channel its keys `<channel>-<band>`, `<channel>-sets` (the sorted gram sets
-    in a row) and `<channel>-sizes`. All but ids are uint32.
+    The n-th entry of each file belongs to the n-th snippet that was read. The files are
+        positions, id-sizes       of each snippet
+        ids                       the ids one after the other, as bytes
+        <channel>-<band>          the LSH keys of one band
+        <channel>-sets            the sorted gram sets, one after the other
+        <channel>-sizes           the number of grams of each set
+    All but `ids` hold uint32.
     """
     per_channel = ["sets", "sizes", *map(str, range(settings.bands))]
     names = ["positions", "ids", "id-sizes", *(f"{channel}-{name}" for channel in CHANNELS for name in per_channel)]
@@ -147,7 +164,10 @@ def _write_sketches(store: Store, settings: NearDuplicates, folder: Path) -> Non
 
 
 def _candidates(settings: NearDuplicates, folder: Path) -> np.ndarray:
-    """`later position << 32 | earlier position` (uint64) of every pair that shares a key, each pair once, sorted."""
+    """Every pair that shares a key, once, sorted.
+
+    A pair is a uint64: `later position << 32 | earlier position`.
+    """
     positions = _file(folder / "positions")
     found, fresh = np.empty(0, np.uint64), list[np.ndarray]()
     for channel in CHANNELS:
@@ -159,14 +179,17 @@ def _candidates(settings: NearDuplicates, folder: Path) -> np.ndarray:
 
 
 def _once(found: np.ndarray, fresh: list[np.ndarray]) -> np.ndarray:
-    """All of them sorted, each once; `np.unique` hashes, which takes three times as long."""
+    """All pairs, sorted, each once.
+
+    `np.unique` would take three times as long, because it hashes.
+    """
     every = np.concatenate([found, *fresh])
     every.sort()
     return every[np.concatenate([[True], every[1:] != every[:-1]])[: len(every)]]
 
 
 def _write_similar_pairs(settings: NearDuplicates, folder: Path, pairs: np.ndarray) -> None:
-    """`pairs.parquet`: the pairs that are as similar as the floor in one channel."""
+    """Write `pairs.parquet`: the pairs whose similarity reaches the floor in a channel."""
     positions, ids = _file(folder / "positions"), _ids(folder)
     with pq.ParquetWriter(folder / "pairs.parquet", PAIRS) as writer:
         for left, right, raw, renamed in _similarities(folder, _as_entries(pairs, positions)):
@@ -179,7 +202,10 @@ def _write_similar_pairs(settings: NearDuplicates, folder: Path, pairs: np.ndarr
 
 
 def _as_entries(pairs: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Pairs of positions as pairs of entries, `lower << 32 | higher`, sorted, in the same memory."""
+    """Pairs of positions as pairs of entries, `lower << 32 | higher`, sorted.
+
+    An entry is the place of a snippet in the files. The result overwrites `pairs`.
+    """
     entry_of = np.empty(int(positions.max(initial=0)) + 1, np.uint64)
     entry_of[positions] = np.arange(len(positions), dtype=np.uint64)
     for start in range(0, len(pairs), _PAIRS_AT_ONCE):
@@ -191,9 +217,10 @@ def _as_entries(pairs: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def _similarities(folder: Path, pairs: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """Entries and similarities (left, right, raw, renamed) of all pairs.
+    """The entries and similarities of all pairs: arrays (left, right, raw, renamed).
 
-    Two blocks of entries are in memory at a time, each with the pairs between them: sets are read in a row, and never all.
+    Two blocks of entries are in memory at a time, and the pairs between them are computed. So the
+    sets are read in one go per block, and are never all in memory.
     """
     offsets = {channel: _offsets(folder / f"{channel}-sizes") for channel in CHANNELS}
     bounds = _bounds(list(offsets.values()))
@@ -219,7 +246,10 @@ def _similarities(folder: Path, pairs: np.ndarray) -> Iterator[tuple[np.ndarray,
 
 
 def _bounds(offsets: list[np.ndarray]) -> list[int]:
-    """The entries where blocks begin and the last one ends: of about equal size in memory, but an entry at least."""
+    """The first entry of each block, and the end of the last block.
+
+    Blocks take about equally much memory. Each has at least one entry.
+    """
     bounds, num_entries = [0], len(offsets[0]) - 1
     size = max(_GRAMS_IN_A_BLOCK, *(int(o[-1]) // _MOST_BLOCKS for o in offsets))
     while bounds[-1] < num_entries:
@@ -230,7 +260,7 @@ def _bounds(offsets: list[np.ndarray]) -> list[int]:
 
 
 def _between(pairs: np.ndarray, first: int, stop: int) -> np.ndarray:
-    """Of sorted pairs those whose upper half is from `first` up to, without, `stop`."""
+    """Of sorted pairs, those whose upper half is from `first` (included) to `stop` (excluded)."""
     low, high = np.searchsorted(pairs, np.array([first, stop], np.uint64) << _32)
     return pairs[low:high]
 

@@ -1,8 +1,12 @@
-"""pool: the clean, decontaminated pool, in the seeded order from which snippets are drawn.
+"""pool: one row is one snippet that may be used: it passed every check and leaks no benchmark.
 
-In: raw_pool, snippet_occurrences, snippet_checks, near_duplicates, contamination of snippets, and the
-scores of a judge of docstrings where the recipe has one. Out: `pool`, and its rejects. The decision is
-`queries/pool_verdicts.sql`: the pool is what has no reason against it.
+In: raw_pool, snippet_occurrences, snippet_checks, near_duplicates, the contamination of snippets,
+and the scores of a judge of docstrings if the recipe has one. Out: `pool`, and why the other
+snippets are not in it.
+
+`queries/pool_verdicts.sql` decides: a snippet is in the pool when there is no reason against it.
+The column `position` is its place in an order that depends on the seed. Snippets are drawn in this
+order.
 """
 
 from __future__ import annotations
@@ -52,12 +56,12 @@ def unjudged_inputs(store: Store, recipe: Recipe) -> dict[str, str]:
 
 
 def thresholds(given: dict[str, Any]) -> dict[str, Any]:
-    """Those of the values that the rows of the pool follow from."""
+    """Those of the values that change the rows of the pool."""
     return _read_by("pool", given)
 
 
 def rows(store: Store, given: dict[str, Any]) -> pa.RecordBatchReader:
-    """The rows of the pool under these values, without writing anything."""
+    """The rows that the pool would have under these values. Nothing is written."""
     return queries.stream(queries.with_verdicts(connect(store), QUERY, given), "pool", given)
 
 
@@ -89,12 +93,19 @@ def _read_by(query: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def snippets(store: Store, start: int, stop: int | None = None) -> list[dict[str, Any]]:
-    """Snippets at positions start..stop of the pool, with code, docstring and signature; too few are an error."""
+    """The snippets at positions `start` (included) to `stop` (excluded) of the pool, with texts.
+
+    Raises InputError when the pool has too few. Without `stop`, all from `start` on are returned.
+
+    Example:
+        first = snippets(Store("store-data"), 0, 10)
+        print(first[0]["code"])
+    """
     found = queries.rows(connect(store), "snippets", {"start": start, "stop": stop})
     if stop is not None and len(found) < stop - start:
         have = sum(t.num_rows for t in store.read("pool", ["position"]))
         raise InputError(
-            f"the pool has {have} snippets, but positions {start}..{stop} are needed; "
+            f"the pool has {have} snippets, but those at positions {start} to {stop - 1} are needed; "
             "relax the thresholds of `pool`, add sources, or ask for fewer snippets per iteration"
         )
     return found

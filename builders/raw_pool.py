@@ -1,8 +1,11 @@
-"""raw_pool: one row per distinct function text, with everything that is read off the text itself.
+"""raw_pool: one row is one distinct function text, with everything that is read off that text.
 
-In: the recipe's sources. Out: `raw_pool` and, from the same pass, the staging that `snippet_occurrences` and the rejects of
-stage `extract` are made of. How: worker processes extract the shards of the sources into staging files, a few megabytes of
-text at a time; one streaming query keeps each text once. `clean` removes the staging when all three tables are built.
+In: the sources of the recipe. Out: `raw_pool`.
+
+How: worker processes extract the functions of each shard of a source into a staging file, a few
+megabytes of text at a time. Then one streaming query keeps each text once. `snippet_occurrences`
+and the rejects of the stage `extract` are made from the same staging files. `clean` removes these
+files when all three are built.
 """
 
 from __future__ import annotations
@@ -54,22 +57,23 @@ STAGING = pa.schema(
         }.items()
     ]
 )
-"""One row per function found, and per reason why a file gave none or not all (`reject`, with its number in `value`)."""
+"""One row is one function found, or one reason why a file gave no function or not all of them: the
+reason stands in `reject`, its number in `value`."""
 
 BATCH_CHARS, BATCH_FILES = 4_000_000, 500
-"""Files are extracted by so many at a time."""
+"""A batch of files is extracted when one of the two is reached."""
 WORKER_BYTES = 50_000_000
-"""So much text is read in about the time that a process takes to start, and is worth one."""
+"""A process takes about as long to start as this much text takes to read. Less is not worth one."""
 ROWS_SORTED_TOGETHER = 50_000
-"""About 60 MB of text, for which DuckDB takes a quarter of a gigabyte."""
+"""About 60 MB of text. DuckDB takes a quarter of a gigabyte to sort it."""
 AFTER_ALL_IDS = "g"
-"""Ids are hexadecimal."""
+"""Ids are hexadecimal, so all of them sort before this."""
 TREE_FILE_BYTES = 15_000
-"""Of the standard library and of PyPI's packages on average, to guess the size of a tree."""
+"""Mean size of the files of the standard library and of PyPI's packages, to guess a tree's size."""
 
 
 def plan(chosen: Sequence[Source]) -> Plan:
-    """Sources, their listings and the extraction query."""
+    """The plan of raw_pool: sources, what they list, and the query that keeps each text once."""
     listings = {s.name: sources.listing(s) for s in chosen}
     return Plan(
         table="raw_pool",
@@ -91,7 +95,10 @@ def build(store: Store, chosen: Sequence[Source], executor: Executor) -> Record:
 
 
 def _distinct(store: Store, staging: list[str]) -> Iterator[pa.RecordBatch]:
-    """Each staged text once, in the order of the ids; a range of ids at a time, so that memory does not grow with the pool."""
+    """Each staged text once, in the order of the ids.
+
+    One range of ids is sorted at a time, so that memory does not grow with the pool.
+    """
     num_rows = sum(pq.read_metadata(path).num_rows for path in staging)
     num_ranges = min(256, num_rows // ROWS_SORTED_TOGETHER + 1)
     bounds = [f"{256 * i // num_ranges:02x}" for i in range(num_ranges)]
@@ -101,7 +108,10 @@ def _distinct(store: Store, staging: list[str]) -> Iterator[pa.RecordBatch]:
 
 
 def build_rejects(store: Store, chosen: Sequence[Source], executor: Executor) -> Record:
-    """The rejects of stage `extract`: files that gave no function, and how many functions of a file are undocumented."""
+    """Write the rejects of the stage `extract`.
+
+    These are the files that gave no function, and how many functions of a file are undocumented.
+    """
     wanted = plan(chosen)
 
     def staging() -> dict[str, list[str]]:
@@ -112,7 +122,10 @@ def build_rejects(store: Store, chosen: Sequence[Source], executor: Executor) ->
 
 
 def clean(store: Store) -> None:
-    """Remove all staging once everything that is made of it is built; it has every function text once more."""
+    """Remove all staging files once everything that is made from them is built.
+
+    They are large: they hold every function text a second time.
+    """
     made_of_it: list[tuple[str, dict[str, str | int]]] = [
         ("raw_pool", {}),
         ("snippet_occurrences", {}),
@@ -127,7 +140,10 @@ def _staging_name(wanted: Plan) -> str:
 
 
 def _discard_staging(store: Store, keep: str | None) -> None:
-    """Remove the staging of other plans, which nothing will read, and of this one unless it is kept."""
+    """Remove all staging files but those of the plan `keep`.
+
+    Nothing will read those of other plans.
+    """
     scratch = store.scratch("")
     if store.fs.isdir(scratch):
         for path in store.fs.ls(scratch, detail=False):
@@ -142,14 +158,17 @@ def staging_paths(store: Store, wanted: Plan) -> list[str]:
     return [f"{directory}/{n}" for n in files.names(store.fs, directory, ".parquet")]
 
 
-# -- extraction into staging -------------------------------------------------------------------------------------------
+# -- extraction into staging files -----------------------------------------------------------------
 
 Job = tuple[Source, Shard, str]
-"""A shard of a source and the staging file that it becomes."""
+"""A source, one of its shards, and the staging file that the shard becomes."""
 
 
 def extract(store: Store, wanted: Plan, chosen: Sequence[Source], executor: Executor) -> None:
-    """Stage every shard of every source that is not staged yet; local processes share the work where it is worth them."""
+    """Write the staging files that are missing, one per shard of a source.
+
+    Local processes share the work when there is enough of it.
+    """
     directory = store.scratch(_staging_name(wanted))
     store.fs.makedirs(directory, exist_ok=True)
     jobs: list[Job] = [
@@ -165,9 +184,10 @@ def extract(store: Store, wanted: Plan, chosen: Sequence[Source], executor: Exec
 
 
 def _workers(store: Store, executor: Executor, jobs: list[Job]) -> int:
-    """Processes that are worth starting, one where there is no coordinator for them to stop with.
+    """How many processes are worth starting.
 
-    The tasks of a cluster build tables; staging is made on the machine of the coordinator, whatever the executor is.
+    Staging files are always made on the coordinator's machine: the tasks of a cluster build tables
+    only. Workers stop with their coordinator, so without one there are no workers.
     """
     if owner(store.root) is None:
         return 1
@@ -179,7 +199,7 @@ def _workers(store: Store, executor: Executor, jobs: list[Job]) -> int:
 
 
 def _staged_by_workers(store: Store, jobs: list[Job], workers: int) -> Iterator[None]:
-    # a forked process would have the locks of threads that it does not have
+    # A forked process would inherit locks that are held by threads it does not have.
     context = multiprocessing.get_context("spawn")
     started = (store.root, owner(store.root))
     with ProcessPoolExecutor(workers, context, stop_with_coordinator, started) as pool:
@@ -188,8 +208,8 @@ def _staged_by_workers(store: Store, jobs: list[Job], workers: int) -> Iterator[
                 yield done.result()
         except BrokenProcessPool:
             raise JobError(
-                "a worker process died while it extracted, mostly for want of memory; run the same command again to "
-                "resume, with fewer `executor.workers`"
+                "a worker process died while it extracted functions; most often the memory did not suffice. "
+                "Run the same command again to resume, with fewer `executor.workers`"
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -208,7 +228,7 @@ def stage(job: Job) -> None:
             os.fsync(handle.fileno())
     except Exception as error:
         place = f"{shard.file} {shard.paths[0] if shard.paths else shard.start}"
-        error.add_note(f"while extracting source {source.name!r}, the shard that starts at {place}")
+        error.add_note(f"while extracting the source {source.name!r}, in the shard that starts at {place}")
         raise
     os.replace(temporary, path)
 

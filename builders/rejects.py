@@ -1,7 +1,8 @@
-"""rejects: one row per reason why one item was left out at one stage, so that nothing is dropped silently.
+"""rejects: one row is one reason why one item was left out at one stage.
 
-In: the tables of a stage. Out: `rejects/stage-S/[iteration-K/][selection-N/]`. Each stage has its query `rejects_<stage>.sql`,
-written from the same parameters as the decision; `queries/audits/conservation.sql` proves items in = items out + rejected.
+In: the tables of a stage. Out: `rejects/stage-S/[iteration-K/][selection-N/]`. Each stage has a
+query `rejects_<stage>.sql`, which gets the same parameters as the decision. So nothing is dropped
+silently: `queries/audits/conservation.sql` proves that items in = items out + items rejected.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ def build(
     extra: Callable[[], dict[str, list[str]]] = dict,
     **partition: str | int,
 ) -> Record:
-    """Write the rejects of one stage. `extra` makes further views for its query, when there is something to build."""
+    """Write the rejects of one stage.
+
+    `extra` gives files that the query reads as further views. It is called only if there is
+    something to build.
+    """
     name = f"rejects_{stage}"
     given = dict(values or {})
     plan = Plan(

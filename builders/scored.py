@@ -1,6 +1,7 @@
-"""scored: the parsed candidates of an iteration with their aspects side by side and the default score.
+"""scored: one row is one parsed candidate with all its aspect scores and the score made of them.
 
-In: candidates, aspect_scores, aspect_weights. Out: `scored/iteration-t`. All of it is `queries/scored.sql`.
+In: candidates, aspect_scores, aspect_weights. Out: `scored/iteration-t`. `queries/scored.sql` does
+it all: it puts the aspects side by side and sums weight times score.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from store.catalog import connect
 
 
 def build(store: Store, iteration: int, weights: str = "default") -> Record:
-    """Join and weigh the scores of one iteration."""
+    """Write the scored candidates of one iteration."""
     values = {"iteration": iteration, "weights": weights}
     plan = Plan(
         table="scored",

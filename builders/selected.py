@@ -1,7 +1,8 @@
-"""selected: the candidates of an iteration that a named selection keeps, ranked. Never calls a model.
+"""selected: one row is one candidate of an iteration that a named selection keeps, with its rank.
 
 In: scored, aspect_scores, contamination, influence, and the thresholds of the recipe. Out:
-`selected/iteration-t/selection-NAME`, and its rejects. The decision is `queries/selection_verdicts.sql`.
+`selected/iteration-t/selection-NAME`, and why the other scored candidates are not in it.
+`queries/selection_verdicts.sql` decides. No model is called, so another selection takes seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ QUERY = "selection_verdicts"
 
 
 def weighting(store: Store, recipe: Recipe, iteration: int) -> dict[str, float]:
-    """The selection's own weights, normalised, or the default ones of the iteration."""
+    """The weight of each aspect: the selection's own weights, or the default of the iteration."""
     own = recipe.selection.weights
     if own:
         weight_Z = aspect_weights.normalised([own.get(a, 0.0) for a in aspect_weights.ALL])
@@ -64,7 +65,7 @@ def inputs(store: Store, recipe: Recipe, iteration: int, name: str) -> dict[str,
 
 
 def verdicts(store: Store, recipe: Recipe, iteration: int, name: str) -> pa.Table:
-    """Every scored candidate of the iteration with its verdict, without writing anything."""
+    """Every scored candidate of the iteration with its verdict. Nothing is written."""
     return queries.table(connect(store), QUERY, values(store, recipe, iteration, name))
 
 

@@ -1,8 +1,13 @@
-"""snippet_checks: the static measurements of each snippet. No decision is taken here; `queries/pool.sql` decides.
+"""snippet_checks: one row is what can be measured of one snippet without running it.
 
-In: `raw_pool`. Out: `snippet_checks`, one shard per shard of raw_pool. How: each text is parsed once and its tree walked once
-(`syntax_checks`); its docstring, licence and sensitive content are read as text; ruff names what is undefined; and what then needs
-nothing from its module but imports that can be inferred is checked for type errors. Nothing is executed.
+In: `raw_pool`. Out: `snippet_checks`, one shard per shard of raw_pool. Nothing is decided here: the
+thresholds stand in `queries/pool_verdicts.sql`.
+
+How, for each snippet:
+    1. Its text is parsed once, and its tree is walked once (`builders/checks/structure.py`).
+    2. Its docstring, its licence and its sensitive content are read as text.
+    3. ruff lists the names that nothing defines, and imports are inferred that would explain them.
+    4. If then no name is unknown, a type checker counts its type errors.
 """
 
 from __future__ import annotations
@@ -31,7 +36,7 @@ BATCH = 2000
 """Snippets in memory, and in one process of ruff."""
 _TEST_NAME = re.compile(r"(^|\.)(test|Test|setUp|tearDown|(example|demo)s?(_|$))")
 _TEST_CODE = re.compile(r"\bself\.assert[A-Z]\w*\(|\bself\.skipTest\(|@(pytest|mock|unittest)\.")
-# texts without one of the hints cannot match, and looking for them costs a tenth of the pattern
+# A text without any of the hints cannot match. To look for them takes a tenth of the time.
 _TEST_HINTS = ("self.assert", "self.skip", "@pytest", "@mock", "@unittest")
 _TEST_MODULES = frozenset({"hypothesis", "nose", "pytest", "unittest"})
 _GENERATED_HINTS = (
@@ -76,7 +81,10 @@ def shard(store: Store, plan: Plan, index: int) -> pa.Table:
 
 
 def measured(snippets: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of snippets with id, name, code, docstring and licence, in their order."""
+    """The rows of some snippets, in their order.
+
+    A snippet has id, name, code, docstring and licence.
+    """
     undefined = names.undefined_names([s["code"] for s in snippets])
     rows = [
         {"snippet_id": s["snippet_id"], **measure(s["name"], s["code"], s["docstring"], u, s["license"])}
@@ -89,7 +97,15 @@ def measured(snippets: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def measure(
     name: str, code: str, docstring: str, undefined: list[str] | None = None, license_: str = "unknown"
 ) -> dict[str, Any]:
-    """All measurements of one snippet but the type errors; one that does not parse has zeros for those of its tree."""
+    """All measurements of one snippet but the type errors.
+
+    For a snippet that does not parse, the measurements of its tree are zero. `undefined` are the
+    names that ruff found undefined in it.
+
+    Example:
+        found = measure("double", "def double(x): return 2 * x", "Twice x.")
+        found["num_arguments"]  # 1
+    """
     node = _function(code)
     found = syntax(node) if node is not None else Syntax([], True)
     imports, unknown = inferred_imports.infer(undefined or (), found)
@@ -129,14 +145,17 @@ def _is_test(name: str, code: str, modules: set[str]) -> bool:
 
 
 def _is_generated(docstring: str, code: str) -> bool:
-    """Whether a function says of itself that a program wrote it; one that writes such marks has them in other strings."""
+    """Whether a function says in its docstring or a comment that a program wrote it.
+
+    Other strings do not count: a function that writes such marks has them there.
+    """
     if not any(hint in code for hint in _GENERATED_HINTS):
         return False
     return bool(_GENERATED.search("\n".join([docstring, *_COMMENT.findall(code)])))
 
 
 def _function(code: str) -> FunctionNode | None:
-    """The function of a snippet; warnings about the style of foreign code are not ours to print."""
+    """The function of a snippet, or None. Python's warnings about its style are not shown."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -147,7 +166,10 @@ def _function(code: str) -> FunctionNode | None:
 
 
 def _add_type_errors(rows: list[dict[str, Any]], codes: list[str]) -> None:
-    """Set `num_type_errors`: NULL unless all names are known, as each unknown one could be anything."""
+    """Set `num_type_errors`.
+
+    It stays NULL when a name is unknown, because that could be anything.
+    """
     checked = [n for n, row in enumerate(rows) if row["is_parsed"] and row["num_undefined_names"] == 0]
     whole = ["\n".join([*rows[n]["inferred_imports"], codes[n]]) for n in checked]
     for n, errors in zip(checked, types.errors(whole), strict=True):

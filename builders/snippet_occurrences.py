@@ -1,6 +1,7 @@
-"""snippet_occurrences: one row per place where a function text was found: provenance and licence of every copy.
+"""snippet_occurrences: one row is one place where a function text was found, with its licence.
 
-In: the staging of raw_pool. Out: `snippet_occurrences`.
+In: the staging files of raw_pool. Out: `snippet_occurrences`. raw_pool keeps each text once; this
+table keeps where every copy comes from.
 """
 
 from __future__ import annotations

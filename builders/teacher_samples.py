@@ -1,9 +1,14 @@
-"""teacher_samples: the superior samples that bootstrap the synthesizer.
+"""teacher_samples: one row is one superior sample: a snippet, and a teacher's problem and solution.
 
-In: the first snippets of the pool and a teacher, or a file of triples. Out: `teacher_samples`, split
-by the place in the seeded order of the pool: reference serves influence only, validation serves
-metrics only, and a share of train is set aside for the scorer. `builders/teacher` says how samples
-come in.
+In: the first snippets of the pool and a teacher that is asked about them, or a file of (snippet,
+problem, solution) triples. Out: `teacher_samples`. How a teacher is asked and how a file is read
+stands in `builders/teacher`.
+
+The place of its snippet decides the split of a sample: the place in the seeded order of the pool,
+or in a file the order of the snippets' hashes.
+    train        synthesizers are trained on it; a share of it is set aside for the scorer
+    reference    serves influence and nothing else
+    validation   serves metrics and nothing else
 """
 
 from __future__ import annotations
@@ -42,13 +47,13 @@ def build(store: Store, teacher: Teacher, seed: int) -> Record:
 
 
 def is_asked(store: Store) -> bool:
-    """Whether a teacher was asked about the pool, rather than a file imported."""
+    """Whether the samples come from a teacher that was asked about the pool, not from a file."""
     record = store.record("teacher_samples")
     return record is not None and "file" not in record.plan.fields
 
 
 def _identity(teacher: Teacher) -> dict[str, Any]:
-    """What of the teacher's settings changes its samples."""
+    """Those of the teacher's settings that change its samples."""
     engine = "docstring" if isinstance(teacher.engine, str) else teacher.engine.identity()
     return teacher.model_dump(mode="json", exclude={"engine"}) | {"engine": engine}
 
@@ -96,7 +101,14 @@ def _asked(store: Store, teacher: Teacher, seed: int, plan: Plan) -> Record:
 
 
 def import_file(store: Store, path: str, teacher: Teacher) -> Record:
-    """Read (snippet, problem, solution) triples from JSON lines or Parquet as the teacher samples of a store."""
+    """Use the (snippet, problem, solution) triples of a file as the teacher samples of a store.
+
+    The file is JSON lines or Parquet, and the store has its pool already.
+
+    Example:
+        teacher = files.load("tiny").teacher  # builders.recipe.files
+        import_file(Store("store-data"), "triples.jsonl", teacher)
+    """
     triples = list(importing.triples(path))
     known = {i for t in store.read("raw_pool", ["snippet_id"]) for i in t.column(0).to_pylist()}
     rows = importing.sample_rows(triples, teacher)
@@ -113,7 +125,7 @@ def import_file(store: Store, path: str, teacher: Teacher) -> Record:
 
 
 def _import_snippets(store: Store, triples: list[dict[str, str]]) -> None:
-    """Snippets that the pool does not know become a partition of raw_pool, so that text is written once."""
+    """Write the snippets that raw_pool does not have to a partition of it: texts are kept there."""
     rows = importing.snippet_rows(triples)
     fields = {"snippets": [r["snippet_id"] for r in rows]}
     plan = Plan(table="raw_pool", partition={"origin": "import"}, fields=fields, num_shards=1)

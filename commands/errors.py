@@ -1,9 +1,9 @@
-"""How an exception becomes a message and an exit code.
+"""Turn an exception into a message and an exit code.
 
-- What a user can mend (`store/errors.py`, `training/errors.py`, wrong usage) is one message with the
-  fix, and no traceback.
+- What a user can mend (`store/errors.py`, `training/errors.py`, wrong usage) is one message with
+  the fix, and no traceback.
 - What the system refuses (a full disk, a missing right, too little memory) is one message, too.
-- Everything else is a bug of ours. It is shown as one, with where it happened and how to report it.
+- Everything else is a bug of ours. The message says so, where it happened, and how to report it.
 """
 
 from __future__ import annotations
@@ -18,23 +18,26 @@ from store.errors import UserError
 from training.errors import TrainingError
 
 OURS_TO_FIND = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
-"""A path that a user named is checked where it is read. Anywhere else a missing file is a bug."""
+"""A path that a user gave is checked where it is read. Anywhere else, a missing file is our bug."""
 OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError", "OutOfMemoryException"}
-"""Python's, torch's and DuckDB's; the libraries are not imported to ask."""
+"""The exceptions of Python, torch and DuckDB. By their names, because torch is slow to import."""
 
 
 def report(error: Exception) -> int:
-    """Print an error for people, and return the exit code: 2 for bad usage or input, 1 for a failed job."""
-    # Wrong usage, told by its method: typer brings its own copy of click, whose classes have no public name.
+    """Print an error for people.
+
+    Returns the exit code: 2 for bad usage or input, 1 for a failed job.
+    """
+    # Wrong usage is known by its method: typer has its own copy of click, without public names.
     usage = getattr(error, "format_message", None)
     if usage is not None:
         return _say(usage(), error, 2)
     if isinstance(error, UserError | TrainingError):
         return _say(str(error), error, error.exit_code)
     if type(error).__name__ in OUT_OF_MEMORY:
-        return _say(f"out of memory: {error}. The same command resumes", error, 1)
+        return _say(f"the memory did not suffice: {error}. Run the same command again to resume", error, 1)
     if isinstance(error, OSError) and error.errno not in {None, *OURS_TO_FIND}:
-        return _say(f"the system refused: {error}. The same command resumes", error, 1)
+        return _say(f"the system refused: {error}. Mend that, then run the same command again to resume", error, 1)
     return _say_bug(error)
 
 

@@ -1,4 +1,4 @@
-"""Commands that need no store: train, evaluate."""
+"""Commands for models, without a store: train and evaluate."""
 
 from __future__ import annotations
 
@@ -68,24 +68,25 @@ def train_coder(
 def evaluate(
     model: Annotated[str, typer.Argument(help="Model folder or Hub id.")],
     benchmarks: Annotated[list[str], typer.Option(help="Benchmark file; repeat for several.")],
-    adapter: Annotated[str | None, typer.Option(help="LoRA folder over the model.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="LoRA folder of an adapter of the model.")] = None,
     samples: Annotated[int, typer.Option(help="Samples per task.")] = 1,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
-    max_tokens: Annotated[int, typer.Option(help="Tokens per sample.")] = 512,
-    engine: Annotated[str, typer.Option(help="transformers, vllm or openai.")] = "transformers",
-    base_url: Annotated[str | None, typer.Option(help="For openai.")] = None,
+    temperature: Annotated[float, typer.Option(help="Temperature; with 0 the likeliest token is taken.")] = 0.0,
+    max_tokens: Annotated[int, typer.Option(help="Largest number of tokens per sample.")] = 512,
+    engine: Annotated[str, typer.Option(help="What runs the model: transformers, vllm or openai.")] = "transformers",
+    base_url: Annotated[str | None, typer.Option(help="With openai: address of the server.")] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="A field of a recipe's evaluation: engine.dtype=bfloat16, engine.tensor_parallel=2 …"
+            "--set",
+            help="Set a field as in the recipe's section evaluation: engine.dtype=bfloat16, engine.tensor_parallel=2 …",
         ),
     ] = None,
     is_base: Annotated[
-        bool, typer.Option("--base-model", help="Continue the prompt as it stands, without a chat.")
+        bool, typer.Option("--base-model", help="The model knows no chat: let it continue the bare prompt.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """pass@k of a model on benchmark files; generated code runs only in the sandbox."""
+    """Measure pass@k of a model on benchmark files. Generated code runs only in the sandbox."""
     from builders import evaluations
     from builders.harness.files import read_tasks
     from builders.harness.statistics import pass_rates

@@ -1,7 +1,7 @@
-"""Reports for people and programs: the funnel of a store, selections compared, rows as records.
+"""Reports for people and programs: the funnel of a store, two selections compared, rows printed.
 
-In: a store. Out: lists of dictionaries, and functions that print them. The rows come from run records
-and `.sql` files.
+In: a store. Out: lists of dictionaries, and functions that print them. What they hold comes from
+the run records and from `.sql` files.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from store.runs import Partition
 
 _CODE = {"code", "solution", "completion", "tests", "prompt"}
 FOLD = 24
-"""Lines of a long text that are shown."""
+"""How many lines of a long text are shown."""
 
 
-# -- the store at a glance ---------------------------------------------------------------------------------------------
+# -- the store at a glance -------------------------------------------------------------------------
 
 
 def funnel(store: Store) -> list[dict[str, Any]]:
-    """One row per partition, in the order they were begun."""
+    """One row per partition, in the order in which they were begun, then one with the totals."""
     rows: list[dict[str, Any]] = []
     for record in store.records():
         if record.plan.table == "rejects":
@@ -66,7 +66,7 @@ def metrics(store: Store) -> list[dict[str, Any]]:
     return queries.rows(connect(store), "report_metrics")
 
 
-# -- selections --------------------------------------------------------------------------------------------------------
+# -- selections ------------------------------------------------------------------------------------
 
 
 def verdict_funnel(verdicts: pa.Table) -> list[dict[str, Any]]:
@@ -107,7 +107,7 @@ def _brief(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def print_selection(console: Console, report: dict[str, Any]) -> None:
-    """Both funnels, the overlap, and the first rows that enter and leave."""
+    """Print both funnels, the overlap, and the first rows that enter and leave."""
     print_rows(console, report["funnel"], f"selection {report['selection']}, iteration {report['iteration']}")
     other = report.get("compared")
     if not other:
@@ -118,11 +118,11 @@ def print_selection(console: Console, report: dict[str, Any]) -> None:
         print_rows(console, other[side][:10], f"{len(other[side])} {side}")
 
 
-# -- printing ----------------------------------------------------------------------------------------------------------
+# -- printing --------------------------------------------------------------------------------------
 
 
 def print_rows(console: Console, rows: list[dict[str, Any]], title: str = "") -> None:
-    """Rows as a table; columns without any value are left out."""
+    """Print rows as a table. Columns without any value are left out."""
     if not rows:
         console.print(f"{title}: no rows" if title else "no rows", style="dim")
         return
@@ -137,7 +137,7 @@ def print_rows(console: Console, rows: list[dict[str, Any]], title: str = "") ->
 
 
 def print_records(console: Console, rows: list[dict[str, Any]], title: str) -> None:
-    """Rows one below the other: code highlighted, long text folded."""
+    """Print rows one below the other, with code highlighted and long texts folded."""
     for row in rows:
         short = {k: v for k, v in row.items() if not _is_long(v)}
         console.print(
@@ -177,5 +177,5 @@ def _cell(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Text of models and sources without the control characters that would steer a terminal."""
+    """A text without control characters: a model or a source could steer the terminal with them."""
     return "".join(c if c in "\n\t" or not unicodedata.category(c).startswith("C") else "\ufffd" for c in text)

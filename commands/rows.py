@@ -31,11 +31,11 @@ PANEL = "Its rows"
 def show(
     table: Annotated[str, typer.Argument(help="A table; docs/tables.md lists them.")],
     where: Annotated[str, typer.Option(help="SQL condition, such as \"parse_status = 'ok'\".")] = "true",
-    n: Annotated[int, typer.Option("-n", help="Rows.")] = 3,
+    n: Annotated[int, typer.Option("-n", help="How many rows.")] = 3,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Rows as a person reads them: code highlighted, long text folded."""
+    """Show some rows of a table as a person reads them: code highlighted, long text folded."""
     from commands.reports import print_records
     from store.catalog import ask
     from store.store import contract_of
@@ -53,14 +53,14 @@ def show(
 
 @app.command(rich_help_panel=PANEL)
 def sql(
-    text: Annotated[str | None, typer.Argument(help="One SELECT, or @file.sql; without it a prompt.")] = None,
+    text: Annotated[str | None, typer.Argument(help="One SELECT, or @file.sql. Without it, a prompt opens.")] = None,
     output: Annotated[
         str | None, typer.Option("-o", help="Write the rows to this Parquet file.", callback=local)
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Ad-hoc SQL over all tables: exactly one SELECT, read-only."""
+    """Run one SELECT over all tables. Nothing in the store can be changed by it."""
     opened = open_store(store)
     for statement in _statements(text):
         try:
@@ -112,11 +112,11 @@ def _answer(store: Store, statement: str, output: str | None, as_json: bool) -> 
 
 @app.command(rich_help_panel=PANEL)
 def trace(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="Any id: of a snippet, sample, candidate or checkpoint.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a snippet, sample, candidate or checkpoint.")],
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Everything that led to a row, and all that came of it."""
+    """Show everything that led to a row, and all that came of it."""
     from commands.reports import print_records
     from queries import trace as tracing
 

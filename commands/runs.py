@@ -26,17 +26,22 @@ PANEL = "A run and its store"
 
 @app.command(rich_help_panel=PANEL)
 def run(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe that ships, such as tiny, or a YAML file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a recipe that comes with SCoder, such as tiny, or a YAML file.")
+    ],
     set_: SetOption = None,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and print the plan; build nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the recipe and print what would be built; build nothing.")
+    ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Rebuild what was built under another plan and what is stale; nothing else.")
+        bool,
+        typer.Option("--force", help="Build again what was built under another plan or is stale, and nothing else."),
     ] = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the whole loop of a recipe; the same command resumes it after a kill."""
+    """Run all stages of a recipe. After a kill, the same command resumes."""
     from builders.recipe import estimate, files
 
     loaded = files.load(recipe, set_)
@@ -56,7 +61,7 @@ def run(
 
 @app.command(rich_help_panel=PANEL)
 def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
-    """The funnel: rows and rejects per stage and iteration, tokens, cost, time, and the measured numbers."""
+    """Show what a store has: rows and rejects per stage, tokens, cost, time, measured numbers."""
     from commands import reports
 
     opened = open_store(store)
@@ -73,14 +78,17 @@ def select(
     iteration: Annotated[int, typer.Option(help="Iteration of the loop.")],
     name: Annotated[str, typer.Option(help="Name of the selection.")],
     set_: SetOption = None,
-    compare: Annotated[str | None, typer.Option(help="Show the differences with this selection.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the funnel; write nothing.")] = False,
+    compare: Annotated[str | None, typer.Option(help="Also show the differences to this selection.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be kept; write nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a selection of this name.")] = False,
     recipe: RecipeOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a selection under other thresholds or weights beside the default one. Never calls a model."""
+    """Write a selection under other thresholds or weights, beside the default one.
+
+    Calls no model.
+    """
     import scoder
     from builders import selected
     from commands import reports
@@ -104,8 +112,8 @@ def select(
     if reports.num_missing(found):
         extra = " ".join(f"--set {s}" for s in set_ or [])
         announce(
-            f"{reports.num_missing(found)} candidates have no influence yet and are left out. To compute it: "
-            f"scoder fill --iteration {iteration} --name {name} {extra}".rstrip()
+            f"{reports.num_missing(found)} candidates are left out because they have no influence yet. To compute it, "
+            f"run: scoder fill --iteration {iteration} --name {name} {extra}".rstrip()
         )
 
 
@@ -118,7 +126,7 @@ def fill(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute the gradients and influence that a selection lacks, exactly those, and select again."""
+    """Compute the gradients and the influence that a selection lacks, and select again."""
     import scoder
     from store.lock import coordinator
 
@@ -135,7 +143,7 @@ def fork(
     until: Annotated[str, typer.Option(help="Last stage to keep, such as iteration-1.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Hard-link the finished partitions up to a stage into a new store, to branch off without paying again."""
+    """Branch off a new store without paying again: hard-link all that is built up to a stage."""
     from store.fork import fork as branch
 
     linked = branch(open_store(source), open_store(target, is_new=True), until)
@@ -144,7 +152,10 @@ def fork(
 
 @app.command(rich_help_panel=PANEL)
 def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
-    """Re-read checksums, contracts and audits; exit code 1 when anything is wrong."""
+    """Check the files, contracts, keys and audits of a store.
+
+    The exit code is 1 if anything is wrong.
+    """
     from queries.verify import verify as check
 
     problems = check(open_store(store))
@@ -155,7 +166,7 @@ def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
 
 @app.command(rich_help_panel=PANEL)
 def doctor(as_json: JsonOption = False) -> None:
-    """What this machine has and lacks: Python, all required packages with their versions, sandbox, GPU, disk."""
+    """Check what this machine has and lacks: Python, packages, sandbox, GPU, disk."""
     from commands.doctor import checks
 
     found = checks()

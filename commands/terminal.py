@@ -1,6 +1,7 @@
-"""What all commands share: the application, its options, and what goes to the terminal.
+"""What all commands share: the application, its options, and how it prints.
 
-Results go to standard output, as tables or with --json for programs; notes, progress bars and errors go to standard error.
+Results go to standard output: tables for people, or JSON for programs with --json. Notes, progress
+bars and errors go to standard error.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a recipe field: section.key=value.")]
 RecipeOption = Annotated[
     str | None,
-    typer.Option("--recipe", help="Name or file of a recipe; default: the one that this store was last run with."),
+    typer.Option("--recipe", help="Name or file of a recipe. Default: the one that this store was last run with."),
 ]
 
 DEFAULT_STORE = "store-data"
@@ -49,19 +50,19 @@ notes = Console(stderr=True)
 
 
 def open_store(path: str, *, force: bool = False, is_new: bool = False) -> Store:
-    """The store at a path; one that is not there is an error unless it is a new one."""
+    """The store at a path. Raises MissingError if there is none, unless a new one is wanted."""
     if not is_new and not Path(path, "_runs").is_dir():
-        raise MissingError(f"no store at {path}; make one with `scoder run RECIPE --store {path}`")
+        raise MissingError(f"no store at {path}; build one with `scoder run RECIPE --store {path}`")
     return Store(path, announce, track, force=force)
 
 
 def announce(message: str) -> None:
-    """A note for people; stage names stand out."""
+    """Print a note for people. The names of stages are bold."""
     notes.print(message, markup=False, highlight=False, style="bold" if message.startswith("[") else "", soft_wrap=True)
 
 
 def track(items: Sequence[int], label: str) -> Iterable[int]:
-    """The items with a progress bar where there is a terminal."""
+    """The items, with a progress bar if there is a terminal."""
     if not items or not notes.is_terminal:
         return items
     return progress_bar(items, description=label, console=notes, transient=True)
@@ -69,7 +70,10 @@ def track(items: Sequence[int], label: str) -> Iterable[int]:
 
 @contextmanager
 def progress(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
-    """A bar that is told how many rows are done; without a terminal nothing is shown."""
+    """A progress bar: call what it gives with the number of rows done.
+
+    Not shown without a terminal.
+    """
     if not notes.is_terminal:
         yield lambda done: None
         return
@@ -79,7 +83,7 @@ def progress(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
 
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> None:
-    """Rows as a table for people, or as JSON for programs."""
+    """Print rows as a table for people, or as JSON for programs."""
     from commands.reports import print_rows as as_table
 
     if as_json:
@@ -89,7 +93,7 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> No
 
 
 def local(path: str | None) -> str | None:
-    """The callback of options that name an output: an address is refused before any work."""
+    """Refuse an address such as `hf://…` as an output, before any work. A callback of options."""
     if path is not None:
         check_local(path)
     return path

@@ -1,7 +1,11 @@
-"""One `.sql` file per decision or report; `audits/` return the offending rows.
+"""The queries: one `.sql` file per decision or report. Those in `audits/` return offending rows.
 
-In: a DuckDB connection with a view per table (`store.catalog.connect`) and named parameters. Out: Arrow.
-The header of each file says what one row is. Parameters are `$name` only and bound strictly: exactly what a file declares.
+In: a DuckDB connection with a view per table (`store.catalog.connect`), and values for the
+`$parameters` of a query. Out: its rows. The header of each file says what one row is. Each query
+gets exactly the parameters that stand in its text.
+
+    connection = connect(Store("store-data"))
+    rows(connection, "report_rejects")
 """
 
 from __future__ import annotations
@@ -23,7 +27,10 @@ _PARAMETER = re.compile(r"\$([a-z_][a-z0-9_]*)")
 
 
 def names(folder: str = "") -> list[str]:
-    """Names of the queries of a folder, without `.sql`: '' for decisions and reports, 'audits' for audits."""
+    """The names of the queries of a folder, without `.sql`.
+
+    '' is the folder of the decisions and reports, 'audits' that of the audits.
+    """
     return sorted(str(p.relative_to(HERE).with_suffix("")) for p in (HERE / folder).glob("*.sql"))
 
 
@@ -35,7 +42,7 @@ def text(name: str) -> str:
 
 @cache
 def parameters(name: str) -> frozenset[str]:
-    """The `$names` that a query declares."""
+    """The names of the `$parameters` that stand in the text of a query."""
     return frozenset(_PARAMETER.findall(_COMMENT_OR_STRING.sub("", text(name))))
 
 
@@ -47,17 +54,22 @@ def versions(*query_names: str) -> dict[str, str]:
 def relation(
     connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
 ) -> duckdb.DuckDBPyRelation:
-    """A query with those of `values` that it declares; a missing one is a KeyError that names it."""
+    """A query as a DuckDB relation.
+
+    Of `values` it gets those whose names stand in its text. A missing one is a KeyError that names
+    it.
+    """
     return connection.sql(text(name), params=_bound(name, values) or None)
 
 
 def with_verdicts(
     connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
 ) -> duckdb.DuckDBPyConnection:
-    """The connection, with the rows of a decision as its table `verdicts`, which other queries read.
+    """Run a decision, and keep its rows as the table `verdicts`, which other queries read.
 
-    DuckDB holds the rows and puts them on disk when they do not fit under its memory limit.
+    Returns the connection. DuckDB writes the rows to disk when they do not fit in memory.
 
+    Example:
         decided = queries.with_verdicts(connect(store), "instruction_verdicts", values)
         queries.rows(decided, "rejects_instructions", values)
     """
@@ -81,12 +93,16 @@ def stream(
 
 
 def table(connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None) -> pa.Table:
-    """The rows of a query that is small by nature (a report, a summary)."""
+    """The rows of a query as one Arrow table. For queries with few rows, such as reports."""
     return relation(connection, name, values).to_arrow_table()
 
 
 def rows(
     connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """The rows of a small query as dictionaries."""
+    """The rows of a query as dictionaries. For queries with few rows.
+
+    Example:
+        rows(connect(Store("store-data")), "report_metrics")
+    """
     return table(connection, name, values).to_pylist()

@@ -1,6 +1,9 @@
-"""Where a row came from, and what came of it.
+"""Trace a row: where it came from, and what came of it.
 
-In: a store and an id. Out: the rows of all tables that hold the id, and the rows that these came from.
+In: a store and an id. Out: the rows of all tables that hold the id, and the rows that they came
+from.
+
+    trace(Store("store-data"), candidate_id)["raw_pool"]  # the snippet of the candidate
 """
 
 from __future__ import annotations
@@ -17,11 +20,14 @@ _LINKS = {
     "selected": ("candidate_id",),
 }
 _UNLINKED = {"gradients"}
-"""Tables that a trace leaves out: numbers that nobody reads."""
+"""Tables that a trace leaves out, because nobody reads their numbers."""
 
 
 def trace(store: Store, id_: str) -> dict[str, list[dict[str, Any]]]:
-    """Rows by table that hold an id, and the rows that these came from; an unknown id is a ContractError."""
+    """The rows that hold an id and the rows that they came from, by table; at most 50 of a table.
+
+    Raises ContractError when no table holds the id.
+    """
     connection = connect(store)
     wanted, found = [id_], defaultdict(list)
     for table, keys in _LINKS.items():
@@ -37,12 +43,14 @@ def trace(store: Store, id_: str) -> dict[str, list[dict[str, Any]]]:
             if rows:
                 found[table] = list(rows.values())[:50]
     if not found:
-        raise ContractError(f"no table holds the id {id_!r}")
+        raise ContractError(
+            f"no table holds the id {id_!r}; give a whole id of a snippet, sample, candidate or checkpoint"
+        )
     return dict(found)
 
 
 def _parents_or_children(connection: Any, table: str, name: str, id_: str) -> list[dict[str, Any]]:
-    """Children of the id itself, but of its parents only the rows that they are."""
+    """For the id itself, all rows that hold it. For a row that it came from, only that row."""
     if name == id_:
         return _holding(connection, table, name)
     own = {"raw_pool": "snippet_id", "checkpoints": "checkpoint_id", "snippet_occurrences": "snippet_id"}
@@ -55,7 +63,7 @@ def _holding(connection: Any, table: str, id_: str) -> list[dict[str, Any]]:
 
 
 def _where(connection: Any, table: str, columns: list[str], id_: str) -> list[dict[str, Any]]:
-    # names come from the contracts, values are bound
+    # The names come from the contracts. The value of a user is bound as a parameter.
     condition = " OR ".join(f"{c} = $id" for c in columns)
     names = ", ".join(CONTRACTS[table].schema.names)
     return (

@@ -1,6 +1,7 @@
-"""Whether a store is sound: checksums, contracts, keys and audits.
+"""Check whether a store is sound.
 
-In: a store. Out: one dictionary per problem. Nothing is mended.
+In: a store. Out: one dictionary per problem. The checksums and the contracts of all files are
+checked first. If these are sound, the keys and the audits are checked, too. Nothing is mended.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from store.shards import conform, inspect_shard, shard_name
 
 
 def verify(store: Store) -> list[dict[str, Any]]:
-    """Problems found: checksums, contracts, keys and audits. An empty list is a clean store."""
+    """The problems of a store; an empty list when it is sound.
+
+    Example:
+        for problem in verify(Store("store-data")):
+            print(problem["check"], problem["result"])
+    """
     problems = []
     for record in store.records():
         if record.status != "complete":
@@ -44,7 +50,7 @@ def _keys_and_audits(store: Store) -> list[dict[str, Any]]:
     for name, contract in CONTRACTS.items():
         keys = ", ".join(contract.key)
         twice = f"SELECT count(*) FROM (SELECT {keys} FROM {name} GROUP BY {keys} HAVING count(*) > 1)"
-        # all rows are fetched: a result that is not read to its end keeps the connection busy
+        # A result that is not read to its end keeps the connection busy, so all rows are fetched.
         ((count,),) = connection.execute(twice).fetchall()
         if name != "rejects" and count:
             problems.append({"check": "key", "result": f"{name}: {count} keys ({keys}) occur more than once"})
@@ -55,7 +61,7 @@ def _keys_and_audits(store: Store) -> list[dict[str, Any]]:
 
 
 def audit_values(store: Store) -> dict[str, Any]:
-    """The `$parameters` of the audits, from the plans on record."""
+    """The values of the audits' `$parameters`, from the plans that the store was built under."""
     teacher, pool = store.record("teacher_samples"), store.record("pool")
     return {
         "num_teacher_snippets": teacher.plan.fields.get("num_snippets") if teacher else None,

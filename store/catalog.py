@@ -1,6 +1,9 @@
-"""DuckDB over a store: one view per table, and ad-hoc SQL that can read and do nothing else.
+"""DuckDB over a store: one view per table, and SQL of a user that can read and do nothing else.
 
-In: a store. Out: a connection whose views hold the rows of all complete partitions; a table without any is an empty view.
+In: a store. Out: a connection with a view for each table. The view holds the rows of all complete
+(or stale) partitions; a table without any is an empty view.
+
+    connect(store).sql("SELECT count(*) FROM pool").show()
 """
 
 from __future__ import annotations
@@ -28,7 +31,10 @@ _SQL_TYPES = {
 
 
 class Files(Protocol):
-    """What the catalog asks of a store. It does not import `Store`, so that `Store.sql` can use it."""
+    """What the catalog needs of a store.
+
+    `Store` itself imports this module, so it is not imported.
+    """
 
     root: str
 
@@ -40,7 +46,7 @@ class Files(Protocol):
 
 
 def sql_type(kind: pa.DataType) -> str:
-    """DuckDB's name of an Arrow type, as Parquet brings it back."""
+    """DuckDB's name for an Arrow type that was read from Parquet."""
     if pa.types.is_list(kind):
         return sql_type(kind.value_type) + "[]"
     return _SQL_TYPES[str(kind)]
@@ -53,7 +59,10 @@ def connect(
     threads: int | None = None,
     extra: dict[str, list[str]] | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """A connection with a view per table, and one per `extra` name over the Parquet files given for it."""
+    """A connection with a view per table.
+
+    `extra` adds views: a name, and the Parquet files that the view reads.
+    """
     connection = duckdb.connect()
     connection.execute("SET python_enable_replacements = false")
     connection.execute(f"SET memory_limit = '{memory_limit}'")
@@ -86,26 +95,26 @@ def _source(paths: list[str], schema: pa.Schema | None) -> str:
 
 
 def select_only(connection: duckdb.DuckDBPyConnection, text: str) -> str:
-    """The statement itself when `text` is exactly one SELECT; else a ContractError."""
+    """The statement, if `text` is exactly one SELECT. Anything else is a ContractError."""
     try:
         statements = connection.extract_statements(text)
     except duckdb.Error as error:
         raise ContractError(f"not valid SQL: {error}") from None
     kinds = [s.type.name for s in statements]
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise ContractError(f"give exactly one SELECT; got {len(kinds)} statements: {', '.join(kinds) or 'none'}")
+        raise ContractError(f"only a single SELECT can be run, got {', '.join(kinds) or 'no statement'}")
     return statements[0].query
 
 
 def lock_down(connection: duckdb.DuckDBPyConnection, store: Files) -> None:
-    """From here on the connection reads the store's directory and nothing else."""
+    """Let the connection read the store's directory from now on, and nothing else."""
     connection.execute(f"SET allowed_directories = ['{_quoted(store.root)}/']")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 
 
 def relation(store: Files, text: str) -> duckdb.DuckDBPyRelation:
-    """Ad-hoc SQL over all tables as a DuckDB relation: exactly one SELECT, read-only."""
+    """The rows of one SELECT over all tables, as a DuckDB relation. Nothing can be written."""
     connection = connect(store)
     statement = select_only(connection, text)
     lock_down(connection, store)
@@ -130,7 +139,7 @@ def _with_tables(error: duckdb.Error) -> ContractError:
 
 
 def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """The batches; an error in a later row, which Arrow passes on as OSError, is the query's."""
+    """The batches. If a later row fails, Arrow raises OSError: it becomes an error of the query."""
     try:
         yield from reader
     except OSError as error:

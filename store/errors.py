@@ -31,7 +31,10 @@ class ContractError(InputError):
 
 
 class JobError(UserError, RuntimeError):
-    """The input was right, but the job could not go on. What is done is kept, and can be resumed."""
+    """The input was right, but the job could not go on.
+
+    What is done is kept; run again to resume.
+    """
 
     exit_code = 1
 

@@ -1,6 +1,7 @@
-"""Files that appear whole or not at all, through fsspec so that object stores can follow.
+"""Write files that appear whole or not at all.
 
-In: a file system, a path, bytes. Out: the file. A killed writer leaves at most a `*.tmp` file, which nothing reads.
+In: a file system, a path, bytes. Out: the file. A killed writer leaves at most a `*.tmp` file,
+which nothing reads. The file system is fsspec's, so that object stores can be added later.
 """
 
 from __future__ import annotations
@@ -16,26 +17,27 @@ from store.errors import ContractError
 
 
 def open_root(path: str | Path) -> tuple[AbstractFileSystem, str]:
-    """The file system of a store and its root as an absolute path; only local stores are supported so far."""
+    """The file system of a store, and its root as an absolute path.
+
+    A store is a local directory.
+    """
     try:
         fs, root = url_to_fs(str(path))
     except (ImportError, ValueError) as error:
-        raise ContractError(
-            f"store {path!s}: {error}; only local paths are supported so far; give a directory"
-        ) from None
+        raise ContractError(f"a store must be a local directory, got {path!s} ({error})") from None
     if "file" not in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
-        raise ContractError(f"store {path!s}: only local paths are supported so far; give a directory")
+        raise ContractError(f"a store must be a local directory, got {path!s}")
     return fs, root
 
 
 def check_local(path: str | Path) -> None:
     """Refuse an address such as `hf://…` or `s3://…` where a file or folder is written."""
     if "://" in str(path):
-        raise ContractError(f"cannot write to {path}: only local paths can be written so far; give a path here")
+        raise ContractError(f"cannot write to {path}: only a path on this machine can be written")
 
 
 def write_atomic(fs: AbstractFileSystem, path: str, data: bytes) -> None:
-    """Write `data` to `path`: temporary file beside it, fsync, rename."""
+    """Write `data` to a temporary file beside `path`, sync it to disk, and rename it to `path`."""
     parent = os.path.dirname(path)
     fs.makedirs(parent, exist_ok=True)
     temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
@@ -48,7 +50,7 @@ def write_atomic(fs: AbstractFileSystem, path: str, data: bytes) -> None:
 
 
 def _sync_directory(path: str) -> None:
-    """Make a rename durable: the directory entry itself must reach the disk."""
+    """Make a rename survive a power failure: its directory entry must reach the disk, too."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -62,7 +64,7 @@ def read_bytes(fs: AbstractFileSystem, path: str) -> bytes:
 
 
 def names(fs: AbstractFileSystem, directory: str, suffix: str) -> list[str]:
-    """Sorted file names with a suffix in one directory; an absent directory has none."""
+    """The sorted names of the files with a suffix in a directory; none if it does not exist."""
     if not fs.isdir(directory):
         return []
     return sorted(os.path.basename(p) for p in fs.ls(directory, detail=False) if p.endswith(suffix))

@@ -1,6 +1,10 @@
-"""A fork of a store: its finished partitions up to a stage, hard-linked into a new store.
+"""Fork a store: hard-link its finished partitions up to a stage into a new store.
 
-In: a store, an empty target, a stage. Out: the linked partitions; checkpoints and datasets that they name come along.
+In: a store, an empty target, a stage. Out: the partitions that were linked. The models and
+published datasets of the store are linked, too. Nothing is copied, so a fork costs no space and no
+time.
+
+    fork(Store("store-data"), Store("seed-2"), "iteration-1")
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ _ORDER = ("pool", "teacher", "scorer", "bootstrap", "iteration", "instructions",
 
 
 def stage_of(record: Record) -> tuple[int, int]:
-    """(place of the stage, iteration) of a partition; orders all partitions of a run."""
+    """The stage that makes a partition: (place of the stage in a run, iteration)."""
     table, part = record.plan.table, record.plan.partition
     for stage, tables in _BEFORE_LOOP.items():
         if table in tables:
@@ -50,19 +54,21 @@ def stage_of(record: Record) -> tuple[int, int]:
 
 
 def fork(source: Store, target: Store, until: str) -> list[str]:
-    """Link what the stages up to `until` made; the final generation counts to `instructions`.
+    """Link what the stages up to `until` (included) made, and return the partitions.
 
-    `influence-K` is iteration K up to its influence: from there another selection can be trained on.
+    The final generation belongs to the stage `instructions`. `influence-K` means iteration K up to
+    its influence, without its selection: from there another selection can be trained on. Raises
+    ContractError when the target is a store already, InputError for an unknown stage.
     """
     if target.records():
-        raise ContractError(f"{target.root} is a store already; fork into a new directory")
+        raise ContractError(f"{target.root} is a store already; give a new directory to fork into")
     name, _, number = until.partition("-")
     before_selection = name == "influence"
     name = "iteration" if before_selection else name
     if name not in _ORDER or (name == "iteration") != number.isdigit() or (number and name != "iteration"):
         raise InputError(
-            f"no stage {until!r}; stages are {', '.join(_ORDER)} (iteration-1, iteration-2, …; influence-1, … for an "
-            "iteration before its selection and training)"
+            f"no stage {until!r}; the stages are {', '.join(_ORDER)}. An iteration needs its number, such as "
+            "iteration-1; influence-1 is the same without its selection and training"
         )
     loop = _ORDER.index("iteration")
     final = max(
@@ -90,13 +96,16 @@ def fork(source: Store, target: Store, until: str) -> list[str]:
 
 
 def _follows_influence(record: Record) -> bool:
-    """Whether a partition of an iteration comes after its influence: selection, training and what is measured on them."""
+    """Whether a partition of an iteration is made after its influence.
+
+    That is its selection, its training, and what is measured on the two.
+    """
     table, part = record.plan.table, record.plan.partition
     is_metric = table == "metrics" and part["name"] in ("heldout_nll", "selection_overlap")
     return table in ("selected", "checkpoints") or part.get("stage") == "selected" or is_metric
 
 
 def _link_tree(source: Path, target: Path) -> None:
-    """Weights are named by their plan, so those that the fork does not use do no harm."""
+    """Link all files of a folder. Models are named by their plan, so unused ones do no harm."""
     if source.is_dir():
         shutil.copytree(source, target, copy_function=os.link, dirs_exist_ok=True)

@@ -14,7 +14,13 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 
 
 def content_id(*parts: str | int) -> str:
-    """32 hex digits that name a content. Parts are length-prefixed, so ('ab', 'c') and ('a', 'bc') differ."""
+    """32 hex digits that name a content.
+
+    The length of each part is hashed, too, so ('ab', 'c') and ('a', 'bc') differ.
+
+    Example:
+        content_id("python", code)  # the snippet_id of a function text
+    """
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         data = str(part).encode("utf-8", "surrogatepass")
@@ -28,7 +34,7 @@ def fingerprint(value: Any) -> str:
 
 
 def check_name(name: str, what: str) -> str:
-    """`name` itself, or a ValueError that says which characters are allowed."""
+    """`name` itself, or an InputError that says which characters are allowed."""
     if not NAME.match(name):
         raise InputError(f"{what} {name!r} must match [a-z0-9][a-z0-9_-]*: lower-case letters, digits, - and _")
     return name

@@ -1,9 +1,19 @@
-"""One coordinator per store: a lock file with an owner, a heartbeat and detection of dead owners.
+"""The lock of a store: only one coordinator builds in it at a time.
 
-Workers watch the same file and stop with the coordinator that started them. On its host they look at its process. On other
-hosts they watch whether its heartbeat still moves, against their own clock: clocks of machines differ, and none is asked
-for the time of another. A coordinator that lost its lock (its machine slept, or its file system was away, for so long that
-another took over) ends at its next heartbeat; whatever it wrote in between is whole and names its plan.
+The lock is a file that names its owner. The owner touches it every few seconds; that is its
+heartbeat. A new coordinator takes over the lock of a dead one, and is refused while the owner
+lives.
+
+Workers watch the same file, and stop when the coordinator that started them is gone. On its host
+they look at its process. On other hosts they watch whether its heartbeat still moves. They measure
+this with their own clock, because the clocks of machines differ.
+
+A coordinator can lose its lock: its machine slept, or its file system was away, and another one
+took over. Then it ends at its next heartbeat. What it wrote in between does no harm: each file is
+whole and names its plan.
+
+    with coordinator("store-data"):
+        scoder.run(store, recipe)
 """
 
 from __future__ import annotations
@@ -26,14 +36,17 @@ Owner = dict[str, str]
 
 HEARTBEAT_S = 5.0
 STALE_S = 60.0
-"""An owner on another host whose heartbeat is older than this is taken for dead."""
+"""An owner on another host counts as dead when its heartbeat is older than this."""
 
 STOPPED = 75
-"""Exit code of a process that stopped because the store is not, or no longer, its coordinator's."""
+"""The exit code of a process that stopped because its coordinator lost the lock or is gone."""
 
 
 def _started(pid: int) -> str | None:
-    """Start time of a process in clock ticks, which tells a reused pid from the owner; None when it is gone."""
+    """The start time of a process in clock ticks, None when it is gone.
+
+    It tells the owner from a later process that got the same pid.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except FileNotFoundError:
@@ -71,12 +84,12 @@ def _read(path: Path) -> Owner | None:
     except FileNotFoundError:
         return None
     except json.JSONDecodeError:
-        # a lock is written in one go: half of one was left by a machine that died
+        # A lock is written in one go. So half of one was left by a machine that died.
         return {"host": "unknown", "pid": "0", "started": "?"}
 
 
 def coordinator_alive(store: str | Path) -> bool:
-    """Whether the store has an owner that lives."""
+    """Whether the lock of a store has an owner, and the owner lives."""
     path = _lock_of(store)
     held_by = _read(path)
     try:
@@ -87,7 +100,14 @@ def coordinator_alive(store: str | Path) -> bool:
 
 @contextmanager
 def coordinator(store: str | Path) -> Iterator[None]:
-    """Own the store for the length of a block; a ContractError names the owner when another one lives."""
+    """Hold the lock of a store while a block runs.
+
+    Raises ContractError, which names the owner, when another coordinator holds it and lives.
+
+    Example:
+        with coordinator("store-data"):
+            scoder.run(store, recipe)
+    """
     path = _lock_of(store)
     path.parent.mkdir(parents=True, exist_ok=True)
     me = _acquire(path)
@@ -108,12 +128,13 @@ def _acquire(path: Path) -> Owner:
     mine = path.with_name(f"lock.{os.getpid()}.tmp")
     mine.write_text(json.dumps(me))
     try:
-        # one at a time: without this, the second of two finders of a dead lock buries the first one's new lock
+        # Two processes can find the same dead lock. They look one after the other, so that the
+        # second one does not remove the new lock of the first.
         with path.with_name("lock.guard").open("w") as guard:
             fcntl.flock(guard, fcntl.LOCK_EX)
-            # the file system's own time, by a file that was just written: this machine's clock may be wrong
+            # A file that was just written tells the file system's time. Our clock may be wrong.
             _refuse_or_bury(path, now=mine.stat().st_mtime)
-            os.link(mine, path)  # appears whole, and only if nobody holds it
+            os.link(mine, path)  # the lock appears whole, or this fails because somebody holds it
         return me
     finally:
         mine.unlink(missing_ok=True)
@@ -125,7 +146,7 @@ def _refuse_or_bury(path: Path, now: float) -> None:
         if held_by is not None and _is_alive(held_by, path, now):
             raise ContractError(
                 f"{path.parent.parent} is in use by process {held_by['pid']} on {held_by['host']}. "
-                "Wait for it, or stop it; its work is resumed by the next run."
+                "Wait until it ends, or stop it: the next run goes on where it stopped"
             )
     except FileNotFoundError:
         return  # released while we looked
@@ -136,13 +157,16 @@ def _heartbeat(path: Path, me: Owner, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_S):
         try:
             if _read(path) != me:
-                # no exception: it would reach the main thread only after more had been written
-                print(f"scoder: {path} is no longer ours; stopping, so that two never write", file=sys.stderr)
+                # An exception would reach the main thread only after it had written more.
+                print(
+                    f"scoder: another process took over {path}. This one stops, so that two never write at once",
+                    file=sys.stderr,
+                )
                 sys.stderr.flush()
                 os._exit(STOPPED)
             os.utime(path)
         except OSError:
-            continue  # a file system that is away: who takes over waits for STALE_S
+            continue  # the file system is away; nobody takes over before STALE_S have passed
 
 
 class _Watch:
@@ -153,7 +177,7 @@ class _Watch:
         self.beat, self.since = 0, time.monotonic()
 
     def sees_it(self) -> bool:
-        """Whether the lock is still that coordinator's and its process runs or its heartbeat moves."""
+        """Whether that coordinator holds the lock, and its process runs or its heartbeat moves."""
         try:
             if self.owner is None or _read(self.path) != self.owner:
                 return False
@@ -165,20 +189,21 @@ class _Watch:
         except FileNotFoundError:
             return False
         except OSError:
-            pass  # a file system that is away counts as a heartbeat that stands still
+            pass  # the file system is away: this counts as a heartbeat that does not move
         return time.monotonic() - self.since < STALE_S
 
 
 def is_held_by(store: str | Path, who: Owner | None) -> bool:
-    """Whether that coordinator still holds the lock; one that is dead may."""
+    """Whether that coordinator still holds the lock. A dead one may, until another takes over."""
     return who is not None and owner(store) == who
 
 
 def stop_with_coordinator(store: str | Path, started_by: Owner | None = None) -> None:
-    """For workers: a thread that ends this process as soon as its coordinator (default: the store's present one) is gone.
+    """Let a worker end as soon as its coordinator is gone: a thread watches the lock from now on.
 
-    A worker that starts too late ends here. One on another host cannot tell a lock that was left by a dead coordinator
-    from one whose heartbeat is due, and works until STALE_S have passed without any.
+    `started_by` is the coordinator; without it, the present owner of the store. If the coordinator
+    is gone already, the process ends at once. On another host a worker cannot see whether the
+    coordinator died: it works on until STALE_S have passed without a heartbeat.
     """
     path = _lock_of(store)
     watch = _Watch(path, started_by or _read(path))

@@ -1,7 +1,11 @@
-"""Run records: the plan of a partition, written first; what came of it, written last.
+"""Run records: one record says how one partition is built, and what came of it.
 
-A plan holds only what changes the rows. Workers, batch sizes, prices and the commit are recorded beside it, never
-compared. The record lives in `<store>/_runs/<table>/<partition>/record.json`, apart from the data.
+A record is `<store>/_runs/<table>/<partition>/record.json`, apart from the data. It is written
+twice. Before the build it holds the plan. After the build it also holds the shards with their
+checksums, and what they cost.
+
+A plan holds only what changes the rows, and two plans are compared. Workers, batch sizes, prices
+and the commit are recorded beside the plan and never compared.
 """
 
 from __future__ import annotations
@@ -41,16 +45,16 @@ class Plan(BaseModel, frozen=True):
     @field_validator("fields")
     @classmethod
     def _written_as_read(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        """JSON has no infinity: pydantic would write inf, -inf and nan all as null."""
+        """JSON has no infinity. Pydantic would write inf, -inf and nan all as null."""
         return _finite(fields)
 
     @property
     def fingerprint(self) -> str:
-        """The plan as 32 hex digits; it stands in the footer of every shard."""
+        """32 hex digits that name the plan. They stand in the footer of every shard."""
         return fingerprint(self.model_dump(mode="json"))
 
     def differences(self, other: Plan) -> list[str]:
-        """`field: ours -> theirs`, a line each, for people."""
+        """The fields that differ, for people: a line `field: ours -> theirs` for each."""
         mine, theirs = _flat(self.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
         keys = sorted(mine.keys() | theirs.keys())
         return [
@@ -61,7 +65,7 @@ class Plan(BaseModel, frozen=True):
 
 
 class Usage(BaseModel):
-    """What a build cost; adds up over resumes."""
+    """What a build cost. A build that is resumed adds to it."""
 
     wall_s: float = 0.0
     prompt_tokens: int = 0
@@ -69,7 +73,7 @@ class Usage(BaseModel):
     cost_usd: float | None = None
 
     def add(self, other: Usage) -> Usage:
-        """The sum; an unknown cost stays unknown unless one side knows it."""
+        """The sum of both. The cost is unknown only if neither side knows it."""
         costs = [u.cost_usd for u in (self, other) if u.cost_usd is not None]
         return Usage(
             wall_s=self.wall_s + other.wall_s,
@@ -121,7 +125,10 @@ def _finite(value: Any) -> Any:
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested mappings as dotted keys, values as JSON: 1 and "1" are two plans, and so are a field {} and no field."""
+    """Nested mappings as dotted keys, and their values as JSON.
+
+    As JSON, 1 and "1" differ. An empty mapping is a value, too, so it differs from no field at all.
+    """
     if not isinstance(value, dict) or (not value and "." in prefix):
         return {prefix: json.dumps(value, ensure_ascii=False)}
     flat: dict[str, str] = {}
@@ -132,10 +139,13 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
 
 @cache
 def code_version() -> str:
-    """The commit of the checkout, with '+' when it is changed. Outside one, the installed version."""
+    """The commit of the checkout, with '+' if files are changed.
+
+    Outside of one, the installed version.
+    """
     here = Path(__file__).parent
     try:
-        # an installed copy may lie in a folder of somebody else's repository, which does not track it
+        # An installed copy may lie inside somebody else's repository. Git does not track it there.
         _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
         commit = _git(here, "rev-parse", "--short=12", "HEAD")
         return commit + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")

@@ -1,9 +1,11 @@
-"""The contract of every table: what one row is, its key, its Arrow schema and how it is partitioned.
+"""The contract of every table: what one row is, its key, its Arrow schema and its partitions.
 
-In: nothing. Out: `CONTRACTS`, name -> `Contract`. `docs/tables.md` is generated from this file (`python -m store.schemas`).
+In: nothing. Out: `CONTRACTS`, a dictionary from the name of a table to its `Contract`. The document
+`docs/tables.md` is generated from this file: `python -m store.schemas > docs/tables.md`.
 
-A column is required unless it is written with `opt(...)`. Text is stored once; everything derived from it is a sidecar
-table joined by key. There are no JSON and no metadata columns: what is worth keeping has a name and a type.
+A column is required unless it is made with `opt(...)`. Each text is stored once; what is derived
+from it stands in another table under the same key. There are no JSON columns and no columns for
+metadata: what is worth keeping has a name and a type.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from typing import Literal
 import pyarrow as pa
 
 VERSION = 2
-"""Version of the contracts as a whole. A store built under another version is refused, with the way to rebuild it."""
+"""The version of all contracts together. What was built under another version is refused, and the
+message says how to build it again."""
 
 ITEM_KINDS = ("snippet", "teacher", "candidate")
 PARSE_STATUSES = ("ok", "no_problem", "no_solution", "syntax_error", "unfinished", "prompt_too_long", "engine_error")
@@ -28,7 +31,11 @@ FLOAT, DOUBLE = pa.float32(), pa.float64()
 
 @dataclass(frozen=True)
 class Contract:
-    """What a table promises. `partition` names the path segments that may split it, in their order."""
+    """What a table promises.
+
+    `grain` says what one row is. `partition` names the parts of a path that may split the table, in
+    their order.
+    """
 
     name: str
     grain: str
@@ -56,7 +63,10 @@ def contract(
     columns: list[pa.Field],
     partition: str = "",
 ) -> Contract:
-    """A contract; `key` and `partition` are space-separated names, and every key must be a required column."""
+    """A contract. `key` and `partition` are names with spaces between them.
+
+    Raises ValueError if a column of the key is not required.
+    """
     schema = pa.schema(columns)
     keys = tuple(key.split())
     for part in keys:
@@ -79,11 +89,11 @@ _ALL = [
         [
             req("snippet_id", STRING, "hash of language and code"),
             req("language", STRING),
-            req("name", STRING, "function name, with its class for a method"),
-            req("code", STRING, "the function as found, dedented, decorators kept"),
-            req("signature", STRING, "the def line(s) without decorators"),
-            req("docstring", STRING, "cleaned as by inspect.cleandoc"),
-            req("license", STRING, "licence of the first occurrence; 'unknown' when the source names none"),
+            req("name", STRING, "name of the function; for a method with its class"),
+            req("code", STRING, "the function as it was found, with its decorators, without indentation"),
+            req("signature", STRING, "the lines of the def, without decorators"),
+            req("docstring", STRING, "without indentation, as inspect.cleandoc gives it"),
+            req("license", STRING, "licence of the first occurrence; 'unknown' if the source names none"),
             req("num_lines", INT32),
             req("num_chars", INT32),
             req("is_method", BOOL),
@@ -99,62 +109,68 @@ _ALL = [
         [
             req("snippet_id", STRING),
             req("source", STRING, "name of the source in the recipe"),
-            req("path", STRING, "relative to the source's root"),
-            req("line", INT32, "1-based line of the first decorator or def"),
+            req("path", STRING, "relative to the root of the source"),
+            req("line", INT32, "line of the first decorator or of the def, from 1"),
             req("num_lines", INT32),
-            opt("repo", STRING, "NULL when the source has no repositories"),
+            opt("repo", STRING, "NULL if the source has no repositories"),
             req("license", STRING),
         ],
     ),
     contract(
         "snippet_checks",
-        "the static measurements of one snippet",
+        "what can be measured of one snippet without running it",
         "snippet_id",
         "sharded",
         [
             req("snippet_id", STRING),
-            req("is_parsed", BOOL, "as one function, alone; otherwise what is read off its tree is zero"),
-            req("num_tokens", INT32, "Python lexical tokens, without comments and newlines"),
-            req("num_statements", INT32, "statements of the body without its docstring"),
+            req("is_parsed", BOOL, "it parses as one function; if not, all that its tree would tell is zero"),
+            req("num_tokens", INT32, "lexical tokens of Python, without comments and newlines"),
+            req("num_statements", INT32, "statements of the body, without its docstring"),
             req("num_arguments", INT32, "without self and cls"),
             req("cyclomatic", INT32, "decision points + 1"),
-            req("num_literals", INT32, "numbers and strings without the docstring; a data table has many per token"),
+            req("num_literals", INT32, "numbers and strings, without the docstring; a data table has many per token"),
             req("num_docstring_words", INT32),
-            req("docstring_ascii", FLOAT, "share of ASCII characters"),
+            req("docstring_ascii", FLOAT, "share of ASCII characters, 0..1"),
             req("docstring_english", FLOAT, "share of English among the function words of a dozen languages, 0..1"),
             req(
                 "docstring_name_overlap", FLOAT, "share of the arguments that the docstring names; 1 without arguments"
             ),
-            req("docstring_sufficiency", FLOAT, "estimate that the function could be written again from it, 0..1"),
+            req("docstring_sufficiency", FLOAT, "estimate: could the function be written again from it? 0..1"),
             req("returns_value", BOOL, "has a return with a value of its own, or a yield"),
-            req("is_trivial", BOOL, "body is only pass, raise, a constant, or a single delegating call"),
-            req("is_test", BOOL, "test or example code by its name, its calls or its imports"),
-            req("is_dunder", BOOL),
-            req("is_generated", BOOL, "says that a program wrote it"),
+            req("is_trivial", BOOL, "its body is only pass, raise, a constant, or one call that does it all"),
+            req("is_test", BOOL, "its name, calls or imports are those of tests or examples"),
+            req("is_dunder", BOOL, "its name begins and ends with two underscores"),
+            req("is_generated", BOOL, "it says that a program wrote it"),
             req(
                 "num_undefined_names",
                 INT32,
                 "names that nothing binds (ruff F821, F823) and no inferred import explains, or that only its package has",
             ),
-            req("inferred_imports", pa.list_(STRING), "statements that bind names of one meaning, such as np or re"),
-            req("modules", pa.list_(STRING), "top-level modules that it imports or, by an inferred import, uses"),
-            opt("num_type_errors", INT32, "NULL with undefined names, or where the checker gave no answer"),
+            req(
+                "inferred_imports",
+                pa.list_(STRING),
+                "import statements for undefined names that have one meaning, such as np or re",
+            ),
+            req("modules", pa.list_(STRING), "top-level modules that it imports, or uses by an inferred import"),
+            opt("num_type_errors", INT32, "NULL if it has undefined names or the type checker gave no answer"),
             req("secrets", pa.list_(STRING), "kinds of credentials in it, such as aws_access_key"),
-            req("personal_data", pa.list_(STRING), "email, ip_address, phone"),
-            req("license_choices", pa.list_(pa.list_(STRING)), "alternatives of licences that hold together"),
+            req("personal_data", pa.list_(STRING), "kinds of personal data in it: email, ip_address, phone"),
+            req(
+                "license_choices", pa.list_(pa.list_(STRING)), "its licence as alternatives; each is a list of licences"
+            ),
         ],
     ),
     contract(
         "near_duplicates",
-        "one snippet and a better one that it resembles: the head of a cluster",
+        "one snippet and a better one that it resembles, the head of a cluster",
         "snippet_id cluster_id",
         "global",
         [
             req("snippet_id", STRING),
-            req("cluster_id", STRING, "snippet_id of the head; it is kept rather than the snippet"),
+            req("cluster_id", STRING, "snippet_id of the head, which is the better one"),
             req("similarity_raw", FLOAT, "Jaccard similarity of both as sets of token grams, 0..1"),
-            req("similarity_renamed", FLOAT, "the same up to the names that a function binds"),
-            req("method", STRING, "equal: without comments and layout; renamed: equal but for names; similar"),
+            req("similarity_renamed", FLOAT, "the same, where the names that a function binds do not count"),
+            req("method", STRING, "equal (but for comments and layout), renamed (equal but for names) or similar"),
         ],
     ),
     contract(
@@ -166,11 +182,11 @@ _ALL = [
             req("benchmark", STRING),
             req("task_id", STRING),
             req("prompt", STRING),
-            opt("solution", STRING, "NULL where the file has none"),
+            opt("solution", STRING, "NULL if the file has none"),
             req("tests", STRING),
             opt("entry_point", STRING, "a name, or Solution().name; NULL for tasks that read standard input"),
             req("language", STRING),
-            req("file_hash", STRING, "SHA-256 of the file; of a dataset folder or Hub dataset a hash of its tasks"),
+            req("file_hash", STRING, "SHA-256 of the file; for a dataset folder or Hub dataset, a hash of its tasks"),
         ],
         "benchmark",
     ),
@@ -185,21 +201,21 @@ _ALL = [
             req("benchmark", STRING),
             req("task_id", STRING),
             req("detector", STRING, "string, ngram, renamed, prose, literals, combined or execution"),
-            req("strength", FLOAT, "0..1, calibrated: at 0.5 a hit leaves an item out by default"),
-            req("similarity", FLOAT, "0..1: the share of the task's information that the item holds"),
-            req("information", FLOAT, "bits of what is looked for: a task of few bits is in every other text"),
+            req("strength", FLOAT, "calibrated, 0..1; by default a hit of 0.5 or more leaves the item out"),
+            req("similarity", FLOAT, "share of the task's information that the item holds, 0..1"),
+            req("information", FLOAT, "bits of what is looked for; a task of few bits stands in many other texts"),
             req("evidence", STRING, "the longest piece of the item that matches, shortened"),
         ],
         "item_kind iteration benchmark",
     ),
     contract(
         "pool",
-        "a snippet that passed queries/pool.sql: the decontaminated pool",
+        "one snippet that has no reason against it in queries/pool_verdicts.sql",
         "snippet_id",
         "global",
         [
             req("snippet_id", STRING),
-            req("position", INT64, "place in the seeded order from which snippets are drawn, from 0"),
+            req("position", INT64, "place in the seeded order in which snippets are drawn, from 0"),
             req("license", STRING),
             req("num_tokens", INT32),
             req("cyclomatic", INT32),
@@ -213,18 +229,18 @@ _ALL = [
         [
             req("stage", STRING),
             opt("iteration", INT32, "NULL for stages outside the loop"),
-            opt("selection", STRING, "NULL for stages other than selection"),
-            req("item_kind", STRING, "file, functions (of one file), or the kinds of items"),
-            req("item_id", STRING, "for unreadable files the hash of their path"),
+            opt("selection", STRING, "NULL for stages other than a selection"),
+            req("item_kind", STRING, "snippet, teacher, candidate, file, or functions (of one file)"),
+            req("item_id", STRING, "for a file or its functions, the hash of its source and path"),
             req("reason", STRING),
-            opt("value", DOUBLE, "what was measured; NULL where the reason has no number"),
-            opt("threshold", DOUBLE, "what it was compared with"),
+            opt("value", DOUBLE, "what was measured; NULL if the reason has no number"),
+            opt("threshold", DOUBLE, "what it was compared with; NULL if the reason has no threshold"),
         ],
         "stage iteration selection",
     ),
     contract(
         "teacher_samples",
-        "a superior sample: snippet, problem and solution of the teacher",
+        "one superior sample: a snippet with the teacher's problem and solution",
         "sample_id",
         "sharded",
         [
@@ -233,17 +249,21 @@ _ALL = [
             req("problem", STRING),
             req("solution", STRING),
             req("split", STRING, "train, reference or validation"),
-            req("model", STRING, "who wrote it: a model name, 'docstring' offline, 'import' for files"),
+            req("model", STRING, "the teacher's model, 'docstring' if none was asked, 'import' for files"),
             req("prompt_version", STRING),
-            req("is_for_scorer", BOOL, "of the train split: used to fine-tune the scorer, so not for the contrast fit"),
+            req(
+                "is_for_scorer",
+                BOOL,
+                "in the train split: the scorer learns from it, so the weights are not fitted on it",
+            ),
             req("prompt_tokens", INT32),
             req("completion_tokens", INT32),
-            opt("cost_usd", DOUBLE, "NULL when the recipe gives no price"),
+            opt("cost_usd", DOUBLE, "NULL if the recipe gives no price"),
         ],
     ),
     contract(
         "checkpoints",
-        "a saved model state",
+        "one saved model state",
         "checkpoint_id",
         "global",
         [
@@ -252,54 +272,54 @@ _ALL = [
             opt("iteration", INT32, "the t of G_t; NULL for models outside the loop"),
             req("step", INT32),
             req("is_final", BOOL),
-            req("is_adapter", BOOL, "a LoRA adapter over base_model, else full weights"),
+            req("is_adapter", BOOL, "whether it is a LoRA adapter of base_model; else it is full weights"),
             req("base_model", STRING),
             opt("base_revision", STRING, "NULL for a local path"),
-            opt("location", STRING, "relative to the store; NULL for a base that is loaded by its name"),
-            req("learning_rate", DOUBLE, "mean since the previous checkpoint of its run"),
-            opt("train_loss", DOUBLE, "NULL where nothing was trained"),
-            req("num_rows", INT32, "training rows"),
+            opt("location", STRING, "relative to the store; NULL for a base model, which is loaded by its name"),
+            req("learning_rate", DOUBLE, "mean since the previous checkpoint of the same training"),
+            opt("train_loss", DOUBLE, "NULL if nothing was trained"),
+            req("num_rows", INT32, "rows that it was trained on"),
         ],
         "role iteration",
     ),
     contract(
         "candidates",
-        "one generation for one snippet by one checkpoint",
+        "what one checkpoint wrote for one snippet, in one sample",
         "candidate_id",
         "sharded",
         [
             req("candidate_id", STRING, "hash of checkpoint, snippet, sample index, seed, prompt and sampling"),
-            req("iteration", INT32, "1..T of the loop, T+1 the final generation, 0 the untrained base"),
+            req("iteration", INT32, "1..T for the loop, T+1 for the final generation, 0 for the untrained base model"),
             req("snippet_id", STRING),
             req("checkpoint_id", STRING),
             req("sample_index", INT32),
-            opt("problem", STRING, "NULL when parse_status says that none was found"),
-            opt("solution", STRING, "NULL when parse_status says that none was found"),
-            req("completion", STRING, "all that the model wrote, so that parsing can be repeated"),
+            opt("problem", STRING, "NULL if parse_status says that none was found"),
+            opt("solution", STRING, "NULL if parse_status says that none was found"),
+            req("completion", STRING, "all that the model wrote, so that it can be parsed again"),
             req("parse_status", STRING, ", ".join(PARSE_STATUSES)),
             opt("text_hash", STRING, "hash of the normalised problem and solution; NULL unless parsed"),
             req("finish_reason", STRING),
             req("prompt_version", STRING),
             req("prompt_tokens", INT32),
             req("completion_tokens", INT32),
-            opt("logprob", FLOAT, "sum over the completion's tokens; NULL where the engine gives none"),
-            opt("cost_usd", DOUBLE, "NULL when the engine has no price"),
+            opt("logprob", FLOAT, "sum over the tokens of the completion; NULL if the engine gives none"),
+            opt("cost_usd", DOUBLE, "NULL if the engine has no price"),
         ],
         "iteration",
     ),
     contract(
         "aspect_scores",
-        "one aspect of one item by one scorer",
+        "the score of one aspect of one item by one scorer",
         "item_id item_kind aspect scorer",
         "sharded",
         [
             req("item_id", STRING),
             req("item_kind", STRING, "candidate, teacher, snippet, or label: a pair that a scorer learns from"),
             req("aspect", STRING),
-            req("scorer", STRING, "checkpoint_id or model name, 'code' for facts computed in code"),
-            req("prompt_version", STRING, "'' for facts computed in code"),
-            req("score", INT8, "0..9, the most probable digit"),
-            req("expected", FLOAT, "0..9, the mean of the digit distribution"),
+            req("scorer", STRING, "checkpoint_id or name of a model; 'code' for facts that need no model"),
+            req("prompt_version", STRING, "'' for facts that need no model"),
+            req("score", INT8, "the most probable digit, 0..9"),
+            req("expected", FLOAT, "the mean over the digits by their probability, 0..9"),
         ],
         "item_kind iteration",
     ),
@@ -315,7 +335,7 @@ _ALL = [
             req("weight", DOUBLE, "non-negative; the weights of one fit sum to 1"),
             req("method", STRING, "contrast or fixed"),
             opt("coefficient", DOUBLE, "before normalisation; NULL for fixed weights"),
-            opt("fit_auc", DOUBLE, "AUC of the fitted score on its data; NULL for fixed weights"),
+            opt("fit_auc", DOUBLE, "AUC of the fitted score on the data of the fit; NULL for fixed weights"),
             req("num_teacher", INT32),
             req("num_candidates", INT32),
         ],
@@ -323,7 +343,7 @@ _ALL = [
     ),
     contract(
         "scored",
-        "a parsed candidate with its aspects side by side and the default score",
+        "one parsed candidate, with its aspects side by side and the score made of them",
         "candidate_id",
         "global",
         [
@@ -333,8 +353,8 @@ _ALL = [
             *(req(aspect, INT8) for aspect in ASPECTS),
             req("parses", INT8, "9 when the solution defines a function with a body, 5 when it only parses"),
             req("lint", INT8, "9 minus the lint findings of the solution, at least 0"),
-            req("score", DOUBLE, "sum of weight times score under the recipe's weights, 0..9"),
-            req("expected_score", DOUBLE, "the same over expected values, which breaks ties"),
+            req("score", DOUBLE, "sum of weight times score over the aspects, 0..9"),
+            req("expected_score", DOUBLE, "the same with expected scores; it breaks ties"),
         ],
         "iteration",
     ),
@@ -348,16 +368,20 @@ _ALL = [
             req("item_kind", STRING),
             req("checkpoint_id", STRING),
             req("features", STRING, "hash of prompt form, loss, optimizer map, dimension and seed"),
-            req("gradient", pa.binary(), "float16, little-endian, unit length; as many as the recipe's dimension"),
-            req("norm", FLOAT, "length before it was made a unit"),
-            req("loss", FLOAT, "mean completion loss in nats per token"),
-            req("num_tokens", INT32, "supervised tokens"),
+            req(
+                "gradient",
+                pa.binary(),
+                "a vector of unit length: float16 numbers, little-endian, as many as the recipe's dimension",
+            ),
+            req("norm", FLOAT, "length of the vector before it was scaled to 1"),
+            req("loss", FLOAT, "mean loss of the completion, in nats per token"),
+            req("num_tokens", INT32, "tokens that count for the loss"),
         ],
         "item_kind iteration batch",
     ),
     contract(
         "influence",
-        "the influence of one candidate on one reference",
+        "the influence of one candidate on one reference set",
         "candidate_id reference features",
         "global",
         [
@@ -365,9 +389,9 @@ _ALL = [
             req("iteration", INT32),
             req("reference", STRING, "name of the reference set"),
             req("features", STRING),
-            req("batch", STRING, "'main', or the selection for which missing ones were filled in"),
-            req("influence", DOUBLE, "learning-rate weighted mean cosine, -1..1"),
-            req("influence_max", DOUBLE, "the same with the reference sample that it is greatest for"),
+            req("batch", STRING, "'main', or the selection whose missing influence was filled in"),
+            req("influence", DOUBLE, "mean cosine over the checkpoints, weighted by learning rate, -1..1"),
+            req("influence_max", DOUBLE, "the same for the one reference sample with the greatest value"),
             req("loss", FLOAT, "mean over checkpoints"),
             req("norm", FLOAT, "mean over checkpoints"),
         ],
@@ -375,7 +399,7 @@ _ALL = [
     ),
     contract(
         "selected",
-        "a candidate kept by a named selection",
+        "one candidate that a named selection keeps",
         "selection iteration candidate_id",
         "global",
         [
@@ -391,7 +415,7 @@ _ALL = [
     ),
     contract(
         "instructions",
-        "a pair of the final dataset",
+        "one (problem, solution) pair of the final dataset",
         "candidate_id",
         "global",
         [
@@ -401,7 +425,7 @@ _ALL = [
             req("solution", STRING),
             req("license", STRING),
             req("score", DOUBLE),
-            req("is_contaminated", BOOL, "always false here; the verdict travels with the row"),
+            req("is_contaminated", BOOL, "always false in this table; the row says so wherever it is copied to"),
         ],
     ),
     contract(
@@ -437,7 +461,7 @@ _ALL = [
     ),
     contract(
         "comparisons",
-        "one judged pair or one utility run: the input of the weight fits",
+        "one judged pair or one utility run, which a fit of the weights reads",
         "comparison_id",
         "sharded",
         [
@@ -447,7 +471,7 @@ _ALL = [
             opt("preferred_id", STRING, "NULL for a utility run"),
             opt("other_id", STRING, "NULL for a utility run"),
             opt("subset", pa.list_(STRING), "the candidates of a utility run; NULL for a pair"),
-            opt("utility", DOUBLE, "held-out loss or pass rate; NULL for a pair"),
+            opt("utility", DOUBLE, "held-out loss or pass rate that the run reached; NULL for a pair"),
             req("judge", STRING),
         ],
         "iteration",
@@ -462,7 +486,7 @@ def markdown() -> str:
     lines = ["# Tables", "", "Generated from `store/schemas.py` by `python -m store.schemas > docs/tables.md`.", ""]
     for item in _ALL:
         where = "/".join(f"[{part}-…/]" for part in item.partition).replace("]/[", "][")
-        lines += [f"## {item.name}", "", f"One row is {item.grain}. Key: {', '.join(item.key)}.", ""]
+        lines += [f"## {item.name}", "", f"One row is {item.grain}.", "", f"Key: {', '.join(item.key)}.", ""]
         lines += [f"`{item.name}/{where}part-00000.parquet`, {item.kind}.", "", "| column | type | |", "|---|---|---|"]
         for field in item.schema:
             note = (field.metadata or {}).get(b"note", b"").decode()

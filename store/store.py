@@ -1,12 +1,16 @@
-"""A store: a directory of Parquet partitions, their run records, and the rules by which they are built.
+"""A store: a folder of tables in Parquet, and the rules by which they are built and read.
 
-    <store>/<table>/[iteration-K/][selection-NAME/]part-00000.parquet     all columns are inside the files
-    <store>/_runs/<table>/<partition>/record.json                         run records
-    <store>/_models/ and <store>/_datasets/                               checkpoints and published datasets
+    <store>/<table>/[iteration-K/][selection-NAME/]part-00000.parquet   a partition of a table
+    <store>/_runs/<table>/<partition>/record.json                       how it was built
+    <store>/_models/ and <store>/_datasets/                             models, published datasets
 
-`materialize` builds a partition shard by shard, `materialize_stream` from one ordered stream. Both
-resume after a kill, do nothing when the same plan is already built, and refuse another plan. A store
-that is opened with `force` builds the other plan instead; what is built as planned stays as it is.
+To read: `scan` for Polars, `sql` for DuckDB, `read` for Arrow tables. All columns are inside the
+files, so any other reader of Parquet works, too.
+
+To build: `materialize` builds a partition shard by shard, `materialize_stream` from one ordered
+stream. A build that was killed is resumed. A partition that is built already under the same plan is
+left alone, and one that was built under another plan is refused. A store that is opened with
+`force` builds it again instead.
 """
 
 from __future__ import annotations
@@ -34,11 +38,14 @@ if TYPE_CHECKING:
 
 Announce = Callable[[str], None]
 Track = Callable[[Sequence[int], str], Iterable[int]]
-"""Wraps the shards of a build in a progress bar."""
+"""Shows a progress bar while a build goes through its shards."""
 
 
 def segments(table: str, partition: Partition) -> str:
-    """`table/iteration-1/selection-default`; the order is the contract's."""
+    """The path of a partition, such as `selected/iteration-1/selection-default`.
+
+    The contract of the table says in which order the parts come.
+    """
     contract = contract_of(table)
     unknown = [k for k in partition if k not in contract.partition]
     if unknown:
@@ -46,19 +53,26 @@ def segments(table: str, partition: Partition) -> str:
     parts = [f"{k}-{partition[k]}" for k in contract.partition if k in partition]
     for part in parts:
         if not NAME.match(part):
-            raise ContractError(f"partition {part!r} of {table} must match [a-z0-9][a-z0-9_-]*")
+            raise ContractError(
+                f"partition {part!r} of {table} must match [a-z0-9][a-z0-9_-]*: lower-case letters, digits, - and _"
+            )
     return "/".join([table, *parts])
 
 
 def contract_of(table: str) -> Contract:
-    """The contract of a table, or a ContractError with the tables there are."""
+    """The contract of a table. Raises ContractError, which lists the tables, when there is none."""
     if table not in CONTRACTS:
-        raise ContractError(f"no table {table!r}; there are {', '.join(CONTRACTS)}")
+        raise ContractError(f"no table {table!r}; the tables are {', '.join(CONTRACTS)}")
     return CONTRACTS[table]
 
 
 class Store:
-    """A directory of tables. Cheap to open; nothing is written before the first build."""
+    """A directory of tables. It is cheap to open, and nothing is written before the first build.
+
+    Example:
+        store = Store("store-data")
+        store.sql("SELECT count(*) FROM pool").show()
+    """
 
     def __init__(
         self,
@@ -73,21 +87,24 @@ class Store:
         self.track: Track = track or (lambda items, label: items)
         self.force = force
 
-    # -- paths and records -----------------------------------------------------------------------------------------
+    # -- paths and records -------------------------------------------------------------------------
 
     def directory(self, table: str, **partition: str | int) -> str:
-        """Absolute directory of a partition."""
+        """The absolute directory of a partition."""
         return f"{self.root}/{segments(table, partition)}"
 
     def scratch(self, name: str) -> str:
-        """Absolute directory for what a builder keeps between kills and no reader sees."""
+        """An absolute directory for what a builder keeps until it is done.
+
+        Queries do not see it.
+        """
         return f"{self.root}/_runs/_scratch/{name}"
 
     def _record_path(self, table: str, partition: Partition) -> str:
         return f"{self.root}/_runs/{segments(table, partition)}/record.json"
 
     def record(self, table: str, **partition: str | int) -> Record | None:
-        """The run record of a partition, None when it was never begun."""
+        """The run record of a partition, None if it was never begun."""
         path = self._record_path(table, partition)
         if not self.fs.exists(path):
             return None
@@ -102,17 +119,22 @@ class Store:
         return sorted(found, key=lambda r: (r.started, segments(r.plan.table, r.plan.partition)))
 
     def save(self, record: Record) -> None:
-        """Write a run record whole or not at all."""
+        """Write a run record, whole or not at all."""
         path = self._record_path(record.plan.table, record.plan.partition)
         files.write_atomic(self.fs, path, record.model_dump_json(indent=1).encode())
 
     def input(self, table: str, **partition: str | int) -> dict[str, str]:
-        """`{partition path: fingerprint of its content}` for `Plan.inputs`; the partition must be complete."""
+        """A partition as an input of a plan: `{its path: fingerprint of its content}`.
+
+        Raises ContractError when it is not complete.
+        """
         record = self.record(table, **partition)
         where = segments(table, partition)
         if record is None or record.status != "complete":
             state = "not built" if record is None else record.status
-            raise ContractError(f"{where} is {state}; build it first (`scoder run RECIPE` does all stages in order)")
+            raise ContractError(
+                f"{where} is needed, but it is {state}; `scoder run RECIPE` builds all stages in their order"
+            )
         return {where: record.content}
 
     def is_complete(self, table: str, **partition: str | int) -> bool:
@@ -121,9 +143,9 @@ class Store:
         return record is not None and record.status == "complete"
 
     def shard_paths(self, table: str, records: Sequence[Record] | None = None) -> list[str]:
-        """Parquet files of all complete (or stale) partitions of a table: what queries see.
+        """The Parquet files of all complete or stale partitions of a table: what queries see.
 
-        Who asks for many tables gives the `records`, so that they are read once.
+        `records` are all run records, if the caller has read them already.
         """
         paths = []
         for record in self.records() if records is None else records:
@@ -137,7 +159,7 @@ class Store:
         return [r.plan.partition for r in self.records() if r.plan.table == table and r.status == "complete"]
 
     def read(self, table: str, columns: list[str] | None = None, /, **partition: str | int) -> Iterator[pa.Table]:
-        """One complete partition, a shard at a time."""
+        """The rows of one complete partition, one shard after the other."""
         self.input(table, **partition)
         record = self.record(table, **partition)
         assert record is not None
@@ -145,7 +167,9 @@ class Store:
             yield pq.read_table(f"{self.directory(table, **partition)}/{shard_name(shard.index)}", columns=columns)
 
     def scan(self, table: str) -> pl.LazyFrame:
-        """All complete partitions of a table for Polars; without any, no rows and the contract's columns.
+        """The rows of all complete partitions of a table, as a Polars frame.
+
+        Without any partition, the frame has the contract's columns and no rows.
 
         Example:
             store = Store("store-data")
@@ -159,7 +183,7 @@ class Store:
         return pl.scan_parquet(paths, glob=False, hive_partitioning=False)
 
     def sql(self, text: str) -> duckdb.DuckDBPyRelation:
-        """One SELECT over all tables as a DuckDB relation, read-only: the rules of `scoder sql`.
+        """The rows of one SELECT over all tables, as a DuckDB relation. Nothing can be written.
 
         Example:
             store = Store("store-data")
@@ -169,22 +193,26 @@ class Store:
 
         return relation(self, text)
 
-    # -- building --------------------------------------------------------------------------------------------------
+    # -- building ----------------------------------------------------------------------------------
 
     def is_built(self, plan: Plan) -> bool:
-        """Whether exactly this plan is complete and not stale."""
+        """Whether a partition is built under exactly this plan, and not stale."""
         record = self.record(plan.table, **plan.partition)
         return record is not None and record.status == "complete" and record.plan.fingerprint == plan.fingerprint
 
     def built(self, plan: Plan) -> Record | None:
-        """The finished record of a plan, announced as up to date. None: it has begun and must be built."""
+        """The record of a plan that is built already.
+
+        None if it must be built: then it is begun.
+        """
         record = self.begin(plan)
         return record if record.status == "complete" else None
 
     def begin(self, plan: Plan) -> Record:
-        """The record to build a plan under. One that is complete already is announced as up to date.
+        """The record of a plan, to build it. If it is complete, that is announced.
 
-        What was built under another plan is replaced with `force`, and refused without.
+        A partition that was built under another plan is a ContractError. With `force` it is
+        removed, so that it is built again.
         """
         old = self.record(plan.table, **plan.partition)
         where = segments(plan.table, plan.partition)
@@ -203,14 +231,17 @@ class Store:
         return record
 
     def _discard(self, record: Record) -> None:
-        """Remove a partition that is rebuilt, after marking all that was made from it stale."""
+        """Remove a partition that is built again, and mark all that was made from it as stale."""
         where = segments(record.plan.table, record.plan.partition)
-        # first of all its own record: a kill while files go must not leave a partition that says that it is complete
+        # Its own record comes first: if this is killed half-way, the partition must not say that it
+        # is complete.
         self.save(record.model_copy(update={"status": "stale", "shards": []}))
         for later in self.records():
             if where in later.plan.inputs and later.status != "stale":
                 self.save(later.model_copy(update={"status": "stale"}))
-                self.announce(f"{segments(later.plan.table, later.plan.partition)}: stale, {where} is rebuilt")
+                self.announce(
+                    f"{segments(later.plan.table, later.plan.partition)}: stale, because {where} is built again"
+                )
                 self._mark_downstream(later)
         directory = self.directory(record.plan.table, **record.plan.partition)
         for name in files.names(self.fs, directory, ".parquet"):
@@ -229,19 +260,19 @@ class Store:
         return write_shard(self.fs, directory, index, table, contract_of(plan.table), plan.fingerprint)
 
     def present(self, plan: Plan) -> dict[int, Shard]:
-        """Shards of a plan that are on disk; one of another plan is refused."""
+        """The shards of a plan that are on disk. Raises ContractError for one of another plan."""
         assert plan.num_shards is not None, f"{plan.table}: this plan has no fixed shards"
         directory = self.directory(plan.table, **plan.partition)
         found = (inspect_shard(self.fs, directory, i, plan.fingerprint) for i in range(plan.num_shards))
         return {shard.index: shard for shard in found if shard is not None}
 
     def missing(self, plan: Plan) -> list[int]:
-        """Indices of the shards that a resumed build still has to write."""
+        """The indices of the shards that are not on disk yet."""
         have = self.present(plan)
         return [i for i in range(plan.num_shards or 0) if i not in have]
 
     def finish(self, record: Record, shards: list[Shard], usage: Usage) -> Record:
-        """Complete a record; from here on queries see the partition."""
+        """Complete a record. From now on, queries see the partition."""
         done = completed(record, shards, usage)
         self.save(done)
         where = segments(record.plan.table, record.plan.partition)
@@ -249,7 +280,11 @@ class Store:
         return done
 
     def materialize(self, plan: Plan, make: Callable[[int], tuple[pa.Table, Usage] | pa.Table]) -> Record:
-        """Build a partition of fixed shards: `make(index)` gives the rows of each missing one, and what they cost."""
+        """Build a partition of fixed shards.
+
+        `make(index)` is called for each shard that is missing. It returns the rows of the shard, or
+        the rows and what they cost.
+        """
         with self.building(plan) as record:
             if record.status == "complete":
                 return record
@@ -264,7 +299,10 @@ class Store:
             return self.finish(record, list(self.present(plan).values()), record.usage)
 
     def materialize_stream(self, plan: Plan, batches: Callable[[], Iterable[pa.RecordBatch]]) -> Record:
-        """Build a partition from one ordered stream; a killed build starts the stream again."""
+        """Build a partition from one ordered stream.
+
+        A killed build starts with the first row again.
+        """
         with self.building(plan) as record:
             if record.status == "complete":
                 return record
@@ -278,7 +316,10 @@ class Store:
 
     @contextmanager
     def building(self, plan: Plan) -> Iterator[Record]:
-        """The record to build under; there is nothing to do if it is complete. A failure names the partition."""
+        """The record to build under. If it is complete, there is nothing to do.
+
+        An exception in the block gets a note that names the partition.
+        """
         record = self.begin(plan)
         try:
             yield record
@@ -286,10 +327,13 @@ class Store:
             error.add_note(f"while building {segments(plan.table, plan.partition)} in {self.root}")
             raise
 
-    # -- forks -----------------------------------------------------------------------------------------------------
+    # -- forks -------------------------------------------------------------------------------------
 
     def link_into(self, target: Store, keep: Callable[[Record], bool]) -> list[str]:
-        """Hard-link the complete partitions that `keep` accepts, their records last, into an empty store."""
+        """Hard-link the complete partitions that `keep` accepts into an empty store.
+
+        Returns their paths. The record of a partition is written after its files.
+        """
         linked = []
         for record in self.records():
             if record.status == "complete" and keep(record):
@@ -306,10 +350,12 @@ class Store:
 def _refusal(where: str, differences: list[str]) -> str:
     lines = "\n".join(f"  {line}" for line in differences[:12])
     return (
-        f"{where} was built under another plan:\n{lines}\n"
-        "Nothing was changed. Ways on: give the old values again; write another selection with `scoder select --name NAME`; "
-        "branch off with `scoder fork SRC DST --until STAGE`; or rebuild this with --force, which marks what lies "
-        "downstream stale and keeps everything else."
+        f"{where} was built under another plan. What differs (built -> now):\n{lines}\n"
+        "Nothing was changed. You can\n"
+        "  - give the old values again;\n"
+        "  - write another selection beside it: scoder select --name NAME;\n"
+        "  - go on in a copy of the store: scoder fork SRC DST --until STAGE;\n"
+        "  - build it again with --force. What was made from it is then stale; everything else is kept."
     )
 
 

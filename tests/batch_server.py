@@ -1,8 +1,10 @@
 """A provider's batch API on loopback: /v1/files and /v1/batches, and what was paid for.
 
-In: `answer(body, attempt)` gives (status, body) of a line, or None to leave it unanswered; `fate(number)` what becomes of
-the number-th batch: 'completed', 'expired', 'failed', or 'in_progress' for good. A batch ends at its `num_polls`-th poll. How: a real aiohttp
-server in a thread of its own. `drop_orders` cuts the connection after so many orders were taken, before their answer.
+In: `answer(body, attempt)` gives (status, body) of a line, or None to leave it unanswered;
+`fate(number)` what becomes of the number-th batch: 'completed', 'expired', 'failed', or
+'in_progress' for good. A batch ends at its `num_polls`-th poll. How: a real aiohttp server in a
+thread of its own. `drop_orders` cuts the connection after so many orders were taken, before their
+answer.
 """
 
 from __future__ import annotations

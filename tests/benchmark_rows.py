@@ -1,4 +1,4 @@
-"""A small row of every benchmark layout, none of them from a benchmark, and where the public files may lie."""
+"""A small row of every benchmark layout, none from a benchmark; where the public files may lie."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MBPP_PLUS = {
     "atol": 0,
     "assertion": "\nassert shared((1, 2),(2, 3)) == (2,)\n",
 }
-# Named like HumanEval's test function, and its canonical solution needs the tuples that JSON cannot hold.
+# Named like HumanEval's test function. Its canonical solution needs tuples, which JSON cannot hold.
 MBPP_PLUS_CHECK = {
     **MBPP_PLUS,
     "task_id": "Mbpp/56",

@@ -13,7 +13,10 @@ from tests import smoke_run
 
 @pytest.fixture(scope="session")
 def smoke_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store after an uninterrupted run of recipes/smoke.yaml; tests must not change it. All workers of a session share it."""
+    """A store after an uninterrupted run of recipes/smoke.yaml; tests must not change it.
+
+    All workers of a session share it.
+    """
     own = tmp_path_factory.getbasetemp()
     path = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "smoke-store"
     with FileLock(f"{path}.lock"):

@@ -1,4 +1,4 @@
-"""Tiny real models for the engine tests: a tokenizer with a chat template, a Llama, LoRA adapters."""
+"""Tiny real models for engine tests: a tokenizer with a chat template, a Llama, LoRA adapters."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def save_tokenizer(folder: Path, vocab_size: int = 320):
 
 
 def save_model(folder: Path, seed: int = 0, hidden_size: int = 32, num_layers: int = 2, vocab_size: int = 320) -> str:
-    """A random Llama whose distributions are far from uniform, with its tokenizer; returns the folder."""
+    """The folder of a random Llama with its tokenizer; its distributions are far from uniform."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -68,7 +68,7 @@ def save_model(folder: Path, seed: int = 0, hidden_size: int = 32, num_layers: i
 
 
 def save_model_with_learned_positions(folder: Path) -> str:
-    """A random GPT-2: unlike a Llama's, its logits change when all positions are shifted; returns the folder."""
+    """The folder of a random GPT-2, whose logits change when all positions are shifted."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 

@@ -1,8 +1,9 @@
-"""A Slurm cluster of one machine: `sbatch`, `squeue`, `sacct` and `scancel` that run the tasks of arrays as local processes.
+"""A Slurm cluster of one machine: `sbatch`, `squeue`, `sacct` and `scancel` over local processes.
 
-In: the four commands' arguments as the executor gives them, and SLURM_FAKE, a folder that holds a subfolder per job with a
-file per array task (its state). Out: what the real ones print. A task is a process of its own, with a log, an exit code
-and the variables that Slurm sets; what no test needs is not there.
+In: the four commands' arguments as the executor gives them, and SLURM_FAKE, a folder that holds a
+subfolder per job with a file per array task (its state). Out: what the real ones print. A task is a
+process of its own, with a log, an exit code and the variables that Slurm sets; what no test needs
+is not there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ COMMANDS = ("sbatch", "squeue", "sacct", "scancel")
 
 
 def install(folder: Path) -> Path:
-    """Put the commands into `folder/bin`, the jobs into `folder/jobs`; the directory for PATH is returned."""
+    """Put the commands into `folder/bin`, the jobs into `folder/jobs`; returns what PATH needs."""
     (folder / "bin").mkdir()
     (folder / "jobs").mkdir()
     for command in COMMANDS:

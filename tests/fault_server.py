@@ -1,7 +1,8 @@
 """A chat endpoint that fails as endpoints do, and counts what it was paid for.
 
-In: `answer(body, attempt)` gives a `web.Response`, or the name of a fault; attempts of equal bodies are counted from 0.
-Out: `seen`, `asked`, `paid`. How: a real aiohttp server on loopback, in a thread of its own.
+In: `answer(body, attempt)` gives a `web.Response`, or the name of a fault; attempts of equal bodies
+are counted from 0. Out: `seen`, `asked`, `paid`. How: a real aiohttp server on loopback, in a
+thread of its own.
 
     429, 500, 503           refused, with a text
     429-seconds, 429-date   refused with Retry-After: 1 second, a date in 1 second

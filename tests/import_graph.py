@@ -31,7 +31,7 @@ class Tree:
 
     @cached_property
     def imports(self) -> dict[str, set[str]]:
-        """Per module the dotted names that it imports, of ours and of others: `{"a": {"b.c.name", "os"}}`."""
+        """Per module, the dotted names that it imports: `{"a": {"b.c.name", "os"}}`."""
         return {name: {target for target, _ in self._bound(name)} for name in self.files}
 
     @cached_property
@@ -41,7 +41,7 @@ class Tree:
 
     @cached_property
     def uses(self) -> dict[str, set[str]]:
-        """Per module what it imports of ours, and the names that it reads of an imported module: `a.b` and `a.b.name`."""
+        """Per module, what it imports of ours, and the names it reads of it: `a.b`, `a.b.name`."""
         found = {}
         for name, path in self.files.items():
             bound = {called: target for target, called in self._bound(name) if called and target in self.files}
@@ -61,7 +61,7 @@ class Tree:
         return None
 
     def rooms(self, top: str) -> dict[str, list[str] | None]:
-        """The packages below a package, at any depth, with their `__all__`; None where there is none."""
+        """The packages below a package, at any depth, with their `__all__` or None."""
         return {
             name: exported(path.read_text())
             for name, path in self.files.items()
@@ -76,7 +76,7 @@ class Tree:
 
 
 def imported(source: str, package: str = "") -> list[tuple[str, str | None]]:
-    """`("a.b", "called")` for `from a import b as called`; relative names are looked up from the package."""
+    """`("a.b", "called")` for `from a import b as called`; relative names start at the package."""
     found: list[tuple[str, str | None]] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -1,6 +1,7 @@
-"""Rows for tests: a test writes the columns that it is about, the rest is filled in by the contract.
+"""Rows for tests: a test writes the columns that it is about, the contract gives the others.
 
-In: rows as dictionaries. Out: tables, and partitions of a store. Required columns get a neutral value of their type.
+In: rows as dictionaries. Out: tables, and partitions of a store. Required columns get a neutral
+value of their type.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def table(name: str, rows: list[Row]) -> pa.Table:
 
 
 def make_stale(store: Store, name: str, **partition: str | int) -> None:
-    """As if something upstream of a complete partition had been rebuilt: the next build makes it again."""
+    """Mark a complete partition stale, so that the next build makes it again."""
     record = store.record(name, **partition)
     assert record is not None, f"{name} {partition} is not built"
     store.save(record.model_copy(update={"status": "stale"}))

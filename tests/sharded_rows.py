@@ -1,6 +1,7 @@
 """Shards for the tests of tasks: functions that worker processes import by name.
 
-In: a store, a plan whose fields say what to do, an index. Out: rows of `snippet_occurrences`, or a failure.
+In: a store, a plan whose fields say what to do, an index. Out: rows of `snippet_occurrences`, or a
+failure.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from tests import rows
 
 
 def shard(store: Store, plan: Plan, index: int) -> pa.Table:
-    """Two rows that say which shard they are of; each call leaves a file with its process id beside the store."""
+    """Two rows that say which shard they are of.
+
+    Each call leaves a file with its process id beside the store.
+    """
     Path(f"{store.root}-calls").mkdir(exist_ok=True)
     Path(f"{store.root}-calls", f"{index}-{time.monotonic_ns()}").write_text(str(os.getpid()))
     return rows.table("snippet_occurrences", [{"snippet_id": f"s{index}", "line": line} for line in (1, 2)])
@@ -31,7 +35,10 @@ def failing(store: Store, plan: Plan, index: int) -> pa.Table:
 
 
 def dying(store: Store, plan: Plan, index: int) -> pa.Table:
-    """As `shard`, but the worker of shard 1 is killed as for its memory, while the store's neighbour is there."""
+    """As `shard`, but while the store's neighbour exists, the worker of shard 1 is killed.
+
+    It dies as if for its memory.
+    """
     if index == 1 and Path(f"{store.root}-broken").exists():
         os.kill(os.getpid(), signal.SIGKILL)
     return shard(store, plan, index)
@@ -45,7 +52,10 @@ def sleeping(store: Store, plan: Plan, index: int) -> pa.Table:
 
 
 def placed(store: Store, plan: Plan, index: int) -> pa.Table:
-    """As `shard`; it notes its Ray node, whose second shard does not end before the neighbour file `...-held-NODE` does."""
+    """As `shard`, but it notes its Ray node.
+
+    The second shard of a node does not end before the neighbour file `...-held-NODE` is gone.
+    """
     from ray import get_runtime_context
 
     node = get_runtime_context().get_node_id()

@@ -30,7 +30,7 @@ def scoder(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess
 
 
 def run_and_kill(store: Path, after_s: float, *arguments: str) -> bool:
-    """Start a run and `kill -9` its coordinator after some seconds; whether it was still running."""
+    """Start a run and `kill -9` its coordinator after some seconds. Whether it was still alive."""
     process = subprocess.Popen(
         command("run", str(RECIPE), "--store", str(store), *arguments),
         cwd=ROOT,

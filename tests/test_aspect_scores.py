@@ -1,4 +1,4 @@
-"""aspect_scores: the judge of docstrings is asked about what would be the pool, once, and its threshold is a query."""
+"""aspect_scores: the judge is asked once about what would be the pool; a query decides."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def judging(folder: Path, model: str, least: float = 0.0) -> Recipe:
 
 
 def filled(root: Path) -> Store:
-    """Five snippets that only a judge can keep out, one that is too short and one that resembles another."""
+    """Five snippets that only a judge can keep out, one too short, one that resembles another."""
     store = Store(root)
     names = {name: {} for name in SNIPPETS} | LEFT_OUT
     texts = [GOOD_TEXT | {"snippet_id": n, "code": SNIPPETS.get(n, n), "docstring": f"Add {n} to x."} for n in names]

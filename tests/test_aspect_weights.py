@@ -1,4 +1,4 @@
-"""aspect_weights: the fits are the mathematics that the docstrings promise, and a table of weights is a weighting."""
+"""aspect_weights: the fits do the mathematics that the docstrings promise; weights sum to 1."""
 
 import numpy as np
 import pytest
@@ -100,7 +100,7 @@ def test_any_weighting_is_non_negative_and_sums_to_one(rows, l2):
     is_teacher_N = np.array([float(r[0]) for r in rows])
     scores_NZ = np.array([r[1:] for r in rows]) / 9.0
     if len(set(is_teacher_N)) < 2:
-        with pytest.raises(ValueError, match="needs both sides"):
+        with pytest.raises(ValueError, match="compares teacher samples with candidates"):
             contrast(scores_NZ, is_teacher_N, l2)
         return
     weight_Z = normalised(contrast(scores_NZ, is_teacher_N, l2))
@@ -119,7 +119,7 @@ def test_auc_is_that_of_all_pairs(rows):
         assert found == pytest.approx(wins / (len(positive) * len(negative)))
 
 
-# -- the table ---------------------------------------------------------------------------------------------------------
+# -- the table -------------------------------------------------------------------------------------
 
 
 def scores(item_id: str, item_kind: str, default: int, **digits: int) -> list[dict]:

@@ -1,4 +1,4 @@
-"""benchmarks: a file becomes rows under its name and hash; another file under that name is refused."""
+"""benchmarks: a file becomes rows under its name and hash; another one of that name is refused."""
 
 import hashlib
 import json

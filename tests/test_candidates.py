@@ -1,4 +1,7 @@
-"""candidates: every checkpoint writes for every snippet as often as asked, whether adapters share an engine or models take turns."""
+"""candidates: every checkpoint writes for every snippet, as often as asked.
+
+Adapters share an engine, models take turns.
+"""
 
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +28,7 @@ SAMPLES, MAX_TOKENS = 2, 6
 
 
 def small_recipe(folder: Path, **sampling) -> Recipe:
-    """Two greedy checkpoints for five snippets, in shards that end in the midst of a checkpoint's turn."""
+    """Two greedy checkpoints for five snippets; shards end in the midst of a checkpoint's turn."""
     sizes = {"checkpoints": 2, "samples_per_checkpoint": SAMPLES, "snippets_per_iteration": NUM_SNIPPETS}
     greedy = {"temperature": 0, "max_tokens": MAX_TOKENS, "requests_per_shard": 7}
     return recipe(
@@ -62,7 +65,7 @@ def expected(model, tokenizer, code: str) -> str:
 
 @pytest.fixture(params=["adapters", "full weights"])
 def written(request, tmp_path) -> tuple[list[dict], dict]:
-    """The candidates of two checkpoints of a kind, in their order, and the models that wrote them."""
+    """The candidates of two checkpoints of a kind, in order, and the models that wrote them."""
     root = tmp_path / "store"
     base = save_model(root / "_models" / "base")
     models, rows = {}, []

@@ -1,4 +1,4 @@
-"""contamination: the table of hits, and that it is the same in every process and however the work is cut.
+"""contamination: the table of hits is the same in every process and however the work is cut.
 
 What the detectors find is in tests/decontamination/test_detectors.py.
 """
@@ -206,6 +206,6 @@ def test_looking_at_a_store_compiles_nothing():
 
 def test_items_that_are_not_built_are_named(world):
     store, made = world
-    with pytest.raises(ValueError, match="candidates/iteration-3 is not built"):
+    with pytest.raises(ValueError, match="candidates/iteration-3 is needed, but it is not built"):
         contamination.build(store, made.decontamination, made.executor, "candidate", made.benchmarks[0], 3)
     assert store.record("contamination", item_kind="candidate", iteration=3, benchmark="one") is None

@@ -1,6 +1,8 @@
-"""Imports go one way: store <- queries <- builders <- scoder.py <- commands, and none in a circle; training stands apart
-and knows none of them. A room of `builders` is entered by the names in its `__all__`. All is read from the syntax
-trees of the files (`tests/import_graph.py`), so that an import inside a function counts too.
+"""Imports go one way: store <- queries <- builders <- scoder.py <- commands, and none in a circle.
+
+`training` stands apart and imports none of them. A room of `builders` is entered by the names in
+its `__all__`. All is read from the syntax trees of the files (`tests/import_graph.py`), so an
+import inside a function counts, too.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ def test_builders_holds_one_module_per_table_and_rooms() -> None:
 
 
 def entries(folder: Path) -> tuple[set[str], set[str]]:
-    """The files of a folder and its folders, without those that hold nothing but what Python compiled."""
+    """The files of a folder, and its folders but those that hold only what Python compiled."""
     files = {path.name for path in folder.iterdir() if path.is_file()}
     inside = (path.relative_to(folder).parts for path in folder.rglob("*") if path.is_file())
     return files, {parts[0] for parts in inside if len(parts) > 1 and "__pycache__" not in parts}
@@ -108,7 +110,7 @@ def test_only_the_slurm_executor_loads_datatrove() -> None:
     assert loaded("import builders.executors.slurm", {"datatrove"}) == {"datatrove"}
 
 
-# -- the checks themselves, on small made-up trees -----------------------------------------------------------------------
+# -- the checks themselves, on small made-up trees -------------------------------------------------
 
 
 def tree(folder: Path, sources: dict[str, str]) -> Tree:

@@ -1,4 +1,4 @@
-"""near_duplicates: disguised copies are found, others are not, and the pool keeps the best of those that pass all else."""
+"""near_duplicates: disguised copies are found, others are not, and the pool keeps the best ones."""
 
 import random
 
@@ -67,7 +67,7 @@ OTHER = '''def variance(values, mean=None):
 
 
 def stored(path, texts: dict[str, str], checks=None, shards=1, order=None, **changes) -> Store:
-    """A store of snippets that pass all checks but for what `checks` says of them, in some order and number of shards."""
+    """A store of snippets, good but for what `checks` says, in any number of shards."""
     store, names = Store(path), order or list(texts)
     checks = {name: GOOD_CHECKS | (checks or {}).get(name, {}) for name in names}
     rows = [GOOD_TEXT | {"snippet_id": n, "code": texts[n], "num_chars": len(texts[n])} | changes for n in names]
@@ -92,7 +92,7 @@ def kept(store: Store, made: Recipe) -> set[str]:
     return {r["snippet_id"] for r in read(store, "pool")}
 
 
-# -- what is similar ---------------------------------------------------------------------------------------------------
+# -- what is similar -------------------------------------------------------------------------------
 
 
 def test_disguised_copies_are_found_and_others_are_not(tmp_path):
@@ -201,7 +201,7 @@ def test_a_renamed_copy_is_in_the_cluster_among_many(tmp_path):
     assert pairs == {frozenset((f"a{k}", f"b{k}")) for k in range(60)}
 
 
-# -- which one is better -----------------------------------------------------------------------------------------------
+# -- which one is better ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -233,11 +233,11 @@ def test_then_licence_path_length_and_id_decide(tmp_path):
     assert pairs == {(order[i], order[j]) for i in range(5) for j in range(i)}
 
 
-# -- the decision ------------------------------------------------------------------------------------------------------
+# -- the decision ----------------------------------------------------------------------------------
 
 
 def chain(tmp_path, checks=None) -> Store:
-    """Three texts of which each resembles the next, but not the one after; `a` is the best and `c` the worst."""
+    """Three texts: each resembles the next, not the one after. `a` is the best, `c` the worst."""
     lines = [f"    total{i} = function{i}(values, total{i - 1})\n" for i in range(1, 41)]
     texts = {n: "def f(values, total0):\n" + "".join(lines[s : s + 28]) for n, s in {"a": 0, "b": 2, "c": 4}.items()}
     words = {"a": 30, "b": 20, "c": 10}
@@ -289,8 +289,8 @@ GRAPHS = st.integers(1, 9).flatmap(
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(GRAPHS, min_size=10, max_size=20))
 def test_the_pool_is_the_greedy_choice_whatever_resembles_what(tmp_path_factory, graphs):
-    """Nothing kept resembles anything kept, all that is dropped resembles something better that is kept, so that deciding
-    once more drops nothing; what fails a check takes no part."""
+    """What is kept resembles nothing else that is kept. What is dropped resembles something better
+    that is kept. So deciding once more drops nothing. What fails a check takes no part."""
     path = tmp_path_factory.mktemp("graphs")
     checks, pairs, greedy = {}, [], set()
     for g, (edges, failing, n) in enumerate(graphs):
@@ -313,7 +313,7 @@ def test_a_snippet_that_heads_itself_stops_nothing(tmp_path):
     assert kept(store, made) == {"a", "b"} and read(store, "rejects", stage="pool") == []
 
 
-# -- the table ---------------------------------------------------------------------------------------------------------
+# -- the table -------------------------------------------------------------------------------------
 
 
 def test_rows_hang_on_neither_the_order_nor_the_shards_of_the_texts(tmp_path):

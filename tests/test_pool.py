@@ -1,4 +1,4 @@
-"""pool: what passes every check is in, what does not has a reason, and the order hangs on the seed alone."""
+"""pool: what passes every check is in, all else has a reason; the seed alone gives the order."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -71,7 +71,7 @@ HIT = {"item_kind": "snippet", "benchmark": "b", "task_id": "T/0", "detector": "
 
 
 def filled(path, snippets: dict[str, dict], duplicates=(), leaks=(), places=()) -> Store:
-    """A store whose snippets are good but for what is said of them; `places` are (snippet, path)."""
+    """A store whose snippets are good but for what is said; `places` are (snippet, path)."""
     store = Store(path)
     rows = [GOOD_TEXT | GOOD_CHECKS | change | {"snippet_id": name, "code": name} for name, change in snippets.items()]
     put(store, "raw_pool", [{k: r[k] for k in (*GOOD_TEXT, "snippet_id", "code")} for r in rows])
@@ -179,7 +179,7 @@ def test_snippets_are_those_of_the_positions(tmp_path):
 def test_a_pool_that_is_too_small_is_an_error_with_both_numbers(tmp_path):
     store = filled(tmp_path / "store", {f"s{n}": {} for n in range(5)})
     built(store, made_with(tmp_path))
-    with pytest.raises(ValueError, match=r"the pool has 5 snippets, but positions 3\.\.7 are needed; relax"):
+    with pytest.raises(ValueError, match="the pool has 5 snippets, but those at positions 3 to 6 are needed; relax"):
         pool.snippets(store, 3, 7)
 
 

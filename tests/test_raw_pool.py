@@ -1,4 +1,4 @@
-"""raw_pool: each text once, every file accounted for, and a killed extraction goes on where it stopped."""
+"""raw_pool: each text once, every file accounted for, and a killed extraction is resumed."""
 
 import io
 import os

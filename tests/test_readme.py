@@ -1,4 +1,4 @@
-"""The commands and the Python lines of the README run as they stand, on the smoke recipe and its store."""
+"""The commands and the Python lines of the README run as they stand, on the smoke recipe."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_command_of_the_readme(line: str, forked_store: Path, tmp_path: Path) 
 @pytest.mark.parametrize("block", PYTHON)
 def test_python_lines_of_the_readme(block: str, smoke_store: Path, tmp_path: Path) -> None:
     (tmp_path / "store-data").symlink_to(smoke_store)
-    # a program that is given as text looks for modules in its folder, and the folder is where the store is
+    # A program that is given as text looks for modules in its folder, which is the store's.
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{block}"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False

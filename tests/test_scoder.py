@@ -1,4 +1,4 @@
-"""The two-iteration loop end to end on the smoke recipe: tables, conservation, resume, determinism, selections."""
+"""The two-iteration loop from end to end, on the smoke recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from store import CONTRACTS, Store, segments
 from tests.smoke_run import RECIPE, contents, kill_repeatedly, rows, scoder
 
 FILLED = [t for t in CONTRACTS if t != "comparisons"]
-"""Every table of the design that the loop fills; comparisons belong to the fits that are not built yet."""
+"""The tables that the loop fills. `comparisons` belongs to fits that do not exist yet."""
 
 
 def digests(store: Path, *tables: str) -> dict[str, str]:
@@ -95,7 +95,7 @@ def test_force_rebuilds_the_last_query_and_nothing_before_it(smoke_store: Path, 
     assert {k: after[k].finished for k in before} == {k: finished[k] for k in before}
     assert {p: p.stat().st_mtime_ns for p in files} == files
     assert all(p.stat().st_ino == Path(smoke_store, p.relative_to(forked_store)).stat().st_ino for p in files)
-    assert "checkpoints/role-coder: stale, instructions is rebuilt" in done.stderr
+    assert "checkpoints/role-coder: stale, because instructions is built again" in done.stderr
     again = scoder("run", str(RECIPE), "--store", str(forked_store), *options)
     assert not re.search(r"rows in \d", again.stderr), "with --force too, a second run builds nothing"
 

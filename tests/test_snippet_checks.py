@@ -1,4 +1,4 @@
-"""snippet_checks: the rows of real snippets, and the measurements that are made of several parts."""
+"""snippet_checks: the rows of real snippets, and measurements that are made of several parts."""
 
 import pytest
 

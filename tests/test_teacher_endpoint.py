@@ -1,4 +1,4 @@
-"""The teacher over an OpenAI-compatible endpoint: a server that fails, and the real command line."""
+"""The teacher over an OpenAI-compatible endpoint: a failing server, and the real command line."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def asking(folder: Path, url: str, **given) -> Recipe:
 
 
 def test_an_endpoint_fills_the_same_table(serve, tmp_path: Path) -> None:
-    """About a fifth of the questions gets no pair, and about a fifth of the first attempts a 500."""
+    """A fifth of the questions gets no pair, and a fifth of the first attempts a 500, about."""
 
     def answer(body: dict, attempt: int):
         if chance("fails", question(body)) < 0.2 and attempt == 0:
@@ -104,7 +104,8 @@ def test_answers_that_were_paid_for_survive_a_kill(serve, tmp_path, monkeypatch)
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(teacher_samples, "table", die)  # after the answers are journalled, before a shard is written
+        # after the answers are journalled, before a shard is written
+        patched.setattr(teacher_samples, "table", die)
         with pytest.raises(Killed):
             build(store, made)
     build(store, made)

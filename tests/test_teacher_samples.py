@@ -1,4 +1,4 @@
-"""teacher_samples: who answers, what is kept, which split it is in, and files that are read instead."""
+"""teacher_samples: who answers, what is kept, in which split, and files that are read instead."""
 
 import json
 import threading
@@ -47,7 +47,7 @@ def asking(folder: Path, num_snippets: int, **given) -> Recipe:
     return recipe(folder, teacher={"num_snippets": num_snippets, **given})
 
 
-# -- the offline teacher -----------------------------------------------------------------------------------------------
+# -- the offline teacher ---------------------------------------------------------------------------
 
 
 def test_the_offline_teacher_makes_the_problem_from_the_docstring_and_the_solution_from_the_body(tmp_path):
@@ -109,11 +109,11 @@ def test_several_shards_are_one_table(tmp_path, monkeypatch):
 
 def test_more_snippets_than_the_pool_has(tmp_path):
     store = pooled(tmp_path / "store", [snippet(0)])
-    with pytest.raises(ValueError, match=r"the pool has 1 snippets, but positions 0\.\.9 are needed"):
+    with pytest.raises(ValueError, match="the pool has 1 snippets, but those at positions 0 to 8 are needed"):
         build(store, asking(tmp_path, 9))
 
 
-# -- splits ------------------------------------------------------------------------------------------------------------
+# -- splits ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_the_split_of_a_snippet_follows_its_position(tmp_path):
     ]
 
 
-# -- a teacher behind an endpoint --------------------------------------------------------------------------------------
+# -- a teacher behind an endpoint ------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_another_prompt_or_model_is_another_plan_and_another_price_is_not(tmp_pa
     assert len(seen) == 4
 
 
-# -- files -------------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 
 def triple(n: int, **changes) -> dict:

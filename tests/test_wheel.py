@@ -1,9 +1,10 @@
 """The wheel is the whole product: it holds every file that ships, and works where no checkout is.
 
-In: the files that git tracks. They are copied, built into a wheel, and the wheel is installed into a
-virtual environment of its own, inside somebody else's git repository, as people do. The packages that
-SCoder requires are not installed again: a .pth file shows the new environment those of this one.
-Python does not read .pth files of a folder that came in by one, so an editable install stays out.
+In: the files that git tracks. They are copied, built into a wheel, and the wheel is installed into
+a virtual environment of its own, inside somebody else's git repository, as people do. The packages
+that SCoder requires are not installed again: a .pth file shows the new environment those of this
+one. Python does not read .pth files of a folder that came in by one, so an editable install stays
+out.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def tracked() -> list[str]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy: leftovers of earlier builds in the checkout cannot get into it."""
+    """The wheel, built from a copy, so that leftovers of earlier builds cannot get into it."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in tracked():
         target = folder / "source" / name
@@ -71,7 +72,7 @@ class Installed:
         self.empty.mkdir()
 
     def run(self, program: str, *arguments: str) -> str:
-        """What a program of the environment prints; nothing of this process's environment but the PATH."""
+        """What a program of the environment prints. It gets nothing of ours but the PATH."""
         given = {"PATH": os.environ["PATH"], "HOME": str(self.environment), "OMP_NUM_THREADS": "1"}
         where = getattr(self, "empty", self.environment)
         command = [str(self.bin / program), *arguments]
@@ -87,7 +88,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
 
 @pytest.fixture(scope="module")
 def store(installed: Installed) -> Path:
-    """A store that the wheel has built: sources in two worker processes, benchmarks, detectors, types, queries."""
+    """A store that the wheel has built.
+
+    It needed two worker processes, benchmarks, detectors, a type checker and queries.
+    """
     path = installed.environment / "store"
     small = ["--set", "sources.0.max_files=20", "--set", "sources.0.files_per_shard=10", "--set", "executor.workers=2"]
     installed.run("scoder", "run", "smoke", "--until", "pool", "--store", str(path), *small)

@@ -1,8 +1,8 @@
 """Real but tiny models and their tokenizer, made on the spot.
 
-In: a folder. Out: the folder of a base model that `from_pretrained` loads: hidden size 32, 2 layers, a
-byte-level BPE of about 330 tokens. `tiny_qwen` has a ChatML template; `tiny_llama` has none,
-and a begin-of-text token, like DeepSeek-Coder.
+In: a folder. Out: the folder of a base model that `from_pretrained` loads: hidden size 32, 2
+layers, a byte-level BPE of about 330 tokens. `tiny_qwen` has a ChatML template; `tiny_llama` has
+none, and a begin-of-text token, like DeepSeek-Coder.
 """
 
 from pathlib import Path

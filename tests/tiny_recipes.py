@@ -1,6 +1,7 @@
 """Recipes over a few files of a test.
 
-In: a folder and files that stand in the test. Out: a `Recipe`; the rows of a partition that was built with it.
+In: a folder and files that stand in the test. Out: a `Recipe`; the rows of a partition that was
+built with it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def tree(root: Path, files: dict[str, str | bytes]) -> Path:
 
 
 def recipe(folder: Path, **sections: Any) -> Recipe:
-    """A recipe whose only source is the folder, unless `sections` names others; no model is ever loaded."""
+    """A recipe whose only source is the folder, or what `sections` says. It loads no model."""
     whole = {
         "name": "test",
         "sources": [{"name": "here", "kind": "tree", "path": str(folder)}],

@@ -69,7 +69,7 @@ def test_what_the_system_refuses_is_no_bug(number: int, capsys: pytest.CaptureFi
 
 def test_too_little_memory_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
     code, text = said(MemoryError("4 GB"), capsys)
-    assert code == 1 and text.startswith("scoder: out of memory: 4 GB")
+    assert code == 1 and text.startswith("scoder: the memory did not suffice: 4 GB")
 
 
 def test_a_bug_in_a_command_says_where_it_is() -> None:

@@ -24,7 +24,7 @@ from tests.rows import Row, put, table
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """One snippet, one checkpoint, two candidates of which one is selected, and a teacher sample."""
+    """One snippet, one checkpoint, two candidates, of which one is selected, one teacher sample."""
     found = Store(tmp_path)
     put(found, "raw_pool", [{"snippet_id": "s1", "code": "def f(x): ..."}, {"snippet_id": "s2"}])
     put(found, "checkpoints", [{"checkpoint_id": "k1", "role": "synthesizer"}])
@@ -83,11 +83,11 @@ def test_a_selection_is_counted_and_compared(store: Store) -> None:
         "leave": [{"candidate_id": "c1", "score": 8.0, "influence": 0.0, "reason": "low_score"}],
     }
     assert compare(store, verdicts(("c1", None)), 1, "default")["jaccard"] == 1.0
-    with pytest.raises(ContractError, match="selection-other is not built"):
+    with pytest.raises(ContractError, match="selection-other is needed, but it is not built"):
         compare(store, found, 1, "other")
 
 
-# -- printing ----------------------------------------------------------------------------------------------------------
+# -- printing --------------------------------------------------------------------------------------
 
 
 def test_text_of_models_is_printed_as_it_is_not_as_markup() -> None:

@@ -1,4 +1,4 @@
-"""Audits: they return nothing on a sound store, and the offending rows on one that was broken on purpose."""
+"""Audits return nothing on a sound store, and the offending rows on one that was broken."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def store(sound: Store, tmp_path: Path) -> Store:
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Two of three snippets in the pool, one of two teachers, four candidates down to one instruction."""
+    """Two of three snippets in the pool, one of two teachers, four candidates, one instruction."""
     found = Store(tmp_path_factory.mktemp("sound"))
     put(found, "raw_pool", [{"snippet_id": s} for s in ("s1", "s2", "s3")])
     put(found, "snippet_checks", [{"snippet_id": s} for s in ("s1", "s2", "s3")])
@@ -77,7 +77,7 @@ def test_an_empty_store_has_no_offending_rows(tmp_path: Path) -> None:
     assert [audit(empty, name.removeprefix("audits/")) for name in queries.names("audits")] == [[], [], []]
 
 
-# -- conservation ------------------------------------------------------------------------------------------------------
+# -- conservation ----------------------------------------------------------------------------------
 
 Offence = tuple[str, int | None, str | None, int, int, int]
 """Stage, iteration, selection, items in, items out, items rejected."""
@@ -122,7 +122,7 @@ def test_imported_teachers_are_not_counted_against_the_pool(store: Store) -> Non
     assert audit(store, "conservation", num_teacher_snippets=None) == []
 
 
-# -- leaks -------------------------------------------------------------------------------------------------------------
+# -- leaks -----------------------------------------------------------------------------------------
 
 
 def test_leaks_into_published_tables_are_seen(store: Store) -> None:
@@ -147,7 +147,7 @@ def test_leaks_into_published_tables_are_seen(store: Store) -> None:
     assert len(audit(store, "leaks", min_strength=0.7)) == 1, "a 32-bit column against a 64-bit threshold"
 
 
-# -- orphans -----------------------------------------------------------------------------------------------------------
+# -- orphans ---------------------------------------------------------------------------------------
 
 
 def test_rows_without_their_parent_are_seen(store: Store) -> None:

@@ -1,5 +1,7 @@
-"""Queries: every file compiles against empty Parquet files of the contracts and follows the rules for SQL; a worked example
-for each decision. The verdicts of the selections and the audits have their own files.
+"""Queries: every file compiles against empty Parquet files of the contracts.
+
+It also follows the rules for SQL, and each decision has a worked example. The verdicts of
+selections and the audits have their own files.
 """
 
 from __future__ import annotations
@@ -81,7 +83,7 @@ VALUES: Row = POOL | {
     "top_share": 0.5,
     "weights": "default",
 }
-"""A value for every parameter of every query; `weights` is a list for selection_verdicts and a name for scored."""
+"""A value for every parameter. `weights` is a list in selection_verdicts, and a name in scored."""
 VERDICTS = {
     "pool": "pool_verdicts",
     "rejects_pool": "pool_verdicts",
@@ -99,7 +101,10 @@ def values_of(name: str) -> Row:
 
 
 def run(connection: duckdb.DuckDBPyConnection, name: str, **changed: Any) -> list[Row]:
-    """The rows of a query under VALUES and what a test changes; the decision that it reads is made under the same."""
+    """The rows of a query under VALUES and what a test changes.
+
+    The decision that it reads is made under the same values.
+    """
     if name in VERDICTS:
         queries.with_verdicts(connection, VERDICTS[name], values_of(VERDICTS[name]) | changed)
     return queries.rows(connection, name, values_of(name) | changed)
@@ -129,7 +134,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-# -- the rules for SQL -------------------------------------------------------------------------------------------------
+# -- the rules for SQL -----------------------------------------------------------------------------
 
 KEY_COLUMNS = {k for c in CONTRACTS.values() for k in c.key}
 ENDINGS = {
@@ -138,10 +143,10 @@ ENDINGS = {
     "dataset_verdicts": {"row"},
     "synthesizer_rows": {"origin"},
 }
-"""Orderings that end in a column that is no key of a table, but completes the rows of this query."""
+"""Orderings that end in a column that is no key of a table, but tells this query's rows apart."""
 GROUPED = {"report_selection_rejects": {"verdict"}}
 UNSORTED = {"near_duplicate_texts", "pool_verdicts"}
-"""Queries of very many rows whose order nobody reads: texts carry their place, and pool and rejects sort the verdicts."""
+"""Queries of very many rows in no order: texts carry their place, others sort the verdicts."""
 
 
 def statement(name: str) -> str:
@@ -243,7 +248,7 @@ def test_orderings_are_found_in_windows_lists_and_at_the_end() -> None:
     assert orderings(sql) == [["aspect"], ["md5(b || c)", "d"], ["e", "f"]]
 
 
-# -- parameters --------------------------------------------------------------------------------------------------------
+# -- parameters ------------------------------------------------------------------------------------
 
 
 def test_every_parameter_has_an_example_and_every_example_a_query() -> None:
@@ -277,7 +282,7 @@ def test_a_version_changes_with_the_text() -> None:
     assert len(set(queries.versions(*ALL).values())) == len(ALL)
 
 
-# -- verdicts ----------------------------------------------------------------------------------------------------------
+# -- verdicts --------------------------------------------------------------------------------------
 
 
 def test_verdicts_are_the_rows_of_the_decision_until_the_next_one(store: Store) -> None:
@@ -308,11 +313,11 @@ def test_verdicts_are_held_under_the_memory_limit(
     assert on_disk > 0
 
 
-# -- the pool ----------------------------------------------------------------------------------------------------------
+# -- the pool --------------------------------------------------------------------------------------
 
 
 def snippet(store: Store, rows: list[tuple[str, Row]], **tables: list[Row]) -> duckdb.DuckDBPyConnection:
-    """Snippets that pass every check but for what a row says, with near-duplicates and contamination."""
+    """Snippets that pass every check but for what a row says; near-duplicates; contamination."""
     raw = CONTRACTS["raw_pool"].schema.names
     passes: Row = {"num_lines": 10, "num_chars": 300, "is_parsed": True, "num_tokens": 80, "num_statements": 4}
     passes |= {
@@ -502,7 +507,7 @@ def test_snippets_are_read_by_position(store: Store) -> None:
     assert [r["snippet_id"] for r in run(connection, "snippets", start=1, stop=None)] == ["c", "a"]
 
 
-# -- extraction --------------------------------------------------------------------------------------------------------
+# -- extraction ------------------------------------------------------------------------------------
 
 
 def test_each_text_is_kept_once_with_its_first_occurrence(store: Store, tmp_path: Path) -> None:
@@ -530,7 +535,7 @@ def test_each_text_is_kept_once_with_its_first_occurrence(store: Store, tmp_path
     assert rejects == [("file", "f1", "syntax_error")]
 
 
-# -- teacher samples ---------------------------------------------------------------------------------------------------
+# -- teacher samples -------------------------------------------------------------------------------
 
 TEACHER: list[Row] = [
     {"sample_id": "t1", "snippet_id": "s1", "problem": "p1", "split": "train", "is_for_scorer": True},
@@ -584,7 +589,7 @@ def test_a_synthesizer_trains_on_clean_teachers_and_on_the_named_selection(store
     assert [r["item_id"] for r in run(connection, "synthesizer_rows", split="validation")] == ["t4"]
 
 
-# -- candidates and scores ---------------------------------------------------------------------------------------------
+# -- candidates and scores -------------------------------------------------------------------------
 
 EVERY = [*ASPECTS, *CODE_ASPECTS]
 
@@ -691,7 +696,7 @@ def test_gradients_are_for_the_best_of_each_snippet_first_whatever_the_threshold
     assert chosen(99) == ["c1", "c2", "c3", "c4", "c6", "c7"]
 
 
-# -- checkpoints, metrics and reports ----------------------------------------------------------------------------------
+# -- checkpoints, metrics and reports --------------------------------------------------------------
 
 
 def test_checkpoints_of_a_run_come_in_the_order_of_steps(store: Store) -> None:

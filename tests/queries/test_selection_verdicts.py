@@ -1,4 +1,4 @@
-"""selection_verdicts.sql: contamination, duplicates, score, best of its snippet, influence, quota, top share; in this order."""
+"""selection_verdicts.sql: the reasons why a selection leaves a candidate out, in their order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Candidate = tuple[str, str, int, float | None]
 
 
 def filled(store: Store, rows: list[Candidate], *, leaks: Row | None = None, texts: Row | None = None) -> Store:
-    """Scored candidates of iteration 1 with one aspect, influences in batch main, leaks by strength, equal texts by name."""
+    """Scored candidates of iteration 1: one aspect, influence in batch main, leaks, equal texts."""
     base: Row = {"iteration": 1, "parse_status": "ok"}
     text = texts or {}
     put(
@@ -190,7 +190,8 @@ def test_equal_texts_keep_the_best_score_and_on_a_tie_the_smaller_key(store: Sto
 
 @pytest.mark.parametrize(
     ("num", "share", "num_kept"),
-    [(4, 0.5, 2), (5, 0.5, 3), (3, 0.01, 1), (3, 1.0, 3), (100, 0.07, 7), (0, 0.5, 0)],  # 0.07 * 100 is a bit over 7
+    # 0.07 * 100 is a bit over 7
+    [(4, 0.5, 2), (5, 0.5, 3), (3, 0.01, 1), (3, 1.0, 3), (100, 0.07, 7), (0, 0.5, 0)],
 )
 def test_the_top_share_is_rounded_up(store: Store, num: int, share: float, num_kept: int) -> None:
     filled(store, [(f"c{n:03d}", f"s{n}", 9, -n / 1000) for n in range(num)])

@@ -13,7 +13,7 @@ from tests.rows import Row, put
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """One snippet, one checkpoint, two candidates of which one is selected, and a teacher sample."""
+    """One snippet, one checkpoint, two candidates, of which one is selected, one teacher sample."""
     found = Store(tmp_path)
     put(found, "raw_pool", [{"snippet_id": "s1", "code": "def f(x): ..."}, {"snippet_id": "s2"}])
     put(found, "checkpoints", [{"checkpoint_id": "k1", "role": "synthesizer"}])

@@ -49,7 +49,7 @@ def test_verify_finds_a_file_of_another_plan_and_half_a_file(store: Store) -> No
     Path(half).write_bytes(Path(half).read_bytes()[:-100])
     found = checks(store)
     assert [check for check, _ in found] == ["contract", "contract"]
-    assert "belongs to plan" in found[0][1]
+    assert "was written under the plan" in found[0][1]
     assert found[1][1].startswith("teacher_samples: ")
 
 

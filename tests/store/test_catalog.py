@@ -42,7 +42,7 @@ def types(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[str, s
     return [(str(column), str(kind)) for column, kind in found]
 
 
-# -- views -------------------------------------------------------------------------------------------------------------
+# -- views -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -80,7 +80,7 @@ def test_extra_views_read_other_files(store: Store) -> None:
         connect(store, extra={"extracted": []})
 
 
-# -- ad-hoc SQL --------------------------------------------------------------------------------------------------------
+# -- ad-hoc SQL ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -99,22 +99,22 @@ def test_one_select_is_answered(store: Store, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "got"),
     [
-        ("", "0 statements: none"),
-        ("-- nothing", "0 statements: none"),
-        ("SELECT 1; SELECT 2", "2 statements: SELECT, SELECT"),
-        ("SELECT 1; DROP VIEW pool", "2 statements: SELECT, DROP"),
-        ("INSERT INTO pool VALUES (1)", "1 statements: INSERT"),
-        ("CREATE TABLE t AS SELECT 1", "1 statements: CREATE"),
-        ("COPY (SELECT 1) TO 'x.csv'", "1 statements: COPY"),
-        ("ATTACH 'x.db'", "1 statements: ATTACH"),
-        ("SET threads = 1", "1 statements: SET"),
-        ("PRAGMA version", "1 statements: PRAGMA"),
-        ("CALL pragma_version()", "1 statements: CALL"),
-        ("INSTALL httpfs", "1 statements: LOAD"),
+        ("", "no statement"),
+        ("-- nothing", "no statement"),
+        ("SELECT 1; SELECT 2", "SELECT, SELECT"),
+        ("SELECT 1; DROP VIEW pool", "SELECT, DROP"),
+        ("INSERT INTO pool VALUES (1)", "INSERT"),
+        ("CREATE TABLE t AS SELECT 1", "CREATE"),
+        ("COPY (SELECT 1) TO 'x.csv'", "COPY"),
+        ("ATTACH 'x.db'", "ATTACH"),
+        ("SET threads = 1", "SET"),
+        ("PRAGMA version", "PRAGMA"),
+        ("CALL pragma_version()", "CALL"),
+        ("INSTALL httpfs", "LOAD"),
     ],
 )
 def test_anything_but_one_select_is_refused(store: Store, text: str, got: str) -> None:
-    with pytest.raises(ContractError, match=f"give exactly one SELECT; got {got}"):
+    with pytest.raises(ContractError, match=f"only a single SELECT can be run, got {got}$"):
         ask(store, text)
 
 

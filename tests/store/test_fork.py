@@ -1,4 +1,4 @@
-"""A fork: every partition of a run belongs to its stage, and a fork holds what the stages up to one made."""
+"""A fork: every partition belongs to a stage, and a fork holds what the stages up to one made."""
 
 import os
 from pathlib import Path
@@ -206,7 +206,7 @@ def test_a_store_of_which_nothing_is_finished_forks_to_its_recipe(tmp_path):
 def test_a_target_that_is_a_store_is_refused(tmp_path, whole):
     target = Store(tmp_path / "other")
     put(target, "pool", {})
-    with pytest.raises(ContractError, match="other is a store already; fork into a new directory"):
+    with pytest.raises(ContractError, match="other is a store already; give a new directory to fork into"):
         fork(whole, target, "pool")
     assert built(target) == {("pool",)}
 
@@ -215,6 +215,6 @@ def test_a_target_that_is_a_store_is_refused(tmp_path, whole):
     "until", ["pol", "", "iteration", "iteration-", "iteration-x", "iteration-1-2", "pool-1", "coder-base"]
 )
 def test_an_unknown_stage_lists_those_there_are(tmp_path, whole, until):
-    with pytest.raises(ValueError, match=rf"no stage '{until}'; stages are {', '.join(_ORDER)} \(iteration-1"):
+    with pytest.raises(ValueError, match=rf"no stage '{until}'; the stages are {', '.join(_ORDER)}\. An iteration"):
         fork(whole, Store(tmp_path / "fork"), until)
     assert not (tmp_path / "fork").exists()

@@ -1,4 +1,4 @@
-"""Every reader opens a table by a plain glob, without this project, and finds the same rows and columns."""
+"""Every reader opens a table by a plain glob, without this project, and finds the same rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CHECKS: list[Row] = [
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Four partitions of `selected` and an empty fifth, one of `snippet_checks`, one of `gradients`."""
+    """Four partitions of `selected` and an empty one, one of `snippet_checks` and `gradients`."""
     store = Store(tmp_path / "store")
     for row in SELECTED:
         put(store, "selected", [row], iteration=row["iteration"], selection=row["selection"])

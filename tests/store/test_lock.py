@@ -1,4 +1,4 @@
-"""One coordinator per store: a second one is refused, a dead one is buried, workers do not outlive theirs."""
+"""One coordinator per store: a second one is refused, a dead one replaced; workers end with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run records: what identifies a plan, what is recorded beside it, and how two plans are told apart."""
+"""Run records: what identifies a plan, what is recorded beside it, and how two plans differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contracts: every one has a grain, a key that is required, and names and types that follow the house rules."""
+"""The contracts: each has a grain, a required key, and names and types that follow the rules."""
 
 from __future__ import annotations
 
@@ -100,5 +100,6 @@ def test_scored_holds_every_aspect_once() -> None:
 def test_markdown_shows_partitions_in_path_order() -> None:
     assert "`selected/[iteration-…/][selection-…/]part-00000.parquet`, global." in markdown()
     assert (
-        "| logprob | float or NULL | sum over the completion's tokens; NULL where the engine gives none |" in markdown()
+        "| logprob | float or NULL | sum over the tokens of the completion; NULL if the engine gives none |"
+        in markdown()
     )
