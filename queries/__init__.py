@@ -23,6 +23,7 @@ from store import content_id
 
 HERE = Path(__file__).parent
 _COMMENT_OR_STRING = re.compile(r"--[^\n]*|'(?:[^']|'')*'")
+_SPACE_OR_STRING = re.compile(r"('(?:[^']|'')*')|(?:--[^\n]*|\s)+")
 _PARAMETER = re.compile(r"\$([a-z_][a-z0-9_]*)")
 
 
@@ -46,9 +47,18 @@ def parameters(name: str) -> frozenset[str]:
     return frozenset(_PARAMETER.findall(_COMMENT_OR_STRING.sub("", text(name))))
 
 
+def statement(sql: str) -> str:
+    """SQL without comments and with one blank for any space outside of strings.
+
+    >>> statement("-- One row is a number.\\nSELECT  1,\\n    'a  b'")
+    "SELECT 1, 'a  b'"
+    """
+    return _SPACE_OR_STRING.sub(lambda m: m[1] or " ", sql).strip()
+
+
 def versions(*query_names: str) -> dict[str, str]:
-    """`{file: hash of its text}` for `Plan.texts`."""
-    return {f"queries/{n}.sql": content_id(text(n)) for n in query_names}
+    """`{file: hash of its statement}` for `Plan.texts`. Comments and line breaks change no row."""
+    return {f"queries/{n}.sql": content_id(statement(text(n))) for n in query_names}
 
 
 def relation(

@@ -282,6 +282,20 @@ def test_a_version_changes_with_the_text() -> None:
     assert len(set(queries.versions(*ALL).values())) == len(ALL)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("SELECT 1, 2", "-- One row is two numbers.\nSELECT\n    1, -- the first\n    2\n", True),
+        ("SELECT 1, 2", "SELECT 1, 3", False),
+        ("SELECT 'a  b'", "SELECT 'a b'", False),
+        ("SELECT '-- x' AS a", "SELECT '' AS a", False),
+        ("SELECT 'it''s  -- so'", "SELECT\n'it''s  -- so' -- really", True),
+    ],
+)
+def test_a_plan_knows_the_statement_and_not_how_it_is_laid_out(one: str, other: str, is_same: bool) -> None:
+    assert (queries.statement(one) == queries.statement(other)) is is_same
+
+
 # -- verdicts --------------------------------------------------------------------------------------
 
 
