@@ -228,6 +228,25 @@ def test_another_prompt_or_model_is_another_plan_and_another_price_is_not(tmp_pa
     assert len(seen) == 4
 
 
+def test_a_local_teacher_takes_every_setting_of_its_engine(tmp_path):
+    """Once it was always float32, on one GPU, with 4,096 tokens."""
+    block = {"engine": "vllm", "dtype": "bfloat16", "tensor_parallel": 2, "max_model_tokens": 9000}
+    local = recipe(tmp_path, teacher={"model": "m", "engine": block}).teacher
+    assert local.engine_settings().model_dump().items() >= block.items()
+
+
+def test_another_dtype_of_a_local_teacher_is_another_plan(tmp_path):
+    store = pooled(tmp_path / "store", [snippet(n) for n in range(4)])
+    put(store, "teacher_samples", [])
+    for dtype in ("float32", "bfloat16"):
+        block = {"engine": "transformers", "dtype": dtype}
+        with pytest.raises(ContractError, match=rf'fields\.engine: .* -> .*"{dtype}"'):
+            build(
+                store,
+                recipe(tmp_path, teacher={"model": "m", "num_snippets": 4, "engine": block, "run_examples": False}),
+            )
+
+
 # -- files -----------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,51 @@
+"""builders: the signature of a builder says what of a recipe can change its rows."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+WHOLE = {
+    "aspect_scores.build_snippets": "what the judge is asked about depends on all that decides the pool",
+    "candidates": "sampling, synthesizer, teacher, final, iterations and seed",
+    "checkpoints.build_synthesizer": "synthesizer, decontamination, benchmarks and selection_name",
+    "gradients": "influence, synthesizer, sampling and decontamination",
+    "influence": "influence, synthesizer and sampling",
+    "instructions": "final, decontamination, benchmarks and iterations",
+    "pool": "pool, near_duplicates, decontamination, docstring_judge, benchmarks and seed",
+    "selected": "selection, influence, decontamination, synthesizer and benchmarks",
+}
+"""Modules, or single functions, that are handed the whole recipe, and the many sections they read."""
+
+
+def takers(path: Path) -> set[str]:
+    """The public functions of a module that are handed a whole recipe."""
+    tree = ast.parse(path.read_text())
+    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
+    return {
+        f"{path.stem}.{f.name}"
+        for f in functions
+        for a in f.args.args
+        if a.annotation is not None and ast.unparse(a.annotation) == "Recipe"
+    }
+
+
+TAKERS = {name for path in (ROOT / "builders").glob("*.py") for name in takers(path)}
+
+
+def test_a_taker_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "made.py"
+    path.write_text("def build(store: Store, recipe: Recipe): ...\ndef other(store, pool: Pool): ...\n")
+    assert takers(path) == {"made.build"}
+
+
+@pytest.mark.parametrize("name", sorted(TAKERS))
+def test_the_whole_recipe_goes_only_to_those_that_read_much_of_it(name: str) -> None:
+    assert name in WHOLE or name.split(".")[0] in WHOLE, f"{name}: hand it the sections that it reads"
+
+
+def test_none_of_them_is_forgotten() -> None:
+    assert {w for w in WHOLE if not any(t == w or t.split(".")[0] == w for t in TAKERS)} == set()
