@@ -1,18 +1,27 @@
 # make run     set everything up and run the whole method on the standard library, offline (about ten minutes)
-# make test    set up and run the tests
+# make test    set up and run the tests that are quick
+# make test-slow  set up and run the others, among them those of the wheel
+# make test-wheel  build the wheel, install it where no checkout is, and run commands there
 # make test-vllm  set up vLLM (its CPU build) in .venv-vllm and run the tests of its engine
-# make check   format, lint, types, tests
+# make check   format, lint, types, quick tests
+# make format  mend what format and lint can mend by themselves
 # make docs    regenerate docs/tables.md
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := scoder.py commands builders store queries training tests benchmarks
 
-.PHONY: run test test-vllm check setup sandbox docs format
+.PHONY: run test test-slow test-wheel test-vllm check setup sandbox docs format
 run: setup sandbox
 	$(BIN)/scoder run recipes/tiny.yaml
 
 test: setup sandbox
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n auto --dist loadfile
+
+test-slow: setup sandbox
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n auto --dist loadfile
+
+test-wheel: setup sandbox
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_wheel.py
 
 test-vllm: .venv-vllm/.ready
 	VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=WARNING OMP_NUM_THREADS=$$(nproc) \

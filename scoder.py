@@ -39,6 +39,7 @@ from builders.engines import checkpoints as saved
 from builders.publishing import sets
 from builders.recipe import Recipe
 from store import Store
+from store.errors import InputError
 
 Stage = Callable[[Store, Recipe], None]
 
@@ -62,7 +63,7 @@ def run(store: Store, recipe: Recipe, until: str | None = None) -> None:
     """Run the stages in order, up to and with `until`."""
     planned = stages(recipe)
     if until is not None and until not in planned:
-        raise ValueError(f"no stage {until!r}; this recipe has {', '.join(planned)}")
+        raise InputError(f"no stage {until!r}; this recipe has {', '.join(planned)}")
     check(recipe)
     for name, build in planned.items():
         store.announce(f"[{name}]")
@@ -93,8 +94,6 @@ def build_pool(store: Store, recipe: Recipe) -> None:
         checkpoints.build_base(store, recipe.docstring_judge.model, recipe.docstring_judge.revision, "docstring-judge")
         aspect_scores.build_snippets(store, recipe, saved.checkpoints(store, "docstring-judge", None, 1)[0])
     pool.build(store, recipe)
-    decided = pool.inputs(store, recipe) | store.input("pool")
-    rejects.build(store, "pool", decided, pool.values(recipe))
 
 
 def build_teacher(store: Store, recipe: Recipe) -> None:

@@ -126,7 +126,7 @@ def _questions(prompt: str) -> Callable[[Item], list[str]]:
 
 
 def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Record:
-    """Judge the docstrings of what would be the pool without a judge; the threshold of the scores is pool.sql's."""
+    """Judge the docstrings of what would be the pool without a judge; the threshold of the scores is pool_verdicts.sql's."""
     assert recipe.docstring_judge is not None
     asked = _checkpoint(store, recipe.docstring_judge.engine, recipe.docstring_judge.prompt, judge)
     given = pool.values(recipe) | {"min_docstring_score": None}
@@ -136,20 +136,17 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
             {"item_kind": "snippet"},
             pool.unjudged_inputs(store, recipe),
             asked,
-            prompts.versions(asked.prompt) | queries.versions("pool", "snippets_to_judge"),
+            prompts.versions(asked.prompt) | queries.versions(pool.QUERY, "pool", "snippets_to_judge"),
             num_items,
             **pool.thresholds(given),
         )
 
-    built = store.record("aspect_scores", item_kind="snippet")
-    if (
-        built is not None
-        and built.plan == plan_for((built.plan.num_shards or 0) * SHARD)
-        and store.begin(built.plan) is None
-    ):
+    old = store.record("aspect_scores", item_kind="snippet")
+    is_same = old is not None and old.plan == plan_for((old.plan.num_shards or 0) * SHARD)
+    if old is not None and is_same and (built := store.built(old.plan)) is not None:
         return built
     staged = Path(store.scratch("unjudged"), "part.parquet")
-    plan = plan_for(_stage(staged, queries.stream(connect(store), "pool", given)))
+    plan = plan_for(_stage(staged, pool.rows(store, given)))
 
     def items_of(shard: int) -> list[Item]:
         window = {"start": shard * SHARD, "stop": (shard + 1) * SHARD}
@@ -201,8 +198,8 @@ def _answered(
     facts: Callable[[str, Sequence[Item]], list[dict[str, Any]]],
 ) -> Record:
     """Ask the scorer one question per aspect about every item; `facts` are the rows that need no model."""
-    if store.begin(plan) is None:
-        return store.record("aspect_scores", **plan.partition)  # type: ignore[return-value]
+    if (built := store.built(plan)) is not None:
+        return built
     item_kind = str(plan.partition["item_kind"])
     by = {"scorer": asked.name, "prompt_version": prompts.version(asked.prompt)}
     # An endpoint is paid for each question: each is a request of its own, journalled when it is answered. In this process

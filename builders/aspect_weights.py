@@ -15,6 +15,7 @@ import queries
 from builders.recipe import Scoring
 from store import ASPECTS, CODE_ASPECTS, CONTRACTS, Plan, Record, Store
 from store.catalog import connect
+from store.errors import InputError
 
 ALL = (*ASPECTS, *CODE_ASPECTS)
 
@@ -77,7 +78,7 @@ def contrast(scores_NZ: np.ndarray, is_teacher_N: np.ndarray, l2: float) -> np.n
 
     num_teacher = is_teacher_N.sum()
     if num_teacher == 0 or num_teacher == len(is_teacher_N):
-        raise ValueError(
+        raise InputError(
             f"the contrast fit needs both sides, got {int(num_teacher)} teacher samples and "
             f"{int(len(is_teacher_N) - num_teacher)} candidates; use scoring.method: fixed"
         )

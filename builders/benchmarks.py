@@ -20,6 +20,7 @@ from builders.harness.files import read_tasks
 from builders.harness.programs import Task
 from builders.recipe import Benchmark
 from store import CONTRACTS, Plan, Record, Store, content_id
+from store.errors import MissingError
 
 _SPEC = re.compile(r"(?:(?P<name>[a-z0-9][a-z0-9_-]*)=)?(?P<path>.+)", re.DOTALL)
 _HUB = re.compile(r"(?P<path>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?(?:@(?P<split>[\w.-]+))?\Z")
@@ -30,7 +31,7 @@ def check(benchmark: Benchmark) -> None:
     try:
         check_place(benchmark.path)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"benchmark {benchmark.name!r}: {error}; paths are relative to the recipe") from None
+        raise MissingError(f"benchmark {benchmark.name!r}: {error}; paths are relative to the recipe") from None
 
 
 def named(text: str) -> Benchmark:

@@ -20,6 +20,7 @@ from builders.pairs import parse
 from builders.pool import snippets
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, seed_from
+from store.errors import JobError
 
 Job = tuple[dict[str, Any], dict[str, Any], int]
 """(checkpoint, snippet, sample index)"""
@@ -115,8 +116,8 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
         num_shards=-(-drawn.num_jobs // size),
         rows_per_shard=size,
     )
-    if store.begin(plan) is None:
-        return store.record("candidates", iteration=iteration)  # type: ignore[return-value]
+    if (built := store.built(plan)) is not None:
+        return built
 
     def jobs_of(shard: int) -> list[Job]:
         return jobs(store, drawn, shard * size, (shard + 1) * size)
@@ -149,7 +150,7 @@ def require_parsed(store: Store, iteration: int) -> None:
         for status in table["parse_status"].to_pylist()
     )
     if not counts["ok"]:
-        raise RuntimeError(
+        raise JobError(
             f"none of the {counts.total()} candidates of iteration {iteration} is a problem with a valid solution "
             f"({', '.join(f'{status}: {n}' for status, n in counts.most_common())}). Look at them with `scoder show "
             "candidates`; train the synthesizer longer, or give the teacher more snippets"

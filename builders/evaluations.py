@@ -45,8 +45,8 @@ def build(
         texts=prompts.versions(PROMPT),
         num_shards=max(1, -(-len(tasks) // TASKS_PER_SHARD)),
     )
-    if store.begin(plan) is None:
-        return store.record("evaluations", checkpoint=name, benchmark=benchmark.name)  # type: ignore[return-value]
+    if (built := store.built(plan)) is not None:
+        return built
     with open_checkpoints(store, settings.engine, [checkpoint]) as engine:
 
         def make(index: int) -> pa.Table:

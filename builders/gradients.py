@@ -97,10 +97,7 @@ def build(
     )
     scratch = Path(store.scratch(f"gradients-{plan.fingerprint}"))
     with store.building(plan) as record:
-        if record is None:
-            built = store.record("gradients", **plan.partition)
-            assert built is not None, plan.partition
-        else:
+        if record.status != "complete":
             start, missing = time.monotonic(), store.missing(plan)
             job = partial(_job, store, recipe, plan, settings, found)
             places = devices.devices(recipe.influence.workers) if missing else []
@@ -108,9 +105,9 @@ def build(
             for _ in zip(store.track(missing, segments("gradients", plan.partition)), done, strict=True):
                 pass
             usage = record.usage.add(Usage(wall_s=time.monotonic() - start))
-            built = store.finish(record, list(store.present(plan).values()), usage)
+            record = store.finish(record, list(store.present(plan).values()), usage)
     _build_rejects(store, plan, found, scratch)
-    return built
+    return record
 
 
 def settings_of(recipe: Recipe, item_kind: str) -> GradientSettings:

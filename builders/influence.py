@@ -19,6 +19,7 @@ from builders.gradients import MAIN, aligned_shards, features
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store
 from store.catalog import ask
+from store.errors import InputError
 from store.half_floats import as_matrix
 from store.runs import Partition
 from training.ranking import Ranking, Reference, common_rows, learning_rate_shares, picked, read_ahead
@@ -45,7 +46,7 @@ def build(store: Store, recipe: Recipe, iteration: int, batch: str = MAIN) -> Re
         )
         for name, where in conditions.items()
     }
-    lacking = [name for name, plan in plans.items() if store.force or not _is_built(store, plan)]
+    lacking = [name for name, plan in plans.items() if not store.is_built(plan)]
 
     @cache
     def tables() -> dict[str, pa.Table]:
@@ -58,11 +59,6 @@ def build(store: Store, recipe: Recipe, iteration: int, batch: str = MAIN) -> Re
         for name, plan in plans.items()
     }
     return records[recipe.influence.reference]
-
-
-def _is_built(store: Store, plan: Plan) -> bool:
-    record = store.record("influence", **plan.partition)
-    return record is not None and record.status == "complete" and record.plan.fingerprint == plan.fingerprint
 
 
 def reference_set(
@@ -80,7 +76,7 @@ def reference_set(
         for checkpoint, unit_ND in units.items():
             reference.add(checkpoint, unit_ND[is_kept], [None] * int(is_kept.sum()))
     if not reference.num_samples:
-        raise ValueError(
+        raise InputError(
             f"the reference {name} has no gradients: "
             + (
                 f"no sample is kept by {condition!r}"

@@ -48,8 +48,6 @@ def _build(store: Store, recipe: Recipe, query: str, partition: dict[str, Any]) 
     )
 
     def rows() -> pa.RecordBatchReader:
-        connection = connect(store)
-        connection.register("verdicts", queries.table(connection, QUERY, given))
-        return queries.stream(connection, query, given)
+        return queries.stream(queries.with_verdicts(connect(store), QUERY, given), query, given)
 
     return store.materialize_stream(plan, rows)

@@ -28,6 +28,7 @@ from builders.recipe import Executor, Source
 from builders.sources.files import Shard, SourceFile
 from store import Plan, Record, Store, content_id, fields_of, files
 from store.catalog import connect
+from store.errors import JobError
 from store.lock import owner, stop_with_coordinator
 
 STAGING = pa.schema(
@@ -78,11 +79,11 @@ def plan(chosen: Sequence[Source]) -> Plan:
 
 
 def build(store: Store, chosen: Sequence[Source], executor: Executor) -> Record:
-    """Extract what is not staged yet (with `force`, everything), then keep each text once."""
+    """Extract what is not staged yet, then keep each text once."""
     wanted = plan(chosen)
 
     def rows() -> Iterator[pa.RecordBatch]:
-        _discard_staging(store, keep=None if store.force else _staging_name(wanted))
+        _discard_staging(store, keep=_staging_name(wanted))
         extract(store, wanted, chosen, executor)
         return _distinct(store, staging_paths(store, wanted))
 
@@ -102,9 +103,11 @@ def _distinct(store: Store, staging: list[str]) -> Iterator[pa.RecordBatch]:
 def build_rejects(store: Store, chosen: Sequence[Source], executor: Executor) -> Record:
     """The rejects of stage `extract`: files that gave no function, and how many functions of a file are undocumented."""
     wanted = plan(chosen)
-    if store.force or not store.is_complete("rejects", stage="extract"):
+
+    def staging() -> dict[str, list[str]]:
         extract(store, wanted, chosen, executor)
-    staging = {"extracted": staging_paths(store, wanted)}
+        return {"extracted": staging_paths(store, wanted)}
+
     return rejects.build(store, "extract", store.input("raw_pool"), extra=staging)
 
 
@@ -184,7 +187,7 @@ def _staged_by_workers(store: Store, jobs: list[Job], workers: int) -> Iterator[
             for done in as_completed([pool.submit(stage, job) for job in jobs]):
                 yield done.result()
         except BrokenProcessPool:
-            raise RuntimeError(
+            raise JobError(
                 "a worker process died while it extracted, mostly for want of memory; run the same command again to "
                 "resume, with fewer `executor.workers`"
             ) from None

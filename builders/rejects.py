@@ -6,7 +6,7 @@ written from the same parameters as the decision; `queries/audits/conservation.s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import queries
@@ -19,10 +19,10 @@ def build(
     stage: str,
     inputs: dict[str, str],
     values: Mapping[str, Any] | None = None,
-    extra: dict[str, list[str]] | None = None,
+    extra: Callable[[], dict[str, list[str]]] = dict,
     **partition: str | int,
 ) -> Record:
-    """Write the rejects of one stage."""
+    """Write the rejects of one stage. `extra` makes further views for its query, when there is something to build."""
     name = f"rejects_{stage}"
     given = dict(values or {})
     plan = Plan(
@@ -32,4 +32,4 @@ def build(
         fields={k: given[k] for k in sorted(queries.parameters(name))},
         texts=queries.versions(name),
     )
-    return store.materialize_stream(plan, lambda: queries.stream(connect(store, extra=extra), name, given))
+    return store.materialize_stream(plan, lambda: queries.stream(connect(store, extra=extra()), name, given))

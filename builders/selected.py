@@ -70,9 +70,8 @@ def verdicts(store: Store, recipe: Recipe, iteration: int, name: str) -> pa.Tabl
 
 def missing(store: Store, recipe: Recipe, iteration: int, name: str) -> list[dict[str, Any]]:
     """The candidates that a selection admits but that have no influence yet, with their texts."""
-    connection = connect(store)
-    connection.register("verdicts", queries.table(connection, QUERY, values(store, recipe, iteration, name)))
-    return queries.rows(connection, "missing_items")
+    given = values(store, recipe, iteration, name)
+    return queries.rows(queries.with_verdicts(connect(store), QUERY, given), "missing_items")
 
 
 def build(store: Store, recipe: Recipe, iteration: int, name: str) -> Record:
@@ -97,8 +96,6 @@ def _build(store: Store, recipe: Recipe, query: str, partition: dict[str, Any]) 
     )
 
     def rows() -> pa.RecordBatchReader:
-        connection = connect(store)
-        connection.register("verdicts", queries.table(connection, QUERY, given))
-        return queries.stream(connection, query, partition)
+        return queries.stream(queries.with_verdicts(connect(store), QUERY, given), query, partition)
 
     return store.materialize_stream(plan, rows)

@@ -65,8 +65,8 @@ def _asked(store: Store, teacher: Teacher, seed: int, plan: Plan) -> Record:
     settings = teacher.engine_settings()
     if teacher.run_examples:
         asking.require_sandbox()
-    if store.begin(plan) is None:
-        return store.record("teacher_samples")  # type: ignore[return-value]
+    if (built := store.built(plan)) is not None:
+        return built
     read = asking.reader(teacher)
 
     def requests_of(shard: int) -> list[Request]:
@@ -106,9 +106,8 @@ def import_file(store: Store, path: str, teacher: Teacher) -> Record:
         num_shards=1,
     )
     # Begin before the snippets are written: if the import is refused, nothing of it is left behind.
-    record = store.begin(plan)
-    if record is None:
-        return store.record("teacher_samples")  # type: ignore[return-value]
+    if (built := store.built(plan)) is not None:
+        return built
     _import_snippets(store, [t for t in triples if content_id("python", t["snippet"]) not in known])
     return store.materialize(plan, lambda index: table(rows))
 

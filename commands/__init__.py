@@ -1,7 +1,7 @@
 """The command line: a skin over `scoder.py`, the builders and the queries.
 
-Exit codes: 0 done, 1 the job failed, 2 bad usage or input. A user's mistake gets one message with the fix, no traceback
-(set SCODER_TRACEBACK=1 to see one). Every command takes --json.
+Exit codes: 0 done, 1 the job failed, 2 bad usage or input. Every command takes --json. How errors are
+shown, `commands/errors.py` says; SCODER_TRACEBACK=1 shows the traceback of any.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import typer
 from commands import runs, rows, datasets, models
 
 # isort: on
-from commands.terminal import app, notes, report
+from commands.errors import report
+from commands.terminal import app, notes
 
 __all__ = ["app", "datasets", "main", "models", "rows", "runs"]
 
 
 def main() -> None:
-    """Entry point: user mistakes become one message and exit code 2, failed jobs exit code 1."""
+    """Entry point of `scoder`."""
     # threads that spin at barriers make torch many times slower as soon as another process wants a core
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:

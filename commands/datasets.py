@@ -16,12 +16,14 @@ from commands.terminal import (
     announce,
     app,
     import_app,
+    local,
     open_store,
     print_rows,
     progress,
     recipe_of,
     track,
 )
+from store.errors import InputError
 
 PANEL = "Datasets"
 
@@ -46,18 +48,19 @@ def import_teacher(
 @app.command(rich_help_panel=PANEL)
 def publish(
     what: Annotated[str, typer.Argument(help="instructions, selected, or any table.")],
-    target: Annotated[str, typer.Argument(help="Folder to write.")],
+    target: Annotated[str, typer.Argument(help="Folder to write, or one that was published before.")],
     iteration: Annotated[int | None, typer.Option(help="For selected.")] = None,
     name: Annotated[str, typer.Option(help="For selected: the selection.")] = "default",
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """Write a Hugging Face dataset folder that `datasets.load_dataset` reads."""
-    from builders.publishing import sets
+    from builders.publishing import folder, sets
 
+    folder.check_target(target)
     opened = open_store(store)
     if what == "selected" and iteration is None:
-        raise ValueError("publishing a selection needs --iteration K (and --name NAME for another than the default)")
+        raise InputError("publishing a selection needs --iteration K (and --name NAME for another than the default)")
     if what == "instructions":
         opened.input("instructions")
         counts = sets.instructions(opened, recipe_of(store, None).name, target)
@@ -77,7 +80,9 @@ def influence(
         typer.Option(help="Reference set: DATASET or NAME=DATASET; repeat for several, each gets its columns."),
     ],
     model: Annotated[str, typer.Option(help="Base model: folder or Hub id.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="Parquet file to write.")] = "influence.parquet",
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="Parquet file to write.", callback=local)
+    ] = "influence.parquet",
     adapter: Annotated[
         list[str] | None,
         typer.Option(help="LoRA folder, or a training's output with all its checkpoints; none: one is warmed up."),
@@ -86,7 +91,7 @@ def influence(
         list[float] | None, typer.Option(help="Weight of each checkpoint, where its folder does not tell.")
     ] = None,
     gradients: Annotated[
-        str | None, typer.Option(help="Folder that keeps the gradients; default: OUTPUT.gradients.")
+        str | None, typer.Option(help="Folder that keeps the gradients; default: OUTPUT.gradients.", callback=local)
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -104,7 +109,7 @@ def influence(
     as_json: JsonOption = False,
 ) -> None:
     """Rank any dataset by its influence on reference sets. Gradients are kept: another reference set costs no model."""
-    from builders.recipe.files import override
+    from builders.recipe.files import checked, override
     from builders.standalone import influence as dataset_influence
     from builders.standalone import influence_request
 
@@ -118,9 +123,7 @@ def influence(
             learning_rates=learning_rate or [],
             gradients=gradients,
             revision=revision,
-            choices=influence_request.Choices.model_validate(
-                override(influence_request.Choices().model_dump(), set_ or [])
-            ),
+            choices=checked(influence_request.Choices, override(influence_request.Choices().model_dump(), set_ or [])),
             workers=workers,
         ),
         announce,
@@ -147,8 +150,12 @@ def contamination(
         typer.Option(help="Benchmark: [NAME=]FILE or [NAME=]HUB_ID[:CONFIG][@SPLIT]; further ones may follow."),
     ],
     more: Annotated[list[str] | None, typer.Argument(metavar="[BENCHMARK]...", help="Further benchmarks.")] = None,
-    output: Annotated[str | None, typer.Option("-o", "--output", help="Parquet file: one row per hit.")] = None,
-    verdicts: Annotated[str | None, typer.Option(help="Parquet file: one row per row of the dataset.")] = None,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", help="Parquet file: one row per hit.", callback=local)
+    ] = None,
+    verdicts: Annotated[
+        str | None, typer.Option(help="Parquet file: one row per row of the dataset.", callback=local)
+    ] = None,
     text: Annotated[
         list[str] | None, typer.Option(help="Column with the text; repeat for several. Default: told by the columns.")
     ] = None,

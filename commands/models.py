@@ -6,23 +6,23 @@ from typing import Annotated
 
 import typer
 
-from commands.terminal import JsonOption, app, print_rows, train_app
+from commands.terminal import JsonOption, app, local, print_rows, train_app
 
 PANEL = "Models"
 
 
 DatasetOption = Annotated[str, typer.Option(help="Published folder or Hub id.")]
 BaseOption = Annotated[str, typer.Option(help="Base model: folder or Hub id.")]
-OutputOption = Annotated[str, typer.Option(help="Checkpoint directory to write.")]
+OutputOption = Annotated[str, typer.Option(help="Checkpoint directory to write.", callback=local)]
 SettingsOption = Annotated[list[str] | None, typer.Option("--set", help="A training setting: key=value, lora.r=8.")]
 
 
 def _train(role: str, dataset: str, base: str, output: str, set_: list[str] | None, as_json: bool) -> None:
     from builders.checkpoints import trainer
-    from builders.recipe.files import override
+    from builders.recipe.files import checked, override
 
     train, default = trainer(role)
-    settings = type(default).model_validate(override(default.model_dump(), set_ or []))
+    settings = checked(type(default), override(default.model_dump(), set_ or []))
     report = train(dataset, base, output, settings)
     rows = [{"folder": f"{output}/{c.folder}", "step": c.step, "loss": c.loss} for c in report.checkpoints]
     print_rows(rows, as_json, f"{role}: {report.num_rows:,} rows, {len(report.rejects)} left out")
@@ -97,7 +97,7 @@ def evaluate(
         "temperature": temperature,
         "max_tokens": max_tokens,
     }
-    settings = files.section(Evaluation, files.override(given, set_ or []), "evaluation")
+    settings = files.checked(Evaluation, files.override(given, set_ or []))
     rows = []
     for path in benchmarks:
         graded = evaluations.evaluate(model, list(read_tasks(path)), settings, adapter, seed=0, is_base=is_base)

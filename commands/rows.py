@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from commands.errors import report
 from commands.terminal import (
     DEFAULT_STORE,
     JsonOption,
@@ -16,11 +17,12 @@ from commands.terminal import (
     announce,
     app,
     console,
+    local,
     open_store,
     print_rows,
-    report,
 )
 from store import ContractError, Store
+from store.errors import InputError
 
 PANEL = "Its rows"
 
@@ -34,7 +36,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Rows as a person reads them: code highlighted, long text folded."""
-    from queries.console import print_records
+    from commands.reports import print_records
     from store.catalog import ask
     from store.store import contract_of
 
@@ -52,7 +54,9 @@ def show(
 @app.command(rich_help_panel=PANEL)
 def sql(
     text: Annotated[str | None, typer.Argument(help="One SELECT, or @file.sql; without it a prompt.")] = None,
-    output: Annotated[str | None, typer.Option("-o", help="Write the rows to this Parquet file.")] = None,
+    output: Annotated[
+        str | None, typer.Option("-o", help="Write the rows to this Parquet file.", callback=local)
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,7 +73,7 @@ def sql(
 
 def _statements(text: str | None) -> Iterator[str]:
     if text is not None:
-        yield Path(text[1:]).read_text() if text.startswith("@") else text
+        yield _file_text(Path(text[1:])) if text.startswith("@") else text
         return
     while True:
         try:
@@ -80,6 +84,13 @@ def _statements(text: str | None) -> Iterator[str]:
             return
         if line:
             yield line
+
+
+def _file_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text: {error}") from None
 
 
 def _answer(store: Store, statement: str, output: str | None, as_json: bool) -> None:
@@ -106,11 +117,12 @@ def trace(
     as_json: JsonOption = False,
 ) -> None:
     """Everything that led to a row, and all that came of it."""
-    from queries import console as reports
+    from commands.reports import print_records
+    from queries import trace as tracing
 
-    found = reports.trace(open_store(store), id_)
+    found = tracing.trace(open_store(store), id_)
     if as_json:
         print(json.dumps(found, default=str))
         return
     for table, rows in found.items():
-        reports.print_records(console, rows, table)
+        print_records(console, rows, table)

@@ -26,11 +26,13 @@ PANEL = "A run and its store"
 
 @app.command(rich_help_panel=PANEL)
 def run(
-    recipe: Annotated[str, typer.Argument(help="YAML file, such as recipes/tiny.yaml.")],
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe that ships, such as tiny, or a YAML file.")],
     set_: SetOption = None,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and print the plan; build nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Rebuild what was built under another plan.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Rebuild what was built under another plan and what is stale; nothing else.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,7 +57,7 @@ def run(
 @app.command(rich_help_panel=PANEL)
 def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """The funnel: rows and rejects per stage and iteration, tokens, cost, time, and the measured numbers."""
-    from queries import console as reports
+    from commands import reports
 
     opened = open_store(store)
     found = {"tables": reports.funnel(opened), "rejects": reports.rejects(opened), "metrics": reports.metrics(opened)}
@@ -81,7 +83,7 @@ def select(
     """Write a selection under other thresholds or weights beside the default one. Never calls a model."""
     import scoder
     from builders import selected
-    from queries import console as reports
+    from commands import reports
     from store import check_name
     from store.lock import coordinator
 
@@ -143,7 +145,7 @@ def fork(
 @app.command(rich_help_panel=PANEL)
 def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """Re-read checksums, contracts and audits; exit code 1 when anything is wrong."""
-    from queries.console import verify as check
+    from queries.verify import verify as check
 
     problems = check(open_store(store))
     print_rows(problems or [{"check": "all", "result": "ok"}], as_json, "verify")
@@ -153,7 +155,7 @@ def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
 
 @app.command(rich_help_panel=PANEL)
 def doctor(as_json: JsonOption = False) -> None:
-    """What this machine has and lacks: Python, libraries, sandbox, GPU, disk."""
+    """What this machine has and lacks: Python, all required packages with their versions, sandbox, GPU, disk."""
     from commands.doctor import checks
 
     found = checks()

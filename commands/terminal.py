@@ -18,10 +18,12 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.progress import track as progress_bar
 
 from store import Store
+from store.errors import MissingError
+from store.files import check_local
 
 app = typer.Typer(
     name="scoder",
-    help="Build a code-instruction dataset with a small open model. Start with: scoder run recipes/tiny.yaml",
+    help="Build a code-instruction dataset with a small open model. Start with: scoder run tiny",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -36,7 +38,8 @@ StoreOption = Annotated[str, typer.Option("--store", help="Directory of the stor
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a recipe field: section.key=value.")]
 RecipeOption = Annotated[
-    str | None, typer.Option("--recipe", help="Recipe; default: the one that this store was last run with.")
+    str | None,
+    typer.Option("--recipe", help="Name or file of a recipe; default: the one that this store was last run with."),
 ]
 
 DEFAULT_STORE = "store-data"
@@ -45,26 +48,10 @@ console = Console(width=WIDTH)
 notes = Console(stderr=True)
 
 
-def report(error: Exception) -> int:
-    """Print an error for people and return its exit code."""
-    message = getattr(error, "format_message", None)
-    is_usage = message is not None
-    text = message() if message else str(error) or type(error).__name__
-    if isinstance(error, KeyError):
-        text = str(error.args[0])
-    is_users = is_usage or isinstance(error, ValueError | FileNotFoundError | FileExistsError | KeyError)
-    notes.print(f"scoder: {text}", markup=False, style="red", highlight=False, soft_wrap=True)
-    for note in getattr(error, "__notes__", []):
-        notes.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
-    if not is_users:
-        notes.print(f"  ({type(error).__name__}; SCODER_TRACEBACK=1 shows where)", markup=False, highlight=False)
-    return 2 if is_users else 1
-
-
 def open_store(path: str, *, force: bool = False, is_new: bool = False) -> Store:
     """The store at a path; one that is not there is an error unless it is a new one."""
     if not is_new and not Path(path, "_runs").is_dir():
-        raise FileNotFoundError(f"no store at {path}; make one with `scoder run RECIPE --store {path}`")
+        raise MissingError(f"no store at {path}; make one with `scoder run RECIPE --store {path}`")
     return Store(path, announce, track, force=force)
 
 
@@ -93,12 +80,19 @@ def progress(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> None:
     """Rows as a table for people, or as JSON for programs."""
-    from queries.console import print_rows as as_table
+    from commands.reports import print_rows as as_table
 
     if as_json:
         print(json.dumps(rows, default=str))
     else:
         as_table(console, rows, title)
+
+
+def local(path: str | None) -> str | None:
+    """The callback of options that name an output: an address is refused before any work."""
+    if path is not None:
+        check_local(path)
+    return path
 
 
 def recipe_of(store: str, recipe: str | None, overrides: list[str] | None = None) -> Any:

@@ -48,11 +48,29 @@ def relation(
     connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
 ) -> duckdb.DuckDBPyRelation:
     """A query with those of `values` that it declares; a missing one is a KeyError that names it."""
+    return connection.sql(text(name), params=_bound(name, values) or None)
+
+
+def with_verdicts(
+    connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """The connection, with the rows of a decision as its table `verdicts`, which other queries read.
+
+    DuckDB holds the rows and puts them on disk when they do not fit under its memory limit.
+
+        decided = queries.with_verdicts(connect(store), "instruction_verdicts", values)
+        queries.rows(decided, "rejects_instructions", values)
+    """
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE verdicts AS {text(name)}", _bound(name, values))
+    return connection
+
+
+def _bound(name: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
     given = values or {}
     absent = sorted(parameters(name) - given.keys())
     if absent:
         raise KeyError(f"queries/{name}.sql needs ${', $'.join(absent)}; given: {', '.join(given) or 'nothing'}")
-    return connection.sql(text(name), params={p: given[p] for p in parameters(name)} or None)
+    return {p: given[p] for p in parameters(name)}
 
 
 def stream(

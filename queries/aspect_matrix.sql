@@ -1,4 +1,6 @@
--- One row is one item of the contrast fit: its aspect scores side by side, and whether the teacher wrote it.
+-- One row is one item of the contrast fit: its aspect scores side by side, and whether the teacher
+-- wrote it. The fit of the weights reads it: it looks for aspects that tell teacher from candidate.
+-- An item that lacks an aspect is left out.
 WITH items AS (
     SELECT a.item_id, a.item_kind, a.aspect, a.score
     FROM aspect_scores AS a

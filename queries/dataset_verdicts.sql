@@ -1,12 +1,18 @@
--- One row is the verdict on one row of a dataset that is checked without a store: whether a hit is strong enough, and its best hit.
--- A row without a hit has NULL for it; a row without text has no hits and is not contaminated.
+-- One row is the verdict on one row of a dataset that is checked without a store: whether a hit is
+-- strong enough, and its best hit. A row without a hit has NULL for it. A row without text has no
+-- hits and is not contaminated.
 WITH best AS (
     SELECT
         row,
         count(*)::INTEGER AS num_hits,
         max(strength) AS strength,
         arg_max(
-            {'benchmark': benchmark, 'task_id': task_id, 'detector': detector, 'evidence': evidence},
+            {
+                'benchmark': benchmark,
+                'task_id': task_id,
+                'detector': detector,
+                'evidence': evidence
+            },
             (strength, similarity, information, benchmark, task_id, detector)
         ) AS hit
     FROM dataset_hits

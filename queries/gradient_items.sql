@@ -1,5 +1,6 @@
--- One row is one candidate whose gradient the loop computes: clean ones, the best of every snippet first, then the second
--- best, down to $limit. No threshold of a selection enters, so that thresholds can be swapped without backpropagation.
+-- One row is one candidate whose gradient the loop computes: clean ones, the best of every snippet
+-- first, then the second best, down to $limit. No threshold of a selection stands here, so that
+-- thresholds can be changed without computing gradients again.
 WITH clean AS (
     SELECT
         s.candidate_id,
@@ -12,7 +13,9 @@ WITH clean AS (
     WHERE
         s.iteration = $iteration
         AND s.candidate_id NOT IN (
-            SELECT item_id FROM contamination WHERE item_kind = 'candidate' AND strength >= $min_strength::FLOAT
+            SELECT item_id
+            FROM contamination
+            WHERE item_kind = 'candidate' AND strength >= $min_strength::FLOAT
         )
 ),
 chosen AS (

@@ -1,5 +1,6 @@
--- One row is one scored candidate of the final generation: in the instructions when `reason` is NULL, else the first reason
--- why not. The best of each snippet is kept, one of several equal texts, the best by score up to $max_rows.
+-- One row is one scored candidate of the final generation. It is in the instructions when `reason`
+-- is NULL; else this is the first reason why not. The decision takes this order: contamination,
+-- duplicates, score, best of its snippet, the best by score up to $max_rows.
 WITH leaked AS (
     SELECT item_id, max(strength) AS strength
     FROM contamination
@@ -52,7 +53,9 @@ judged AS (
     FROM placed
 ),
 ranked AS (
-    SELECT candidate_id, row_number() OVER (ORDER BY score DESC, expected_score DESC, candidate_id) AS rank
+    SELECT
+        candidate_id,
+        row_number() OVER (ORDER BY score DESC, expected_score DESC, candidate_id) AS rank
     FROM judged
     WHERE reason IS NULL
 )

@@ -1,4 +1,5 @@
--- One row is one pair of the final dataset, with the licence of its snippet; `verdicts` is instruction_verdicts.sql.
+-- One row is one pair of the final dataset, with the licence of its snippet. `verdicts` is
+-- instruction_verdicts.sql.
 SELECT
     v.candidate_id,
     v.snippet_id,

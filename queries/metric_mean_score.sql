@@ -1,4 +1,4 @@
--- One row: the mean score of an iteration's scored candidates.
+-- One row is the mean score of an iteration's scored candidates: whether the synthesizers improve.
 SELECT
     'mean_score' AS name,
     $iteration::INTEGER AS iteration,

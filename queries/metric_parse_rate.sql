@@ -1,4 +1,5 @@
--- One row: the share of an iteration's candidates that are a problem with a syntactically valid solution.
+-- One row is the share of an iteration's candidates that are a problem with a syntactically valid
+-- solution: whether the synthesizers keep to the form.
 SELECT
     'parse_rate' AS name,
     $iteration::INTEGER AS iteration,

@@ -1,6 +1,15 @@
--- One row: the Jaccard overlap of the snippets that a named selection keeps in an iteration and in the one before.
-WITH now AS (SELECT DISTINCT snippet_id FROM selected WHERE iteration = $iteration AND selection = $subject),
-before AS (SELECT DISTINCT snippet_id FROM selected WHERE iteration = $iteration - 1 AND selection = $subject),
+-- One row is the Jaccard overlap of the snippets that a named selection keeps in an iteration and
+-- in the one before: whether the loop still moves.
+WITH now AS (
+    SELECT DISTINCT snippet_id
+    FROM selected
+    WHERE iteration = $iteration AND selection = $subject
+),
+before AS (
+    SELECT DISTINCT snippet_id
+    FROM selected
+    WHERE iteration = $iteration - 1 AND selection = $subject
+),
 sizes AS (
     SELECT
         (SELECT count(*) FROM now) AS num_now,

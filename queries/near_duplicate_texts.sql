@@ -1,6 +1,7 @@
--- One row is one snippet with its text and its `position` in the order of quality, from 0: of two near-duplicates the
--- earlier one is kept. Last come what checks speak against, then what is documented worse, names no licence, lies
--- deeper in its tree (vendored copies do) or is longer. Rows are in no order: sorting them would sort all texts.
+-- One row is one snippet with its text and its `position` in the order of quality, from 0. Of two
+-- near-duplicates the earlier one is kept. Tests, undefined names and methods come last. Among
+-- equals, those come later that are documented worse, name no licence, lie deeper in their tree
+-- (vendored copies do) or are longer. The rows are in no order: sorting them would sort all texts.
 WITH places AS (
     SELECT snippet_id, min(length(path)) AS shortest_path
     FROM snippet_occurrences

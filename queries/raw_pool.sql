@@ -1,5 +1,6 @@
--- One row is one distinct function text: its first occurrence in the order of source, path and line. Ids from $low up to,
--- but without, $high: many small sorts need less memory than one.
+-- One row is one distinct function text: its first occurrence in the order of source, path and
+-- line. Only ids from $low (included) to $high (excluded): many small sorts need less memory than
+-- one.
 SELECT
     snippet_id,
     'python' AS language,

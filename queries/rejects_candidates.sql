@@ -1,4 +1,5 @@
--- One row is one candidate of an iteration that is not a problem with a valid solution.
+-- One row is one candidate of an iteration that is not a problem with a valid solution. It is kept
+-- with its reason, so that nothing is dropped silently.
 SELECT
     'candidates' AS stage,
     iteration,

@@ -1,5 +1,6 @@
--- One row is one source file that gave no function (item_kind 'file'), or the undocumented functions of one file, with their
--- number as the value (item_kind 'functions'): the file itself may well have given others.
+-- One row is one source file that gave no function (item_kind 'file'), or the undocumented
+-- functions of one file, with their number as the value (item_kind 'functions'): the file itself
+-- may well have given others.
 SELECT
     'extract' AS stage,
     NULL::INTEGER AS iteration,

@@ -1,4 +1,5 @@
--- One row is one scored candidate of the final generation that is not in the instructions; `verdicts` is instruction_verdicts.sql.
+-- One row is one scored candidate of the final generation that is not in the instructions, with the
+-- first reason. `verdicts` is instruction_verdicts.sql.
 SELECT
     'instructions' AS stage,
     $iteration::INTEGER AS iteration,

@@ -1,4 +1,5 @@
--- One row is one parsed candidate of an iteration that the scorer could not score, because its text is too long for it.
+-- One row is one parsed candidate of an iteration that the scorer could not score, because its text
+-- is too long for it.
 SELECT
     'scored' AS stage,
     c.iteration,

@@ -1,4 +1,5 @@
--- One row is one scored candidate that a named selection leaves out, with the first reason; `verdicts` is selection_verdicts.sql.
+-- One row is one scored candidate that a named selection leaves out, with the first reason.
+-- `verdicts` is selection_verdicts.sql.
 SELECT
     'selected' AS stage,
     $iteration::INTEGER AS iteration,

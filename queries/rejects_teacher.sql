@@ -1,4 +1,5 @@
--- One row is one snippet that the teacher was asked about and whose answer did not verify.
+-- One row is one snippet that the teacher was asked about and whose answer did not verify. It is
+-- kept with its reason, so that nothing is dropped silently.
 SELECT
     'teacher' AS stage,
     NULL::INTEGER AS iteration,
@@ -9,5 +10,7 @@ SELECT
     NULL::DOUBLE AS value,
     NULL::DOUBLE AS threshold
 FROM pool AS p
-WHERE p.position < $num_snippets AND p.snippet_id NOT IN (SELECT t.snippet_id FROM teacher_samples AS t)
+WHERE
+    p.position < $num_snippets
+    AND p.snippet_id NOT IN (SELECT t.snippet_id FROM teacher_samples AS t)
 ORDER BY item_id, reason

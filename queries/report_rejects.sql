@@ -1,4 +1,5 @@
--- One row is one reason of one stage, with how many distinct items it left out.
+-- One row is one reason of one stage, with how many distinct items it left out: where a run loses
+-- its items.
 SELECT stage, iteration, selection, reason, count(DISTINCT item_id) AS num_items
 FROM rejects
 GROUP BY stage, iteration, selection, reason

@@ -1,4 +1,5 @@
--- One row is one parsed candidate of an iteration that has all its aspect scores, with the weighted score:
+-- One row is one parsed candidate of an iteration that has all its aspect scores, side by side,
+-- with the weighted score that selections start from:
 -- Score = sum over aspects of weight times digit (method.md, 2.2).
 SELECT
     c.candidate_id,
@@ -16,7 +17,11 @@ SELECT
     round(list_sum(list(w.weight * a.expected ORDER BY a.aspect)), 6) AS expected_score
 FROM candidates AS c
 JOIN aspect_scores AS a ON a.item_id = c.candidate_id AND a.item_kind = 'candidate'
-JOIN aspect_weights AS w ON w.aspect = a.aspect AND w.iteration = c.iteration AND w.weights = $weights
+JOIN aspect_weights AS w
+    ON
+        w.aspect = a.aspect
+        AND w.iteration = c.iteration
+        AND w.weights = $weights
 WHERE c.iteration = $iteration AND c.parse_status = 'ok'
 GROUP BY c.candidate_id, c.iteration, c.snippet_id
 HAVING count(DISTINCT a.aspect) = 8

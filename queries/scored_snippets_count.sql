@@ -1,2 +1,4 @@
--- One row: how many snippets of an iteration have a scored candidate.
-SELECT count(DISTINCT snippet_id) AS num_snippets FROM scored WHERE iteration = $iteration
+-- One row is the number of snippets of an iteration that have a scored candidate.
+SELECT count(DISTINCT snippet_id) AS num_snippets
+FROM scored
+WHERE iteration = $iteration

@@ -1,4 +1,5 @@
--- One row is one teacher pair that a scorer is fine-tuned on (split train, set aside for it) or measured on (validation).
+-- One row is one teacher pair of the scorer. It is fine-tuned on those of split train that are set
+-- aside for it, and measured on those of split validation.
 SELECT t.sample_id, r.code, r.license, t.problem, t.solution
 FROM teacher_samples AS t
 JOIN raw_pool AS r ON r.snippet_id = t.snippet_id

@@ -1,4 +1,5 @@
--- One row is one candidate that a named selection keeps, ranked from 1; `verdicts` is selection_verdicts.sql.
+-- One row is one candidate that a named selection keeps, ranked from 1. `verdicts` is
+-- selection_verdicts.sql.
 SELECT
     $selection AS selection,
     $iteration::INTEGER AS iteration,

@@ -1,5 +1,14 @@
--- One row is one candidate of a named selection with its texts, best first.
-SELECT s.candidate_id, s.snippet_id, s.rank, s.score, s.influence, c.problem, c.solution, r.code, r.license
+-- One row is one candidate of a named selection with its texts, best first: what is published.
+SELECT
+    s.candidate_id,
+    s.snippet_id,
+    s.rank,
+    s.score,
+    s.influence,
+    c.problem,
+    c.solution,
+    r.code,
+    r.license
 FROM selected AS s
 JOIN candidates AS c ON c.candidate_id = s.candidate_id
 JOIN raw_pool AS r ON r.snippet_id = s.snippet_id

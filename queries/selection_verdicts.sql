@@ -1,5 +1,6 @@
--- One row is one scored candidate of an iteration under one named selection: kept when `reason` is NULL, else the first
--- reason why not. Order of the decision: contamination, duplicates, score, best of its snippet, influence, quota, top share.
+-- One row is one scored candidate of an iteration under one named selection. It is kept when
+-- `reason` is NULL; else this is the first reason why not. The decision takes this order:
+-- contamination, duplicates, score, best of its snippet, influence, quota, top share.
 WITH weighting AS (
     SELECT unnest($aspects::VARCHAR[]) AS aspect, unnest($weights::DOUBLE[]) AS weight
 ),
@@ -91,7 +92,8 @@ quotas AS (
         score,
         expected_score,
         row_number() OVER (
-            PARTITION BY difficulty ORDER BY influence DESC, score DESC, expected_score DESC, candidate_id
+            PARTITION BY difficulty
+            ORDER BY influence DESC, score DESC, expected_score DESC, candidate_id
         ) AS quota_place
     FROM judged
     WHERE reason IS NULL
@@ -99,8 +101,13 @@ quotas AS (
 ranked AS (
     SELECT
         candidate_id,
-        row_number() OVER (ORDER BY influence DESC, score DESC, expected_score DESC, candidate_id)::INTEGER AS rank,
-        least(ceil(round($top_share::DOUBLE * count(*) OVER (), 9)), coalesce($max_rows::BIGINT, 9223372036854775807)) AS num_kept
+        row_number() OVER (
+            ORDER BY influence DESC, score DESC, expected_score DESC, candidate_id
+        )::INTEGER AS rank,
+        least(
+            ceil(round($top_share::DOUBLE * count(*) OVER (), 9)),
+            coalesce($max_rows::BIGINT, 9223372036854775807)
+        ) AS num_kept
     FROM quotas
     WHERE quota_place <= coalesce($max_per_difficulty::BIGINT, 9223372036854775807)
 )

@@ -1,4 +1,4 @@
-"""The file-backed store: contracts, shards, run records, views and Hugging Face releases."""
+"""The file-backed store: contracts, shards, run records, views and forks."""
 
 from store import files
 from store.errors import ContractError

@@ -5,14 +5,17 @@ In: a store. Out: a connection whose views hold the rows of all complete partiti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import duckdb
 import pyarrow as pa
 
 from store.errors import ContractError
+from store.runs import Record
 from store.schemas import CONTRACTS
-from store.store import Store
 
 _SQL_TYPES = {
     "string": "VARCHAR",
@@ -26,6 +29,18 @@ _SQL_TYPES = {
 }
 
 
+class Files(Protocol):
+    """What the catalog asks of a store. It does not import `Store`, so that `Store.sql` can use it."""
+
+    root: str
+
+    def scratch(self, name: str) -> str: ...
+
+    def records(self) -> list[Record]: ...
+
+    def shard_paths(self, table: str, records: Sequence[Record] | None = None) -> list[str]: ...
+
+
 def sql_type(kind: pa.DataType) -> str:
     """DuckDB's name of an Arrow type, as Parquet brings it back."""
     if pa.types.is_list(kind):
@@ -34,13 +49,21 @@ def sql_type(kind: pa.DataType) -> str:
 
 
 def connect(
-    store: Store, *, memory_limit: str = "4GB", threads: int | None = None, extra: dict[str, list[str]] | None = None
+    store: Files,
+    *,
+    memory_limit: str = "4GB",
+    threads: int | None = None,
+    extra: dict[str, list[str]] | None = None,
+    is_read_only: bool = False,
 ) -> duckdb.DuckDBPyConnection:
-    """A connection with a view per table, and one per `extra` name over the Parquet files given for it."""
+    """A connection with a view per table, and one per `extra` name over the Parquet files given for it.
+
+    With `is_read_only` not even an empty directory is made in the store.
+    """
     connection = duckdb.connect()
     connection.execute("SET python_enable_replacements = false")
     connection.execute(f"SET memory_limit = '{memory_limit}'")
-    connection.execute(f"SET temp_directory = '{_quoted(store.scratch('duckdb'))}'")
+    connection.execute(f"SET temp_directory = '{_spill_directory(store, is_read_only)}'")
     connection.execute("SET preserve_insertion_order = true")
     if threads:
         connection.execute(f"SET threads = {threads}")
@@ -51,6 +74,16 @@ def connect(
     for name, paths in (extra or {}).items():
         connection.execute(f"CREATE VIEW {name} AS {_source(paths, None)}")
     return connection
+
+
+def _spill_directory(store: Files, is_read_only: bool) -> str:
+    """Where DuckDB puts what does not fit in memory. DuckDB makes this directory, but not the one above it."""
+    path = store.scratch("duckdb")
+    if os.path.isdir(store.root) and not is_read_only:
+        # A store that nobody may write to can still be read, under the memory limit.
+        with contextlib.suppress(OSError):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+    return _quoted(path)
 
 
 def _quoted(text: str) -> str:
@@ -80,23 +113,36 @@ def select_only(connection: duckdb.DuckDBPyConnection, text: str) -> str:
     return statements[0].query
 
 
-def lock_down(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
+def lock_down(connection: duckdb.DuckDBPyConnection, store: Files) -> None:
     """From here on the connection reads the store's directory and nothing else."""
     connection.execute(f"SET allowed_directories = ['{_quoted(store.root)}/']")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 
 
-def ask(store: Store, text: str) -> pa.RecordBatchReader:
-    """Ad-hoc SQL over all tables: exactly one SELECT, read-only, as a stream of Arrow batches."""
-    connection = connect(store)
+def relation(store: Files, text: str) -> duckdb.DuckDBPyRelation:
+    """Ad-hoc SQL over all tables as a DuckDB relation: exactly one SELECT, read-only."""
+    connection = connect(store, is_read_only=True)
     statement = select_only(connection, text)
     lock_down(connection, store)
     try:
-        reader = connection.sql(statement).to_arrow_reader(10_000)
+        return connection.sql(statement)
     except duckdb.Error as error:
-        raise ContractError(f"{error}\nTables: {', '.join(CONTRACTS)} (columns: docs/tables.md)") from None
+        raise _with_tables(error) from None
+
+
+def ask(store: Files, text: str) -> pa.RecordBatchReader:
+    """The rows of `relation` as a stream of Arrow batches."""
+    found = relation(store, text)
+    try:
+        reader = found.to_arrow_reader(10_000)
+    except duckdb.Error as error:
+        raise _with_tables(error) from None
     return pa.RecordBatchReader.from_batches(reader.schema, _batches(reader))
+
+
+def _with_tables(error: duckdb.Error) -> ContractError:
+    return ContractError(f"{error}\nTables: {', '.join(CONTRACTS)} (columns: docs/tables.md)")
 
 
 def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:

@@ -28,6 +28,12 @@ def open_root(path: str | Path) -> tuple[AbstractFileSystem, str]:
     return fs, root
 
 
+def check_local(path: str | Path) -> None:
+    """Refuse an address such as `hf://…` or `s3://…` where a file or folder is written."""
+    if "://" in str(path):
+        raise ContractError(f"cannot write to {path}: only local paths can be written so far; give a path here")
+
+
 def write_atomic(fs: AbstractFileSystem, path: str, data: bytes) -> None:
     """Write `data` to `path`: temporary file beside it, fsync, rename."""
     parent = os.path.dirname(path)

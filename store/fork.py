@@ -1,4 +1,4 @@
-"""Branching a store: the finished partitions up to a stage, hard-linked into a new one.
+"""A fork of a store: its finished partitions up to a stage, hard-linked into a new store.
 
 In: a store, an empty target, a stage. Out: the linked partitions; checkpoints and datasets that they name come along.
 """
@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from store import ContractError, Record, Store
+from store.errors import InputError
 
 _BEFORE_LOOP = {
     "pool": {"raw_pool", "snippet_occurrences", "snippet_checks", "near_duplicates", "benchmarks", "pool"},
@@ -59,7 +60,7 @@ def fork(source: Store, target: Store, until: str) -> list[str]:
     before_selection = name == "influence"
     name = "iteration" if before_selection else name
     if name not in _ORDER or (name == "iteration") != number.isdigit() or (number and name != "iteration"):
-        raise ValueError(
+        raise InputError(
             f"no stage {until!r}; stages are {', '.join(_ORDER)} (iteration-1, iteration-2, …; influence-1, … for an "
             "iteration before its selection and training)"
         )

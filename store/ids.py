@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+from store.errors import InputError
+
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 """Names of selections, weightings, benchmarks and references: they become path segments."""
 
@@ -28,7 +30,7 @@ def fingerprint(value: Any) -> str:
 def check_name(name: str, what: str) -> str:
     """`name` itself, or a ValueError that says which characters are allowed."""
     if not NAME.match(name):
-        raise ValueError(f"{what} {name!r} must match [a-z0-9][a-z0-9_-]*: lower-case letters, digits, - and _")
+        raise InputError(f"{what} {name!r} must match [a-z0-9][a-z0-9_-]*: lower-case letters, digits, - and _")
     return name
 
 

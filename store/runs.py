@@ -6,6 +6,7 @@ compared. The record lives in `<store>/_runs/<table>/<partition>/record.json`, a
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import math
 import shlex
@@ -131,12 +132,21 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
 
 @cache
 def code_version() -> str:
-    """The commit of the checkout, with '+' when it is changed; 'unknown' outside git."""
+    """The commit of the checkout, with '+' when it is changed. Outside one, the installed version."""
     here = Path(__file__).parent
     try:
+        # an installed copy may lie in a folder of somebody else's repository, which does not track it
+        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
         commit = _git(here, "rev-parse", "--short=12", "HEAD")
         return commit + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
+        return _installed_version()
+
+
+def _installed_version() -> str:
+    try:
+        return importlib.metadata.version("scoder")
+    except importlib.metadata.PackageNotFoundError:
         return "unknown"
 
 

@@ -92,7 +92,10 @@ def inspect_shard(fs: AbstractFileSystem, directory: str, index: int, plan: str)
     footer = pq.read_metadata(io.BytesIO(data))
     found = (footer.metadata or {}).get(FOOTER_PLAN, b"").decode()
     if found != plan:
-        raise ContractError(f"{path} belongs to plan {found or '(none)'}, not to {plan}; remove it or use --force")
+        raise ContractError(
+            f"{path} belongs to plan {found or '(none)'}, not to {plan}. Remove its folder, and the folder of the "
+            "same name in _runs; the next run builds both again."
+        )
     return Shard(index=index, rows=footer.num_rows, sha256=hashlib.sha256(data).hexdigest())
 
 

@@ -4,8 +4,9 @@
     <store>/_runs/<table>/<partition>/record.json                         run records
     <store>/_models/ and <store>/_datasets/                               checkpoints and published datasets
 
-`materialize` builds a partition shard by shard, `materialize_stream` from one ordered stream. Both resume after a kill,
-do nothing when the same plan is already built, and refuse another plan.
+`materialize` builds a partition shard by shard, `materialize_stream` from one ordered stream. Both
+resume after a kill, do nothing when the same plan is already built, and refuse another plan. A store
+that is opened with `force` builds the other plan instead; what is built as planned stays as it is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +27,10 @@ from store.ids import NAME
 from store.runs import Partition, Plan, Record, Usage, code_version, command_line, completed
 from store.schemas import CONTRACTS, Contract
 from store.shards import Shard, inspect_shard, rechunk, shard_name, write_shard
+
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
 
 Announce = Callable[[str], None]
 Track = Callable[[Sequence[int], str], Iterable[int]]
@@ -139,18 +144,54 @@ class Store:
         for shard in record.shards:
             yield pq.read_table(f"{self.directory(table, **partition)}/{shard_name(shard.index)}", columns=columns)
 
+    def scan(self, table: str) -> pl.LazyFrame:
+        """All complete partitions of a table for Polars; without any, no rows and the contract's columns.
+
+        Example:
+            store = Store("store-data")
+            store.scan("scored").filter(pl.col("score") > 7).select("candidate_id").collect()
+        """
+        import polars as pl
+
+        paths = self.shard_paths(table)
+        if not paths:
+            return pl.DataFrame(contract_of(table).schema.empty_table()).lazy()
+        return pl.scan_parquet(paths, glob=False, hive_partitioning=False)
+
+    def sql(self, text: str) -> duckdb.DuckDBPyRelation:
+        """One SELECT over all tables as a DuckDB relation, read-only: the rules of `scoder sql`.
+
+        Example:
+            store = Store("store-data")
+            store.sql("SELECT reason, count(*) AS n FROM rejects GROUP BY reason").show()
+        """
+        from store.catalog import relation
+
+        return relation(self, text)
+
     # -- building --------------------------------------------------------------------------------------------------
 
-    def begin(self, plan: Plan) -> Record | None:
-        """Write the record of a plan and return it, or None when the same plan is already complete."""
+    def is_built(self, plan: Plan) -> bool:
+        """Whether exactly this plan is complete and not stale."""
+        record = self.record(plan.table, **plan.partition)
+        return record is not None and record.status == "complete" and record.plan.fingerprint == plan.fingerprint
+
+    def built(self, plan: Plan) -> Record | None:
+        """The finished record of a plan, announced as up to date. None: it has begun and must be built."""
+        record = self.begin(plan)
+        return record if record.status == "complete" else None
+
+    def begin(self, plan: Plan) -> Record:
+        """The record to build a plan under. One that is complete already is announced as up to date.
+
+        What was built under another plan is replaced with `force`, and refused without.
+        """
         old = self.record(plan.table, **plan.partition)
         where = segments(plan.table, plan.partition)
         if old is not None and old.plan.fingerprint == plan.fingerprint and old.status != "stale":
-            if old.status == "complete" and not self.force:
+            if old.status == "complete":
                 self.announce(f"{where}: up to date, {old.rows:,} rows")
-                return None
-            if old.status == "building":
-                return old
+            return old
         if old is not None and old.status != "stale" and not self.force:
             raise ContractError(_refusal(where, old.plan.differences(plan)))
         if old is not None:
@@ -208,8 +249,8 @@ class Store:
     def materialize(self, plan: Plan, make: Callable[[int], tuple[pa.Table, Usage] | pa.Table]) -> Record:
         """Build a partition of fixed shards: `make(index)` gives the rows of each missing one, and what they cost."""
         with self.building(plan) as record:
-            if record is None:
-                return self._built(plan)
+            if record.status == "complete":
+                return record
             for index in self.track(self.missing(plan), segments(plan.table, plan.partition)):
                 start = time.monotonic()
                 made = make(index)
@@ -223,8 +264,8 @@ class Store:
     def materialize_stream(self, plan: Plan, batches: Callable[[], Iterable[pa.RecordBatch]]) -> Record:
         """Build a partition from one ordered stream; a killed build starts the stream again."""
         with self.building(plan) as record:
-            if record is None:
-                return self._built(plan)
+            if record.status == "complete":
+                return record
             start = time.monotonic()
             schema = contract_of(plan.table).schema
             shards = [
@@ -234,8 +275,8 @@ class Store:
             return self.finish(record, shards, record.usage.add(Usage(wall_s=time.monotonic() - start)))
 
     @contextmanager
-    def building(self, plan: Plan) -> Iterator[Record | None]:
-        """The record to build under, None when there is nothing to do; a failure names the partition."""
+    def building(self, plan: Plan) -> Iterator[Record]:
+        """The record to build under; there is nothing to do if it is complete. A failure names the partition."""
         record = self.begin(plan)
         try:
             yield record
@@ -243,12 +284,7 @@ class Store:
             error.add_note(f"while building {segments(plan.table, plan.partition)} in {self.root}")
             raise
 
-    def _built(self, plan: Plan) -> Record:
-        record = self.record(plan.table, **plan.partition)
-        assert record is not None
-        return record
-
-    # -- other lineages --------------------------------------------------------------------------------------------
+    # -- forks -----------------------------------------------------------------------------------------------------
 
     def link_into(self, target: Store, keep: Callable[[Record], bool]) -> list[str]:
         """Hard-link the complete partitions that `keep` accepts, their records last, into an empty store."""
@@ -270,7 +306,8 @@ def _refusal(where: str, differences: list[str]) -> str:
     return (
         f"{where} was built under another plan:\n{lines}\n"
         "Nothing was changed. Ways on: give the old values again; write another selection with `scoder select --name NAME`; "
-        "branch off with `scoder fork SRC DST --until STAGE`; or rebuild with --force, which marks what lies downstream stale."
+        "branch off with `scoder fork SRC DST --until STAGE`; or rebuild this with --force, which marks what lies "
+        "downstream stale and keeps everything else."
     )
 
 

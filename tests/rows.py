@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from store import CONTRACTS, Plan, Record, Store
+from store import CONTRACTS, Plan, Record, Store, content_id
 
 Row = dict[str, Any]
 
@@ -35,7 +35,14 @@ def table(name: str, rows: list[Row]) -> pa.Table:
     return pa.Table.from_pylist([{f.name: neutral(f) for f in schema} | row for row in rows], schema=schema)
 
 
+def make_stale(store: Store, name: str, **partition: str | int) -> None:
+    """As if something upstream of a complete partition had been rebuilt: the next build makes it again."""
+    record = store.record(name, **partition)
+    assert record is not None, f"{name} {partition} is not built"
+    store.save(record.model_copy(update={"status": "stale"}))
+
+
 def put(store: Store, name: str, rows: list[Row], **partition: str | int) -> Record:
-    """Write the rows as one complete partition of one shard."""
-    plan = Plan(table=name, partition=partition, num_shards=1)
+    """Write the rows as one complete partition of one shard; other rows are another plan."""
+    plan = Plan(table=name, partition=partition, fields={"rows": content_id(repr(rows))}, num_shards=1)
     return store.materialize(plan, lambda index: table(name, rows))

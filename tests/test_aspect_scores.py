@@ -9,7 +9,7 @@ from builders import aspect_scores, checkpoints, pool
 from builders.engines import ChoiceRequest, TransformersSettings, open_engine, prompts
 from builders.engines import checkpoints as models
 from builders.recipe import Recipe
-from queries.console import verify
+from queries.verify import verify
 from store import Store
 from tests.engine_models import save_model
 from tests.rows import put
@@ -74,9 +74,10 @@ def test_another_threshold_asks_the_judge_nothing(tmp_path, model):
     for least, number in ((0.0, 5), (digits[2], 3), (9.0, 0)):
         made = judging(tmp_path, model, least)
         before = store.record("aspect_scores", item_kind="snippet")
-        assert build(store, made) == rows
+        forced = Store(store.root, force=True)
+        assert build(forced, made) == rows
         assert store.record("aspect_scores", item_kind="snippet") == before
-        pool.build(Store(store.root, force=True), made)
+        pool.build(forced, made)
         assert len(read(store, "pool")) == number
 
 

@@ -15,7 +15,7 @@ from builders import benchmarks, contamination, raw_pool
 from builders.decontamination.detectors.calibration import FLOOR
 from builders.recipe import Benchmark, Decontamination, Recipe
 from store import CONTRACTS, Store
-from tests.rows import put
+from tests.rows import make_stale, put
 from tests.tiny_recipes import read, recipe, tree
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -92,9 +92,10 @@ def test_it_is_idempotent_and_a_second_benchmark_does_not_touch_the_first(world)
     assert (Path(path).read_bytes(), os.stat(path).st_mtime_ns) == (before, time)
     assert store.record("contamination", item_kind="snippet", benchmark="one") == first
     assert {r["task_id"] for r in read(store, "contamination", item_kind="snippet", benchmark="two")} == {"T/9"}
-    again = Store(store.root, force=True)
-    contamination.build(again, made.decontamination, made.executor, "snippet", made.benchmarks[0])
+    make_stale(store, "contamination", item_kind="snippet", benchmark="one")
+    contamination.build(store, made.decontamination, made.executor, "snippet", made.benchmarks[0])
     assert Path(path).read_bytes() == before
+    assert os.stat(path).st_mtime_ns > time
 
 
 def test_a_changed_benchmark_of_the_same_name_is_read_anew(world, tmp_path):
@@ -170,9 +171,8 @@ def test_rows_do_not_depend_on_batches(world, monkeypatch):
     path = f"{store.directory('contamination', item_kind='snippet', benchmark='one')}/part-00000.parquet"
     before = Path(path).read_bytes()
     monkeypatch.setattr(contamination, "BATCH_ROWS", 1)
-    contamination.build(
-        Store(store.root, force=True), made.decontamination, made.executor, "snippet", made.benchmarks[0]
-    )
+    make_stale(store, "contamination", item_kind="snippet", benchmark="one")
+    contamination.build(store, made.decontamination, made.executor, "snippet", made.benchmarks[0])
     assert Path(path).read_bytes() == before
 
 
@@ -184,10 +184,12 @@ def test_hits_are_the_same_bytes_in_every_process(world):
     program = (
         "import sys; from builders import contamination; from builders.recipe import Recipe; from store import Store\n"
         "made = Recipe.model_validate_json(sys.argv[2])\n"
-        "contamination.build(Store(sys.argv[1], force=True), made.decontamination, made.executor, 'snippet', made.benchmarks[0])"
+        "contamination.build(Store(sys.argv[1]), made.decontamination, made.executor, 'snippet', made.benchmarks[0])"
     )
     found = []
     for seed in ("1", "2"):
+        if found:
+            make_stale(store, "contamination", **where)
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         command = [sys.executable, "-c", program, str(store.root), made.model_dump_json()]
         subprocess.run(command, cwd=PROJECT, env=environment, check=True)

@@ -94,3 +94,15 @@ def test_references_have_names(tmp_path: Path) -> None:
         two(tmp_path, reference_sets={"teacher": "true"})
     with pytest.raises(ValueError, match="must match"):
         two(tmp_path, reference_sets={"Not A Name": "true"})
+
+
+def test_force_reads_only_the_reference_that_is_not_built(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    influence.build(store, two(tmp_path), 1)
+    read_sets: list[str] = []
+    reference_set = influence.reference_set
+    monkeypatch.setattr(influence, "reference_set", lambda *a: read_sets.append(a[3]) or reference_set(*a))
+    given = {"longer": "length(solution) > 6"}
+    influence.build(Store(store.root, force=True), two(tmp_path, reference_sets=given), 1)
+    assert read_sets == ["longer"]

@@ -7,11 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import queries
 from builders import near_duplicates, pool
 from builders.recipe import NearDuplicates, Recipe
 from store import Plan, Store
-from store.catalog import connect
 from tests.rows import put, table
 from tests.test_pool import GOOD_CHECKS, GOOD_TEXT
 from tests.tiny_recipes import read, recipe
@@ -304,14 +302,15 @@ def test_the_pool_is_the_greedy_choice_whatever_resembles_what(tmp_path_factory,
                 greedy.add(f"s{g}-{i}")
     store = stored(path / "store", dict.fromkeys(checks, ""), checks)
     put(store, "near_duplicates", pairs)
-    chosen = queries.rows(connect(store), "pool", pool.values(recipe(path)))
-    assert {r["snippet_id"] for r in chosen} == greedy
+    pool.build(store, recipe(path))
+    rejected = {r["item_id"] for r in read(store, "rejects", stage="pool")}
+    assert ({r["snippet_id"] for r in read(store, "pool")}, rejected) == (greedy, checks.keys() - greedy)
 
 
 def test_a_snippet_that_heads_itself_stops_nothing(tmp_path):
     store, made = stored(tmp_path / "store", {"a": "", "b": ""}), recipe(tmp_path)
     put(store, "near_duplicates", [{"snippet_id": n, "cluster_id": n, "similarity_raw": 1.0} for n in "ab"])
-    assert kept(store, made) == {"a", "b"}
+    assert kept(store, made) == {"a", "b"} and read(store, "rejects", stage="pool") == []
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builders import pool, rejects
+import queries
+from builders import pool
 from builders.recipe import Recipe
 from store import Store
 from tests.rows import put
@@ -95,7 +96,7 @@ def built(store: Store, made: Recipe) -> list[str]:
 
 
 def reasons(store: Store, made: Recipe) -> dict[str, list[str]]:
-    rejects.build(store, "pool", pool.inputs(store, made), pool.values(made))
+    pool.build(store, made)
     found: dict[str, list[str]] = {}
     for row in read(store, "rejects", stage="pool"):
         found.setdefault(row["item_id"], []).append(row["reason"])
@@ -280,6 +281,23 @@ def test_scores_of_snippets_mean_nothing_without_a_judge(tmp_path):
     store, made = filled(tmp_path / "store", {"vague": {}, "other": {}}), made_with(tmp_path)
     judged(store, {"vague": 0.0})
     assert sorted(built(store, made)) == ["other", "vague"] and reasons(store, made) == {}
+
+
+def test_one_decision_gives_the_pool_and_its_rejects(tmp_path, monkeypatch):
+    decisions = []
+
+    def counted(connection, name, values):
+        decisions.append(name)
+        return with_verdicts(connection, name, values)
+
+    with_verdicts = queries.with_verdicts
+    monkeypatch.setattr(queries, "with_verdicts", counted)
+    store, made = filled(tmp_path / "store", {"good": {}, "short": {"num_lines": 2}}), made_with(tmp_path)
+    assert built(store, made) == ["good"] and reasons(store, made) == {"short": ["too_few_lines"]}
+    assert decisions == ["pool_verdicts"]
+    texts = {tuple(store.record(t, **p).plan.texts) for t, p in (("pool", {}), ("rejects", {"stage": "pool"}))}
+    verdicts = "queries/pool_verdicts.sql"
+    assert texts == {(verdicts, "queries/pool.sql"), (verdicts, "queries/rejects_pool.sql")}
 
 
 def test_an_expression_that_the_query_could_not_read_is_refused(tmp_path):

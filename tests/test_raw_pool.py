@@ -12,6 +12,7 @@ from builders import raw_pool, snippet_checks, snippet_occurrences
 from builders.recipe import Recipe
 from store import ContractError, Record, Store, content_id
 from store.lock import coordinator
+from tests.rows import make_stale
 from tests.tiny_recipes import read, recipe, tree
 
 ADD = 'def add(a, b):\n    """Add two numbers."""\n    return a + b'
@@ -202,7 +203,7 @@ def test_rejects_do_not_need_the_staging_that_made_raw_pool(tmp_path):
     assert raw_pool.build_rejects(store, made.sources, made.executor).rows == 1
 
 
-def test_staging_of_another_plan_is_removed_and_force_extracts_anew(tmp_path):
+def test_staging_of_another_plan_is_removed(tmp_path):
     root = tree(tmp_path / "code", {"a.py": ADD})
     store, made = Store(tmp_path / "store"), recipe(root)
     old = raw_pool.plan(made.sources)
@@ -211,9 +212,21 @@ def test_staging_of_another_plan_is_removed_and_force_extracts_anew(tmp_path):
     forced = Store(tmp_path / "store", force=True)
     raw_pool.build(forced, made.sources, made.executor)
     assert not raw_pool.staging_paths(store, old)
-    (path,) = raw_pool.staging_paths(store, raw_pool.plan(made.sources))
-    pq.write_table(raw_pool.STAGING.empty_table(), path)
-    assert raw_pool.build(forced, made.sources, made.executor).rows == 2
+    assert len(raw_pool.staging_paths(store, raw_pool.plan(made.sources))) == 1
+
+
+def test_force_extracts_nothing_where_nothing_is_rebuilt(tmp_path):
+    root = tree(tmp_path / "code", {"a.py": ADD})
+    store, made = Store(tmp_path / "store", force=True), recipe(root)
+    raw_pool.build(store, made.sources, made.executor)
+    built = raw_pool.build_rejects(store, made.sources, made.executor)
+    shutil.rmtree(store.scratch(""))
+    assert raw_pool.build_rejects(store, made.sources, made.executor) == built
+    assert raw_pool.build(store, made.sources, made.executor) == store.record("raw_pool")
+    assert not os.path.exists(store.scratch(""))
+    make_stale(store, "rejects", stage="extract")
+    assert raw_pool.build_rejects(store, made.sources, made.executor).rows == built.rows == 0
+    assert raw_pool.staging_paths(store, raw_pool.plan(made.sources))
 
 
 def test_workers_extract_the_same_rows_and_need_a_coordinator(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 import datasets
 import pyarrow.parquet as pq
 
-from store import CONTRACTS, Store
+from store import CONTRACTS, Store, segments
 from tests.smoke_run import RECIPE, contents, kill_repeatedly, rows, scoder
 
 FILLED = [t for t in CONTRACTS if t != "comparisons"]
@@ -81,6 +81,25 @@ def test_a_changed_recipe_is_refused_and_changes_nothing(forked_store: Path) -> 
     assert "temperature: 0.9" not in remembered, "what was refused is not what the store was run with"
 
 
+def test_force_rebuilds_the_last_query_and_nothing_before_it(smoke_store: Path, forked_store: Path) -> None:
+    changed = ("instructions", "rejects/stage-instructions", "checkpoints/role-coder", "metrics/name-pass_at_1")
+    before = {k: v for k, v in contents(forked_store).items() if not k.startswith((*changed, "evaluations"))}
+    finished = {segments(r.plan.table, r.plan.partition): r.finished for r in Store(smoke_store).records()}
+    files = {p: p.stat().st_mtime_ns for k in before for p in Path(forked_store, k).glob("*.parquet")}
+    options = ("--until", "instructions", "--force", "--set", "final.max_rows=3")
+    done = scoder("run", str(RECIPE), "--store", str(forked_store), *options)
+    assert done.returncode == 0, done.stderr
+    assert rows(forked_store, "instructions").num_rows == 3
+    after = {segments(r.plan.table, r.plan.partition): r for r in Store(forked_store).records()}
+    assert {k: after[k].content for k in before} == before
+    assert {k: after[k].finished for k in before} == {k: finished[k] for k in before}
+    assert {p: p.stat().st_mtime_ns for p in files} == files
+    assert all(p.stat().st_ino == Path(smoke_store, p.relative_to(forked_store)).stat().st_ino for p in files)
+    assert "checkpoints/role-coder: stale, instructions is rebuilt" in done.stderr
+    again = scoder("run", str(RECIPE), "--store", str(forked_store), *options)
+    assert not re.search(r"rows in \d", again.stderr), "with --force too, a second run builds nothing"
+
+
 def test_selections_call_no_model_and_touch_nothing_upstream(forked_store: Path) -> None:
     upstream = ("candidates", "aspect_scores", "scored", "gradients", "influence")
     before = digests(forked_store, *upstream)
@@ -123,7 +142,9 @@ def test_fill_computes_exactly_the_missing_gradients(forked_store: Path) -> None
     assert len(filled) == missing
     again = json.loads(scoder("select", *store).stdout)["funnel"]
     assert "- influence_missing" not in {v["verdict"] for v in again}
-    assert scoder("run", str(RECIPE), "--store", str(forked_store)).returncode == 0, "the default lineage is as it was"
+    assert scoder("run", str(RECIPE), "--store", str(forked_store)).returncode == 0, (
+        "the default selection is as it was"
+    )
 
 
 def test_the_published_folder_trains_a_coder_by_itself(smoke_store: Path, tmp_path: Path) -> None:

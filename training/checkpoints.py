@@ -15,6 +15,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from training.adapters import saved_name
+from training.errors import TrainingError
 from training.progress import quiet
 from training.reports import SavedCheckpoint
 
@@ -22,7 +23,7 @@ from training.reports import SavedCheckpoint
 def checkpoint_steps(num_steps: int, num_checkpoints: int) -> list[int]:
     """Evenly spaced steps, the last the final one."""
     if num_checkpoints > num_steps:
-        raise ValueError(
+        raise TrainingError(
             f"{num_checkpoints} checkpoints do not fit into {num_steps} steps: ask for at most {num_steps}, "
             "or train for more epochs or with a smaller batch_size or gradient_accumulation"
         )

@@ -15,6 +15,7 @@ from peft import PeftModel
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from training.errors import TrainingError
 from training.examples import Example
 
 # 1024 positions of a 152k vocabulary are 0.6 GB of float32 logits.
@@ -95,7 +96,7 @@ def check_head(model: PreTrainedModel | PeftModel) -> None:
     theirs_SV = causal(input_ids=batch.ids_NL, use_cache=False).logits.flatten(0, 1)[batch.positions_S].float()
     difference, scale = (ours_SV - theirs_SV).abs().max().item(), theirs_SV.abs().max().item()
     if not difference <= 0.01 * scale:
-        raise ValueError(
+        raise TrainingError(
             f"{type(causal).__name__} changes its logits after the head (by up to {difference:.3g} of "
             f"{scale:.3g}): its completion loss is not supported here"
         )

@@ -20,6 +20,7 @@ from peft import PeftModel
 from pydantic import BaseModel, ConfigDict
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from training.errors import TrainingError, loading
 from training.progress import quiet
 from training.settings import DtypeName
 
@@ -73,11 +74,11 @@ class Reject(BaseModel):
 
 def load_rows(dataset: str, split: str, revision: str | None, expects: str) -> Dataset:
     """The split of a dataset folder or Hub dataset. `expects` says in an error what the caller trains on."""
-    with quiet():
+    with quiet(), loading(f"the dataset {dataset} (split {split})"):
         rows = load_dataset(dataset, split=split, revision=revision, cache_dir=_cache(dataset))
     columns = set(rows.column_names)
     if "messages" not in columns and not {"prompt", "completion"} <= columns:
-        raise ValueError(
+        raise TrainingError(
             f"{dataset} (split {split}) has the columns {', '.join(sorted(columns))}: needed is `messages`, "
             f"or `prompt` and `completion`. Expected is {expects}."
         )
@@ -117,7 +118,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_
     prompt = _render(tokenizer, messages[:-1], add_generation_prompt=True)
     whole = _render(tokenizer, messages, add_generation_prompt=False)
     if not whole.startswith(prompt):
-        raise ValueError(
+        raise TrainingError(
             f"the chat template of {tokenizer.name_or_path} renders the prompt as {prompt[-80:]!r} alone and "
             f"as {whole[: len(prompt)][-80:]!r} before an answer: give the tokenizer a template that renders "
             "both alike"
@@ -150,7 +151,7 @@ def encode_rows(
                 examples.append(example)
     if not examples:
         reasons = sorted({reject.reason for reject in rejects})
-        raise ValueError(
+        raise TrainingError(
             f"none of {len(rejects)} rows can be trained on (reasons: {', '.join(reasons) or 'none'}; "
             f"max_tokens {max_tokens}): look at the rows, or raise max_tokens"
         )
@@ -181,12 +182,12 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 def load_tokenizer(base: str, adapter: str | None = None, revision: str | None = None) -> PreTrainedTokenizerBase:
     """The adapter folder's tokenizer if it has one, else the base's; with a chat template and a pad token."""
-    if adapter and os.path.exists(os.path.join(adapter, "tokenizer_config.json")):
-        tokenizer = AutoTokenizer.from_pretrained(adapter)
-    else:
-        tokenizer = AutoTokenizer.from_pretrained(base, revision=revision)
+    has_own = adapter is not None and os.path.exists(os.path.join(adapter, "tokenizer_config.json"))
+    place, commit = (adapter, None) if has_own else (base, revision)
+    with loading(f"the tokenizer of {place}"):
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=commit)
     if tokenizer.eos_token is None:
-        raise ValueError(f"the tokenizer of {base} has no eos_token: set one in its tokenizer_config.json")
+        raise TrainingError(f"the tokenizer of {base} has no eos_token: set one in its tokenizer_config.json")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.chat_template is None:
@@ -206,12 +207,13 @@ def load_model(
 ) -> PreTrainedModel | PeftModel:
     """The causal language model on `device()`, under its LoRA adapter if one is given."""
     if os.path.exists(os.path.join(base, "adapter_config.json")):
-        raise ValueError(f"{base} is an adapter: give its base model as base and this folder as adapter")
-    with quiet():
+        raise TrainingError(f"{base} is an adapter: give its base model as base and this folder as adapter")
+    with quiet(), loading(f"the model {base}"):
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch_dtype(dtype), revision=revision)
-        torch.nn.Module.to(model, device())
-        if adapter is None:
-            return model
+    torch.nn.Module.to(model, device())
+    if adapter is None:
+        return model
+    with quiet(), loading(f"the adapter {adapter}"):
         return PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable)
 
 

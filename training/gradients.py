@@ -25,6 +25,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from training import sketch
 from training.adapters import add_lora, lora_matrices, saved_name
 from training.completion_loss import Batch, causal_model, check_head, hidden_states, pad, sample_losses
+from training.errors import TrainingError
 from training.examples import Example, Flaw, Message, Reject, device, encode, load_model, load_tokenizer
 from training.optimizer_maps import optimizer_map
 from training.settings import DtypeName, GradientSettings, LoraSettings
@@ -204,7 +205,7 @@ def _check_adapter(model: PeftModel, adapter: str | None) -> None:
     other = sorted(name for name in names if (".lora_" in name or "modules_to_save" in name) and name not in known)
     is_on_head = isinstance(causal_model(model).get_output_embeddings(), BaseTunerLayer)
     if other or not known or is_on_head:
-        raise ValueError(
+        raise TrainingError(
             f"the adapter {adapter} has {len(known)} LoRA matrices of linear layers, other parameters "
             f"{other[:3] or 'none'}, and {'a' if is_on_head else 'no'} matrix on the head: features are made "
             "of the matrices A and B of linear layers below the head only"

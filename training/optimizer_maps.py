@@ -12,6 +12,8 @@ from typing import Literal
 
 import torch
 
+from training.errors import MissingFileError, TrainingError
+
 OptimizerMap = Callable[[str, torch.Tensor], torch.Tensor]
 
 # LESS's Adam map adds this inside the root.
@@ -23,7 +25,7 @@ def optimizer_map(kind: Literal["sgd", "adam"], checkpoint: str | None, device: 
     if kind == "sgd":
         return lambda name, grads_NOI: grads_NOI
     if checkpoint is None:
-        raise ValueError("optimizer_map is adam and no adapter is given: it needs a trained checkpoint's moments")
+        raise TrainingError("optimizer_map is adam and no adapter is given: it needs a trained checkpoint's moments")
     return adam_map(checkpoint, device)
 
 
@@ -35,7 +37,7 @@ def adam_map(checkpoint: str, device: torch.device) -> OptimizerMap:
     """
     for file in ("optimizer.pt", "parameter_names.json"):
         if not os.path.exists(os.path.join(checkpoint, file)):
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"{checkpoint} has no {file}, which optimizer_map adam reads: train with this project, or use sgd"
             )
     # weights_only: nothing but tensors and plain containers is unpickled
@@ -50,10 +52,10 @@ def adam_map(checkpoint: str, device: torch.device) -> OptimizerMap:
 
     def apply(name: str, grads_NOI: torch.Tensor) -> torch.Tensor:
         if name not in moments:
-            raise ValueError(f"{checkpoint}/optimizer.pt knows no {name}: the state is of another adapter")
+            raise TrainingError(f"{checkpoint}/optimizer.pt knows no {name}: the state is of another adapter")
         m_OI, v_OI = moments[name]
         if m_OI.shape != grads_NOI.shape[1:]:
-            raise ValueError(
+            raise TrainingError(
                 f"{checkpoint}/optimizer.pt has {name} as {tuple(m_OI.shape)}, the adapter as "
                 f"{tuple(grads_NOI.shape[1:])}: the state is of another adapter"
             )

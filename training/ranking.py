@@ -21,6 +21,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from training.errors import TrainingError
+
 # Cosines with reference samples are taken with this many of them at a time: 1000 rows against 1024 are 4 MB.
 SAMPLES_AT_ONCE = 1024
 # Reference samples are kept in float32 up to this size, which saves converting them for every block.
@@ -95,7 +97,7 @@ class Ranking:
     def __init__(self, references: Sequence[Reference], shares: Mapping[str, float]) -> None:
         for reference in references:
             if not reference.num_samples:
-                raise ValueError(
+                raise TrainingError(
                     f"the reference {reference.name} has no gradients: its samples are too long, or there are none"
                 )
         self.references, self.shares = list(references), dict(shares)

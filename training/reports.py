@@ -5,10 +5,10 @@ plan.
 """
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from training.errors import OutputExistsError
 from training.examples import Reject
 from training.settings import SftSettings
 
@@ -62,17 +62,16 @@ def finished(output: Path, plan: TrainingPlan) -> TrainingReport | None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
     if not (output / REPORT).is_file():
-        raise FileExistsError(f"{output} exists and has no {REPORT}: choose another output, or remove it")
+        raise OutputExistsError(f"{output} exists and has no {REPORT}: choose another output, or remove it")
     report = TrainingReport.model_validate_json((output / REPORT).read_text(encoding="utf-8"))
     if report.plan == plan:
         return report
-    then, now = _flat(report.plan), _flat(plan)
-    differing = [f"{name} was {then[name]}, is {now[name]}" for name in now if then.get(name) != now[name]]
-    raise FileExistsError(
+    differing = [
+        f"{place}{name} was {getattr(then, name)}, is {getattr(now, name)}"
+        for place, then, now in (("", report.plan, plan), ("settings.", report.plan.settings, plan.settings))
+        for name in type(now).model_fields
+        if name != "settings" and getattr(then, name) != getattr(now, name)
+    ]
+    raise OutputExistsError(
         f"{output} holds another training ({'; '.join(differing)}): choose another output, or remove it"
     )
-
-
-def _flat(plan: TrainingPlan) -> dict[str, Any]:
-    fields = plan.model_dump()
-    return fields | {f"settings.{name}": value for name, value in fields.pop("settings").items()}

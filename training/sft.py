@@ -28,6 +28,7 @@ from trl import SFTConfig, SFTTrainer
 from training import fingerprints
 from training.adapters import add_lora
 from training.checkpoints import Recorder, checkpoint_steps
+from training.errors import TrainingError
 from training.examples import (
     Example,
     device,
@@ -135,7 +136,7 @@ def _empty_sibling(output: Path) -> Path:
 def _model(base: str, adapter: str | None, settings: SftSettings, revision: str | None) -> PreTrainedModel | PeftModel:
     if settings.lora is None:
         if adapter:
-            raise ValueError(f"settings.lora is null and the adapter {adapter} is given: leave one of them out")
+            raise TrainingError(f"settings.lora is null and the adapter {adapter} is given: leave one of them out")
         return load_model(base, dtype="float32", revision=revision)
     model = load_model(base, adapter, settings.dtype, revision, is_trainable=True)
     if adapter is None:
@@ -143,7 +144,7 @@ def _model(base: str, adapter: str | None, settings: SftSettings, revision: str 
     lora = model.peft_config["default"]
     assert isinstance(lora, LoraConfig), type(lora)
     if (lora.r, lora.lora_alpha) != (settings.lora.r, settings.lora.alpha):
-        raise ValueError(
+        raise TrainingError(
             f"the adapter {adapter} has r={lora.r} and alpha={lora.lora_alpha}, the settings have "
             f"r={settings.lora.r} and alpha={settings.lora.alpha}: give the settings the adapter's values"
         )

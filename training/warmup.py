@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from training.errors import TrainingError
 from training.settings import WarmupSettings
 
 # The report of a training by this project.
@@ -71,7 +72,7 @@ def saved(adapter: str) -> list[Checkpoint]:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         return [Checkpoint(str(folder / c["folder"]), float(c["learning_rate"])) for c in report["checkpoints"]]
     if not (folder / "adapter_config.json").is_file():
-        raise ValueError(f"{adapter} is no adapter: it has neither adapter_config.json nor {REPORT}")
+        raise TrainingError(f"{adapter} is no adapter: it has neither adapter_config.json nor {REPORT}")
     if (folder.parent / REPORT).is_file():
         around = saved(str(folder.parent))
         return [c for c in around if Path(c.folder).name == folder.name] or [Checkpoint(adapter, None)]

@@ -41,7 +41,7 @@ from builders import near_duplicates
 from builders.code import tokens
 from builders.recipe import NearDuplicates
 from store import Plan, Store, content_id
-from tests.rows import table
+from tests.rows import make_stale, table
 from tests.tiny_recipes import recipe
 
 _ROWS = 10_000
@@ -98,8 +98,10 @@ def stored(folder: str, texts: Iterator[str] | Sequence[str], size: int) -> Stor
 def measured(folder: str) -> dict[str, float]:
     """Build near_duplicates in this process: CPU and wall seconds, rows, and the peak of resident memory in MB."""
     near_duplicates.gram_sets(pa.array(["def f(x): return x"]), NearDuplicates())  # compiled or loaded
+    if Store(folder).is_complete("near_duplicates"):  # a repeated measurement
+        make_stale(Store(folder), "near_duplicates")
     wall, cpu = time.perf_counter(), time.process_time()
-    record = near_duplicates.build(Store(folder, force=True), recipe(Path(folder)).near_duplicates)
+    record = near_duplicates.build(Store(folder), recipe(Path(folder)).near_duplicates)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {

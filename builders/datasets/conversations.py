@@ -13,6 +13,7 @@ from typing import Any
 
 from builders.datasets import rows as dataset_rows
 from store import content_id
+from store.errors import InputError
 
 Conversation = list[dict[str, str]]
 
@@ -65,12 +66,12 @@ def read_index(dataset: Dataset) -> Index:
             index.columns.update(map(str, row))
     if not index.texts:
         wanted = ["messages", *(" and ".join(pair) for pair in PAIRS)]
-        raise ValueError(
+        raise InputError(
             f"{dataset.place}: none of {len(index.ids)} rows has text in {', or '.join(wanted)}; its columns are "
             f"{', '.join(sorted(index.columns)) or '(none)'}"
         )
     if dataset.group_column and not any(index.groups):
-        raise ValueError(f"{dataset.place}: no row has a value in the group column {dataset.group_column!r}")
+        raise InputError(f"{dataset.place}: no row has a value in the group column {dataset.group_column!r}")
     return index
 
 
@@ -83,7 +84,7 @@ def texts(dataset: Dataset, wanted: set[str]) -> Iterator[tuple[str, Conversatio
             left.remove(text_id)
             yield text_id, turns
     if left:
-        raise ValueError(f"{dataset.place} has changed while it was read: {len(left)} texts are gone; start again")
+        raise InputError(f"{dataset.place} has changed while it was read: {len(left)} texts are gone; start again")
 
 
 def conversation(row: Any) -> Conversation | None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from builders.recipe import Mix
+from store.errors import InputError
+from training.errors import loading
 
 QUESTIONS = ("problem", "instruction", "prompt", "question")
 ANSWERS = ("solution", "output", "completion", "response", "answer")
@@ -30,7 +32,7 @@ def messages(row: dict[str, Any]) -> list[dict[str, str]]:
     question = next((row[c] for c in QUESTIONS if row.get(c)), None)
     answer = next((row[c] for c in ANSWERS if row.get(c)), None)
     if question is None or answer is None:
-        raise ValueError(
+        raise InputError(
             f"a row has the columns {sorted(row)}: needed are messages, or one of {QUESTIONS} and one of {ANSWERS}"
         )
     if row.get("input"):
@@ -44,6 +46,9 @@ def _rows(mix: Mix) -> Iterator[dict[str, Any]]:
     path = Path(mix.dataset)
     if path.is_file():
         kind = "parquet" if path.suffix == ".parquet" else "json"
-        yield from datasets.load_dataset(kind, data_files=str(path), split="train", streaming=True)
+        where: dict[str, Any] = {"path": kind, "data_files": str(path), "split": "train"}
     else:
-        yield from datasets.load_dataset(mix.dataset, revision=mix.revision, split=mix.split, streaming=True)
+        where = {"path": mix.dataset, "revision": mix.revision, "split": mix.split}
+    with loading(f"the dataset {mix.dataset}"):
+        rows = datasets.load_dataset(**where, streaming=True)
+    yield from rows

@@ -17,6 +17,9 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from store.errors import InputError, MissingError
+from training.errors import loading
+
 Row = dict[str, Any]
 
 FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".gz", ".parquet")
@@ -55,7 +58,7 @@ def check_place(place: str | Path) -> None:
     """FileNotFoundError when the place is neither a file nor a folder nor could be an id of the Hub; nothing is read."""
     path = Path(place)
     if not path.exists() and (path.suffix in FILE_SUFFIXES or not _HUB_ID.match(str(place))):
-        raise FileNotFoundError(f"no file {place}")
+        raise MissingError(f"no file {place}")
 
 
 def is_parquet(path: Path) -> bool:
@@ -82,7 +85,7 @@ def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
         # pre-buffering, the default, keeps all that was read of a file until its end
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
+        raise InputError(f"{path} is not a whole Parquet file: {error}") from error
     with file:
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns) if columns else None):
             yield from batch.to_pylist()
@@ -93,12 +96,12 @@ def _json_rows(path: Path) -> Iterator[Row]:
         try:
             first = _first_sign(text)
             if not first:
-                raise ValueError(f"{path} is empty: a dataset holds at least one row")
+                raise InputError(f"{path} is empty: a dataset holds at least one row")
             yield from _array_rows(text, path) if first == "[" else _line_rows(text, path)
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+            raise InputError(f"{path} is not UTF-8 text: {error}") from error
         except (EOFError, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path} is not a whole gzip file: {error}") from error
+            raise InputError(f"{path} is not a whole gzip file: {error}") from error
 
 
 def _text(path: Path) -> IO[str]:
@@ -159,7 +162,7 @@ def _array_rows(text: IO[str], path: Path) -> Iterator[Row]:
             place, number = end, number + 1
             continue
         if is_end or len(buffer) - place > _LONGEST_ROW_CHARS:
-            raise ValueError(f"{path}, row {number}: not JSON ({problem or 'the array does not end'})")
+            raise InputError(f"{path}, row {number}: not JSON ({problem or 'the array does not end'})")
         more = text.read(max(_CHUNK_CHARS, len(buffer) - place))
         buffer, place, is_end = buffer[place:] + more, 0, not more
 
@@ -173,7 +176,7 @@ def _json(text: str, place: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{place}: not JSON ({error}); give JSON lines, one JSON array or Parquet") from error
+        raise InputError(f"{place}: not JSON ({error}); give JSON lines, one JSON array or Parquet") from error
 
 
 def _json_or_none(text: str) -> Any:
@@ -192,9 +195,11 @@ def _dataset_rows(
     where: dict[str, Any] = {"name": config, "revision": revision}
     try:
         chosen = split or _split(place, datasets.get_dataset_split_names(place, config, revision=revision), usual_split)
-        yield from datasets.load_dataset(place, **where, split=chosen, streaming=True)
+        with loading(f"the dataset {place} (split {chosen})"):
+            rows = datasets.load_dataset(place, **where, split=chosen, streaming=True)
+        yield from rows
     except (FileNotFoundError, ConnectionError) as error:
-        raise FileNotFoundError(
+        raise MissingError(
             f"{place} is no file and no dataset folder, and the Hub does not give a dataset of this name: {error}"
         ) from error
 
@@ -202,4 +207,4 @@ def _dataset_rows(
 def _split(place: str, names: Sequence[str], usual: str) -> str:
     if usual in names or len(names) == 1:
         return usual if usual in names else names[0]
-    raise ValueError(f"{place} has the splits {', '.join(names)}: name one")
+    raise InputError(f"{place} has the splits {', '.join(names)}: name one")

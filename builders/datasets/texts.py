@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from store import content_id
+from store.errors import InputError
 
 QUESTIONS = ("problem", "instruction", "prompt", "question", "query")
 ANSWERS = ("solution", "output", "completion", "response", "answer", "code")
@@ -52,10 +53,10 @@ def text_columns(rows: Sequence[Any], named: Sequence[str] = ()) -> tuple[str, .
     """The columns whose text is checked, the answer last; `rows` are the first of the dataset. ValueError lists the columns."""
     broken = next((n for n, row in enumerate(rows, 1) if not isinstance(row, dict)), None)
     if broken is not None:
-        raise ValueError(f"row {broken}: a row is a JSON object, got {type(rows[broken - 1]).__name__}")
+        raise InputError(f"row {broken}: a row is a JSON object, got {type(rows[broken - 1]).__name__}")
     known = list(dict.fromkeys(column for row in rows for column in row))
     if unknown := [c for c in named if c not in known]:
-        raise ValueError(f"no column {', '.join(unknown)}; the dataset has {', '.join(known) or 'no columns'}")
+        raise InputError(f"no column {', '.join(unknown)}; the dataset has {', '.join(known) or 'no columns'}")
     if named:
         return tuple(named)
     question, answer = (next((c for c in names if c in known), None) for names in (QUESTIONS, ANSWERS))
@@ -65,7 +66,7 @@ def text_columns(rows: Sequence[Any], named: Sequence[str] = ()) -> tuple[str, .
         return (question, *(["input"] if "input" in known and question == "instruction" else []), answer)
     if single := [c for c in SINGLE if c in known]:
         return (single[0],)
-    raise ValueError(
+    raise InputError(
         f"which column holds the text? The dataset has {', '.join(known) or 'no columns'}; name one with --text "
         f"(without, it is messages, a question and an answer, or one of {', '.join(SINGLE)})"
     )
@@ -83,7 +84,7 @@ def _batch(rows: Sequence[Any], start: int, columns: Sequence[str]) -> Batch:
     ids, texts, answers = [], [], []
     for number, row in enumerate(rows, start):
         if not isinstance(row, dict):
-            raise ValueError(f"row {number + 1}: a row is a JSON object, got {type(row).__name__}")
+            raise InputError(f"row {number + 1}: a row is a JSON object, got {type(row).__name__}")
         parts = [_printable(_text(row.get(column), column, number)) for column in columns]
         text = "\n\n".join(part for part in parts if part)
         given = row.get("id")
@@ -104,7 +105,7 @@ def _text(value: Any, column: str, number: int) -> str:
     if isinstance(value, list) and column in TURNS:
         said = [turn.get("content", turn.get("value")) for turn in value if isinstance(turn, dict)]
         return "\n\n".join(text for text in said if isinstance(text, str))
-    raise ValueError(
+    raise InputError(
         f"row {number + 1}: the column {column} holds {type(value).__name__}, not text; name another with --text"
     )
 

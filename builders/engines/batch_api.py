@@ -33,6 +33,7 @@ from builders.engines.openai import choice_completion
 from builders.engines.protocol import Json, MalformedError, checked, choice_body, completion, path_and_body, usage
 from builders.engines.settings import OpenAISettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
+from store.errors import InputError, JobError, UnreachableError
 
 # Each holds its requests in memory, and providers bound the tokens that wait.
 OPEN_BATCHES = 4
@@ -51,7 +52,7 @@ class BatchEngine(Engine):
         self, settings: OpenAISettings, model: str, adapters: Mapping[str, str], spent: Spent, state: Path | None
     ) -> None:
         if state is None:
-            raise ValueError("batch=true needs a table whose batches can be resumed: set batch to false here")
+            raise InputError("batch=true needs a table whose batches can be resumed: set batch to false here")
         self._settings = settings
         self._models: dict[str | None, str] = {None: model}
         self._models.update(adapters)
@@ -237,7 +238,7 @@ class BatchEngine(Engine):
                     return batch_id, batch
                 if batch.get("status") == "failed":
                     self._state.close(group.state_name)
-                    raise RuntimeError(
+                    raise JobError(
                         f"the provider refused batch {batch_id} of {len(group.lines):,} requests: "
                         f"{self._endpoint.redact(json.dumps(batch.get('errors')))[:ERROR_CHARS]}. Nothing of it was answered; a limit on "
                         "waiting tokens is met with a smaller batch_size"
@@ -320,13 +321,13 @@ class BatchEngine(Engine):
             except PassingError as passing:
                 num_failures += 1
                 if time.monotonic() - began > self._settings.patience_s:
-                    raise ConnectionError(
+                    raise UnreachableError(
                         f"the batch API failed {num_failures} times, the last: {passing}. Submitted batches are kept: "
                         "run again later"
                     ) from None
                 wait_s = max(backoff_s(num_failures), passing.retry_after_s or 0.0)
             except RefusedError as refused:
-                raise ValueError(f"the batch API of the endpoint refuses: {refused}. Set batch to false") from None
+                raise InputError(f"the batch API of the endpoint refuses: {refused}. Set batch to false") from None
             except StoppedError:
                 if self._endpoint.gate.error is not None:
                     raise self._endpoint.gate.error from None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from builders.engines.settings import OpenAISettings
+from store.errors import JobError
 
 # A chat template adds role names, marks and, for some models, a system text of its own.
 TEMPLATE_TOKENS = 64
@@ -21,7 +22,7 @@ TOKENS_PER_MESSAGE = 16
 ROUNDING = 1e-9
 
 
-class BudgetError(RuntimeError):
+class BudgetError(JobError):
     """The next call could pass the budget."""
 
 

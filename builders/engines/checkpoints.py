@@ -18,13 +18,14 @@ from builders.engines.settings import EngineSettings
 from builders.engines.types import Engine
 from store import Store
 from store.catalog import connect
+from store.errors import InputError
 
 
 def checkpoints(store: Store, role: str, iteration: int | None, last: int) -> list[dict[str, Any]]:
     """The last checkpoints of a run, in the order of their steps; too few are a ValueError."""
     found = queries.rows(connect(store), "checkpoints_of", {"role": role, "iteration": iteration})
     if len(found) < last:
-        raise ValueError(f"{role} of iteration {iteration} has {len(found)} checkpoints, {last} are needed")
+        raise InputError(f"{role} of iteration {iteration} has {len(found)} checkpoints, {last} are needed")
     return found[-last:]
 
 

@@ -31,6 +31,7 @@ from builders.engines.gate import Ending, Gate, Load, StoppedError
 from builders.engines.protocol import Dialect, Json, MalformedError, checked, usage
 from builders.engines.settings import OpenAISettings
 from builders.engines.types import FinishReason
+from store.errors import InputError
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -226,7 +227,7 @@ class Endpoint:
             )
         if status == 404 or 300 <= status < 400:
             return self._stopped(
-                ValueError(f"{where} for model {model!r}: check base_url (it ends in /v1 as a rule) and the model")
+                InputError(f"{where} for model {model!r}: check base_url (it ends in /v1 as a rule) and the model")
             )
         if status == 402 or (status == 429 and "insufficient_quota" in text):
             return self._stopped(
@@ -275,8 +276,8 @@ def _is_about_schema(refusal: str) -> bool:
     return any(word in refusal.lower() for word in ("response_format", "json_schema", "structured output"))
 
 
-def _no_schema(refusal: str) -> ValueError:
-    return ValueError(
+def _no_schema(refusal: str) -> InputError:
+    return InputError(
         f"the endpoint takes no JSON schema ({refusal}): set teacher.answer_form to tagged, with a prompt that asks for it"
     )
 
@@ -285,12 +286,12 @@ def api_key(variable: str, base_url: str) -> str:
     """The key in an environment variable; '' for an endpoint on this machine without one."""
     key = os.environ.get(variable, "").strip()
     if not key and urlsplit(base_url).hostname not in LOCAL_HOSTS:
-        raise ValueError(
+        raise InputError(
             f"the environment variable {variable} is not set, and {base_url} needs a key: export it "
             "(any text where the endpoint takes no key), or name another variable with api_key_env"
         )
     if not key.isascii() or not key.isprintable():
-        raise ValueError(f"the key in {variable} holds characters that no header can: copy it again")
+        raise InputError(f"the key in {variable} holds characters that no header can: copy it again")
     return key
 
 

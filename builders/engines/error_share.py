@@ -7,6 +7,7 @@ A few requests may end in an engine error, and their rows are then missing. When
 from __future__ import annotations
 
 from builders.engines.types import ChoiceCompletion, Completion
+from store.errors import JobError
 
 ANSWERS_TO_JUDGE = 200
 """A share is judged against at least so many answers, or when a shard is complete."""
@@ -30,7 +31,7 @@ class ErrorShare:
         """
         self._num_answers += num
 
-    def add(self, answer: Completion | ChoiceCompletion) -> RuntimeError | None:
+    def add(self, answer: Completion | ChoiceCompletion) -> JobError | None:
         """Count an answer; an error when it shows that there are too many."""
         self._num_answers += 1
         if answer.finish_reason != "error":
@@ -40,7 +41,7 @@ class ErrorShare:
         is_storm = self._num_errors > self._max_share * max(self._num_items, ANSWERS_TO_JUDGE)
         return self._error() if is_storm else None
 
-    def of_complete_shard(self) -> RuntimeError | None:
+    def of_complete_shard(self) -> JobError | None:
         """An error when there are too many at the end of a shard."""
         is_few = self._num_errors < FEW_ERRORS and self._num_errors < self._num_answers
         is_storm = not is_few and self._num_errors > self._max_share * self._num_items
@@ -50,9 +51,9 @@ class ErrorShare:
     def _num_items(self) -> float:
         return self._num_answers / self._per_item
 
-    def _error(self) -> RuntimeError:
+    def _error(self) -> JobError:
         of_item = f" ({self._per_item} for each item)" if self._per_item > 1 else ""
-        return RuntimeError(
+        return JobError(
             f"{self._num_errors:,} of {self._num_answers:,} requests{of_item} ended in an engine error, such as: "
             f"{self._last_error!r}. That is more than max_error_share={self._max_share:g}. What was answered is kept, "
             "and the failed requests are asked again: mend the cause and run again, or raise max_error_share to go on "

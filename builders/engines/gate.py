@@ -19,6 +19,7 @@ from typing import Literal
 
 from builders.engines.budget import Budget, Spent
 from builders.engines.settings import OpenAISettings
+from store.errors import UnreachableError
 
 Ending = Literal["answered", "refused", "overloaded", "failed", "cancelled"]
 """`refused`: the endpoint is well but will not answer this. `overloaded`: a 429. `failed`: a time-out, a cut connection,
@@ -135,7 +136,7 @@ class Gate:
         self._given_up += 1
         if min(self._given_up, self._num_first_failed) >= self._settings.max_given_up:
             self.stop(
-                ConnectionError(
+                UnreachableError(
                     f"{self._given_up} calls in a row were given up, the last: {message}. What was answered is kept: "
                     "run again when the endpoint is well, or raise max_given_up"
                 )
@@ -145,7 +146,7 @@ class Gate:
         """Nothing is sent for so long: the endpoint asked for it."""
         if seconds > self._settings.patience_s:
             self.stop(
-                ConnectionError(
+                UnreachableError(
                     f"the endpoint asks to come back in {seconds:,.0f} s, more than patience_s="
                     f"{self._settings.patience_s:g}: {message}. What was answered is kept: run again then"
                 )
@@ -236,7 +237,7 @@ class Gate:
         silent_s = self._loop.time() - self._last_good
         if silent_s > self._settings.patience_s:
             self.stop(
-                ConnectionError(
+                UnreachableError(
                     f"no answer for {silent_s:,.0f} s and {self._num_failed} attempts (patience_s="
                     f"{self._settings.patience_s:g}), the last: {message}. What was answered is kept: run again later, "
                     "or raise patience_s"

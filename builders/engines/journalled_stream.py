@@ -21,6 +21,7 @@ from builders.engines.gate import StoppedError
 from builders.engines.journal import Journal
 from builders.engines.repeats import Answered, Asked, Repeats, UnderWay, in_order
 from builders.engines.settings import EngineSettings
+from store.errors import JobError
 
 
 class JournalledStream(Generic[Asked, Answered]):
@@ -72,7 +73,7 @@ class JournalledStream(Generic[Asked, Answered]):
         with self._changed:
             self._changed.wait_for(lambda: shard in self._complete or self._is_over)
         if shard not in self._complete:
-            raise self._error or RuntimeError(f"the answers ended before shard {shard}: run again")
+            raise self._error or JobError(f"the answers ended before shard {shard}: run again")
         return in_order(request_ids, cast(dict[str, Answered], self._journal.answers(shard)))
 
     # -- the thread that asks ------------------------------------------------------------------------------------------
@@ -83,7 +84,7 @@ class JournalledStream(Generic[Asked, Answered]):
             while self._again and not self._is_stopping:
                 self._take_all(self._repeated_requests())
             if self._under_way and not self._is_stopping:
-                raise RuntimeError(
+                raise JobError(
                     f"the engine gave no answer to {len(self._under_way)} requests, first {next(iter(self._under_way))}"
                 )
         except (StoppedError, asyncio.CancelledError, concurrent.futures.CancelledError):

@@ -32,6 +32,7 @@ from builders.engines.protocol import (
 )
 from builders.engines.settings import OpenAISettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
+from store.errors import UnreachableError
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
@@ -142,7 +143,7 @@ class OpenAIEngine(Engine):
                     load = say("POST", "load_lora_adapter", json={"lora_name": served[name], "lora_path": folder})
                     self._endpoint.submit(load).result()
         except (StoppedError, RefusedError, PassingError, ValueError, KeyError, TypeError) as error:
-            raise ConnectionError(
+            raise UnreachableError(
                 f"{self._settings.base_url} loads no adapters ({self._endpoint.gate.error or error}): start it as "
                 f"`VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve {self._model_names[None]} --enable-lora`, with a "
                 "--max-lora-rank of at least the adapters', on a machine that sees the store under the same path"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from builders.engines.settings import EngineSettings, TransformersSettings, VllmSettings
 from builders.engines.types import Engine
+from store.errors import InputError
 
 if TYPE_CHECKING:
     from builders.engines.budget import Spent
@@ -45,7 +46,7 @@ def open_engine(
     from builders.engines.budget import Spent
 
     if revision is not None:
-        raise ValueError(f"revision {revision!r} cannot be asked of an endpoint: leave it out for engine 'openai'")
+        raise InputError(f"revision {revision!r} cannot be asked of an endpoint: leave it out for engine 'openai'")
     if settings.batch:
         from builders.engines.batch_api import BatchEngine
 

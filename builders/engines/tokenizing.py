@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.engines.types import Message, Request
+from store.errors import InputError
 
 # As sentencepiece models put a space before the first word, a character is also tried after a line break.
 _LINE_BREAK = "\n"
@@ -30,7 +31,7 @@ def with_template(tokenizer: Any, adapters: Mapping[str, str]) -> Any:
 def chat_text(tokenizer: Any, messages: Sequence[Message]) -> str:
     """The chat as the model's template writes it, up to where the assistant's answer begins."""
     if tokenizer.chat_template is None:
-        raise ValueError(
+        raise InputError(
             f"the tokenizer of {tokenizer.name_or_path!r} has no chat template for messages: "
             "use an instruction-tuned model, add a template to its tokenizer, or send a raw prompt"
         )
@@ -74,7 +75,7 @@ def choice_token_ids(tokenizer: Any, choices: tuple[str, ...]) -> tuple[int, ...
     """The token of each choice; ValueError where a choice is not one token of its own."""
     token_ids = tuple(_single_token_id(tokenizer, choice) for choice in choices)
     if len(set(token_ids)) < len(token_ids):
-        raise ValueError(f"choices {choices} have the tokens {token_ids}: they must differ")
+        raise InputError(f"choices {choices} have the tokens {token_ids}: they must differ")
     return token_ids
 
 
@@ -86,7 +87,7 @@ def _single_token_id(tokenizer: Any, choice: str) -> int:
     after = tokenizer(_LINE_BREAK + choice, add_special_tokens=False)["input_ids"]
     if len(after) == len(before) + 1 and after[:-1] == before:
         return after[-1]
-    raise ValueError(
+    raise InputError(
         f"choice {choice!r} is {len(alone)} tokens {alone} for {tokenizer.name_or_path!r}: "
         "each choice must be exactly one token, such as a digit or a capital letter"
     )

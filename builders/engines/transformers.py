@@ -30,6 +30,7 @@ from builders.engines.tokenizing import (
     with_template,
 )
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
+from training.errors import loading
 
 # Requests are sorted by length within a window of so many micro-batches: padding is saved, memory stays flat.
 WINDOW_MICRO_BATCHES = 8
@@ -70,12 +71,14 @@ class TransformersEngine(Engine):
             torch.set_num_threads(settings.num_threads)
         self._micro_batch = settings.micro_batch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._tokenizer = with_template(AutoTokenizer.from_pretrained(model, revision=revision), adapters)
+        with loading(f"the tokenizer of {model}"):
+            self._tokenizer = with_template(AutoTokenizer.from_pretrained(model, revision=revision), adapters)
         bars = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()
-        loaded = AutoModelForCausalLM.from_pretrained(
-            model, revision=revision, dtype=settings.dtype, attn_implementation="sdpa"
-        )
+        with loading(f"the model {model}"):
+            loaded = AutoModelForCausalLM.from_pretrained(
+                model, revision=revision, dtype=settings.dtype, attn_implementation="sdpa"
+            )
         if bars:
             logging.enable_progress_bar()
         self._config = loaded.config
@@ -252,9 +255,10 @@ def _with_adapters(model: Any, adapters: Mapping[str, str]) -> Any:
     from peft import PeftModel
 
     (first, first_path), *others = adapters.items()
-    model = PeftModel.from_pretrained(model, first_path, adapter_name=first)
-    for name, path in others:
-        model.load_adapter(path, adapter_name=name)
+    with loading(f"the adapters {', '.join(adapters.values())}"):
+        model = PeftModel.from_pretrained(model, first_path, adapter_name=first)
+        for name, path in others:
+            model.load_adapter(path, adapter_name=name)
     return model
 
 

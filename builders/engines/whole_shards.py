@@ -11,6 +11,7 @@ from typing import Generic, Self
 
 from builders.engines.error_share import ErrorShare
 from builders.engines.repeats import Answered, Asked, Repeats, in_order
+from store.errors import JobError
 
 
 class WholeShards(Generic[Asked, Answered]):
@@ -43,7 +44,7 @@ class WholeShards(Generic[Asked, Answered]):
                 found[answer.request_id] = answer
                 storm = self._errors.add(answer) or storm
             if lost := [entry.name for entry in to_ask if entry.name not in found]:
-                raise RuntimeError(f"the engine gave no answer to {len(lost)} requests, first {lost[0]}")
+                raise JobError(f"the engine gave no answer to {len(lost)} requests, first {lost[0]}")
         if storm := storm or self._errors.of_complete_shard():
             raise storm
         return in_order(request_ids, found)

@@ -12,6 +12,7 @@ import os
 import shutil
 
 from builders.recipe import Executor
+from store.errors import InputError
 
 __all__ = ["build", "check", "devices"]
 
@@ -19,9 +20,9 @@ __all__ = ["build", "check", "devices"]
 def check(executor: Executor) -> None:
     """What a user can get wrong, before any work: a ValueError says what this machine lacks for the executor."""
     if executor.kind == "ray" and importlib.util.find_spec("ray") is None:
-        raise ValueError("executor.kind ray: Ray is not installed; pip install 'scoder[ray]', on every machine")
+        raise InputError("executor.kind ray: Ray is not installed; pip install 'scoder[ray]', on every machine")
     if executor.kind == "slurm":
         if lacking := [command for command in ("sbatch", "squeue", "scancel") if shutil.which(command) is None]:
-            raise ValueError(f"executor.kind slurm: no {', '.join(lacking)} here; start on a login node of the cluster")
+            raise InputError(f"executor.kind slurm: no {', '.join(lacking)} here; start on a login node of the cluster")
         if "SLURM_ARRAY_TASK_ID" in os.environ:
-            raise ValueError("executor.kind slurm: this is a task of an array; start on a login node or in a plain job")
+            raise InputError("executor.kind slurm: this is a task of an array; start on a login node or in a plain job")

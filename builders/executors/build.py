@@ -20,14 +20,15 @@ from contextlib import contextmanager
 from builders.executors import work
 from builders.recipe import Executor
 from store import Plan, Record, Store, Usage, files, segments
+from store.errors import JobError
 from store.lock import coordinator_alive, owner
 
 
 def build_sharded(store: Store, plan: Plan, dotted: str, executor: Executor) -> Record:
     """Build all missing shards of a plan: where the executor says, but the shard of a table that has only one, here."""
     record = store.begin(plan)
-    if record is None:
-        return store.record(plan.table, **plan.partition)  # type: ignore[return-value]
+    if record.status == "complete":
+        return record
     start = time.monotonic()
     missing = store.missing(plan)
     if plan.num_shards == 1 or (executor.kind == "local" and num_workers(executor) == 1):
@@ -38,7 +39,7 @@ def build_sharded(store: Store, plan: Plan, dotted: str, executor: Executor) -> 
     present = store.present(plan)
     if len(present) != plan.num_shards:
         lost = sorted(set(range(plan.num_shards or 0)) - present.keys())
-        raise RuntimeError(f"{plan.table}: tasks failed for shards {lost}; run the same command again to resume")
+        raise JobError(f"{plan.table}: tasks failed for shards {lost}; run the same command again to resume")
     return store.finish(record, list(present.values()), record.usage.add(Usage(wall_s=time.monotonic() - start)))
 
 

@@ -17,6 +17,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import Queue
 from typing import Any, TypeVar
 
+from store.errors import JobError
+
 J = TypeVar("J")
 R = TypeVar("R")
 
@@ -66,7 +68,7 @@ def run(function: Callable[[J, Keeper], R], jobs: Sequence[J], places: Sequence[
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool:
-            raise RuntimeError(
+            raise JobError(
                 "a worker process died, mostly for want of memory; the same command resumes, with fewer workers or a "
                 "smaller batch_tokens if it dies again"
             ) from None

@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from builders.executors.work import Work, run_one, watch_coordinator
+from store.errors import JobError
 
 
 def run(work: Work, missing: list[int], workers: int) -> None:
@@ -29,7 +30,7 @@ def run(work: Work, missing: list[int], workers: int) -> None:
             task.result()
     except BrokenProcessPool:
         pool.shutdown()
-        raise RuntimeError(_death(processes)) from None
+        raise JobError(_death(processes)) from None
     except BaseException:
         for process in processes:
             process.terminate()

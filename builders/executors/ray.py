@@ -16,6 +16,7 @@ from typing import Any
 
 from builders.executors.work import Work, run_one
 from builders.recipe import Executor
+from store.errors import InputError, JobError
 
 
 def run(work: Work, missing: list[int], settings: Executor) -> None:
@@ -42,7 +43,7 @@ def run(work: Work, missing: list[int], settings: Executor) -> None:
     except RayTaskError as error:
         raise error.cause if isinstance(error.cause, Exception) else error from error
     except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
-        raise RuntimeError(
+        raise JobError(
             f"a Ray worker was lost more than {settings.retries} times for the same shard, mostly for its memory "
             f"({type(error).__name__}); run the same command again to resume, with a larger `executor.mem_per_cpu_gb`"
         ) from None
@@ -76,8 +77,8 @@ def _knock(address: str) -> None:
             raise _nobody(address) from None
 
 
-def _nobody(address: str) -> ValueError:
-    return ValueError(
+def _nobody(address: str) -> InputError:
+    return InputError(
         f"executor.address: no Ray cluster at {address!r}; start one with `ray start --head` on this machine and "
         "`ray start --address HOST:6379` on the others, or give its HOST:PORT"
     )
@@ -92,7 +93,7 @@ def capacity(settings: Executor) -> int:
     total = sum(int(min(node.get("CPU", 0) // cpus, node.get("memory", 0) // memory)) for node in nodes)
     if total < 1:
         have = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('memory', 0) / 2**30:.1f} GiB" for n in nodes)
-        raise ValueError(
+        raise InputError(
             f"executor: no node of the cluster has {cpus} CPUs and {memory / 2**30:g} GiB for a task (they have {have}); "
             "lower executor.cpus_per_task or executor.mem_per_cpu_gb"
         )

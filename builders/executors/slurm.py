@@ -27,6 +27,7 @@ from loguru import logger
 from builders.executors.work import Work, run_one
 from builders.recipe import Executor
 from store import Store, files
+from store.errors import InputError, JobError
 from store.shards import shard_name
 
 LAG_S = 30.0
@@ -130,7 +131,7 @@ class SlurmShards(SlurmPipelineExecutor):
 
 def _executor(work: Work, missing: list[int], settings: Executor, name: str, folder: Path) -> SlurmShards:
     if not re.fullmatch(r"[A-Za-z0-9_./@+=:,~-]+", str(folder)):
-        raise ValueError(
+        raise InputError(
             f"a batch script cannot name {folder}; for executor.kind slurm use a store path without blanks"
         )
     size = max(settings.shards_per_task, -(-len(missing) // settings.max_array_size))
@@ -160,7 +161,7 @@ def _submit(executor: SlurmShards) -> str:
     try:
         executor.launch_job()
     except subprocess.CalledProcessError as error:
-        raise RuntimeError(
+        raise JobError(
             f"sbatch refused the job (exit code {error.returncode}; its message stands above); see executor.partition, "
             ".time, .qos, .account and .sbatch in the recipe"
         ) from None
@@ -173,11 +174,11 @@ def _wait(store: Store, work: Work, wanted: set[str], job: Job, poll_s: float) -
     answered, left, said = time.monotonic(), 0.0, set[str]()
     while wanted - set(files.names(store.fs, directory, ".parquet")):
         if failures := sorted(job.folder.glob("failures/*.txt")):
-            raise RuntimeError(f"Slurm job {job.number}: {failures[0].read_text()}")
+            raise JobError(f"Slurm job {job.number}: {failures[0].read_text()}")
         queued, now = _queue(job.name), time.monotonic()
         if queued is None:
             if now - answered > SILENCE_S:
-                raise RuntimeError(f"squeue has failed for {SILENCE_S:g} s; run the same command again to resume")
+                raise JobError(f"squeue has failed for {SILENCE_S:g} s; run the same command again to resume")
         elif queued:
             answered, left = now, 0.0
             if queued.keys() - said:
@@ -188,7 +189,7 @@ def _wait(store: Store, work: Work, wanted: set[str], job: Job, poll_s: float) -
             answered, left = now, left or now
             ends = _ends(job.number)
             if ends.keys() & _FAILED or now - left > LAG_S:
-                raise RuntimeError(_loss(job, ends))
+                raise JobError(_loss(job, ends))
         time.sleep(poll_s)
 
 

@@ -17,6 +17,7 @@ from functools import cache
 import pyarrow as pa
 
 from store import Plan, Store, segments
+from store.errors import JobError
 from store.lock import STOPPED, Owner, is_held_by, stop_with_coordinator
 from store.runs import Partition
 from store.shards import inspect_shard
@@ -48,7 +49,7 @@ def run_one(work: Work, index: int) -> None:
     store = Store(work.root)
     record = store.record(work.table, **work.partition)
     if record is None or record.plan.fingerprint != work.plan_id:
-        raise RuntimeError(f"{work.table}: the plan changed while its tasks ran")
+        raise JobError(f"{work.table}: the plan changed while its tasks ran")
     directory = store.directory(work.table, **work.partition)
     if inspect_shard(store.fs, directory, index, work.plan_id) is not None:
         return  # made before the worker, or the whole task, was lost and given out again

@@ -13,6 +13,7 @@ from pathlib import Path
 from builders.datasets.rows import rows
 from builders.harness.layouts import parse_task
 from builders.harness.programs import Task
+from store.errors import InputError
 
 
 def read_tasks(
@@ -27,10 +28,10 @@ def read_tasks(
         try:
             task = parse_task(row)
         except ValueError as error:
-            raise ValueError(f"{place}, row {position}: {error}") from error
+            raise InputError(f"{place}, row {position}: {error}") from error
         if task.task_id in seen:
-            raise ValueError(f"{place}, row {position}: task_id {task.task_id!r} occurs twice; make the ids distinct")
+            raise InputError(f"{place}, row {position}: task_id {task.task_id!r} occurs twice; make the ids distinct")
         seen.add(task.task_id)
         yield task
     if not seen:
-        raise ValueError(f"{place} is empty: a benchmark holds at least one task")
+        raise InputError(f"{place} is empty: a benchmark holds at least one task")

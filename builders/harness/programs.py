@@ -12,6 +12,7 @@ import warnings
 from dataclasses import dataclass
 
 from builders.sandbox import tested_program
+from store.errors import InputError
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 _PYTHON_FENCES = {"", "python", "python3", "py"}
@@ -47,7 +48,7 @@ def test_program(task: Task, completion: str) -> str:
     tests.
     """
     if not task.tests.strip():
-        raise ValueError(f"task {task.task_id} has no tests, so that no completion of it can be graded")
+        raise InputError(f"task {task.task_id} has no tests, so that no completion of it can be graded")
     before, tests = split_tests(task)
     return tested_program(*before, *candidate_parts(task, completion), tests + test_call(task))
 

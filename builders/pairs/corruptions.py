@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from builders.snippet_checks import num_tokens
+from store.errors import InputError
 
 CORRUPTIONS = ("swapped_solution", "truncated_solution", "swapped_pair", "scrambled_problem", "mangled_solution")
 
@@ -41,7 +42,7 @@ class Labelled:
 def labelled(pairs: list[dict[str, Any]], per_pair: int, seed: int) -> list[Labelled]:
     """Every pair as it is, and up to `per_pair` corrupted copies that differ from it. One pair alone is a ValueError."""
     if len(pairs) < 2:
-        raise ValueError(f"at least 2 teacher pairs are needed to train a scorer, got {len(pairs)}")
+        raise InputError(f"at least 2 teacher pairs are needed to train a scorer, got {len(pairs)}")
     rng = random.Random(seed)
     examples = []
     for number, pair in enumerate(pairs):

@@ -1,7 +1,7 @@
 """What a scorer learns from and is measured on: teacher pairs, corrupted copies of them, and the digits that they deserve.
 
 In: `teacher_samples`, and where the recipe says so the teacher's own scores in `aspect_scores/item_kind-label`. Out: labelled
-pairs, of which `releases.scorer` makes the training set and `metrics` the AUC.
+pairs, of which `publishing.sets.scorer` makes the training set and `metrics` the AUC.
 """
 
 from __future__ import annotations

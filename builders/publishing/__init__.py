@@ -1,3 +1,3 @@
 """Our datasets out: which rows a set has, and the folder that holds them."""
 
-__all__ = ["sets"]
+__all__ = ["folder", "sets"]

@@ -4,37 +4,26 @@ In: streams of Arrow batches per split, and what the card should say. Out: a fol
 
     <target>/README.md
     <target>/data/train-00000-of-00002.parquet
+    <target>/.scoder.json      our marker: only a folder that has it, and is as we wrote it, is replaced
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
+from builders.publishing import replacing
+from builders.publishing.card import Card, render
 from store.errors import ContractError
 from store.shards import rechunk
 
 ROWS_PER_FILE = 100_000
-_OURS = re.compile(r"README\.md|data/[^/]+-\d{5}-of-\d{5}\.parquet")
-
-
-@dataclass(frozen=True)
-class Card:
-    """What the dataset card says; licences and sizes are counted while the rows are written."""
-
-    title: str
-    text: str
-    tags: tuple[str, ...] = ("code", "synthetic", "scoder")
-    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_dataset(
@@ -42,13 +31,12 @@ def write_dataset(
 ) -> dict[str, int]:
     """Write the folder and return rows per split; splits without rows are left out.
 
-    A target that holds something else than a dataset is refused, and so is a dataset without any rows.
+    A target that holds anything but an unchanged folder of ours is refused, and so is a dataset without any rows.
     """
+    check_target(target)
     target = Path(target).absolute()
-    if target.exists() and not _is_ours(target):
-        raise ContractError(
-            f"{target} exists and holds other things than a dataset of this project; give another target"
-        )
+    replacing.take_back(target)
+    replacing.refuse_foreign(target)  # before the rows are made
     working = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         (working / "data").mkdir(parents=True)
@@ -56,23 +44,27 @@ def write_dataset(
         counts = {n: _write_split(working, n, *split, licenses) for n, split in splits.items()}
         if not any(counts.values()):
             raise ContractError(f"nothing to write to {target}: no rows in {', '.join(splits)}")
-        (working / "README.md").write_text(_render(card, counts, licenses), encoding="utf-8")
-        old = working.with_suffix(".old")
-        if target.exists():
-            target.rename(old)
-        working.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
+        (working / "README.md").write_text(render(card, counts, licenses), encoding="utf-8")
+        replacing.mark(working)
+        replacing.replace(target, working)
     finally:
         shutil.rmtree(working, ignore_errors=True)
     return counts
 
 
-def _is_ours(target: Path) -> bool:
-    """Whether a folder is empty or holds what `write_dataset` writes and nothing else, so that it may be replaced."""
-    if not target.is_dir() or target.is_symlink():
-        return False
-    found = {str(p.relative_to(target)) for p in target.rglob("*") if not p.is_dir()}
-    return not found or ("README.md" in found and len(found) > 1 and all(_OURS.fullmatch(name) for name in found))
+def check_target(target: str | Path) -> None:
+    """A ContractError for an address of the Hub, written as `hf://…` or as OWNER/NAME: only folders are written."""
+    given = str(target)
+    owner, slash, name = given.partition("/")
+    is_repository = (
+        bool(owner and slash and name.strip("/")) and "/" not in name.rstrip("/") and not Path(owner).exists()
+    )
+    if "://" not in given and not is_repository:
+        return
+    raise ContractError(
+        f"cannot publish to {given}: only folders can be written so far. Write one and upload it: give ./OWNER/NAME or "
+        "an absolute path as the target, then `hf upload OWNER/NAME ./OWNER/NAME --repo-type dataset`."
+    )
 
 
 def _write_split(
@@ -91,24 +83,3 @@ def _write_split(
     for number, path in enumerate(paths):
         path.rename(folder / "data" / f"{split}-{number:05d}-of-{len(paths):05d}.parquet")
     return rows
-
-
-def _render(card: Card, counts: Mapping[str, int], licenses: Counter[str]) -> str:
-    # No `configs`: with them `datasets` names its cache by the folder's name alone and loads the rows of an earlier
-    # folder of that name; without them the splits come from the file names, and the cache is keyed by the files.
-    front = {
-        "pretty_name": card.title,
-        "language": ["en", "code"],
-        "license": "other",
-        "license_name": "per-row",
-        "tags": list(card.tags),
-        "task_categories": ["text-generation"],
-    }
-    lines = ["---", yaml.safe_dump(front, sort_keys=False).strip(), "---", "", f"# {card.title}", "", card.text, ""]
-    lines += ["| split | rows |", "|---|---|", *(f"| {s} | {n:,} |" for s, n in counts.items()), ""]
-    if card.columns:
-        lines += ["| column | |", "|---|---|", *(f"| {c} | {note} |" for c, note in card.columns.items()), ""]
-    if licenses:
-        lines += ["Every row carries the licence of the code that inspired it:", "", "| licence | rows |", "|---|---|"]
-        lines += [f"| {name} | {n:,} |" for name, n in sorted(licenses.items(), key=lambda x: (-x[1], x[0]))] + [""]
-    return "\n".join(lines)

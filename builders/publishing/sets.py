@@ -17,7 +17,8 @@ from builders.datasets import mixes
 from builders.gradients import conversation
 from builders.pairs import fenced, labels
 from builders.pairs.corruptions import taught
-from builders.publishing.folder import Card, write_dataset
+from builders.publishing.card import Card
+from builders.publishing.folder import write_dataset
 from builders.recipe import Mix, Scorer
 from store import CONTRACTS, ContractError, Store
 from store.catalog import connect

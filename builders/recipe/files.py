@@ -1,5 +1,8 @@
 """Recipes as files: YAML with overrides in, a `Recipe` out; and the recipe that a store was last run with.
 
+A recipe is found by its path or by its name: `scoder run tiny` runs the `tiny.yaml` that comes with
+SCoder, from a checkout or from an installed wheel.
+
 Paths in a recipe are relative to the recipe's own folder. A mistake is one message in words; an unknown key comes with the
 nearest valid one.
 """
@@ -17,36 +20,52 @@ from pydantic import BaseModel, ValidationError
 
 from builders.engines.settings import ENGINES
 from builders.recipe import Recipe
+from store.errors import InputError, MissingError
 
 S = TypeVar("S", bound=BaseModel)
 
 
-def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
-    """The recipe of a YAML file with `section.key=value` overrides (values are YAML)."""
-    path = Path(path)
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in (Path(__file__).parents[2] / "recipes").glob("*.yaml")))
-        raise FileNotFoundError(f"no recipe {path}; recipes/ has {known}")
+SHIPPED = Path(__file__).parents[2] / "recipes"
+"""The recipes that come with SCoder: beside `builders` in a checkout and in site-packages."""
+
+
+def load(recipe: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """The recipe of a name or a path with `section.key=value` overrides (values are YAML).
+
+    `load("tiny")` reads the recipe that ships, `load("mine/tiny.yaml")` your own.
+    """
+    path = find(recipe)
     try:
         raw = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):
-        raise ValueError(f"{path}: a recipe is a mapping of sections, got {type(raw).__name__}")
+        raise InputError(f"{path}: a recipe is a mapping of sections, got {type(raw).__name__}")
     override(raw, overrides or [])
     try:
-        return Recipe.model_validate(_resolve_paths(raw, path.parent))
-    except ValidationError as error:
-        raise ValueError(f"{path}: " + "; ".join(_explain(e, raw) for e in error.errors())) from None
+        return checked(Recipe, _resolve_paths(raw, path.parent))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
-def section(kind: type[S], raw: dict[str, Any], name: str) -> S:
-    """One section of a recipe on its own, from a plain mapping; a mistake is one message in words."""
+def checked(kind: type[S], raw: dict[str, Any]) -> S:
+    """A recipe, or one section of it, from a plain mapping. All mistakes are told in one message, in words."""
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        found = [{**e, "loc": (name, *e["loc"])} for e in error.errors()]
-        raise ValueError("; ".join(_explain(e, raw) for e in found)) from None
+        raise InputError("; ".join(_explain(e, kind) for e in error.errors())) from None
+
+
+def find(recipe: str | Path) -> Path:
+    """The file of a recipe that is given by path or by name. A file that exists wins over a name."""
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    # names have dots, as in qwen2.5-coder-7b, so nothing here looks at the suffix of a name
+    shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
+    if str(recipe) in shipped:
+        return shipped[str(recipe)]
+    raise MissingError(f"no recipe {recipe}; give the path of a YAML file or one of these names: {', '.join(shipped)}")
 
 
 def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
@@ -54,20 +73,20 @@ def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
     for item in items:
         key, sign, value = item.partition("=")
         if not sign or not key:
-            raise ValueError(f"--set {item!r}: write section.key=value, such as --set selection.min_score=5")
+            raise InputError(f"--set {item!r}: write section.key=value, such as --set selection.min_score=5")
         *parents, last = key.split(".")
         place: Any = raw
         for parent in parents:
             try:
                 place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
             except (ValueError, IndexError, AttributeError):
-                raise ValueError(f"--set {item!r}: there is no {parent!r} to set {last!r} in") from None
+                raise InputError(f"--set {item!r}: there is no {parent!r} to set {last!r} in") from None
         if not isinstance(place, dict):
-            raise ValueError(f"--set {item!r}: {'.'.join(parents)} is not a section")
+            raise InputError(f"--set {item!r}: {'.'.join(parents)} is not a section")
         try:
             place[last] = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise ValueError(f"--set {item!r}: {value!r} is not a YAML value") from None
+            raise InputError(f"--set {item!r}: {value!r} is not a YAML value") from None
     return raw
 
 
@@ -87,7 +106,7 @@ def recall(store: str, overrides: list[str] | None = None) -> Recipe:
     """The recipe that a store was last run with."""
     path = Path(store, "_runs", "recipe.yaml")
     if not path.exists():
-        raise FileNotFoundError(f"the store {store} was never run; name a recipe with --recipe")
+        raise MissingError(f"the store {store} was never run; name a recipe with --recipe")
     return load(path, overrides)
 
 
@@ -110,13 +129,13 @@ def _resolve_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     return raw
 
 
-def _explain(error: Any, raw: dict[str, Any]) -> str:
+def _explain(error: Any, kind: type[BaseModel]) -> str:
     """One validation error in words, with the nearest valid key for an unknown one."""
     where = ".".join(_without_tags(error["loc"]))
     if error["type"] == "union_tag_invalid":
         return f"{where}: no engine {error['ctx']['tag']!r}; there are {error['ctx']['expected_tags']}"
     if error["type"] != "extra_forbidden":
-        return f"{where or 'recipe'}: {error['msg'].removeprefix('Value error, ')}" + (
+        return f"{where or kind.__name__.lower()}: {error['msg'].removeprefix('Value error, ')}" + (
             f" (got {error['input']!r})" if where and not isinstance(error["input"], dict) else ""
         )
     *place, key = error["loc"]
@@ -124,7 +143,7 @@ def _explain(error: Any, raw: dict[str, Any]) -> str:
         owners = [name for name, settings in ENGINES.items() if key in settings.model_fields]
         if owners:
             return f"{where}: {key!r} belongs to engine {' and '.join(owners)}, here it is {place[-1]}: leave it out"
-    valid = _valid_keys(place)
+    valid = _valid_keys(kind, place)
     near = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.0)
     return f"unknown key {where!r}; did you mean {near[0]!r}? Valid keys: {', '.join(valid)}"
 
@@ -134,8 +153,8 @@ def _without_tags(location: Sequence[Any]) -> list[str]:
     return [str(part) for n, part in enumerate(location) if not (part in ENGINES and location[n - 1] == "engine")]
 
 
-def _valid_keys(location: Sequence[Any]) -> list[str]:
-    model: Any = Recipe
+def _valid_keys(kind: type[BaseModel], location: Sequence[Any]) -> list[str]:
+    model: Any = kind
     for part in location:
         if isinstance(part, int):
             continue

@@ -8,7 +8,10 @@ from builders.recipe.settings import Settings
 
 
 class NearDuplicates(Settings):
-    """How near-duplicates are found; the `min_` fields are thresholds of queries/pool.sql and either suffices."""
+    """How near-duplicates are found.
+
+    The `min_` fields are thresholds of queries/pool_verdicts.sql; either suffices.
+    """
 
     min_similarity_raw: float = Field(0.8, gt=0, le=1, description="Jaccard similarity of raw token grams")
     min_similarity_renamed: float = Field(

@@ -13,7 +13,7 @@ from builders.recipe.settings import Settings, filled_as
 
 
 class Pool(Settings):
-    """Thresholds of queries/pool.sql; all are inclusive."""
+    """Thresholds of queries/pool_verdicts.sql; all are inclusive."""
 
     min_lines: int = 3
     max_lines: int = 150

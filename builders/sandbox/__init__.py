@@ -5,7 +5,7 @@ namespaces of its own (no network, no other processes), an empty environment and
 programs, libraries and the Python installation read-only, and a small /tmp; `builders/sandbox/runner.py` sets the
 limits inside; this module enforces time, total memory and output from outside.
 
-    result = run_tests("def add(a, b):\n    return a + b\n", "assert add(1, 2) == 3\n")
+    result = run_python(tested_program("def add(a, b):\n    return a + b\n", "assert add(1, 2) == 3\n"))
     result.status    # 'passed'
 
 What `passed` means: the program's last statement is done. Leaving early (`sys.exit(0)`, `os._exit(0)`, killing the
@@ -37,6 +37,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
+
+from store.errors import JobError
 
 __all__ = ["SandboxLimits", "is_available", "require", "run_many", "tested_program"]
 
@@ -134,18 +136,13 @@ def require() -> None:
     """Raise RuntimeError with the reason and the fix where no sandbox can be had."""
     problem = _problem()
     if problem is not None:
-        raise RuntimeError(f"no sandbox to run generated code in: {problem}. To fix it, {_INSTALL}.")
+        raise JobError(f"no sandbox to run generated code in: {problem}. To fix it, {_INSTALL}.")
 
 
 def run_python(program: str, limits: SandboxLimits = DEFAULT_LIMITS) -> SandboxResult:
     """Run one program; `passed` when its last statement is done, so `sys.exit(0)` on the way is `failed`."""
     require()
     return _run(program, limits)
-
-
-def run_tests(solution: str, tests: str, limits: SandboxLimits = DEFAULT_LIMITS) -> SandboxResult:
-    """Run the tests after the solution; `passed` when all of the tests' statements are done."""
-    return run_python(tested_program(solution, tests), limits)
 
 
 def run_many(
@@ -193,14 +190,25 @@ def _problem() -> str | None:
     """Why no sandbox can be had, or None."""
     if shutil.which("bwrap") is None:
         return "there is no bwrap on the PATH"
-    prefix = Path(sys.base_prefix).resolve()
-    for place in (Path.home().resolve(), Path(__file__).resolve().parents[2]):
-        if str(prefix) != "/usr" and place.is_relative_to(prefix):
-            return f"the Python installation {prefix} contains {place}, which the program would see"
+    exposed = _exposed(Path(sys.base_prefix).resolve(), Path.home().resolve(), Path(__file__).resolve().parents[2])
+    if exposed:
+        return exposed
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         return "there is no setpriv (util-linux) on the PATH, needed to give up root"
     result = _run("pass", DEFAULT_LIMITS)
     return None if result.status == "passed" else f"a test program ended as {result.status}: {result.stderr.strip()}"
+
+
+def _exposed(prefix: Path, home: Path, code: Path) -> str | None:
+    """Why the Python installation at `prefix`, which the program sees, cannot be shown to it, or None.
+
+    `code` is the folder that this package was loaded from. A checkout holds a user's files. The
+    site-packages of an installed wheel hold packages only, so they may be seen.
+    """
+    for place in [home] if code.name in ("site-packages", "dist-packages") else [home, code]:
+        if str(prefix) != "/usr" and place.is_relative_to(prefix):
+            return f"the Python installation {prefix} contains {place}, which the program would see"
+    return None
 
 
 def _run(program: str, limits: SandboxLimits) -> SandboxResult:

@@ -23,6 +23,7 @@ from typing import Any
 from builders.recipe import Source
 from builders.sources import licenses
 from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, cut, decoded, paths_of, printable
+from store.errors import InputError
 
 ZIPS = (".zip", ".whl", ".egg")
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -43,7 +44,7 @@ def shards(source: Source) -> tuple[list[Shard], Any]:
     paths = paths_of(source, (*ZIPS, *TARS))
     for path, name in paths.items():
         if not path.endswith((*ZIPS, *TARS)):
-            raise ValueError(f"source {source.name!r}: {path} is no archive; known are {', '.join((*ZIPS, *TARS))}")
+            raise InputError(f"source {source.name!r}: {path} is no archive; known are {', '.join((*ZIPS, *TARS))}")
         count = _num_members(path, source, left)
         if path.endswith(ZIPS):
             found += [Shard(path, start=a, stop=b, name=name) for a, b in cut(0, count, source.files_per_shard)]
@@ -139,7 +140,7 @@ class _Bounded:
         self.left -= len(data)
         self.left_here -= len(data)
         if min(self.left, self.left_here) < 0:
-            raise ValueError(
+            raise InputError(
                 f"an archive of more than {MAX_ARCHIVE_BYTES:,} bytes, or a header of {MAX_HEADER_BYTES:,}"
             )
         return data

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from builders.recipe import Source
+from store.errors import MissingError
 
 MAX_FILE_BYTES = 5_000_000
 """Larger files are data or generated code."""
@@ -61,7 +62,7 @@ def paths_of(source: Source, suffixes: tuple[str, ...]) -> dict[str, str]:
         found = [place] if Path(place).exists() else glob.glob(place, recursive=True)
     found = sorted(p for p in found if Path(p).is_file())
     if not found:
-        raise FileNotFoundError(f"source {source.name!r}: no file {place}")
+        raise MissingError(f"source {source.name!r}: no file {place}")
     if len(found) == 1:
         return {found[0]: ""}
     root = Path(place if Path(place).is_dir() else re.split(r"[*?\[]", place)[0])

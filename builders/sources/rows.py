@@ -24,6 +24,8 @@ import pyarrow.parquet as pq
 
 from builders.recipe import Source
 from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, paths_of, printable
+from store.errors import InputError
+from training.errors import loading
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
 MAX_LINE_BYTES = 8 * MAX_FILE_BYTES
@@ -222,7 +224,7 @@ def _hub_shards(source: Source) -> tuple[list[Shard], Any]:
     identity = [source.dataset, source.revision, source.data_dir, source.split]
     if not paths:
         known = ", ".join(map(str, builder.config.data_files or {})) or "none"
-        raise ValueError(f"source {source.name!r}: {source.dataset} has no split {source.split!r}; it has {known}")
+        raise InputError(f"source {source.name!r}: {source.dataset} has no split {source.split!r}; it has {known}")
     contents = [(Path(p).name, content_of(p)) if Path(p).exists() else p for p in paths]
     if all(p.endswith(".parquet") for p in paths):
         found = _limited(source, {p: Path(p).name if len(paths) > 1 else "" for p in paths}, _parquet_shards)
@@ -237,7 +239,8 @@ def _hub_shards(source: Source) -> tuple[list[Shard], Any]:
 def _builder(source: Source) -> Any:
     import datasets
 
-    return datasets.load_dataset_builder(source.dataset, data_dir=source.data_dir, revision=source.revision)
+    with loading(f"source {source.name!r}: the dataset {source.dataset}"):
+        return datasets.load_dataset_builder(source.dataset, data_dir=source.data_dir, revision=source.revision)
 
 
 def _stream(source: Source) -> Any:

@@ -18,6 +18,7 @@ from typing import Any, cast
 from builders.recipe import Source
 from builders.sources import licenses
 from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, decoded, printable
+from store.errors import InputError, MissingError
 
 Origin = tuple[str, str]
 """Name with version, and licence, of a distribution."""
@@ -28,7 +29,7 @@ def shards(source: Source) -> tuple[list[Shard], Any]:
     root = tree_root(source)
     paths = tree_paths(source)
     if not paths:
-        raise ValueError(f"source {source.name!r}: no .py files under {root}")
+        raise InputError(f"source {source.name!r}: no .py files under {root}")
     size = source.files_per_shard
     found = [Shard(str(root), paths=tuple(paths[at : at + size])) for at in range(0, len(paths), size)]
     identity: list[Any] = [(p, content_of(root / p)) for p in paths]
@@ -52,7 +53,7 @@ def tree_root(source: Source) -> Path:
     known = {"stdlib": installed["stdlib"], "packages": source.path or installed["purelib"]}
     root = Path(known.get(source.kind, source.path or ""))
     if not root.is_dir():
-        raise FileNotFoundError(f"source {source.name!r}: no directory {root}")
+        raise MissingError(f"source {source.name!r}: no directory {root}")
     return root
 
 

@@ -32,7 +32,8 @@ from builders.datasets.texts import Batch, batches, text_columns
 from builders.decontamination import detectors, execution
 from builders.decontamination.detectors import HITS
 from builders.recipe import Benchmark, Decontamination
-from builders.recipe.files import override
+from builders.recipe.files import checked, override
+from store.errors import InputError
 
 BATCH_ROWS = 2000
 
@@ -145,7 +146,7 @@ def _rows_and_columns(request: Request) -> tuple[Iterator[Any], tuple[str, ...]]
     rows = _rows(request.dataset, None)
     head = list(islice(rows, dataset_rows.BATCH_ROWS))
     if not head:
-        raise ValueError(f"{request.dataset.path} has no rows")
+        raise InputError(f"{request.dataset.path} has no rows")
     columns = text_columns(head, request.columns)
     path = Path(request.dataset.path)
     if path.is_file() and dataset_rows.is_parquet(path):
@@ -157,8 +158,8 @@ def settings(overrides: Sequence[str]) -> Decontamination:
     """The default settings with `decontamination.key=value` items; ValueError for any other section."""
     raw = override({"decontamination": Decontamination().model_dump()}, list(overrides))
     if others := sorted(raw.keys() - {"decontamination"}):
-        raise ValueError(f"--set {others[0]}: this command has the section decontamination only")
-    return Decontamination.model_validate(raw["decontamination"])
+        raise InputError(f"--set {others[0]}: this command has the section decontamination only")
+    return checked(Decontamination, raw["decontamination"])
 
 
 def num_rows(request: Request) -> int | None:
@@ -169,9 +170,9 @@ def num_rows(request: Request) -> int | None:
 def _check_names(benchmarks: Sequence[Benchmark]) -> None:
     names = Counter(b.name for b in benchmarks)
     if not names:
-        raise ValueError("no benchmark is given; name one with --benchmarks FILE_OR_HUB_ID")
+        raise InputError("no benchmark is given; name one with --benchmarks FILE_OR_HUB_ID")
     if twice := sorted(n for n, count in names.items() if count > 1):
-        raise ValueError(f"two benchmarks are called {', '.join(twice)}; call them apart with NAME=FILE")
+        raise InputError(f"two benchmarks are called {', '.join(twice)}; call them apart with NAME=FILE")
 
 
 def _rows(dataset: Benchmark, columns: Sequence[str] | None) -> Iterator[Any]:

@@ -29,6 +29,7 @@ from builders.standalone import gradient_shards
 from builders.standalone.gradient_shards import Maker
 from builders.standalone.influence_request import Request, columns_of, slug
 from store import fingerprint
+from store.errors import InputError
 from store.half_floats import as_matrix
 from training.ranking import Influences, Ranking, Reference, common_rows, learning_rate_shares, picked, read_ahead
 from training.settings import DtypeName, features_name
@@ -72,9 +73,9 @@ def build(request: Request, announce: Callable[[str], None], track: Track) -> Re
 def _check_groups(name: str, index: Index) -> None:
     groups = {g for g in index.groups if g is not None}
     if len(groups) > MAX_GROUPS:
-        raise ValueError(f"{name} has {len(groups)} groups: at most {MAX_GROUPS} become columns; choose another column")
+        raise InputError(f"{name} has {len(groups)} groups: at most {MAX_GROUPS} become columns; choose another column")
     if len({slug(g) for g in groups}) < len(groups):
-        raise ValueError(f"{name} has groups whose column names are alike: {sorted(groups)[:8]}")
+        raise InputError(f"{name} has groups whose column names are alike: {sorted(groups)[:8]}")
 
 
 def _makers(
@@ -87,10 +88,10 @@ def _makers(
     found = [c for a in request.adapters for c in saved(a)] or _warmed_up(request, folder, index, announce)
     rates: list[float | None] = list(request.learning_rates) or [c.learning_rate for c in found]
     if len(rates) != len(found):
-        raise ValueError(f"{len(rates)} learning rates are given for {len(found)} checkpoints: give one for each")
+        raise InputError(f"{len(rates)} learning rates are given for {len(found)} checkpoints: give one for each")
     if any(rate is None for rate in rates):
         if any(rate is not None for rate in rates):
-            raise ValueError("the learning rates of some adapters are not known: give --learning-rate for each of them")
+            raise InputError("the learning rates of some adapters are not known: give --learning-rate for each of them")
         announce(f"no learning rates are known: the {len(found)} checkpoints weigh the same")
     base = model_fingerprint(request.model, request.revision)
     name = features_name(request.choices.gradients, "chat template")
@@ -110,7 +111,7 @@ def _makers(
             )
         )
     if len({m.key for m in makers}) < len(makers):
-        raise ValueError("an adapter is given twice: every checkpoint counts once")
+        raise InputError("an adapter is given twice: every checkpoint counts once")
     return makers, learning_rate_shares({m.key: r or 0.0 for m, r in zip(makers, rates, strict=True)})
 
 
@@ -242,7 +243,7 @@ def _rank(
             means.append(block.means)
             parts.append(ranking.of(block.units))
     if not parts:
-        raise ValueError("no row of the dataset has a gradient: its rows are too long or empty; see the rejects")
+        raise InputError("no row of the dataset has a gradient: its rows are too long or empty; see the rejects")
     found = [
         Influences(
             np.concatenate([p[r].mean_N for p in parts]),
@@ -271,7 +272,7 @@ def _rows(
         for group, values in found.groups.items():
             column = f"influence_{name}_{slug(group)}"
             if column in columns:
-                raise ValueError(f"two columns would be called {column}: give the reference sets other names")
+                raise InputError(f"two columns would be called {column}: give the reference sets other names")
             columns[column] = values[places]
     columns |= {name: ranked.means[name][places].astype(np.float32) for name in ("norm", "loss")}
     columns["num_tokens"] = ranked.means["num_tokens"][places].astype(np.int32)

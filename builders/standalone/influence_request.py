@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from builders.datasets.conversations import Dataset
+from store.errors import InputError
 from training.settings import DtypeName, GradientSettings, WarmupSettings
 
 
@@ -58,7 +59,7 @@ def columns_of(references: Sequence[Dataset]) -> list[str]:
     names = [slug(r.name) for r in references]
     twice = sorted({n for n in names if names.count(n) > 1 or n == "max" or n.startswith("max_")})
     if twice or not names:
-        raise ValueError(f"reference sets need names of their own, not {twice}: give them as NAME=DATASET")
+        raise InputError(f"reference sets need names of their own, not {twice}: give them as NAME=DATASET")
     return names
 
 

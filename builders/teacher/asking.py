@@ -14,6 +14,7 @@ from builders.engines import Completion, Request, prompts
 from builders.pairs import Parsed, as_json, examples, parse
 from builders.recipe import Teacher
 from store import Announce, content_id, seed_from
+from store.errors import JobError
 
 
 def reader(teacher: Teacher) -> Callable[[str, str], Parsed]:
@@ -40,7 +41,7 @@ def require_sandbox() -> None:
     try:
         sandbox.require()
     except RuntimeError as error:
-        raise RuntimeError(f"{error} Or set teacher.run_examples to false: samples are then only parsed.") from None
+        raise JobError(f"{error} Or set teacher.run_examples to false: samples are then only parsed.") from None
 
 
 def verified(pairs: list[Parsed], announce: Announce) -> list[Parsed]:

@@ -14,26 +14,33 @@ from builders.pairs import Parsed, is_python, render
 from builders.recipe import Teacher
 from builders.teacher import rows as teacher_rows
 from store import content_id
+from store.errors import InputError, MissingError
+from training.errors import loading
 
 
 def triples(path: str) -> Iterator[dict[str, str]]:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no file {path}")
-    rows = pq.read_table(path).to_pylist() if path.endswith(".parquet") else _json_lines(path)
+        raise MissingError(f"no file {path}")
+    rows = _parquet_rows(path) if path.endswith(".parquet") else _json_lines(path)
     for number, row in enumerate(rows, 1):
         absent = [
             k for k in ("snippet", "problem", "solution") if not isinstance(row.get(k), str) or not row[k].strip()
         ]
         if absent:
-            raise ValueError(f"{path} row {number}: needs text in {', '.join(absent)}; its fields are {sorted(row)}")
+            raise InputError(f"{path} row {number}: needs text in {', '.join(absent)}; its fields are {sorted(row)}")
         license_ = str(row.get("license") or "unknown")
         triple = {k: row[k].replace("\r\n", "\n") for k in ("snippet", "problem", "solution")} | {"license": license_}
         try:
             render(triple["problem"], triple["solution"])
             "".join(triple.values()).encode("utf-8")
         except ValueError as error:
-            raise ValueError(f"{path} row {number}: {error}") from None
+            raise InputError(f"{path} row {number}: {error}") from None
         yield triple
+
+
+def _parquet_rows(path: str) -> list[dict[str, Any]]:
+    with loading(path):
+        return pq.read_table(path).to_pylist()
 
 
 def _json_lines(path: str) -> Iterator[dict[str, Any]]:
@@ -43,9 +50,9 @@ def _json_lines(path: str) -> Iterator[dict[str, Any]]:
                 try:
                     row = json.loads(line)
                 except json.JSONDecodeError as error:
-                    raise ValueError(f"{path} line {number} is not JSON: {error}") from None
+                    raise InputError(f"{path} line {number} is not JSON: {error}") from None
                 if not isinstance(row, dict):
-                    raise ValueError(f"{path} line {number} is not a JSON object")
+                    raise InputError(f"{path} line {number} is not a JSON object")
                 yield row
 
 
@@ -65,7 +72,7 @@ def sample_rows(found: list[dict[str, str]], teacher: Teacher) -> list[dict[str,
         named[sample["sample_id"]] = sample
     rows = [named[name] for name in sorted(named)]
     if rejected := [r for r in rows if r["status"] != "ok"]:
-        raise ValueError(
+        raise InputError(
             f"{len(rejected)} of {len(rows)} solutions are not valid Python, first: {rejected[0]['solution'][:200]!r}"
         )
     return rows

@@ -1,5 +1,6 @@
--- One row is one stage of one iteration where distinct items in differ from distinct items out plus items rejected.
--- Rejects with several reasons count once. An empty result is the proof that nothing was dropped silently.
+-- One row is one stage of one iteration where distinct items in differ from distinct items out plus
+-- items rejected. Rejects with several reasons count once. An empty result is the proof that
+-- nothing was dropped silently.
 WITH rejected AS (
     SELECT stage, iteration, selection, count(DISTINCT item_id) AS num_items
     FROM rejects
@@ -11,12 +12,20 @@ final AS (
     JOIN candidates AS c ON c.candidate_id = i.candidate_id
 ),
 finished AS (
-    SELECT 'pool' AS stage, NULL::INTEGER AS iteration, NULL::VARCHAR AS selection,
-        (SELECT count(*) FROM snippet_checks) AS num_in, (SELECT count(*) FROM pool) AS num_out
+    SELECT
+        'pool' AS stage,
+        NULL::INTEGER AS iteration,
+        NULL::VARCHAR AS selection,
+        (SELECT count(*) FROM snippet_checks) AS num_in,
+        (SELECT count(*) FROM pool) AS num_out
     WHERE EXISTS (SELECT 1 FROM pool)
     UNION ALL
-    SELECT 'teacher', NULL, NULL,
-        (SELECT count(*) FROM pool WHERE position < $num_teacher_snippets), count(*)
+    SELECT
+        'teacher',
+        NULL,
+        NULL,
+        (SELECT count(*) FROM pool WHERE position < $num_teacher_snippets),
+        count(*)
     FROM teacher_samples
     WHERE $num_teacher_snippets IS NOT NULL
     HAVING count(*) > 0
@@ -25,13 +34,23 @@ finished AS (
     FROM candidates
     GROUP BY iteration
     UNION ALL
-    SELECT 'scored', c.iteration, NULL, count(*) FILTER (c.parse_status = 'ok'), count(s.candidate_id)
+    SELECT
+        'scored',
+        c.iteration,
+        NULL,
+        count(*) FILTER (c.parse_status = 'ok'),
+        count(s.candidate_id)
     FROM candidates AS c
     LEFT JOIN scored AS s ON s.candidate_id = c.candidate_id
     WHERE c.iteration IN (SELECT DISTINCT iteration FROM scored)
     GROUP BY c.iteration
     UNION ALL
-    SELECT 'selected', s.iteration, s.selection, (SELECT count(*) FROM scored AS c WHERE c.iteration = s.iteration), count(*)
+    SELECT
+        'selected',
+        s.iteration,
+        s.selection,
+        (SELECT count(*) FROM scored AS c WHERE c.iteration = s.iteration),
+        count(*)
     FROM selected AS s
     GROUP BY s.iteration, s.selection
     UNION ALL

@@ -1,4 +1,5 @@
--- One row is one item that a published table holds although a benchmark leaks into it at $min_strength or more.
+-- One row is one hit of a benchmark, at $min_strength or more, on an item that a published table
+-- still holds. An empty result is the proof that what is published is clean.
 SELECT 'pool' AS table_name, p.snippet_id AS item_id, c.benchmark, c.task_id, c.strength
 FROM pool AS p
 JOIN contamination AS c ON c.item_id = p.snippet_id AND c.item_kind = 'snippet'

@@ -1,4 +1,5 @@
--- One row is one row of a table whose parent is missing: a candidate without its snippet, a score without its candidate.
+-- One row is one row of a table whose parent is missing: a candidate without its snippet, a score
+-- without its candidate. An empty result is the proof that every row can be traced.
 SELECT 'candidates' AS table_name, c.candidate_id AS item_id, 'snippet_id' AS missing
 FROM candidates AS c
 WHERE c.snippet_id NOT IN (SELECT snippet_id FROM raw_pool)

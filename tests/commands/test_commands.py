@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ import polars as pl
 import pytest
 
 from commands import app
+from store import Store
+from tests.rows import put
 from tests.smoke_run import RECIPE, ROOT, rows, scoder
 
 COMMANDS = [c.name or c.callback.__name__ for c in app.registered_commands] + ["train", "import"]
@@ -46,6 +50,39 @@ def mistakes(store: Path) -> list[tuple[tuple[str, ...], str]]:
         (("evaluate", "model", "--benchmarks", "/nowhere.jsonl"), "/nowhere.jsonl"),
         (("frobnicate",), "frobnicate"),
     ]
+
+
+ADDRESS = "hf://someone/thing"
+OUTPUTS = [
+    ("publish", "instructions", ADDRESS),
+    ("publish", "instructions", "someone/thing"),
+    ("train", "coder", "--dataset", "d", "--base", "b", "--output", ADDRESS),
+    ("train", "scorer", "--dataset", "d", "--base", "b", "--output", ADDRESS),
+    ("train", "synthesizer", "--dataset", "d", "--base", "b", "--output", ADDRESS),
+    ("influence", "d.jsonl", "--reference", "r.jsonl", "--model", "m", "-o", ADDRESS),
+    ("influence", "d.jsonl", "--reference", "r.jsonl", "--model", "m", "--gradients", ADDRESS),
+    ("contamination", "d.jsonl", "--benchmarks", "b.jsonl", "-o", ADDRESS),
+    ("contamination", "d.jsonl", "--benchmarks", "b.jsonl", "--verdicts", ADDRESS),
+    ("sql", "SELECT 1", "-o", ADDRESS),
+    ("fork", "src", ADDRESS, "--until", "pool"),
+    ("run", str(RECIPE), "--store", ADDRESS),
+    ("import", "teacher", "triples.jsonl", "--store", ADDRESS),
+]
+
+
+@pytest.mark.parametrize("arguments", OUTPUTS, ids=" ".join)
+def test_an_address_is_no_output_and_is_refused_before_any_work(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    put(Store(tmp_path / "src"), "pool", [])
+    put(Store(tmp_path / "store-data"), "instructions", [])
+    before = sorted(tmp_path.rglob("*"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "scoder", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "thing" in done.stderr and re.search(r"can be written so far|are supported so far|no store at", done.stderr)
+    assert sorted(tmp_path.rglob("*")) == before, "nothing was written"
 
 
 def test_mistakes_get_one_message_and_exit_code_2(smoke_store: Path) -> None:
@@ -99,11 +136,6 @@ def test_evaluate_grades_a_model_without_a_store() -> None:
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
     assert row["tasks"] == 16 and 0 <= row["pass@1"] <= 1
-
-
-def test_doctor_lists_what_is_there() -> None:
-    found = json.loads(scoder("doctor", "--json").stdout)
-    assert {"python", "torch", "sandbox", "gpu"} <= {c["check"] for c in found}
 
 
 def test_help_starts_without_torch() -> None:

@@ -17,7 +17,7 @@ from builders.pairs import labels as scorer_pairs
 from builders.pairs import render
 from builders.publishing import sets
 from builders.recipe import Recipe
-from queries.console import verify
+from queries.verify import verify
 from store import ASPECTS, Record, Store, content_id
 from tests import fault_server
 from tests.fault_server import FaultServer, ok

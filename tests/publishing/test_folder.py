@@ -1,4 +1,4 @@
-"""Releases: a folder that `datasets` loads, with a card that says what is in it, and nothing of anybody else overwritten."""
+"""Published folders: `datasets` loads them, several files and splits, and a build that fails leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 import pytest
-import yaml
 
 from builders.publishing import folder
-from builders.publishing.folder import Card, write_dataset
+from builders.publishing.card import Card
+from builders.publishing.folder import write_dataset
 from store import ContractError
 
 SCHEMA = pa.schema([("text", pa.string()), ("license", pa.string())])
@@ -33,7 +33,7 @@ def files_below(path: Path) -> list[str]:
     return sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
 
 
-def test_a_release_loads_with_its_splits(tmp_path: Path) -> None:
+def test_a_folder_loads_with_its_splits(tmp_path: Path) -> None:
     counts = write_dataset(
         tmp_path / "out", {"train": (SCHEMA, batches(TRAIN)), "validation": (SCHEMA, batches(HELD))}, CARD
     )
@@ -41,6 +41,7 @@ def test_a_release_loads_with_its_splits(tmp_path: Path) -> None:
     loaded = load(tmp_path / "out", tmp_path / "cache")
     assert {name: list(split) for name, split in loaded.items()} == {"train": TRAIN, "validation": HELD}
     assert files_below(tmp_path / "out") == [
+        ".scoder.json",
         "README.md",
         "data/train-00000-of-00001.parquet",
         "data/validation-00000-of-00001.parquet",
@@ -63,7 +64,7 @@ def test_nested_conversations_load(tmp_path: Path) -> None:
 def test_many_rows_are_several_files_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "ROWS_PER_FILE", 2)
     write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
-    assert files_below(tmp_path / "out")[1:] == [
+    assert files_below(tmp_path / "out")[2:] == [
         "data/train-00000-of-00002.parquet",
         "data/train-00001-of-00002.parquet",
     ]
@@ -74,7 +75,7 @@ def test_a_split_without_rows_is_left_out_because_datasets_cannot_load_it(tmp_pa
     splits = {"train": (SCHEMA, batches(TRAIN)), "validation": (SCHEMA, batches([]))}
     assert write_dataset(tmp_path / "out", splits, CARD) == {"train": 3, "validation": 0}
     assert {name: list(split) for name, split in load(tmp_path / "out", tmp_path / "cache").items()} == {"train": TRAIN}
-    assert files_below(tmp_path / "out") == ["README.md", "data/train-00000-of-00001.parquet"]
+    assert files_below(tmp_path / "out") == [".scoder.json", "README.md", "data/train-00000-of-00001.parquet"]
     assert "| validation | 0 |" in (tmp_path / "out" / "README.md").read_text()
 
 
@@ -84,31 +85,10 @@ def test_a_dataset_without_rows_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_card_parses_and_counts_rows_and_licences(tmp_path: Path) -> None:
-    write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN)), "validation": (SCHEMA, batches(HELD))}, CARD)
-    _, front, body = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)
-    meta = yaml.safe_load(front)
-    assert meta["pretty_name"] == "Pairs"
-    assert "configs" not in meta
-    lines = body.splitlines()
-    assert "# Pairs" in lines
-    assert "What they are." in lines
-    assert [line for line in lines if line.startswith(("| train", "| vali"))] == ["| train | 3 |", "| validation | 1 |"]
-    assert "| text | a pair |" in lines
-    start = lines.index("| licence | rows |")
-    assert lines[start + 2 : start + 5] == ["| mit | 2 |", "| apache-2.0 | 1 |", "| bsd | 1 |"]
-
-
-def test_a_card_without_licences_says_nothing_of_them(tmp_path: Path) -> None:
-    batch = pa.RecordBatch.from_pylist([{"messages": []}], schema=MESSAGES)
-    write_dataset(tmp_path / "out", {"train": (MESSAGES, [batch])}, CARD)
-    assert "licence of the code" not in (tmp_path / "out" / "README.md").read_text()
-
-
-def test_a_second_release_replaces_the_first_whole(tmp_path: Path) -> None:
+def test_a_second_folder_replaces_the_first_whole(tmp_path: Path) -> None:
     write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN)), "validation": (SCHEMA, batches(HELD))}, CARD)
     write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(HELD))}, CARD)
-    assert files_below(tmp_path) == ["out/README.md", "out/data/train-00000-of-00001.parquet"]
+    assert files_below(tmp_path) == ["out/.scoder.json", "out/README.md", "out/data/train-00000-of-00001.parquet"]
 
 
 def test_an_empty_folder_is_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,35 +97,7 @@ def test_an_empty_folder_is_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert write_dataset("out", {"train": (SCHEMA, batches(TRAIN))}, CARD) == {"train": 3}
 
 
-@pytest.mark.parametrize(
-    "foreign",
-    ["notes.txt", "README.md", "data/measurements.csv", "data/train.parquet", ".git/config", "out.parquet"],
-)
-def test_a_folder_with_anything_else_is_refused_and_untouched(tmp_path: Path, foreign: str) -> None:
-    path = tmp_path / "out" / foreign
-    path.parent.mkdir(parents=True)
-    path.write_text("precious")
-    with pytest.raises(ContractError, match="out exists and holds other things than a dataset"):
-        write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
-    assert files_below(tmp_path) == [f"out/{foreign}"]
-    assert path.read_text() == "precious"
-
-
-def test_a_dataset_with_a_note_added_is_refused(tmp_path: Path) -> None:
-    write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
-    (tmp_path / "out" / "data" / "notes.md").write_text("precious")
-    with pytest.raises(ContractError, match="holds other things"):
-        write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
-
-
-def test_a_file_is_no_target(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("precious")
-    with pytest.raises(ContractError, match="holds other things"):
-        write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
-    assert (tmp_path / "out").read_text() == "precious"
-
-
-def test_a_release_that_fails_leaves_the_old_one_and_no_rest(tmp_path: Path) -> None:
+def test_a_build_that_fails_leaves_the_old_folder_and_no_rest(tmp_path: Path) -> None:
     write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
 
     def fails() -> Iterator[pa.RecordBatch]:
@@ -157,3 +109,21 @@ def test_a_release_that_fails_leaves_the_old_one_and_no_rest(tmp_path: Path) -> 
             write_dataset(tmp_path / target, {"train": (SCHEMA, fails())}, CARD)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert list(load(tmp_path / "out", tmp_path / "cache")["train"]) == TRAIN
+
+
+@pytest.mark.parametrize("target", ["hf://someone/pairs", "s3://bucket/pairs", "someone/pairs", "someone/pairs/"])
+def test_an_address_of_the_hub_is_refused_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ContractError, match=r"cannot publish to .*give \./OWNER/NAME .*hf upload OWNER/NAME"):
+        write_dataset(target, {"train": (SCHEMA, batches(TRAIN))}, CARD)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["./someone/pairs", "pairs", "here/pairs", "../here/pairs", "here/deep/pairs"])
+def test_a_path_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    (tmp_path / "work" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    assert write_dataset(target, {"train": (SCHEMA, batches(TRAIN))}, CARD) == {"train": 3}
+    assert Path(target, "README.md").is_file()

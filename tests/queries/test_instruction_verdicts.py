@@ -69,8 +69,7 @@ def test_every_scored_candidate_has_one_verdict_with_the_number_behind_it(store:
 
 
 def test_instructions_and_rejects_follow_from_the_verdicts(store: Store) -> None:
-    connection = connect(store)
-    connection.register("verdicts", queries.table(connection, "instruction_verdicts", VALUES))
+    connection = queries.with_verdicts(connect(store), "instruction_verdicts", VALUES)
     pairs = queries.rows(connection, "instructions")
     assert [(r["candidate_id"], r["problem"], r["license"], r["score"], r["is_contaminated"]) for r in pairs] == [
         ("best", "problem best", "licence of s1", 9.0, False),
@@ -125,8 +124,7 @@ def test_instructions_and_rejects_are_the_scored_candidates(
         leaks={c: values[3] for c, values in row.items() if values[3]},
     )
     given_values = VALUES | {"max_rows": max_rows}
-    connection = connect(store)
-    connection.register("verdicts", queries.table(connection, "instruction_verdicts", given_values))
+    connection = queries.with_verdicts(connect(store), "instruction_verdicts", given_values)
     kept = queries.rows(connection, "instructions")
     rejects = queries.rows(connection, "rejects_instructions", given_values)
     assert sorted([r["candidate_id"] for r in kept] + [r["item_id"] for r in rejects]) == sorted(row)

@@ -83,13 +83,15 @@ VALUES: Row = POOL | {
 }
 """A value for every parameter of every query; `weights` is a list for selection_verdicts and a name for scored."""
 VERDICTS = {
+    "pool": "pool_verdicts",
+    "rejects_pool": "pool_verdicts",
     "instructions": "instruction_verdicts",
     "rejects_instructions": "instruction_verdicts",
     "missing_items": "selection_verdicts",
     "rejects_selected": "selection_verdicts",
     "selected": "selection_verdicts",
 }
-"""Which decision gives the view `verdicts` that a query reads."""
+"""Which decision gives the table `verdicts` that a query reads."""
 
 
 def values_of(name: str) -> Row:
@@ -97,7 +99,9 @@ def values_of(name: str) -> Row:
 
 
 def run(connection: duckdb.DuckDBPyConnection, name: str, **changed: Any) -> list[Row]:
-    """The rows of a query under VALUES and what a test changes."""
+    """The rows of a query under VALUES and what a test changes; the decision that it reads is made under the same."""
+    if name in VERDICTS:
+        queries.with_verdicts(connection, VERDICTS[name], values_of(VERDICTS[name]) | changed)
     return queries.rows(connection, name, values_of(name) | changed)
 
 
@@ -136,8 +140,8 @@ ENDINGS = {
 }
 """Orderings that end in a column that is no key of a table, but completes the rows of this query."""
 GROUPED = {"report_selection_rejects": {"verdict"}}
-PLACED = {"near_duplicate_texts"}
-"""Queries whose rows carry their place: texts are not sorted."""
+UNSORTED = {"near_duplicate_texts", "pool_verdicts"}
+"""Queries of very many rows whose order nobody reads: texts carry their place, and pool and rejects sort the verdicts."""
 
 
 def statement(name: str) -> str:
@@ -162,8 +166,7 @@ def orderings(sql: str) -> list[list[str]]:
 @pytest.mark.parametrize("name", ALL)
 def test_a_query_compiles_against_empty_tables(empty: duckdb.DuckDBPyConnection, name: str) -> None:
     if name in VERDICTS:
-        decision = VERDICTS[name]
-        empty.register("verdicts", queries.table(empty, decision, values_of(decision)))
+        queries.with_verdicts(empty, VERDICTS[name], values_of(VERDICTS[name]))
     found = queries.table(empty, name, values_of(name))
     is_summary = name.startswith("metric_") or name.endswith("_count")
     assert found.num_rows == (1 if is_summary else 0)
@@ -198,8 +201,7 @@ def test_a_query_that_writes_a_table_gives_its_columns_in_their_order(
 ) -> None:
     contract = CONTRACTS[WRITTEN[name]]
     if name in VERDICTS:
-        decision = VERDICTS[name]
-        empty.register("verdicts", queries.table(empty, decision, values_of(decision)))
+        queries.with_verdicts(empty, VERDICTS[name], values_of(VERDICTS[name]))
     found = queries.table(empty, name, values_of(name))
     assert found.column_names == contract.schema.names
     conform(found, contract)
@@ -211,7 +213,8 @@ def test_a_query_that_writes_a_table_gives_its_columns_in_their_order(
 @pytest.mark.parametrize("name", ALL)
 def test_a_query_follows_the_rules(name: str) -> None:
     sql = statement(name)
-    assert re.match(r"-- One row", queries.text(name)), "the header says what one row is"
+    assert queries.text(name).startswith("-- One row is "), "the header says what one row is"
+    assert [line for line in queries.text(name).split("\n") if len(line) > 100] == [], "lines break at 100 characters"
     assert not re.search(r"\bSELECT\s+(DISTINCT\s+)?\*|\.\*|\*\s+EXCLUDE", sql), "columns are named"
     assert not re.search(r"\b(random|uuid|gen_random_uuid|hash|now|current_\w+|any_value)\s*\(", sql), (
         "the same rows always"
@@ -229,7 +232,7 @@ def test_every_ordering_ends_in_a_key(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in ALL if not n.endswith("_count") and not n.startswith("metric_") and n not in PLACED]
+    "name", [n for n in ALL if not n.endswith("_count") and not n.startswith("metric_") and n not in UNSORTED]
 )
 def test_a_query_of_many_rows_is_ordered(name: str) -> None:
     assert re.search(r"\bORDER BY [^()]+\Z", statement(name))
@@ -272,6 +275,36 @@ def test_declared_parameters_are_those_that_duckdb_finds(empty: duckdb.DuckDBPyC
 def test_a_version_changes_with_the_text() -> None:
     assert list(queries.versions("pool", "scored")) == ["queries/pool.sql", "queries/scored.sql"]
     assert len(set(queries.versions(*ALL).values())) == len(ALL)
+
+
+# -- verdicts ----------------------------------------------------------------------------------------------------------
+
+
+def test_verdicts_are_the_rows_of_the_decision_until_the_next_one(store: Store) -> None:
+    connection = snippet(store, [("bad", {"num_lines": 1, "is_test": True}), ("good", {})])
+
+    def held() -> list[tuple[Any, ...]]:
+        return connection.sql("FROM verdicts ORDER BY snippet_id, reason").fetchall()
+
+    for changed in ({}, {"min_lines": 1}):
+        assert queries.with_verdicts(connection, "pool_verdicts", POOL | changed) is connection
+        decided = queries.rows(connection, "pool_verdicts", POOL | changed)
+        assert held() == sorted((tuple(r.values()) for r in decided), key=lambda r: (r[0], r[1] or ""))
+    assert held() == [("bad", "test", None, None), ("good", None, None, None)]
+
+
+def test_verdicts_are_held_under_the_memory_limit(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 MB of verdicts in a connection of 50 MB."""
+    rows = "-- One row is one long text.\nSELECT i, repeat(md5(i::VARCHAR), 10) AS text FROM range(320_000) AS t(i)\n"
+    (tmp_path / "long_texts.sql").write_text(rows)
+    monkeypatch.setattr(queries, "HERE", tmp_path)
+    connection = queries.with_verdicts(connect(store, memory_limit="50MB"), "long_texts")
+    found = connection.sql("SELECT count(*), sum(length(text)), max(i) FROM verdicts").fetchall()
+    assert found == [(320_000, 320_000 * 320, 319_999)]
+    ((on_disk,),) = connection.sql("SELECT count(*) FROM duckdb_temporary_files()").fetchall()
+    assert on_disk > 0
 
 
 # -- the pool ----------------------------------------------------------------------------------------------------------
@@ -362,10 +395,42 @@ def test_duplicates_and_leaks_stay_out_of_the_pool(store: Store) -> None:
     )
     kept = run(connection, "pool")
     assert sorted(r["snippet_id"] for r in kept) == ["alone", "faint", "first", "other-kind"]
-    put(store, "pool", kept)
-    found = run(connect(store), "rejects_pool")
+    found = run(connection, "rejects_pool")
     rejects = [(r["item_id"], r["reason"], r["value"], r["threshold"]) for r in found]
     assert rejects == [("copy", "near_duplicate", 1, 0.9), ("leak", "contaminated", 0.75, 0.5)]
+
+
+def test_each_threshold_of_the_pool_stands_in_one_query() -> None:
+    assert queries.parameters("pool_verdicts") | {"seed"} == set(POOL)
+    assert queries.parameters("pool") == {"seed"} and queries.parameters("rejects_pool") == set()
+
+
+def test_a_snippet_without_measurements_is_neither_in_the_pool_nor_a_reject(store: Store) -> None:
+    connection = snippet(store, [("known", {})])
+    put(store, "raw_pool", [{"snippet_id": "unknown"}], origin="import")
+    connection = connect(store)
+    assert [r["snippet_id"] for r in run(connection, "pool")] == ["known"]
+    assert run(connection, "rejects_pool") == []
+
+
+def test_what_the_judge_was_never_asked_about_is_a_reject_too(store: Store) -> None:
+    score: Row = {"item_kind": "snippet", "aspect": "sufficiency", "scorer": "j"}
+    digits = {"low": 4.5, "edge": 5.0}
+    connection = snippet(
+        store,
+        [("low", {}), ("edge", {}), ("forgotten", {}), ("short", {"num_lines": 1})],
+        near_duplicates=[{"snippet_id": "copy", "cluster_id": "low", "similarity_raw": 1.0}],
+    )
+    put(store, "aspect_scores", [score | {"item_id": n, "expected": d} for n, d in digits.items()], item_kind="snippet")
+    connection = connect(store)
+    assert [r["snippet_id"] for r in run(connection, "pool", min_docstring_score=5.0)] == ["edge"]
+    found = run(connection, "rejects_pool", min_docstring_score=5.0)
+    assert [(r["item_id"], r["reason"], r["value"], r["threshold"]) for r in found] == [
+        ("copy", "near_duplicate", 1.0, 0.8),
+        ("forgotten", "not_judged", None, None),
+        ("low", "judged_insufficient", 4.5, 5.0),
+        ("short", "too_few_lines", 1, 3),
+    ]
 
 
 def test_a_snippet_that_fails_twice_has_two_reasons(store: Store) -> None:
@@ -422,10 +487,8 @@ def test_every_snippet_is_in_the_pool_or_has_a_reason(
         near_duplicates=[alike | {"snippet_id": f"s{n}"} for n in copies if n < len(rows)],
         contamination=[{"item_id": f"s{n}", "item_kind": "snippet", "strength": 1.0} for n in leaked if n < len(rows)],
     )
-    pool = run(connection, "pool")
-    put(store, "pool", pool)
-    kept = {r["snippet_id"] for r in pool}
-    rejected = {r["item_id"] for r in run(connect(store), "rejects_pool")}
+    kept = {r["snippet_id"] for r in run(connection, "pool")}
+    rejected = {r["item_id"] for r in run(connection, "rejects_pool")}
     assert kept | rejected == {*names, "head"}
     assert kept & rejected == set()
 

@@ -238,8 +238,7 @@ def test_other_iterations_do_not_count(store: Store) -> None:
 def test_selected_rejects_and_missing_items_follow_from_the_verdicts(store: Store) -> None:
     filled(store, [("a", "s1", 9, 0.25), ("b", "s2", 9, 0.5), ("c", "s3", 2, 0.5), ("d", "s4", 9, None)])
     put(store, "raw_pool", [{"snippet_id": f"s{n}", "code": f"code {n}"} for n in range(1, 5)])
-    connection = connect(store)
-    connection.register("verdicts", queries.table(connection, "selection_verdicts", VALUES))
+    connection = queries.with_verdicts(connect(store), "selection_verdicts", VALUES)
     named = {"iteration": 1, "selection": "mine"}
     selected = queries.rows(connection, "selected", named)
     assert [(r["rank"], r["candidate_id"], r["selection"], r["influence"]) for r in selected] == [

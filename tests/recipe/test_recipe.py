@@ -222,10 +222,41 @@ def test_a_file_that_is_no_recipe(tmp_path, text, message):
         load(path)
 
 
-@pytest.mark.parametrize("name", ["gone.yaml", "."])
+@pytest.mark.parametrize("name", ["gone.yaml", ".", "tiny"])
 def test_an_absent_recipe_lists_those_that_ship(tmp_path, name):
-    with pytest.raises(FileNotFoundError, match=r"no recipe .*; recipes/ has .*tiny"):
+    with pytest.raises(FileNotFoundError, match=r"no recipe .*; give the path .* names: .*, qwen2\.5-coder-7b, .*tiny"):
         load(tmp_path / name)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_a_recipe_that_ships_is_found_by_its_name_from_any_folder(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    assert load(path.stem) == load(path)
+
+
+def test_a_part_of_a_name_is_no_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no recipe qwen2\.5;"):
+        load("qwen2.5")
+
+
+def test_a_file_that_exists_comes_before_a_name_and_a_folder_does_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "smoke").mkdir()
+    assert load("smoke").name == "smoke"
+    (tmp_path / "tiny").write_text(yaml.safe_dump(LEAST))
+    assert load("tiny").name == "mine"
+
+
+def test_paths_of_a_shipped_recipe_are_relative_to_its_own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny-base").mkdir()
+    (tmp_path / "demo-benchmark.jsonl").write_text("")
+    made, folder = load("smoke"), RECIPES[0].parent
+    assert (made.coder.model, made.benchmarks[0].path) == (
+        str(folder / "tiny-base"),
+        str(folder / "demo-benchmark.jsonl"),
+    )
 
 
 def test_paths_are_relative_to_the_recipe_and_hub_names_stay(tmp_path, monkeypatch):

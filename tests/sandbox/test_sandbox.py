@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builders import sandbox
-from builders.sandbox import SandboxLimits, run_many, run_python, run_tests
+from builders.sandbox import SandboxLimits, SandboxResult, run_many, run_python
 
 pytestmark = pytest.mark.skipif(not sandbox.is_available(), reason="no bubblewrap sandbox can be started here")
 
@@ -34,9 +34,15 @@ def printed(program: str, **limits) -> str:
     return result.stdout
 
 
+def tried(solution: str, tests: str) -> SandboxResult:
+    """How a solution and its tests end, as the callers of the sandbox run them."""
+    ((_, result),) = run_many([("one", sandbox.tested_program(solution, tests))], workers=1)
+    return result
+
+
 def test_a_right_solution_passes_and_a_wrong_one_fails():
-    assert run_tests(ADD, ADD_TESTS).status == "passed"
-    wrong = run_tests(WRONG_ADD, ADD_TESTS)
+    assert tried(ADD, ADD_TESTS).status == "passed"
+    wrong = tried(WRONG_ADD, ADD_TESTS)
     assert (wrong.status, wrong.exit_code) == ("failed", 1)
     assert "assert add(1, 2) == 3\n" in wrong.stderr and "AssertionError" in wrong.stderr
 
@@ -70,11 +76,11 @@ def test_output_exit_code_and_syntax_errors_are_reported():
 )
 def test_leaving_early_is_not_a_pass(forgery):
     tests = ADD_TESTS + "x = ''' '''\n)\n" if forgery.endswith("(") else ADD_TESTS + "'''tests'''\n"
-    assert run_tests(forgery, tests).status == "failed"
+    assert tried(forgery, tests).status == "failed"
 
 
 def test_a_program_that_forks_still_ends():
-    result = run_tests("import os\npid = os.fork()\nif pid: os.waitpid(pid, 0)\n" + ADD, ADD_TESTS)
+    result = tried("import os\npid = os.fork()\nif pid: os.waitpid(pid, 0)\n" + ADD, ADD_TESTS)
     assert result.status == "passed" and result.wall_s < 5, result
 
 
@@ -326,3 +332,18 @@ def test_a_missing_bwrap_is_said_with_the_fix(monkeypatch):
             run_python("pass")
     finally:
         sandbox._problem.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "prefix, home, code, place",
+    [
+        ("/usr", "/root", "/usr/src/scoder", None),
+        ("/usr/local", "/root", "/src/scoder", None),
+        ("/usr/local", "/root", "/usr/local/src/scoder", "/usr/local/src/scoder"),
+        ("/usr/local", "/root", "/usr/local/lib/python3.11/site-packages", None),  # pip install, without a venv
+        ("/opt", "/opt/me", "/opt/lib/python3/dist-packages", "/opt/me"),
+    ],
+)
+def test_a_python_installation_that_holds_a_users_files_is_refused(prefix, home, code, place):
+    problem = sandbox._exposed(Path(prefix), Path(home), Path(code))
+    assert problem == (place and f"the Python installation {prefix} contains {place}, which the program would see")

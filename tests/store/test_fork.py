@@ -1,4 +1,4 @@
-"""Lineage: every partition of a run belongs to its stage, and a fork holds what the stages up to one made."""
+"""A fork: every partition of a run belongs to its stage, and a fork holds what the stages up to one made."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,7 @@ import pytest
 import scoder
 from builders.recipe.files import recall, remember
 from store import CONTRACTS, ContractError, Plan, Store
-from store import fork as lineage
-from store.fork import fork, stage_of
+from store.fork import _ORDER, fork, stage_of
 from tests.tiny_recipes import recipe, tree
 
 
@@ -216,6 +215,6 @@ def test_a_target_that_is_a_store_is_refused(tmp_path, whole):
     "until", ["pol", "", "iteration", "iteration-", "iteration-x", "iteration-1-2", "pool-1", "coder-base"]
 )
 def test_an_unknown_stage_lists_those_there_are(tmp_path, whole, until):
-    with pytest.raises(ValueError, match=rf"no stage '{until}'; stages are {', '.join(lineage._ORDER)} \(iteration-1"):
+    with pytest.raises(ValueError, match=rf"no stage '{until}'; stages are {', '.join(_ORDER)} \(iteration-1"):
         fork(whole, Store(tmp_path / "fork"), until)
     assert not (tmp_path / "fork").exists()

@@ -292,11 +292,52 @@ def test_force_rebuilds_and_marks_everything_downstream_stale(tmp_path: Path) ->
     assert "teacher_samples: stale, pool is rebuilt" in said
 
 
-def test_force_rebuilds_the_same_plan_too(tmp_path: Path) -> None:
+def files_and_times(store: Store, name: str) -> list[tuple[int, int]]:
+    return [(found.st_ino, found.st_mtime_ns) for found in map(os.stat, store.shard_paths(name))]
+
+
+def test_force_keeps_what_is_built_as_planned(tmp_path: Path) -> None:
+    chain(Store(tmp_path))
+    upstream = ("pool", "teacher_samples", "gradients", "near_duplicates")
+    before = [(Store(tmp_path).record(name), files_and_times(Store(tmp_path), name)) for name in upstream]
+    said: list[str] = []
+    store = Store(tmp_path, said.append, force=True)
+
+    def never(index: int) -> pa.Table:
+        raise AssertionError("what is built as planned was built again")
+
+    for record, _ in before:
+        assert record is not None
+        assert store.materialize(record.plan, never) == record
+        assert store.materialize_stream(record.plan, lambda: never(0).to_batches()) == record
+        assert store.built(record.plan) == record
+    plan = Plan(table="influence", inputs=store.input("gradients"), fields={"seed": 2}, num_shards=1)
+    store.materialize(plan, lambda index: table("influence", []))
+    assert [(store.record(name), files_and_times(store, name)) for name in upstream] == before
+    assert said[0] == "pool: up to date, 1 rows"
+    assert set(statuses(store).values()) == {"complete"}
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_is_stale_is_rebuilt_under_the_same_plan(tmp_path: Path, force: bool) -> None:
     plan = Plan(table="pool", num_shards=1)
-    Store(tmp_path).materialize(plan, one)
-    Store(tmp_path, force=True).materialize(plan, lambda i: snippets("again"))
-    assert ids(Store(tmp_path)) == ["again"]
+    record = Store(tmp_path).materialize(plan, one)
+    store = Store(tmp_path, force=force)
+    store.save(record.model_copy(update={"status": "stale"}))
+    assert not store.is_built(plan)
+    store.materialize(plan, lambda i: snippets("again"))
+    assert ids(store) == ["again"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_is_half_built_goes_on_under_the_same_plan(tmp_path: Path, force: bool) -> None:
+    plan = Plan(table="pool", num_shards=2)
+    store = Store(tmp_path, force=force)
+    assert store.built(plan) is None
+    store.write(plan, 0, one(0))
+    made: list[int] = []
+    store.materialize(plan, lambda i: made.append(i) or one(i))
+    assert made == [1]
 
 
 def test_only_partitions_made_from_the_rebuilt_one_become_stale(tmp_path: Path) -> None:
@@ -321,7 +362,8 @@ def test_only_partitions_made_from_the_rebuilt_one_become_stale(tmp_path: Path) 
 
 def test_a_stale_partition_is_seen_by_queries_not_by_builders_and_is_rebuilt(tmp_path: Path) -> None:
     chain(Store(tmp_path))
-    Store(tmp_path, force=True).materialize(Plan(table="pool", num_shards=1), lambda i: snippets("new"))
+    other = Plan(table="pool", fields={"seed": 2}, num_shards=1)
+    Store(tmp_path, force=True).materialize(other, lambda i: snippets("new"))
     store = Store(tmp_path)
     assert len(store.shard_paths("teacher_samples")) == 1
     with pytest.raises(ContractError, match="teacher_samples is stale; build it first"):
@@ -387,7 +429,7 @@ def test_scratch_holds_no_records(tmp_path: Path) -> None:
     assert store.partitions("pool") == [{}]
 
 
-# -- other lineages ----------------------------------------------------------------------------------------------------
+# -- forks -------------------------------------------------------------------------------------------------------------
 
 
 def test_link_into_shares_files_and_a_rebuild_there_changes_nothing_here(tmp_path: Path) -> None:

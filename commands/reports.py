@@ -1,12 +1,13 @@
-"""Reports for people and programs: the funnel of a store, rows as records, selections compared, a row's lineage.
+"""Reports for people and programs: the funnel of a store, selections compared, rows as records.
 
-In: a store. Out: lists of dictionaries, and functions that print them. The rows come from run records and `.sql` files.
+In: a store. Out: lists of dictionaries, and functions that print them. The rows come from run records
+and `.sql` files.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import Any
 
 import pyarrow as pa
@@ -17,10 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 import queries
-from store import CONTRACTS, ContractError, Store, segments
+from store import Store, segments
 from store.catalog import connect
 from store.runs import Partition
-from store.shards import conform, inspect_shard, shard_name
 
 _CODE = {"code", "solution", "completion", "tests", "prompt"}
 FOLD = 24
@@ -116,114 +116,6 @@ def print_selection(console: Console, report: dict[str, Any]) -> None:
     console.print(f"overlap {other['overlap']:,} candidates, Jaccard {other['jaccard']}")
     for side in ("enter", "leave"):
         print_rows(console, other[side][:10], f"{len(other[side])} {side}")
-
-
-# -- lineage -----------------------------------------------------------------------------------------------------------
-
-_LINKS = {
-    "candidates": ("snippet_id", "checkpoint_id"),
-    "teacher_samples": ("snippet_id",),
-    "selected": ("candidate_id",),
-}
-_UNLINKED = {"gradients"}
-"""Tables that a trace leaves out: numbers that nobody reads."""
-
-
-def trace(store: Store, id_: str) -> dict[str, list[dict[str, Any]]]:
-    """Rows by table that hold an id, and the rows that these came from; an unknown id is a ContractError."""
-    connection = connect(store)
-    wanted, found = [id_], defaultdict(list)
-    for table, keys in _LINKS.items():
-        for row in _holding(connection, table, id_):
-            wanted += [
-                row[k] for k in keys if row.get(k) not in (None, id_) and row.get(CONTRACTS[table].key[-1]) == id_
-            ]
-    for table in CONTRACTS:
-        if table not in _UNLINKED:
-            rows = {
-                str(r): r for name in dict.fromkeys(wanted) for r in _parents_or_children(connection, table, name, id_)
-            }
-            if rows:
-                found[table] = list(rows.values())[:50]
-    if not found:
-        raise ContractError(f"no table holds the id {id_!r}")
-    return dict(found)
-
-
-def _parents_or_children(connection: Any, table: str, name: str, id_: str) -> list[dict[str, Any]]:
-    """Children of the id itself, but of its parents only the rows that they are."""
-    if name == id_:
-        return _holding(connection, table, name)
-    own = {"raw_pool": "snippet_id", "checkpoints": "checkpoint_id", "snippet_occurrences": "snippet_id"}
-    return _where(connection, table, [own[table]], name) if table in own else []
-
-
-def _holding(connection: Any, table: str, id_: str) -> list[dict[str, Any]]:
-    columns = [n for n in CONTRACTS[table].schema.names if n.endswith("_id") and n not in ("task_id", "file_id")]
-    return _where(connection, table, columns, id_) if columns else []
-
-
-def _where(connection: Any, table: str, columns: list[str], id_: str) -> list[dict[str, Any]]:
-    # names come from the contracts, values are bound
-    condition = " OR ".join(f"{c} = $id" for c in columns)
-    names = ", ".join(CONTRACTS[table].schema.names)
-    return (
-        connection.sql(f"SELECT {names} FROM {table} WHERE {condition} LIMIT 50", params={"id": id_})
-        .to_arrow_table()
-        .to_pylist()
-    )
-
-
-# -- verification ------------------------------------------------------------------------------------------------------
-
-
-def verify(store: Store) -> list[dict[str, Any]]:
-    """Problems found: checksums, contracts, keys and audits. An empty list is a clean store."""
-    import pyarrow.parquet as pq
-
-    problems = []
-    for record in store.records():
-        if record.status != "complete":
-            continue
-        table, where = record.plan.table, segments(record.plan.table, record.plan.partition)
-        directory = store.directory(table, **record.plan.partition)
-        for shard in record.shards:
-            try:
-                found = inspect_shard(store.fs, directory, shard.index, record.plan.fingerprint)
-                if found is None:
-                    problems.append({"check": "missing", "result": f"{where}/{shard_name(shard.index)}"})
-                elif found.sha256 != shard.sha256:
-                    problems.append({"check": "checksum", "result": f"{where}/{shard_name(shard.index)}"})
-                else:
-                    conform(pq.read_table(f"{directory}/{shard_name(shard.index)}"), CONTRACTS[table])
-            except (ContractError, pa.ArrowException, OSError) as error:
-                problems.append({"check": "contract", "result": f"{where}: {error}"})
-    return problems or _keys_and_audits(store)
-
-
-def _keys_and_audits(store: Store) -> list[dict[str, Any]]:
-    connection = connect(store)
-    problems = []
-    for name, contract in CONTRACTS.items():
-        keys = ", ".join(contract.key)
-        twice = f"SELECT count(*) FROM (SELECT {keys} FROM {name} GROUP BY {keys} HAVING count(*) > 1)"
-        # all rows are fetched: a result that is not read to its end keeps the connection busy
-        ((count,),) = connection.execute(twice).fetchall()
-        if name != "rejects" and count:
-            problems.append({"check": "key", "result": f"{name}: {count} keys ({keys}) occur more than once"})
-    for audit in queries.names("audits"):
-        for found in queries.rows(connection, audit, audit_values(store)):
-            problems.append({"check": audit, "result": ", ".join(f"{k}={v}" for k, v in found.items())})
-    return problems
-
-
-def audit_values(store: Store) -> dict[str, Any]:
-    """The `$parameters` of the audits, from the plans on record."""
-    teacher, pool = store.record("teacher_samples"), store.record("pool")
-    return {
-        "num_teacher_snippets": teacher.plan.fields.get("num_snippets") if teacher else None,
-        "min_strength": pool.plan.fields["min_strength"] if pool else 1.1,
-    }
 
 
 # -- printing ----------------------------------------------------------------------------------------------------------

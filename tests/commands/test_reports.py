@@ -1,4 +1,4 @@
-"""Reports: the funnel, selections compared, a row's lineage, and `verify`, which finds what was broken on purpose."""
+"""Reports: the funnel, selections compared, and what is printed of rows."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ from io import StringIO
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from queries.console import (
+from commands.reports import (
     compare,
     funnel,
     num_missing,
     print_records,
     print_rows,
     printable,
-    trace,
     verdict_funnel,
-    verify,
 )
 from store import ContractError, Plan, Store, Usage
 from tests.rows import Row, put, table
@@ -88,75 +85,6 @@ def test_a_selection_is_counted_and_compared(store: Store) -> None:
     assert compare(store, verdicts(("c1", None)), 1, "default")["jaccard"] == 1.0
     with pytest.raises(ContractError, match="selection-other is not built"):
         compare(store, found, 1, "other")
-
-
-def test_a_trace_shows_where_a_candidate_came_from_and_what_came_of_it(store: Store) -> None:
-    found = trace(store, "c1")
-    assert {name: len(rows) for name, rows in found.items()} == {
-        "raw_pool": 1,
-        "checkpoints": 1,
-        "candidates": 1,
-        "selected": 1,
-    }
-    assert [r["candidate_id"] for r in found["candidates"]] == ["c1"], "its siblings are not its lineage"
-    assert found["raw_pool"][0]["code"] == "def f(x): ..."
-    assert [r["reason"] for r in trace(store, "c2")["rejects"]] == ["low_score"]
-
-
-def test_a_trace_of_a_snippet_shows_all_that_came_of_it(store: Store) -> None:
-    assert [r["candidate_id"] for r in trace(store, "s1")["candidates"]] == ["c1", "c2"]
-    assert {name: len(rows) for name, rows in trace(store, "t1").items()} == {"raw_pool": 1, "teacher_samples": 1}
-    with pytest.raises(ContractError, match="no table holds the id 'nobody'"):
-        trace(store, "nobody")
-    with pytest.raises(ContractError, match="no table holds"):
-        trace(store, "' OR true --")
-
-
-# -- verify ------------------------------------------------------------------------------------------------------------
-
-
-def checks(store: Store) -> list[tuple[str, str]]:
-    return [(p["check"], p["result"]) for p in verify(store)]
-
-
-def test_a_sound_store_has_no_problems(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    put(store, "raw_pool", [{"snippet_id": "s1"}])
-    put(store, "near_duplicates", [])
-    assert checks(store) == []
-
-
-def test_verify_finds_a_changed_and_a_missing_file(store: Store) -> None:
-    changed, gone = store.shard_paths("raw_pool")[0], store.shard_paths("teacher_samples")[0]
-    metadata = pq.read_schema(changed).metadata
-    pq.write_table(pq.read_table(changed).replace_schema_metadata(metadata).slice(1), changed)
-    Path(gone).unlink()
-    assert checks(store) == [
-        ("checksum", "raw_pool/part-00000.parquet"),
-        ("missing", "teacher_samples/part-00000.parquet"),
-    ]
-
-
-def test_verify_finds_a_file_of_another_plan_and_half_a_file(store: Store) -> None:
-    foreign, half = store.shard_paths("raw_pool")[0], store.shard_paths("teacher_samples")[0]
-    pq.write_table(pq.read_table(foreign).replace_schema_metadata(None), foreign)
-    Path(half).write_bytes(Path(half).read_bytes()[:-100])
-    found = checks(store)
-    assert [check for check, _ in found] == ["contract", "contract"]
-    assert "belongs to plan" in found[0][1]
-    assert found[1][1].startswith("teacher_samples: ")
-
-
-def test_verify_finds_keys_that_occur_twice_and_failed_audits(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    put(store, "raw_pool", [{"snippet_id": "s1"}])
-    put(store, "raw_pool", [{"snippet_id": "s1"}], origin="import")
-    put(store, "selected", [{"candidate_id": "c9", "selection": "a", "iteration": 1}], iteration=1, selection="a")
-    assert checks(store) == [
-        ("key", "raw_pool: 1 keys (snippet_id) occur more than once"),
-        ("audits/conservation", "stage=selected, iteration=1, selection=a, num_in=0, num_out=1, num_rejected=0"),
-        ("audits/orphans", "table_name=selected, item_id=c9, missing=candidate_id"),
-    ]
 
 
 # -- printing ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,59 @@
+"""How an exception becomes a message and an exit code.
+
+- What a user can mend (`store/errors.py`, `training/errors.py`, wrong usage) is one message with the
+  fix, and no traceback.
+- What the system refuses (a full disk, a missing right, too little memory) is one message, too.
+- Everything else is a bug of ours. It is shown as one, with where it happened and how to report it.
+"""
+
+from __future__ import annotations
+
+import errno
+import shlex
+import sys
+import traceback
+
+from commands.terminal import notes
+from store.errors import UserError
+from training.errors import TrainingError
+
+OURS_TO_FIND = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+"""A path that a user named is checked where it is read. Anywhere else a missing file is a bug."""
+OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError", "OutOfMemoryException"}
+"""Python's, torch's and DuckDB's; the libraries are not imported to ask."""
+
+
+def report(error: Exception) -> int:
+    """Print an error for people, and return the exit code: 2 for bad usage or input, 1 for a failed job."""
+    # Wrong usage, told by its method: typer brings its own copy of click, whose classes have no public name.
+    usage = getattr(error, "format_message", None)
+    if usage is not None:
+        return _say(usage(), error, 2)
+    if isinstance(error, UserError | TrainingError):
+        return _say(str(error), error, error.exit_code)
+    if type(error).__name__ in OUT_OF_MEMORY:
+        return _say(f"out of memory: {error}. The same command resumes", error, 1)
+    if isinstance(error, OSError) and error.errno not in {None, *OURS_TO_FIND}:
+        return _say(f"the system refused: {error}. The same command resumes", error, 1)
+    return _say_bug(error)
+
+
+def _say(text: str, error: Exception, code: int) -> int:
+    notes.print(f"scoder: {text}", markup=False, style="red", highlight=False, soft_wrap=True)
+    for note in getattr(error, "__notes__", []):
+        notes.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
+    return code
+
+
+def _say_bug(error: Exception) -> int:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f", at {frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
+    _say(f"this is a bug in SCoder, not a mistake of yours: {type(error).__name__}: {error}{where}", error, 1)
+    command = shlex.join(["scoder", *sys.argv[1:]])
+    notes.print(
+        f"  To report it, send what these two commands print:\n    SCODER_TRACEBACK=1 {command}\n    scoder doctor",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 1

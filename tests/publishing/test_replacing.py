@@ -1,0 +1,219 @@
+"""A folder that we published is replaced; anything else is refused, and stays as it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from builders.publishing import replacing
+from builders.publishing.card import Card
+from builders.publishing.folder import write_dataset
+from store import ContractError
+from tests.smoke_run import ROOT
+
+SCHEMA = pa.schema([("text", pa.string())])
+CARD = Card("Texts", "Letters.")
+DATA = "data/train-00000-of-00001.parquet"
+
+
+def publish(target: Path, *texts: str) -> None:
+    batch = pa.RecordBatch.from_pylist([{"text": t} for t in texts], schema=SCHEMA)
+    write_dataset(target, {"train": (SCHEMA, [batch])}, CARD)
+
+
+def texts(target: Path) -> list[str]:
+    return pq.read_table(target / DATA)["text"].to_pylist()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def refused(target: Path, why: str) -> None:
+    """The target is refused with this reason, and nothing near it changes."""
+    before, made = contents(target.parent), list[str]()
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        made.append("new")
+        yield pa.RecordBatch.from_pylist([{"text": "new"}], schema=SCHEMA)
+
+    with pytest.raises(ContractError, match=why):
+        write_dataset(target, {"train": (SCHEMA, rows())}, CARD)
+    assert contents(target.parent) == before
+    assert not made, "it is refused before the rows are made"
+
+
+def test_what_we_published_is_replaced(tmp_path: Path) -> None:
+    publish(tmp_path / "out", "a")
+    publish(tmp_path / "out", "b", "c")
+    assert texts(tmp_path / "out") == ["b", "c"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_datasets_loads_a_folder_and_does_not_see_the_marker(tmp_path: Path) -> None:
+    publish(tmp_path / "out", "a", "b")
+    assert (tmp_path / "out" / replacing.MARKER).is_file()
+    loaded = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert {name: list(split) for name, split in loaded.items()} == {"train": [{"text": "a"}, {"text": "b"}]}
+
+
+def test_a_dataset_that_somebody_made_with_the_same_file_names_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out" / "data").mkdir(parents=True)
+    (tmp_path / "out" / "README.md").write_text("---\ntags:\n- scoder\n---\nMine.")
+    pq.write_table(pa.table({"text": ["precious"]}), tmp_path / "out" / DATA)
+    refused(tmp_path / "out", r"out exists and has no marker of ours .*Give another target, or remove")
+
+
+@pytest.mark.parametrize("foreign", ["notes.txt", "README.md", "data/train.parquet", ".git/config", "out.parquet"])
+def test_a_folder_of_anything_else_is_refused(tmp_path: Path, foreign: str) -> None:
+    path = tmp_path / "out" / foreign
+    path.parent.mkdir(parents=True)
+    path.write_text("precious")
+    refused(tmp_path / "out", "has no marker of ours")
+
+
+@pytest.mark.parametrize("said", ["", "{", "[]", "{}", '{"files": {}}', '{"files": ["README.md"]}'])
+def test_a_marker_that_names_no_files_is_none(tmp_path: Path, said: str) -> None:
+    publish(tmp_path / "out", "a")
+    (tmp_path / "out" / replacing.MARKER).write_text(said)
+    refused(tmp_path / "out", "has no marker of ours")
+
+
+def test_a_folder_without_its_marker_is_refused(tmp_path: Path) -> None:
+    publish(tmp_path / "out", "a")
+    (tmp_path / "out" / replacing.MARKER).unlink()
+    refused(tmp_path / "out", "made by somebody else, or by an earlier version")
+
+
+def test_what_a_user_adds_changes_or_removes_is_not_lost(tmp_path: Path) -> None:
+    publish(tmp_path / "out", "a")
+    added, card, data = (tmp_path / "out" / name for name in ("data/notes.md", "README.md", DATA))
+    added.write_text("precious")
+    refused(tmp_path / "out", "out was changed after it was published: data/notes.md was added")
+    added.unlink()
+    before = card.read_text()
+    card.write_text(before + "A word of mine.")
+    refused(tmp_path / "out", "README.md was changed")
+    card.write_text(before)
+    data.rename(tmp_path / "kept")
+    refused(tmp_path / "out", f"{DATA} is missing")
+    data.symlink_to(tmp_path / "kept")
+    refused(tmp_path / "out", f"{DATA} is a link")
+    data.unlink()
+    (tmp_path / "kept").rename(data)
+    (tmp_path / "out" / "drafts").mkdir()
+    refused(tmp_path / "out", "drafts was added")
+    (tmp_path / "out" / "drafts").rmdir()
+    publish(tmp_path / "out", "new")
+    assert texts(tmp_path / "out") == ["new"]
+
+
+def test_a_marker_beside_other_data_is_no_leave_to_replace_it(tmp_path: Path) -> None:
+    publish(tmp_path / "ours", "a")
+    (tmp_path / "mine" / "data").mkdir(parents=True)
+    shutil.copy(tmp_path / "ours" / replacing.MARKER, tmp_path / "mine")
+    shutil.copy(tmp_path / "ours" / "README.md", tmp_path / "mine")
+    pq.write_table(pa.table({"text": ["precious"]}), tmp_path / "mine" / DATA)
+    refused(tmp_path / "mine", f"{DATA} was changed")
+
+
+def test_what_is_added_while_the_rows_are_written_is_not_lost(tmp_path: Path) -> None:
+    publish(tmp_path / "out", "a")
+
+    def slow() -> Iterator[pa.RecordBatch]:
+        (tmp_path / "out" / "notes.md").write_text("precious")
+        yield pa.RecordBatch.from_pylist([{"text": "b"}], schema=SCHEMA)
+
+    with pytest.raises(ContractError, match=r"notes\.md was added"):
+        write_dataset(tmp_path / "out", {"train": (SCHEMA, slow())}, CARD)
+    assert texts(tmp_path / "out") == ["a"]
+    assert (tmp_path / "out" / "notes.md").read_text() == "precious"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_and_a_link_are_no_targets(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("precious")
+    refused(tmp_path / "out", "out exists and is no folder")
+    publish(tmp_path / "real", "a")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    refused(tmp_path / "link", "link exists and is no folder")
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    refused(tmp_path / "broken", "broken exists and is no folder")
+
+
+def test_an_empty_folder_is_a_target(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    publish(tmp_path / "out", "a")
+    assert texts(tmp_path / "out") == ["a"]
+
+
+def test_a_fork_of_a_published_folder_is_ours_too(tmp_path: Path) -> None:
+    publish(tmp_path / "out", "a")
+    shutil.copytree(tmp_path / "out", tmp_path / "fork")
+    publish(tmp_path / "fork", "b")
+    assert (texts(tmp_path / "out"), texts(tmp_path / "fork")) == (["a"], ["b"])
+
+
+# -- a kill while folders change places --------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import pyarrow as pa
+from builders.publishing.card import Card
+from builders.publishing.folder import write_dataset
+rename, renames = Path.rename, []
+def killed(self, to):
+    if Path(to).name.startswith("out"):  # not the files inside
+        renames.append(to)
+        if len(renames) == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, to)
+Path.rename = killed
+schema = pa.schema([("text", pa.string())])
+batch = pa.RecordBatch.from_pylist([{"text": "new"}], schema=schema)
+write_dataset(sys.argv[1], {"train": (schema, [batch])}, Card("Texts", "Letters."))
+"""
+
+
+@pytest.mark.parametrize("before", [1, 2])
+def test_a_kill_while_folders_change_places_loses_neither(tmp_path: Path, before: int) -> None:
+    publish(tmp_path / "out", "a")
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "out"), str(before)]
+    assert subprocess.run(command, cwd=ROOT, check=False, timeout=120).returncode == -9
+    kept = [p for p in tmp_path.iterdir() if p.name.startswith("out") and texts(p) == ["a"]]
+    assert len(kept) == 1, sorted(p.name for p in tmp_path.iterdir())
+    assert (kept[0].name == "out") == (before == 1)
+    with pytest.raises(ContractError, match="no rows in train"):
+        write_dataset(tmp_path / "out", {"train": (SCHEMA, [])}, CARD)
+    assert texts(tmp_path / "out") == ["a"], "the old folder is back where it was"
+    publish(tmp_path / "out", "b")
+    assert texts(tmp_path / "out") == ["b"]
+    assert not list(tmp_path.glob("out.replaced-*"))
+
+
+def test_of_old_folders_only_an_unchanged_one_of_ours_is_taken_back(tmp_path: Path) -> None:
+    (tmp_path / "out.replaced-mine").mkdir()
+    publish(tmp_path / "out", "a")
+    (tmp_path / "out").rename(tmp_path / "out.replaced-1a2b3c4d")
+    (tmp_path / "out.replaced-1a2b3c4d" / "notes.md").write_text("precious")
+    before = contents(tmp_path)
+    publish(tmp_path / "out", "b")
+    assert texts(tmp_path / "out") == ["b"]
+    assert {k: v for k, v in contents(tmp_path).items() if k in before} == before
+
+
+def test_the_marker_says_what_was_written(tmp_path: Path) -> None:
+    publish(tmp_path / "out", "a")
+    said = json.loads((tmp_path / "out" / replacing.MARKER).read_text())
+    assert said["written_by"] == "scoder publish"
+    assert list(said["files"]) == ["README.md", DATA]

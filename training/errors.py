@@ -1,0 +1,38 @@
+"""The exceptions of training that mean "you can mend this": settings, data, a model, a folder.
+
+They are the counterpart of `store/errors.py`: training knows nothing of a store, so it has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class TrainingError(ValueError):
+    """Something that you can mend about a training; the message says how."""
+
+    exit_code = 2
+
+
+class MissingFileError(TrainingError, FileNotFoundError):
+    """A file that a training needs is not there."""
+
+
+class OutputExistsError(TrainingError, FileExistsError):
+    """The output of another training stands where this one would write."""
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """What a library raises while it loads something that the user named is the user's to mend.
+
+    with loading(f"the model {base}"):
+        model = AutoModelForCausalLM.from_pretrained(base)
+    """
+    try:
+        yield
+    except TrainingError:
+        raise
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{what} cannot be loaded: {error}") from error
