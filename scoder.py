@@ -35,7 +35,7 @@ from builders import (
     snippet_occurrences,
     teacher_samples,
 )
-from builders.engines import checkpoints as saved
+from builders.engines.checkpoints import last_checkpoint
 from builders.publishing import sets
 from builders.recipe import Recipe
 from store import Store
@@ -92,7 +92,7 @@ def build_pool(store: Store, recipe: Recipe) -> None:
         contamination.build(store, recipe.decontamination, recipe.executor, "snippet", benchmark)
     if recipe.docstring_judge:
         checkpoints.build_base(store, recipe.docstring_judge.model, recipe.docstring_judge.revision, "docstring-judge")
-        aspect_scores.build_snippets(store, recipe, saved.checkpoints(store, "docstring-judge", None, 1)[0])
+        aspect_scores.build_snippets(store, recipe, last_checkpoint(store, "docstring-judge"))
     pool.build(store, recipe)
 
 
@@ -111,7 +111,7 @@ def build_teacher(store: Store, recipe: Recipe) -> None:
 def build_scorer(store: Store, recipe: Recipe) -> None:
     """The model that scores aspects, how well it does on held-out pairs, and its scores of unseen teacher samples."""
     checkpoints.build_scorer(store, recipe.scorer, recipe.synthesizer, recipe.seed)
-    scorer = saved.checkpoints(store, "scorer", None, 1)[0]
+    scorer = last_checkpoint(store, "scorer")
     metrics.build_scorer_auc(store, recipe.scorer, recipe.seed, scorer)
     aspect_scores.build(store, recipe.scorer, scorer)
 
@@ -154,7 +154,7 @@ def score(store: Store, recipe: Recipe, t: int, subject: str) -> None:
     """Contamination, aspect scores, weights and the score of an iteration's candidates."""
     for benchmark in recipe.benchmarks:
         contamination.build(store, recipe.decontamination, recipe.executor, "candidate", benchmark, t)
-    aspect_scores.build(store, recipe.scorer, saved.checkpoints(store, "scorer", None, 1)[0], t)
+    aspect_scores.build(store, recipe.scorer, last_checkpoint(store, "scorer"), t)
     aspect_weights.build(store, recipe.scoring, t)
     scored.build(store, t)
     made = store.input("candidates", iteration=t) | store.input("scored", iteration=t)
@@ -208,7 +208,7 @@ def build_evaluation(store: Store, recipe: Recipe) -> None:
         )
         return
     for role in ("coder-base", "coder"):
-        checkpoint = saved.checkpoints(store, role, None, 1)[0]
+        checkpoint = last_checkpoint(store, role)
         for benchmark in wanted:
             evaluations.build(
                 store, recipe.evaluation, checkpoint, benchmark, recipe.seed, is_base=role == "coder-base"

@@ -24,7 +24,7 @@ import queries
 from builders import pool
 from builders.checks import names
 from builders.engines import ChoiceRequest, Engine, EngineSettings, open_engine, prompts
-from builders.engines import answers as generation
+from builders.engines.answers import batches, journals, open_answers, spent_before, usage
 from builders.engines.checkpoints import open_checkpoints
 from builders.pairs import labels
 from builders.recipe import Recipe, Scorer, Teacher
@@ -229,14 +229,14 @@ def _answered(
                 of_item = zip(aspects, digits, strict=True)
                 rows += [_row(item["item_id"], item_kind, aspect, by, d) for aspect, d in of_item]
         rows.sort(key=lambda r: (r["item_id"], r["aspect"], r["scorer"]))
-        used = generation.usage(asked.settings, given)
+        used = usage(asked.settings, given)
         return pa.Table.from_pylist(rows, schema=CONTRACTS["aspect_scores"].schema), used
 
-    journals, state = (of(store, plan, asked.account) for of in (generation.journals, generation.batches))
+    kept, state = journals(store, plan, asked.account), batches(store, plan, asked.account)
     with (
-        asked.open(spent=generation.spent(store, asked.account, asked.settings), state=state) as engine,
-        generation.open_answers(
-            journals, store.missing(plan), asked.settings, engine.choose, requests_of, per_item=len(groups)
+        asked.open(spent=spent_before(store, asked.account, asked.settings), state=state) as engine,
+        open_answers(
+            kept, store.missing(plan), asked.settings, engine.choose, requests_of, per_item=len(groups)
         ) as answers,
     ):
         return store.materialize(plan, make)

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from builders.engines import Completion, Request, prompts
-from builders.engines import answers as generation
-from builders.engines.checkpoints import checkpoints, open_checkpoints, share_an_engine
+from builders.engines.answers import batches, journals, open_answers, spent_before, usage
+from builders.engines.checkpoints import last_checkpoints, open_checkpoints, share_an_engine
 from builders.pairs import parse
 from builders.pool import snippets
 from builders.recipe import Recipe
@@ -55,17 +55,17 @@ def draw(store: Store, recipe: Recipe, iteration: int) -> Draw:
     """Snippets after the teacher's; fresh ones for each iteration of the loop, all of them for the final generation."""
     sampling, first = recipe.sampling, recipe.teacher.num_snippets
     if iteration == 0:
-        used = checkpoints(store, "base", None, 1)
+        used = last_checkpoints(store, "base", None, 1)
         return Draw(first, first + sampling.base_snippets, _turns(recipe, used), 1)
     if iteration > recipe.iterations:
-        last = checkpoints(store, "synthesizer", recipe.iterations, 1)
+        last = last_checkpoints(store, "synthesizer", recipe.iterations, 1)
         pool = store.record("pool")
         stop = pool.rows if pool else first
         if recipe.final.max_snippets is not None:
             stop = min(stop, first + recipe.final.max_snippets)
         return Draw(first, stop, _turns(recipe, last), recipe.final.samples)
     start = first + (iteration - 1) * sampling.snippets_per_iteration
-    used = checkpoints(store, "synthesizer", iteration - 1, sampling.checkpoints)
+    used = last_checkpoints(store, "synthesizer", iteration - 1, sampling.checkpoints)
     stop = start + sampling.snippets_per_iteration
     return Draw(start, stop, _turns(recipe, used), sampling.samples_per_checkpoint)
 
@@ -130,14 +130,12 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
         completions = answers.of(shard, [_request(recipe, *job).request_id for job in part])
         rows = [_row(recipe, iteration, job, c) for job, c in zip(part, completions, strict=True)]
         table = pa.Table.from_pylist(rows, schema=CONTRACTS["candidates"].schema)
-        return table, generation.usage(engine, completions)
+        return table, usage(engine, completions)
 
-    spent, state = generation.spent(store, plan.table, engine), generation.batches(store, plan)
+    spent, state = spent_before(store, plan.table, engine), batches(store, plan)
     with (
         open_checkpoints(store, engine, drawn.checkpoints, spent=spent, state=state) as opened,
-        generation.open_answers(
-            generation.journals(store, plan), store.missing(plan), engine, opened.generate, requests_of
-        ) as answers,
+        open_answers(journals(store, plan), store.missing(plan), engine, opened.generate, requests_of) as answers,
     ):
         return store.materialize(plan, make)
 

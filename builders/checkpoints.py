@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from builders.engines import prompts
-from builders.engines.checkpoints import checkpoints, weights
+from builders.engines.checkpoints import last_checkpoint, weights
 from builders.pairs import labels
 from builders.publishing import sets
 from builders.recipe import Coder, Recipe, Scorer, Synthesizer
@@ -56,7 +56,7 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
         inputs |= store.input("selected", iteration=t, selection=name)
     previous = None
     if recipe.synthesizer.train_from == "previous" and iteration > 0:
-        previous = checkpoints(store, "synthesizer", iteration - 1, 1)[0]
+        previous = last_checkpoint(store, "synthesizer", iteration - 1)
     return _train(
         store,
         role="synthesizer",

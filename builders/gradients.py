@@ -23,7 +23,7 @@ import pyarrow as pa
 
 import queries
 from builders.engines import prompts
-from builders.engines.checkpoints import checkpoints, weights
+from builders.engines.checkpoints import last_checkpoints, weights
 from builders.executors import devices
 from builders.executors.devices import Keeper
 from builders.pairs import render
@@ -78,7 +78,7 @@ def build(
 ) -> Record:
     """Gradients of the items of a batch at every checkpoint that the iteration was sampled from, and their rejects."""
     found = items(store, recipe, iteration, item_kind) if chosen is None else chosen
-    used = checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
+    used = last_checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
     blocks = [(c, start) for c in used for start in range(0, max(1, len(found)), SHARD)]
     inputs = store.input("teacher_samples") if item_kind == "teacher" else store.input("scored", iteration=iteration)
     settings = settings_of(recipe, item_kind)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.engines.checkpoints import checkpoints
+from builders.engines.checkpoints import last_checkpoints
 from builders.gradients import MAIN, aligned_shards, features
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store
@@ -32,7 +32,7 @@ def build(store: Store, recipe: Recipe, iteration: int, batch: str = MAIN) -> Re
     """Influence of the candidates of one batch of gradients on every reference set; the record of the chosen one."""
     candidates: Partition = {"item_kind": "candidate", "iteration": iteration, "batch": batch}
     references: Partition = {"item_kind": "teacher", "iteration": iteration, "batch": MAIN}
-    used = checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
+    used = last_checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
     rates = {c["checkpoint_id"]: c["learning_rate"] for c in used}
     conditions = {TEACHER: None, **recipe.influence.reference_sets}
 

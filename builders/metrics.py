@@ -19,7 +19,7 @@ import pyarrow as pa
 import queries
 from builders import aspect_weights
 from builders.engines import ChoiceRequest
-from builders.engines.checkpoints import checkpoints, open_checkpoints, weights
+from builders.engines.checkpoints import last_checkpoint, open_checkpoints, weights
 from builders.pairs import labels
 from builders.recipe import Benchmark, Scorer
 from store import ASPECTS, CONTRACTS, Plan, Record, Store
@@ -47,7 +47,7 @@ def build_heldout_nll(store: Store, training: SftSettings, iteration: int) -> Re
     """Held-out NLL of G_t on the validation split that its training set carries along."""
     from training.heldout import heldout_nll
 
-    last = checkpoints(store, "synthesizer", iteration, 1)[0]
+    last = last_checkpoint(store, "synthesizer", iteration)
     plan = Plan(
         table="metrics",
         partition={"name": "heldout_nll", "iteration": iteration},

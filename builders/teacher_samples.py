@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from builders.engines import Request, open_engine, prompts
-from builders.engines import answers as generation
+from builders.engines.answers import batches, journals, open_answers, spent_before, usage
 from builders.pool import snippets
 from builders.recipe import Teacher
 from builders.teacher import asking, docstrings, importing
@@ -82,13 +82,13 @@ def _asked(store: Store, teacher: Teacher, seed: int, plan: Plan) -> Record:
             row(snippet, pair, teacher) | asking.price(teacher, completion)
             for snippet, pair, completion in zip(found, pairs, completions, strict=True)
         ]
-        return table(rows), generation.usage(settings, completions)
+        return table(rows), usage(settings, completions)
 
-    spent, state = generation.spent(store, plan.table, settings), generation.batches(store, plan)
+    spent, state = spent_before(store, plan.table, settings), batches(store, plan)
     with (
         open_engine(settings, teacher.model, spent=spent, state=state) as engine,
-        generation.open_answers(
-            generation.journals(store, plan), store.missing(plan), settings, engine.generate, requests_of,
+        open_answers(
+            journals(store, plan), store.missing(plan), settings, engine.generate, requests_of,
             is_usable=lambda c: read(c.text, c.finish_reason).status == "ok", max_reasks=teacher.max_reasks,
         ) as answers,
     ):  # fmt: skip

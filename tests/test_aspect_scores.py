@@ -7,7 +7,7 @@ import pytest
 import scoder
 from builders import aspect_scores, checkpoints, pool
 from builders.engines import ChoiceRequest, TransformersSettings, open_engine, prompts
-from builders.engines import checkpoints as models
+from builders.engines.checkpoints import last_checkpoint
 from builders.recipe import Recipe
 from queries.verify import verify
 from store import Store
@@ -46,7 +46,7 @@ def filled(root: Path) -> Store:
 def build(store: Store, made: Recipe) -> list[dict]:
     assert made.docstring_judge is not None
     checkpoints.build_base(store, made.docstring_judge.model, None, "docstring-judge")
-    aspect_scores.build_snippets(store, made, models.checkpoints(store, "docstring-judge", None, 1)[0])
+    aspect_scores.build_snippets(store, made, last_checkpoint(store, "docstring-judge"))
     return read(store, "aspect_scores", item_kind="snippet")
 
 

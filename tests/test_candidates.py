@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from builders import candidates
 from builders.engines import OpenAISettings, Request, prompts
-from builders.engines import checkpoints as models
+from builders.engines.checkpoints import last_checkpoints, open_checkpoints
 from builders.recipe import Recipe
 from store import Store
 from tests.engine_models import save_adapter, save_model
@@ -122,10 +122,10 @@ def test_an_endpoint_serves_checkpoints_by_name_and_is_asked_for_no_commit(tmp_p
     kinds = {"a": {"is_adapter": True, "location": "_models/a"}, "full": {"location": "_models/f"}, "base": {}}
     rows = [{"checkpoint_id": k, "base_model": "hub/model", "base_revision": "abc", **v} for k, v in kinds.items()]
     store = filled(tmp_path / "store", rows)
-    used = models.checkpoints(store, "synthesizer", 0, 3)
+    used = last_checkpoints(store, "synthesizer", 0, 3)
     server = FaultServer(lambda body, _: ok(body["model"]))
     settings = OpenAISettings(base_url=server.url)
-    with models.open_checkpoints(store, settings, used) as engine:
+    with open_checkpoints(store, settings, used) as engine:
         asked = [Request(name, prompt="x", adapter=name) for name in kinds]
         found = {c.request_id: c.text for c in engine.generate(asked)}
     assert found == {"a": f"{store.root}/_models/a", "full": f"{store.root}/_models/f", "base": "hub/model"}

@@ -39,7 +39,7 @@ from aiohttp import web
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from builders.engines import Completion, OpenAISettings, Request, endpoint, open_engine
-from builders.engines import answers as generation
+from builders.engines.answers import journals, open_answers, usage
 from store import CONTRACTS, Plan, Store
 from store.runs import Usage
 from tests.fault_server import FaultServer, chance, ok, question
@@ -170,14 +170,12 @@ def ask(url: str, folder: Path, options: argparse.Namespace) -> None:
     def make(shard: int) -> tuple[pa.Table, Usage]:
         completions = answers.of(shard, [request.request_id for request in requests_of(shard)])
         table = pa.Table.from_pylist([row(c) for c in completions], schema=CONTRACTS["candidates"].schema)
-        return table, generation.usage(settings, completions)
+        return table, usage(settings, completions)
 
     store.begin(plan)
     with (
         open_engine(settings, "m") as engine,
-        generation.open_answers(
-            generation.journals(store, plan), store.missing(plan), settings, engine.generate, requests_of
-        ) as answers,
+        open_answers(journals(store, plan), store.missing(plan), settings, engine.generate, requests_of) as answers,
     ):
         store.materialize(plan, make)
 
@@ -239,7 +237,7 @@ def drill(folder: Path, options: argparse.Namespace) -> tuple[list[Life], list[A
     """All lives of the client, and the provider's book."""
     book, store = folder / "book.jsonl", folder / "store"
     book.touch()
-    journal = generation.journals(Store(store), plan_of(options))
+    journal = journals(Store(store), plan_of(options))
     me = [sys.executable, __file__, *sys.argv[1:]]
     draw, lives = random.Random(f"kills {options.seed}"), []
     with subprocess.Popen([*me, "--serve", str(book)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as provider:

@@ -5,7 +5,7 @@ requests. Most engines answer in one journalled stream (`journalled_stream`). Th
 is asked for whole shards (`whole_shards`). Which of the two it is, the engine's settings say.
 
     with (
-        open_engine(settings, model, spent=spent(store, table, settings), state=batches(store, plan)) as engine,
+        open_engine(settings, model, spent=spent_before(store, table, settings), state=batches(store, plan)) as engine,
         open_answers(journals(store, plan), store.missing(plan), settings, engine.generate, requests_of) as answers,
     ):
         store.materialize(plan, lambda shard: rows(answers.of(shard, ids_of(shard))))
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from builders.engines.budget import Spent
 from builders.engines.error_share import ErrorShare
-from builders.engines.journal import spent as spent_in
+from builders.engines.journal import spent
 from builders.engines.journalled_stream import JournalledStream
 from builders.engines.repeats import Answered, Asked, Repeats
 from builders.engines.settings import EngineSettings
@@ -65,11 +65,11 @@ def batches(store: Store, plan: Plan, account: str | None = None) -> Path:
     return journals(store, plan, account) / "batches.jsonl"
 
 
-def spent(store: Store, account: str, settings: EngineSettings) -> Spent:
+def spent_before(store: Store, account: str, settings: EngineSettings) -> Spent:
     """What all answers on the budget of a table have cost, under whatever plan; counted only where there is a budget."""
     if not settings.has_budget:
         return Spent()
-    return spent_in(sorted(Path(store.scratch("")).glob(f"journal-{account}-*")))
+    return spent(sorted(Path(store.scratch("")).glob(f"journal-{account}-*")))
 
 
 def usage(settings: EngineSettings, answers: Iterable[Completion | ChoiceCompletion]) -> Usage:

@@ -21,12 +21,17 @@ from store.catalog import connect
 from store.errors import InputError
 
 
-def checkpoints(store: Store, role: str, iteration: int | None, last: int) -> list[dict[str, Any]]:
+def last_checkpoints(store: Store, role: str, iteration: int | None, num: int) -> list[dict[str, Any]]:
     """The last checkpoints of a run, in the order of their steps; too few are a ValueError."""
     found = queries.rows(connect(store), "checkpoints_of", {"role": role, "iteration": iteration})
-    if len(found) < last:
-        raise InputError(f"{role} of iteration {iteration} has {len(found)} checkpoints, {last} are needed")
-    return found[-last:]
+    if len(found) < num:
+        raise InputError(f"{role} of iteration {iteration} has {len(found)} checkpoints, {num} are needed")
+    return found[-num:]
+
+
+def last_checkpoint(store: Store, role: str, iteration: int | None = None) -> dict[str, Any]:
+    """The last checkpoint of a run."""
+    return last_checkpoints(store, role, iteration, 1)[0]
 
 
 def weights(store: Store, checkpoint: dict[str, Any]) -> tuple[str, str | None, str | None]:

@@ -25,8 +25,7 @@ from builders.engines import (
     TransformersSettings,
     error_share,
 )
-from builders.engines import answers as generation
-from builders.engines.answers import open_answers, usage
+from builders.engines.answers import journals, open_answers, spent_before, usage
 from builders.engines.budget import BudgetError, Spent
 from builders.engines.journal import Journal
 from store import Plan, Store
@@ -351,11 +350,11 @@ def test_what_a_table_has_cost_is_the_sum_of_its_journals(tmp_path):
     capped = REMOTE.model_copy(update={"budget_tokens": 10**6})
     plans = [Plan(table="candidates", partition={"iteration": i}, num_shards=3) for i in (1, 2)]
     for plan in plans:
-        run(generation.journals(store, plan), Echo(errors={"r0"}))
-    run(generation.journals(store, Plan(table="aspect_scores")), Echo())
-    found = generation.spent(store, "candidates", capped)
+        run(journals(store, plan), Echo(errors={"r0"}))
+    run(journals(store, Plan(table="aspect_scores")), Echo())
+    found = spent_before(store, "candidates", capped)
     assert found == Spent(2 * 11 * 15, pytest.approx(2 * 11 * 20e-6))
-    assert generation.spent(store, "candidates", REMOTE) == Spent(), "without a budget nothing is read"
+    assert spent_before(store, "candidates", REMOTE) == Spent(), "without a budget nothing is read"
 
 
 def test_usage_adds_up_tokens_and_cost(tmp_path):
