@@ -35,9 +35,9 @@ def build(store: Store, scoring: Scoring, iteration: int, weights: str = "defaul
 
 
 def _rows(store: Store, scoring: Scoring, iteration: int, weights: str) -> pa.Table:
-    matrix = queries.table(connect(store), "aspect_matrix", {"iteration": iteration})
+    matrix = queries.table(connect(store), "aspect_matrix", {"iteration": iteration, "aspects": list(ALL)})
     is_teacher_N = matrix["is_teacher"].to_numpy().astype(float)
-    scores_NZ = np.stack([matrix[a].to_numpy() for a in ALL], axis=1) / 9.0
+    scores_NZ = np.array(matrix["digits"].to_pylist(), dtype=float).reshape(-1, len(ALL)) / 9.0
     given = scoring.weights
     if scoring.method == "fixed":
         weight_Z, raw_Z, fit_auc = normalised([given.get(a, 0.0) if given else 1.0 for a in ALL]), None, None

@@ -1,6 +1,6 @@
--- One row is one item of the contrast fit: its aspect scores side by side, and whether the teacher
--- wrote it. The fit of the weights reads it: it looks for aspects that tell teacher from candidate.
--- An item that lacks an aspect is left out.
+-- One row is one item of the contrast fit: its digits in the order of $aspects, and whether the
+-- teacher wrote it. The fit of the weights reads it: it looks for aspects that tell teacher from
+-- candidate. An item that lacks an aspect is left out.
 WITH items AS (
     SELECT a.item_id, a.item_kind, a.aspect, a.score
     FROM aspect_scores AS a
@@ -10,19 +10,18 @@ WITH items AS (
     SELECT a.item_id, a.item_kind, a.aspect, a.score
     FROM aspect_scores AS a
     WHERE a.item_kind = 'teacher'
+),
+digits AS (
+    SELECT item_id, item_kind, aspect, max(score) AS digit
+    FROM items
+    WHERE list_contains($aspects::VARCHAR[], aspect)
+    GROUP BY item_id, item_kind, aspect
 )
 SELECT
     item_id,
     item_kind = 'teacher' AS is_teacher,
-    max(score) FILTER (aspect = 'consistency') AS consistency,
-    max(score) FILTER (aspect = 'correctness') AS correctness,
-    max(score) FILTER (aspect = 'completeness') AS completeness,
-    max(score) FILTER (aspect = 'clarity') AS clarity,
-    max(score) FILTER (aspect = 'relevance') AS relevance,
-    max(score) FILTER (aspect = 'difficulty') AS difficulty,
-    max(score) FILTER (aspect = 'parses') AS parses,
-    max(score) FILTER (aspect = 'lint') AS lint
-FROM items
+    list(digit ORDER BY list_position($aspects::VARCHAR[], aspect), aspect) AS digits
+FROM digits
 GROUP BY item_id, item_kind
-HAVING count(DISTINCT aspect) = 8
+HAVING count(*) = len($aspects)
 ORDER BY item_id

@@ -24,5 +24,9 @@ JOIN aspect_weights AS w
         AND w.weights = $weights
 WHERE c.iteration = $iteration AND c.parse_status = 'ok'
 GROUP BY c.candidate_id, c.iteration, c.snippet_id
-HAVING count(DISTINCT a.aspect) = 8
+HAVING count(DISTINCT a.aspect) = (
+    SELECT count(*)
+    FROM aspect_weights AS w
+    WHERE w.iteration = $iteration AND w.weights = $weights
+)
 ORDER BY c.candidate_id

@@ -5,8 +5,6 @@ In: a store. Out: a connection whose views hold the rows of all complete partiti
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -54,16 +52,12 @@ def connect(
     memory_limit: str = "4GB",
     threads: int | None = None,
     extra: dict[str, list[str]] | None = None,
-    is_read_only: bool = False,
 ) -> duckdb.DuckDBPyConnection:
-    """A connection with a view per table, and one per `extra` name over the Parquet files given for it.
-
-    With `is_read_only` not even an empty directory is made in the store.
-    """
+    """A connection with a view per table, and one per `extra` name over the Parquet files given for it."""
     connection = duckdb.connect()
     connection.execute("SET python_enable_replacements = false")
     connection.execute(f"SET memory_limit = '{memory_limit}'")
-    connection.execute(f"SET temp_directory = '{_spill_directory(store, is_read_only)}'")
+    connection.execute(f"SET temp_directory = '{_quoted(store.scratch('duckdb'))}'")
     connection.execute("SET preserve_insertion_order = true")
     if threads:
         connection.execute(f"SET threads = {threads}")
@@ -74,16 +68,6 @@ def connect(
     for name, paths in (extra or {}).items():
         connection.execute(f"CREATE VIEW {name} AS {_source(paths, None)}")
     return connection
-
-
-def _spill_directory(store: Files, is_read_only: bool) -> str:
-    """Where DuckDB puts what does not fit in memory. DuckDB makes this directory, but not the one above it."""
-    path = store.scratch("duckdb")
-    if os.path.isdir(store.root) and not is_read_only:
-        # A store that nobody may write to can still be read, under the memory limit.
-        with contextlib.suppress(OSError):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-    return _quoted(path)
 
 
 def _quoted(text: str) -> str:
@@ -122,7 +106,7 @@ def lock_down(connection: duckdb.DuckDBPyConnection, store: Files) -> None:
 
 def relation(store: Files, text: str) -> duckdb.DuckDBPyRelation:
     """Ad-hoc SQL over all tables as a DuckDB relation: exactly one SELECT, read-only."""
-    connection = connect(store, is_read_only=True)
+    connection = connect(store)
     statement = select_only(connection, text)
     lock_down(connection, store)
     try:

@@ -65,6 +65,11 @@ def contract(
     return Contract(name, grain, keys, schema, kind, tuple(partition.split()))
 
 
+ASPECTS = ("consistency", "correctness", "completeness", "clarity", "relevance", "difficulty")
+"""The aspects that a scorer model judges, in the order of the columns of `scored`."""
+CODE_ASPECTS = ("parses", "lint")
+"""The aspects that are computed in code."""
+
 _ALL = [
     contract(
         "raw_pool",
@@ -325,12 +330,7 @@ _ALL = [
             req("candidate_id", STRING),
             req("iteration", INT32),
             req("snippet_id", STRING),
-            req("consistency", INT8),
-            req("correctness", INT8),
-            req("completeness", INT8),
-            req("clarity", INT8),
-            req("relevance", INT8),
-            req("difficulty", INT8),
+            *(req(aspect, INT8) for aspect in ASPECTS),
             req("parses", INT8, "9 when the solution defines a function with a body, 5 when it only parses"),
             req("lint", INT8, "9 minus the lint findings of the solution, at least 0"),
             req("score", DOUBLE, "sum of weight times score under the recipe's weights, 0..9"),
@@ -455,9 +455,6 @@ _ALL = [
 ]
 
 CONTRACTS: dict[str, Contract] = {c.name: c for c in _ALL}
-ASPECTS = ("consistency", "correctness", "completeness", "clarity", "relevance", "difficulty")
-"""Aspects that a scorer model judges; 'parses' and 'lint' are computed in code."""
-CODE_ASPECTS = ("parses", "lint")
 
 
 def markdown() -> str:

@@ -197,6 +197,8 @@ class Store:
         if old is not None:
             self._discard(old)
         record = Record(plan=plan, code_version=code_version(), command=command_line())
+        # DuckDB makes its own directory in there for what does not fit in memory, but not the one above it.
+        os.makedirs(self.scratch(""), exist_ok=True)
         self.save(record)
         return record
 

@@ -186,4 +186,4 @@ def test_fixed_weights_are_normalised(tmp_path):
 
 def test_fixed_weights_need_no_teacher_and_are_equal_by_default(tmp_path):
     rows = built(scored_store(tmp_path / "store", [], [{}]), tmp_path, {"method": "fixed"})
-    assert {r["weight"] for r in rows.values()} == {1 / 8}
+    assert {r["weight"] for r in rows.values()} == {1 / len(aspect_weights.ALL)}

@@ -1,7 +1,7 @@
 """The matching rules of other decontaminations, in a few lines each, so that they run beside ours on the same texts.
 
 In: tasks. Out: per peer a function from a text to the ids of the tasks that it would flag. These are the rules, not the programs: speed is
-measured against the programs, in `decontamination_speed.py`.
+measured against the programs, in `speed.py`.
 
     substring   github.com/bigcode-project/bigcode-dataset, decontamination/find_substrings.py (Apache-2.0): lower-cased benchmark strings
                 inside of the lower-cased text; HumanEval's docstrings and solutions, MBPP's tests and code

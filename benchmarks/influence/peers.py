@@ -1,4 +1,4 @@
-"""Others' per-sample gradients of LoRA's A and B, on the model and the batches of `gradients_speed.py`.
+"""Others' per-sample gradients of LoRA's A and B, on the model and the batches of `speed.py`.
 
 In: a model under LoRA, padded batches, and a function that runs forward and backward pass of a batch (every sample's mean completion loss,
 summed; the head on supervised positions only). Out: per peer its variants; a pass of one returns its features, on every sample.

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from builders.engines.settings import ENGINES
+from builders.engines.settings import BLOCK, ENGINES
 from builders.recipe import Recipe
 from store.errors import InputError, MissingError
 
@@ -150,13 +150,14 @@ def _explain(error: Any, kind: type[BaseModel]) -> str:
 
 def _without_tags(location: Sequence[Any]) -> list[str]:
     """The keys of a place in a recipe, without the names of engines that pydantic puts between them."""
-    return [str(part) for n, part in enumerate(location) if not (part in ENGINES and location[n - 1] == "engine")]
+    tags = {n for n, part in enumerate(location) if part in ENGINES and location[n - 1] in ("engine", BLOCK)}
+    return [str(part) for n, part in enumerate(location) if n not in tags and part != BLOCK]
 
 
 def _valid_keys(kind: type[BaseModel], location: Sequence[Any]) -> list[str]:
     model: Any = kind
     for part in location:
-        if isinstance(part, int):
+        if isinstance(part, int) or part == BLOCK:
             continue
         model = ENGINES[part] if part in ENGINES else _settings_in(model.model_fields[part].annotation)
     return list(model.model_fields)

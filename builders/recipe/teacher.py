@@ -6,27 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from builders.engines.settings import (
-    ENGINES,
-    EngineSettings,
-    OpenAISettings,
-    TransformersSettings,
-    VllmSettings,
-    engine_kind,
-)
+from builders.engines.settings import BLOCK, ENGINES, EngineSettings, OpenAISettings
 from builders.recipe.settings import Settings, filled_as
 
-
-def _kind(value: Any) -> str:
-    return value if isinstance(value, str) else engine_kind(value)
-
-
 TeacherEngine = Annotated[
-    Annotated[Literal["docstring"], Tag("docstring")]
-    | Annotated[TransformersSettings, Tag("transformers")]
-    | Annotated[VllmSettings, Tag("vllm")]
-    | Annotated[OpenAISettings, Tag("openai")],
-    Discriminator(_kind),
+    Annotated[Literal["docstring"], Tag("docstring")] | Annotated[EngineSettings, Tag(BLOCK)],
+    Discriminator(lambda value: "docstring" if isinstance(value, str) else BLOCK),
 ]
 
 
@@ -59,7 +44,10 @@ class Teacher(Settings):
         if not isinstance(given, dict):
             return given
         beside = sorted(given.keys() & OpenAISettings.model_fields.keys() - {"engine"})
-        name = next((name for name in ENGINES if given.get("engine") == name), None)
+        engine = given.get("engine", "docstring")
+        if isinstance(engine, str) and engine not in {"docstring", *ENGINES}:
+            raise ValueError(f"engine is docstring, or the block of {', '.join(ENGINES)}; got {engine!r}")
+        name = engine if isinstance(engine, str) and engine in ENGINES else None
         if beside or name:
             keys = ", ".join([f"engine: {name or 'openai'}", *(f"{key}: …" for key in beside)])
             raise ValueError(f"the engine is a block of its own, as everywhere else: write engine: {{{keys}}}")

@@ -156,7 +156,7 @@ def test_an_item_is_lost_with_one_of_its_questions(server, tmp_path, monkeypatch
 
     with monkeypatch.context() as patched:
         patched.setitem(globals(), "digit", refusing)
-        with pytest.raises(RuntimeError, match=r"requests \(6 for each item\) ended in an engine error"):
+        with pytest.raises(RuntimeError, match=rf"requests \({len(ASPECTS)} for each item\) ended in an engine error"):
             aspect_scores.build_labels(store, made.scorer, made.teacher, made.seed)
     aspect_scores.build_labels(store, made.scorer, made.teacher, made.seed)
     pairs = [

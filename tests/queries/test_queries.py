@@ -296,10 +296,11 @@ def test_verdicts_are_the_rows_of_the_decision_until_the_next_one(store: Store) 
 def test_verdicts_are_held_under_the_memory_limit(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """100 MB of verdicts in a connection of 50 MB."""
+    """100 MB of verdicts in a connection of 50 MB, in a store where something was built."""
     rows = "-- One row is one long text.\nSELECT i, repeat(md5(i::VARCHAR), 10) AS text FROM range(320_000) AS t(i)\n"
     (tmp_path / "long_texts.sql").write_text(rows)
     monkeypatch.setattr(queries, "HERE", tmp_path)
+    put(store, "pool", [])
     connection = queries.with_verdicts(connect(store, memory_limit="50MB"), "long_texts")
     found = connection.sql("SELECT count(*), sum(length(text)), max(i) FROM verdicts").fetchall()
     assert found == [(320_000, 320_000 * 320, 319_999)]
@@ -600,14 +601,14 @@ def candidates(*names: str, iteration: int = 1, **columns: Any) -> list[Row]:
     return [base | {"candidate_id": n} | columns for n in names]
 
 
-def test_scored_is_the_weighted_sum_over_all_eight_aspects(store: Store) -> None:
+def test_scored_is_the_weighted_sum_over_all_aspects(store: Store) -> None:
     put(store, "candidates", candidates("c1", "c2", "c3") + candidates("c4", parse_status="no_problem"), iteration=1)
     put(store, "candidates", candidates("d1", iteration=2), iteration=2)
-    rows = scores("c1", correctness=9, lint=0) + scores("c2") + scores("c3", aspects=EVERY[:7])
+    rows = scores("c1", correctness=9, lint=0) + scores("c2") + scores("c3", aspects=EVERY[:-1])
     put(store, "aspect_scores", rows + scores("c4"), item_kind="candidate", iteration=1)
     put(store, "aspect_scores", scores("d1"), item_kind="candidate", iteration=2)
     weights = {"correctness": 0.5, "clarity": 0.25, "lint": 0.25}
-    for name, shares in {"default": weights, "flat": dict.fromkeys(EVERY, 0.125)}.items():
+    for name, shares in {"default": weights, "flat": dict.fromkeys(EVERY, 1 / len(EVERY))}.items():
         weighed = [{"weights": name, "iteration": 1, "aspect": a, "weight": shares.get(a, 0.0)} for a in EVERY]
         put(store, "aspect_weights", weighed, iteration=1, weights=name)
     connection = connect(store)
@@ -617,7 +618,8 @@ def test_scored_is_the_weighted_sum_over_all_eight_aspects(store: Store) -> None
         ("c2", 5.0, 5.5),
     ]
     assert {a: found[0][a] for a in EVERY} == dict.fromkeys(EVERY, 5) | {"correctness": 9, "lint": 0}
-    assert [r["score"] for r in run(connection, "scored", weights="flat")] == [(6 * 5 + 9) / 8, 5.0]
+    flat = (5 * (len(EVERY) - 2) + 9 + 0) / len(EVERY)
+    assert [r["score"] for r in run(connection, "scored", weights="flat")] == pytest.approx([flat, 5.0])
     put(store, "scored", found, iteration=1)
     rejects = [(r["item_id"], r["reason"], r["iteration"]) for r in run(connect(store), "rejects_scored")]
     assert rejects == [("c3", "not_scored", 1)]
@@ -627,12 +629,19 @@ def test_scored_is_the_weighted_sum_over_all_eight_aspects(store: Store) -> None
 def test_the_aspect_matrix_sets_candidates_against_the_teacher(store: Store) -> None:
     put(store, "candidates", candidates("c1", "c2"), iteration=1)
     put(store, "candidates", candidates("d1", iteration=2), iteration=2)
-    rows = scores("c1", clarity=1) + scores("c2", aspects=EVERY[:7])
+    rows = scores("c1", clarity=1) + scores("c2", aspects=EVERY[:-1])
     put(store, "aspect_scores", rows, item_kind="candidate", iteration=1)
     put(store, "aspect_scores", scores("d1"), item_kind="candidate", iteration=2)
     put(store, "aspect_scores", scores("t1", "teacher", clarity=9), item_kind="teacher")
-    found = [(r["item_id"], r["is_teacher"], r["clarity"], r["lint"]) for r in run(connect(store), "aspect_matrix")]
-    assert found == [("c1", False, 1, 5), ("t1", True, 9, 5)]
+    found = run(connect(store), "aspect_matrix", aspects=["clarity", "correctness"])
+    assert [(r["item_id"], r["is_teacher"], r["digits"]) for r in found] == [
+        ("c1", False, [1, 5]),
+        ("c2", False, [5, 5]),
+        ("t1", True, [9, 5]),
+    ]
+    whole = run(connect(store), "aspect_matrix", aspects=EVERY)
+    assert [r["item_id"] for r in whole] == ["c1", "t1"], "c2 lacks an aspect"
+    assert whole[1]["digits"][EVERY.index("clarity")] == 9
 
 
 def test_only_parsed_candidates_are_scored_and_windows_do_not_overlap(store: Store) -> None:
