@@ -15,10 +15,10 @@ run: setup sandbox
 	$(BIN)/scoder run recipes/tiny.yaml
 
 test: setup sandbox
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n auto --dist worksteal
 
 test-slow: setup sandbox
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n auto --dist worksteal
 
 test-wheel: setup sandbox
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_wheel.py

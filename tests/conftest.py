@@ -11,6 +11,11 @@ from filelock import FileLock
 from tests import smoke_run
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the smoke store first: one worker gets them and makes it, while the others go on with the rest."""
+    items.sort(key=lambda item: "smoke_store" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def smoke_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store after an uninterrupted run of recipes/smoke.yaml; tests must not change it.

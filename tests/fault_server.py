@@ -90,7 +90,7 @@ class FaultServer:
         if self.loads_adapters:
             app.router.add_get("/v1/models", self._list)
             app.router.add_post("/v1/load_lora_adapter", self._load)
-        self._runner = web.AppRunner(app)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.05)  # nobody waits for answers that are slow
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         host, port = self._runner.addresses[0]

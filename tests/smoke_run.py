@@ -1,7 +1,9 @@
-"""Running the smoke recipe as a user does, and comparing stores."""
+"""Running commands as a user does, most of them on the store of the smoke recipe, and comparing stores."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import random
 import signal
@@ -11,7 +13,9 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
+import commands
 from store import CONTRACTS, Store, segments
 from store.catalog import connect
 
@@ -24,9 +28,27 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "commands", *map(str, arguments)]
 
 
+APART = {"run", "fill", "train", "evaluate"}
+"""Commands that compute with models. They set threads and determinism of torch, which must not outlive them here."""
+
+
 def scoder(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command to its end: in a process of its own if it computes with models, otherwise in this one."""
+    if arguments[0] not in APART or "--dry-run" in arguments:
+        return scoder_here(*arguments)
     return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+
+
+def scoder_here(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a command by its entry point in this process, which saves the second and more that imports take."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.chdir(folder)
+        patch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # the entry point sets it, and it must not stay set
+        patch.setattr(sys, "argv", ["scoder", *arguments])
+        with pytest.raises(SystemExit) as end:
+            commands.main()
+    return subprocess.CompletedProcess(arguments, int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def run_and_kill(store: Path, after_s: float, *arguments: str) -> bool:

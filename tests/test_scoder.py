@@ -10,6 +10,7 @@ from pathlib import Path
 
 import datasets
 import pyarrow.parquet as pq
+import pytest
 
 from store import CONTRACTS, Store, segments
 from tests.smoke_run import RECIPE, contents, kill_repeatedly, rows, scoder
@@ -59,7 +60,9 @@ def test_the_same_command_again_is_a_no_op(smoke_store: Path) -> None:
     assert not re.search(r"rows in \d", done.stderr), done.stderr
 
 
+@pytest.mark.slow
 def test_three_kills_end_in_the_same_tables(smoke_store: Path, tmp_path: Path) -> None:
+    """Slow: the whole loop a second time, begun four times."""
     seconds = sum(r.usage.wall_s for r in Store(smoke_store).records())
     store = tmp_path / "killed"
     assert kill_repeatedly(store, times=3, seed=7, longest_s=max(6.0, 0.3 * seconds)) >= 2

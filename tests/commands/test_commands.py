@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 from commands import app
 from store import Store
 from tests.rows import put
-from tests.smoke_run import RECIPE, ROOT, rows, scoder
+from tests.smoke_run import RECIPE, ROOT, rows, scoder, scoder_here
 
 COMMANDS = [c.name or c.callback.__name__ for c in app.registered_commands] + ["train", "import"]
 
@@ -78,11 +77,7 @@ def test_an_address_is_no_output_and_is_refused_before_any_work(tmp_path: Path, 
     put(Store(tmp_path / "src"), "pool", [])
     put(Store(tmp_path / "store-data"), "instructions", [])
     before = sorted(tmp_path.rglob("*"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "scoder", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120,
-        check=False, env=environment,
-    )  # fmt: skip
+    done = scoder_here(*arguments, folder=tmp_path)
     assert done.returncode == 2, done.stderr
     assert "thing" in done.stderr and re.search("can be written|must be a local directory|no store at", done.stderr)
     assert sorted(tmp_path.rglob("*")) == before, "nothing was written"
@@ -90,7 +85,7 @@ def test_an_address_is_no_output_and_is_refused_before_any_work(tmp_path: Path, 
 
 def test_mistakes_get_one_message_and_exit_code_2(smoke_store: Path) -> None:
     for arguments, expected in mistakes(smoke_store):
-        done = scoder(*arguments)
+        done = scoder_here(*arguments)
         assert done.returncode == 2, f"{arguments}: exit {done.returncode}\n{done.stderr}"
         assert expected in done.stderr, f"{arguments}: {done.stderr}"
         assert "Traceback" not in done.stderr

@@ -55,7 +55,7 @@ def describe(packages: Path, name: str, version: str) -> None:
 def diagnosis(packages: Path) -> tuple[int, dict[str, dict]]:
     """The exit code of `scoder doctor --json` and its rows by name, with only these packages."""
     done = subprocess.run(
-        [sys.executable, "-S", "-m", "scoder", "doctor", "--json"],  # -S: no site-packages
+        [sys.executable, "-S", "-m", "commands", "doctor", "--json"],  # -S: no site-packages
         env=os.environ | {"PYTHONPATH": str(packages)},
         cwd=packages.parent,
         capture_output=True,

@@ -388,11 +388,12 @@ with open_engine(settings, "m") as engine, open_answers(Path(folder), range(5), 
 """
 
 
+@pytest.mark.slow
 def test_a_fault_drill_with_two_kills_accounts_for_every_request(tmp_path):
     """250 requests, every fifth meets faults of all kinds, three rows never pass; two SIGKILLs.
 
     Before each kill the server answers nothing until all that it was paid for has reached the journal: what is under way
-    in that moment is known to no client.
+    in that moment is known to no client. Slow: three processes, and as many time-outs as faults in a row.
     """
     stalls_at = [80, 160]
     stalled = threading.Event()
