@@ -348,7 +348,7 @@ def test_an_endpoint_that_loads_no_adapters_says_how_to_start_one_that_does(serv
 
 @pytest.mark.parametrize("changes", [{"batch": True}, {"base_url": None}])
 def test_adapters_are_loaded_by_a_server_of_ones_own_alone(changes):
-    with pytest.raises(ValueError, match="load_adapters needs a base_url and no batch"):
+    with pytest.raises(ValueError, match="load_adapters needs base_url set and batch off"):
         OpenAISettings(**{"base_url": "http://localhost:1/v1", "load_adapters": True} | changes)
 
 
@@ -449,7 +449,9 @@ def test_an_endpoint_that_tells_no_usage_is_charged_the_worst_case(serve):
 
 
 def test_a_dollar_budget_needs_prices():
-    with pytest.raises(ValueError, match=r"budget_usd=5.0 needs price_per_million_input and price_per_million_output"):
+    with pytest.raises(
+        ValueError, match=r"budget_usd=5.0 needs both prices: set price_per_million_input and price_per_million_output"
+    ):
         OpenAISettings(budget_usd=5, price_per_million_input=1)
 
 

@@ -212,11 +212,11 @@ def test_auto_is_one_worker_per_cpu_that_this_process_may_use():
     ("settings", "says"),
     [
         ({"kind": "slurm"}, "needs `partition` and `time`"),
-        ({"partition": "cpu"}, "executor.partition is for slurm, and the kind is 'local'"),
+        ({"partition": "cpu"}, "executor.partition is only for slurm, but executor.kind is 'local': leave it out"),
         ({"kind": "slurm", "partition": "cpu", "time": 36000}, "write it in quotes"),
         ({"kind": "slurm", "partition": "cpu\n#SBATCH --x", "time": "1:00"}, "match pattern"),
         ({"kind": "slurm", "partition": "cpu", "time": "1:00", "sbatch": {"x": "a\nrm"}}, "match pattern"),
-        ({"kind": "ray", "address": "ray://head:10001"}, "ray:// is not supported"),
+        ({"kind": "ray", "address": "ray://head:10001"}, "ray:// addresses are not supported"),
         ({"workers": 0}, "at least 1"),
     ],
 )
