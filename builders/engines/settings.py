@@ -1,4 +1,4 @@
-"""The settings of each engine, as in the block `engine: {engine: vllm, dtype: bfloat16}` of a recipe.
+"""The settings of each engine, as in a recipe: `engine: {engine: vllm, dtype: bfloat16}`.
 
 There is one model per engine, and the key `engine` says which one it is. Without that key it is
 the transformers engine. A key that belongs to another engine is refused.
@@ -56,7 +56,7 @@ class AnyEngine(BaseModel):
 
     @property
     def is_collected_later(self) -> bool:
-        """Whether the provider goes on when this process ends, so that answers can be fetched later."""
+        """Whether the provider goes on when this process ends, and answers are fetched later."""
         return False
 
     def cost(self, num_prompt_tokens: int, num_completion_tokens: int) -> float | None:

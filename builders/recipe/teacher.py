@@ -99,7 +99,7 @@ class Teacher(Settings):
         return self
 
     def engine_settings(self) -> EngineSettings:
-        """The engine that asks the teacher. ValueError for the docstring teacher: it asks nobody."""
+        """The engine that asks the teacher. ValueError for the docstring teacher: it has none."""
         if isinstance(self.engine, str):
             raise ValueError("the docstring teacher asks nobody, so it has no engine")
         return self.engine

@@ -1,4 +1,7 @@
-"""The recipe: what ships loads, what is misspelt is named with its nearest key, and nothing secret is kept."""
+"""The recipe: every one that ships loads, and every setting says what it means.
+
+A misspelt key is told with its nearest, and nothing secret is kept.
+"""
 
 import types
 import typing
