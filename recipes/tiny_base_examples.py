@@ -1,10 +1,12 @@
 """Training text of the tiny base model: functions of installed packages, put into chat layouts.
 
-In: the running interpreter (its standard library without the tests, and the installed packages whose licence metadata
-names MIT, BSD, Apache or PSF only). Out: `harvest()` gives `Function` rows and the packages they came from;
-`copy_example`, `rewrite_example`, `spec_example` and `match_example` give lists of `Turn`. Used by `train_tiny_base.py`.
+In: the running interpreter: its standard library without the tests, and the installed packages
+whose licence metadata names only MIT, BSD, Apache or PSF. Out: `harvest()` gives `Function` rows
+and the packages they came from. `copy_example`, `rewrite_example`, `spec_example` and
+`match_example` give lists of `Turn`. `train_tiny_base.py` uses them.
 
-No layout uses the reply format of the synthesizer prompt: what the demo fine-tunes is new to this model.
+No layout uses the reply format of the synthesizer prompt. So what the demo teaches is new to this
+model.
 """
 
 import ast
@@ -23,12 +25,13 @@ ALLOWED = {
     "apache software license", "psf-2.0", "python software foundation license",
 }  # fmt: skip
 SKIPPED_PARTS = {"test", "tests", "testing", "_vendor", "vendor", "site-packages", "idlelib", "lib2to3"}
-# Text that the model must not see: chat specials inside source, and the reply tags that the demo teaches later.
+# Text that the model must not see: special tokens of chats, and the tags that the demo teaches
+# later.
 FORBIDDEN = ("<|", "### problem", "### solution")
 
 
 class Function(NamedTuple):
-    """A documented function: source with and without docstring, first docstring paragraph, header line, name."""
+    """A documented function: source with and without docstring, summary, header line, name."""
 
     documented: str
     bare: str
@@ -45,7 +48,7 @@ class Turn(NamedTuple):
     weight: float
 
 
-# --- harvest -----------------------------------------------------------------------------------------------------
+# --- harvest --------------------------------------------------------------------------------------
 
 
 def licence_of(distribution: importlib.metadata.Distribution) -> str | None:
@@ -59,7 +62,7 @@ def licence_of(distribution: importlib.metadata.Distribution) -> str | None:
 
 
 def source_files() -> Iterator[tuple[str, str, Path]]:
-    """(package with version, licence, file) of every source file that may be used, in a stable order."""
+    """(package with version, licence, file) of every file that may be used, in a stable order."""
     stdlib = Path(sysconfig.get_paths()["stdlib"])
     for path in sorted(stdlib.rglob("*.py")):
         if SKIPPED_PARTS.isdisjoint(path.relative_to(stdlib).parts):
@@ -83,7 +86,10 @@ def functions_in(source: str) -> Iterator[Function]:
 
 
 def cut(node: ast.FunctionDef, lines: list[str]) -> Function | None:
-    """The text of a documented function; None where the docstring shares a line with code or a part does not parse."""
+    """The text of a documented function.
+
+    None where the docstring shares a line with code, or where a part does not parse.
+    """
     doc, first = node.body[0], node.body[1]
     if doc.lineno <= node.lineno or first.lineno <= doc.end_lineno or node.end_lineno - node.lineno > 80:
         return None
@@ -93,7 +99,7 @@ def cut(node: ast.FunctionDef, lines: list[str]) -> Function | None:
     if not 12 <= len(summary) <= 240 or '"""' in summary or "\\" in summary or not header.endswith(":"):
         return None
     doc_text = lines[doc.lineno - 1 : doc.end_lineno]
-    if len("".join(doc_text)) > 300:  # long docstrings keep their first paragraph: more functions fit
+    if len("".join(doc_text)) > 300:  # only the first paragraph, so that more functions fit
         doc_text = [" " * doc.col_offset + f'"""{summary}"""\n']
     while body and not body[0].strip():
         body = body[1:]
@@ -113,7 +119,7 @@ def parses(code: str) -> bool:
 
 
 def harvest() -> tuple[list[Function], dict[str, tuple[str, int]]]:
-    """All functions, exact duplicates (by bare text) removed, and {package: (licence, kept functions)}."""
+    """All functions without exact duplicates of bare text, and {package: (licence, functions)}."""
     rows: list[Function] = []
     packages: dict[str, tuple[str, int]] = {}
     seen: set[str] = set()
@@ -131,7 +137,7 @@ def harvest() -> tuple[list[Function], dict[str, tuple[str, int]]]:
     return rows, {name: entry for name, entry in packages.items() if entry[1]}
 
 
-# --- layouts -----------------------------------------------------------------------------------------------------
+# --- layouts --------------------------------------------------------------------------------------
 
 DIGIT_WEIGHT = 40.0  # a digit is one token among hundreds
 PROMPT_WEIGHT = 0.25  # the first sight of a function is mostly noise for the copying circuit
@@ -201,7 +207,7 @@ def fenced(code: str, rng: random.Random, share: float = 0.6) -> str:
 
 
 def copy_example(row: Function) -> list[Turn]:
-    """The one layout of phase 1: a documented function; its summary, and the function without docstring."""
+    """The one layout of phase 1: a documented function, then its summary and the bare function."""
     return [Turn("user", row.documented, PROMPT_WEIGHT), Turn("assistant", f"{row.summary}\n\n{row.bare}", 1.0)]
 
 
@@ -224,8 +230,11 @@ def spec_example(row: Function, rng: random.Random) -> list[Turn]:
 
 
 def match_example(functions: list[Function], rng: random.Random, lesson: bool) -> list[Turn]:
-    """Up to six questions whether a description or code matches code. In a `lesson` all have one form: with it the model
-    learns to compare after about 4,000 digits; with varied forms alone it had not after 10,000."""
+    """Up to six questions whether a description or code matches code.
+
+    In a `lesson` all questions have one form. With it the model learns to compare after about 4,000
+    digits. With varied forms only, it had not learned it after 10,000.
+    """
     turns: list[Turn] = []
     ask = rng.choice(MATCH_ASKS)
     for _ in range(rng.randint(2, 5) if lesson else rng.randint(1, 6)):
@@ -239,7 +248,10 @@ def match_example(functions: list[Function], rng: random.Random, lesson: bool) -
 
 
 def lesson_turns(row: Function, other: Function, rng: random.Random) -> list[Turn]:
-    """A documented function or its named summary, bare code, a digit: 9 the same function, 0 another, 2 cut."""
+    """A documented function or its named summary, bare code, and a digit.
+
+    The digit is 9 for the same function, 0 for another, and 2 where the code is cut.
+    """
     kind = rng.choice(("match",) * 4 + ("other",) * 4 + ("cut",))
     text = row.documented if rng.random() < 0.6 else f"Write `{row.name}`: {row.summary}"
     code = other.bare if kind == "other" else row.bare
@@ -250,8 +262,11 @@ def lesson_turns(row: Function, other: Function, rng: random.Random) -> list[Tur
 
 
 def match_turns(row: Function, other: Function, ask: str, rng: random.Random) -> list[Turn]:
-    """A description, code or both; a function; a digit: 9 whole and fitting, 0 another function, 1 shuffled words,
-    2 cut code, 3 a line doubled."""
+    """A description, code or both, then a function and a digit.
+
+    The digit is 9 for whole and fitting, 0 for another function, 1 for shuffled words, 2 for cut
+    code, and 3 for a doubled line.
+    """
     kind = rng.choice(("match", "match", "match", "other", "other", "other", "cut", "spoilt"))
     reference = rng.choice(("text", "text", "text", "code", "code", "both"))
     digit = {"match": "9", "other": "0", "cut": "2", "spoilt": "3" if reference == "code" else "1"}[kind]
@@ -272,9 +287,10 @@ def match_turns(row: Function, other: Function, ask: str, rng: random.Random) ->
     return [Turn("user", prompt, PROMPT_WEIGHT), Turn("assistant", digit, DIGIT_WEIGHT)]
 
 
-# --- templated functions -----------------------------------------------------------------------------------------
+# --- templated functions --------------------------------------------------------------------------
 
-# name choices | parameters | summary | body; $a, $b and $c become random parameter names. `;` ends a line, `>` indents.
+# name choices | parameters | summary | body. $a, $b and $c become random parameter names, `;` ends
+# a line, and `>` indents.
 SIMPLE = """
 add sum_of plus|a b|Return the sum of $a and $b.|return $a + $b
 subtract difference minus|a b|Return $a minus $b.|return $a - $b

@@ -1,17 +1,25 @@
-"""Train the tiny base model of the offline demo: a 4M-parameter Qwen2 that copies and rewrites short Python functions.
+"""Train the tiny base model of the offline demo: a 4M-parameter Qwen2 for short Python functions.
 
-In: the functions of installed packages (see `tiny_base_examples.py`). Out: `--output` with config.json,
-model.safetensors (float16), tokenizer files and generation_config.json, rewritten whole at every save; `--work` with the
-harvested functions, the tokenizer, checkpoint.pt (a killed run continues from it) and log.jsonl (held-out losses).
+The model learns to copy and rewrite them. In: the functions of installed packages (see
+`tiny_base_examples.py`). Out, in the folder `--output`: config.json, model.safetensors (float16),
+tokenizer files and generation_config.json, all rewritten at every save. In the folder `--work`: the
+harvested functions, the tokenizer, checkpoint.pt, from which a killed run continues, and log.jsonl
+with the held-out losses.
 
     python recipes/train_tiny_base.py --output recipes/tiny-base --work work/tiny-base
 
-Three phases. 1, copying: one layout of at most 256 tokens — a documented function; its summary and the function without
-docstring — until the model has learned to copy; with many layouts from the start it does not. 2, widening: the same task
-in varied words, functions from a specification, matching with a digit in one form, up to 512 tokens. 3: matching in
-varied forms as well. By default phase 2 is empty, as it was for the model in `tiny-base`: see the model card.
-Batches follow from `--seed` and the number of the chunk; the schedule follows the tokens seen, or the clock where
-`--minutes` runs out first, so only a run that is not stopped by the clock repeats exactly (on the same processor).
+There are three phases:
+1. Copying, in one layout of at most 256 tokens: a documented function, then its summary and the
+   function without docstring. It lasts until the model has learned to copy. With many layouts from
+   the start it does not learn it.
+2. Widening, up to 512 tokens: the same task in varied words, functions from a specification, and
+   matching with a digit in one form. By default this phase is empty, as it was for the model in
+   `tiny-base`: see the model card.
+3. Matching in varied forms as well.
+
+The batches follow from `--seed` and the number of the chunk. The schedule follows the tokens seen,
+or the clock where `--minutes` runs out first. So only a run that the clock does not stop repeats
+exactly, and only on the same processor.
 """
 
 import argparse
@@ -48,7 +56,7 @@ LEARNING_RATE, WARMUP_TOKENS, DECAY_SHARE, EMA = 3e-3, 150_000, 0.25, 0.98
 Row = tuple[list[int], list[float]]  # token ids and the loss weight of each
 
 
-# --- data --------------------------------------------------------------------------------------------------------
+# --- data -----------------------------------------------------------------------------------------
 
 
 def is_held_out(row: Function) -> bool:
@@ -57,7 +65,10 @@ def is_held_out(row: Function) -> bool:
 
 
 def load_functions(work: Path) -> list[Function]:
-    """The harvested functions, from `work` when an earlier run left them; writes the package list beside them."""
+    """The harvested functions, from `work` if an earlier run left them there.
+
+    A new harvest also writes the list of packages beside them.
+    """
     path = work / "functions.json"
     if not path.exists():
         rows, packages = harvest()
@@ -67,9 +78,10 @@ def load_functions(work: Path) -> list[Function]:
 
 
 def load_tokenizer(work: Path, functions: list[Function]) -> Tokenizer:
-    """Byte-level BPE trained on the functions and on some chats, cut up as Qwen2 does it (digits stay single).
+    """Byte-level BPE, trained on the functions and on some chats. Digits stay single, as in Qwen2.
 
-    AutoTokenizer gives a Qwen2 model Qwen2's normaliser and pre-tokeniser whatever its tokenizer.json says."""
+    AutoTokenizer gives a Qwen2 model Qwen2's normaliser and pre-tokeniser whatever its
+    tokenizer.json says."""
     path = work / "tokenizer.json"
     if not path.exists():
         qwen = Qwen2Tokenizer().backend_tokenizer
@@ -95,7 +107,10 @@ def load_tokenizer(work: Path, functions: list[Function]) -> Tokenizer:
 
 
 def widened(row: Function, functions: list[Function], rng: random.Random, lesson: bool) -> list[Turn]:
-    """One example of the widening phase: a tenth templated, then copying in one and in varied words, spec, matching."""
+    """One example of the widening phase. A tenth are templated functions.
+
+    The others are copying in one and in varied words, functions from a specification, and matching.
+    """
     if rng.random() < 0.12:
         row = simple_function(rng)
         return rng.choice((spec_example, spec_example, rewrite_example))(row, rng)
@@ -108,10 +123,10 @@ def widened(row: Function, functions: list[Function], rng: random.Random, lesson
 
 
 def encode(turns: list[Turn], tokenizer: Tokenizer, rng: random.Random | None = None) -> Row:
-    """Token ids and loss weights of a chat; the ids equal the chat template applied to the same messages.
+    """Token ids and loss weights of a chat. The ids equal those of the chat template.
 
-    With `rng` a weight below 1 is the chance that the token counts: the same gradient on average, for fewer logits.
-    Without it every token has weight 1."""
+    With `rng` a weight below 1 is the chance that the token counts: the same gradient on average,
+    for fewer logits. Without it every token has weight 1."""
     ids: list[int] = []
     weights: list[float] = []
     for turn in turns:
@@ -124,7 +139,10 @@ def encode(turns: list[Turn], tokenizer: Tokenizer, rng: random.Random | None = 
 
 
 def batches(functions: list[Function], tokenizer: Tokenizer, seed: int, chunk: int, phase: int) -> list[list[Row]]:
-    """The batches of one chunk: rows of similar length, at most BATCH_TOKENS padded tokens each, in random order."""
+    """The batches of one chunk, in random order.
+
+    A batch holds rows of similar length, and at most BATCH_TOKENS tokens with padding.
+    """
     rng = random.Random(f"{seed}/{chunk}")
     rows: list[Row] = []
     while len(rows) < CHUNK_EXAMPLES:
@@ -145,7 +163,10 @@ def batches(functions: list[Function], tokenizer: Tokenizer, seed: int, chunk: i
 
 
 def token_losses(model: Qwen2ForCausalLM, rows: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss and weight of every token of weight above 0 (but the first of a row), both [kept]; others cost no logits."""
+    """Loss and weight, both [kept], of every token with a weight above 0 but the first of a row.
+
+    The other tokens cost no logits.
+    """
     longest = max(len(ids) for ids, _ in rows)
     ids_BT = torch.tensor([ids + [0] * (longest - len(ids)) for ids, _ in rows])
     weights_BT = torch.tensor([weights + [0.0] * (longest - len(weights)) for _, weights in rows])[:, 1:]
@@ -157,7 +178,7 @@ def token_losses(model: Qwen2ForCausalLM, rows: list[Row]) -> tuple[torch.Tensor
     return losses_K, weights_BT[kept_BT]
 
 
-# --- training ----------------------------------------------------------------------------------------------------
+# --- training -------------------------------------------------------------------------------------
 
 
 def new_model(seed: int) -> Qwen2ForCausalLM:
@@ -182,7 +203,10 @@ def new_model(seed: int) -> Qwen2ForCausalLM:
 
 
 def optimizers(model: Qwen2ForCausalLM) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices (it learns to copy in fewer tokens than AdamW), AdamW for embeddings, norms and biases."""
+    """Muon for the matrices, AdamW for embeddings, norms and biases.
+
+    With Muon the model learns to copy in fewer tokens than with AdamW.
+    """
     named = list(model.named_parameters())
     matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
     rest = [p for name, p in named if p.ndim != 2 or "embed" in name]
@@ -199,7 +223,7 @@ def learning_rate(tokens: int, progress: float) -> float:
 
 @torch.no_grad()
 def held_out_losses(model: Qwen2ForCausalLM, functions: list[Function], tokenizer: Tokenizer) -> dict[str, float]:
-    """Mean loss a token on held-out functions of the phase-1 layout: function, then summary, then its copy."""
+    """Mean loss a token on held-out functions of phase 1: function, then summary, then its copy."""
     sums: dict[str, list[float]] = {"function": [0.0, 0], "summary": [0.0, 0], "copy": [0.0, 0]}
     rows = [(row, encode(copy_example(row), tokenizer)) for row in functions if len(row.documented) < 600][:48]
     for row, encoded in [pair for pair in rows if len(pair[1][0]) <= 256]:

@@ -164,7 +164,7 @@ def test_an_item_without_all_aspects_is_left_out_of_the_fit(tmp_path):
     store = scored_store(tmp_path / "store", [{"clarity": 8}], [{"clarity": 1}])
     put(store, "candidates", [{"candidate_id": "half", "iteration": 3}], iteration=3)
     put(store, "aspect_scores", scores("half", "candidate", 9)[:-1], item_kind="candidate", iteration=3)
-    with pytest.raises(ValueError, match=r"got 1 teacher samples and 0 candidates; use scoring\.method: fixed"):
+    with pytest.raises(ValueError, match=r"there are 1 teacher samples and 0 candidates; set scoring\.method: fixed"):
         aspect_weights.build(store, recipe(tmp_path).scoring, 3)
 
 

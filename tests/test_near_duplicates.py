@@ -271,9 +271,9 @@ def test_the_threshold_is_a_parameter_of_the_query(tmp_path):
 
 
 def test_thresholds_below_the_floor_are_refused():
-    with pytest.raises(ValueError, match=r"threshold of 0\.5 needs a floor of at most that, got 0\.6"):
+    with pytest.raises(ValueError, match=r"floor=0\.6 is above a threshold of 0\.5"):
         NearDuplicates(min_similarity_raw=0.5)
-    with pytest.raises(ValueError, match="grams of 30 tokens need short_tokens of at least that, got 24"):
+    with pytest.raises(ValueError, match="short_tokens=24 is below the longest gram of 30 tokens"):
         NearDuplicates(renamed_gram=30)
 
 

@@ -1,7 +1,7 @@
 """What can be chosen about training and gradients, as frozen models that a recipe can hold.
 
-In: values of a recipe or of the command line. Out: checked settings. Importing this module costs nothing but
-pydantic.
+In: values of a recipe or of the command line. Out: checked settings. Importing this module loads
+pydantic and nothing heavier.
 """
 
 import hashlib
@@ -14,92 +14,106 @@ DtypeName = Literal["float32", "bfloat16", "auto"]
 
 
 class LoraSettings(BaseModel):
-    """A low-rank adapter (Hu et al. 2021)."""
+    """The low-rank adapter that is trained instead of all weights (LoRA, Hu et al. 2021)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    r: int = Field(default=16, gt=0, description="rank of every adapter matrix pair")
-    alpha: int = Field(default=32, gt=0, description="the update is scaled by alpha / r")
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout on the adapter's input while training")
+    r: int = Field(default=16, gt=0, description="rank of each adapter; a higher one learns more and needs more memory")
+    alpha: int = Field(default=32, gt=0, description="scale of the adapter: its update is multiplied by alpha / r")
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the adapter's inputs that are dropped while training; 0: none"
+    )
     target_modules: Literal["all-linear"] | list[str] = Field(
         default="all-linear",
-        description="names of the linear layers that are adapted; all-linear leaves lm_head out",
+        description="names of the linear layers to adapt; all-linear: all but lm_head",
     )
 
 
 class SftSettings(BaseModel):
-    """One supervised fine-tuning. Every field changes the weights, so every field identifies the run."""
+    """How a model is fine-tuned. Every field changes the weights, so each is part of the plan."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: float = Field(default=3.0, gt=0, description="passes over the rows; a fraction stops early")
-    learning_rate: float = Field(default=2e-4, gt=0, description="peak learning rate of AdamW")
+    epochs: float = Field(default=3.0, gt=0, description="passes over the rows; a fraction such as 0.5 stops early")
+    learning_rate: float = Field(default=2e-4, gt=0, description="highest learning rate of AdamW")
     batch_size: int = Field(default=8, gt=0, description="rows per forward pass")
-    gradient_accumulation: int = Field(default=1, gt=0, description="forward passes per optimizer step")
+    gradient_accumulation: int = Field(default=1, gt=0, description="forward passes per step of the optimizer")
     max_tokens: int = Field(
-        default=2048, gt=1, description="a row with more tokens, prompt and completion together, is rejected"
+        default=2048, gt=1, description="tokens of a row at most, prompt and completion; longer rows are rejected"
     )
-    warmup_share: float = Field(default=0.03, ge=0, le=1, description="share of the steps that warm up linearly")
+    warmup_share: float = Field(
+        default=0.03, ge=0, le=1, description="share of the steps in which the learning rate rises from 0, 0 to 1"
+    )
     scheduler: Literal["cosine", "linear", "constant_with_warmup"] = Field(
-        default="cosine", description="learning rate after the warm-up"
+        default="cosine", description="how the learning rate goes on after the warm-up"
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay, not on norms and biases")
-    max_gradient_norm: float = Field(default=1.0, gt=0, description="gradients of a step are clipped to this norm")
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="weight decay of AdamW, not on norms and biases; 0: none"
+    )
+    max_gradient_norm: float = Field(default=1.0, gt=0, description="norm that the gradient of a step is clipped to")
     lora: LoraSettings | None = Field(
-        default_factory=LoraSettings, description="the adapter that is trained; null trains all weights"
+        default_factory=LoraSettings, description="the adapter to train; null: train all weights"
     )
     num_checkpoints: int = Field(
-        default=1, gt=0, description="evenly spaced checkpoints that are kept, the last at the final step"
+        default=1, gt=0, description="checkpoints to keep, evenly spaced; the last is the end of the training"
     )
     seed: int = Field(
-        default=0, ge=0, description="seeds the adapter's initial weights, dropout and the order of the rows"
+        default=0, ge=0, description="seed of the adapter's first weights, of dropout and of the order of the rows"
     )
     dtype: DtypeName = Field(
         default="auto",
-        description="auto is bfloat16 on a GPU and float32 on the CPU; with bfloat16 an adapter stays "
-        "float32 over a bfloat16 base, and full fine-tuning keeps float32 weights under bfloat16 autocast",
+        description="number format; auto: bfloat16 on a GPU, float32 on the CPU; with bfloat16, the weights "
+        "that are trained are still kept in float32",
     )
-    gradient_checkpointing: bool = Field(default=False, description="recompute activations to save memory")
+    gradient_checkpointing: bool = Field(
+        default=False, description="compute activations twice instead of keeping them: slower, less memory"
+    )
 
 
 class GradientSettings(BaseModel):
-    """Per-sample gradient features. The bounds of a batch and `max_tokens` do not change a feature, the others do."""
+    """How the gradient of one sample becomes a short vector, its features.
+
+    `max_tokens`, `batch_size` and `batch_tokens` do not change a feature. The other fields do.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dimension: int = Field(default=4096, gt=0, description="length of a sketched gradient")
-    seed: int = Field(default=0, ge=0, description="seeds the sketch, and the adapter where none is given")
+    dimension: int = Field(default=4096, gt=0, description="numbers per gradient after it is sketched")
+    seed: int = Field(default=0, ge=0, description="seed of the sketch, and of an adapter where the model has none")
     optimizer_map: Literal["sgd", "adam"] = Field(
         "sgd",
-        description="sgd: the gradient itself; adam: LESS's preconditioning with the checkpoint's moments",
+        description="sgd: the gradient itself; adam: the step that Adam would make of it, as in LESS",
     )
     max_tokens: int = Field(
-        default=2048, gt=1, description="a row with more tokens, prompt and completion together, is rejected"
+        default=2048, gt=1, description="tokens of a row at most, prompt and completion; longer rows are rejected"
     )
-    batch_size: int = Field(default=16, gt=0, description="rows per backward pass")
+    batch_size: int = Field(default=16, gt=0, description="rows per backward pass at most")
     batch_tokens: int = Field(
-        default=16_384, gt=0, description="tokens per backward pass, padding included; one row may have more"
+        default=16_384, gt=0, description="tokens per backward pass at most, with padding; a single row may have more"
     )
 
 
 class WarmupSettings(BaseModel):
-    """The training that a model without an adapter gets before its gradients are taken; after LESS, with a smaller rank."""
+    """The short training that a model without an adapter gets before its gradients are taken.
+
+    It follows LESS, with an adapter of smaller rank.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    share: float = Field(default=0.05, gt=0, le=1, description="share of the candidates that it trains on")
-    min_rows: int = Field(default=256, gt=0, description="rows that it trains on at least, where there are as many")
+    share: float = Field(default=0.05, gt=0, le=1, description="share of the candidates to train on, 0 to 1")
+    min_rows: int = Field(default=256, gt=0, description="rows to train on at least, where there are as many")
     training: SftSettings = Field(
         default_factory=lambda: SftSettings(epochs=4, num_checkpoints=4, scheduler="linear", batch_size=8),
-        description="one checkpoint per epoch",
+        description="how it is trained; by default four epochs with a checkpoint after each",
     )
 
 
-# Part of `features_name`: change it with anything in training/gradients.py that changes the features themselves.
+# Part of `features_name`. Change it when a change of training/gradients.py changes the features.
 FEATURES_VERSION = "mean-completion-nll lora-a-b countsketch-splitmix64 1"
 
 
 def features_name(settings: GradientSettings, prompt_hash: str) -> str:
-    """Short hash of all that makes features comparable: prompt form, loss, optimizer map, dimension, seed."""
+    """12 hex digits of what makes features comparable: prompt form, loss, map, dimension, seed."""
     parts = [FEATURES_VERSION, prompt_hash, settings.optimizer_map, settings.dimension, settings.seed]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]

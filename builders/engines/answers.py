@@ -1,12 +1,14 @@
 """Asking an engine for the answers of a plan, shard after shard, without paying twice.
 
 In: an engine, and the requests of each shard. Out: the answers of a shard in the order of its
-requests. Most engines answer in one journalled stream (`journalled_stream`). The transformers engine
-is asked for whole shards (`whole_shards`). Which of the two it is, the engine's settings say.
+requests. Most engines answer in one journalled stream (`journalled_stream`). The transformers
+engine is asked for whole shards (`whole_shards`). Which of the two it is, the engine's settings
+say.
 
+    folder, missing = journals(store, plan), store.missing(plan)
     with (
-        open_engine(settings, model, spent=spent_before(store, table, settings), state=batches(store, plan)) as engine,
-        open_answers(journals(store, plan), store.missing(plan), settings, engine.generate, requests_of) as answers,
+        open_engine(settings, model, spent=spent_before(store, table, settings)) as engine,
+        open_answers(folder, missing, settings, engine.generate, requests_of) as answers,
     ):
         store.materialize(plan, lambda shard: rows(answers.of(shard, ids_of(shard))))
 """
@@ -40,10 +42,10 @@ def open_answers(
 ) -> JournalledStream[Asked, Answered] | WholeShards[Asked, Answered]:
     """The answers of these shards of a plan; `answers.of(shard, request_ids)` gives those of one.
 
-    `ask` is a method of an engine. `requests_of` gives the requests of a shard, whose ids are unique
-    in the plan; it may be called in another thread. An answer that is not `is_usable` is asked for
-    again up to `max_reasks` times, with another seed. An item of `per_item` requests is lost with
-    one of them, and `max_error_share` is a share of items.
+    `ask` is a method of an engine. `requests_of` gives the requests of a shard, whose ids are
+    unique in the plan; it may be called in another thread. An answer that is not `is_usable` is
+    asked for again up to `max_reasks` times, with another seed. An item of `per_item` requests is
+    lost with one of them, and `max_error_share` is a share of items.
     """
     repeats = Repeats(is_usable, max_reasks)
     errors = ErrorShare(settings.max_error_share, per_item)
@@ -53,9 +55,10 @@ def open_answers(
 
 
 def journals(store: Store, plan: Plan, account: str | None = None) -> Path:
-    """The folder where the answers of a plan are kept; it stays, so that lost rows are not paid for again.
+    """The folder where the answers of a plan are kept.
 
-    `account` is the table on whose budget they are, where it is not the plan's own.
+    It stays when the table is built, so that lost rows are not paid for again. `account` is the
+    table whose budget pays for them, where that is not the plan's own.
     """
     return Path(store.scratch(f"journal-{account or plan.table}-{plan.fingerprint}"))
 
@@ -66,7 +69,7 @@ def batches(store: Store, plan: Plan, account: str | None = None) -> Path:
 
 
 def spent_before(store: Store, account: str, settings: EngineSettings) -> Spent:
-    """What all answers on the budget of a table have cost, under whatever plan; counted only where there is a budget."""
+    """What all answers on the budget of a table have cost, under any plan. 0 without a budget."""
     if not settings.has_budget:
         return Spent()
     return spent(sorted(Path(store.scratch("")).glob(f"journal-{account}-*")))

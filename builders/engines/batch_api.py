@@ -1,13 +1,18 @@
-"""Provider batch APIs behind the same seam: files of requests, answered within a day at about half the price.
+"""The batch API of a provider: files of requests, answered within a day at about half the price.
 
-In: requests. Out: completions, batch after batch. How: requests are gathered into groups (`batch_size`, the provider's
-limit on bytes, the budget); each group is uploaded and submitted (`/files`, `/batches`), the open batches are polled,
-and the output and error files of one that ended are collected. What a batch left unanswered (it expired, a server
-error) goes into a later one.
+In: requests. Out: completions, batch after batch.
 
-A batch costs money from the moment it is submitted. So its name is written to the `state` file before, and its id
-after. After a kill the open batches of that file are collected instead of being submitted again; one that has a name
-but no id is looked for among the provider's batches, which carry the name in their metadata.
+1. Requests are gathered into groups. A group ends at `batch_size` requests, at the provider's limit
+   on bytes, or where the budget would be passed.
+2. Each group is uploaded and submitted as a batch (`/files`, `/batches`).
+3. The open batches are polled. When one has ended, its output and error files are collected.
+4. A request that a batch left unanswered, because the batch expired or the server failed, goes into
+   a later batch.
+
+A batch costs money from the moment it is submitted. So its name is written to the `state` file
+before that, and its id after. A run that follows a kill collects the open batches of this file, and
+does not submit them again. A batch that has a name but no id is looked for at the provider: batches
+carry their name in the metadata.
 """
 
 from __future__ import annotations
@@ -35,10 +40,10 @@ from builders.engines.settings import OpenAISettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from store.errors import InputError, JobError, UnreachableError
 
-# Each holds its requests in memory, and providers bound the tokens that wait.
+# Each open batch holds its requests in memory, and providers limit the tokens that wait.
 OPEN_BATCHES = 4
 ENDED = ("completed", "expired", "cancelled")
-# A batch of a run that was killed is among the youngest.
+# A batch of a run that was just killed is among the newest.
 LISTED_BATCHES = 100
 
 Asked = TypeVar("Asked", Request, ChoiceRequest)
@@ -52,7 +57,9 @@ class BatchEngine(Engine):
         self, settings: OpenAISettings, model: str, adapters: Mapping[str, str], spent: Spent, state: Path | None
     ) -> None:
         if state is None:
-            raise InputError("batch=true needs a table whose batches can be resumed: set batch to false here")
+            raise InputError(
+                "batch: true works only where the answers become rows of a table of a store: set batch to false here"
+            )
         self._settings = settings
         self._models: dict[str | None, str] = {None: model}
         self._models.update(adapters)
@@ -120,11 +127,12 @@ class BatchEngine(Engine):
                 request, names = pending.pop(request_id)
                 del found[request_id]
                 yield answer(request, [answers[n] for n in names])
-                # Only now does another hold the answer: a batch with a line of a request that is not whole stays open.
+                # Only now is the answer kept elsewhere. Until then its batch stays open, to be
+                # collected again.
                 for each in names:
                     self._let_go(self._held_by.pop(each))
 
-    # -- batches -------------------------------------------------------------------------------------------------------
+    # -- batches -----------------------------------------------------------------------------------
 
     def _ask(self, backlog: Backlog) -> Iterator[tuple[str, Json | BaseException]]:
         """Every line of the backlog once, with its answer or its refusal."""
@@ -157,7 +165,7 @@ class BatchEngine(Engine):
             self._let_go(group.state_name)
 
     def _let_go(self, state_name: str) -> None:
-        """One reason less to keep a batch: a line that was handed on, or that the batch is collected."""
+        """Drop one reason to keep a batch open: a line was handed on, or the batch is collected."""
         self._num_holds[state_name] -= 1
         if self._num_holds[state_name] == 0:
             self._state.close(state_name)
@@ -213,7 +221,8 @@ class BatchEngine(Engine):
         is_given = False
 
         def give() -> str:
-            # An order that failed may have been taken all the same: it is looked for before it is given again.
+            # The provider may have taken an order that failed here. Look for it before repeating
+            # it.
             nonlocal is_given
             found = self._find(name) if is_given else None
             is_given = True
@@ -240,14 +249,14 @@ class BatchEngine(Engine):
                     self._state.close(group.state_name)
                     raise JobError(
                         f"the provider refused batch {batch_id} of {len(group.lines):,} requests: "
-                        f"{self._endpoint.redact(json.dumps(batch.get('errors')))[:ERROR_CHARS]}. Nothing of it was answered; a limit on "
-                        "waiting tokens is met with a smaller batch_size"
+                        f"{self._endpoint.redact(json.dumps(batch.get('errors')))[:ERROR_CHARS]}. None of them was "
+                        "answered. If too many tokens are waiting, set a smaller batch_size"
                     )
             if self._closed.wait(self._settings.poll_s):
                 raise StoppedError
 
     def _collect(self, batch: Json, group: Group) -> Iterator[tuple[Line, Json | RefusedError | None]]:
-        """Each wanted line of a batch once; None where it is to be asked again."""
+        """Each wanted line of a batch once. None where the line must be asked again."""
         left = dict(group.lines)
         for kind in ("output_file_id", "error_file_id"):
             if not isinstance(batch.get(kind), str):
@@ -300,7 +309,7 @@ class BatchEngine(Engine):
         tokens = usage(said)
         return worst if tokens is None else self._budget.price(*tokens)
 
-    # -- HTTP ----------------------------------------------------------------------------------------------------------
+    # -- HTTP --------------------------------------------------------------------------------------
 
     def _http(self, method: str, path: str, **options: Any) -> Json:
         content = self._endpoint.submit(self._endpoint.send(method, path, **options)).result()
@@ -313,7 +322,7 @@ class BatchEngine(Engine):
         return answer
 
     def _patiently(self, ask: Callable[[], Any]) -> Any:
-        """What `ask` returns, asked again while it fails in passing and the patience lasts."""
+        """What `ask` returns. It is asked again after a passing failure, for up to `patience_s`."""
         began, num_failures = time.monotonic(), 0
         while True:
             try:
@@ -322,12 +331,12 @@ class BatchEngine(Engine):
                 num_failures += 1
                 if time.monotonic() - began > self._settings.patience_s:
                     raise UnreachableError(
-                        f"the batch API failed {num_failures} times, the last: {passing}. Submitted batches are kept: "
-                        "run again later"
+                        f"the batch API failed {num_failures} times, the last time: {passing}. Submitted batches are "
+                        "kept: run the same command again later"
                     ) from None
                 wait_s = max(backoff_s(num_failures), passing.retry_after_s or 0.0)
             except RefusedError as refused:
-                raise InputError(f"the batch API of the endpoint refuses: {refused}. Set batch to false") from None
+                raise InputError(f"the endpoint refuses its batch API: {refused}. Set batch to false") from None
             except StoppedError:
                 if self._endpoint.gate.error is not None:
                     raise self._endpoint.gate.error from None

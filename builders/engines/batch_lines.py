@@ -1,6 +1,7 @@
 """The lines of a batch file: one request each, gathered into groups that become batches.
 
-In: bodies of requests. Out: the bytes of a batch file. Lines that a batch left unanswered come back to the backlog.
+In: bodies of requests. Out: the bytes of a batch file. A line that a batch left unanswered comes
+back to the backlog.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import NamedTuple
 from builders.engines.budget import Spent
 from builders.engines.protocol import Json
 
-# Providers take 200 MB.
+# Providers take files of up to 200 MB.
 LARGEST_FILE_BYTES = 100 * 2**20
 
 
 class Line(NamedTuple):
-    """One line of a batch file. `name` is unique in a table."""
+    """One line of a batch file. `name` is unique in a table, `worst` the most it can cost."""
 
     name: str
     path: str
@@ -29,20 +30,20 @@ class Line(NamedTuple):
 
 @dataclass
 class Group:
-    """The lines of one batch that are wanted, of those it has."""
+    """One batch: the lines of it that are wanted here."""
 
     state_name: str = ""
     lines: dict[str, Line] = field(default_factory=dict)
     num_bytes: int = 0
 
     def add(self, line: Line, num_bytes: int = 0) -> None:
-        """One more."""
+        """Add a line."""
         self.lines[line.name] = line
         self.num_bytes += num_bytes
 
 
 class Backlog:
-    """Lines to be asked: first those that are asked again."""
+    """Lines that must be asked. Those that are asked again come first."""
 
     def __init__(self, lines: Iterator[Line]) -> None:
         self._again: deque[Line] = deque()
@@ -53,7 +54,7 @@ class Backlog:
         return self._again.popleft() if self._again else next(self._lines, None)
 
     def push(self, line: Line, *, is_next: bool = False) -> None:
-        """A line comes back: at the front if it was only looked at."""
+        """Put a line back: at the front if it was only looked at, else at the end."""
         (self._again.appendleft if is_next else self._again.append)(line)
 
 

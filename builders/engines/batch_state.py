@@ -1,7 +1,8 @@
-"""Which batches were submitted to a provider and not yet collected, in a file that outlives the process.
+"""Which batches were submitted and not yet collected, in a file that outlives the process.
 
-In: what happened to each batch, a line at a time. Out: after a kill, the batches that are still open. How: append-only
-JSON lines, each on the disk before the next step is taken, as a lost line is a batch that is paid for twice.
+In: what happened to each batch, one line at a time. Out: after a kill, the batches that are still
+open. The file holds JSON lines and only grows. Each line is on the disk before the next step is
+taken: a lost line would be a batch that is paid for twice.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class BatchState:
         return list(self._open.values())
 
     def begin(self, lines: Iterable[str]) -> str:
-        """A name for a batch that is about to be submitted; no two batches of a file have the same."""
+        """A new name for a batch that is about to be submitted, written down before it is."""
         names = list(lines)
         name = content_id("batch", self._num_named, *names)
         self._write({"name": name, "lines": names})

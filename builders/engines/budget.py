@@ -1,9 +1,11 @@
 """A hard budget in dollars and tokens that is never passed.
 
-In: what was spent before, and the worst case of each call. Out: whether the call may be sent. How: the worst case is
-held while a call is under way and replaced by what its answer says that it cost. An attempt that may have been paid for
-without an answer (a time-out, a cut connection) keeps its worst case. What was under way when a process was killed is
-known to nobody: at most `max_in_flight` calls per kill are missing from the count.
+In: what was spent before, and the worst case of each call. Out: whether the call may be sent.
+
+While a call is under way, its worst case is held back from the budget. When the answer comes, the
+cost that it states takes the place of the worst case. After a time-out or a cut connection nobody
+knows whether the attempt was paid for, so it keeps its worst case. One gap remains: the calls that
+were under way when a process was killed are not counted. That is at most `max_in_flight` per kill.
 """
 
 from __future__ import annotations
@@ -18,17 +20,20 @@ from store.errors import JobError
 # A chat template adds role names, marks and, for some models, a system text of its own.
 TEMPLATE_TOKENS = 64
 TOKENS_PER_MESSAGE = 16
-# Dollars are sums of floats: a budget that is met exactly is not passed.
+# Dollars are sums of floats. A budget that is used up exactly is not passed.
 ROUNDING = 1e-9
 
 
 class BudgetError(JobError):
-    """The next call could pass the budget."""
+    """The next call could cost more than is left of the budget."""
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Tokens, prompt and completion together, and dollars; dollars are 0 where no price is known."""
+    """Tokens, prompt and completion together, and dollars.
+
+    Dollars are 0 where no price is known.
+    """
 
     tokens: int = 0
     usd: float = 0.0
@@ -88,13 +93,13 @@ class Budget:
         ]
         needs = " and ".join(need for limit, _, need, _ in pairs if limit is not None)
         return BudgetError(
-            f"stopped before the budget would be passed: {'; '.join(states)}, and the next call may cost up to {needs}. "
-            "What was answered is kept: raise the budget and run again to go on"
+            f"stopped before passing the budget: {'; '.join(states)}, and the next call may cost up to {needs}. "
+            "All answers are kept: raise the budget and run the same command again to go on"
         )
 
 
 def prompt_bound(body: Mapping[str, Any]) -> int:
-    """More tokens than a prompt can have: no byte-level tokenizer makes more than one token of a byte."""
+    """At least the tokens of a prompt: no byte-level tokenizer makes two tokens of one byte."""
     messages = body.get("messages")
     if messages is None:
         return len(str(body.get("prompt", "")).encode(errors="surrogatepass")) + TEMPLATE_TOKENS

@@ -22,20 +22,23 @@ from store.errors import InputError
 
 
 def last_checkpoints(store: Store, role: str, iteration: int | None, num: int) -> list[dict[str, Any]]:
-    """The last checkpoints of a run, in the order of their steps; too few are a ValueError."""
+    """The last checkpoints of a training, in the order of their steps. InputError for too few."""
     found = queries.rows(connect(store), "checkpoints_of", {"role": role, "iteration": iteration})
     if len(found) < num:
-        raise InputError(f"{role} of iteration {iteration} has {len(found)} checkpoints, {num} are needed")
+        raise InputError(
+            f"the {role} of iteration {iteration} has {len(found)} checkpoints, but {num} are needed: lower "
+            "sampling.checkpoints, or train again with more num_checkpoints"
+        )
     return found[-num:]
 
 
 def last_checkpoint(store: Store, role: str, iteration: int | None = None) -> dict[str, Any]:
-    """The last checkpoint of a run."""
+    """The last checkpoint of a training."""
     return last_checkpoints(store, role, iteration, 1)[0]
 
 
 def weights(store: Store, checkpoint: dict[str, Any]) -> tuple[str, str | None, str | None]:
-    """(model, adapter or None, revision or None) of a checkpoint, as absolute paths where they are local."""
+    """(model, adapter or None, revision or None) of a checkpoint. Local paths are absolute."""
     location = checkpoint["location"] and f"{store.root}/{checkpoint['location']}"
     if checkpoint["is_adapter"]:
         return checkpoint["base_model"], location, checkpoint["base_revision"]
@@ -43,7 +46,10 @@ def weights(store: Store, checkpoint: dict[str, Any]) -> tuple[str, str | None, 
 
 
 def share_an_engine(settings: EngineSettings, used: Sequence[dict[str, Any]]) -> bool:
-    """Whether several checkpoints are answered at once: adapters of one base are, and whatever an endpoint serves."""
+    """Whether one engine answers for several checkpoints at once.
+
+    It does for adapters of one base, and for whatever an endpoint serves.
+    """
     return settings.is_endpoint or all(c["is_adapter"] for c in used)
 
 
@@ -55,12 +61,15 @@ def open_checkpoints(
     spent: Spent | None = None,
     state: Path | None = None,
 ) -> Engine:
-    """An engine whose requests name their checkpoint by its id; full weights are loaded when asked, one after the other."""
+    """An engine whose requests name their checkpoint, by its id, as `adapter`.
+
+    Full weights are loaded when they are asked for, one after the other.
+    """
     found = {c["checkpoint_id"]: weights(store, c) for c in used}
     if share_an_engine(settings, used):
         model, _, revision = found[used[0]["checkpoint_id"]]
         served = {name: adapter or full for name, (full, adapter, _) in found.items()}
-        # which commit an endpoint serves is the matter of who started it
+        # whoever started an endpoint decided which commit it serves
         revision = None if settings.is_endpoint else revision
         return open_engine(settings, model, served, revision, spent=spent, state=state)
 

@@ -1,11 +1,15 @@
 """One HTTP endpoint: the key, the connections, the retries, and what each status means.
 
-In: paths and JSON bodies. Out: decoded answers; `RefusedError` for a request that will not be answered, `StoppedError`
-when the run must end. How: an event loop in a thread of its own; every attempt passes the gate. A call that waits for its
-next attempt holds no place. A 429 is the endpoint's pace and not the row's fault: it is not counted as a retry.
+In: paths and JSON bodies. Out: decoded answers. `RefusedError` means that this one request will not
+be answered, and `StoppedError` that the run must end.
 
-The key is read from the environment, goes into the header of the session and nowhere else; a message that could repeat
-it is redacted. A redirect is not followed: it would carry the key to another host.
+The calls run on an event loop in a thread of its own. Every attempt passes the gate (`gate.py`). A
+call that waits before its next attempt takes up no place. An answer 429 (too many requests) says
+that we are too fast, not that the row is bad, so it does not count as a retry.
+
+The key is read from the environment. It goes into the header of the connection and nowhere else. A
+message that could repeat it is redacted. Redirects are not followed, as they would carry the key to
+another host.
 """
 
 from __future__ import annotations
@@ -38,12 +42,12 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 60.0
 ERROR_CHARS = 200
-# Waiting for its pace is not failing, but a request that alone is over a limit gets a 429 for ever.
+# A 429 is no failure. But a request that is over a limit by itself gets one for ever.
 PACE_REFUSALS_PER_RETRY = 10
-# A completion is a few kilobytes; an endpoint must not fill the memory.
+# A completion is a few kilobytes. A broken endpoint must not fill our memory.
 LONGEST_ANSWER_BYTES = 64 * 2**20
 LONGEST_REFUSAL_BYTES = 64 * 2**10
-# Of a completion length that is not known yet, in the estimate for the rate of tokens.
+# Our guess for the length of a completion before the first one came, for `tokens_per_minute`.
 FIRST_COMPLETION_TOKENS = 256.0
 BYTES_PER_TOKEN = 3.5
 
@@ -59,7 +63,11 @@ class RefusedError(Exception):
 
 
 class PassingError(Exception):
-    """A failure that may be over next time. `retry_after_s` where the endpoint said when, `is_paid` where it may be."""
+    """A failure that may be over next time.
+
+    `is_paid` says that the attempt may have cost money, `retry_after_s` when the endpoint wants us
+    back.
+    """
 
     def __init__(
         self, message: str, *, status: int = 0, is_paid: bool = False, retry_after_s: float | None = None
@@ -69,12 +77,12 @@ class PassingError(Exception):
 
     @property
     def is_pace(self) -> bool:
-        """Too many requests."""
+        """Whether it says that we send too many requests."""
         return self.status == 429
 
     @property
     def is_overload(self) -> bool:
-        """Of the whole endpoint, rather than of this request."""
+        """Whether the whole endpoint is overloaded, rather than this request at fault."""
         return self.status in (429, 503, 529)
 
 
@@ -106,10 +114,10 @@ class Endpoint:
         self._thread.join()
         self.loop.close()
 
-    # -- calls, on the loop --------------------------------------------------------------------------------------------
+    # -- calls, on the loop ------------------------------------------------------------------------
 
     async def complete(self, path: str, body: Json) -> Json:
-        """The checked answer to a completion request, after as many attempts as the settings allow."""
+        """The checked answer to a completion request, after as many attempts as are allowed."""
         self.gate.begin()
         try:
             return await self._complete(path, body)
@@ -145,7 +153,10 @@ class Endpoint:
         return Load(worst, expected, is_first)
 
     async def _attempt(self, path: str, body: Json, load: Load) -> Json | None:
-        """One attempt, its place given back however it ends; None when it is to be said in another way."""
+        """One attempt.
+
+        None when the request must be said in another way, as the dialect has learned.
+        """
         ending: Ending = "cancelled"
         actual, message = load.worst, ""
         spoken = self.dialect.spoken(body)
@@ -157,7 +168,7 @@ class Endpoint:
             ending, message = "overloaded" if passing.is_pace else "failed", str(passing)
             actual = load.worst if passing.is_paid else Spent()
             if passing.retry_after_s is not None and passing.is_overload:
-                # Before the place is given back, or the next in the queue would take it at once.
+                # Pause before the place is given back: the next in the queue would take it at once.
                 self.gate.pause(passing.retry_after_s, message)
             raise
         except MalformedError as malformed:
@@ -184,7 +195,7 @@ class Endpoint:
         return self.gate.budget.price(*tokens)
 
     async def send(self, method: str, path: str, **options: Any) -> bytes:
-        """The body of a 200, anything else as an error. No retries, no gate."""
+        """The body of an answer 200. Anything else is raised. There are no retries, and no gate."""
         content = bytearray()
         async for chunk in self._chunks(method, path, **options):
             content += chunk
@@ -193,8 +204,8 @@ class Endpoint:
         return bytes(content)
 
     async def download(self, path: str, target: Path) -> None:
-        """Likewise, into a file and of any length."""
-        # Only silence is a time-out: a large file may take long.
+        """Write the body of an answer 200 into a file, however long it is."""
+        # A large file may take long, so only silence counts as a time-out.
         timeout = aiohttp.ClientTimeout(total=None, sock_read=self.settings.timeout_s)
         with open(target, "wb") as handle:
             async for chunk in self._chunks("GET", path, timeout=timeout):
@@ -217,21 +228,25 @@ class Endpoint:
     def _failure(
         self, path: str, options: Mapping[str, Any], status: int, headers: Mapping[str, str], text: str
     ) -> Exception:
-        """What a status means: the end of the run, one refused request, or a failure that may pass."""
+        """What a status means: the run ends, one request is refused, or the failure may pass."""
         where = f"{self._base_url}/{path} answered {status}"
         model = (options.get("json") or {}).get("model", "this model")
         if status in (401, 403):
             variable = self.settings.api_key_env
             return self._stopped(
-                PermissionError(f"{where}: the key in {variable} is missing, wrong or may not use {model!r}")
+                PermissionError(
+                    f"{where}: the key is missing or wrong, or it may not use {model!r}: check the variable {variable}"
+                )
             )
         if status == 404 or 300 <= status < 400:
             return self._stopped(
-                InputError(f"{where} for model {model!r}: check base_url (it ends in /v1 as a rule) and the model")
+                InputError(f"{where} for model {model!r}: check the model's name, and base_url (mostly it ends in /v1)")
             )
         if status == 402 or (status == 429 and "insufficient_quota" in text):
             return self._stopped(
-                PermissionError(f"{where}: the account has no credit left; what was answered is kept, so run again")
+                PermissionError(
+                    f"{where}: the account has no credit left. All answers are kept: top it up and run again"
+                )
             )
         text = self.redact(text)
         message = f"{status}: {text}"[:ERROR_CHARS]
@@ -278,7 +293,7 @@ def _is_about_schema(refusal: str) -> bool:
 
 def _no_schema(refusal: str) -> InputError:
     return InputError(
-        f"the endpoint takes no JSON schema ({refusal}): set teacher.answer_form to tagged, with a prompt that asks for it"
+        f"the endpoint takes no JSON schema ({refusal}): set teacher.answer_form to tagged and teacher.prompt to teacher"
     )
 
 
@@ -287,21 +302,27 @@ def api_key(variable: str, base_url: str) -> str:
     key = os.environ.get(variable, "").strip()
     if not key and urlsplit(base_url).hostname not in LOCAL_HOSTS:
         raise InputError(
-            f"the environment variable {variable} is not set, and {base_url} needs a key: export it "
-            "(any text where the endpoint takes no key), or name another variable with api_key_env"
+            f"the environment variable {variable} is not set, and {base_url} needs a key: export the variable "
+            "(with any text, if the endpoint takes no key), or name another one with api_key_env"
         )
     if not key.isascii() or not key.isprintable():
-        raise InputError(f"the key in {variable} holds characters that no header can: copy it again")
+        raise InputError(f"the key in {variable} holds characters that an HTTP header cannot: copy it again")
     return key
 
 
 def backoff_s(num_failures: int) -> float:
-    """Seconds before the next attempt; the jitter keeps waiting calls from returning all at once."""
+    """Seconds before the next attempt.
+
+    They are random, so that waiting calls do not all return at once.
+    """
     return min(FIRST_BACKOFF_S * 2.0 ** min(num_failures - 1, 16), LONGEST_BACKOFF_S) * random.uniform(0.5, 1.5)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds from Retry-After, which holds seconds or a date (RFC 9110, 10.2.3); None where it holds neither."""
+    """Seconds from Retry-After, which holds seconds or a date (RFC 9110, 10.2.3).
+
+    None for neither.
+    """
     told = headers.get("Retry-After")
     if told is None:
         return None

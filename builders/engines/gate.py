@@ -1,12 +1,15 @@
-"""Who may send now: adaptive concurrency, rates, pauses, the budget and the circuit breaker of one endpoint.
+"""Who may send to the endpoint now: its pace, rates, pauses, budget, and when to give up.
 
-In: calls that ask to `enter`, and how each attempt ended (`leave`). Out: a place to send from, in the order of asking; or
-`StoppedError` once the run must end. How: additive increase, multiplicative decrease over rounds of as many attempts as
-there are places. A 429 halves the places at once; other failures only when they are more than a quarter of a round, and
-only first attempts are counted, so that a few rows which always fail do not slow down the others. Attempts that were
-sent before a round began say nothing about its pace.
+In: calls that ask to `enter`, and how each attempt ended (`leave`). Out: a place to send from, in
+the order of asking, or `StoppedError` once the run must end.
 
-Everything here runs on the event loop of the endpoint, so nothing is locked.
+The number of places follows the endpoint: up in steps, down by halves. A round is as many attempts
+as there are places. After a good round there are more places. A 429 halves them at once. Other
+failures halve them only when they are more than a quarter of a round. Only first attempts count
+there, so a few rows that always fail do not slow down the others. Attempts that were sent before a
+round began say nothing about its pace.
+
+Everything here runs on the event loop of the endpoint, so nothing needs a lock.
 """
 
 from __future__ import annotations
@@ -22,13 +25,13 @@ from builders.engines.settings import OpenAISettings
 from store.errors import UnreachableError
 
 Ending = Literal["answered", "refused", "overloaded", "failed", "cancelled"]
-"""`refused`: the endpoint is well but will not answer this. `overloaded`: a 429. `failed`: a time-out, a cut connection,
-a server error."""
+"""How an attempt ended. `refused`: the endpoint is well, but will not answer this request. `overloaded`:
+a 429. `failed`: a time-out, a cut connection or a server error."""
 
 FAILED_SHARE = 0.25
 # From one place to all of them in this many rounds.
 ROUNDS_TO_RECOVER = 16
-# A minute's allowance is not sent at once: providers look at shorter windows too.
+# Providers look at windows shorter than a minute, so a minute's allowance is not sent at once.
 BURST_S = 2.0
 
 
@@ -38,7 +41,7 @@ class StoppedError(Exception):
 
 @dataclass(eq=False)
 class Load:
-    """What a call asks of the gate: the most it can cost, and the tokens that it probably takes."""
+    """What a call asks of the gate: the most it can cost, and the tokens it will probably take."""
 
     worst: Spent
     expected_tokens: float
@@ -47,7 +50,10 @@ class Load:
 
 
 class Bucket:
-    """A rate per minute. A call larger than the bucket waits until it is full and leaves it in debt."""
+    """A rate per minute.
+
+    A call larger than the bucket waits until it is full, and leaves a debt.
+    """
 
     def __init__(self, per_minute: float | None) -> None:
         self._per_s = math.inf if per_minute is None else per_minute / 60
@@ -62,11 +68,11 @@ class Bucket:
             self._level = min(self._size, self._level + (now - self._filled) * self._per_s)
         self._filled = now
         missing = min(amount, self._size) - self._level
-        # What a timer rounds away must not be waited for again and again.
+        # A timer rounds. Without this bound, a tiny rest would be waited for again and again.
         return max(0.0, missing / self._per_s) if missing > 1e-6 * self._size else 0.0
 
     def take(self, amount: float) -> None:
-        """Take, or with a negative amount give back."""
+        """Take an amount. A negative amount is given back."""
         if math.isfinite(self._per_s):
             self._level = min(self._size, self._level - amount)
 
@@ -89,10 +95,10 @@ class Gate:
         self._last_good = self._loop.time()
         self._num_calls = self._num_failed = self._num_first_failed = self._given_up = 0
 
-    # -- one call ------------------------------------------------------------------------------------------------------
+    # -- one call ----------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """A call begins; the patience of an idle endpoint starts anew."""
+        """A call begins. If the endpoint was idle, `patience_s` starts anew."""
         if self._num_calls == 0:
             self._last_good = self._loop.time()
         self._num_calls += 1
@@ -102,7 +108,7 @@ class Gate:
         self._num_calls -= 1
 
     async def enter(self, load: Load) -> None:
-        """Return when the call may be sent; every `enter` is followed by one `leave`."""
+        """Return when the call may be sent. Every `enter` must be followed by one `leave`."""
         if not self._waiting and self.error is None and self._wait_s(load) == 0:
             self._take(load)
             return
@@ -112,7 +118,7 @@ class Gate:
         await waiter
 
     def leave(self, load: Load, ending: Ending, actual: Spent, message: str = "") -> None:
-        """An attempt ended; `actual` is what it cost, its worst case where nobody knows."""
+        """An attempt ended. `actual` is what it cost, or its worst case where nobody knows."""
         self.under_way -= 1
         self.budget.settle(load.worst, actual)
         if ending == "answered" and actual.tokens:
@@ -129,32 +135,33 @@ class Gate:
         self._release()
 
     def gave_up(self, message: str) -> None:
-        """A call used up its retries. Many in a row are not bad rows but a bad endpoint, where first attempts fail as well.
+        """A call used up its retries. Stop when many do so in a row, and first attempts fail too.
 
-        Bad rows are given up last of all, one after the other, when nothing else is left that could be answered.
+        Then the endpoint is bad. Bad rows look different: they are given up last of all, one after
+        the other, when nothing else is left to be answered.
         """
         self._given_up += 1
         if min(self._given_up, self._num_first_failed) >= self._settings.max_given_up:
             self.stop(
                 UnreachableError(
-                    f"{self._given_up} calls in a row were given up, the last: {message}. What was answered is kept: "
-                    "run again when the endpoint is well, or raise max_given_up"
+                    f"{self._given_up} calls in a row were given up, the last one after: {message}. All answers are "
+                    "kept: run the same command again when the endpoint is well, or raise max_given_up"
                 )
             )
 
     def pause(self, seconds: float, message: str) -> None:
-        """Nothing is sent for so long: the endpoint asked for it."""
+        """Send nothing for so many seconds, as the endpoint asked."""
         if seconds > self._settings.patience_s:
             self.stop(
                 UnreachableError(
-                    f"the endpoint asks to come back in {seconds:,.0f} s, more than patience_s="
-                    f"{self._settings.patience_s:g}: {message}. What was answered is kept: run again then"
+                    f"the endpoint asks us to wait for {seconds:,.0f} s, more than patience_s="
+                    f"{self._settings.patience_s:g}: {message}. All answers are kept: run the same command again then"
                 )
             )
         self._paused_until = max(self._paused_until, self._loop.time() + seconds)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait before another attempt; StoppedError at once when the run ends meanwhile."""
+        """Wait before another attempt. StoppedError as soon as the run ends."""
         try:
             await asyncio.wait_for(self._stopped.wait(), seconds)
         except TimeoutError:
@@ -162,7 +169,7 @@ class Gate:
         raise StoppedError
 
     def stop(self, error: Exception) -> None:
-        """Send nothing more; attempts under way go on. The first reason stays."""
+        """Send nothing more. Attempts under way go on. The first error is the one that is kept."""
         if self.error is None:
             self.error = error
             self._stopped.set()
@@ -171,7 +178,7 @@ class Gate:
             if not waiter.done():
                 waiter.set_exception(StoppedError())
 
-    # -- decisions -----------------------------------------------------------------------------------------------------
+    # -- decisions ---------------------------------------------------------------------------------
 
     def _release(self) -> None:
         """Let in those who wait, as many as may."""
@@ -239,7 +246,7 @@ class Gate:
             self.stop(
                 UnreachableError(
                     f"no answer for {silent_s:,.0f} s and {self._num_failed} attempts (patience_s="
-                    f"{self._settings.patience_s:g}), the last: {message}. What was answered is kept: run again later, "
-                    "or raise patience_s"
+                    f"{self._settings.patience_s:g}), the last: {message}. All answers are kept: run the same command "
+                    "again later, or raise patience_s"
                 )
             )

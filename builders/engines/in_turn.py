@@ -1,8 +1,9 @@
-"""Engines in turn: several models behind one engine, of which one is loaded at a time.
+"""Engines in turn: several models behind one engine, of which only one is loaded at a time.
 
-In: a function that opens the engine of a name, and requests whose `adapter` is such a name. Out: their completions. How: a
-run of requests for the same name goes through one engine as one stream; the next name closes it and opens its own. So
-whoever asks should ask model by model: every change of name loads a model.
+In: a function that opens the engine of a name, and requests whose `adapter` is such a name. Out:
+their completions. Requests for the same name that follow each other go through one engine as one
+stream. When another name comes, that engine is closed and the next one opened. So ask model by
+model: every change of name loads a model.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
-"""Answers kept as they arrive, so that none is paid for twice.
+"""Answers are kept on disk as they arrive, so that none is paid for twice.
 
-In: completions of the requests of one plan, shard by shard. Out: the answers of a shard, after a kill too. How: one
-append-only file of JSON lines per shard. A line reaches the operating system before the next answer is taken, so a
-killed process loses nothing that it had received; it is synced to the disk at least every second of arriving answers and
-before its shard is given out, so a loss of power loses at most that second. One sync per answer would bound a run to the
-few hundred a second that a disk can do, to save answers worth less than that second.
+In: completions of the requests of one plan, shard by shard. Out: the answers of a shard, also after
+a kill. Each shard has one file of JSON lines, which only grows.
 
-A last line that was cut is removed. An answer that failed and cost nothing is kept for the rows of this run only: after
-a kill it is asked again.
+- A line is handed to the operating system before the next answer is taken. So a killed process
+  loses nothing that it had received.
+- While answers arrive, the files are synced to the disk every second, and always before a shard is
+  given out. So a loss of power loses at most that second. A sync for each answer would slow a run
+  down to the few hundred a second that a disk can do.
+- A last line that was cut by a kill is removed.
+- An answer that failed and cost nothing is kept for the rows of this run only. After a kill it is
+  asked for again.
 """
 
 from __future__ import annotations
@@ -32,7 +35,10 @@ _NAMES = {kind: [field.name for field in fields(kind)] for kind in (Completion, 
 
 
 class Journal:
-    """The answers of one plan in a folder. One thread writes; a shard is read once all its answers are there."""
+    """The answers of one plan in a folder.
+
+    One thread writes. A shard is read when all its answers are there.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -81,7 +87,7 @@ class Journal:
         return self._files[shard]
 
     def answers(self, shard: int) -> dict[str, Answer]:
-        """Request id -> its last answer; those that failed for nothing too."""
+        """Request id -> its last answer. Answers that failed and cost nothing are in it too."""
         return {answer.request_id: answer for answer, _ in _read(self.path(shard))}
 
     def paid(self, shard: int) -> dict[str, Answer]:

@@ -57,7 +57,7 @@ class JournalledStream(Generic[Asked, Answered]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """After a failure nothing new is sent, and what is under way is waited for, as it is paid for.
+        """Send nothing new after a failure, but wait for what is under way, as it is paid for.
 
         A batch is not waited for: it goes on at the provider, and the next run collects it.
         """
@@ -76,7 +76,7 @@ class JournalledStream(Generic[Asked, Answered]):
             raise self._error or JobError(f"the answers ended before shard {shard}: run again")
         return in_order(request_ids, cast(dict[str, Answered], self._journal.answers(shard)))
 
-    # -- the thread that asks ------------------------------------------------------------------------------------------
+    # -- the thread that asks ----------------------------------------------------------------------
 
     def _pump(self) -> None:
         try:

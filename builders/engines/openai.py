@@ -1,11 +1,13 @@
-"""The openai engine: any endpoint that speaks the OpenAI chat completions protocol.
+"""The openai engine: any endpoint that speaks the chat completions protocol of OpenAI.
 
-In: requests. Out: completions as they come. How: calls run on the endpoint's event loop (aiohttp, as the SDK spends ten
-times the CPU on a request); the caller sees a plain iterator. At most twice `max_in_flight` requests are held at a time,
-under way or answered and not yet consumed, so an endless stream of requests stays in flat memory.
+In: requests. Out: completions as they come. The calls run on the event loop of the endpoint, and
+the caller sees a plain iterator. We use aiohttp, as OpenAI's own package takes ten times the CPU
+for a request. At most twice `max_in_flight` requests are held at a time, so an endless stream of
+requests needs no more memory.
 
-When the run must end (the budget, a wrong key, an endpoint that is down), nothing more is sent, the answers under way
-are still given out, as they are paid for, and then the reason is raised.
+Sometimes the run must end: the budget is used up, the key is wrong, the endpoint is down. Then
+nothing more is sent. The answers under way are still given out, as they are paid for. After them
+the reason is raised.
 """
 
 from __future__ import annotations
@@ -41,7 +43,10 @@ Answered = TypeVar("Answered")
 
 
 class OpenAIEngine(Engine):
-    """See the module. `adapters` maps names to the model names under which the endpoint serves them."""
+    """See the module.
+
+    `adapters` maps names to the model names under which the endpoint serves them.
+    """
 
     def __init__(self, settings: OpenAISettings, model: str, adapters: Mapping[str, str], spent: Spent) -> None:
         self._settings = settings
@@ -68,7 +73,10 @@ class OpenAIEngine(Engine):
     def _stream(
         self, requests: Iterable[Asked], answer: Callable[[Asked], Coroutine[Any, Any, Answered]]
     ) -> Iterator[Answered]:
-        """Answers as they come. `requests` is read in the caller's thread: it may own a connection."""
+        """Answers as they come.
+
+        `requests` is read in the caller's thread: it may own a connection.
+        """
         loop, gate = self._endpoint.loop, self._endpoint.gate
         outcomes: queue.SimpleQueue[asyncio.Task[Answered]] = queue.SimpleQueue()
         tasks: set[asyncio.Task[Answered]] = set()
@@ -125,13 +133,15 @@ class OpenAIEngine(Engine):
     async def _choose(self, request: ChoiceRequest) -> ChoiceCompletion:
         model = self._model_name(request.adapter)
         calls = [self._endpoint.complete("chat/completions", choice_body(q, model)) for q in request.questions]
-        # All of them to their end: the answered ones of a request that fails are paid for, and are counted.
+        # Wait for all: the answered questions of a request that fails are paid for, and must be
+        # counted.
         return choice_completion(request, await asyncio.gather(*calls, return_exceptions=True))
 
     def _loaded(self, folders: Mapping[str, str]) -> dict[str, str]:
-        """Have vLLM's server load adapters; name -> the name that it has there, which hangs on the weights.
+        """Have vLLM's server load adapters. Returns {name: the name that it has there}.
 
-        So another training under the same name is not answered by the old one, and what a killed run had loaded is found.
+        The name there holds a hash of the weights. So another training of the same name is not
+        answered by the old weights, and what a killed run had loaded is found again.
         """
         served = {name: f"{name}-{_hash(Path(folder, ADAPTER_WEIGHTS))}" for name, folder in folders.items()}
         say = self._endpoint.send
@@ -144,7 +154,7 @@ class OpenAIEngine(Engine):
                     self._endpoint.submit(load).result()
         except (StoppedError, RefusedError, PassingError, ValueError, KeyError, TypeError) as error:
             raise UnreachableError(
-                f"{self._settings.base_url} loads no adapters ({self._endpoint.gate.error or error}): start it as "
+                f"{self._settings.base_url} does not load adapters ({self._endpoint.gate.error or error}): start it as "
                 f"`VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve {self._model_names[None]} --enable-lora`, with a "
                 "--max-lora-rank of at least the adapters', on a machine that sees the store under the same path"
             ) from None
@@ -163,7 +173,7 @@ def _hash(path: Path) -> str:
 
 
 def choice_completion(request: ChoiceRequest, answers: list[Json | BaseException]) -> ChoiceCompletion:
-    """The answers to the questions of a request as one; what is neither an answer nor a refusal is raised."""
+    """The answers to all questions of a request as one. Raises what is no answer and no refusal."""
     billed = [usage(a) or (0, 0) for a in answers if isinstance(a, dict)]
     num_prompt, num_completion = sum(p for p, _ in billed), sum(c for _, c in billed)
     try:

@@ -30,9 +30,13 @@ def open_engine(
 ) -> Engine:
     """The engine that `settings.engine` names, with `model` loaded or reachable.
 
-    `adapters` maps a name to the folder of a LoRA adapter; for the openai engine to the model name under
-    which the endpoint serves it. The openai engine alone looks at what was `spent` of its budget before, and at
-    `state`, the file in which it keeps the batches that it submitted.
+    `adapters` maps a name to the folder of a LoRA adapter. For the openai engine it maps to the
+    model name under which the endpoint serves the adapter. Only the openai engine uses `spent`,
+    what was spent of its budget before, and `state`, the file in which it keeps the batches that it
+    submitted.
+
+        with open_engine(TransformersSettings(), "recipes/tiny-base") as engine:
+            print(next(engine.generate([Request("1", prompt="def add(a, b):")])).text)
     """
     # Each engine pulls in torch, vllm or aiohttp: they are loaded only when they are used.
     if isinstance(settings, TransformersSettings):
@@ -46,7 +50,10 @@ def open_engine(
     from builders.engines.budget import Spent
 
     if revision is not None:
-        raise InputError(f"revision {revision!r} cannot be asked of an endpoint: leave it out for engine 'openai'")
+        raise InputError(
+            f"revision {revision!r} is set, but an endpoint decides itself which commit it serves: leave it out for "
+            "engine 'openai'"
+        )
     if settings.batch:
         from builders.engines.batch_api import BatchEngine
 

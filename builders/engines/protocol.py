@@ -1,7 +1,8 @@
 """The chat completions protocol: what is sent for a request, and what an answer says.
 
-In: requests, and decoded JSON of any shape. Out: bodies, completions; MalformedError where an answer is not one. How:
-nothing that a server sends is trusted to have a type. `Dialect` remembers what an endpoint turned out not to know.
+In: requests, and decoded JSON of any shape. Out: bodies and completions, or MalformedError where
+the JSON is no answer. Nothing that a server sends is trusted to have the right type. `Dialect`
+remembers what an endpoint turned out not to understand.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from builders.engines.types import Completion, FinishReason, Message, Request
 
 # The most that the protocol allows.
 TOP_LOGPROBS = 20
-# Without logprobs a digit may come with a word before it.
+# Without logprobs the digit is read from the text, where a word may come before it.
 CHOICE_TOKENS = 8
 
 Json = dict[str, Any]
@@ -48,7 +49,10 @@ class Dialect:
         return said
 
     def learns(self, body: Json, refusal: str) -> bool:
-        """Whether a refusal of what was `spoken` tells of a way to ask that may be taken."""
+        """Whether this refusal of a body tells of another way to ask.
+
+        If so, `spoken` now takes it.
+        """
         if "max_tokens" in body and "max_completion_tokens" in refusal:
             self.token_field = "max_completion_tokens"
             return True
@@ -59,7 +63,7 @@ class Dialect:
 
 
 def path_and_body(request: Request, model: str) -> tuple[str, Json]:
-    """Where a request goes, and as what."""
+    """The path that a request goes to, and the body that is sent there."""
     body: Json = {
         "model": model,
         "max_tokens": request.max_tokens,
@@ -107,7 +111,7 @@ def checked(answer: Any) -> Json:
 
 
 def usage(answer: Json) -> tuple[int, int] | None:
-    """Prompt and completion tokens that were billed; None where the endpoint does not say."""
+    """Prompt and completion tokens that were billed. None where the endpoint does not say."""
     told = answer.get("usage")
     if not isinstance(told, dict) or not _is_count(told.get("prompt_tokens")):
         return None
@@ -133,11 +137,14 @@ def completion(request: Request, answer: Json) -> Completion:
 
 
 def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:
-    """From the logprobs of the first token; where these hold no choice from the text, as a certainty."""
+    """The probability of each choice, from the logprobs of the first token.
+
+    Where these hold no choice, the first choice in the text has probability 1.
+    """
     choice = answer["choices"][0]
     mass = dict.fromkeys(choices, 0.0)
     for token, logprob in _top_logprobs(choice):
-        # Tokenizers write a digit with or without the space before it: both are the same answer.
+        # Some tokens hold a digit with the space before it: that is the same answer.
         if token.strip() in mass:
             mass[token.strip()] += math.exp(min(logprob, 0.0))
     if not sum(mass.values()):

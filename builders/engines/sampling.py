@@ -6,7 +6,7 @@ B rows, V vocabulary entries, K entries looked at for the nucleus.
 import torch
 from torch import Tensor
 
-# Sorting a vocabulary of 150k is dearer than the rest of a step, and a nucleus is nearly always smaller.
+# Sorting 150k entries costs more than the rest of a step. A nucleus is nearly always smaller.
 NUCLEUS_GUESS = 512
 
 # The largest u for which u * total stays below total in float64, so that an inverse always exists.
@@ -17,8 +17,8 @@ def sample(logits_BV: Tensor, temperature_B: Tensor, top_p_B: Tensor, uniform_B:
     """One token per row and its log-probability at temperature 1.
 
     A token is the inverse of the cumulative distribution at `uniform_B` (in [0, 1), float64), after
-    temperature and nucleus (Holtzman et al. 2020: the smallest set of most probable tokens with mass >=
-    top_p). Temperature 0 takes the most probable token. A row depends on no other row.
+    temperature and nucleus (Holtzman et al. 2020: the smallest set of most probable tokens with
+    mass >= top_p). Temperature 0 takes the most probable token. A row depends on no other row.
     """
     logprobs_BV = torch.log_softmax(logits_BV.float(), dim=-1)
     is_greedy_B = temperature_B == 0
@@ -33,7 +33,10 @@ def sample(logits_BV: Tensor, temperature_B: Tensor, top_p_B: Tensor, uniform_B:
 
 
 def nucleus(probs_BV: Tensor, top_p_B: Tensor) -> Tensor:
-    """The probabilities, zero outside each row's nucleus, not renormalised; rows with top_p 1 as they are."""
+    """The probabilities, zero outside each row's nucleus and not renormalised.
+
+    A row with top_p 1 stays as it is.
+    """
     num_kept = min(NUCLEUS_GUESS, probs_BV.shape[1])
     top_BK, index_BK = probs_BV.topk(num_kept, dim=-1)
     is_cut_B = top_p_B < 1

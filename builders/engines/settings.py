@@ -1,7 +1,10 @@
-"""The settings of each engine, as they stand in a recipe: `engine: {engine: vllm, dtype: bfloat16}`.
+"""The settings of each engine, as in a recipe: `engine: {engine: vllm, dtype: bfloat16}`.
 
 There is one model per engine, and the key `engine` says which one it is. Without that key it is
 the transformers engine. A key that belongs to another engine is refused.
+
+    settings = engine_settings({"engine": "vllm"})
+    settings.max_model_tokens    # 4096
 """
 
 from __future__ import annotations
@@ -26,20 +29,24 @@ class AnyEngine(BaseModel):
     is_journalled: ClassVar[bool] = True
     """Whether every answer is kept on disk as it arrives, and never asked for again."""
     is_endpoint: ClassVar[bool] = False
-    """Whether a server answers: it bills each question alone, and decides itself what it serves."""
+    """Whether a server answers. It bills each question alone, and decides itself what it serves."""
 
     max_error_share: float = Field(
-        0.05, ge=0, le=1, description="stop when a larger share of the requests ended in an engine error"
+        0.05, ge=0, le=1, description="stop when more than this share of the requests fails, 0 to 1"
     )
-    price_per_million_input: float | None = Field(None, ge=0, description="dollars")
-    price_per_million_output: float | None = Field(None, ge=0, description="dollars")
-    price_date: date | None = Field(None, description="the day of these prices")
+    price_per_million_input: float | None = Field(
+        None, ge=0, description="dollars for a million prompt tokens; null: unknown, the cost is not counted"
+    )
+    price_per_million_output: float | None = Field(
+        None, ge=0, description="dollars for a million completion tokens; null: unknown, the cost is not counted"
+    )
+    price_date: date | None = Field(None, description="the day of these prices, as YYYY-MM-DD; null: not noted")
 
     @model_validator(mode="after")
     def _a_day_needs_prices(self) -> Self:
         has_price = self.price_per_million_input is not None or self.price_per_million_output is not None
         if self.price_date is not None and not has_price:
-            raise ValueError(f"price_date={self.price_date} stands without a price: set the prices of that day")
+            raise ValueError(f"price_date={self.price_date} is set, but no price: set the prices of that day")
         return self
 
     @property
@@ -49,7 +56,7 @@ class AnyEngine(BaseModel):
 
     @property
     def is_collected_later(self) -> bool:
-        """Whether what was asked goes on at the provider when this process ends."""
+        """Whether the provider goes on when this process ends, and answers are fetched later."""
         return False
 
     def cost(self, num_prompt_tokens: int, num_completion_tokens: int) -> float | None:
@@ -68,12 +75,14 @@ class AnyEngine(BaseModel):
 class _LocalModel(AnyEngine):
     """A model that is loaded on this machine."""
 
-    max_model_tokens: int = Field(4096, ge=2, description="prompt and completion together")
-    dtype: Literal["float32", "bfloat16", "auto"] = "float32"
+    max_model_tokens: int = Field(4096, ge=2, description="tokens of prompt and completion together at most")
+    dtype: Literal["float32", "bfloat16", "auto"] = Field(
+        "float32", description="number format of the weights; auto: the engine goes by how the model was saved"
+    )
 
 
 class TransformersSettings(_LocalModel):
-    """Hugging Face transformers, in this process.
+    """Hugging Face transformers, in this process. It needs no GPU.
 
     It gives the same bits again only with the same `micro_batch` and `num_threads`.
     """
@@ -81,21 +90,23 @@ class TransformersSettings(_LocalModel):
     is_journalled: ClassVar[bool] = False
     """Its bits depend on which requests are decoded together, so it is asked for whole shards."""
 
-    engine: Literal["transformers"] = "transformers"
-    micro_batch: int = Field(32, ge=1, description="rows that are decoded together")
-    num_threads: int | None = Field(None, ge=1, description="CPU threads; null leaves torch's choice")
+    engine: Literal["transformers"] = Field("transformers", description="the name of this engine")
+    micro_batch: int = Field(32, ge=1, description="requests that are decoded together")
+    num_threads: int | None = Field(None, ge=1, description="CPU threads; null: what torch chooses")
 
     def identity(self) -> list[str | int | None]:
         return [self.engine, self.dtype, self.max_model_tokens, self.micro_batch, self.num_threads]
 
 
 class VllmSettings(_LocalModel):
-    """vLLM, in this process."""
+    """vLLM, in this process. It is fast, and made for GPUs."""
 
-    engine: Literal["vllm"] = "vllm"
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of the GPU's memory")
+    engine: Literal["vllm"] = Field("vllm", description="the name of this engine")
+    gpu_memory_utilization: float = Field(
+        0.9, gt=0, le=1, description="share of the GPU's memory that vLLM may take, 0 to 1"
+    )
     tensor_parallel: int = Field(1, ge=1, description="GPUs that share one model")
-    enforce_eager: bool = Field(False, description="no compilation: starts sooner, decodes slower")
+    enforce_eager: bool = Field(False, description="true: no compilation, so it starts sooner and decodes more slowly")
 
     def identity(self) -> list[str | int | None]:
         return [self.engine, self.dtype, self.max_model_tokens]
@@ -109,29 +120,42 @@ class OpenAISettings(AnyEngine):
 
     is_endpoint: ClassVar[bool] = True
 
-    engine: Literal["openai"] = "openai"
-    base_url: str | None = Field(None, description="such as http://localhost:8000/v1; null is api.openai.com")
+    engine: Literal["openai"] = Field("openai", description="the name of this engine")
+    base_url: str | None = Field(
+        None, description="address of the endpoint, such as http://localhost:8000/v1; null: https://api.openai.com/v1"
+    )
     api_key_env: str = Field(
         "OPENAI_API_KEY", pattern=r"^[A-Z_][A-Z0-9_]*$", description="environment variable that holds the key"
     )
     load_adapters: bool = Field(
-        False, description="have `vllm serve` load the adapters of checkpoints as they come; see docs/scaling.md"
+        False, description="true: have `vllm serve` load the adapters of checkpoints; see docs/scaling.md"
     )
-    max_in_flight: int = Field(64, ge=1, description="calls under way at once; fewer while it is overloaded")
-    timeout_s: float = Field(120, gt=0, description="of one attempt")
-    max_retries: int = Field(6, ge=0, description="of one call, after the first attempt; a 429 is not counted")
-    patience_s: float = Field(600, gt=0, description="stop when every attempt failed for so long")
-    max_given_up: int = Field(16, ge=1, description="stop after so many calls in a row that were given up")
-    requests_per_minute: float | None = Field(None, gt=0)
-    tokens_per_minute: float | None = Field(None, gt=0, description="prompt and completion together")
+    max_in_flight: int = Field(64, ge=1, description="calls under way at once; fewer while the endpoint is overloaded")
+    timeout_s: float = Field(120, gt=0, description="seconds that one attempt may take")
+    max_retries: int = Field(
+        6, ge=0, description="further attempts of one call; an answer 429 (too many requests) is not counted"
+    )
+    patience_s: float = Field(600, gt=0, description="seconds; stop when every attempt has failed for so long")
+    max_given_up: int = Field(16, ge=1, description="stop when so many calls in a row were given up")
+    requests_per_minute: float | None = Field(None, gt=0, description="requests per minute at most; null: no limit")
+    tokens_per_minute: float | None = Field(
+        None, gt=0, description="tokens per minute at most, prompt and completion; null: no limit"
+    )
     budget_usd: float | None = Field(
         None,
         gt=0,
-        description="for all answers of a table, over all resumes; the teacher's for its samples and its scores",
+        description="dollars at most for all answers of a table, over all resumed runs; one budget for the "
+        "teacher's samples and its scores; null: no limit",
     )
-    budget_tokens: int | None = Field(None, gt=0, description="likewise, prompt and completion together")
-    batch: bool = Field(False, description="use the provider's batch API, which answers within a day")
-    batch_size: int = Field(10_000, ge=1, le=50_000, description="requests of one batch")
+    budget_tokens: int | None = Field(
+        None,
+        gt=0,
+        description="tokens at most for all answers of a table, prompt and completion; null: no limit",
+    )
+    batch: bool = Field(
+        False, description="true: use the provider's batch API, which answers within a day at a lower price"
+    )
+    batch_size: int = Field(10_000, ge=1, le=50_000, description="requests of one batch at most")
     poll_s: float = Field(30, gt=0, description="seconds between two looks at a batch")
 
     @property
@@ -150,8 +174,8 @@ class OpenAISettings(AnyEngine):
         prices = (self.price_per_million_input, self.price_per_million_output)
         if self.budget_usd is not None and None in prices:
             raise ValueError(
-                f"budget_usd={self.budget_usd} needs price_per_million_input and price_per_million_output: "
-                "set both, or give budget_tokens"
+                f"budget_usd={self.budget_usd} needs both prices: set price_per_million_input and "
+                "price_per_million_output, or give budget_tokens instead"
             )
         return self
 
@@ -161,11 +185,11 @@ class OpenAISettings(AnyEngine):
             return self
         parts = urlsplit(self.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("base_url is not an http or https address: give one such as http://localhost:8000/v1")
+            raise ValueError("base_url is no http or https address: give one such as http://localhost:8000/v1")
         if parts.username or parts.password or parts.query:
             raise ValueError(
-                "base_url holds credentials or a query, which would be written into run records: "
-                "give the plain address and put the key into the environment variable named by api_key_env"
+                "base_url holds a user, a password or a query, and it would be written into run records: "
+                "give the plain address, and put the key into the environment variable that api_key_env names"
             )
         return self
 
@@ -173,7 +197,7 @@ class OpenAISettings(AnyEngine):
     def _adapters_are_loaded_by_a_server(self) -> Self:
         if self.load_adapters and (self.base_url is None or self.batch):
             raise ValueError(
-                f"load_adapters needs a base_url and no batch, got base_url={self.base_url}, batch={self.batch}"
+                f"load_adapters needs base_url set and batch off, got base_url={self.base_url}, batch={self.batch}"
             )
         return self
 

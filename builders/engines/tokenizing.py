@@ -1,4 +1,4 @@
-"""Requests as token ids, and token ids as text: what the in-process engines share.
+"""Requests as token ids, and token ids as text: shared by the engines that run in this process.
 
 `tokenizer` is a Hugging Face tokenizer throughout.
 """
@@ -12,12 +12,12 @@ from typing import Any
 from builders.engines.types import Message, Request
 from store.errors import InputError
 
-# As sentencepiece models put a space before the first word, a character is also tried after a line break.
+# Sentencepiece models put a space before the first word, so a choice is also tried after a line.
 _LINE_BREAK = "\n"
 
 
 def with_template(tokenizer: Any, adapters: Mapping[str, str]) -> Any:
-    """The tokenizer, with the chat template that its adapters were trained with where it has none of its own."""
+    """The tokenizer. If it has no chat template, it gets the one its adapters were trained with."""
     if tokenizer.chat_template is None:
         for path in adapters.values():
             if Path(path, "tokenizer_config.json").exists():
@@ -45,12 +45,14 @@ def encode_chats(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list[lis
 
 
 def encode_questions(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
-    """Token ids of chats that begin alike, as `encode_chats` gives them; what they share is encoded once.
+    """Token ids of chats that begin alike, as from `encode_chats`, but the start is encoded once.
 
-    They are cut before the last line of which all share more than blanks. If that leaves no trace in the tokens of one of them,
-    it leaves none in any: where a tokenizer divides a text at a line break depends on the blanks and the character next to
-    it, which are the same. Only a slash may belong to what is before (`[\r\n/]*` in the patterns of Mistral and gpt-oss). Where
-    the cut leaves a trace, as with a tokenizer that puts a space before every text, all are encoded whole.
+    The texts are cut before the last line of which all share more than blanks. The first text is
+    encoded whole and in parts. If both give the same tokens, the cut is harmless for all: where a
+    tokenizer divides a text at a line break depends on the blanks and the character next to it, and
+    these are the same. One exception is a slash, which may belong to what is before it (`[\r\n/]*`
+    in the patterns of Mistral and gpt-oss). Where the tokens differ, as with a tokenizer that puts
+    a space before every text, all texts are encoded whole.
     """
     texts = [chat_text(tokenizer, chat) for chat in chats]
     shared = commonprefix(texts).rstrip()  # noqa: RUF071 characters, not folders, are compared
@@ -72,10 +74,10 @@ def encode_requests(tokenizer: Any, requests: Sequence[Request]) -> list[list[in
 
 @lru_cache(maxsize=16)
 def choice_token_ids(tokenizer: Any, choices: tuple[str, ...]) -> tuple[int, ...]:
-    """The token of each choice; ValueError where a choice is not one token of its own."""
+    """The token of each choice. InputError where a choice is not one token of its own."""
     token_ids = tuple(_single_token_id(tokenizer, choice) for choice in choices)
     if len(set(token_ids)) < len(token_ids):
-        raise InputError(f"choices {choices} have the tokens {token_ids}: they must differ")
+        raise InputError(f"choices {choices} have the tokens {token_ids}, of which two are equal: use other choices")
     return token_ids
 
 
@@ -94,7 +96,7 @@ def _single_token_id(tokenizer: Any, choice: str) -> int:
 
 
 def common_prefix_length(sequences: Sequence[Sequence[int]]) -> int:
-    """Length of the longest prefix that all sequences share, leaving each at least one element of its own."""
+    """Length of the longest prefix that all share. Each sequence keeps an element of its own."""
     length = min(len(sequence) for sequence in sequences) - 1
     first = sequences[0]
     for sequence in sequences[1:]:
@@ -104,7 +106,7 @@ def common_prefix_length(sequences: Sequence[Sequence[int]]) -> int:
 
 
 def decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
-    """The text, without special tokens and with its spaces as they are: code must not be tidied."""
+    """The text without special tokens. Its spaces stay as they are: code must not be tidied."""
     return tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 

@@ -1,10 +1,11 @@
-"""The transformers engine: a Hugging Face causal language model in this process, on a GPU if there is one.
+"""The transformers engine: a Hugging Face causal language model in this process, on CPU or GPU.
 
-The same list of requests gives the same bits in float32 on the same machine, number of threads and
-micro-batch size: how rows are grouped depends on the requests alone, and each row draws from a generator
-seeded by its own request. The sampling loop is our own because `generate` takes no random generator.
+The same list of requests gives the same bits again, in float32 on the same machine, with the same
+number of threads and the same micro-batch size. For that, rows are grouped by the requests alone,
+and each row draws from a generator with the seed of its own request. The sampling loop is our own,
+because `generate` of transformers takes no random generator.
 
-B rows, T tokens so far, V vocabulary entries, Q questions, S tokens of a suffix, C choices.
+Shapes: B rows, T tokens so far, V vocabulary entries, Q questions, S tokens of a suffix, C choices.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from builders.engines.tokenizing import (
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
 from training.errors import loading
 
-# Requests are sorted by length within a window of so many micro-batches: padding is saved, memory stays flat.
+# Requests are sorted by length within so many micro-batches. That saves padding in little memory.
 WINDOW_MICRO_BATCHES = 8
 
 
@@ -49,7 +50,10 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Draws:
-    """What each row samples with; `uniforms` (B, max tokens) holds a random number for every token it may ever take."""
+    """What each row samples with.
+
+    `uniforms` (B, max tokens) holds a random number for every token that a row may ever take.
+    """
 
     temperatures: Tensor
     top_ps: Tensor
@@ -65,7 +69,7 @@ class TransformersEngine(Engine):
     def __init__(
         self, settings: TransformersSettings, model: str, adapters: Mapping[str, str], revision: str | None
     ) -> None:
-        # put back on close: what runs after must not depend on whether this engine was opened before a kill
+        # put back on close: later results must not depend on whether this engine was opened here
         self._threads_before = torch.get_num_threads()
         if settings.num_threads is not None:
             torch.set_num_threads(settings.num_threads)
@@ -145,7 +149,7 @@ class TransformersEngine(Engine):
 
     @torch.inference_mode()
     def _decode_batch(self, rows: list[_Row]) -> None:
-        """Generates until every row has finished."""
+        """Generate until every row has finished."""
         ids_BT, mask_BT = self._padded([row.prompt_ids for row in rows], left=True)
         position_BT = (mask_BT.cumsum(dim=-1) - 1).clamp(min=0)
         cache = DynamicCache(config=self._config)
@@ -159,14 +163,16 @@ class TransformersEngine(Engine):
             going = [i for i, row in enumerate(rows) if row.finish_reason is None]
             if not going:
                 return
-            # Half, not each one: dropping a row copies the whole cache.
+            # Dropping rows copies the whole cache, so finished rows are dropped only when they are
+            # half.
             if 2 * len(going) <= len(rows):
                 index = torch.tensor(going, device=self._device)
                 cache.batch_select_indices(index)
                 rows, draws = [rows[i] for i in going], draws.select(index)
                 mask_BT, position_B1, token_B = mask_BT[index], position_B1[index], token_B[index]
             mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(rows), 1)], dim=1)
-            # A finished row that is still carried may pass the last position: its logits are not read.
+            # A finished row that is still carried may pass the last position. Nobody reads its
+            # logits.
             position_B1 = (position_B1 + 1).clamp(max=self._max_model_tokens - 1)
             logits_BV = self._forward(token_B.unsqueeze(1), mask_BT, position_B1, cache)[:, -1]
 
@@ -183,7 +189,7 @@ class TransformersEngine(Engine):
     def _ends_in_stop(self, row: _Row) -> bool:
         if not row.request.stop:
             return False
-        # A token holds at least one byte; four more for a character that the cut would break.
+        # A token holds at least one byte. Four more, as the cut may break a character.
         num_tokens = max(len(string.encode()) for string in row.request.stop) + 4
         return first_stop(decode(self._tokenizer, row.token_ids[-num_tokens:]), row.request.stop) is not None
 
@@ -197,7 +203,7 @@ class TransformersEngine(Engine):
 
     @torch.inference_mode()
     def _choice_probabilities(self, question_ids: list[list[int]], choice_ids: Sequence[int]) -> Tensor:
-        """The shared prefix once, then the suffixes as one batch padded on the right."""
+        """Compute the shared prefix once, then the suffixes as one batch, padded on the right."""
         prefix = common_prefix_length(question_ids)
         cache = DynamicCache(config=self._config)
         if prefix:
@@ -208,7 +214,8 @@ class TransformersEngine(Engine):
         mask_QT = torch.cat([suffix_mask_QS.new_ones(len(question_ids), prefix), suffix_mask_QS], dim=1)
         position_QS = torch.arange(suffix_QS.shape[1], device=self._device).expand_as(suffix_QS) + prefix
         last_Q = suffix_mask_QS.sum(dim=-1) - 1
-        # Logits of a whole suffix would be S x V floats a question: only the last positions are computed.
+        # All logits of a suffix would be S x V floats a question, so only the last ones are
+        # computed.
         kept, kept_Q = last_Q.unique(return_inverse=True)
         logits_QKV = self._forward(suffix_QS, mask_QT, position_QS, cache, keep=kept)
         logits_QV = logits_QKV[torch.arange(len(question_ids), device=self._device), kept_Q]
@@ -263,7 +270,7 @@ def _with_adapters(model: Any, adapters: Mapping[str, str]) -> Any:
 
 
 def _micro_batches(rows: list[_Row], size: int) -> Iterator[list[_Row]]:
-    """Batches of one adapter each, of rows of like length."""
+    """Batches of rows of similar length, each with one adapter."""
     ordered = sorted(rows, key=lambda row: (row.request.adapter or "", len(row.prompt_ids), row.request.request_id))
     batch: list[_Row] = []
     for row in ordered:

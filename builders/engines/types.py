@@ -26,11 +26,14 @@ FinishReason = Literal["stop", "length", "prompt_too_long", "error"]
 
 @dataclass(frozen=True)
 class Request:
-    """One generation: either chat turns, to which the model's template is applied, or a raw text to continue.
+    """One generation: either chat turns, for the model's chat template, or a raw text to continue.
 
-    `adapter` names a LoRA adapter that the engine was opened with; None is the model itself. `temperature` 0
-    is greedy. The text of a completion ends before the first of the `stop` strings. `json_schema` is the text of
-    a JSON schema that the completion must follow; of the engines only openai takes one.
+    `adapter` names a LoRA adapter that the engine was opened with. None is the model itself.
+    `temperature` 0 always takes the most probable token. The text of a completion ends before the
+    first of the `stop` strings. `json_schema` is the text of a JSON schema that the completion must
+    follow. Only the openai engine takes one.
+
+        Request("1", messages=({"role": "user", "content": "Write a haiku."},), max_tokens=64)
     """
 
     request_id: str
@@ -64,9 +67,10 @@ class Request:
 class Completion:
     """The answer to a `Request`.
 
-    `num_completion_tokens` counts every token that was generated, the end token and those of a stop string
-    included. `logprob` is the sum of their log-probabilities (nats) under the model at temperature 1, or None
-    where an engine cannot tell. `error` is a short message where `finish_reason` is 'error'.
+    `num_completion_tokens` counts every token that was generated, with the end token and those of a
+    stop string. `logprob` is the sum of their log-probabilities (nats) under the model at
+    temperature 1. It is None where an engine cannot tell. `error` is a short message where
+    `finish_reason` is 'error'.
     """
 
     request_id: str
@@ -80,9 +84,9 @@ class Completion:
 
 @dataclass(frozen=True)
 class ChoiceRequest:
-    """Several questions about one text, each a whole chat, each answered by one token among `choices`.
+    """Several questions about one text. Each is a chat, answered by one token among `choices`.
 
-    The questions should share a long prefix (the text first, then the question): it is computed once.
+    Put the text first and the question after it. What the questions share is then computed once.
     """
 
     request_id: str
@@ -103,9 +107,11 @@ class ChoiceRequest:
 class ChoiceCompletion:
     """The answer to a `ChoiceRequest`.
 
-    `probabilities` holds one row per question: the probability of each choice, renormalised to sum to 1. It
-    is None where the request could not be answered. The tokens are sums over the questions, the shared prefix
-    counted each time, as an endpoint bills it. `finish_reason` is 'stop' for an answer.
+    `probabilities` holds one row per question: the probability of each choice, renormalised to sum
+    to
+    1. It is None where the request could not be answered. The tokens are sums over the questions.
+       The shared prefix counts each time, as an endpoint bills it. `finish_reason` is 'stop' for an
+       answer.
     """
 
     request_id: str

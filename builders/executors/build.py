@@ -5,8 +5,9 @@ recipe's executor. Out: the finished record of the table.
 
     build_sharded(store, plan, "builders.snippet_checks:shard", recipe.executor)
 
-`local`, `ray` and `slurm` run the tasks. Each returns when they have ended, well or not, and raises
-a failure that has a name. Which shards are then there is seen in the store, and nowhere else.
+`local`, `ray` and `slurm` run the tasks. Each returns when its tasks have ended, well or not, and
+raises a failure that has a name. Then we look into the store: only that says which shards are
+there.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from store.lock import coordinator_alive, owner
 
 
 def build_sharded(store: Store, plan: Plan, dotted: str, executor: Executor) -> Record:
-    """Build all missing shards of a plan: where the executor says, but the shard of a table that has only one, here."""
+    """Build all missing shards of a plan where the executor says, and return the finished record.
+
+    A table of a single shard is built in this process. JobError names the shards that failed.
+    """
     record = store.begin(plan)
     if record.status == "complete":
         return record
@@ -39,20 +43,24 @@ def build_sharded(store: Store, plan: Plan, dotted: str, executor: Executor) -> 
     present = store.present(plan)
     if len(present) != plan.num_shards:
         lost = sorted(set(range(plan.num_shards or 0)) - present.keys())
-        raise JobError(f"{plan.table}: tasks failed for shards {lost}; run the same command again to resume")
+        raise JobError(f"{plan.table}: the tasks of shards {lost} failed; run the same command again to resume")
     return store.finish(record, list(present.values()), record.usage.add(Usage(wall_s=time.monotonic() - start)))
 
 
 def num_workers(executor: Executor) -> int:
     """Processes of a local executor: as asked, or one per CPU that this process may use.
 
-    A shard is one thread of Python and takes its memory whatever their number, so more processes than CPUs gain nothing.
+    A shard is one thread of Python, and each process takes memory. So more processes than CPUs gain
+    nothing.
     """
     return _usable_cpus() if executor.workers == "auto" else executor.workers
 
 
 def _usable_cpus() -> int:
-    """CPUs by affinity and by the quota of a container: `os.cpu_count` of a small container is that of its large host."""
+    """CPUs that this process may use, by its affinity and by the quota of its container.
+
+    In a small container, `os.cpu_count` gives the CPUs of the large host.
+    """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:

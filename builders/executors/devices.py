@@ -1,8 +1,8 @@
-"""Jobs that need a model, on several devices at once: one process for each, which keeps the model that it used last.
+"""Jobs that need a model, on several devices at once. Each keeps the last model that it used.
 
-In: a function `(job, keeper) -> result` of some module, and jobs that pickle. Out: the results, as they are done. How: with one
-device the jobs run in this process. With more, every process sees its own GPU only (or its share of the processor's cores) and
-ends when the process that started it is gone.
+In: a function `(job, keeper) -> result` of some module, and jobs that pickle. Out: the results, as
+they are done. With one device, the jobs run in this process. With more, each process sees only its
+own GPU, or its share of the CPU cores. It ends when the process that started it is gone.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ R = TypeVar("R")
 
 
 class Keeper:
-    """The model that was asked for last: jobs that share it load it once, and no two exist at the same time."""
+    """The model that was asked for last. Jobs that share a model load it once.
+
+    The old model is let go before the next one is loaded, so no two exist at the same time.
+    """
 
     def __init__(self) -> None:
         self._key: Hashable = None
         self._model: Any = None
 
     def get(self, load: Callable[..., Any], *arguments: Hashable) -> Any:
-        """`load(*arguments)`, or what it gave the last time when it was called like that."""
+        """`load(*arguments)`, or its last result if the last call was the same."""
         if self._key != (load, arguments):
             self._key = self._model = None
             self._model, self._key = load(*arguments), (load, arguments)
@@ -39,7 +42,7 @@ class Keeper:
 
 
 def devices(workers: int | None) -> list[str]:
-    """The GPU of each worker, "" for none; `None` workers are one per GPU, and one on a machine without."""
+    """The GPU of each worker, "" for none. `None` workers are one per GPU, or one without a GPU."""
     import torch
 
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -50,7 +53,10 @@ def devices(workers: int | None) -> list[str]:
 
 
 def run(function: Callable[[J, Keeper], R], jobs: Sequence[J], places: Sequence[str]) -> Iterator[R]:
-    """The results of all jobs in the order in which they are done; a failed job ends the others."""
+    """The results of all jobs, in the order in which they are done.
+
+    A failed job ends the others.
+    """
     if min(len(places), len(jobs)) <= 1:
         keeper = Keeper()
         for job in jobs:
@@ -69,15 +75,15 @@ def run(function: Callable[[J, Keeper], R], jobs: Sequence[J], places: Sequence[
                 yield future.result()
         except BrokenProcessPool:
             raise JobError(
-                "a worker process died, mostly for want of memory; the same command resumes, with fewer workers or a "
-                "smaller batch_tokens if it dies again"
+                "a worker process died, most likely because memory ran out. Run the same command again to resume; if it "
+                "dies again, set fewer workers or a smaller batch_tokens"
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 _keeper = Keeper()
-"""Of a worker process; the process that starts workers never uses it."""
+"""The keeper of a worker process. The process that starts workers never uses it."""
 
 
 def _call(function: Callable[[J, Keeper], R], job: J) -> R:
@@ -85,7 +91,7 @@ def _call(function: Callable[[J, Keeper], R], job: J) -> R:
 
 
 def _start(waiting: Queue[str], threads: int, parent: int) -> None:
-    """In a worker, before its first job and so before torch looks for devices."""
+    """Set up a worker. This runs before its first job, so before torch looks for devices."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     place = waiting.get()
     if place:

@@ -1,7 +1,7 @@
 """Shards in local processes.
 
 In: the work, the missing shards, a number of processes. Out: nothing; the shards are in the store.
-If a worker is killed, mostly for its memory, the build ends and says so.
+If a worker is killed, mostly because memory ran out, the build ends and says so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from store.errors import JobError
 
 
 def run(work: Work, missing: list[int], workers: int) -> None:
-    """Build the shards in `workers` processes; the first failure of a shard ends all of them and is raised."""
+    """Build the shards in `workers` processes.
+
+    The first failed shard ends them all, and is raised.
+    """
     context = multiprocessing.get_context("forkserver")
     # Workers are forked from a server that has imported this module, so they start in 0.02 s.
     context.set_forkserver_preload(["__main__", __name__])
@@ -40,12 +43,13 @@ def run(work: Work, missing: list[int], workers: int) -> None:
 
 
 def _begin(work: Work) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the coordinator ends its workers
+    # Ctrl-C reaches all processes. The coordinator handles it and ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     watch_coordinator(work)
 
 
 def _death(workers: list[Any]) -> str:
-    """What happened to the worker that died first; a broken pool ends the others with SIGTERM."""
+    """What happened to the worker that died first. A broken pool ends the others with SIGTERM."""
     codes = [w.exitcode for w in workers if w.exitcode not in (None, 0, -signal.SIGTERM)]
     how = f"exit code {codes[0]}; -9 mostly means out of memory" if codes else "its exit code is unknown"
-    return f"a worker process died ({how}); run the same command again to resume, with fewer `executor.workers`"
+    return f"a worker process died ({how}). Run the same command again to resume, with fewer executor.workers"

@@ -20,7 +20,7 @@ from store.errors import InputError, JobError
 
 
 def run(work: Work, missing: list[int], settings: Executor) -> None:
-    """Build the shards on the cluster; the first failure of a shard ends the others and is raised."""
+    """Build the shards on the cluster. The first failed shard ends the others, and is raised."""
     connect(settings.address)
     import ray
     from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
@@ -44,8 +44,8 @@ def run(work: Work, missing: list[int], settings: Executor) -> None:
         raise error.cause if isinstance(error.cause, Exception) else error from error
     except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
         raise JobError(
-            f"a Ray worker was lost more than {settings.retries} times for the same shard, mostly for its memory "
-            f"({type(error).__name__}); run the same command again to resume, with a larger `executor.mem_per_cpu_gb`"
+            f"a Ray worker was lost more than {settings.retries} times for the same shard ({type(error).__name__}), most "
+            "likely because memory ran out. Run the same command again to resume, with a larger executor.mem_per_cpu_gb"
         ) from None
     finally:
         for left in running:
@@ -53,9 +53,14 @@ def run(work: Work, missing: list[int], settings: Executor) -> None:
 
 
 def connect(address: str) -> None:
-    """Join the cluster for the rest of this process; a ValueError says how to start one where there is none."""
-    os.environ.setdefault("RAY_task_oom_retries", "3")  # else a shard that does not fit is tried for ever
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warning about GPUs that no task uses
+    """Join the cluster for the rest of this process.
+
+    InputError says how to start one if there is none.
+    """
+    # Without the first, a shard that does not fit into memory is tried for ever.
+    os.environ.setdefault("RAY_task_oom_retries", "3")
+    # Without the second, Ray warns about GPUs that no task uses.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
     if ray.is_initialized():
@@ -68,7 +73,7 @@ def connect(address: str) -> None:
 
 
 def _knock(address: str) -> None:
-    """Ray itself tries a wrong address for many minutes."""
+    """Fail at once if nobody listens at the address. Ray itself would try for many minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
         try:
@@ -79,13 +84,16 @@ def _knock(address: str) -> None:
 
 def _nobody(address: str) -> InputError:
     return InputError(
-        f"executor.address: no Ray cluster at {address!r}; start one with `ray start --head` on this machine and "
-        "`ray start --address HOST:6379` on the others, or give its HOST:PORT"
+        f"executor.address: there is no Ray cluster at {address!r}. Start one with `ray start --head` on this machine "
+        "and `ray start --address HOST:6379` on the others, or give the HOST:PORT of one that runs"
     )
 
 
 def capacity(settings: Executor) -> int:
-    """Tasks that the nodes alive can run at a time; a ValueError when none can run a single one: it would wait for ever."""
+    """How many tasks the living nodes can run at a time.
+
+    InputError where no node can run even one: it would wait for ever.
+    """
     import ray
 
     cpus, memory = settings.cpus_per_task, settings.cpus_per_task * settings.mem_per_cpu_gb * 2**30
@@ -94,7 +102,7 @@ def capacity(settings: Executor) -> int:
     if total < 1:
         have = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('memory', 0) / 2**30:.1f} GiB" for n in nodes)
         raise InputError(
-            f"executor: no node of the cluster has {cpus} CPUs and {memory / 2**30:g} GiB for a task (they have {have}); "
-            "lower executor.cpus_per_task or executor.mem_per_cpu_gb"
+            f"executor: a task needs {cpus} CPUs and {memory / 2**30:g} GiB, and no node of the cluster has that (they "
+            f"have {have}): lower executor.cpus_per_task or executor.mem_per_cpu_gb"
         )
     return total

@@ -1,9 +1,14 @@
-"""Shards as the array of a Slurm job, on nodes that share the store's file system and this checkout.
+"""Shards as a Slurm job array, on nodes that share the store's file system and this checkout.
 
-In: the work, the missing shards, the recipe's executor. Out: nothing; the shards are in the store. The job is submitted, then
-waited for: the shards that appear are the truth, the queue says whether more will. An interrupted build cancels its job; one
-that was killed leaves tasks that stop by themselves, and the next build cancels what is left in the queue.
-The pickle that the tasks load holds no part of the environment; sbatch itself hands that on (`--export=ALL`), as it always does.
+In: the work, the missing shards, the recipe's executor. Out: nothing; the shards are in the store.
+
+The job is submitted, and then we wait. The shards that appear in the store say what is done. The
+queue only says whether more will come. An interrupted build cancels its job. A build that was
+killed leaves tasks behind: those that run stop by themselves, and the next build cancels those in
+the queue.
+
+The pickle that the tasks load holds no part of the environment. sbatch hands the environment on by
+itself (`--export=ALL`), as it always does.
 """
 
 from __future__ import annotations
@@ -31,13 +36,16 @@ from store.errors import InputError, JobError
 from store.shards import shard_name
 
 LAG_S = 30.0
-"""How long a file that a node has written may stay unseen through a network file system."""
+"""Seconds that a file which a node has written may stay unseen through a network file system."""
 
 SILENCE_S = 300.0
-"""How long squeue may fail before the build gives up: a controller that restarts answers again."""
+"""Seconds that squeue may fail before the build gives up.
+
+A controller that restarts answers again.
+"""
 
 _FAILED = {"BOOT_FAIL", "CANCELLED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"}
-"""States of sacct, which runs behind the queue: a task that has ended may still be RUNNING there."""
+"""Failed states of sacct. It lags behind the queue: an ended task may still be RUNNING there."""
 
 _HINTS = {
     "OUT_OF_MEMORY": " with a larger `executor.mem_per_cpu_gb`",
@@ -54,7 +62,7 @@ class Job(NamedTuple):
 
 
 def run(store: Store, work: Work, missing: list[int], settings: Executor) -> None:
-    """Build the shards as one job array; the first failure of a shard ends the job and is raised."""
+    """Build the shards as one job array. The first failed shard ends the job, and is raised."""
     sweep(store)
     name = f"scoder-{work.table.replace('_', '-')}-{uuid.uuid4().hex[:8]}"
     folder = Path(store.scratch("slurm"), name)
@@ -70,19 +78,25 @@ def run(store: Store, work: Work, missing: list[int], settings: Executor) -> Non
 
 
 def sweep(store: Store) -> None:
-    """Cancel and forget the jobs of builds that were killed or failed; who holds the store's lock may."""
+    """Cancel and forget the jobs of builds that were killed or failed.
+
+    Call it with the store's lock.
+    """
     for old in sorted(Path(store.scratch("slurm")).glob("scoder-*")):
         cancel(old.name)
         shutil.rmtree(old, ignore_errors=True)
 
 
 def cancel(name: str) -> None:
-    """Take a job out of the queue by its name, which is its own and known before it has a number."""
+    """Cancel a job by its name. The name is unique, and known before the job has a number."""
     subprocess.run(["scancel", "--name", name], capture_output=True, check=False)
 
 
 class ShardStep(PipelineStep):
-    """The one step of the pipeline that the tasks load: rank r builds the shards of the r-th batch in turn."""
+    """The one step of the pipeline that the tasks load.
+
+    Rank r builds the shards of batch r in turn.
+    """
 
     name = "shard"
     type = "builder"
@@ -94,7 +108,7 @@ class ShardStep(PipelineStep):
         _quiet()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """In the process of a task."""
+        """Load the step in the process of a task."""
         self.__dict__.update(state)
         _quiet()
 
@@ -106,15 +120,15 @@ class ShardStep(PipelineStep):
 
 
 def _quiet() -> None:
-    """datatrove logs a dozen lines per task, whole tracebacks included; the store announces what was built."""
+    """Silence datatrove, which logs a dozen lines per task. The store announces what was built."""
     logger.disable("datatrove")
 
 
 class SlurmShards(SlurmPipelineExecutor):
-    """datatrove's Slurm executor; a task leaves what went wrong in a file, for the coordinator to say."""
+    """datatrove's Slurm executor. A task writes what went wrong into a file, which `run` reads."""
 
     def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> PipelineStats:
-        """Run the step alone: datatrove also writes logs, statistics and a marker, which nobody reads."""
+        """Run the step only. datatrove would also write logs and statistics that nobody reads."""
         try:
             for _ in self.pipeline[0].run(None, rank, self.world_size):
                 pass
@@ -126,13 +140,14 @@ class SlurmShards(SlurmPipelineExecutor):
         return PipelineStats()
 
     def launch_merge_stats(self) -> None:
-        """datatrove's second job, which would wait in the queue for ever where a task failed."""
+        """Do not submit datatrove's second job. It would wait for ever where a task failed."""
 
 
 def _executor(work: Work, missing: list[int], settings: Executor, name: str, folder: Path) -> SlurmShards:
     if not re.fullmatch(r"[A-Za-z0-9_./@+=:,~-]+", str(folder)):
         raise InputError(
-            f"a batch script cannot name {folder}; for executor.kind slurm use a store path without blanks"
+            f"the store's path {folder} cannot stand in a batch script: for executor.kind slurm, use a store whose path "
+            "has no blanks or special characters"
         )
     size = max(settings.shards_per_task, -(-len(missing) // settings.max_array_size))
     batches = [missing[start : start + size] for start in range(0, len(missing), size)]
@@ -149,7 +164,8 @@ def _executor(work: Work, missing: list[int], settings: Executor, name: str, fol
         env_command=settings.activate or f"source {shlex.quote(f'{sys.prefix}/bin/activate')}",
         sbatch_args=settings.sbatch | ({"account": settings.account} if settings.account else {}),
         max_array_size=settings.max_array_size,
-        job_id_position=3,  # `Submitted batch job 7`, on federations followed by the name of the cluster
+        # `Submitted batch job 7`, and on federations the name of the cluster after it
+        job_id_position=3,
         logging_dir=str(folder),
         skip_completed=False,
         requeue_signals=None,
@@ -162,14 +178,17 @@ def _submit(executor: SlurmShards) -> str:
         executor.launch_job()
     except subprocess.CalledProcessError as error:
         raise JobError(
-            f"sbatch refused the job (exit code {error.returncode}; its message stands above); see executor.partition, "
-            ".time, .qos, .account and .sbatch in the recipe"
+            f"sbatch refused the job (exit code {error.returncode}; its message stands above): check partition, time, "
+            "qos, account and sbatch in the recipe's section executor"
         ) from None
     return str(executor.job_id)
 
 
 def _wait(store: Store, work: Work, wanted: set[str], job: Job, poll_s: float) -> None:
-    """Return when all files are there; raise when a task failed or the job has left the queue without them."""
+    """Return when all files are there.
+
+    JobError when a task failed, or the job ended without them.
+    """
     directory = store.directory(work.table, **work.partition)
     answered, left, said = time.monotonic(), 0.0, set[str]()
     while wanted - set(files.names(store.fs, directory, ".parquet")):
@@ -178,7 +197,7 @@ def _wait(store: Store, work: Work, wanted: set[str], job: Job, poll_s: float) -
         queued, now = _queue(job.name), time.monotonic()
         if queued is None:
             if now - answered > SILENCE_S:
-                raise JobError(f"squeue has failed for {SILENCE_S:g} s; run the same command again to resume")
+                raise JobError(f"squeue has failed for {SILENCE_S:g} s: run the same command again to resume")
         elif queued:
             answered, left = now, 0.0
             if queued.keys() - said:
@@ -194,7 +213,10 @@ def _wait(store: Store, work: Work, wanted: set[str], job: Job, poll_s: float) -
 
 
 def _queue(name: str) -> Counter[str] | None:
-    """`{"running": 3, "pending (Priority)": 5}` of a job's tasks in the queue; None when squeue fails."""
+    """The tasks of a job in the queue: `{"running": 3, "pending (Priority)": 5}`.
+
+    None when squeue fails.
+    """
     asked = ["squeue", "--noheader", "--array", "--name", name, "--format", "%T %r"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -207,7 +229,10 @@ def _queue(name: str) -> Counter[str] | None:
 
 
 def _ends(job: str) -> Counter[str]:
-    """How the tasks of a job ended, `{"COMPLETED": 7, "OUT_OF_MEMORY": 1}`; empty where Slurm keeps no accounts."""
+    """How the tasks of a job ended: `{"COMPLETED": 7, "OUT_OF_MEMORY": 1}`.
+
+    It is empty where Slurm keeps no accounts.
+    """
     asked = ["sacct", "--noheader", "--allocations", "--parsable2", "--jobs", job, "--format", "State"]
     try:
         done = subprocess.run(asked, capture_output=True, text=True, check=False)
@@ -218,12 +243,12 @@ def _ends(job: str) -> Counter[str]:
 
 
 def _loss(job: Job, ends: Counter[str]) -> str:
-    """A job that ended without all shards, in words: states, the end of a log, what to do."""
-    how = ", ".join(f"{count} {state}" for state, count in ends.items()) or "no accounts are kept of how"
+    """The message for a job that ended without all shards: its states, a log, and what to do."""
+    how = ", ".join(f"{count} {state}" for state, count in ends.items()) or "Slurm keeps no accounts of how"
     hint = next((text for state, text in _HINTS.items() if state in ends), "")
     logs = sorted(job.folder.glob("slurm_logs/*.out"), key=lambda path: path.stat().st_mtime)
     tail = "\n".join(logs[-1].read_text(errors="replace").splitlines()[-5:]) if logs else "(no log was written)"
     return (
-        f"Slurm job {job.number} has ended without all shards ({how}); run the same command again{hint} to resume. "
+        f"Slurm job {job.number} has ended without all shards ({how}). Run the same command again{hint} to resume. "
         f"Logs are in {job.folder}; the last one ends:\n{tail}"
     )

@@ -1,8 +1,8 @@
 """What a task is, and how one shard is built, wherever that happens.
 
-In: a store, a plan, and the dotted name of a function `(store, plan, index) -> pyarrow.Table`.
-Out: one shard in the store. A task knows the store, table, partition, plan id and the process of
-its coordinator. Nothing secret is pickled. A shard appears whole or not at all. So a task that ran
+In: a store, a plan, and the dotted name of a function `(store, plan, index) -> pyarrow.Table`. Out:
+one shard in the store. A task knows the store, table, partition, plan id and the process of its
+coordinator. Nothing secret is pickled. A shard appears whole or not at all. So a task that ran
 twice, or only half, changes nothing.
 """
 
@@ -44,15 +44,18 @@ def function(dotted: str) -> Make:
 
 
 def run_one(work: Work, index: int) -> None:
-    """One task: build one shard of the plan on record, in a worker that stops with the coordinator that started it."""
+    """One task: build one shard of the plan on record.
+
+    The worker stops when the coordinator that started it is gone.
+    """
     watch_coordinator(work)
     store = Store(work.root)
     record = store.record(work.table, **work.partition)
     if record is None or record.plan.fingerprint != work.plan_id:
-        raise JobError(f"{work.table}: the plan changed while its tasks ran")
+        raise JobError(f"{work.table}: the plan changed while its tasks ran: run the same command again")
     directory = store.directory(work.table, **work.partition)
     if inspect_shard(store.fs, directory, index, work.plan_id) is not None:
-        return  # made before the worker, or the whole task, was lost and given out again
+        return  # an earlier attempt had made the shard before its worker was lost
     made = rows(store, record.plan, work.dotted, index)
     if not is_held_by(work.root, work.owner):
         os._exit(STOPPED)
@@ -60,7 +63,7 @@ def run_one(work: Work, index: int) -> None:
 
 
 def rows(store: Store, plan: Plan, dotted: str, index: int) -> pa.Table:
-    """The rows of a shard; the exception of one that fails says which shard it was."""
+    """The rows of a shard. If it fails, the exception says which shard it was."""
     try:
         return function(dotted)(store, plan, index)
     except Exception as error:
@@ -69,7 +72,10 @@ def rows(store: Store, plan: Plan, dotted: str, index: int) -> pa.Table:
 
 
 def watch_coordinator(work: Work) -> None:
-    """End this process with the coordinator: one watching thread, however many shards the process builds."""
+    """End this process when its coordinator is gone.
+
+    One thread watches, for any number of shards.
+    """
     _watch(work.root, **work.owner)
 
 

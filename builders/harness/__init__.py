@@ -1,3 +1,3 @@
-"""Benchmark tasks: the layouts of their files, and the programs that grade an answer."""
+"""Benchmark tasks: how files are read, how a model is asked, and how its answers are graded."""
 
 __all__ = ["asking", "files", "grading", "programs", "statistics"]

@@ -9,13 +9,16 @@ from store import content_id, seed_from
 
 PROMPT = "evaluation"
 STOP = ("\ndef ", "\nclass ", "\nif __name__", "\nprint(", "\n#")
-"""Where a base model has finished the function and goes on with something else."""
+"""Stop strings: here a base model has finished the function and goes on with something else."""
 
 
 def request(
     task: Task, number: int, settings: Evaluation, seed: int, adapter: str | None = None, *, is_base: bool = False
 ) -> Request:
-    """Sample `number` of a task. A base model continues the prompt; any other is asked in a chat."""
+    """The request for sample `number` of a task.
+
+    A base model continues the prompt. Any other model is asked in a chat.
+    """
     name = content_id(task.task_id, number)
     return Request(
         request_id=name,

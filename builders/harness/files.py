@@ -1,8 +1,14 @@
 """Benchmarks as tasks, from a file, a dataset folder or the Hub.
 
-In: a path or Hub id; HumanEval(+), MBPP(+), BigCodeBench, LiveCodeBench, LeetCodeDataset, APPS, CRUXEval, DS-1000 and
-MultiPL-E are told by their fields (`builders/harness/layouts.py`). Out: `Task` rows in the order of the source. How:
-`builders/datasets/rows.py` streams the rows; `builders/harness/programs.py` makes the program that grades a completion.
+In: a path or Hub id. Out: `Task` rows in the order of the source.
+
+`builders/datasets/rows.py` streams the rows. `builders/harness/layouts.py` makes a task of each
+row: HumanEval(+), MBPP(+), BigCodeBench, LiveCodeBench, LeetCodeDataset, APPS, CRUXEval, DS-1000
+and MultiPL-E are known by their fields. `builders/harness/programs.py` makes the program that
+grades an answer.
+
+    for task in read_tasks("HumanEval.jsonl.gz"):
+        print(task.task_id, task.entry_point)
 """
 
 from __future__ import annotations
@@ -19,9 +25,10 @@ from store.errors import InputError
 def read_tasks(
     place: str | Path, *, config: str | None = None, split: str | None = None, revision: str | None = None
 ) -> Iterator[Task]:
-    """Tasks of a benchmark in its order; ValueError names the place and row of what cannot be read.
+    """The tasks of a benchmark, in its order. InputError names the row that cannot be read.
 
-    `config`, `split` and `revision` are for datasets of the Hub: without a split it is `test`, or the only one.
+    `config`, `split` and `revision` are for datasets of the Hub. Without a split it is `test`, or
+    the only one there is.
     """
     seen: set[str] = set()
     for position, row in enumerate(rows(place, config=config, split=split, revision=revision), start=1):
@@ -30,8 +37,8 @@ def read_tasks(
         except ValueError as error:
             raise InputError(f"{place}, row {position}: {error}") from error
         if task.task_id in seen:
-            raise InputError(f"{place}, row {position}: task_id {task.task_id!r} occurs twice; make the ids distinct")
+            raise InputError(f"{place}, row {position}: task_id {task.task_id!r} occurs twice: give each task its own")
         seen.add(task.task_id)
         yield task
     if not seen:
-        raise InputError(f"{place} is empty: a benchmark holds at least one task")
+        raise InputError(f"{place} is empty, but a benchmark has at least one task: check the file")

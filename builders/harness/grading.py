@@ -1,4 +1,4 @@
-"""Running the tests of tasks against what a model answered, in the sandbox."""
+"""Asking a model about tasks, and running their tests on its answers in the sandbox."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def grade(
     *,
     is_base: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Sample each task and run its tests; rows in the order of tasks and samples. Tasks without tests are passed over.
+    """One row per task and sample, in their order, with `is_passed` and the status of the run.
 
-    A base model (`is_base`) continues the prompt as it stands; any other is asked in a chat.
+    Tasks without tests are skipped. A base model (`is_base`) continues the prompt as it stands. Any
+    other model is asked in a chat.
     """
     gradable = [t for t in tasks if t.tests]
     asked = [

@@ -1,24 +1,29 @@
-"""The rows of published benchmarks as tasks; the layout is told by a row's fields.
+"""The rows of published benchmarks as tasks. The fields of a row tell which benchmark it is from.
 
-In: one row as a dictionary. Out: a `Task` with Unix line ends. How: pure parsing, nothing of a row is executed or unpickled.
+In: one row as a dictionary. Out: a `Task` with Unix line ends. This is pure parsing: nothing of a
+row is executed or unpickled.
 
-The tests of the layouts:
+What the tests of a task are, by layout:
 - HumanEval: the file's `check(candidate)`.
-- MBPP: setup code, imports and `test_list` (not `challenge_test_list`). The test split in DeepSeek's form leaves the
-  setup code out, so that no solution of its Mbpp/367 can pass.
-- HumanEval+ and MBPP+ without tests: the candidate's answers are compared with those of the canonical solution on all
-  base and plus inputs (`atol` for floats; MBPP+ tasks whose own example compares sets are compared as sets). JSON has
-  lists only; they become the tuples and sets of the file's first assertion. EvalPlus has a table of its own for both,
-  so single tasks may be graded otherwise. An input on which the canonical solution raises is passed over. Some
-  inputs keep it busy for more than the sandbox's default 10 s (Mbpp/123, /271, /392): allow 30 s.
-- BigCodeBench: the file's unittest classes. They need its libraries, which the sandbox has only where they are in the
-  Python installation itself.
-- LeetCodeDataset: its `check(candidate)`, below the imports and node classes that its judge has in scope.
-- APPS with a function name: its inputs and outputs, compared as APPS does (a tuple equals a list; an answer may be
-  the only item of the output). Its `solutions` are many: the first one is taken.
+- MBPP: setup code, imports and `test_list`, but not `challenge_test_list`. The test split in
+  DeepSeek's form leaves the setup code out, so no solution of its Mbpp/367 can pass.
+- HumanEval+ and MBPP+ without tests: the candidate's answers are compared with those of the
+  canonical solution, on all base and plus inputs. Floats may differ by `atol`. MBPP+ tasks whose
+  own example compares sets are compared as sets. JSON has only lists: they become the tuples and
+  sets of the file's first assertion. EvalPlus has a table of its own for both, so it may grade
+  single tasks otherwise. An input on which the canonical solution raises is skipped. On some inputs
+  the canonical solution takes longer than the sandbox's default of 10 s (Mbpp/123, /271, /392):
+  allow 30 s.
+- BigCodeBench: the file's unittest classes. They need libraries, which the sandbox has only if they
+  are in the Python installation itself.
+- LeetCodeDataset: its `check(candidate)`, below the imports and node classes that its judge offers.
+- APPS with a function name: its inputs and outputs, compared as APPS does. A tuple equals a list,
+  and an answer may be the only item of the output. Of its many `solutions` the first one is taken.
 - MultiPL-E in Python: its `check(candidate)`.
-- Without tests (they serve decontamination and cannot be graded): LiveCodeBench and APPS tasks that read standard input,
-  CRUXEval (one example is no test), DS-1000 (fragments inside of a context), MultiPL-E in other languages.
+
+Some tasks have no tests. They serve decontamination and cannot be graded: LiveCodeBench and APPS
+tasks that read standard input, CRUXEval (one example is no test), DS-1000 (fragments inside a
+context), and MultiPL-E in other languages.
 """
 
 from __future__ import annotations
@@ -33,7 +38,8 @@ from builders.harness.programs import Task, defined_names, defines, parsed
 
 Row = dict[str, Any]
 
-# All names are inside one function: the candidate's own must stay as they are (one MBPP task is called `check`).
+# All names are inside one function, so that they do not hide the candidate's: one MBPP task is
+# called `check`.
 _DIFFERENTIAL_TESTS = """\
 def _compare_with_reference(candidate):
     import copy
@@ -62,7 +68,7 @@ def _compare_with_reference(candidate):
         except Exception:
             pass
     assert expectations, "the canonical solution raised on every input"
-    # Matches of regular expressions equal nothing but themselves; what counts is whether there is one.
+    # A regular expression's match equals only itself. What counts is whether there is one.
     is_match = any(type(expected).__name__ == "Match" for _, expected in expectations)
     view = bool if is_match else set if as_sets else (lambda answer: answer)
     for arguments, expected in expectations:
@@ -85,15 +91,15 @@ def check(candidate):
 
 
 def parse_task(row: Row) -> Task:
-    """The task of one row; ValueError for an unknown layout or a field of the wrong kind."""
+    """The task of one row. ValueError for an unknown layout, or a field of the wrong type."""
     if not isinstance(row, dict):
         got = type(row).__name__
-        raise ValueError(f"a task is a JSON object, got {got}")
+        raise ValueError(f"a task must be a JSON object, got {got}")
     for fields, parse in _LAYOUTS.values():
         if fields <= row.keys():
             return parse(_with_unix_line_ends(row))
     known = "; ".join(f"{name} ({', '.join(sorted(fields))})" for name, (fields, _) in _LAYOUTS.items())
-    raise ValueError(f"unknown benchmark layout with the fields {sorted(row)}; known layouts: {known}")
+    raise ValueError(f"unknown benchmark layout with the fields {sorted(row)}; the known layouts are: {known}")
 
 
 def _with_unix_line_ends(value: Any) -> Any:
@@ -133,7 +139,10 @@ def _eval_plus(row: Row) -> Task:
 
 
 def _call_arguments(assertion: str, entry_point: str) -> list[Any]:
-    """The literal arguments of the first call of the entry point; empty where there is none or they are computed."""
+    """The literal arguments of the first call of the entry point.
+
+    Empty where there is no call, or where an argument is computed.
+    """
     tree = parsed(assertion)
     for node in ast.walk(tree) if tree is not None else ():
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == entry_point:
@@ -141,16 +150,16 @@ def _call_arguments(assertion: str, entry_point: str) -> list[Any]:
                 arguments = [ast.literal_eval(argument) for argument in node.args]
             except ValueError:
                 return []
-            # JSON holds the arguments of such a call as text, the real ones too.
+            # JSON holds the arguments of such a call as text, also those that are real numbers.
             is_complex = any(isinstance(argument, complex) for argument in arguments)
             return [complex(argument) for argument in arguments] if is_complex else arguments
     return []
 
 
 def _as_in_call(value: Any, example: Any) -> Any:
-    """`value` with its lists turned into the tuples and sets, its text into the complex numbers, of `example`.
+    """`value` with the types of `example`: lists become tuples or sets, and text complex numbers.
 
-    Items beyond those of the example are taken to be like its last one.
+    Items beyond those of the example are treated like its last one.
     """
     if isinstance(value, str) and isinstance(example, complex):
         return complex(value)
@@ -171,7 +180,7 @@ def _mbpp(row: Row) -> Task:
     code = _text(row, "code")
     asserts = row["test_list"] if "test_list" in row else row["test"]
     if not isinstance(asserts, list) or not asserts:
-        raise ValueError(f"the tests of MBPP are a list of assert statements, got {asserts!r:.80}")
+        raise ValueError(f"the tests of MBPP must be a list of assert statements, got {asserts!r:.80}")
     setup = [row.get("test_setup_code") or "", *(row.get("test_imports") or [])]
     tests = "\n".join(part for part in [*setup, *asserts] if part.strip()) + "\n"
     number = row["task_id"]
@@ -204,7 +213,7 @@ def _leet_code(row: Row) -> Task:
         task_id=_text(row, "task_id"),
         prompt=_text(row, "query"),
         solution=_text(row, "completion"),
-        # What the judge has in scope stands above the tests: `prompt` is the same for nearly all tasks.
+        # `prompt` is what the judge has in scope, nearly the same in all tasks. It goes first.
         tests=f"{_text(row, 'prompt')}\n{_text(row, 'test')}",
         entry_point=_text(row, "entry_point"),
     )
@@ -234,7 +243,7 @@ def _crux_eval(row: Row) -> Task:
 def _ds_1000(row: Row) -> Task:
     about = _json_field(row, "metadata")
     if not isinstance(about, dict) or "problem_id" not in about:
-        raise ValueError(f"the metadata of DS-1000 hold the problem_id, got {about!r:.80}")
+        raise ValueError(f"the metadata of DS-1000 must hold a problem_id, got {about!r:.80}")
     return Task(
         task_id=f"DS-1000/{about['problem_id']}",
         prompt=_text(row, "prompt"),
@@ -285,19 +294,19 @@ _LAYOUTS: dict[str, tuple[set[str], Callable[[Row], Task]]] = {
 def _text(row: Row, name: str) -> str:
     if not isinstance(row[name], str):
         shown = f"{type(row[name]).__name__} {row[name]!r:.80}"
-        raise ValueError(f"the field {name} is text, got {shown}")
+        raise ValueError(f"the field {name} must be text, got {shown}")
     return row[name]
 
 
 def _json_field(row: Row, name: str) -> Any:
-    """A field that some files hold as JSON text and others as it is; empty text is None."""
+    """A field that is JSON text in some files and plain data in others. Empty text gives None."""
     value = row[name]
     if not isinstance(value, str):
         return value
     try:
         return json.loads(value) if value.strip() else None
     except json.JSONDecodeError as error:
-        raise ValueError(f"the field {name} is JSON text, got {value!r:.80} ({error})") from error
+        raise ValueError(f"the field {name} must be JSON text, got {value!r:.80} ({error})") from error
 
 
 def _with_starter(statement: str, row: Row) -> str:

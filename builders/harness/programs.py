@@ -1,7 +1,11 @@
 """A benchmark task, and the program that grades one completion of it.
 
-In: a `Task` and what a model wrote. Out: the text of a program that comes to its end only if all tests hold;
-`builders/sandbox/__init__.py` runs it. How: pure parsing, nothing is executed here.
+In: a `Task` and what a model wrote. Out: the text of a program that comes to its end only if all
+tests hold. `builders/sandbox/__init__.py` runs it. Nothing is executed here.
+
+    program = test_program(task, "    return a + b\n")
+    [(_, result)] = sandbox.run_many([("1", program)], workers=1)
+    result.status    # 'passed'
 """
 
 from __future__ import annotations
@@ -28,9 +32,10 @@ assert _outcome.wasSuccessful() and _outcome.testsRun, "unittest: " + str(_outco
 
 @dataclass(frozen=True)
 class Task:
-    """One task. `prompt` and `solution` are as the file has them: code to continue, or a statement and whole code.
+    """One task. `prompt` and `solution` are as in the file.
 
-    `entry_point` is a name, or an expression such as `Solution().twoSum` for a method.
+    A prompt is code to continue, or the statement of a problem. `entry_point` is a name, or for a
+    method an expression such as `Solution().twoSum`.
     """
 
     task_id: str
@@ -42,13 +47,13 @@ class Task:
 
 
 def test_program(task: Task, completion: str) -> str:
-    """The program that defines the completion's candidate and runs the task's tests; it ends only if all hold.
+    """The program that defines the candidate of a completion and runs the task's tests on it.
 
-    The completion is a continuation of the prompt or whole code, bare or in ``` fences. ValueError for a task without
-    tests.
+    The completion continues the prompt, or is whole code, with or without ``` fences. InputError
+    for a task without tests.
     """
     if not task.tests.strip():
-        raise InputError(f"task {task.task_id} has no tests, so that no completion of it can be graded")
+        raise InputError(f"task {task.task_id} has no tests, so its answers cannot be graded: leave it out")
     before, tests = split_tests(task)
     return tested_program(*before, *candidate_parts(task, completion), tests + test_call(task))
 
@@ -58,10 +63,11 @@ test_program.__test__ = False  # type: ignore[attr-defined]
 
 
 def candidate_parts(task: Task, completion: str) -> list[str]:
-    """Pieces of code that define the candidate, each compiled by itself.
+    """Pieces of code that define the candidate. Each is compiled by itself.
 
-    Code that defines the entry point stands alone, after what the prompt has above it (imports, other functions);
-    other code continues the prompt, up to the first unindented line where the whole does not parse.
+    Code that defines the entry point stands alone. Before it comes what the prompt has above the
+    entry point, such as imports and other functions. All other code continues the prompt. If the
+    whole does not parse, it is cut at the first unindented line.
     """
     code = extract_code(completion, task.entry_point)
     head = above_entry_point(task)
@@ -74,7 +80,10 @@ def candidate_parts(task: Task, completion: str) -> list[str]:
 
 
 def extract_code(completion: str, entry_point: str | None = None) -> str:
-    """The fenced Python block that defines the entry point, else the first one; without fences, the text itself."""
+    """The fenced Python block that defines the entry point, or else the first such block.
+
+    Text without fences is given back as it is.
+    """
     text = completion.replace("\r\n", "\n")
     blocks = fenced_python(text)
     defining = [code for code in blocks if defines(code, entry_point)]
@@ -87,10 +96,10 @@ def fenced_python(text: str) -> list[str]:
 
 
 def split_tests(task: Task) -> tuple[list[str], str]:
-    """What the judge runs before the candidate, in one piece or none, and the tests themselves.
+    """What runs before the candidate, in one piece or none, and the tests themselves.
 
-    Candidates that are methods (`Solution().twoSum`) come from sites whose judge has imports and node classes in scope
-    already: they are what stands above `check` in the tests.
+    Candidates that are methods (`Solution().twoSum`) come from sites whose judge has imports and
+    node classes in scope already. In the tests these stand above `check`.
     """
     if task.entry_point is None or "." not in task.entry_point:
         return [], task.tests
@@ -103,7 +112,7 @@ def split_tests(task: Task) -> tuple[list[str], str]:
 
 
 def test_call(task: Task) -> str:
-    """What starts the tests that the task only defines."""
+    """The code that starts the tests, where the task only defines them."""
     tree = parsed(task.tests)
     body = tree.body if tree is not None else []
     if any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in body):
@@ -116,7 +125,7 @@ test_call.__test__ = False  # type: ignore[attr-defined]
 
 
 def above_entry_point(task: Task) -> str | None:
-    """The prompt's text before the definition of the entry point; None where the prompt does not define it."""
+    """The prompt's text before it defines the entry point. None where it does not define it."""
     if task.entry_point is None:
         return None
     name = re.escape(_defined_name(task.entry_point))
@@ -129,7 +138,7 @@ def above_entry_point(task: Task) -> str | None:
 
 
 def defines(code: str, entry_point: str | None) -> bool:
-    """Whether the code defines the name at its top level; text that does not parse is searched for it."""
+    """Whether the code defines the name at its top level. If it does not parse, it is searched."""
     if entry_point is None:
         return False
     name = _defined_name(entry_point)
@@ -151,17 +160,21 @@ def defined_names(tree: ast.Module | None) -> set[str]:
 
 
 def parses(code: str) -> bool:
-    """Whether it is Python."""
+    """Whether the code is valid Python."""
     return parsed(code) is not None
 
 
 def parsed(code: str) -> ast.Module | None:
-    """The syntax tree, None for what is not Python; nothing is executed and nothing is warned of."""
+    """The syntax tree, or None for what is not Python.
+
+    Nothing is executed, and no warning is given.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # benchmarks hold escapes such as '\\d' in plain strings
+            # benchmarks hold escapes such as '\\d' in plain strings
+            warnings.simplefilter("ignore")
             return ast.parse(code)
-    # ValueError: null bytes or lone surrogates; the other two: nesting that is too deep for the parser.
+    # ValueError: null bytes or lone surrogates. The last two: nested too deeply for the parser.
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -176,7 +189,7 @@ def _is_test_case(node: ast.ClassDef) -> bool:
 
 
 def _indented_head(code: str) -> str:
-    """The lines before the first one that is neither empty nor indented, the first line left aside."""
+    """The first line, and those after it up to the first that is neither empty nor indented."""
     lines = code.split("\n")
     for position, line in enumerate(lines[1:], start=1):
         if line and not line[0].isspace():

@@ -1,4 +1,4 @@
-"""pass@k over the graded samples of tasks."""
+"""pass@k: the probability that one of k answers to a task passes its tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 
 def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
-    """Unbiased estimate of pass@k for one task (Chen et al. 2021, eq. 1)."""
+    """Unbiased estimate of pass@k for one task (Chen et al. 2021, eq. 1).
+
+    pass_at_k(num_samples=4, num_passed=1, k=1)    # 0.25
+    """
     if num_samples - num_passed < k:
         return 1.0
     failing = 1.0
@@ -17,7 +20,7 @@ def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
 
 
 def pass_rates(graded: list[dict[str, Any]], samples: int) -> dict[str, Any]:
-    """pass@1, and pass@k for k = samples, over tasks."""
+    """The number of tasks, and their mean pass@1 and pass@k for k = `samples`."""
     passed: dict[str, int] = defaultdict(int)
     for row in graded:
         passed[row["task_id"]] += row["is_passed"]

@@ -1,4 +1,4 @@
-"""The written form of a (problem, solution) pair: rendering it, and parsing what a model wrote.
+"""The written form of a (problem, solution) pair. `render` writes it, `parse` reads it.
 
     ### Problem
     <problem>
@@ -8,7 +8,10 @@
     <solution>
     ```
 
-`parse(render(problem, solution))` is the identity on stripped texts. A malformed text is data: `Parsed.status` says why.
+`parse(render(problem, solution))` gives the stripped texts back. A malformed text is no error but
+data: `Parsed.status` says what is wrong with it.
+
+    parse(render("Add two numbers.", "def add(a, b):\n    return a + b")).status    # 'ok'
 """
 
 from __future__ import annotations
@@ -28,7 +31,10 @@ _FENCE = re.compile(r"^(`{3,})[^\n`]*\n", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Parsed:
-    """`status` is one of store.schemas.PARSE_STATUSES; problem and solution are there when they were found."""
+    """What was found.
+
+    `status` is one of store.schemas.PARSE_STATUSES; what was not found is None.
+    """
 
     status: str
     problem: str | None = None
@@ -36,14 +42,17 @@ class Parsed:
 
     @property
     def text_hash(self) -> str | None:
-        """Equal for pairs that differ only in case and white space; None unless the pair is whole."""
+        """A hash that ignores case and white space. None unless the pair is whole."""
         if self.status != "ok":
             return None
         return content_id(*("".join((t or "").lower().split()) for t in (self.problem, self.solution)))
 
 
 def render(problem: str, solution: str) -> str:
-    """The pair as a model should write it; a problem that holds a solution heading is a ValueError."""
+    """The pair as a model should write it.
+
+    ValueError for a problem with a solution heading in it.
+    """
     problem, solution = problem.strip(), solution.strip("\n")
     if _SOLUTION_LINE.search(problem):
         raise ValueError("a problem must not hold a line '### Solution'")
@@ -91,7 +100,7 @@ def _code(text: str) -> tuple[str | None, bool]:
 
 
 def is_python(code: str) -> bool:
-    """Whether it parses; nothing is executed."""
+    """Whether the code parses. Nothing is executed."""
     try:
         parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -1,6 +1,7 @@
 """The JSON form of a (problem, solution) pair, for endpoints that can be held to a schema.
 
-In: what a model wrote. Out: a `Parsed`, with the statuses of the tagged form (`builders/pairs/__init__.py`).
+In: what a model wrote. Out: a `Parsed`, with the statuses of the tagged form
+(`builders/pairs/__init__.py`).
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ def parse(text: str, finish_reason: str = "stop") -> Parsed:
 
 
 def _unfenced(text: str) -> str:
-    """Endpoints that ignore the schema like to put the object into a code fence."""
+    """The text without the code fence that some endpoints put around the object."""
     lines = text.strip().splitlines()
     is_fenced = len(lines) > 2 and lines[0].startswith("```") and lines[-1] == "```"
     return "\n".join(lines[1:-1]) if is_fenced else text
 
 
 def _part(answer: object, name: str) -> str | None:
-    """A text of the object that can be stored, None where there is none."""
+    """A text of the object. None where there is none, or where it cannot be stored as UTF-8."""
     value = answer.get(name) if isinstance(answer, dict) else None
     if not isinstance(value, str) or not value.strip():
         return None

@@ -1,7 +1,8 @@
-"""Labelled examples for fine-tuning a scorer, computed in code from teacher pairs and corrupted copies of them.
+"""Labelled examples for a scorer: teacher pairs and corrupted copies of them, with digits by rule.
 
-In: teacher pairs with their snippets. Out: (snippet, problem, solution, {aspect: digit}). Each corruption spoils known
-aspects: a swapped solution is not consistent, a truncated one not complete, a scrambled statement not clear.
+In: teacher pairs with their snippets. Out: `Labelled` pairs, each with {aspect: digit}. No model is
+asked. We know which aspects a corruption spoils: a solution swapped with another is not consistent
+with its problem, a truncated one is not complete, and a scrambled problem is not clear.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ _SPOILS = {
     "scrambled_problem": {"clarity": 0, "consistency": 3},
     "mangled_solution": {"correctness": 0, "consistency": 5},
 }
-"""Aspects that a corruption lowers, and to which digit; the digits are our choice."""
+"""Which aspects a corruption lowers, and to which digit. The digits are our choice."""
 TAUGHT_PER_COPY = 1 + sum(map(len, _SPOILS.values())) / len(_SPOILS)
-"""Labels of a corrupted copy that are trained on, on average: see `taught`."""
+"""How many labels of a corrupted copy are trained on, on average. See `taught`."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,14 @@ class Labelled:
 
 
 def labelled(pairs: list[dict[str, Any]], per_pair: int, seed: int) -> list[Labelled]:
-    """Every pair as it is, and up to `per_pair` corrupted copies that differ from it. One pair alone is a ValueError."""
+    """Every pair as it is, and up to `per_pair` corrupted copies that differ from it.
+
+    InputError for fewer than two pairs, as a corruption swaps a part with another pair.
+    """
     if len(pairs) < 2:
-        raise InputError(f"at least 2 teacher pairs are needed to train a scorer, got {len(pairs)}")
+        raise InputError(
+            f"at least 2 teacher pairs are needed to train a scorer, got {len(pairs)}: raise teacher.num_snippets"
+        )
     rng = random.Random(seed)
     examples = []
     for number, pair in enumerate(pairs):
@@ -56,7 +62,7 @@ def labelled(pairs: list[dict[str, Any]], per_pair: int, seed: int) -> list[Labe
 
 
 def _is_spoilt(example: Labelled, pair: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether the text differs as its corruption says: short texts can come out of a corruption as they were."""
+    """Whether the corruption changed the text. A short text can come out as it was."""
     if example.corruption == "swapped_pair" and other["code"] == pair["code"]:
         return False
     before, after = (pair["problem"], pair["solution"]), (example.problem, example.solution)
@@ -64,9 +70,11 @@ def _is_spoilt(example: Labelled, pair: dict[str, Any], other: dict[str, Any]) -
 
 
 def taught(example: Labelled, rng: random.Random) -> dict[str, int]:
-    """The labels in code that are trained on: all of a whole pair, of a corrupted one those that it lowers and one that it does not.
+    """The labels of an example that are trained on.
 
-    So low and high digits are about as many; with all labels nine in ten would be 9, and a scorer would learn that alone.
+    Of a whole pair these are all. Of a corrupted one these are the lowered ones and one other. So
+    there are about as many low as high digits. With all labels nine in ten would be 9, and a scorer
+    would learn to say 9.
     """
     spoilt = _SPOILS.get(example.corruption)
     if spoilt is None:
@@ -107,6 +115,9 @@ def _example(pair: dict[str, Any], problem: str, solution: str, kind: str) -> La
 
 
 def difficulty(solution: str) -> int:
-    """0..9 from the length of the solution: a digit per factor 1.6 of its tokens, 0 up to 12, 9 from 516 on."""
+    """A digit from the length of the solution: 0 up to 12 tokens, then one more per factor of 1.6.
+
+    From 516 tokens on it is 9.
+    """
     size = num_tokens(solution) or len(solution.split())
     return next((digit for digit in range(9) if size <= 12 * 1.6**digit), 9)

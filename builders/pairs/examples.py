@@ -1,8 +1,9 @@
 """The examples that a (problem, solution) pair carries, as a program for the sandbox.
 
-In: a problem and a solution. Out: a program that passes when the solution holds its own promises, or None where the pair
-carries no example. Examples are doctests in the problem and in the solution's docstrings, assert lines in the problem,
-and assert statements of the solution itself. Nothing is executed here.
+In: a problem and a solution. Out: a program that passes if the solution agrees with all examples of
+the pair, or None where the pair carries no example. Examples are doctests in the problem and in the
+solution's docstrings, assert lines in the problem, and assert statements of the solution itself.
+Nothing is executed here.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ _run_examples(%r, globals())
 
 
 def program(problem: str, solution: str) -> str | None:
-    """The solution with all examples of the pair."""
+    """The program of the solution and all examples of the pair. None where there is no example."""
     tree = parsed(solution)
     docstrings = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, _DOCUMENTED)]
-    # A closing fence would be taken for a line of the expected output.
+    # Without this, doctest takes a closing fence for a line of the expected output.
     texts = [text for text in (_FENCE_LINE.sub("", problem), *docstrings) if _has_doctest(text)]
     asserts = [line for line in _ASSERT_LINE.findall(problem) if _is_statement(line)]
     if not texts and not asserts and not any(isinstance(node, ast.Assert) for node in tree.body):
@@ -46,7 +47,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def _has_doctest(text: str) -> bool:
-    """Whether a text holds examples, all of which are Python: prose likes to use `>>>` too."""
+    """Whether a text holds examples that are all Python. Prose may use `>>>` too."""
     try:
         found = doctest.DocTestParser().get_examples(text)
     except ValueError:

@@ -1,7 +1,8 @@
-"""What a scorer learns from and is measured on: teacher pairs, corrupted copies of them, and the digits that they deserve.
+"""What a scorer learns from and is measured on: pairs with the digits that they deserve.
 
-In: `teacher_samples`, and where the recipe says so the teacher's own scores in `aspect_scores/item_kind-label`. Out: labelled
-pairs, of which `publishing.sets.scorer` makes the training set and `metrics` the AUC.
+In: `teacher_samples`. If the recipe says `scorer.labels: teacher`, also the teacher's own scores in
+`aspect_scores/item_kind-label`. Out: `Labelled` pairs: teacher pairs and corrupted copies of them.
+`publishing.sets.scorer` makes the training set of them, and `metrics` the AUC.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ SEED_OFFSET = {"train": 0, "validation": 1}
 
 
 def labels(store: Store, scorer: Scorer, seed: int, split: str) -> list[Labelled]:
-    """The pairs of a split with their digits: the teacher's where it was asked, else those of the corruption.
+    """The pairs of a split with their digits: the teacher's if it was asked, else the corruption's.
 
-    A pair of which the teacher left an aspect unanswered is left out.
+    If the teacher left an aspect of a pair unanswered, the pair is left out.
     """
     pairs = corrupted(store, scorer, seed, split)
     if scorer.labels == "corruptions":
@@ -36,22 +37,25 @@ def labels(store: Store, scorer: Scorer, seed: int, split: str) -> list[Labelled
 
 
 def corrupted(store: Store, scorer: Scorer, seed: int, split: str) -> list[Labelled]:
-    """The pairs of a split and their corrupted copies, with the digits of the corruption; equal in every call."""
+    """The pairs of a split and their corrupted copies, with the digits of the corruption.
+
+    Every call gives the same.
+    """
     pairs = queries.rows(connect(store), "scorer_pairs", {"split": split})
     return labelled(pairs, scorer.corruptions_per_sample, seed + SEED_OFFSET[split])
 
 
 def inputs(store: Store, scorer: Scorer) -> dict[str, str]:
-    """What the labels come from, for the plans of those who read them."""
+    """The inputs that the labels come from, for the plans of tables that read them."""
     given = store.input("teacher_samples")
     return given | store.input("aspect_scores", item_kind="label") if scorer.labels == "teacher" else given
 
 
 def texts(scorer: Scorer) -> dict[str, str]:
-    """The prompt and the query behind the pairs, for the same plans."""
+    """The prompt and the query behind the pairs, for the plans of the same tables."""
     return prompts.versions(scorer.prompt) | queries.versions("scorer_pairs")
 
 
 def item_id(pair: Labelled) -> str:
-    """The key of a pair's scores: its texts."""
+    """The key of a pair's scores: a hash of its texts."""
     return content_id("label", pair.code, pair.problem, pair.solution)

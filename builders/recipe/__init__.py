@@ -1,6 +1,10 @@
-"""The recipe: every choice of a run, typed, with its default and its meaning. One module per section.
+"""The recipe: every choice of a run, with its type, its default and its meaning.
 
-`files` reads a recipe from YAML. `estimate` says what a run of it would do and cost.
+There is one module per section. The description of each field is what users read in the guide.
+`files` reads a recipe from YAML. `estimate` says what a run of it would do, and what it would cost.
+
+    recipe = files.load("tiny", ["selection.min_score=5"])
+    recipe.selection.min_score    # 5.0
 """
 
 from __future__ import annotations
@@ -30,29 +34,44 @@ __all__ = [
 
 
 class Recipe(Settings):
-    """One run of the method."""
+    """Everything that one run of the method is told, from the sources of code to the evaluation."""
 
-    name: str
-    seed: int = 0
-    iterations: int = Field(2, ge=1, description="T")
-    sources: tuple[Source, ...] = Field(min_length=1)
-    pool: Pool = Pool()
-    docstring_judge: DocstringJudge | None = None
-    near_duplicates: NearDuplicates = NearDuplicates()
-    benchmarks: tuple[Benchmark, ...] = ()
-    decontamination: Decontamination = Decontamination()
-    teacher: Teacher = Teacher()
-    synthesizer: Synthesizer
-    sampling: Sampling = Sampling()
-    scorer: Scorer = Scorer()
-    scoring: Scoring = Scoring()
-    influence: Influence = Influence()
-    selection: Selection = Selection()
-    selection_name: str = Field("default", description="the selection that training reads")
-    final: Final = Final()
-    coder: Coder
-    evaluation: Evaluation = Evaluation()
-    executor: Executor = Executor()
+    name: str = Field(description="name of the run, for people")
+    seed: int = Field(
+        0,
+        description="number that all random choices follow from; the same seed gives the same choices again",
+    )
+    iterations: int = Field(2, ge=1, description="how often the synthesizer samples, selects and is trained again (T)")
+    sources: tuple[Source, ...] = Field(min_length=1, description="where code comes from; at least one source")
+    pool: Pool = Field(Pool(), description="what a function must be like to enter the clean pool")
+    docstring_judge: DocstringJudge | None = Field(
+        None, description="a model that judges docstrings, as the last check; null: no judge"
+    )
+    near_duplicates: NearDuplicates = Field(
+        NearDuplicates(), description="how functions that resemble each other are found"
+    )
+    benchmarks: tuple[Benchmark, ...] = Field(
+        (), description="benchmarks that must not leak into the data; empty: none is looked for"
+    )
+    decontamination: Decontamination = Field(
+        Decontamination(), description="how benchmarks are looked for, and when a hit counts"
+    )
+    teacher: Teacher = Field(Teacher(), description="who writes the superior samples")
+    synthesizer: Synthesizer = Field(description="the small model that learns to write the data")
+    sampling: Sampling = Field(Sampling(), description="how much the synthesizer writes, and at which temperature")
+    scorer: Scorer = Field(Scorer(), description="the model that scores each candidate by aspect")
+    scoring: Scoring = Field(Scoring(), description="how much each aspect counts in the score")
+    influence: Influence = Field(
+        Influence(), description="the gradients of candidates, and what they are compared with"
+    )
+    selection: Selection = Field(Selection(), description="which candidates the synthesizer is trained on next")
+    selection_name: str = Field(
+        "default", description="name of the selection that training reads; several live side by side"
+    )
+    final: Final = Field(Final(), description="the final generation, and which pairs are published")
+    coder: Coder = Field(description="the code model that is trained on the final dataset")
+    evaluation: Evaluation = Field(Evaluation(), description="how models are asked and graded on the benchmarks")
+    executor: Executor = Field(Executor(), description="where tables are built: here, on Ray or on Slurm")
 
     @model_validator(mode="after")
     def _names_are_path_segments(self) -> Recipe:
@@ -63,15 +82,17 @@ class Recipe(Settings):
         ):
             if twice := sorted({n for n in names if names.count(n) > 1}):
                 raise ValueError(
-                    f"{what} names must differ, as they name files of the store; twice: {', '.join(twice)}"
+                    f"two entries of {what}s have the same name: {', '.join(twice)}. The names are names of files "
+                    "in the store: give each its own"
                 )
         if self.sampling.checkpoints > self.synthesizer.training.num_checkpoints:
             raise ValueError(
-                f"sampling.checkpoints is {self.sampling.checkpoints} but synthesizer.training.num_checkpoints "
-                f"saves only {self.synthesizer.training.num_checkpoints}"
+                f"sampling.checkpoints is {self.sampling.checkpoints}, but a training saves only "
+                f"synthesizer.training.num_checkpoints={self.synthesizer.training.num_checkpoints}: make the two fit"
             )
         if self.scorer.labels == "teacher" and (self.teacher.engine == "docstring" or self.scorer.training is None):
             raise ValueError(
-                "scorer.labels is teacher: that needs a teacher.engine that can be asked, and scorer.training to learn them"
+                "scorer.labels is teacher, so the scorer learns scores that the teacher gives. That needs "
+                "scorer.training, and a teacher that can be asked: set teacher.engine to the block of an engine"
             )
         return self

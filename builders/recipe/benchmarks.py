@@ -1,4 +1,4 @@
-"""`benchmarks` and `decontamination`: what must not leak into the data, and how it is looked for."""
+"""`benchmarks` and `decontamination`: what must not leak into the data, and how we look for it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from store import check_name
 
 
 class Benchmark(Settings):
-    """A benchmark to decontaminate against and, if asked, to evaluate on."""
+    """One benchmark. Its tasks must not be in the data. With `evaluate`, it also grades models."""
 
-    name: str
-    path: str = Field(description="file, dataset folder or Hub id")
-    config: str | None = Field(None, description="configuration of the Hub dataset, such as humaneval-py")
-    split: str | None = Field(None, description="split of the dataset; None: test, or the only one")
-    revision: str | None = Field(None, description="commit of the Hub dataset")
-    evaluate: bool = False
+    name: str = Field(description="name of the benchmark in tables and reports: lower case, digits, - and _")
+    path: str = Field(description="file, dataset folder or Hub id that holds the tasks")
+    config: str | None = Field(
+        None, description="configuration of the Hub dataset, such as humaneval-py; null: its default"
+    )
+    split: str | None = Field(None, description="split of the Hub dataset; null: test, or the only split there is")
+    revision: str | None = Field(None, description="commit of the Hub dataset; null: the newest one")
+    evaluate: bool = Field(False, description="also grade models on this benchmark")
 
     @model_validator(mode="after")
     def _name_is_a_path_segment(self) -> Benchmark:
@@ -27,19 +29,24 @@ class Benchmark(Settings):
 
 
 class Decontamination(Settings):
-    """The detectors and when a hit counts; what each finds is told in builders/decontamination/detectors."""
+    """Which detectors look for benchmarks, and how strong a hit must be to count.
+
+    What each detector finds is told in builders/decontamination/detectors.
+    """
 
     detectors: tuple[Literal["string", "ngram", "renamed", "prose", "literals"], ...] = Field(
         ("string", "ngram", "renamed", "prose", "literals"),
         min_length=1,
-        description="what is looked for; where two of ngram or renamed, prose and literals are, their agreement counts too",
+        description="detectors to run; where two of (ngram or renamed), prose and literals point to the same task, that is a hit too",
     )
-    ngram: int = Field(6, ge=1, le=32, description="tokens of a raw n-gram")
-    min_string_chars: int = Field(40, ge=1, description="benchmark texts shorter than this are too common to count")
+    ngram: int = Field(6, ge=1, le=32, description="tokens per n-gram of the ngram detector")
+    min_string_chars: int = Field(
+        40, ge=1, description="characters; shorter texts of a benchmark are too common to count"
+    )
     min_strength: float = Field(
         0.5,
         ge=0.2,
         le=1,
-        description="a hit of this strength leaves an item out; every detector is calibrated to 0.5; weaker hits than 0.2"
-        " are not kept",
+        description="strength from which a hit leaves an item out, 0 to 1; detectors are calibrated "
+        "to 0.5, and hits weaker than 0.2 are not kept",
     )

@@ -1,6 +1,11 @@
-"""What a recipe would do: stages, rows, model calls, estimated tokens and teacher cost. Loads no model and no data.
+"""What a run of a recipe would do, and what it would cost: `scoder run RECIPE --dry-run`.
 
-In: a recipe. Out: one `Step` per stage, in the order of the flow. Token numbers are estimates from the constants below.
+In: a recipe. Out: one `Step` per stage, in the order of the flow, with its rows, model calls,
+tokens and dollars. No model and no data are loaded. The token numbers are estimates: they follow
+from the constants below.
+
+    for step in plan(files.load("tiny")):
+        print(step.stage, step.what, step.rows)
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ SNIPPET_TOKENS = 300
 PAIR_TOKENS = 600
 """Tokens of a problem and its solution; our estimate."""
 RUBRICS_TOKENS = 200
-"""Tokens of the rubrics, which stand before every item; an engine in this process computes them once."""
+"""Tokens of the rubrics before every item. An engine in this process computes them only once."""
 ASPECT_TOKENS = 10
 """Tokens of the last line, which names the aspect."""
 QUESTION_TOKENS = RUBRICS_TOKENS + SNIPPET_TOKENS + PAIR_TOKENS + ASPECT_TOKENS
@@ -24,7 +29,7 @@ QUESTION_TOKENS = RUBRICS_TOKENS + SNIPPET_TOKENS + PAIR_TOKENS + ASPECT_TOKENS
 
 @dataclass(frozen=True)
 class Step:
-    """One line of the plan."""
+    """One line of the plan. `rows` and `cost_usd` are None where nobody can know them before."""
 
     stage: str
     what: str
@@ -35,7 +40,7 @@ class Step:
 
 
 def plan(recipe: Recipe) -> list[Step]:
-    """The whole run."""
+    """The steps of the whole run, in their order."""
     sources = ", ".join(s.name for s in recipe.sources)
     benchmarks = ", ".join(b.name for b in recipe.benchmarks) or "no benchmark"
     steps = [
@@ -57,7 +62,7 @@ def _judge(recipe: Recipe) -> list[Step]:
     return [
         Step(
             "pool",
-            f"judge docstrings with {model}, one call per snippet that passes all else (their number is known after the checks)",
+            f"judge docstrings with {model}, one call per snippet that passes all other checks (their number is known then)",
             None,
         )
     ]

@@ -1,10 +1,13 @@
-"""Recipes as files: YAML with overrides in, a `Recipe` out; and the recipe that a store was last run with.
+"""Recipes as files, and the recipe that a store was last run with.
 
-A recipe is found by its path or by its name: `scoder run tiny` runs the `tiny.yaml` that comes with
-SCoder, from a checkout or from an installed wheel.
+In: a YAML file and overrides. Out: a `Recipe`. A recipe is found by its path or by its name:
+`scoder run tiny` runs the `tiny.yaml` that comes with SCoder, from a checkout or from a wheel.
 
-Paths in a recipe are relative to the recipe's own folder. A mistake is one message in words; an unknown key comes with the
-nearest valid one.
+    recipe = load("tiny", ["selection.min_score=5"])
+    recipe.selection.min_score    # 5.0
+
+Paths in a recipe are relative to the folder of the recipe. All mistakes are told in one message, in
+words. For an unknown key the message names the valid key that is most like it.
 """
 
 from __future__ import annotations
@@ -49,7 +52,10 @@ def load(recipe: str | Path, overrides: list[str] | None = None) -> Recipe:
 
 
 def checked(kind: type[S], raw: dict[str, Any]) -> S:
-    """A recipe, or one section of it, from a plain mapping. All mistakes are told in one message, in words."""
+    """A recipe, or one section of it, from a plain mapping.
+
+    InputError tells all mistakes in one message, in words.
+    """
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
@@ -57,7 +63,7 @@ def checked(kind: type[S], raw: dict[str, Any]) -> S:
 
 
 def find(recipe: str | Path) -> Path:
-    """The file of a recipe that is given by path or by name. A file that exists wins over a name."""
+    """The file of a recipe, found by path or by name. A file that exists wins over a name."""
     path = Path(recipe)
     if path.is_file():
         return path
@@ -65,11 +71,14 @@ def find(recipe: str | Path) -> Path:
     shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
     if str(recipe) in shipped:
         return shipped[str(recipe)]
-    raise MissingError(f"no recipe {recipe}; give the path of a YAML file or one of these names: {', '.join(shipped)}")
+    raise MissingError(f"no recipe {recipe}: give the path of a YAML file or one of these names: {', '.join(shipped)}")
 
 
 def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
-    """`raw` with `section.key=value` items set; values are YAML, list entries are named by their number."""
+    """`raw` with `section.key=value` items set.
+
+    Values are YAML. An entry of a list is named by its number: `sources.0.max_files=10`.
+    """
     for item in items:
         key, sign, value = item.partition("=")
         if not sign or not key:
@@ -91,9 +100,10 @@ def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
 
 
 def remember(store: str, recipe: Recipe, *, is_new: bool = False) -> None:
-    """Keep the recipe in the store, so that `select` and `fill` find it; `is_new` keeps one that is there already.
+    """Keep the recipe in the store, so that `select` and `fill` find it.
 
-    A recipe that is refused must not take the place of the one that the store was built with.
+    With `is_new`, a recipe that is there already stays: the new one may still be refused, and then
+    the store must keep the recipe that it was built with.
     """
     path = Path(store, "_runs", "recipe.yaml")
     if is_new and path.exists():
@@ -106,12 +116,12 @@ def recall(store: str, overrides: list[str] | None = None) -> Recipe:
     """The recipe that a store was last run with."""
     path = Path(store, "_runs", "recipe.yaml")
     if not path.exists():
-        raise MissingError(f"the store {store} was never run; name a recipe with --recipe")
+        raise MissingError(f"the store {store} holds no recipe, as it was never run: name one with --recipe")
     return load(path, overrides)
 
 
 def _resolve_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Relative paths that exist beside the recipe become absolute; Hub ids stay as they are."""
+    """`raw` with absolute paths for what exists beside the recipe. Hub ids stay as they are."""
 
     def resolved(value: Any) -> Any:
         beside = folder / str(value)
@@ -142,14 +152,14 @@ def _explain(error: Any, kind: type[BaseModel]) -> str:
     if place and place[-1] in ENGINES:
         owners = [name for name, settings in ENGINES.items() if key in settings.model_fields]
         if owners:
-            return f"{where}: {key!r} belongs to engine {' and '.join(owners)}, here it is {place[-1]}: leave it out"
+            return f"{where}: {key!r} is for engine {' and '.join(owners)}, and this one is {place[-1]}: leave it out"
     valid = _valid_keys(kind, place)
     near = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.0)
     return f"unknown key {where!r}; did you mean {near[0]!r}? Valid keys: {', '.join(valid)}"
 
 
 def _without_tags(location: Sequence[Any]) -> list[str]:
-    """The keys of a place in a recipe, without the names of engines that pydantic puts between them."""
+    """The keys of a place in a recipe, without the engine names that pydantic puts between them."""
     tags = {n for n, part in enumerate(location) if part in ENGINES and location[n - 1] in ("engine", BLOCK)}
     return [str(part) for n, part in enumerate(location) if n not in tags and part != BLOCK]
 
@@ -164,7 +174,7 @@ def _valid_keys(kind: type[BaseModel], location: Sequence[Any]) -> list[str]:
 
 
 def _settings_in(annotation: Any) -> Any:
-    """The settings class inside an annotation such as `tuple[Source, ...]` or `SftSettings | None`."""
+    """The settings class in an annotation such as `tuple[Source, ...]` or `SftSettings | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in getattr(annotation, "__args__", ()):

@@ -10,23 +10,31 @@ from training.settings import GradientSettings
 
 
 class Influence(Settings):
-    """Gradient-based influence."""
+    """How the influence of a candidate is measured: its gradient is compared with a reference set.
 
-    gradients: GradientSettings = GradientSettings()
+    The reference set is good data, by default a part of the teacher's samples.
+    """
+
+    gradients: GradientSettings = Field(GradientSettings(), description="how the gradient of one candidate is computed")
     reference: str = Field(
         "teacher",
-        description="the reference set that selections rank by: teacher, its whole reference split, or a name below",
+        description="reference set that selections rank by: teacher (its whole reference split) or a "
+        "name from reference_sets",
     )
     reference_sets: dict[str, str] = Field(
         default_factory=dict,
-        description="further reference sets by name: SQL conditions on teacher_samples within its reference split; "
-        "all are computed in one pass over stored gradients",
+        description="further reference sets, by name: each is an SQL condition on the rows of "
+        "teacher_samples in the reference split; empty: none",
     )
     margin: float = Field(
-        2.0, ge=1.0, description="gradients for this many times the candidates that the selection ranks"
+        2.0,
+        ge=1.0,
+        description="candidates with a gradient, per snippet; more than 1 leaves room to change the selection later",
     )
     workers: int | None = Field(
-        None, ge=1, description="processes that compute gradients; null: one per GPU, one on a machine without"
+        None,
+        ge=1,
+        description="processes that compute gradients; null: one per GPU, or one without a GPU",
     )
 
     @model_validator(mode="after")
@@ -34,7 +42,9 @@ class Influence(Settings):
         for name in (self.reference, *self.reference_sets):
             check_name(name, "reference")
         if "teacher" in self.reference_sets:
-            raise ValueError("influence.reference_sets: teacher is the whole reference split; take another name")
+            raise ValueError(
+                "influence.reference_sets: the name teacher already means the whole reference split; take another"
+            )
         if self.reference not in ("teacher", *self.reference_sets):
             known = ", ".join(["teacher", *self.reference_sets])
             raise ValueError(f"influence.reference: no reference {self.reference!r}; there are {known}")

@@ -1,4 +1,4 @@
-"""`near_duplicates`: how near-duplicates are found, and from when on one counts."""
+"""`near_duplicates`: how near-duplicates are found, and how similar two functions must be."""
 
 from __future__ import annotations
 
@@ -8,29 +8,52 @@ from builders.recipe.settings import Settings
 
 
 class NearDuplicates(Settings):
-    """How near-duplicates are found.
+    """How functions that resemble each other are found, and how similar they must be to count.
 
-    The `min_` fields are thresholds of queries/pool_verdicts.sql; either suffices.
+    Of two near-duplicates in the pool, the better one stays.
+
+    The `min_` fields are thresholds of queries/pool_verdicts.sql. Passing one of the two suffices.
     """
 
-    min_similarity_raw: float = Field(0.8, gt=0, le=1, description="Jaccard similarity of raw token grams")
-    min_similarity_renamed: float = Field(
-        0.85, gt=0, le=1, description="the same up to the names that a function binds"
+    min_similarity_raw: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="Jaccard similarity of the token grams as written, from which on two functions are "
+        "near-duplicates, 0 to 1",
     )
-    floor: float = Field(0.6, gt=0, le=1, description="less similar pairs are not stored")
-    raw_gram: int = Field(5, ge=1, le=32, description="tokens per gram")
-    renamed_gram: int = Field(8, ge=1, le=32)
-    short_tokens: int = Field(24, ge=1, le=32, description="functions of fewer tokens must be equal")
-    bands: int = Field(24, ge=1, description="of the LSH; with 6 rows a similarity of 0.8 is found in 99.9% of cases")
-    rows: int = Field(6, ge=1)
-    max_heads: int = Field(16, ge=1, description="stored per snippet, the most similar ones")
+    min_similarity_renamed: float = Field(
+        0.85,
+        gt=0,
+        le=1,
+        description="the same after the names that a function binds itself are made alike",
+    )
+    floor: float = Field(0.6, gt=0, le=1, description="pairs less similar than this are not stored")
+    raw_gram: int = Field(5, ge=1, le=32, description="tokens per gram of the code as written")
+    renamed_gram: int = Field(8, ge=1, le=32, description="tokens per gram after renaming")
+    short_tokens: int = Field(24, ge=1, le=32, description="functions with fewer tokens count only when they are equal")
+    bands: int = Field(
+        24,
+        ge=1,
+        description="bands of the hash search; with 6 rows each a similarity of 0.8 is found in 99.9% of cases",
+    )
+    rows: int = Field(6, ge=1, description="hash values per band; more find fewer unlike pairs")
+    max_heads: int = Field(
+        16, ge=1, description="better functions that are stored for each one, the most similar first"
+    )
 
     @model_validator(mode="after")
     def _can_be_decided(self) -> NearDuplicates:
         least = min(self.min_similarity_raw, self.min_similarity_renamed)
         if least < self.floor:
-            raise ValueError(f"a threshold of {least} needs a floor of at most that, got {self.floor}")
+            raise ValueError(
+                f"floor={self.floor} is above a threshold of {least}, so pairs that count would not be stored: "
+                "lower floor, or raise min_similarity_raw and min_similarity_renamed"
+            )
         longest = max(self.raw_gram, self.renamed_gram)
         if longest > self.short_tokens:
-            raise ValueError(f"grams of {longest} tokens need short_tokens of at least that, got {self.short_tokens}")
+            raise ValueError(
+                f"short_tokens={self.short_tokens} is below the longest gram of {longest} tokens, and a shorter "
+                "function has no gram: raise short_tokens, or lower raw_gram and renamed_gram"
+            )
         return self

@@ -1,4 +1,4 @@
-"""`pool` and `docstring_judge`: what a snippet must be like to enter the clean pool."""
+"""`pool` and `docstring_judge`: what a function must be like to enter the clean pool."""
 
 from __future__ import annotations
 
@@ -13,57 +13,85 @@ from builders.recipe.settings import Settings, filled_as
 
 
 class Pool(Settings):
-    """Thresholds of queries/pool_verdicts.sql; all are inclusive."""
+    """The bounds that a function must keep to enter the clean pool.
 
-    min_lines: int = 3
-    max_lines: int = 150
-    max_chars: int = 20_000
-    min_tokens: int = 20
-    max_tokens: int = 2000
-    min_statements: int = 2
-    max_cyclomatic: int = 30
-    min_arguments: int = 1
-    max_literal_share: float = Field(0.35, description="literals per token; more is a data table")
-    min_docstring_words: int = 5
-    min_docstring_ascii: float = 0.8
-    min_docstring_english: float = 0.55
-    min_docstring_sufficiency: float = Field(0.2, description="estimate; see builders/checks/docstrings.py")
+    All of them are inclusive: a function with exactly `max_lines` lines passes. They are the
+    thresholds of queries/pool_verdicts.sql, so a change of one costs seconds.
+    """
+
+    min_lines: int = Field(3, description="lines at least")
+    max_lines: int = Field(150, description="lines at most")
+    max_chars: int = Field(20_000, description="characters at most")
+    min_tokens: int = Field(20, description="Python tokens at least")
+    max_tokens: int = Field(2000, description="Python tokens at most")
+    min_statements: int = Field(2, description="statements at least")
+    max_cyclomatic: int = Field(30, description="cyclomatic complexity at most")
+    min_arguments: int = Field(1, description="arguments at least")
+    max_literal_share: float = Field(
+        0.35, description="literals per token at most, 0 to 1; with more it is a data table"
+    )
+    min_docstring_words: int = Field(5, description="words of the docstring at least")
+    min_docstring_ascii: float = Field(0.8, description="share of ASCII characters in the docstring at least, 0 to 1")
+    min_docstring_english: float = Field(0.55, description="how English the docstring is at least, 0 to 1")
+    min_docstring_sufficiency: float = Field(
+        0.2,
+        description="how far the docstring suffices to write the function again at least, 0 to 1; an "
+        "estimate, see builders/checks/docstrings.py",
+    )
     min_docstring_score: float = Field(
-        5.0, ge=0, le=9, description="mean digit of the docstring_judge, if there is one"
+        5.0,
+        ge=0,
+        le=9,
+        description="mean digit that the docstring_judge gives at least, 0 to 9; unused without a judge",
     )
-    max_undefined_names: int = 0
-    infer_imports: bool = Field(True, description="names such as np and re count as known; else as undefined")
+    max_undefined_names: int = Field(0, description="names at most that are used and defined nowhere in the function")
+    infer_imports: bool = Field(
+        True, description="take names such as np and re for imports; false: they count as undefined"
+    )
     max_type_errors: int | None = Field(
-        0, description="of snippets without undefined names; null: type errors do not matter"
+        0,
+        description="type errors at most, in functions without undefined names; null: any number",
     )
-    include_methods: bool = Field(False, description="methods need their class: off by default")
+    include_methods: bool = Field(False, description="take methods too; most of them make no sense without their class")
     licenses: tuple[str, ...] = Field(
-        (), description="allow-list; a text needs all licences of one of its choices. Empty allows all"
+        (),
+        description="licences that are allowed; where a file offers a choice, one choice must be "
+        "allowed whole; empty: all are allowed",
     )
-    banned_imports: tuple[str, ...] = ("argparse", "os", "subprocess", "sys", "setuptools", "distutils", "matplotlib")
+    banned_imports: tuple[str, ...] = Field(
+        ("argparse", "os", "subprocess", "sys", "setuptools", "distutils", "matplotlib"),
+        description="modules that a function must not use; empty: none is banned",
+    )
     test_paths: str = Field(
         r"(^|/)(tests?|testsuite|examples?|demos?|docs?|tutorials?|benchmarks?)/|(^|/)(test_[^/]*|[^/]*_tests?|conftest)\.py$",
-        description="regular expression; a snippet that was found in such files alone is a test or an example. '' is none",
+        description="regular expression of paths; a function found only in such files is a test or an "
+        "example and is left out; '': none",
     )
     generated_paths: str = Field(
         r"_pb2(_grpc)?\.py$|(^|[/_.])(auto)?generated([/_.]|$)",
-        description="likewise for files that a program wrote. '' is none",
+        description="regular expression of paths; a function found only in such files was written by "
+        "a program and is left out; '': none",
     )
 
     @field_validator("test_paths", "generated_paths")
     @classmethod
     def _is_an_expression(cls, value: str) -> str:
         try:
-            pc.match_substring_regex(pa.array([""]), value)  # RE2, as DuckDB's
+            pc.match_substring_regex(pa.array([""]), value)  # RE2, which DuckDB uses too
         except pa.ArrowInvalid as error:
-            raise ValueError(f"{error} (RE2: no look-around)") from None
+            raise ValueError(f"{error} (the syntax is RE2, which has no look-around)") from None
         return value
 
 
 class DocstringJudge(Settings):
-    """A model that says whether a docstring suffices to write its function again; asked last, of what would be the pool."""
+    """A model that says whether a docstring suffices to write its function again.
 
-    model: str
-    revision: str | None = None
-    prompt: Annotated[str, filled_as("docstring-judge")] = "docstring-judge"
-    engine: EngineSettings = TransformersSettings()
+    It costs most, so it is asked last: only about the functions that pass all other checks.
+    """
+
+    model: str = Field(description="model folder or Hub id of the judge")
+    revision: str | None = Field(None, description="commit of the Hub model; null: the newest one")
+    prompt: Annotated[str, filled_as("docstring-judge")] = Field(
+        "docstring-judge", description="prompt template that asks the judge"
+    )
+    engine: EngineSettings = Field(TransformersSettings(), description="the engine that runs the judge")

@@ -1,4 +1,4 @@
-"""`scorer` and `scoring`: who scores the aspects, and how much each aspect counts."""
+"""`scorer` and `scoring`: who scores candidates by aspect, and how much each aspect counts."""
 
 from __future__ import annotations
 
@@ -12,28 +12,48 @@ from training.settings import SftSettings
 
 
 class Scorer(Settings):
-    """Who scores the aspects."""
+    """Which model scores candidates: a digit from 0 to 9 for each aspect.
 
-    model: str | None = Field(None, description="None: the synthesizer's base")
-    revision: str | None = None
-    prompt: Annotated[str, filled_as("scorer")] = Field(
-        "scorer", description="scorer: rubrics, then the item; scorer-short: no rubrics, for a small fine-tuned scorer"
+    It can be used as it is, or trained for this on labelled pairs.
+    """
+
+    model: str | None = Field(
+        None, description="model folder or Hub id of the scorer; null: the synthesizer's base model"
     )
-    engine: EngineSettings = TransformersSettings()
-    training: SftSettings | None = Field(None, description="fine-tune it on labelled pairs; None: as it is")
+    revision: str | None = Field(None, description="commit of the Hub model; null: the newest one")
+    prompt: Annotated[str, filled_as("scorer")] = Field(
+        "scorer",
+        description="prompt template; scorer: rubrics, then the pair; scorer-short: no rubrics, for a "
+        "small trained scorer",
+    )
+    engine: EngineSettings = Field(TransformersSettings(), description="the engine that runs the scorer")
+    training: SftSettings | None = Field(
+        None, description="how the scorer is trained on labelled pairs; null: the model as it is"
+    )
     labels: Literal["corruptions", "teacher"] = Field(
         "corruptions",
-        description="whose digits it learns: what a corruption is known to spoil, or the teacher's own scores of the same pairs",
+        description="digits to learn; corruptions: from what a corruption is known to spoil, at no "
+        "cost; teacher: the teacher's own scores of the same pairs",
     )
-    corruptions_per_sample: int = Field(4, ge=0)
+    corruptions_per_sample: int = Field(
+        4, ge=0, description="corrupted copies of each teacher sample to learn from; at most 5 are made"
+    )
 
 
 class Scoring(Settings):
-    """The weighting of the aspects."""
+    """How much each aspect counts in the score of a candidate.
 
-    method: Literal["contrast", "fixed"] = "contrast"
-    weights: dict[str, float] = Field(default_factory=dict, description="for fixed; empty gives equal weights")
-    l2: float = Field(1.0, ge=0)
+    The weights sum to 1, so the score lies between 0 and 9.
+    """
+
+    method: Literal["contrast", "fixed"] = Field(
+        "contrast",
+        description="contrast: fit the weights that tell teacher samples from candidates; fixed: use the weights below",
+    )
+    weights: dict[str, float] = Field(
+        default_factory=dict, description="weight of each aspect, for fixed; empty: equal weights"
+    )
+    l2: float = Field(1.0, ge=0, description="strength of the L2 penalty of the contrast fit; 0: no penalty")
 
     @model_validator(mode="after")
     def _weights_name_aspects(self) -> Scoring:

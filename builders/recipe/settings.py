@@ -9,26 +9,27 @@ from store import ASPECTS, CODE_ASPECTS
 
 
 class Settings(BaseModel):
-    """Frozen, and strict about unknown keys."""
+    """A section of a recipe. It cannot be changed once it is made, and it refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def check_aspects(weights: dict[str, float], where: str) -> None:
+    """ValueError for weights of unknown aspects, and for weights that cannot sum to 1."""
     unknown = [a for a in weights if a not in ASPECTS + CODE_ASPECTS]
     if unknown:
         raise ValueError(f"{where}: unknown aspects {unknown}; there are {', '.join(ASPECTS + CODE_ASPECTS)}")
     if weights and (min(weights.values()) < 0 or sum(weights.values()) <= 0):
-        raise ValueError(f"{where}: weights must be non-negative with a positive sum, got {weights}")
+        raise ValueError(f"{where}: no weight may be below 0, and one must be above 0; got {weights}")
 
 
 def filled_as(default: str) -> AfterValidator:
-    """A prompt that takes what the default one of its field takes."""
+    """A check that a prompt template has the same slots as the default template of its field."""
 
     def check(name: str) -> str:
         if prompts.slots(name) != prompts.slots(default):
             wanted, has = sorted(prompts.slots(default)), sorted(prompts.slots(name))
-            raise ValueError(f"prompt {name!r} has slots {has}, here it needs {wanted}, as {default!r} has")
+            raise ValueError(f"prompt {name!r} has slots {has}; here it needs those of {default!r}: {wanted}")
         return name
 
     return AfterValidator(check)

@@ -1,4 +1,4 @@
-"""`sources`: where source code comes from, one entry per source."""
+"""`sources`: where code comes from, one entry per source."""
 
 from __future__ import annotations
 
@@ -11,30 +11,47 @@ from store import check_name
 
 
 class Source(Settings):
-    """Where source code comes from."""
+    """One place where code comes from: a folder, packages, archives, files of rows, or the Hub."""
 
-    name: str
-    kind: Literal["stdlib", "tree", "packages", "archive", "jsonl", "parquet", "hub"]
+    name: str = Field(description="name of the source in tables: lower case, digits, - and _")
+    kind: Literal["stdlib", "tree", "packages", "archive", "jsonl", "parquet", "hub"] = Field(
+        description="stdlib: the running Python's library; tree: a folder of .py files; packages: "
+        "installed ones; archive: tar, zip, wheel or sdist; jsonl, parquet: files of rows; hub: a "
+        "Hugging Face dataset"
+    )
     path: str | None = Field(
         None,
-        description="directory of a tree, or of installed packages (None: those of the running Python); file, directory or "
-        "glob such as data/*.jsonl.gz, for archive (tar, zip, wheel, sdist), jsonl and parquet",
+        description="tree: its folder; packages: their folder (null: those of the running Python); "
+        "archive, jsonl, parquet: a file, a folder or a pattern such as data/*.jsonl.gz",
     )
-    dataset: str | None = Field(None, description="Hub id or local folder of a dataset, for hub")
-    revision: str | None = Field(None, description="commit of the Hub dataset")
-    data_dir: str | None = Field(None, description="folder of the Hub dataset, such as data/python")
-    split: str = "train"
+    dataset: str | None = Field(None, description="hub: Hub id or local folder of the dataset")
+    revision: str | None = Field(None, description="hub: commit of the dataset; null: the newest one")
+    data_dir: str | None = Field(
+        None, description="hub: folder inside the dataset, such as data/python; null: all of it"
+    )
+    split: str = Field("train", description="hub: split of the dataset")
     license: str | None = Field(
-        None, description="licence of all files of a tree; of what names none in rows, packages and archives"
+        None,
+        description="licence of the files that name none themselves, which is all of a tree; null: "
+        "PSF-2.0 for stdlib, else unknown",
     )
-    content_column: str = "content"
-    path_column: str = "max_stars_repo_path"
-    license_column: str = "max_stars_repo_licenses"
-    repo_column: str = "max_stars_repo_name"
-    exclude: tuple[str, ...] = Field((), description="path prefixes to leave out")
-    max_files: int | None = Field(None, ge=1)
+    content_column: str = Field("content", description="jsonl, parquet, hub: column with the text of a file")
+    path_column: str = Field("max_stars_repo_path", description="jsonl, parquet, hub: column with the path of a file")
+    license_column: str = Field(
+        "max_stars_repo_licenses", description="jsonl, parquet, hub: column with the licence of a file"
+    )
+    repo_column: str = Field(
+        "max_stars_repo_name", description="jsonl, parquet, hub: column with the repository of a file"
+    )
+    exclude: tuple[str, ...] = Field(
+        (), description="stdlib, tree, packages, archive: path prefixes to leave out, such as test/; empty: none"
+    )
+    max_files: int | None = Field(None, ge=1, description="files to read, from the first on; null: all files")
     files_per_shard: int = Field(
-        200, ge=1, description="a row group of Parquet and a compressed stream are never cut, so theirs may be larger"
+        200,
+        ge=1,
+        description="files of one shard; a row group of Parquet and a compressed file are never "
+        "cut, so their shards may be larger",
     )
 
     @model_validator(mode="after")
@@ -42,5 +59,5 @@ class Source(Settings):
         check_name(self.name, "source name")
         needed = {"hub": "dataset", "stdlib": None, "packages": None}.get(self.kind, "path")
         if needed and getattr(self, needed) is None:
-            raise ValueError(f"source {self.name!r} of kind {self.kind!r} needs `{needed}`")
+            raise ValueError(f"source {self.name!r} of kind {self.kind!r} needs `{needed}`: add it")
         return self

@@ -1,4 +1,4 @@
-"""`synthesizer` and `sampling`: the model that becomes the data synthesizer, and how it is sampled."""
+"""`synthesizer` and `sampling`: the model that learns to write the data, and how much it writes."""
 
 from __future__ import annotations
 
@@ -12,27 +12,48 @@ from training.settings import SftSettings
 
 
 class Synthesizer(Settings):
-    """The small model that becomes the data synthesizer."""
+    """Which small model learns to write (problem, solution) pairs, and how it is trained."""
 
-    model: str
-    revision: str | None = None
-    prompt: Annotated[str, filled_as("synthesizer")] = "synthesizer"
-    engine: EngineSettings = TransformersSettings()
-    training: SftSettings = SftSettings()
-    train_from: Literal["base", "previous"] = "base"
-    accumulate: bool = Field(False, description="train G_t on the selections of all iterations instead of the last")
+    model: str = Field(description="model folder or Hub id of the base model")
+    revision: str | None = Field(None, description="commit of the Hub model; null: the newest one")
+    prompt: Annotated[str, filled_as("synthesizer")] = Field(
+        "synthesizer",
+        description="prompt template that asks for a pair; synthesizer-short: for a very small model",
+    )
+    engine: EngineSettings = Field(TransformersSettings(), description="the engine that runs the synthesizer")
+    training: SftSettings = Field(SftSettings(), description="how the synthesizer is trained in each iteration")
+    train_from: Literal["base", "previous"] = Field(
+        "base",
+        description="where each training starts; base: from the base model; previous: from the last "
+        "iteration's synthesizer",
+    )
+    accumulate: bool = Field(
+        False,
+        description="train on the selections of all iterations so far; false: on the last one alone",
+    )
 
 
 class Sampling(Settings):
-    """Multi-checkpoint sampling."""
+    """How many candidates the synthesizer writes in an iteration, and how.
 
-    checkpoints: int = Field(4, ge=1, description="M")
-    samples_per_checkpoint: int = Field(4, ge=1, description="N")
-    snippets_per_iteration: int = Field(10_000, ge=1)
-    temperature: float = Field(0.8, ge=0)
-    top_p: float = Field(0.95, gt=0, le=1)
-    max_tokens: int = Field(1024, ge=1)
-    requests_per_shard: int = Field(256, ge=1)
+    Each of the last `checkpoints` of a training writes `samples_per_checkpoint` candidates for each
+    snippet. The numbers multiply: 4 x 4 x 10,000 are 160,000 candidates.
+    """
+
+    checkpoints: int = Field(4, ge=1, description="checkpoints of a training that write, the last ones (M)")
+    samples_per_checkpoint: int = Field(
+        4, ge=1, description="candidates that each checkpoint writes for each snippet (N)"
+    )
+    snippets_per_iteration: int = Field(10_000, ge=1, description="snippets per iteration, others in each")
+    temperature: float = Field(0.8, ge=0, description="sampling temperature; 0 always takes the most probable token")
+    top_p: float = Field(0.95, gt=0, le=1, description="probability mass of the tokens to sample from; 1: all tokens")
+    max_tokens: int = Field(1024, ge=1, description="tokens of a candidate at most")
+    requests_per_shard: int = Field(
+        256, ge=1, description="candidates per shard; after a kill the transformers engine repeats the unfinished shard"
+    )
     base_snippets: int = Field(
-        0, ge=0, description="snippets that the untrained base is sampled on, to report its parse rate"
+        0,
+        ge=0,
+        description="snippets that the untrained base model is tried on, to report how many of its "
+        "answers parse; 0: not tried",
     )

@@ -1,4 +1,4 @@
-"""`teacher`: who writes the superior samples, and how they are split."""
+"""`teacher`: who writes the superior samples, how it is asked, and how its samples are split."""
 
 from __future__ import annotations
 
@@ -16,31 +16,45 @@ TeacherEngine = Annotated[
 
 
 class Teacher(Settings):
-    """The superior samples."""
+    """Who writes the superior samples that the synthesizer learns from, and how they are split.
+
+    A part is held out: as the reference set of influence, and to measure the scorer.
+    """
 
     engine: TeacherEngine = Field(
         "docstring",
-        description="docstring: the function's own docstring and body, offline; else the block of an engine, such as "
-        "{engine: openai, base_url: …}",
+        description="docstring: no model, a function's own docstring and body are the pair; else the "
+        "block of an engine, such as {engine: openai, base_url: …}",
     )
-    model: str = "docstring"
-    num_snippets: int = Field(1000, ge=1)
-    reference_share: float = Field(0.15, ge=0, lt=1)
-    validation_share: float = Field(0.15, ge=0, lt=1)
-    scorer_share: float = Field(0.5, ge=0, le=1, description="of the train split, used to fine-tune the scorer")
-    prompt: Annotated[str, filled_as("teacher")] = "teacher"
-    max_tokens: int = Field(2048, ge=1)
-    temperature: float = Field(0.7, ge=0)
+    model: str = Field("docstring", description="name of the model at the endpoint, its folder, or its Hub id")
+    num_snippets: int = Field(1000, ge=1, description="snippets that the teacher is asked about, one sample each")
+    reference_share: float = Field(
+        0.15, ge=0, lt=1, description="share of the samples that influence compares with, 0 to 1"
+    )
+    validation_share: float = Field(0.15, ge=0, lt=1, description="share of the samples kept for measurements, 0 to 1")
+    scorer_share: float = Field(
+        0.5, ge=0, le=1, description="share of the remaining samples that the scorer is trained on"
+    )
+    prompt: Annotated[str, filled_as("teacher")] = Field(
+        "teacher", description="prompt template; teacher-json: asks for the JSON form"
+    )
+    max_tokens: int = Field(2048, ge=1, description="tokens of an answer at most")
+    temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 always takes the most probable token")
     answer_form: Literal["tagged", "json"] = Field(
-        "tagged", description="json: held to a schema by the endpoint, with a prompt that asks for it"
+        "tagged",
+        description="tagged: text under two headings; json: an object that the endpoint holds to a "
+        "schema, which needs engine openai and prompt teacher-json",
     )
-    max_reasks: int = Field(0, ge=0, description="how often an answer that holds no valid pair is asked for again")
-    run_examples: bool = Field(True, description="run the examples that a sample carries, and reject it if one fails")
+    max_reasks: int = Field(0, ge=0, description="how often an answer without a valid pair is asked for again")
+    run_examples: bool = Field(
+        True,
+        description="run the examples in a sample and reject it if one fails; needs the sandbox",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _engine_is_a_block(cls, given: Any) -> Any:
-        """Recipes of before had the engine's keys beside the teacher's own: say how they are spelt now."""
+        """Where the engine's keys stand beside the teacher's own, say how to write them."""
         if not isinstance(given, dict):
             return given
         beside = sorted(given.keys() & OpenAISettings.model_fields.keys() - {"engine"})
@@ -50,14 +64,14 @@ class Teacher(Settings):
         name = engine if isinstance(engine, str) and engine in ENGINES else None
         if beside or name:
             keys = ", ".join([f"engine: {name or 'openai'}", *(f"{key}: …" for key in beside)])
-            raise ValueError(f"the engine is a block of its own, as everywhere else: write engine: {{{keys}}}")
+            raise ValueError(f"the engine is a block of its own, as in the other sections: write engine: {{{keys}}}")
         return given
 
     @model_validator(mode="after")
     def _form_can_be_had(self) -> Teacher:
         if self.answer_form == "json" and not isinstance(self.engine, OpenAISettings):
             name = self.engine if isinstance(self.engine, str) else self.engine.engine
-            raise ValueError(f"answer_form json needs engine openai, got {name}: use tagged")
+            raise ValueError(f"answer_form json needs engine openai, here it is {name}: set answer_form to tagged")
         if self.answer_form == "json" and self.prompt == "teacher":
             raise ValueError("answer_form json needs a prompt that asks for JSON: set prompt to teacher-json")
         return self
@@ -66,11 +80,14 @@ class Teacher(Settings):
     def _something_is_left_to_train_on(self) -> Teacher:
         held_out = self.reference_share + self.validation_share
         if held_out >= 1:
-            raise ValueError(f"reference_share and validation_share add up to {held_out}: nothing is left to train on")
+            raise ValueError(
+                f"reference_share and validation_share add up to {held_out}, so no sample is left to train on: "
+                "make them smaller"
+            )
         return self
 
     def engine_settings(self) -> EngineSettings:
-        """The engine that asks the teacher; ValueError for the docstring teacher, which asks nobody."""
+        """The engine that asks the teacher. ValueError for the docstring teacher: it has none."""
         if isinstance(self.engine, str):
-            raise ValueError("the docstring teacher needs no engine")
+            raise ValueError("the docstring teacher asks nobody, so it has no engine")
         return self.engine

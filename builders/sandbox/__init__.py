@@ -1,24 +1,30 @@
 """The only place where generated code runs: one Python program at a time, inside bubblewrap.
 
-In: the text of a program (or of a solution and its tests) and limits. Out: a `SandboxResult`. How: `bwrap` gives it
-namespaces of its own (no network, no other processes), an empty environment and a file system that holds the system's
-programs, libraries and the Python installation read-only, and a small /tmp; `builders/sandbox/runner.py` sets the
-limits inside; this module enforces time, total memory and output from outside.
+In: the text of a program, and limits. Out: a `SandboxResult`.
 
-    result = run_python(tested_program("def add(a, b):\n    return a + b\n", "assert add(1, 2) == 3\n"))
-    result.status    # 'passed'
+    program = tested_program("def add(a, b):\n    return a + b\n", "assert add(1, 2) == 3\n")
+    run_python(program).status    # 'passed'
 
-What `passed` means: the program's last statement is done. Leaving early (`sys.exit(0)`, `os._exit(0)`, killing the
-supervisor), printing any marker or reading the program's own source, arguments, environment or the supervisor's
-memory does not give it: the child must return a random key that reaches no object of its interpreter before its end.
+`bwrap` starts the program in namespaces of its own: it has no network and sees no other processes.
+Its environment is empty. Its file system holds the system's programs, its libraries and the Python
+installation, all read-only, and a small /tmp. Inside, `builders/sandbox/runner.py` sets the limits.
+From outside, this module enforces time, total memory and output.
 
-What remains:
-- Solution and tests share one interpreter. Code written against this very runner can search its own descriptors for
-  the key, replace `unittest`, or return objects that equal everything. A pass is a measurement, not a proof.
-- `memory_mb` binds each process by `RLIMIT_AS`, and all of them together only by looking every 0.1 s, and only at what
-  is resident: memory in detached `memfd` or System V segments is not seen. Put a cgroup around untrusted bulk runs.
-- Kernels before 5.14 count all processes of the user against `processes`, newer ones those of the sandbox.
-- A kernel bug reachable from an unprivileged process is not held back: there is no system call filter.
+`passed` means that the program's last statement is done. Leaving early does not give it
+(`sys.exit(0)`, `os._exit(0)`, killing the supervisor), and neither does printing a marker or
+reading the program's own source, arguments, environment or the supervisor's memory. For a pass, the
+child must send back a random key, which reaches no object of its interpreter before the end.
+
+What the sandbox does not hold back:
+- Solution and tests share one interpreter. Code written against this very runner can search its own
+  descriptors for the key, replace `unittest`, or return objects that equal everything. A pass is a
+  measurement, not a proof.
+- `memory_mb` bounds each process by `RLIMIT_AS`. All processes together are only looked at every
+  0.1 s, and only what is resident counts: memory in detached `memfd` or System V segments is not
+  seen. Put a cgroup around untrusted bulk runs.
+- Kernels before 5.14 count all processes of the user against `processes`. Newer ones count those of
+  the sandbox.
+- There is no system call filter, so a kernel bug that an unprivileged process can reach stays open.
 """
 
 import contextlib
@@ -68,9 +74,9 @@ _ENVIRONMENT = {
 }
 _NOBODY = "65534"
 _POLL_S = 0.1
-# Discarding output costs this process time: a stream that goes on past this many times its cap ends the program.
+# To discard output costs time. A stream of more than so many times its limit ends the program.
 _FLOOD_FACTOR = 16
-# Resident memory of bwrap and the supervisor, which is not the program's.
+# Resident memory of bwrap and the supervisor. It does not count as the program's.
 _OVERHEAD_MB = 64
 _INSTALL = (
     "install bubblewrap 0.8 or newer (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap) and "
@@ -96,7 +102,10 @@ _TESTED_PROGRAM = """\
 
 @dataclass(frozen=True)
 class SandboxLimits:
-    """What one program may use; `file_mb` bounds each file and all of /tmp, `output_bytes` what is kept per stream."""
+    """What one program may use.
+
+    `file_mb` bounds each file and all of /tmp. `output_bytes` is how much of each stream is kept.
+    """
 
     wall_s: float = 10
     cpu_s: int = 10
@@ -113,7 +122,10 @@ class SandboxLimits:
 
 @dataclass(frozen=True)
 class SandboxResult:
-    """How one program ended. `exit_code` is negative for a signal; `error` means that the sandbox did not start."""
+    """How one program ended. The status `error` means that the sandbox did not start.
+
+    `exit_code` is negative for a signal.
+    """
 
     status: Status
     exit_code: int
@@ -128,19 +140,22 @@ DEFAULT_LIMITS = SandboxLimits()
 
 
 def is_available() -> bool:
-    """Whether a program can be run in a sandbox here (tried once per process)."""
+    """Whether a program can be run in a sandbox here. It is tried once per process."""
     return _problem() is None
 
 
 def require() -> None:
-    """Raise RuntimeError with the reason and the fix where no sandbox can be had."""
+    """JobError with the reason and the fix where no sandbox works here."""
     problem = _problem()
     if problem is not None:
-        raise JobError(f"no sandbox to run generated code in: {problem}. To fix it, {_INSTALL}.")
+        raise JobError(f"generated code cannot be run, as no sandbox works here: {problem}. To fix it, {_INSTALL}.")
 
 
 def run_python(program: str, limits: SandboxLimits = DEFAULT_LIMITS) -> SandboxResult:
-    """Run one program; `passed` when its last statement is done, so `sys.exit(0)` on the way is `failed`."""
+    """Run one program.
+
+    It is `passed` when its last statement is done; an early `sys.exit(0)` fails.
+    """
     require()
     return _run(program, limits)
 
@@ -148,7 +163,10 @@ def run_python(program: str, limits: SandboxLimits = DEFAULT_LIMITS) -> SandboxR
 def run_many(
     programs: Iterable[tuple[Id, str]], workers: int, limits: SandboxLimits = DEFAULT_LIMITS
 ) -> Iterator[tuple[Id, SandboxResult]]:
-    """Run programs in `workers` sandboxes at a time; results come in the order of the input, which is read lazily."""
+    """Run programs in `workers` sandboxes at a time. Results come in the order of the input.
+
+    The input is read lazily. JobError where no sandbox works here.
+    """
     if workers < 1:
         raise ValueError(f"run_many needs at least 1 worker, got {workers}")
     require()
@@ -156,10 +174,11 @@ def run_many(
 
 
 def tested_program(*parts: str) -> str:
-    """One program that executes the parts (a solution's pieces, then its tests) in one namespace called `solution`.
+    """One program that executes the parts in one namespace called `solution`.
 
-    Each part is compiled by itself, so that no part can swallow the next one with an open string, and what runs them
-    is bound before the first starts, so that none can replace `exec`. `__name__` is not `__main__`: a solution's main
+    The parts are a solution's pieces, then its tests. Each is compiled by itself, so that no part
+    can swallow the next one with an open string. What runs them is bound before the first part
+    starts, so that no part can replace `exec`. `__name__` is not `__main__`: a solution's main
     block does not run.
     """
     names = [f"solution_{position}.py" for position in range(len(parts) - 1)] + ["tests.py"]
@@ -187,7 +206,7 @@ def _run_many(
 
 @functools.cache
 def _problem() -> str | None:
-    """Why no sandbox can be had, or None."""
+    """Why no sandbox works here, or None."""
     if shutil.which("bwrap") is None:
         return "there is no bwrap on the PATH"
     exposed = _exposed(Path(sys.base_prefix).resolve(), Path.home().resolve(), Path(__file__).resolve().parents[2])
@@ -200,7 +219,7 @@ def _problem() -> str | None:
 
 
 def _exposed(prefix: Path, home: Path, code: Path) -> str | None:
-    """Why the Python installation at `prefix`, which the program sees, cannot be shown to it, or None.
+    """Why the Python installation at `prefix` must not be shown to the program, or None.
 
     `code` is the folder that this package was loaded from. A checkout holds a user's files. The
     site-packages of an installed wheel hold packages only, so they may be seen.
@@ -218,7 +237,7 @@ def _run(program: str, limits: SandboxLimits) -> SandboxResult:
         with open(os.memfd_create("request"), "wb+") as request:
             request.write(json.dumps({"program": program, **asdict(limits)}).encode())
             request.seek(0)
-            # An empty environment for bwrap too: the program can read it in /proc/1/environ.
+            # bwrap gets an empty environment too: the program can read it in /proc/1/environ.
             process = subprocess.Popen(
                 _command(report_in, limits),
                 stdin=request,
@@ -256,7 +275,10 @@ def _run(program: str, limits: SandboxLimits) -> SandboxResult:
 def _watch(
     process: subprocess.Popen[bytes], report: BinaryIO, limits: SandboxLimits, deadline: float
 ) -> tuple[Status | None, dict[str, bytearray], dict[str, int]]:
-    """Read the streams to their end, keeping the head of each; kill the group where a limit is passed, and say which."""
+    """Read the streams to their end, and keep the head of each.
+
+    If the sandbox passes a limit, its process group is killed, and the limit is returned.
+    """
     kept = {name: bytearray() for name in ("stdout", "stderr", "report")}
     totals = dict.fromkeys(kept, 0)
     cut: Status | None = None
@@ -295,7 +317,7 @@ def _exceeded(
 
 
 def _resident_mb(pid: int) -> float:
-    """Resident memory in MiB of a process and its descendants; pages that several share count once for each."""
+    """Resident memory in MiB of a process and its descendants. Shared pages count once for each."""
     total = 0.0
     pending = [pid]
     while pending:
@@ -309,7 +331,10 @@ def _resident_mb(pid: int) -> float:
 
 
 def _verdict(report: bytes, returncode: int) -> tuple[Status, int]:
-    """Status and exit code from the supervisor's lines; a started program without an end brought its supervisor down."""
+    """Status and exit code from the supervisor's lines.
+
+    A program that has started and not ended brought its supervisor down.
+    """
     messages = [json.loads(line) for line in report.splitlines()]
     if not messages:
         return "error", returncode
@@ -324,7 +349,7 @@ def _verdict(report: bytes, returncode: int) -> tuple[Status, int]:
 
 
 def _command(report_fd: int, limits: SandboxLimits) -> list[str]:
-    """The command line of the sandbox; the runner's text is in it, the program's is not."""
+    """The command line of the sandbox. It holds the runner's text, but not the program's."""
     bwrap = _program("bwrap")
     runner = [_interpreter(), "-s", "-P", "-B", "-c", _runner_text(), str(report_fd)]
     size = ["--size", str(limits.file_mb * 1024 * 1024)]
@@ -350,10 +375,11 @@ def _command(report_fd: int, limits: SandboxLimits) -> list[str]:
 
 
 def _give_up_root(bwrap: str) -> list[str]:
-    """What goes before the sandbox when this process is root: become nobody first, else nothing.
+    """What comes before the sandbox when this process is root: it becomes `nobody` first.
 
-    The kernel does not hold root to RLIMIT_NPROC, not even under another name in a user namespace. The outer bwrap is
-    there because nobody may not walk through root's home, where the Python installation may lie.
+    The kernel does not hold root to RLIMIT_NPROC, not even under another name in a user namespace.
+    The outer bwrap is needed because the Python installation may lie in root's home, which the user
+    `nobody` may not enter.
     """
     if os.geteuid() != 0:
         return []
@@ -385,7 +411,10 @@ def _read_only_system() -> list[str]:
 
 
 def _parents(path: str) -> list[str]:
-    """Make the folders above a path, which bwrap would otherwise close to everyone but their owner."""
+    """Options that make the folders above a path.
+
+    Left to bwrap, only their owner could enter them.
+    """
     folders = [str(folder) for folder in reversed(Path(path).parents)][1:]
     return [option for folder in folders for option in ("--dir", folder)]
 

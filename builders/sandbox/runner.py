@@ -1,10 +1,12 @@
-"""What runs inside the sandbox: a supervisor that limits one program and says whether it came to its end.
+"""What runs inside the sandbox: a supervisor that limits one program and says how it ended.
 
-In: standard input holds {"program", "cpu_s", "memory_mb", "file_mb", "processes"} as JSON; the argument is the number
-of the descriptor that reports go to. Out: JSON lines on that descriptor, {"state": "started"} and then
-{"state": "ended", "exit_code", "passed", "memory"}. How: `builders/sandbox/__init__.py` sends this text to `python -c`; nothing
-else imports or starts it. The program runs in a forked child, which holds neither the report descriptor nor, until its
-last statement is done, the key that the supervisor takes as proof of that.
+In: standard input holds {"program", "cpu_s", "memory_mb", "file_mb", "processes"} as JSON. The
+argument is the number of the descriptor for reports. Out: JSON lines on that descriptor: {"state":
+"started"} and then {"state": "ended", "exit_code", "passed", "memory"}.
+
+`builders/sandbox/__init__.py` sends this text to `python -c`. Nothing else imports or starts it.
+The program runs in a forked child, which does not hold the report descriptor. Only when its last
+statement is done does the child get the key that the supervisor takes as proof.
 """
 
 import contextlib
@@ -27,7 +29,8 @@ OUT_OF_MEMORY = b"memory"
 
 def main() -> None:
     """Run the program of standard input in a child, report, and leave no process behind."""
-    set_dumpable(False)  # so that the child cannot open this process's memory and descriptors in /proc
+    # The child must not open this process's memory and descriptors in /proc.
+    set_dumpable(False)
     report_fd = int(sys.argv[1])
     with open(0, "rb", closefd=False) as stdin:
         request = json.loads(stdin.read())
@@ -41,7 +44,8 @@ def main() -> None:
     report(report_fd, {"state": "started"})
     key = os.urandom(KEY_BYTES)  # made after the fork: the child has no copy of it
     os.write(key_in, key)
-    os.close(key_in)  # a program that forked comes to its end twice: the second reader must not wait
+    # After a fork two processes come to the end. The second must not wait for a key.
+    os.close(key_in)
     _, wait_status = os.waitpid(child, 0)
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)
@@ -62,14 +66,14 @@ def report(fd: int, message: dict) -> None:
 
 
 def set_dumpable(is_dumpable: bool) -> None:
-    """Allow or forbid other processes of this user to look into this one (prctl(2), PR_SET_DUMPABLE)."""
+    """Allow or forbid other processes of this user to look into this one (PR_SET_DUMPABLE)."""
     if ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, int(is_dumpable), 0, 0, 0) != 0:
         raise OSError("prctl(PR_SET_DUMPABLE) was refused: the program could look into its supervisor")
 
 
 def run_child(request: dict, key_fd: int, proof_fd: int) -> None:
-    """Run the program and leave the process; only a program that ran to its end sends the key back."""
-    # Bound before the program runs, which may replace anything in these modules.
+    """Run the program and leave the process. Only one that ran to its end sends the key back."""
+    # Bound before the program runs, as it may replace anything in these modules.
     read, write, leave = os.read, os.write, os._exit
     exit_code = 1
     try:
@@ -88,7 +92,7 @@ def run_child(request: dict, key_fd: int, proof_fd: int) -> None:
 
 
 def set_limits(request: dict) -> None:
-    """Set this process's limits; its children inherit them and cannot raise them."""
+    """Set the limits of this process. Its children inherit them and cannot raise them."""
     mebibyte = 1024 * 1024
     limits = {
         resource.RLIMIT_CORE: (0, 0),
@@ -103,7 +107,10 @@ def set_limits(request: dict) -> None:
 
 
 def run_program(program: str) -> tuple[int, bytes | None]:
-    """Execute the text as `__main__`: (exit code, None when its last statement is done, else what to send)."""
+    """Execute the text as `__main__`. Returns the exit code and what to send as proof.
+
+    The proof is None when the last statement is done: then the key is sent.
+    """
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     sys.argv = ["program.py"]
@@ -115,7 +122,7 @@ def run_program(program: str) -> tuple[int, bytes | None]:
     except MemoryError:
         return 1, OUT_OF_MEMORY
     except BaseException as error:  # whatever the program raises is its result
-        # Without the runner's own frame.
+        # The first frame is the runner's own, so it is left out.
         runner_frame = error.__traceback__
         traceback.print_exception(type(error), error, runner_frame and runner_frame.tb_next)
         return 1, b"error"
@@ -133,7 +140,7 @@ def exit_code_of(stop: SystemExit) -> int:
 
 
 def flush_output() -> None:
-    """Flush what the program printed; it may have closed or replaced the streams."""
+    """Flush what the program printed. It may have closed or replaced the streams."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()

@@ -1,3 +1,6 @@
-"""How superior samples come in: a teacher is asked, docstrings stand in for one, or a file is imported."""
+"""How superior samples come in.
+
+A teacher is asked, docstrings stand in for it, or a file is imported.
+"""
 
 __all__ = ["asking", "docstrings", "importing", "rows"]

@@ -1,4 +1,4 @@
-"""Asking a model for superior samples: the request, how its answer is read, and how samples are verified.
+"""Asking a model for superior samples: the request, reading its answer, verifying the sample.
 
 A sample must parse. Where it carries examples, it must pass them in the sandbox.
 """
@@ -37,15 +37,15 @@ def request(snippet: dict[str, Any], teacher: Teacher, seed: int) -> Request:
 
 
 def require_sandbox() -> None:
-    """RuntimeError where the examples of samples cannot be run, before the first answer is paid for."""
+    """JobError where no sandbox can run the examples of samples, before an answer is paid for."""
     try:
         sandbox.require()
     except RuntimeError as error:
-        raise JobError(f"{error} Or set teacher.run_examples to false: samples are then only parsed.") from None
+        raise JobError(f"{error} Or set teacher.run_examples to false: then samples are only parsed.") from None
 
 
 def verified(pairs: list[Parsed], announce: Announce) -> list[Parsed]:
-    """The pairs, with a status of their own for those that fail their examples."""
+    """The pairs. Those that fail their own examples have the status `failed_examples`."""
     programs = (
         (n, examples.program(p.problem or "", p.solution or "")) for n, p in enumerate(pairs) if p.status == "ok"
     )
@@ -58,7 +58,7 @@ def verified(pairs: list[Parsed], announce: Announce) -> list[Parsed]:
 
 
 def price(teacher: Teacher, completion: Completion) -> dict[str, Any]:
-    """What an answer used, and what that cost."""
+    """The tokens of an answer, and what they cost in dollars."""
     tokens = completion.num_prompt_tokens, completion.num_completion_tokens
     return {
         "prompt_tokens": tokens[0],

@@ -9,7 +9,7 @@ from builders.pairs import Parsed, is_python
 
 
 def pair_of(snippet: dict[str, Any]) -> Parsed:
-    """The problem from signature and docstring, the solution from the body, checked to parse."""
+    """The pair of a snippet: signature and docstring as the problem, the body as the solution."""
     signature = snippet["signature"].split("def ", 1)[1].rstrip(":")
     problem = f"Write a function `{signature}`.\n\n{snippet['docstring']}"
     if "###" in problem or "```" in problem:

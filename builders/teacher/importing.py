@@ -1,4 +1,11 @@
-"""Existing (snippet, problem, solution) triples, from JSON lines or Parquet, as teacher samples."""
+"""Existing (snippet, problem, solution) triples from a file, as teacher samples.
+
+In: JSON lines or Parquet with the text fields `snippet`, `problem`, `solution` and perhaps
+`license`. Out: rows of `raw_pool` and of `teacher_samples`.
+
+    found = list(triples("triples.jsonl"))
+    sample_rows(found, recipe.teacher)
+"""
 
 from __future__ import annotations
 
@@ -19,8 +26,12 @@ from training.errors import loading
 
 
 def triples(path: str) -> Iterator[dict[str, str]]:
+    """The triples of a file, each with its licence.
+
+    InputError names the row that cannot be used.
+    """
     if not Path(path).is_file():
-        raise MissingError(f"no file {path}")
+        raise MissingError(f"there is no file {path}: give one of JSON lines, or of Parquet (*.parquet)")
     rows = _parquet_rows(path) if path.endswith(".parquet") else _json_lines(path)
     for number, row in enumerate(rows, 1):
         absent = [
@@ -44,7 +55,8 @@ def _parquet_rows(path: str) -> list[dict[str, Any]]:
 
 
 def _json_lines(path: str) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8-sig", errors="surrogateescape") as handle:  # bad bytes are told with their row
+    # Bad bytes are let through here, so that the error can name their row.
+    with open(path, encoding="utf-8-sig", errors="surrogateescape") as handle:
         for number, line in enumerate(handle, 1):
             if line.strip():
                 try:
@@ -57,9 +69,10 @@ def _json_lines(path: str) -> Iterator[dict[str, Any]]:
 
 
 def sample_rows(found: list[dict[str, str]], teacher: Teacher) -> list[dict[str, Any]]:
-    """Rows in the order of their hashes, so that the splits do not depend on the order of the file.
+    """Rows of `teacher_samples`, in the order of their hashes.
 
-    All samples of a snippet are in one split: a held-out sample about a snippet of the train split would not be unseen.
+    So the splits do not depend on the order of the file. All samples of a snippet are in one split:
+    a held-out sample must not be about a snippet that is trained on.
     """
     snippet_ids = sorted({content_id("python", t["snippet"]) for t in found})
     positions = {snippet_id: position for position, snippet_id in enumerate(snippet_ids)}
@@ -73,7 +86,8 @@ def sample_rows(found: list[dict[str, str]], teacher: Teacher) -> list[dict[str,
     rows = [named[name] for name in sorted(named)]
     if rejected := [r for r in rows if r["status"] != "ok"]:
         raise InputError(
-            f"{len(rejected)} of {len(rows)} solutions are not valid Python, first: {rejected[0]['solution'][:200]!r}"
+            f"{len(rejected)} of {len(rows)} solutions are not valid Python, first: "
+            f"{rejected[0]['solution'][:200]!r}. Mend them or leave them out"
         )
     return rows
 

@@ -14,6 +14,7 @@ from store import CONTRACTS, content_id
 
 
 def row(snippet: dict[str, Any], pair: Parsed, teacher: Teacher) -> dict[str, Any]:
+    """One sample as a row of the table, with a `status` beside its columns."""
     split, for_scorer = split_of(snippet["position"], teacher)
     return {
         "status": pair.status,
@@ -32,10 +33,13 @@ def row(snippet: dict[str, Any], pair: Parsed, teacher: Teacher) -> dict[str, An
 
 
 def split_of(position: int, teacher: Teacher) -> tuple[str, bool]:
-    """Split and scorer flag by the place among the teacher's snippets, whose order is already a seeded shuffle."""
+    """(split, whether the scorer is trained on it) by the place among the teacher's snippets.
+
+    Their order is already a seeded shuffle, so places are as good as random.
+    """
     held_out = teacher.reference_share + teacher.validation_share
     shares = (teacher.reference_share, held_out, held_out + teacher.scorer_share * (1 - held_out))
-    # 0.1 + 0.2 is 0.30000000000000004: what is a whole number but for rounding is that number
+    # 0.1 + 0.2 is 0.30000000000000004: without the 1e-6, a rounding error would count as a row
     reference_end, validation_end, scorer_end = (math.ceil(teacher.num_snippets * s - 1e-6) for s in shares)
     if position < reference_end:
         return "reference", False
@@ -45,6 +49,9 @@ def split_of(position: int, teacher: Teacher) -> tuple[str, bool]:
 
 
 def table(rows: list[dict[str, Any]]) -> pa.Table:
-    """The rows that verify; the others are rejects, which rejects_teacher.sql finds by their absence."""
+    """The rows with status `ok`.
+
+    The others are rejects: rejects_teacher.sql finds what is absent.
+    """
     kept = [{k: v for k, v in row.items() if k != "status"} for row in rows if row["status"] == "ok"]
     return pa.Table.from_pylist(kept, schema=CONTRACTS["teacher_samples"].schema)

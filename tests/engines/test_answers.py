@@ -1,4 +1,4 @@
-"""Asking without paying twice: an answered request is never asked again, an unanswered one always is."""
+"""Answers: an answered request is never asked again, and an unanswered one always is."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ def ids(shard: int) -> list[str]:
 
 
 class Echo(Engine):
-    """An engine that repeats the prompt, the last request first in each group of two; it can fail and die."""
+    """An engine that repeats the prompt.
+
+    It answers each two requests in reverse, and can fail or die.
+    """
 
     def __init__(self, errors: Iterable[str] = (), dies_at: str | None = None, mute: str | None = None):
         self.asked: list[str] = []
@@ -168,7 +171,7 @@ def test_more_shards_than_open_files(tmp_path, monkeypatch):
     assert [c.text for c in run(tmp_path, LastFirst(), shards=9)] == [f"question {n}" for n in range(36)]
 
 
-# -- errors ------------------------------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 
 
 def test_a_few_errors_are_answers_and_are_asked_again_after_a_kill(tmp_path):
@@ -274,7 +277,7 @@ def test_an_id_that_is_asked_twice_is_refused(tmp_path):
         answers.of(0, ids(0))
 
 
-# -- asking again ------------------------------------------------------------------------------------------------------
+# -- asking again ----------------------------------------------------------------------------------
 
 
 class Fickle(Echo):
@@ -312,11 +315,11 @@ def test_a_kill_between_two_attempts_goes_on_with_the_second(tmp_path):
     assert run(tmp_path, again, shards=1, **options) == whole and again.asked == ["r3#2", "r3#3"]
 
 
-# -- engines that repeat themselves, choices, accounting ---------------------------------------------------------------
+# -- engines that repeat themselves, choices, accounting -------------------------------------------
 
 
 def test_a_local_engine_answers_whole_shards_and_leaves_no_journal(tmp_path):
-    """Its bits depend on which requests are decoded together, so that a part of a shard must not be asked."""
+    """Its bits depend on which requests are decoded together, so a shard is asked as a whole."""
     run(tmp_path, Echo(), shards=1)
     before = Journal(tmp_path).path(0).read_bytes()
     calls = []
@@ -369,7 +372,7 @@ def test_usage_adds_up_tokens_and_cost(tmp_path):
     assert usage(REMOTE, []).cost_usd is None
 
 
-# -- an endpoint that fails, a process that is killed ------------------------------------------------------------------
+# -- an endpoint that fails, a process that is killed ----------------------------------------------
 
 ASKING = """
 import sys
@@ -392,8 +395,9 @@ with open_engine(settings, "m") as engine, open_answers(Path(folder), range(5), 
 def test_a_fault_drill_with_two_kills_accounts_for_every_request(tmp_path):
     """250 requests, every fifth meets faults of all kinds, three rows never pass; two SIGKILLs.
 
-    Before each kill the server answers nothing until all that it was paid for has reached the journal: what is under way
-    in that moment is known to no client. Slow: three processes, and as many time-outs as faults in a row.
+    Before each kill the server answers nothing until all that it was paid for has reached the
+    journal. No client can know what is under way in that moment. Slow: three processes, and as many
+    time-outs as faults in a row.
     """
     stalls_at = [80, 160]
     stalled = threading.Event()

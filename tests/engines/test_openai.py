@@ -128,8 +128,8 @@ def test_an_endpoint_that_hangs_is_left(serve):
     [
         (401, "bad key", PermissionError, "OPENAI_API_KEY"),
         (403, "no", PermissionError, "'m'"),
-        (404, "no", ValueError, "check base_url"),
-        (307, "", ValueError, "check base_url"),
+        (404, "no", ValueError, "and base_url"),
+        (307, "", ValueError, "and base_url"),
         (429, '{"code": "insufficient_quota"}', PermissionError, "credit"),
     ],
 )
@@ -277,7 +277,7 @@ def test_a_schema_is_sent_and_its_refusal_ends_the_run_with_the_fix(serve):
         list(engine.generate(asked))
 
 
-# -- pace --------------------------------------------------------------------------------------------------------------
+# -- pace ------------------------------------------------------------------------------------------
 
 
 def test_concurrency_falls_on_429_and_comes_back(serve):
@@ -341,14 +341,14 @@ def test_a_server_loads_each_adapter_once_and_another_training_anew(tmp_path):
 def test_an_endpoint_that_loads_no_adapters_says_how_to_start_one_that_does(serve, tmp_path):
     loading = settings(serve(lambda body, _: ok()), load_adapters=True)
     with pytest.raises(
-        ConnectionError, match=r"loads no adapters .*VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve m "
+        ConnectionError, match=r"does not load adapters .*VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve m "
     ):
         open_engine(loading, "m", {"a": adapter(tmp_path / "a", b"weights")})
 
 
 @pytest.mark.parametrize("changes", [{"batch": True}, {"base_url": None}])
 def test_adapters_are_loaded_by_a_server_of_ones_own_alone(changes):
-    with pytest.raises(ValueError, match="load_adapters needs a base_url and no batch"):
+    with pytest.raises(ValueError, match="load_adapters needs base_url set and batch off"):
         OpenAISettings(**{"base_url": "http://localhost:1/v1", "load_adapters": True} | changes)
 
 
@@ -385,7 +385,7 @@ def test_a_storm_of_429_ends_by_patience_and_not_by_losing_rows(serve):
 
 def test_a_wait_that_is_longer_than_patience_is_told_at_once(serve):
     server = serve(lambda body, _: status(429, "daily limit", **{"Retry-After": "86400"}))
-    with open_engine(settings(server), "m") as engine, pytest.raises(ConnectionError, match="come back in 86,400 s"):
+    with open_engine(settings(server), "m") as engine, pytest.raises(ConnectionError, match="wait for 86,400 s"):
         list(engine.generate(chats(1)))
 
 
@@ -398,7 +398,7 @@ def test_what_is_under_way_when_the_run_must_end_is_still_given_out(serve):
     assert found == ["r0", "r1", "r2"] and sum(server.paid.values()) == 3
 
 
-# -- budgets -----------------------------------------------------------------------------------------------------------
+# -- budgets ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limits", [{"budget_tokens": 2000}, {"budget_usd": 2000e-6}])
@@ -418,7 +418,7 @@ def test_a_budget_is_used_and_never_passed(serve, limits):
     assert sum(server.paid.values()) == len(found), "what was paid for was given out"
     spent = 100 * len(found)
     assert spent <= 2000 < spent + worst, "not one more would have fitted"
-    assert "What was answered is kept" in str(raised.value)
+    assert "All answers are kept" in str(raised.value)
 
 
 def test_what_was_spent_before_counts(serve):
@@ -449,7 +449,9 @@ def test_an_endpoint_that_tells_no_usage_is_charged_the_worst_case(serve):
 
 
 def test_a_dollar_budget_needs_prices():
-    with pytest.raises(ValueError, match=r"budget_usd=5.0 needs price_per_million_input and price_per_million_output"):
+    with pytest.raises(
+        ValueError, match=r"budget_usd=5.0 needs both prices: set price_per_million_input and price_per_million_output"
+    ):
         OpenAISettings(budget_usd=5, price_per_million_input=1)
 
 

@@ -1,4 +1,4 @@
-"""Prompts: slots are strict, values are never read as slots, and a version is the hash of a text."""
+"""Prompts: slots are strict, values are never read as slots, a version is the hash of a text."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the in-process engines share: questions that begin alike are encoded as each of them alone is."""
+"""Tokenizing: questions that begin alike get the same tokens together as each of them alone."""
 
 import inspect
 import textwrap

@@ -1,4 +1,7 @@
-"""The transformers engine on tiny real models: its bits repeat, its sampling is exact, adapters and choices agree."""
+"""The transformers engine on tiny real models.
+
+Its bits repeat, its sampling is exact, and adapters and choices agree with the model itself.
+"""
 
 import subprocess
 import sys
@@ -94,7 +97,8 @@ def test_temperature_zero_is_the_greedy_decoding_of_transformers(model, engine):
 def test_padding_does_not_shift_learned_positions(tmp_path):
     model = save_model_with_learned_positions(tmp_path)
     requests = [Request(f"r{i}", prompt=prompt, max_tokens=12, temperature=0) for i, prompt in enumerate(PROMPTS)]
-    # One short row beside one that fills all 64 positions: carried on after its end, it must not pass the last.
+    # One short row beside one that fills all 64 positions. The short one is carried on, and must
+    # not pass the last position.
     requests += [Request("full", prompt="1" * 52, max_tokens=12), Request("short", prompt="1" * 60, max_tokens=4)]
     with open_engine(SETTINGS, model) as engine:
         found = answers(engine, requests)

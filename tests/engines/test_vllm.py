@@ -1,4 +1,7 @@
-"""The vllm engine, in this process and as a server, on tiny real models: `make test-vllm` runs it with a real vLLM on CPU."""
+"""The vllm engine, in this process and as a server, on tiny real models.
+
+`make test-vllm` runs it with a real vLLM on CPU.
+"""
 
 import os
 import re
@@ -73,7 +76,10 @@ def answers(engine: Engine, requests: list[Request]) -> dict:
 
 
 def whole(text: str) -> str:
-    """Without a character whose last bytes were not generated: vLLM leaves it out, transformers writes a sign for it."""
+    """The text without a last character that is cut.
+
+    vLLM leaves such a character out, and transformers writes a sign for it.
+    """
     return text.rstrip("\ufffd")
 
 
@@ -181,7 +187,7 @@ def test_a_question_that_is_too_long_is_an_answer(engine):
     assert sum(found["b"].probabilities[0]) == pytest.approx(1)
 
 
-# -- killed and resumed ------------------------------------------------------------------------------------------------
+# -- killed and resumed ----------------------------------------------------------------------------
 
 SHARDS = 3
 ASKING = """
@@ -280,16 +286,16 @@ def test_models_of_full_weights_take_turns(model, tmp_path_factory, tokenizer, e
             assert whole(found[f"{name}/{i}"].text) == whole(greedy(plain, tokenizer, prompt, 8)[0])
 
 
-# -- as a server ---------------------------------------------------------------------------------------------------
+# -- as a server -----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def served(engine, model, adapters, tmp_path_factory, unused_port) -> Iterator[str]:
-    """The address of `vllm serve` with the adapters; the engine of this process makes room for it."""
+    """The address of `vllm serve` with the adapters. This process closes its engine for it."""
     engine.close()
     log = tmp_path_factory.mktemp("serve") / "log"
     modules = [f"{name}={path}" for name, path in adapters.items()]
-    # what `vllm serve` runs; its own command asks for the version of `vllm`, which the CPU build does not have
+    # What `vllm serve` runs. That command asks for the version of `vllm`, which a CPU build lacks.
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--port", str(unused_port), "--max-model-len", "256",
         "--enforce-eager", "--enable-lora", "--max-lora-rank", "8", "--max-loras", "3", "--lora-modules", *modules,
@@ -354,7 +360,7 @@ def test_the_endpoint_engine_asks_a_vllm_server(served, model, adapters, models,
 
 
 def likely(model, tokenizer, question: tuple) -> tuple[tuple[str, ...], list[float]]:
-    """Some of the most likely first tokens, since an endpoint tells no others, and their shares of the probability."""
+    """Some of the most likely first tokens, and their shares. An endpoint tells no others."""
     ids = tokenizer.apply_chat_template(
         list(question), add_generation_prompt=True, return_tensors="pt", return_dict=True
     )["input_ids"]

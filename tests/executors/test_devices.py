@@ -31,7 +31,7 @@ def test_one_device_needs_no_process() -> None:
 
 
 def test_a_killed_process_ends_the_work() -> None:
-    with pytest.raises(RuntimeError, match="the same command resumes, with fewer workers"):
+    with pytest.raises(RuntimeError, match="Run the same command again to resume; if it dies again, set fewer workers"):
         list(run(place_and_process, [0, 1, 2], ["", ""]))
 
 

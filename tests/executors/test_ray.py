@@ -1,4 +1,4 @@
-"""Ray executor: a cluster of two nodes makes what one process makes, also when a node is lost in the middle of it."""
+"""Ray executor: two nodes make what one process makes, also when one of them is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NODE = {"num_cpus": 1, "memory": 2**30, "object_store_memory": 80 * 2**20}
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Two nodes of one CPU each, without a dashboard, that notice a loss soon; all of their processes end with the test."""
+    """Two nodes of one CPU each that notice a loss soon. All their processes end with the test."""
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
@@ -50,7 +50,7 @@ def nodes(store: Store) -> Counter[str]:
 
 
 def lose(cluster, store: Store, lost: list[int]) -> None:
-    """Kill the second node in the middle of its second shard; `lost` gets the processes that worked there."""
+    """Kill the second node in the middle of its second shard. `lost` gets the processes there."""
     node = cluster.worker_nodes.copy().pop()
     for _ in range(3000):
         pids = [path.read_text() for path in Path(f"{store.root}-nodes").glob(f"*-{node.node_id}")]
@@ -76,7 +76,7 @@ def test_two_nodes_make_what_one_process_makes_and_one_of_them_may_be_lost(clust
     content = build_sharded(alone, PLAN, "tests.sharded_rows:shard", Executor(workers=1)).content
     with coordinator(broken.root):
         with pytest.raises(
-            ValueError, match=r"no node of the cluster has 4 CPUs and 4 GiB for a task \(they have 1 CPUs"
+            ValueError, match=r"a task needs 4 CPUs and 4 GiB, and no node of the cluster has that \(they have 1 CPUs"
         ):
             build_sharded(broken, PLAN, "tests.sharded_rows:shard", settings(cluster, cpus_per_task=4))
         assert executor.capacity(settings(cluster)) == 2
@@ -85,9 +85,7 @@ def test_two_nodes_make_what_one_process_makes_and_one_of_them_may_be_lost(clust
         with pytest.raises(ValueError, match=r"^shard one is broken") as caught:
             build_sharded(broken, PLAN, "tests.sharded_rows:failing", settings(cluster))
         assert f"while building shard 1 of snippet_occurrences in {broken.root}" in caught.value.__notes__
-        with pytest.raises(
-            RuntimeError, match=r"a Ray worker was lost more than 0 times .* `executor\.mem_per_cpu_gb`"
-        ):
+        with pytest.raises(RuntimeError, match=r"a Ray worker was lost more than 0 times .* executor\.mem_per_cpu_gb"):
             build_sharded(broken, PLAN, "tests.sharded_rows:dying", settings(cluster, retries=0))
         assert broken.missing(PLAN) and not broken.is_complete("snippet_occurrences")
         os.unlink(f"{broken.root}-broken")
@@ -110,6 +108,6 @@ def test_an_address_where_no_cluster_is_says_how_to_start_one(tmp_path):
     store = Store(tmp_path / "store")
     with (
         coordinator(store.root),
-        pytest.raises(ValueError, match=r"no Ray cluster at '127\.0\.0\.1:1'; start one with `ray"),
+        pytest.raises(ValueError, match=r"no Ray cluster at '127\.0\.0\.1:1'\. Start one with `ray"),
     ):
         build_sharded(store, PLAN, "tests.sharded_rows:shard", Executor(kind="ray", address="127.0.0.1:1"))

@@ -1,6 +1,7 @@
-"""Slurm executor: arrays make what one process makes; jobs that fail, die, are refused or interrupted end well.
+"""Slurm executor: arrays make what one process makes. Jobs that fail or are interrupted end well.
 
-The commands are those of `tests/fake_slurm.py`, which run the tasks as real processes: no real Slurm is in reach of a test.
+No test has a real Slurm. The commands are those of `tests/fake_slurm.py`, which run the tasks as
+real processes.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def test_a_task_that_was_killed_is_named_with_what_to_do(cluster, tmp_path):
 
 def test_what_the_controller_refuses_is_said(cluster, tmp_path, capfd):
     store = Store(tmp_path / "store")
-    with coordinator(store.root), pytest.raises(RuntimeError, match=r"sbatch refused the job .* executor\.partition"):
+    with coordinator(store.root), pytest.raises(RuntimeError, match=r"sbatch refused the job .* check partition, time"):
         build_sharded(
             store, PLAN, "tests.sharded_rows:shard", Executor.model_validate(SETTINGS | {"partition": "closed"})
         )
@@ -181,7 +182,7 @@ def test_arrays_stay_within_the_limit_of_the_cluster(cluster, tmp_path, monkeypa
 
 def test_a_path_that_a_batch_script_cannot_name_is_refused(cluster, tmp_path):
     store = Store(tmp_path / "my store")
-    with coordinator(store.root), pytest.raises(ValueError, match="use a store path without blanks"):
+    with coordinator(store.root), pytest.raises(ValueError, match="use a store whose path has no blanks"):
         build_sharded(store, PLAN, "tests.sharded_rows:shard", Executor.model_validate(SETTINGS))
 
 
@@ -189,8 +190,8 @@ def test_what_this_machine_lacks_is_said_before_any_work(cluster, monkeypatch):
     asked = Executor.model_validate(SETTINGS)
     executors.check(asked)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
-    with pytest.raises(ValueError, match="this is a task of an array"):
+    with pytest.raises(ValueError, match="this process is itself a task of a job array"):
         executors.check(asked)
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ValueError, match="no sbatch, squeue, scancel here"):
+    with pytest.raises(ValueError, match="there is no sbatch, squeue, scancel here"):
         executors.check(asked)

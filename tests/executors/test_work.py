@@ -1,4 +1,7 @@
-"""Tasks: worker processes make the rows that one process makes, failures are named, and no worker outlives its coordinator."""
+"""Tasks: worker processes make the rows that one process makes, and failures are named.
+
+No worker outlives its coordinator.
+"""
 
 import contextlib
 import os
@@ -100,7 +103,7 @@ def test_workers_without_a_coordinator_are_refused_at_once(tmp_path):
 
 
 def in_a_worker(program: str, *arguments: str) -> str:
-    """What a process prints: a task ends its own process when the coordinator is gone, so it must not be this one."""
+    """What another process prints. A task ends its own process when its coordinator is gone."""
     done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -117,7 +120,7 @@ def test_a_task_of_another_plan_writes_nothing(tmp_path):
     )
     with coordinator(store.root):
         said = in_a_worker(program, store.root)
-    assert said == "snippet_occurrences: the plan changed while its tasks ran"
+    assert said == "snippet_occurrences: the plan changed while its tasks ran: run the same command again"
     assert (store.missing(PLAN), calls(store)) == ([0, 1, 2, 3, 4], [])
 
 
@@ -143,7 +146,7 @@ def test_rows_of_a_coordinator_that_lost_its_lock_meanwhile_are_not_written(tmp_
     program = (
         "import sys; from builders.executors import work; from store.lock import owner\n"
         "root, plan_id = sys.argv[1:]\n"
-        "work.watch_coordinator = lambda task: None\n"  # it looks once a second: the last look comes before the write
+        "work.watch_coordinator = lambda task: None\n"  # the last look comes before the write
         "def lose(store, plan, index):\n"
         "    import pathlib; pathlib.Path(root, '_runs', 'lock.json').unlink(); return make(store, plan, index)\n"
         "make = work.function('tests.sharded_rows:shard'); work.function = lambda dotted: lose\n"
@@ -212,11 +215,11 @@ def test_auto_is_one_worker_per_cpu_that_this_process_may_use():
     ("settings", "says"),
     [
         ({"kind": "slurm"}, "needs `partition` and `time`"),
-        ({"partition": "cpu"}, "executor.partition is for slurm, and the kind is 'local'"),
+        ({"partition": "cpu"}, "executor.partition is only for slurm, but executor.kind is 'local': leave it out"),
         ({"kind": "slurm", "partition": "cpu", "time": 36000}, "write it in quotes"),
         ({"kind": "slurm", "partition": "cpu\n#SBATCH --x", "time": "1:00"}, "match pattern"),
         ({"kind": "slurm", "partition": "cpu", "time": "1:00", "sbatch": {"x": "a\nrm"}}, "match pattern"),
-        ({"kind": "ray", "address": "ray://head:10001"}, "ray:// is not supported"),
+        ({"kind": "ray", "address": "ray://head:10001"}, "ray:// addresses are not supported"),
         ({"workers": 0}, "at least 1"),
     ],
 )
@@ -285,5 +288,6 @@ def test_workers_stop_when_their_coordinator_is_killed(tmp_path):
         assert not list(root.glob("snippet_occurrences/*.parquet"))
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(parent.pid, signal.SIGKILL)  # the group that this test started, should something be left of it
+            # the group that this test started, should something be left of it
+            os.killpg(parent.pid, signal.SIGKILL)
         parent.wait()

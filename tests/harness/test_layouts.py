@@ -80,11 +80,11 @@ def test_texts_of_the_layouts():
             {"question": 1, "answer": 2},
             r"unknown benchmark layout with the fields \['answer', 'question'\].*BigCodeBench \(",
         ),
-        ({**HUMAN_EVAL, "prompt": 3}, "the field prompt is text, got int 3"),
-        ({**MBPP, "test_list": []}, "the tests of MBPP are a list"),
-        ({**APPS, "input_output": "{broken"}, "the field input_output is JSON text, got '{broken'"),
-        ({**DS_1000, "metadata": "{}"}, "the metadata of DS-1000 hold the problem_id"),
-        (1, "a task is a JSON object, got int"),
+        ({**HUMAN_EVAL, "prompt": 3}, "the field prompt must be text, got int 3"),
+        ({**MBPP, "test_list": []}, "the tests of MBPP must be a list"),
+        ({**APPS, "input_output": "{broken"}, "the field input_output must be JSON text, got '{broken'"),
+        ({**DS_1000, "metadata": "{}"}, "the metadata of DS-1000 must hold a problem_id"),
+        (1, "a task must be a JSON object, got int"),
     ],
 )
 def test_what_cannot_be_read_is_named(row, message):

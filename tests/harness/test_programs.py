@@ -101,7 +101,7 @@ def test_canonical_solutions_of_every_layout_pass():
         (HUMAN_EVAL_PLUS, "    return a * h // 2", "failed"),
         (BIG_CODE_BENCH, "    return True", "failed"),
         (BIG_CODE_BENCH, "    raise SystemExit(0)", "failed"),
-        # The judge's imports and classes are there before the candidate, which may name them in its annotations.
+        # The judge's imports and classes come first: the candidate may use them in its annotations.
         (
             LEET_CODE,
             "```python\nclass Solution:\n    def addNodes(self, first: List[Node], second): return 3\n```",

@@ -1,4 +1,4 @@
-"""Corruptions: every spoilt copy is really another text, and its labels say which aspects it lost."""
+"""Corruptions: every spoilt copy is another text, and its labels say which aspects it lost."""
 
 import random
 

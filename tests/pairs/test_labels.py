@@ -1,4 +1,4 @@
-"""scorer_pairs: what a scorer learns from, labelled by its corruptions or by a teacher that was asked over HTTP."""
+"""What a scorer learns from: pairs labelled by their corruption, or by a teacher over HTTP."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ from tests.tiny_recipes import read, recipe, teacher
 
 @pytest.fixture
 def server(monkeypatch) -> Iterator[FaultServer]:
-    """A teacher whose digit hangs on the text alone, and that says nothing of use about the clarity of one problem."""
+    """A teacher whose digit follows from the text.
+
+    For the clarity of one problem it gives no digit.
+    """
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
 
     def answer(body: dict, attempt: int) -> object:
@@ -65,7 +68,7 @@ def pooled(path: Path, count: int) -> Store:
 
 
 def sampled(path: Path, count: int) -> Store:
-    """A store with teacher samples: a half to train the scorer on, a quarter to measure it on, the rest not its matter."""
+    """A store with teacher samples: half to train the scorer on, a quarter to measure it on."""
     store = snippets(path, count)
     splits = [("train", True), ("train", True), ("validation", False), ("train", False)]
     samples = [

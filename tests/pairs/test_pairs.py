@@ -1,4 +1,4 @@
-"""Pairs: what is rendered is parsed back, and every malformed answer has the status that says why."""
+"""Pairs: what is rendered is parsed back, and a malformed answer gets the status that says why."""
 
 import pytest
 from hypothesis import assume, example, given

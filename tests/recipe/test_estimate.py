@@ -1,4 +1,4 @@
-"""The estimate: the stages of the flow in their order, counts that the builders keep, costs from the prices."""
+"""The estimate: stages in their order, counts that the builders keep, costs from the prices."""
 
 import random
 

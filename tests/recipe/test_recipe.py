@@ -1,4 +1,7 @@
-"""The recipe: what ships loads, what is misspelt is named with its nearest key, and nothing secret is kept."""
+"""The recipe: every one that ships loads, and every setting says what it means.
+
+A misspelt key is told with its nearest, and nothing secret is kept.
+"""
 
 import types
 import typing
@@ -11,6 +14,7 @@ from pydantic import BaseModel
 from builders.engines import AnyEngine
 from builders.recipe import Recipe
 from builders.recipe.files import load, override, recall, remember
+from training.settings import WarmupSettings
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
 LEAST = {
@@ -75,6 +79,25 @@ def test_the_keys_below_reach_every_depth():
     assert ("scorer", "training", "lora", "r") in KEYS and ("sources", 0, "kind") in KEYS and len(KEYS) > 130
 
 
+def models_in(model: type[BaseModel]) -> typing.Iterator[type[BaseModel]]:
+    yield model
+    for field in model.model_fields.values():
+        for inner, _ in settings_in(field.annotation):
+            yield from models_in(inner)
+
+
+@pytest.mark.parametrize(
+    "model",
+    sorted({*models_in(Recipe), *models_in(WarmupSettings)}, key=lambda m: m.__name__),
+    ids=lambda m: m.__name__,
+)
+def test_every_setting_and_every_section_says_what_it_means(model):
+    """The guide is made from these texts."""
+    assert model.__doc__ and model.__doc__ != BaseModel.__doc__
+    silent = [name for name, field in model.model_fields.items() if len(field.description or "") < 10]
+    assert not silent, f"{model.__name__}: no description for {silent}"
+
+
 @pytest.mark.parametrize("key", KEYS, ids=lambda k: ".".join(map(str, k)))
 def test_a_misspelt_key_names_the_nearest(tmp_path, key):
     *parents, right = key
@@ -120,7 +143,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
 def test_overrides_are_yaml_values_at_any_depth(tmp_path, item, section, expected):
     path = written(tmp_path, LEAST)
     if section is None:
-        with pytest.raises(ValueError, match=r"teacher\.engine: base_url holds credentials or a query"):
+        with pytest.raises(ValueError, match=r"teacher\.engine: base_url holds a user, a password or a query"):
             load(path, [item])
         return
     assert section(load(path, [item])) == expected
@@ -159,8 +182,8 @@ def test_override_changes_nothing_else():
     "weights, message",
     [
         ({"clarty": 1.0}, "unknown aspects ['clarty']; there are consistency, correctness"),
-        ({"clarity": -1.0, "lint": 2.0}, "weights must be non-negative with a positive sum"),
-        ({"clarity": 0.0}, "weights must be non-negative with a positive sum"),
+        ({"clarity": -1.0, "lint": 2.0}, "no weight may be below 0, and one must be above 0"),
+        ({"clarity": 0.0}, "no weight may be below 0, and one must be above 0"),
     ],
 )
 def test_weights_name_aspects(tmp_path, section, weights, message):
@@ -187,23 +210,29 @@ def test_an_address_with_credentials_is_refused_and_not_repeated(tmp_path, addre
         ({"scorer": {"prompt": "scorer-shrt"}}, "scorer.prompt: no prompt 'scorer-shrt'; there are docstring-judge"),
         (
             {"scorer": {"prompt": "teacher"}},
-            "prompt 'teacher' has slots ['code'], here it needs ['aspect', 'code', 'problem'",
+            "prompt 'teacher' has slots ['code']; here it needs those of 'scorer': ['aspect', 'code', 'problem'",
         ),
         ({"teacher": {"prompt": "scorer"}}, "teacher.prompt: prompt 'scorer' has slots"),
         ({"sources": [{"name": "A", "kind": "stdlib"}]}, "source name 'A' must match"),
-        ({"sources": [{"name": "a", "kind": "stdlib"}] * 2}, "source names must differ"),
-        ({"benchmarks": [{"name": "b", "path": p} for p in "xy"]}, "benchmark names must differ"),
+        ({"sources": [{"name": "a", "kind": "stdlib"}] * 2}, "two entries of sources have the same name: a"),
+        ({"benchmarks": [{"name": "b", "path": p} for p in "xy"]}, "two entries of benchmarks have the same name: b"),
         ({"sources": [{"name": "a", "kind": "jsonl"}]}, "source 'a' of kind 'jsonl' needs `path`"),
         ({"sources": [{"name": "a", "kind": "csv"}]}, "sources.0.kind: Input should be 'stdlib', 'tree'"),
-        ({"teacher": {"reference_share": 0.5, "validation_share": 0.5}}, "nothing is left to train on"),
-        ({"scorer": {"labels": "teacher", "training": {}}}, "needs a teacher.engine that can be asked"),
+        ({"teacher": {"reference_share": 0.5, "validation_share": 0.5}}, "so no sample is left to train on"),
+        ({"scorer": {"labels": "teacher", "training": {}}}, "a teacher that can be asked: set teacher.engine"),
         (
             {"scorer": {"labels": "teacher"}, "teacher": {"engine": {"engine": "openai"}}},
-            "scorer.training to learn them",
+            "That needs scorer.training",
         ),
         ({"teacher": {"num_snippets": 0}}, "teacher.num_snippets: Input should be greater than or equal to 1 (got 0)"),
         ({"decontamination": {"ngram": 0}}, "decontamination.ngram"),
-        ({"sampling": {"checkpoints": 3}}, "sampling.checkpoints is 3 but synthesizer.training.num_checkpoints"),
+        (
+            {"sampling": {"checkpoints": 3}},
+            "sampling.checkpoints is 3, but a training saves only synthesizer.training.num_checkpoints=1",
+        ),
+        ({"evaluation": {"temperature": -0.1}}, "evaluation.temperature: Input should be greater than or equal to 0"),
+        ({"evaluation": {"max_tokens": 0}}, "evaluation.max_tokens: Input should be greater than or equal to 1"),
+        ({"evaluation": {"wall_s": 0}}, "evaluation.wall_s: Input should be greater than 0"),
         ({"selection_name": "My Selection"}, "selection_name 'My Selection' must match"),
         ({"iterations": 0}, "iterations: Input should be greater than or equal to 1 (got 0)"),
     ],
@@ -224,7 +253,7 @@ def test_a_file_that_is_no_recipe(tmp_path, text, message):
 
 @pytest.mark.parametrize("name", ["gone.yaml", ".", "tiny"])
 def test_an_absent_recipe_lists_those_that_ship(tmp_path, name):
-    with pytest.raises(FileNotFoundError, match=r"no recipe .*; give the path .* names: .*, qwen2\.5-coder-7b, .*tiny"):
+    with pytest.raises(FileNotFoundError, match=r"no recipe .*: give the path .* names: .*, qwen2\.5-coder-7b, .*tiny"):
         load(tmp_path / name)
 
 
@@ -236,7 +265,7 @@ def test_a_recipe_that_ships_is_found_by_its_name_from_any_folder(tmp_path, monk
 
 def test_a_part_of_a_name_is_no_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"no recipe qwen2\.5;"):
+    with pytest.raises(FileNotFoundError, match=r"no recipe qwen2\.5:"):
         load("qwen2.5")
 
 
@@ -285,5 +314,5 @@ def test_a_store_remembers_its_recipe(tmp_path, path):
 
 
 def test_a_store_that_was_never_run_says_so(tmp_path):
-    with pytest.raises(FileNotFoundError, match="was never run; name a recipe with --recipe"):
+    with pytest.raises(FileNotFoundError, match="as it was never run: name one with --recipe"):
         recall(str(tmp_path))

@@ -1,6 +1,9 @@
-"""Prompt templates as files. `{name}` is replaced by a value; nothing else in a template is special.
+"""Prompt templates, one text file each. `{name}` is replaced by a value, nothing else is special.
 
-A template's version is the hash of its text, and stands in every row that it made.
+The version of a template is the hash of its text. It stands in every row that the template made.
+
+    prompts.slots("teacher")                      # {'code'}
+    prompts.render("teacher", code="def f(): …")  # the text that the teacher is asked
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ _SLOT = re.compile(r"\{([a-z_]+)\}")
 
 @cache
 def template(name: str) -> str:
-    """The text of a template; an unknown name lists the templates there are."""
+    """The text of a template. ValueError for an unknown name, with the names there are."""
     path = HERE / f"{name}.txt"
     if not path.exists():
         known = sorted(str(p.relative_to(HERE).with_suffix("")) for p in HERE.rglob("*.txt"))
@@ -28,7 +31,7 @@ def template(name: str) -> str:
 
 
 def version(*names: str) -> str:
-    """12 hex digits of the texts."""
+    """12 hex digits of the hash of these templates' texts."""
     return content_id(*(template(n) for n in names))[:12]
 
 
@@ -38,7 +41,7 @@ def versions(*names: str) -> dict[str, str]:
 
 
 def render(name: str, **values: str) -> str:
-    """The template with its slots filled; the slots and the values must be the same names."""
+    """The template with its slots filled. ValueError unless the values have exactly their names."""
     if slots(name) != values.keys():
         raise ValueError(f"prompt {name!r} has slots {sorted(slots(name))}, got {sorted(values)}")
     return _SLOT.sub(lambda match: values[match.group(1)], template(name))
