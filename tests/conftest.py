@@ -12,7 +12,10 @@ from tests import smoke_run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the smoke store first: one worker gets them and makes it, while the others go on with the rest."""
+    """Tests of the smoke store come first.
+
+    One worker gets them and makes the store, while the others go on with the rest.
+    """
     items.sort(key=lambda item: "smoke_store" not in getattr(item, "fixturenames", ()))
 
 

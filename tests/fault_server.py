@@ -90,7 +90,8 @@ class FaultServer:
         if self.loads_adapters:
             app.router.add_get("/v1/models", self._list)
             app.router.add_post("/v1/load_lora_adapter", self._load)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.05)  # nobody waits for answers that are slow
+        # nobody waits for answers that are slow
+        self._runner = web.AppRunner(app, shutdown_timeout=0.05)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         host, port = self._runner.addresses[0]

@@ -1,4 +1,4 @@
-"""Running commands as a user does, most of them on the store of the smoke recipe, and comparing stores."""
+"""Running commands as a user does, mostly on the smoke recipe's store, and comparing stores."""
 
 from __future__ import annotations
 
@@ -29,22 +29,32 @@ def command(*arguments: str) -> list[str]:
 
 
 APART = {"run", "fill", "train", "evaluate"}
-"""Commands that compute with models. They set threads and determinism of torch, which must not outlive them here."""
+"""Commands that compute with models.
+
+They set the threads and the determinism of torch, which must not outlive them here.
+"""
 
 
 def scoder(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end: in a process of its own if it computes with models, otherwise in this one."""
+    """Run a command to its end.
+
+    It has a process of its own if it computes with models, and runs in this one otherwise.
+    """
     if arguments[0] not in APART or "--dry-run" in arguments:
         return scoder_here(*arguments)
     return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout)
 
 
 def scoder_here(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run a command by its entry point in this process, which saves the second and more that imports take."""
+    """Run a command by its entry point in this process.
+
+    That saves the second and more that imports take.
+    """
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.chdir(folder)
-        patch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # the entry point sets it, and it must not stay set
+        # the entry point sets it, and it must not stay set
+        patch.setenv("OMP_WAIT_POLICY", "PASSIVE")
         patch.setattr(sys, "argv", ["scoder", *arguments])
         with pytest.raises(SystemExit) as end:
             commands.main()

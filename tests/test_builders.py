@@ -18,7 +18,7 @@ WHOLE = {
     "pool": "pool, near_duplicates, decontamination, docstring_judge, benchmarks and seed",
     "selected": "selection, influence, decontamination, synthesizer and benchmarks",
 }
-"""Modules, or single functions, that are handed the whole recipe, and the many sections they read."""
+"""Modules, or single functions, that are handed the whole recipe, and what they read of it."""
 
 
 def takers(path: Path) -> set[str]:

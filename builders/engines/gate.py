@@ -25,8 +25,12 @@ from builders.engines.settings import OpenAISettings
 from store.errors import UnreachableError
 
 Ending = Literal["answered", "refused", "overloaded", "failed", "cancelled"]
-"""How an attempt ended. `refused`: the endpoint is well, but will not answer this request. `overloaded`:
-a 429. `failed`: a time-out, a cut connection or a server error."""
+"""How an attempt ended.
+
+- `refused`: the endpoint is well, but will not answer this request.
+- `overloaded`: a 429.
+- `failed`: a time-out, a cut connection or a server error.
+"""
 
 FAILED_SHARE = 0.25
 # From one place to all of them in this many rounds.

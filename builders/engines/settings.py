@@ -218,7 +218,7 @@ EngineSettings = Annotated[
 """The block `engine` of a recipe: whichever of the three models its key `engine` names."""
 
 BLOCK = "engine block"
-"""Between the key `engine` and the name of an engine, where pydantic tells a mistake in a union of unions."""
+"""What pydantic puts between the key `engine` and the name of an engine, in a union of unions."""
 
 ENGINES: dict[str, type[AnyEngine]] = {
     "transformers": TransformersSettings,

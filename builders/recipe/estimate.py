@@ -17,7 +17,7 @@ from builders.recipe import Recipe
 from store import ASPECTS
 
 SNIPPET_TOKENS = 300
-"""Tokens of a snippet in a prompt; our estimate for functions of The Stack that pass the default checks."""
+"""Tokens of a snippet in a prompt: our estimate for functions of The Stack that pass the checks."""
 PAIR_TOKENS = 600
 """Tokens of a problem and its solution; our estimate."""
 RUBRICS_TOKENS = 200

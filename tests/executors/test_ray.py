@@ -71,7 +71,7 @@ def is_running(pid: int) -> bool:
 
 @pytest.mark.slow
 def test_two_nodes_make_what_one_process_makes_and_one_of_them_may_be_lost(cluster, tmp_path):
-    """Slow: Ray starts a cluster of some ten processes, and takes seconds to notice that a node is gone."""
+    """Slow: Ray starts some ten processes, and takes seconds to notice that a node is gone."""
     alone, shared, broken = Store(tmp_path / "alone"), Store(tmp_path / "shared"), Store(tmp_path / "broken")
     content = build_sharded(alone, PLAN, "tests.sharded_rows:shard", Executor(workers=1)).content
     with coordinator(broken.root):

@@ -340,7 +340,8 @@ def test_a_missing_bwrap_is_said_with_the_fix(monkeypatch):
         ("/usr", "/root", "/usr/src/scoder", None),
         ("/usr/local", "/root", "/src/scoder", None),
         ("/usr/local", "/root", "/usr/local/src/scoder", "/usr/local/src/scoder"),
-        ("/usr/local", "/root", "/usr/local/lib/python3.11/site-packages", None),  # pip install, no venv
+        # pip install, no venv
+        ("/usr/local", "/root", "/usr/local/lib/python3.11/site-packages", None),
         ("/opt", "/opt/me", "/opt/lib/python3/dist-packages", "/opt/me"),
     ],
 )
