@@ -44,6 +44,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
+from builders.sandbox.jail import INSTALL, command
 from store.errors import JobError
 
 __all__ = ["SandboxLimits", "is_available", "require", "run_many", "tested_program"]
@@ -51,39 +52,11 @@ __all__ = ["SandboxLimits", "is_available", "require", "run_many", "tested_progr
 Status = Literal["passed", "failed", "timeout", "memory", "output", "error"]
 Id = TypeVar("Id", bound=Hashable)
 
-_SYSTEM_PATHS = (
-    "/usr/bin",
-    "/usr/lib",
-    "/usr/lib32",
-    "/usr/lib64",
-    "/usr/share/zoneinfo",
-    "/etc/ld.so.cache",
-)
-_MERGED_PATHS = ("/bin", "/lib", "/lib32", "/lib64")
-_ENVIRONMENT = {
-    "HOME": "/tmp",
-    "TMPDIR": "/tmp",
-    "PATH": "/usr/bin:/bin",
-    "LANG": "C.UTF-8",
-    "TZ": "UTC",
-    "PYTHONHASHSEED": "0",
-    "PYTHONUTF8": "1",
-    "MPLBACKEND": "agg",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
-_NOBODY = "65534"
 _POLL_S = 0.1
 # To discard output costs time. A stream of more than so many times its limit ends the program.
 _FLOOD_FACTOR = 16
 # Resident memory of bwrap and the supervisor. It does not count as the program's.
 _OVERHEAD_MB = 64
-_INSTALL = (
-    "install bubblewrap 0.8 or newer (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap) and "
-    "allow unprivileged user namespaces; in a container, start it with --security-opt seccomp=unconfined or "
-    "--privileged"
-)
-
 _TESTED_PROGRAM = """\
 (lambda run, load, scope, modules, lines, pieces: (
     scope.update(__name__="solution"),
@@ -148,7 +121,7 @@ def require() -> None:
     """JobError with the reason and the fix where no sandbox works here."""
     problem = _problem()
     if problem is not None:
-        raise JobError(f"generated code cannot be run, as no sandbox works here: {problem}. To fix it, {_INSTALL}.")
+        raise JobError(f"generated code cannot be run, as no sandbox works here: {problem}. To fix it, {INSTALL}.")
 
 
 def run_python(program: str, limits: SandboxLimits = DEFAULT_LIMITS) -> SandboxResult:
@@ -239,7 +212,7 @@ def _run(program: str, limits: SandboxLimits) -> SandboxResult:
             request.seek(0)
             # bwrap gets an empty environment too: the program can read it in /proc/1/environ.
             process = subprocess.Popen(
-                _command(report_in, limits),
+                command(report_in, limits.file_mb),
                 stdin=request,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -346,90 +319,3 @@ def _verdict(report: bytes, returncode: int) -> tuple[Status, int]:
     if last["memory"]:
         return "memory", last["exit_code"]
     return ("timeout" if last["exit_code"] == -signal.SIGXCPU else "failed"), last["exit_code"]
-
-
-def _command(report_fd: int, limits: SandboxLimits) -> list[str]:
-    """The command line of the sandbox. It holds the runner's text, but not the program's."""
-    bwrap = _program("bwrap")
-    runner = [_interpreter(), "-s", "-P", "-B", "-c", _runner_text(), str(report_fd)]
-    size = ["--size", str(limits.file_mb * 1024 * 1024)]
-    inner = [bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--uid", _NOBODY, "--gid", _NOBODY]
-    inner += ["--die-with-parent", "--new-session", "--hostname", "sandbox"]
-    inner += [*_read_only_system(), "--proc", "/proc", "--dev", "/dev"]
-    inner += [
-        *size,
-        "--tmpfs",
-        "/dev/shm",
-        *size,
-        "--tmpfs",
-        "/tmp",
-        "--remount-ro",
-        "/dev",
-        "--remount-ro",
-        "/",
-    ]
-    inner += ["--chdir", "/tmp", "--clearenv"]
-    for name, value in _ENVIRONMENT.items():
-        inner += ["--setenv", name, value]
-    return [*_give_up_root(bwrap), *inner, "--", *runner]
-
-
-def _give_up_root(bwrap: str) -> list[str]:
-    """What comes before the sandbox when this process is root: it becomes `nobody` first.
-
-    The kernel does not hold root to RLIMIT_NPROC, not even under another name in a user namespace.
-    The outer bwrap is needed because the Python installation may lie in root's home, which the user
-    `nobody` may not enter.
-    """
-    if os.geteuid() != 0:
-        return []
-    setpriv = _program("setpriv")
-    outer = [bwrap, "--die-with-parent", *_read_only_system(), "--dir", "/tmp"]
-    for program in (bwrap, setpriv):
-        if not program.startswith("/usr/bin/"):
-            outer += [*_parents(program), "--ro-bind", program, program]
-    outer += ["--bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev"]
-    outer += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-    return [*outer, "--", setpriv, "--reuid", _NOBODY, "--regid", _NOBODY, "--clear-groups", "--"]
-
-
-def _read_only_system() -> list[str]:
-    """Binds of the system's programs and libraries and of the Python installation."""
-    options: list[str] = []
-    for path in _SYSTEM_PATHS:
-        if os.path.exists(path):
-            options += [*_parents(path), "--ro-bind", path, path]
-    for path in _MERGED_PATHS:
-        if os.path.islink(path):
-            options += ["--symlink", os.readlink(path), path]
-        elif os.path.isdir(path):
-            options += ["--ro-bind", path, path]
-    prefix = os.path.realpath(sys.base_prefix)
-    if prefix != "/usr":
-        options += [*_parents(prefix), "--ro-bind", prefix, prefix]
-    return options
-
-
-def _parents(path: str) -> list[str]:
-    """Options that make the folders above a path.
-
-    Left to bwrap, only their owner could enter them.
-    """
-    folders = [str(folder) for folder in reversed(Path(path).parents)][1:]
-    return [option for folder in folders for option in ("--dir", folder)]
-
-
-def _program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        raise RuntimeError(f"there is no {name} on the PATH: {_INSTALL}")
-    return os.path.realpath(path)
-
-
-def _interpreter() -> str:
-    return os.path.realpath(sys.executable)
-
-
-@functools.cache
-def _runner_text() -> str:
-    return Path(__file__).with_name("runner.py").read_text(encoding="utf-8")
