@@ -35,7 +35,15 @@ def import_teacher(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Use existing (snippet, problem, solution) triples as the teacher samples of a store that has its pool."""
+    """Use existing (snippet, problem, solution) triples as the teacher samples of a store that has its pool.
+
+    Example:
+    ```
+    $ scoder import teacher triples.jsonl
+    │ table           │ rows │
+    │ teacher_samples │    3 │
+    ```
+    """
     from builders import teacher_samples
     from store.lock import coordinator
 
@@ -54,7 +62,15 @@ def publish(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a Hugging Face dataset folder that `datasets.load_dataset` reads."""
+    """Write a Hugging Face dataset folder that `datasets.load_dataset` reads.
+
+    Example:
+    ```
+    $ scoder publish instructions my-instructions
+    │ split │ rows │ folder          │
+    │ train │   13 │ my-instructions │
+    ```
+    """
     from builders.publishing import folder, sets
 
     folder.check_target(target)
@@ -108,7 +124,16 @@ def influence(
     workers: Annotated[int | None, typer.Option(help="Processes; default: one per GPU, or one.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rank any dataset by its influence on reference sets. Gradients are kept: another reference set costs no model."""
+    """Rank any dataset by its influence on reference sets. Gradients are kept: another reference set costs no model.
+
+    Example:
+    ```
+    $ scoder influence mine.jsonl --reference good.jsonl --model recipes/tiny-base -o ranked.parquet
+    mine: 13 rows, 13 distinct texts
+    …
+    13 rows, 3 checkpoints: ranked.parquet, ranked.parquet.rejects.parquet
+    ```
+    """
     from builders.recipe.files import checked, override
     from builders.standalone import influence as dataset_influence
     from builders.standalone import influence_request
@@ -166,7 +191,17 @@ def contamination(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Check any dataset for leaked benchmark tasks, without a store. Exit code 0 whether there are any or not."""
+    """Check any dataset for leaked benchmark tasks, without a store. Exit code 0 whether there are any or not.
+
+    Example:
+    ```
+    $ scoder contamination mine.jsonl --benchmarks recipes/demo-benchmark.jsonl
+    │ benchmark      │ detector │ rows with a hit │ rows with a verdict │
+    │ demo-benchmark │ renamed  │               1 │                   1 │
+    …
+    1 of 2 rows are contaminated
+    ```
+    """
     from builders.benchmarks import named
     from builders.standalone import contamination as checking
 

@@ -36,7 +36,17 @@ def run(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the whole loop of a recipe; the same command resumes it after a kill."""
+    """Run the whole loop of a recipe; the same command resumes it after a kill.
+
+    Example:
+    ```
+    $ scoder run smoke --until pool
+    [pool]
+    raw_pool: 1,080 rows in 14.2 s
+    …
+    pool: 108 rows in 0.3 s
+    ```
+    """
     from builders.recipe import estimate, files
 
     loaded = files.load(recipe, set_)
@@ -56,7 +66,17 @@ def run(
 
 @app.command(rich_help_panel=PANEL)
 def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
-    """The funnel: rows and rejects per stage and iteration, tokens, cost, time, and the measured numbers."""
+    """The funnel: rows and rejects per stage and iteration, tokens, cost, time, and the measured numbers.
+
+    Example:
+    ```
+    $ scoder status
+    │ partition           │ rows │ status   │ seconds │ … │
+    │ raw_pool            │ 1080 │ complete │    14.2 │   │
+    │ snippet_occurrences │ 1085 │ complete │     0.4 │   │
+    …
+    ```
+    """
     from commands import reports
 
     opened = open_store(store)
@@ -80,7 +100,19 @@ def select(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a selection under other thresholds or weights beside the default one. Never calls a model."""
+    """Write a selection under other thresholds or weights beside the default one. Never calls a model.
+
+    Example:
+    ```
+    $ scoder select --iteration 1 --name strict --set selection.top_share=0.2
+    selection strict, iteration 1
+    │ scored                │         14 │
+    │ - below_top_share     │          7 │
+    │ - duplicate           │          4 │
+    │ - not_best_of_snippet │          1 │
+    │ kept                  │          2 │
+    ```
+    """
     import scoder
     from builders import selected
     from commands import reports
@@ -118,7 +150,15 @@ def fill(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute the gradients and influence that a selection lacks, exactly those, and select again."""
+    """Compute the gradients and influence that a selection lacks, exactly those, and select again.
+
+    Example:
+    ```
+    $ scoder fill --iteration 1 --name loose --set selection.max_per_snippet=2
+    │ selection │ iteration │ filled │
+    │ loose     │         1 │      1 │
+    ```
+    """
     import scoder
     from store.lock import coordinator
 
@@ -135,7 +175,17 @@ def fork(
     until: Annotated[str, typer.Option(help="Last stage to keep, such as iteration-1.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Hard-link the finished partitions up to a stage into a new store, to branch off without paying again."""
+    """Hard-link the finished partitions up to a stage into a new store, to branch off without paying again.
+
+    Example:
+    ```
+    $ scoder fork store-data other-data --until bootstrap
+    linked into other-data
+    │ raw_pool                                       │
+    │ snippet_occurrences                            │
+    …
+    ```
+    """
     from store.fork import fork as branch
 
     linked = branch(open_store(source), open_store(target, is_new=True), until)
@@ -144,7 +194,15 @@ def fork(
 
 @app.command(rich_help_panel=PANEL)
 def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
-    """Re-read checksums, contracts and audits; exit code 1 when anything is wrong."""
+    """Re-read checksums, contracts and audits; exit code 1 when anything is wrong.
+
+    Example:
+    ```
+    $ scoder verify
+    │ check │ result │
+    │ all   │ ok     │
+    ```
+    """
     from queries.verify import verify as check
 
     problems = check(open_store(store))
@@ -155,7 +213,16 @@ def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
 
 @app.command(rich_help_panel=PANEL)
 def doctor(as_json: JsonOption = False) -> None:
-    """What this machine has and lacks: Python, all required packages with their versions, sandbox, GPU, disk."""
+    """What this machine has and lacks: Python, all required packages with their versions, sandbox, GPU, disk.
+
+    Example:
+    ```
+    $ scoder doctor
+    │ check          │    ok │ found            │ fix │ needed │
+    │ python         │  true │ 3.11.7           │     │   true │
+    …
+    ```
+    """
     from commands.doctor import checks
 
     found = checks()
