@@ -29,8 +29,8 @@ how to mend it.
 
 **The store.** It is `store-data`, or what `--store` or the variable `SCODER_STORE` names.
 
-**A recipe** is the path of a file, or the name of a recipe that comes with SCoder: `scoder run
-tiny` works from any folder. A file that exists wins over a name.
+**A recipe** is the path of a file, or the name of a recipe that comes with SCoder:
+`scoder run tiny` works from any folder. A file that exists wins over a name.
 
 **Stages** are `pool`, `teacher`, `scorer`, `bootstrap`, `iteration-1` to `iteration-T`,
 `instructions`, `coder` and `evaluation`. `scoder fork` also takes `influence-1`, `influence-2` and

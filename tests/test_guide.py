@@ -58,12 +58,13 @@ def test_the_first_recipe_has_fifteen_lines_and_gives_the_reasons_that_are_shown
     assert len(RECIPE.splitlines()) == 15
     folder = folder_of_the_guide(tmp_path)
     mine = [line for line in LINES if "my-data" in line or "my-recipe.yaml" in line]
-    assert [line[0] for line in mine] == ["run", "sql", "run"]
+    assert [line[0] for line in mine] == ["run", "sql", "run", "run"]
     printed = [in_folder(folder, *command(*line)) for line in mine]
     shown = [line.strip() for line in GUIDE.splitlines() if line.startswith("│ def area")]
     assert len(shown) == 4
     assert [line for line in printed[1].splitlines() if line.startswith("│ def area")] == shown
     assert "plan of mine" in printed[2]
+    assert "│ pool " in printed[3]
     call = next(block for block in PYTHON if "files.load" in block).replace("/tmp/", f"{tmp_path}/")
     in_folder(folder, sys.executable, "-c", call)
     assert Store(tmp_path / "from-python").is_complete("pool")
