@@ -118,6 +118,7 @@ def test_an_example_of_a_section_is_a_valid_recipe(block: str, tmp_path: Path) -
     assert isinstance(checked(Recipe, override(raw, [])), Recipe)
 
 
+@pytest.mark.slow  # eight commands in a row, one of them with a model
 def test_the_commands_of_the_guide_work_in_their_order(forked_store: Path, tmp_path: Path) -> None:
     assert {line[0] for line in ON_A_STORE} >= {"select", "fill", "fork", "publish", "sql", "trace"}
     found = Store(forked_store).sql("SELECT snippet_id FROM raw_pool WHERE name = 'leapdays'").fetchall()[0][0]
