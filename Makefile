@@ -5,7 +5,7 @@
 # make test-vllm  set up vLLM (its CPU build) in .venv-vllm and run the tests of its engine
 # make check   format, lint, types, quick tests
 # make format  mend what format and lint can mend by themselves
-# make docs    regenerate docs/tables.md
+# make docs    regenerate docs/tables.md, docs/commands.md and the tables of docs/guide.md
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := scoder.py commands builders store queries training tests benchmarks
@@ -39,6 +39,8 @@ format: setup
 
 docs: setup
 	$(BIN)/python -m store.schemas > docs/tables.md
+	$(BIN)/python -m commands.reference > docs/commands.md
+	$(BIN)/python -m builders.recipe.reference docs/guide.md
 
 setup: .venv/.ready
 

@@ -38,6 +38,13 @@ def import_teacher(
     """Use existing (snippet, problem, solution) triples as teacher samples.
 
     The store needs its pool.
+
+    Example:
+    ```
+    $ scoder import teacher triples.jsonl
+    │ table           │ rows │
+    │ teacher_samples │    3 │
+    ```
     """
     from builders import teacher_samples
     from store.lock import coordinator
@@ -57,7 +64,15 @@ def publish(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a Hugging Face dataset folder that `datasets.load_dataset` reads."""
+    """Write a Hugging Face dataset folder that `datasets.load_dataset` reads.
+
+    Example:
+    ```
+    $ scoder publish instructions my-instructions
+    │ split │ rows │ folder          │
+    │ train │   13 │ my-instructions │
+    ```
+    """
     from builders.publishing import folder, sets
 
     folder.check_target(target)
@@ -121,6 +136,14 @@ def influence(
     """Rank any dataset by its influence on reference sets, without a store.
 
     Gradients are kept: those of the dataset are not computed again for another reference set.
+
+    Example:
+    ```
+    $ scoder influence mine.jsonl --reference good.jsonl --model recipes/tiny-base -o ranked.parquet
+    mine: 13 rows, 13 distinct texts
+    …
+    13 rows, 3 checkpoints: ranked.parquet, ranked.parquet.rejects.parquet
+    ```
     """
     from builders.recipe.files import checked, override
     from builders.standalone import influence as dataset_influence
@@ -186,6 +209,15 @@ def contamination(
     """Check any dataset for leaked benchmark tasks, without a store.
 
     The exit code is 0 whether there are leaked tasks or not.
+
+    Example:
+    ```
+    $ scoder contamination mine.jsonl --benchmarks recipes/demo-benchmark.jsonl
+    │ benchmark      │ detector │ rows with a hit │ rows with a verdict │
+    │ demo-benchmark │ renamed  │               1 │                   1 │
+    …
+    1 of 2 rows are contaminated
+    ```
     """
     from builders.benchmarks import named
     from builders.standalone import contamination as checking

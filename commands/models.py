@@ -36,7 +36,16 @@ def train_synthesizer(
     set_: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a data synthesizer (snippet to problem and solution)."""
+    """Train a data synthesizer (snippet to problem and solution).
+
+    Example:
+    ```
+    $ scoder train synthesizer --dataset FOLDER --base recipes/tiny-base --output my-synthesizer
+    synthesizer: 34 rows, 0 left out
+    │ folder                           │ step │  loss │
+    …
+    ```
+    """
     _train("synthesizer", dataset, base, output, set_, as_json)
 
 
@@ -48,7 +57,16 @@ def train_scorer(
     set_: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train an aspect scorer (rubrics, pair and aspect to digit)."""
+    """Train an aspect scorer (rubrics, pair and aspect to digit).
+
+    Example:
+    ```
+    $ scoder train scorer --dataset FOLDER --base recipes/tiny-base --output my-scorer
+    scorer: 100 rows, 0 left out
+    │ folder                      │ step │   loss │
+    …
+    ```
+    """
     _train("scorer", dataset, base, output, set_, as_json)
 
 
@@ -60,7 +78,16 @@ def train_coder(
     set_: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a coder (problem to solution)."""
+    """Train a coder (problem to solution).
+
+    Example:
+    ```
+    $ scoder train coder --dataset my-instructions --base recipes/tiny-base --output my-coder
+    coder: 13 rows, 0 left out
+    │ folder                     │ step │  loss │
+    │ my-coder/checkpoint-000001 │    1 │ 1.939 │
+    ```
+    """
     _train("coder", dataset, base, output, set_, as_json)
 
 
@@ -86,7 +113,15 @@ def evaluate(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure pass@k of a model on benchmark files. Generated code runs only in the sandbox."""
+    """Measure pass@k of a model on benchmark files. Generated code runs only in the sandbox.
+
+    Example:
+    ```
+    $ scoder evaluate recipes/tiny-base --benchmarks recipes/demo-benchmark.jsonl --base-model
+    │ benchmark                    │ tasks │ pass@1 │
+    │ recipes/demo-benchmark.jsonl │    16 │  0.125 │
+    ```
+    """
     from builders import evaluations
     from builders.harness.files import read_tasks
     from builders.harness.statistics import pass_rates

@@ -35,7 +35,18 @@ def show(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Show some rows of a table as a person reads them: code highlighted, long text folded."""
+    """Show some rows of a table as a person reads them: code highlighted, long text folded.
+
+    Example:
+    ```
+    $ scoder show pool -n 1
+    ╭─ pool ───────────────────────────────────────╮
+    │ snippet_id: 02c26f4c132cc9713f940d9dd9581cb0 │
+    │ position: 8                                  │
+    │ license: PSF-2.0                             │
+    …
+    ```
+    """
     from commands.reports import print_records
     from store.catalog import ask
     from store.store import contract_of
@@ -60,7 +71,17 @@ def sql(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Run one SELECT over all tables. Nothing in the store can be changed by it."""
+    """Run one SELECT over all tables. Nothing in the store can be changed by it.
+
+    Example:
+    ```
+    $ scoder sql "SELECT reason, count(*) AS n FROM rejects GROUP BY reason"
+    │ reason          │   n │
+    │ too_many_chars  │ 449 │
+    │ returns_nothing │ 370 │
+    …
+    ```
+    """
     opened = open_store(store)
     for statement in _statements(text):
         try:
@@ -116,7 +137,19 @@ def trace(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Show everything that led to a row, and all that came of it."""
+    """Show everything that led to a row, and all that came of it.
+
+    Example:
+    ```
+    $ scoder trace e71d5b7693cf52078ca2ab96ce1d5977
+    ╭─ raw_pool ───────────────────────────────────╮
+    │ snippet_id: e71d5b7693cf52078ca2ab96ce1d5977 │
+    …
+    ╭─ rejects ────────────────────────────────────╮
+    │ reason: contaminated                         │
+    …
+    ```
+    """
     from commands.reports import print_records
     from queries import trace as tracing
 

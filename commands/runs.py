@@ -41,7 +41,17 @@ def run(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Run all stages of a recipe. After a kill, the same command resumes."""
+    """Run all stages of a recipe. After a kill, the same command resumes.
+
+    Example:
+    ```
+    $ scoder run smoke --until pool
+    [pool]
+    raw_pool: 1,080 rows in 14.2 s
+    …
+    pool: 108 rows in 0.3 s
+    ```
+    """
     from builders.recipe import estimate, files
 
     loaded = files.load(recipe, set_)
@@ -61,7 +71,17 @@ def run(
 
 @app.command(rich_help_panel=PANEL)
 def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
-    """Show what a store has: rows and rejects per stage, tokens, cost, time, measured numbers."""
+    """Show what a store has: rows and rejects per stage, tokens, cost, time, measured numbers.
+
+    Example:
+    ```
+    $ scoder status
+    │ partition           │ rows │ status   │ seconds │ … │
+    │ raw_pool            │ 1080 │ complete │    14.2 │   │
+    │ snippet_occurrences │ 1085 │ complete │     0.4 │   │
+    …
+    ```
+    """
     from commands import reports
 
     opened = open_store(store)
@@ -88,6 +108,17 @@ def select(
     """Write a selection under other thresholds or weights, beside the default one.
 
     Calls no model.
+
+    Example:
+    ```
+    $ scoder select --iteration 1 --name strict --set selection.top_share=0.2
+    selection strict, iteration 1
+    │ scored                │         14 │
+    │ - below_top_share     │          7 │
+    │ - duplicate           │          4 │
+    │ - not_best_of_snippet │          1 │
+    │ kept                  │          2 │
+    ```
     """
     import scoder
     from builders import selected
@@ -126,7 +157,15 @@ def fill(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute the gradients and the influence that a selection lacks, and select again."""
+    """Compute the gradients and the influence that a selection lacks, and select again.
+
+    Example:
+    ```
+    $ scoder fill --iteration 1 --name loose --set selection.max_per_snippet=2
+    │ selection │ iteration │ filled │
+    │ loose     │         1 │      1 │
+    ```
+    """
     import scoder
     from store.lock import coordinator
 
@@ -143,7 +182,17 @@ def fork(
     until: Annotated[str, typer.Option(help="Last stage to keep, such as iteration-1.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Branch off a new store without paying again: hard-link all that is built up to a stage."""
+    """Branch off a new store without paying again: hard-link all that is built up to a stage.
+
+    Example:
+    ```
+    $ scoder fork store-data other-data --until bootstrap
+    linked into other-data
+    │ raw_pool                                       │
+    │ snippet_occurrences                            │
+    …
+    ```
+    """
     from store.fork import fork as branch
 
     linked = branch(open_store(source), open_store(target, is_new=True), until)
@@ -155,6 +204,13 @@ def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     """Check the files, contracts, keys and audits of a store.
 
     The exit code is 1 if anything is wrong.
+
+    Example:
+    ```
+    $ scoder verify
+    │ check │ result │
+    │ all   │ ok     │
+    ```
     """
     from queries.verify import verify as check
 
@@ -166,7 +222,16 @@ def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
 
 @app.command(rich_help_panel=PANEL)
 def doctor(as_json: JsonOption = False) -> None:
-    """Check what this machine has and lacks: Python, packages, sandbox, GPU, disk."""
+    """Check what this machine has and lacks: Python, packages, sandbox, GPU, disk.
+
+    Example:
+    ```
+    $ scoder doctor
+    │ check          │    ok │ found            │ fix │ needed │
+    │ python         │  true │ 3.11.7           │     │   true │
+    …
+    ```
+    """
     from commands.doctor import checks
 
     found = checks()
