@@ -68,7 +68,7 @@ def markdown(name: str, model: type[BaseModel]) -> str:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The settings classes in an annotation such as `tuple[Source, ...]` or `SftSettings | None`."""
+    """The settings classes in an annotation such as `tuple[Source, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models(argument)]
