@@ -55,7 +55,7 @@ class ErrorShare:
         of_item = f" ({self._per_item} for each item)" if self._per_item > 1 else ""
         return JobError(
             f"{self._num_errors:,} of {self._num_answers:,} requests{of_item} ended in an engine error, such as: "
-            f"{self._last_error!r}. That is more than max_error_share={self._max_share:g}. What was answered is kept, "
+            f"{self._last_error!r}. That is more than max_error_share={self._max_share:g}. All answers are kept, "
             "and the failed requests are asked again: mend the cause and run again, or raise max_error_share to go on "
             "without these rows"
         )
