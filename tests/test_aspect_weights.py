@@ -171,7 +171,7 @@ def test_an_item_without_all_aspects_is_left_out_of_the_fit(tmp_path):
 @pytest.mark.parametrize("teacher, candidates", [([], [{}]), ([{}], [])])
 def test_one_side_missing_is_an_error_with_both_counts(tmp_path, teacher, candidates):
     store = scored_store(tmp_path / "store", teacher, candidates)
-    counts = f"got {len(teacher)} teacher samples and {len(candidates)} candidates"
+    counts = f"there are {len(teacher)} teacher samples and {len(candidates)} candidates"
     with pytest.raises(ValueError, match=counts):
         aspect_weights.build(store, recipe(tmp_path).scoring, 1)
 

@@ -147,4 +147,4 @@ def test_what_the_walk_quotes_stands_in_the_files() -> None:
     flow = (ROOT / "scoder.py").read_text()
     assert re.search(r"def build_pool\(.*?\n    pool\.build\(store, recipe\)\n\n\n", flow, re.DOTALL)
     header = " ".join((ROOT / "builders" / "pool.py").read_text().split('"""')[1].split())
-    assert "The decision is `queries/pool_verdicts.sql`: the pool is what has no reason against it." in header
+    assert "`queries/pool_verdicts.sql` decides: a snippet is in the pool when there is no reason" in header
