@@ -48,8 +48,14 @@ def mistakes(store: Path) -> list[tuple[tuple[str, ...], str]]:
         (("fork", str(store), "/tmp/never", "--until", "someday"), "no stage 'someday'"),
         (("evaluate", "model", "--benchmarks", "/nowhere.jsonl"), "/nowhere.jsonl"),
         (("evaluate", "m", "--benchmarks", "b.jsonl", "--set", "engine.dtype=int4"), "engine.dtype: Input should be"),
-        (("evaluate", "m", "--benchmarks", "b.jsonl", "--set", "engine.poll_s=3"), "belongs to engine openai"),
-        (("run", str(RECIPE), "--set", "scorer.engine.poll_s=1", "--dry-run"), "here it is transformers"),
+        (
+            ("evaluate", "m", "--benchmarks", "b.jsonl", "--set", "engine.poll_s=3"),
+            "is for engine openai, and this one is transformers",
+        ),
+        (
+            ("run", str(RECIPE), "--set", "scorer.engine.poll_s=1", "--dry-run"),
+            "scorer.engine.poll_s: 'poll_s' is for engine openai",
+        ),
         (("frobnicate",), "frobnicate"),
     ]
 
