@@ -292,8 +292,16 @@ def test_a_version_changes_with_the_text() -> None:
         ("SELECT 'it''s  -- so'", "SELECT\n'it''s  -- so' -- really", True),
     ],
 )
-def test_a_plan_knows_the_statement_and_not_how_it_is_laid_out(one: str, other: str, is_same: bool) -> None:
+def test_a_plan_knows_the_statement_and_not_how_it_is_laid_out(
+    one: str, other: str, is_same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (queries.statement(one) == queries.statement(other)) is is_same
+    monkeypatch.setattr(queries, "HERE", tmp_path)
+    queries.text.cache_clear()
+    for name, text in (("one", one), ("other", other)):
+        (tmp_path / f"{name}.sql").write_text(text)
+    assert (len(set(queries.versions("one", "other").values())) == 1) is is_same
+    queries.text.cache_clear()
 
 
 # -- verdicts --------------------------------------------------------------------------------------

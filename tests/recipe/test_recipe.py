@@ -117,6 +117,13 @@ def test_a_misspelt_key_names_the_nearest(tmp_path, key):
     assert f"unknown key {where!r}; did you mean {right!r}? Valid keys: " in str(caught.value)
 
 
+def test_a_key_of_another_engine_says_whose_it_is(tmp_path):
+    text = error_of(tmp_path, scorer={"engine": {"engine": "vllm", "micro_batch": 4}})
+    assert "scorer.engine.micro_batch: 'micro_batch' is for engine transformers, and this one is vllm" in text
+    text = error_of(tmp_path, teacher={"model": "m", "engine": {"engine": "openai", "dtype": "float32"}})
+    assert "teacher.engine.dtype: 'dtype' is for engine transformers and vllm, and this one is openai" in text
+
+
 def test_all_mistakes_are_told_at_once(tmp_path):
     text = error_of(tmp_path, pool={"max_linse": 3}, selection={"top_share": 2.0}, seed="x")
     assert "did you mean 'max_lines'" in text
