@@ -124,6 +124,7 @@ def _answer(store: Store, statement: str, output: str | None, as_json: bool) -> 
         print_rows(reader.read_all().to_pylist(), as_json)
         return
     rows = 0
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(output, reader.schema, compression="zstd") as writer:
         for batch in reader:
             writer.write_batch(batch)

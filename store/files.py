@@ -27,13 +27,17 @@ def open_root(path: str | Path) -> tuple[AbstractFileSystem, str]:
         raise ContractError(f"a store must be a local directory, got {path!s} ({error})") from None
     if "file" not in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
         raise ContractError(f"a store must be a local directory, got {path!s}")
+    check_local(root)
     return fs, root
 
 
 def check_local(path: str | Path) -> None:
-    """Refuse an address such as `hf://…` or `s3://…` where a file or folder is written."""
+    """Refuse what cannot be written to: an address such as `hf://…`, or a path below a file."""
     if "://" in str(path):
         raise ContractError(f"cannot write to {path}: only a path on this machine can be written")
+    there = next(place for place in Path(path).absolute().parents if place.exists())
+    if not there.is_dir():
+        raise ContractError(f"cannot write to {path}: {there} is a file, not a folder")
 
 
 def write_atomic(fs: AbstractFileSystem, path: str, data: bytes) -> None:

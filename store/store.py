@@ -83,6 +83,8 @@ class Store:
         force: bool = False,
     ):
         self.fs, self.root = files.open_root(path)
+        if os.path.isfile(self.root):
+            raise ContractError(f"a store must be a directory, but {self.root} is a file")
         self.announce: Announce = announce or (lambda message: None)
         self.track: Track = track or (lambda items, label: items)
         self.force = force

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from builders.publishing import replacing
 from builders.publishing.card import Card, render
 from store.errors import ContractError
+from store.files import check_local
 from store.shards import rechunk
 
 ROWS_PER_FILE = 100_000
@@ -62,6 +63,7 @@ def check_target(target: str | Path) -> None:
         bool(owner and slash and name.strip("/")) and "/" not in name.rstrip("/") and not Path(owner).exists()
     )
     if "://" not in given and not is_repository:
+        check_local(given)
         return
     raise ContractError(
         f"cannot publish to {given}: only folders can be written so far. Write one and upload it: give ./OWNER/NAME or "

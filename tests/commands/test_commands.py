@@ -97,6 +97,23 @@ def test_mistakes_get_one_message_and_exit_code_2(smoke_store: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("arguments", OUTPUTS, ids=" ".join)
+def test_a_path_below_a_file_is_no_output(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    put(Store(tmp_path / "src"), "pool", [])
+    (tmp_path / "file").write_text("mine")
+    below = str(tmp_path / "file" / "out")
+    done = scoder_here(*(below if a in (ADDRESS, "someone/thing") else a for a in arguments), folder=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert f"{tmp_path}/file is a file" in done.stderr or "no store at" in done.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    done = scoder_here("run", str(RECIPE), "--store", "file", folder=tmp_path)
+    assert done.returncode == 2 and "a store must be a directory" in done.stderr, done.stderr
+
+
 def test_a_store_in_use_is_refused(smoke_store: Path) -> None:
     from store.lock import coordinator
 
