@@ -35,7 +35,7 @@ def check(benchmark: Benchmark) -> None:
     try:
         check_place(benchmark.path)
     except FileNotFoundError as error:
-        raise MissingError(f"benchmark {benchmark.name!r}: {error}; paths are relative to the recipe") from None
+        raise MissingError(f"benchmark {benchmark.name!r}: {error} In a recipe, paths are relative to it.") from None
 
 
 def named(text: str) -> Benchmark:

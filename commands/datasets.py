@@ -17,6 +17,7 @@ from commands.terminal import (
     app,
     import_app,
     local,
+    local_file,
     open_store,
     print_rows,
     progress,
@@ -24,6 +25,7 @@ from commands.terminal import (
     track,
 )
 from store.errors import InputError
+from store.files import check_output
 
 PANEL = "Datasets"
 
@@ -70,12 +72,13 @@ def publish(
     ```
     $ scoder publish instructions my-instructions
     │ split │ rows │ folder          │
-    │ train │   13 │ my-instructions │
+    │ train │   14 │ my-instructions │
     ```
     """
     from builders.publishing import folder, sets
 
     folder.check_target(target)
+    check_output(target)
     opened = open_store(store)
     if what == "selected" and iteration is None:
         raise InputError(
@@ -101,7 +104,7 @@ def influence(
     ],
     model: Annotated[str, typer.Option(help="Base model: folder or Hub id.")],
     output: Annotated[
-        str, typer.Option("-o", "--output", help="Parquet file to write.", callback=local)
+        str, typer.Option("-o", "--output", help="Parquet file to write.", callback=local_file)
     ] = "influence.parquet",
     adapter: Annotated[
         list[str] | None,
@@ -187,10 +190,10 @@ def contamination(
     ],
     more: Annotated[list[str] | None, typer.Argument(metavar="[BENCHMARK]...", help="Further benchmarks.")] = None,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", help="Parquet file: one row per hit.", callback=local)
+        str | None, typer.Option("-o", "--output", help="Parquet file: one row per hit.", callback=local_file)
     ] = None,
     verdicts: Annotated[
-        str | None, typer.Option(help="Parquet file: one row per row of the dataset.", callback=local)
+        str | None, typer.Option(help="Parquet file: one row per row of the dataset.", callback=local_file)
     ] = None,
     text: Annotated[
         list[str] | None,

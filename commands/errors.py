@@ -31,7 +31,8 @@ def report(error: Exception) -> int:
     # Wrong usage is known by its method: typer has its own copy of click, without public names.
     usage = getattr(error, "format_message", None)
     if usage is not None:
-        return _say(usage(), error, 2)
+        # `scoder` alone has shown the help, and has nothing more to say
+        return _say(usage(), error, 2) if usage() else 2
     if isinstance(error, UserError | TrainingError):
         return _say(str(error), error, error.exit_code)
     if type(error).__name__ in OUT_OF_MEMORY:

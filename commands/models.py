@@ -83,7 +83,7 @@ def train_coder(
     Example:
     ```
     $ scoder train coder --dataset my-instructions --base recipes/tiny-base --output my-coder
-    coder: 13 rows, 0 left out
+    coder: 14 rows, 0 left out
     │ folder                     │ step │  loss │
     │ my-coder/checkpoint-000001 │    1 │ 1.939 │
     ```

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from commands.terminal import (
     announce,
     app,
     console,
-    local,
+    local_file,
     open_store,
     print_rows,
 )
@@ -66,7 +67,7 @@ def show(
 def sql(
     text: Annotated[str | None, typer.Argument(help="One SELECT, or @file.sql. Without it, a prompt opens.")] = None,
     output: Annotated[
-        str | None, typer.Option("-o", help="Write the rows to this Parquet file.", callback=local)
+        str | None, typer.Option("-o", help="Write the rows to this Parquet file.", callback=local_file)
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -123,12 +124,16 @@ def _answer(store: Store, statement: str, output: str | None, as_json: bool) -> 
     if output is None:
         print_rows(reader.read_all().to_pylist(), as_json)
         return
-    rows = 0
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(output, reader.schema, compression="zstd") as writer:
-        for batch in reader:
-            writer.write_batch(batch)
-            rows += batch.num_rows
+    rows, working = 0, Path(f"{output}.{os.getpid()}.tmp")
+    working.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with pq.ParquetWriter(working, reader.schema, compression="zstd") as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+                rows += batch.num_rows
+        working.replace(output)
+    finally:
+        working.unlink(missing_ok=True)
     announce(f"{rows:,} rows to {output}")
 
 

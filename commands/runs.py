@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Annotated
 
 import typer
@@ -113,10 +114,10 @@ def select(
     ```
     $ scoder select --iteration 1 --name strict --set selection.top_share=0.2
     selection strict, iteration 1
-    │ scored                │         14 │
-    │ - below_top_share     │          7 │
-    │ - duplicate           │          4 │
-    │ - not_best_of_snippet │          1 │
+    │ scored                │         28 │
+    │ - not_best_of_snippet │         13 │
+    │ - duplicate           │          7 │
+    │ - below_top_share     │          6 │
     │ kept                  │          2 │
     ```
     """
@@ -141,10 +142,12 @@ def select(
         return
     reports.print_selection(console, report)
     if reports.num_missing(found):
-        extra = " ".join(f"--set {s}" for s in set_ or [])
+        again = ["scoder", "fill", "--iteration", str(iteration), "--name", name, "--store", store]
+        again += ["--recipe", recipe] if recipe else []
+        again += [part for setting in set_ or [] for part in ("--set", setting)]
         announce(
             f"{reports.num_missing(found)} candidates are left out because they have no influence yet. To compute it, "
-            f"run: scoder fill --iteration {iteration} --name {name} {extra}".rstrip()
+            f"run: {shlex.join(again)}"
         )
 
 
@@ -163,7 +166,7 @@ def fill(
     ```
     $ scoder fill --iteration 1 --name loose --set selection.max_per_snippet=2
     │ selection │ iteration │ filled │
-    │ loose     │         1 │      1 │
+    │ loose     │         1 │      6 │
     ```
     """
     import scoder

@@ -19,8 +19,8 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.progress import track as progress_bar
 
 from store import Store
-from store.errors import MissingError
-from store.files import check_local
+from store.errors import InputError, MissingError
+from store.files import check_output
 
 app = typer.Typer(
     name="scoder",
@@ -93,10 +93,17 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> No
 
 
 def local(path: str | None) -> str | None:
-    """Refuse an address such as `hf://…` as an output, before any work. A callback of options."""
+    """Refuse an output that must not be written, before any work. A callback of options."""
     if path is not None:
-        check_local(path)
+        check_output(path)
     return path
+
+
+def local_file(path: str | None) -> str | None:
+    """The same for an output that is a file."""
+    if path is not None and Path(path).is_dir():
+        raise InputError(f"cannot write to {path}: it is a folder. Give the name of a file")
+    return local(path)
 
 
 def recipe_of(store: str, recipe: str | None, overrides: list[str] | None = None) -> Any:

@@ -73,7 +73,13 @@ def connect(
     records = store.records()
     for name, contract in CONTRACTS.items():
         paths = store.shard_paths(name, records)
-        connection.execute(f"CREATE VIEW {name} AS {_source(paths, contract.schema)}")
+        try:
+            connection.execute(f"CREATE VIEW {name} AS {_source(paths, contract.schema)}")
+        except duckdb.Error as error:
+            raise ContractError(
+                f"the table {name} of {store.root} cannot be read: {str(error).splitlines()[0]}. `scoder verify` names "
+                "the files that are missing or damaged"
+            ) from None
     for name, paths in (extra or {}).items():
         connection.execute(f"CREATE VIEW {name} AS {_source(paths, None)}")
     return connection

@@ -40,6 +40,15 @@ def check_local(path: str | Path) -> None:
         raise ContractError(f"cannot write to {path}: {there} is a file, not a folder")
 
 
+def check_output(path: str | Path) -> None:
+    """Refuse what a user must not write to: see `check_local`, and whatever lies in a store."""
+    check_local(path)
+    place = Path(os.path.realpath(path))
+    for folder in (place, *place.parents):
+        if (folder / "_runs").is_dir():
+            raise ContractError(f"cannot write to {path}: it lies in the store {folder}. Give a place outside of it")
+
+
 def write_atomic(fs: AbstractFileSystem, path: str, data: bytes) -> None:
     """Write `data` to a temporary file beside `path`, sync it to disk, and rename it to `path`."""
     parent = os.path.dirname(path)

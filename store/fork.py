@@ -60,6 +60,8 @@ def fork(source: Store, target: Store, until: str) -> list[str]:
     its influence, without its selection: from there another selection can be trained on. Raises
     ContractError when the target is a store already, InputError for an unknown stage.
     """
+    if Path(target.root).resolve().is_relative_to(Path(source.root).resolve()):
+        raise ContractError(f"{target.root} lies in the store {source.root}; fork into a directory outside of it")
     if target.records():
         raise ContractError(f"{target.root} is a store already; give a new directory to fork into")
     name, _, number = until.partition("-")

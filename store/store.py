@@ -110,14 +110,23 @@ class Store:
         path = self._record_path(table, partition)
         if not self.fs.exists(path):
             return None
-        return Record.model_validate_json(files.read_bytes(self.fs, path))
+        return self._read_record(path)
+
+    def _read_record(self, path: str) -> Record:
+        try:
+            return Record.model_validate_json(files.read_bytes(self.fs, path))
+        except ValueError as error:
+            raise ContractError(
+                f"{path} is damaged: {str(error).splitlines()[0]}. Restore it, or remove it together with the files of "
+                "its partition: the next run builds the partition again"
+            ) from None
 
     def records(self) -> list[Record]:
         """All run records, ordered by start."""
         runs = f"{self.root}/_runs/"
         scratch = self.scratch("")
         paths = [p for p in self.fs.find(runs) if p.endswith("/record.json") and not p.startswith(scratch)]
-        found = [Record.model_validate_json(files.read_bytes(self.fs, p)) for p in paths]
+        found = [self._read_record(p) for p in paths]
         return sorted(found, key=lambda r: (r.started, segments(r.plan.table, r.plan.partition)))
 
     def save(self, record: Record) -> None:

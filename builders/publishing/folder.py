@@ -10,6 +10,7 @@ whole or not at all. `datasets.load_dataset` loads it.
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections import Counter
@@ -37,7 +38,7 @@ def write_dataset(
     rows.
     """
     check_target(target)
-    target = Path(target).absolute()
+    target = _place(target)
     replacing.take_back(target)
     replacing.refuse_foreign(target)  # before the rows are made
     working = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -55,13 +56,25 @@ def write_dataset(
     return counts
 
 
+def _place(target: str | Path) -> Path:
+    """The folder's true place, without `..` and links above it: it is renamed on the way.
+
+    The folder in which somebody works, or one above it, would be moved away under their feet.
+    """
+    given = Path(target)
+    is_named = given.name not in ("", "..")
+    place = Path(os.path.realpath(given.parent), given.name) if is_named else Path(os.path.realpath(given))
+    if Path.cwd().is_relative_to(place):
+        raise ContractError(f"cannot publish to {target}: it is, or holds, the current directory. Give another target.")
+    return place
+
+
 def check_target(target: str | Path) -> None:
     """ContractError for an address of the Hub, `hf://…` or OWNER/NAME: only folders are written."""
     given = str(target)
     owner, slash, name = given.partition("/")
-    is_repository = (
-        bool(owner and slash and name.strip("/")) and "/" not in name.rstrip("/") and not Path(owner).exists()
-    )
+    is_relative = owner not in ("", ".", "..")
+    is_repository = is_relative and bool(slash and name.strip("/")) and "/" not in name.rstrip("/")
     if "://" not in given and not is_repository:
         check_local(given)
         return

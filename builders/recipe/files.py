@@ -28,6 +28,8 @@ from store.errors import InputError, MissingError
 S = TypeVar("S", bound=BaseModel)
 
 
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError, TypeError, KeyError, AttributeError)
+"""What the YAML parser raises. For 2024-99-99, which looks like a date, it is a ValueError."""
 SHIPPED = Path(__file__).parents[2] / "recipes"
 """The recipes that come with SCoder: beside `builders` in a checkout and in site-packages."""
 
@@ -39,8 +41,10 @@ def load(recipe: str | Path, overrides: list[str] | None = None) -> Recipe:
     """
     path = find(recipe)
     try:
-        raw = yaml.safe_load(path.read_text()) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8.") from None
+    except NOT_YAML as error:
         raise InputError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path}: a recipe is a mapping of sections, got {type(raw).__name__}")
@@ -94,7 +98,7 @@ def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
             raise InputError(f"--set {item!r}: {'.'.join(parents)} is not a section")
         try:
             place[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except NOT_YAML:
             raise InputError(f"--set {item!r}: {value!r} is not a YAML value") from None
     return raw
 
@@ -143,6 +147,8 @@ def _explain(error: Any, kind: type[BaseModel]) -> str:
     """One validation error in words, with the nearest valid key for an unknown one."""
     where = ".".join(_without_tags(error["loc"]))
     if error["type"] == "union_tag_invalid":
+        if isinstance(error["input"], str) and error["input"] in ENGINES:
+            return f"{where}: an engine is a block, write {where}: {{engine: {error['input']}}}"
         return f"{where}: no engine {error['ctx']['tag']!r}; there are {error['ctx']['expected_tags']}"
     if error["type"] != "extra_forbidden":
         return f"{where or kind.__name__.lower()}: {error['msg'].removeprefix('Value error, ')}" + (

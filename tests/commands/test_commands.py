@@ -162,3 +162,43 @@ def test_evaluate_grades_a_model_without_a_store() -> None:
 def test_help_starts_without_torch() -> None:
     code = "import sys, commands; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+INSIDE = [a for a in OUTPUTS if a[0] in ("publish", "train", "influence", "contamination", "sql")]
+
+
+@pytest.mark.parametrize("arguments", INSIDE, ids=" ".join)
+def test_nothing_is_written_into_a_store(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    put(Store(tmp_path / "store-data"), "instructions", [])
+    inside = str(tmp_path / "store-data" / "pool" / "part-00000.parquet")
+    before = sorted(tmp_path.rglob("*"))
+    done = scoder_here(*(inside if a in (ADDRESS, "someone/thing") else a for a in arguments), folder=tmp_path)
+    assert done.returncode == 2 and "it lies in the store" in done.stderr, done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("run", "latin.yaml", "--dry-run"), "is not UTF-8 text"),
+        (("run", "smoke", "--dry-run", "--set", "seed=0x_"), "is not a YAML value"),
+        (("run", "date.yaml", "--dry-run"), "is not valid YAML"),
+        (("run", "smoke", "--dry-run", "--set", "scorer.engine=vllm"), "write scorer.engine: {engine: vllm}"),
+        (("run", "smoke", "--dry-run", "--set", "teacher.engine={engine: openai}"), "name it in teacher.model"),
+        (("sql", "SELECT 1", "-o", "folder"), "it is a folder"),
+        (("fork", "store-data", "store-data/inner", "--until", "pool"), "outside of it"),
+        (("status", "--store", "torn"), "record.json is damaged"),
+        (("sql", "SELECT 1", "--store", "lost"), "the table pool of"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_more_mistakes_get_one_message(tmp_path: Path, arguments: tuple[str, ...], expected: str) -> None:
+    (tmp_path / "latin.yaml").write_bytes("name: é".encode("latin-1"))
+    (tmp_path / "date.yaml").write_text("teacher: {engine: {engine: openai, price_date: 2024-99-99}}")
+    (tmp_path / "folder").mkdir()
+    for name in ("store-data", "torn", "lost"):
+        put(Store(tmp_path / name), "pool", [])
+    (tmp_path / "torn" / "_runs" / "pool" / "record.json").write_text('{"plan": {')
+    (tmp_path / "lost" / "pool" / "part-00000.parquet").unlink()
+    done = scoder_here(*arguments, folder=tmp_path)
+    assert done.returncode == 2 and expected in done.stderr, done.stderr

@@ -64,6 +64,18 @@ def test_nested_conversations_load(tmp_path: Path) -> None:
     assert load(tmp_path / "out", tmp_path / "cache")["train"][0] == {"messages": turns}
 
 
+def test_a_target_is_found_whatever_its_path_looks_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for target in ("mine", "mine/../mine", "./mine/"):
+        write_dataset(target, {"train": (SCHEMA, batches(TRAIN))}, CARD)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["mine"], target
+    monkeypatch.chdir(tmp_path / "mine")
+    for target in (".", "..", "../mine"):
+        with pytest.raises(ContractError, match="current directory"):
+            write_dataset(target, {"train": (SCHEMA, batches(TRAIN))}, CARD)
+    assert (tmp_path / "mine" / "README.md").exists() and Path.cwd() == tmp_path / "mine"
+
+
 def test_many_rows_are_several_files_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "ROWS_PER_FILE", 2)
     write_dataset(tmp_path / "out", {"train": (SCHEMA, batches(TRAIN))}, CARD)
@@ -114,7 +126,9 @@ def test_a_build_that_fails_leaves_the_old_folder_and_no_rest(tmp_path: Path) ->
     assert list(load(tmp_path / "out", tmp_path / "cache")["train"]) == TRAIN
 
 
-@pytest.mark.parametrize("target", ["hf://someone/pairs", "s3://bucket/pairs", "someone/pairs", "someone/pairs/"])
+@pytest.mark.parametrize(
+    "target", ["hf://someone/pairs", "s3://bucket/pairs", "someone/pairs", "someone/pairs/", "here/pairs"]
+)
 def test_an_address_of_the_hub_is_refused_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
@@ -124,7 +138,7 @@ def test_an_address_of_the_hub_is_refused_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("target", ["./someone/pairs", "pairs", "here/pairs", "../here/pairs", "here/deep/pairs"])
+@pytest.mark.parametrize("target", ["./someone/pairs", "pairs", "./here/pairs", "../here/pairs", "here/deep/pairs"])
 def test_a_path_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
     (tmp_path / "work" / "here").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work")
