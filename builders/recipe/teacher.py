@@ -68,12 +68,6 @@ class Teacher(Settings):
         return given
 
     @model_validator(mode="after")
-    def _a_model_is_named(self) -> Teacher:
-        if self.engine != "docstring" and self.model == "docstring":
-            raise ValueError("an engine asks a model: name it in teacher.model, such as gpt-4o")
-        return self
-
-    @model_validator(mode="after")
     def _form_can_be_had(self) -> Teacher:
         if self.answer_form == "json" and not isinstance(self.engine, OpenAISettings):
             name = self.engine if isinstance(self.engine, str) else self.engine.engine
@@ -90,6 +84,12 @@ class Teacher(Settings):
                 f"reference_share and validation_share add up to {held_out}, so no sample is left to train on: "
                 "make them smaller"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_model_is_named(self) -> Teacher:
+        if self.engine != "docstring" and self.model == "docstring":
+            raise ValueError("an engine asks a model: name it in teacher.model, such as gpt-4o")
         return self
 
     def engine_settings(self) -> EngineSettings:

@@ -228,7 +228,7 @@ def test_an_address_with_credentials_is_refused_and_not_repeated(tmp_path, addre
         ({"teacher": {"reference_share": 0.5, "validation_share": 0.5}}, "so no sample is left to train on"),
         ({"scorer": {"labels": "teacher", "training": {}}}, "a teacher that can be asked: set teacher.engine"),
         (
-            {"scorer": {"labels": "teacher"}, "teacher": {"engine": {"engine": "openai"}}},
+            {"scorer": {"labels": "teacher"}, "teacher": {"model": "m", "engine": {"engine": "openai"}}},
             "That needs scorer.training",
         ),
         ({"teacher": {"num_snippets": 0}}, "teacher.num_snippets: Input should be greater than or equal to 1 (got 0)"),
