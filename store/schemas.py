@@ -19,10 +19,7 @@ VERSION = 2
 """The version of all contracts together. What was built under another version is refused, and the
 message says how to build it again."""
 
-ITEM_KINDS = ("snippet", "teacher", "candidate")
 PARSE_STATUSES = ("ok", "no_problem", "no_solution", "syntax_error", "unfinished", "prompt_too_long", "engine_error")
-SPLITS = ("train", "reference", "validation")
-ROLES = ("base", "synthesizer", "scorer", "coder-base", "coder")
 
 STRING, BOOL = pa.string(), pa.bool_()
 INT8, INT32, INT64 = pa.int8(), pa.int32(), pa.int64()

@@ -18,6 +18,7 @@ from builders.recipe import Recipe, Teacher
 from builders.teacher.rows import split_of
 from builders.teacher_samples import import_file, is_asked
 from store import ContractError, Record, Store, content_id
+from tests.engine_models import save_model
 from tests.rows import put
 from tests.tiny_recipes import read, recipe, teacher
 
@@ -233,6 +234,16 @@ def test_a_local_teacher_takes_every_setting_of_its_engine(tmp_path):
     block = {"engine": "vllm", "dtype": "bfloat16", "tensor_parallel": 2, "max_model_tokens": 9000}
     local = recipe(tmp_path, teacher={"model": "m", "engine": block}).teacher
     assert local.engine_settings().model_dump().items() >= block.items()
+
+
+@pytest.mark.parametrize(("max_model_tokens", "answers"), [(4, False), (512, True)])
+def test_a_local_teacher_is_asked_by_its_engine(tmp_path, max_model_tokens, answers):
+    """A prompt that does not fit the engine's window gets no tokens."""
+    block = {"engine": "transformers", "max_model_tokens": max_model_tokens, "num_threads": 1}
+    asked = {"model": str(save_model(tmp_path / "model")), "engine": block, "max_tokens": 4, "run_examples": False}
+    store = pooled(tmp_path / "store", [snippet(n) for n in range(2)])
+    record = build(store, recipe(tmp_path, teacher={"num_snippets": 2, **asked}))
+    assert bool(record.usage.completion_tokens) is answers
 
 
 def test_another_dtype_of_a_local_teacher_is_another_plan(tmp_path):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from safetensors import SafetensorError
+
 
 class TrainingError(ValueError):
     """Something that you can mend about a training; the message says how."""
@@ -34,5 +36,7 @@ def loading(what: str) -> Iterator[None]:
         yield
     except TrainingError:
         raise
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
         raise TrainingError(f"{what} cannot be loaded: {error}") from error

@@ -108,7 +108,13 @@ def as_messages(row: Mapping[str, Any]) -> list[Message]:
         turns = row["messages"]
     else:
         turns = [*_turns(row.get("prompt"), "user"), *_turns(row.get("completion"), "assistant")]
-    return [{"role": turn["role"] or "", "content": turn["content"] or ""} for turn in turns]
+    try:
+        found: list[Message] = [{"role": t["role"] or "", "content": t["content"] or ""} for t in turns]
+    except (KeyError, TypeError) as error:
+        raise TrainingError(f"a turn needs role and content, but a row has {str(turns)[:200]!r} ({error!r})") from None
+    if wrong := [m for m in found if not isinstance(m["role"], str) or not isinstance(m["content"], str)]:
+        raise TrainingError(f"the role and the content of a turn are text, but a row has {str(wrong[0])[:200]!r}")
+    return found
 
 
 def _turns(text: str | Sequence[Message] | None, role: str) -> Sequence[Message]:

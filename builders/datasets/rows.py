@@ -22,8 +22,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from store.errors import InputError, MissingError
-from training.errors import loading
+from store.errors import InputError, MissingError, UserError
+from training.errors import TrainingError, loading
 
 Row = dict[str, Any]
 
@@ -84,7 +84,8 @@ def num_rows(place: str | Path) -> int | None:
     if not path.is_file():
         return None
     if is_parquet(path):
-        return pq.read_metadata(path).num_rows
+        with loading(f"the Parquet file {path}"):
+            return pq.read_metadata(path).num_rows
     with open(path, "rb") as handle:
         if handle.read(1) != b"{":
             return None
@@ -217,6 +218,10 @@ def _dataset_rows(
             f"{place} is no file and no dataset folder, and the Hub gives no dataset of this name ({error}). "
             "Check the name and the network."
         ) from error
+    except (ValueError, datasets.exceptions.DatasetsError) as error:
+        if isinstance(error, UserError | TrainingError):
+            raise
+        raise InputError(f"{place} cannot be read as a dataset: {str(error).splitlines()[0]}") from error
 
 
 def _split(place: str, names: Sequence[str], usual: str) -> str:

@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from builders.snippet_checks import num_tokens
+from builders.checks.structure import num_tokens
 from store.errors import InputError
 
 CORRUPTIONS = ("swapped_solution", "truncated_solution", "swapped_pair", "scrambled_problem", "mangled_solution")

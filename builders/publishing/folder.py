@@ -75,7 +75,7 @@ def check_target(target: str | Path) -> None:
     owner, slash, name = given.partition("/")
     is_relative = owner not in ("", ".", "..")
     is_repository = is_relative and bool(slash and name.strip("/")) and "/" not in name.rstrip("/")
-    if "://" not in given and not is_repository:
+    if "://" not in given and not given.startswith("hf:") and not is_repository:
         check_local(given)
         return
     raise ContractError(

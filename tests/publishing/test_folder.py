@@ -127,7 +127,7 @@ def test_a_build_that_fails_leaves_the_old_folder_and_no_rest(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "target", ["hf://someone/pairs", "s3://bucket/pairs", "someone/pairs", "someone/pairs/", "here/pairs"]
+    "target", ["hf://someone/pairs", "s3://bucket/pairs", "someone/pairs", "someone/pairs/", "here/pairs", "hf:pairs"]
 )
 def test_an_address_of_the_hub_is_refused_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str

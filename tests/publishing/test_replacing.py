@@ -52,6 +52,17 @@ def refused(target: Path, why: str) -> None:
     assert not made, "it is refused before the rows are made"
 
 
+def test_a_swap_that_fails_puts_the_old_folder_back(tmp_path: Path) -> None:
+    target = tmp_path / "mine"
+    target.mkdir()
+    (target / "a.txt").write_text("mine")
+    replacing.mark(target)
+    with pytest.raises(FileNotFoundError):
+        replacing.replace(target, tmp_path / "never-written")
+    assert (target / "a.txt").read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
 def test_what_we_published_is_replaced(tmp_path: Path) -> None:
     publish(tmp_path / "out", "a")
     publish(tmp_path / "out", "b", "c")

@@ -19,7 +19,8 @@ from tests.tiny_models import tiny_llama, tiny_qwen
 from training import coder, scorer, sft, synthesizer
 from training.checkpoints import checkpoint_steps
 from training.completion_loss import hidden_states, pad, sample_losses
-from training.examples import Example, encode, load_rows, load_tokenizer
+from training.errors import TrainingError
+from training.examples import Example, as_messages, encode, load_model, load_rows, load_tokenizer
 from training.settings import LoraSettings, SftSettings
 
 TINY = SftSettings(
@@ -360,3 +361,19 @@ def test_other_columns_are_refused_by_name(tmp_path: Path, module: object, expec
 def test_settings_cost_nothing_to_import() -> None:
     code = "import sys, training.settings; assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize(
+    "turns", ["text", [{"role": "user"}], [{"role": "user", "content": ["a"]}], [7]], ids=["text", "no", "list", "int"]
+)
+def test_turns_that_are_none_are_told_with_the_row(turns) -> None:
+    with pytest.raises(TrainingError, match="but a row has"):
+        as_messages({"messages": turns})
+
+
+def test_a_half_copied_model_is_told_by_its_name(tmp_path) -> None:
+    tiny_llama(tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    with pytest.raises(TrainingError, match="model cannot be loaded"):
+        load_model(str(tmp_path / "model"))

@@ -38,7 +38,6 @@ MAX_LITERAL = 20000
 """Characters of a call's arguments or answer. Longer ones are not recorded."""
 MAX_RESTARTS = 3
 ADDRESS_SPACE = 512 * 1024 * 1024
-CALLS_TO_TRY = 4
 
 
 class Late(BaseException):
