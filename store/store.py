@@ -248,23 +248,20 @@ class Store:
         # Its own record comes first: if this is killed half-way, the partition must not say that it
         # is complete.
         self.save(record.model_copy(update={"status": "stale", "shards": []}))
-        for later in self.records():
-            if where in later.plan.inputs and later.status != "stale":
-                self.save(later.model_copy(update={"status": "stale"}))
-                self.announce(
-                    f"{segments(later.plan.table, later.plan.partition)}: stale, because {where} is built again"
-                )
-                self._mark_downstream(later)
+        self._mark_downstream(record, because=where)
         directory = self.directory(record.plan.table, **record.plan.partition)
         for name in files.names(self.fs, directory, ".parquet"):
             self.fs.rm_file(f"{directory}/{name}")
 
-    def _mark_downstream(self, record: Record) -> None:
+    def _mark_downstream(self, record: Record, because: str) -> None:
+        """Mark all that was made from a partition as stale, however many steps away."""
         where = segments(record.plan.table, record.plan.partition)
         for later in self.records():
             if where in later.plan.inputs and later.status != "stale":
                 self.save(later.model_copy(update={"status": "stale"}))
-                self._mark_downstream(later)
+                name = segments(later.plan.table, later.plan.partition)
+                self.announce(f"{name}: stale, because {because} is built again")
+                self._mark_downstream(later, because)
 
     def write(self, plan: Plan, index: int, table: pa.Table) -> Shard:
         """Write one shard of a begun plan."""
