@@ -1,14 +1,17 @@
 """DuckDB over a store: one view per table, and SQL of a user that can read and do nothing else.
 
-In: a store. Out: a connection with a view for each table. The view holds the rows of all complete
-(or stale) partitions; a table without any is an empty view.
+In: a store. Out: a connection with a view for each table; a table without rows is an empty view. A
+builder names the inputs of its plan: then the views hold exactly these partitions, and what a
+builder forgot to name is empty. Without inputs, they hold all complete (or stale) partitions: that
+is for people.
 
     connect(store).sql("SELECT count(*) FROM pool").show()
+    connect(store, plan.inputs).sql(text)  # what the plan names, and nothing else
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import duckdb
@@ -44,6 +47,8 @@ class Files(Protocol):
 
     def shard_paths(self, table: str, records: Sequence[Record] | None = None) -> list[str]: ...
 
+    def input_records(self, inputs: Mapping[str, str]) -> list[Record]: ...
+
 
 def sql_type(kind: pa.DataType) -> str:
     """DuckDB's name for an Arrow type that was read from Parquet."""
@@ -54,6 +59,7 @@ def sql_type(kind: pa.DataType) -> str:
 
 def connect(
     store: Files,
+    inputs: Mapping[str, str] | None = None,
     *,
     memory_limit: str = "4GB",
     threads: int | None = None,
@@ -61,7 +67,10 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """A connection with a view per table.
 
-    `extra` adds views: a name, and the Parquet files that the view reads.
+    `inputs` are those of a plan, `{partition: fingerprint of its content}`: the views hold exactly
+    these partitions. ContractError if one of them is not built, stale, or has another content by
+    now. Without `inputs`, the views hold all complete and stale partitions. `extra` adds views: a
+    name, and the Parquet files that the view reads.
     """
     connection = duckdb.connect()
     connection.execute("SET python_enable_replacements = false")
@@ -70,7 +79,7 @@ def connect(
     connection.execute("SET preserve_insertion_order = true")
     if threads:
         connection.execute(f"SET threads = {threads}")
-    records = store.records()
+    records = store.records() if inputs is None else store.input_records(inputs)
     for name, contract in CONTRACTS.items():
         paths = store.shard_paths(name, records)
         try:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +102,11 @@ class Store:
         """
         return f"{self.root}/_runs/_scratch/{name}"
 
+    def _at(self, where: str) -> Record | None:
+        """The record of a partition that is named by its path, such as candidates/iteration-1."""
+        path = f"{self.root}/_runs/{where}/record.json"
+        return self._read_record(path) if self.fs.exists(path) else None
+
     def _record_path(self, table: str, partition: Partition) -> str:
         return f"{self.root}/_runs/{segments(table, partition)}/record.json"
 
@@ -147,6 +152,23 @@ class Store:
                 f"{where} is needed, but it is {state}; `scoder run RECIPE` builds all stages in their order"
             )
         return {where: record.content}
+
+    def input_records(self, inputs: Mapping[str, str]) -> list[Record]:
+        """The records of the partitions that a plan names as its inputs.
+
+        Raises ContractError when one is not complete, or has another content than the plan says.
+        """
+        found = []
+        for where, content in inputs.items():
+            record = self._at(where)
+            if record is None or record.status != "complete" or record.content != content:
+                state = "not built" if record is None else record.status
+                raise ContractError(
+                    f"{where} changed while it was read: the plan names the content {content}, but it is {state} with "
+                    f"{record.content if record else 'none'}. Run the same command again"
+                )
+            found.append(record)
+        return found
 
     def is_complete(self, table: str, **partition: str | int) -> bool:
         """Whether a partition is built and not stale."""

@@ -187,3 +187,24 @@ def test_an_error_in_a_late_row_is_a_contract_error_too(store: Store) -> None:
 def test_a_store_behind_a_symbolic_link_can_be_asked(store: Store, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(store.root)
     assert ask(Store(tmp_path / "link"), "SELECT count(*) AS n FROM pool").read_all().to_pylist() == [{"n": 2}]
+
+
+# -- the inputs of a plan --------------------------------------------------------------------------
+
+
+def test_views_of_inputs_hold_exactly_these_partitions(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store, "candidates", [{"candidate_id": "c1"}], iteration=1)
+    put(store, "candidates", [{"candidate_id": "c2"}], iteration=2)
+    put(store, "pool", [{"snippet_id": "s1"}])
+    connection = connect(store, store.input("candidates", iteration=2))
+    assert connection.sql("SELECT candidate_id FROM candidates").fetchall() == [("c2",)]
+    assert connection.sql("SELECT count(*) FROM pool").fetchall() == [(0,)], "not named, so not seen"
+
+
+def test_inputs_of_another_content_are_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    named = store.input("pool") if put(store, "pool", [{"snippet_id": "s1"}]) else {}
+    put(Store(tmp_path, force=True), "pool", [{"snippet_id": "s2"}])
+    with pytest.raises(ContractError, match="pool changed while it was read"):
+        connect(store, named)
