@@ -6,7 +6,9 @@ which nothing reads. The file system is fsspec's, so that object stores can be a
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import uuid
 from pathlib import Path
 
@@ -14,6 +16,10 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 from store.errors import ContractError
+
+NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EACCES}
+"""What `os.link` answers where links cannot be made: another disk, FAT, some network systems, or
+too many links already."""
 
 
 def open_root(path: str | Path) -> tuple[AbstractFileSystem, str]:
@@ -59,10 +65,24 @@ def write_atomic(fs: AbstractFileSystem, path: str, data: bytes) -> None:
         handle.flush()
         os.fsync(handle.fileno())
     os.replace(temporary, path)
-    _sync_directory(parent)
+    sync_directory(parent)
 
 
-def _sync_directory(path: str) -> None:
+def link_or_copy(source: str, target: str) -> None:
+    """A hard link, or a copy where the file system has no links. The target must not exist."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
+        shutil.copyfile(source, temporary)
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, target)
+
+
+def sync_directory(path: str) -> None:
     """Make a rename survive a power failure: its directory entry must reach the disk, too."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

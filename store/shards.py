@@ -1,26 +1,36 @@
-"""Write and inspect shards: the Parquet files that a partition consists of.
+"""Write and inspect shards, and join them to the files that a partition consists of.
 
 In: an Arrow table, its contract, and the fingerprint of the plan. Out: a file such as
-`part-00000.parquet`, and a `Shard` with its number of rows and its checksum. The table is checked
-against the contract first. The fingerprint stands in the file's footer, so that a shard of another
-plan is noticed.
+`part-00000.parquet`, and a `Shard` with its number of rows, its size and its checksum. The table is
+checked against the contract first. The fingerprint stands in the file's footer, so that a shard of
+another plan is noticed.
+
+While a partition is built, its shards lie in a folder of its plan, and each has its `Shard` beside
+it, in `part-00000.json`. So nobody has to read a shard again to know its checksum. When all are
+there, small neighbours are joined to files of at least JOINED_ROWS rows and JOINED_BYTES bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from store import files
 from store.errors import ContractError
 from store.schemas import VERSION, Contract
+
+JOINED_ROWS, JOINED_BYTES = 10_000, 4_000_000
+"""A file has at least as many rows and bytes, where its neighbours have enough. Thousands of small
+files make every query slow, and one large file cannot be shared out among workers."""
 
 FOOTER_PLAN, FOOTER_TABLE, FOOTER_VERSION = b"scoder.plan", b"scoder.table", b"scoder.contract"
 
@@ -30,6 +40,7 @@ class Shard(BaseModel, frozen=True):
 
     index: int
     rows: int
+    size: int = Field(description="bytes of the file")
     sha256: str
 
 
@@ -86,16 +97,87 @@ def encode(table: pa.Table, contract: Contract, plan: str) -> bytes:
 def write_shard(
     fs: AbstractFileSystem, directory: str, index: int, table: pa.Table, contract: Contract, plan: str
 ) -> Shard:
-    """Write one shard whole or not at all."""
+    """Write one file whole or not at all."""
     data = encode(table, contract, plan)
     files.write_atomic(fs, f"{directory}/{shard_name(index)}", data)
-    return Shard(index=index, rows=table.num_rows, sha256=hashlib.sha256(data).hexdigest())
+    return Shard(index=index, rows=table.num_rows, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def write_work_shard(
+    fs: AbstractFileSystem, directory: str, index: int, table: pa.Table, contract: Contract, plan: str
+) -> Shard:
+    """Write one shard of a partition that is being built, and its `Shard` beside it."""
+    shard = write_shard(fs, directory, index, table, contract, plan)
+    files.write_atomic(fs, f"{directory}/{work_names(index)[1]}", shard.model_dump_json().encode())
+    return shard
+
+
+def work_shards(fs: AbstractFileSystem, directory: str, plan: str) -> dict[int, Shard]:
+    """The shards in the folder of a build, by their index."""
+    numbers = [int(n[5:-5]) for n in files.names(fs, directory, ".json") if re.fullmatch(r"part-\d{5,}\.json", n)]
+    return {i: shard for i in sorted(numbers) if (shard := work_shard(fs, directory, i, plan)) is not None}
+
+
+def work_shard(fs: AbstractFileSystem, directory: str, index: int, plan: str) -> Shard | None:
+    """One shard in the folder of a build, None if it is not there.
+
+    Only its size and its footer are read. A shard that was cut, or that lacks its note, is not
+    there: it is made again.
+    """
+    path, note = (f"{directory}/{name}" for name in work_names(index))
+    try:
+        shard = Shard.model_validate_json(files.read_bytes(fs, note))
+    except (FileNotFoundError, ValueError):
+        return None
+    is_ours = shard.index == index and _size(path) == shard.size and plan_of(path) == plan
+    return shard if is_ours else None
+
+
+def work_names(index: int) -> tuple[str, str]:
+    """The names of a shard and of its note in the folder of a build."""
+    return shard_name(index), f"part-{index:05d}.json"
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return None
+
+
+def plan_of(path: str) -> str | None:
+    """The fingerprint of the plan in the footer of a file; None if the footer cannot be read."""
+    try:
+        return (pq.read_metadata(path).metadata or {}).get(FOOTER_PLAN, b"").decode()
+    except (pa.ArrowException, OSError):
+        return None
+
+
+def is_whole(directory: str, shard: Shard) -> bool:
+    """Whether the file of a shard is there and has its size. `scoder verify` looks at its bytes."""
+    return _size(f"{directory}/{shard_name(shard.index)}") == shard.size
+
+
+def joined(shards: Sequence[Shard]) -> list[list[Shard]]:
+    """Neighbours that become one file: the shards in their order, cut into runs.
+
+    Rows and sizes decide, so the same shards are always joined in the same way.
+    """
+    groups: list[list[Shard]] = []
+    rows = size = 0
+    for shard in shards:
+        if not groups or (rows >= JOINED_ROWS and size >= JOINED_BYTES):
+            groups.append([])
+            rows = size = 0
+        groups[-1].append(shard)
+        rows, size = rows + shard.rows, size + shard.size
+    return groups
 
 
 def inspect_shard(fs: AbstractFileSystem, directory: str, index: int, plan: str) -> Shard | None:
-    """The shard on disk, None if it is not there.
+    """The file on disk, with the checksum of its bytes as they are now. None if it is not there.
 
-    Raises ContractError for a shard of another plan.
+    Raises ContractError for a file of another plan.
     """
     path = f"{directory}/{shard_name(index)}"
     if not fs.exists(path):
@@ -104,11 +186,8 @@ def inspect_shard(fs: AbstractFileSystem, directory: str, index: int, plan: str)
     footer = pq.read_metadata(io.BytesIO(data))
     found = (footer.metadata or {}).get(FOOTER_PLAN, b"").decode()
     if found != plan:
-        raise ContractError(
-            f"{path} was written under the plan {found or '(none)'}, but the plan is {plan} now. Remove its folder, "
-            "and the folder of the same name in _runs: the next run builds both again"
-        )
-    return Shard(index=index, rows=footer.num_rows, sha256=hashlib.sha256(data).hexdigest())
+        raise ContractError(f"{path} was written under the plan {found or '(none)'}, but its record names {plan}")
+    return Shard(index=index, rows=footer.num_rows, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def rechunk(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:

@@ -10,17 +10,22 @@ files, so any other reader of Parquet works, too.
 To build: `materialize` builds a partition shard by shard, `materialize_stream` from one ordered
 stream. A build that was killed is resumed. A partition that is built already under the same plan is
 left alone, and one that was built under another plan is refused. A store that is opened with
-`force` builds it again instead.
+`force` builds it again instead. What was made from a partition that has other rows now is stale: it
+is built again when its turn comes.
+
+Shards under work lie in `_runs/_scratch/shards-<fingerprint of the plan>/`. The folder of a
+partition gets its files when all shards are there, so nobody reads half of a partition.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,9 +33,30 @@ import pyarrow.parquet as pq
 from store import files
 from store.errors import ContractError
 from store.ids import NAME
-from store.runs import Partition, Plan, Record, Usage, code_version, command_line, completed
+from store.rebuild import Rebuild
+from store.runs import (
+    Partition,
+    Plan,
+    Record,
+    Usage,
+    code_version,
+    command_line,
+    completed,
+    read_record,
+    versions,
+)
 from store.schemas import CONTRACTS, Contract
-from store.shards import Shard, inspect_shard, rechunk, shard_name, write_shard
+from store.shards import (
+    Shard,
+    is_whole,
+    joined,
+    rechunk,
+    shard_name,
+    work_shard,
+    work_shards,
+    write_shard,
+    write_work_shard,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -81,6 +107,7 @@ class Store:
         track: Track | None = None,
         *,
         force: bool = False,
+        rebuild: Rebuild | None = None,
     ):
         self.fs, self.root = files.open_root(path)
         if os.path.isfile(self.root):
@@ -88,6 +115,7 @@ class Store:
         self.announce: Announce = announce or (lambda message: None)
         self.track: Track = track or (lambda items, label: items)
         self.force = force
+        self.rebuild = rebuild
 
     # -- paths and records -------------------------------------------------------------------------
 
@@ -102,40 +130,64 @@ class Store:
         """
         return f"{self.root}/_runs/_scratch/{name}"
 
-    def _at(self, where: str) -> Record | None:
-        """The record of a partition that is named by its path, such as candidates/iteration-1."""
-        path = f"{self.root}/_runs/{where}/record.json"
-        return self._read_record(path) if self.fs.exists(path) else None
+    def work_folder(self, plan: Plan) -> str:
+        """Where the shards of a plan lie until all of them are there."""
+        return self.scratch(f"shards-{plan.fingerprint}")
 
     def _record_path(self, table: str, partition: Partition) -> str:
         return f"{self.root}/_runs/{segments(table, partition)}/record.json"
 
     def record(self, table: str, **partition: str | int) -> Record | None:
         """The run record of a partition, None if it was never begun."""
-        path = self._record_path(table, partition)
-        if not self.fs.exists(path):
-            return None
-        return self._read_record(path)
+        return self._judged(self._written(segments(table, partition)))
 
-    def _read_record(self, path: str) -> Record:
-        try:
-            return Record.model_validate_json(files.read_bytes(self.fs, path))
-        except ValueError as error:
-            raise ContractError(
-                f"{path} is damaged: {str(error).splitlines()[0]}. Restore it, or remove it together with the files of "
-                "its partition: the next run builds the partition again"
-            ) from None
+    def _written(self, where: str) -> Record | None:
+        """The record of a partition as it is written, by the path of the partition."""
+        return read_record(f"{self.root}/_runs/{where}/record.json")
 
     def records(self) -> list[Record]:
         """All run records, ordered by start."""
         runs = f"{self.root}/_runs/"
         scratch = self.scratch("")
         paths = [p for p in self.fs.find(runs) if p.endswith("/record.json") and not p.startswith(scratch)]
-        found = [self._read_record(p) for p in paths]
-        return sorted(found, key=lambda r: (r.started, segments(r.plan.table, r.plan.partition)))
+        found = [record for p in paths if (record := read_record(p)) is not None]
+        contents: dict[str, str | None] = {}
+        judged = [self._judged(r, contents) for r in found]
+        return sorted(judged, key=lambda r: (r.started, segments(r.plan.table, r.plan.partition)))
+
+    @overload
+    def _judged(self, record: Record, contents: dict[str, str | None] | None = None) -> Record: ...
+
+    @overload
+    def _judged(self, record: None, contents: dict[str, str | None] | None = None) -> None: ...
+
+    def _judged(self, record: Record | None, contents: dict[str, str | None] | None = None) -> Record | None:
+        """The record, with status `stale` if an input has not the content that its plan names."""
+        if (
+            record is None
+            or record.status != "complete"
+            or self._is_current(record, {} if contents is None else contents)
+        ):
+            return record
+        return record.model_copy(update={"status": "stale"})
+
+    def _is_current(self, record: Record, contents: dict[str, str | None]) -> bool:
+        """Whether all inputs of a plan have the contents that it names.
+
+        `contents` are those of the partitions looked at so far: None where it is not complete, or
+        itself stale.
+        """
+        for where in record.plan.inputs:
+            if where not in contents:
+                contents[where] = None  # a partition that would come from itself is not current
+                found = self._written(where)
+                if found is not None and found.status == "complete" and self._is_current(found, contents):
+                    contents[where] = found.content
+        return all(contents[where] == content for where, content in record.plan.inputs.items())
 
     def save(self, record: Record) -> None:
         """Write a run record, whole or not at all."""
+        assert record.status != "stale", "whether a partition is stale follows from its inputs"
         path = self._record_path(record.plan.table, record.plan.partition)
         files.write_atomic(self.fs, path, record.model_dump_json(indent=1).encode())
 
@@ -160,7 +212,7 @@ class Store:
         """
         found = []
         for where, content in inputs.items():
-            record = self._at(where)
+            record = self._judged(self._written(where))
             if record is None or record.status != "complete" or record.content != content:
                 state = "not built" if record is None else record.status
                 raise ContractError(
@@ -169,6 +221,21 @@ class Store:
                 )
             found.append(record)
         return found
+
+    def downstream(self, wheres: Iterable[str]) -> list[Record]:
+        """The records of all that was made from these partitions, however many steps away."""
+        found, known = dict[str, Record](), set(wheres)
+        records = self.records()
+        while True:
+            made = {
+                where: r
+                for r in records
+                if (where := segments(r.plan.table, r.plan.partition)) not in known and known & r.plan.inputs.keys()
+            }
+            if not made:
+                return [r for r in records if segments(r.plan.table, r.plan.partition) in found]
+            found |= made
+            known |= made.keys()
 
     def is_complete(self, table: str, **partition: str | int) -> bool:
         """Whether a partition is built and not stale."""
@@ -245,70 +312,116 @@ class Store:
         """The record of a plan, to build it. If it is complete, that is announced.
 
         A partition that was built under another plan is a ContractError. With `force` it is
-        removed, so that it is built again.
+        removed, so that it is built again; one that is stale, or that no shard was finished of, is
+        so in any case. ContractError also if a file of a complete partition is gone or was cut.
         """
         old = self.record(plan.table, **plan.partition)
         where = segments(plan.table, plan.partition)
         if old is not None and old.plan.fingerprint == plan.fingerprint and old.status != "stale":
-            if old.status == "complete":
+            if old.status == "building":
+                return old
+            if self.rebuild is None or not self.rebuild.wants(where, old):
+                self._check_files(old)
                 self.announce(f"{where}: up to date, {old.rows:,} rows")
-            return old
-        if old is not None and old.status != "stale" and not self.force:
-            raise ContractError(_refusal(where, old.plan.differences(plan)))
-        if old is not None:
-            self._discard(old)
-        record = Record(plan=plan, code_version=code_version(), command=command_line())
+                return old
+        elif old is not None and old.status != "stale" and not self.force and self._has_rows(old):
+            raise ContractError(_refusal(where, plan, old.plan.differences(plan)))
+        return self._begin_anew(plan, old)
+
+    def _has_rows(self, old: Record) -> bool:
+        """Whether something would be lost if a record gave way to another plan."""
+        return old.status == "complete" or bool(work_shards(self.fs, self.work_folder(old.plan), old.plan.fingerprint))
+
+    def _check_files(self, record: Record) -> None:
+        directory = self.directory(record.plan.table, **record.plan.partition)
+        lost = [shard_name(s.index) for s in record.shards if not is_whole(directory, s)]
+        if lost:
+            where = segments(record.plan.table, record.plan.partition)
+            raise ContractError(
+                f"{where} is damaged: {', '.join(lost[:3])}{' and others' if len(lost) > 3 else ''} of {directory} "
+                f"is gone or was cut. Build it again with `scoder run RECIPE --rebuild {record.plan.table}`"
+            )
+
+    def _begin_anew(self, plan: Plan, old: Record | None) -> Record:
+        where = segments(plan.table, plan.partition)
+        wanted = self.rebuild.id if self.rebuild is not None and where in self.rebuild.partitions else ""
+        record = Record(
+            plan=plan, code_version=code_version(), command=command_line(), versions=versions(), rebuilt_for=wanted
+        )
         # DuckDB makes its own directory in there for what does not fit in memory.
         # It does not make the one above it.
         os.makedirs(self.scratch(""), exist_ok=True)
+        if wanted:
+            shutil.rmtree(self.work_folder(plan), ignore_errors=True)
+        # The new record comes first: if this is killed half-way, the old one must not say that the
+        # partition is complete.
         self.save(record)
+        if old is not None:
+            self.announce(f"{where}: {_gives_way(old)}")
+            self._empty_folder(plan)
         return record
 
-    def _discard(self, record: Record) -> None:
-        """Remove a partition that is built again, and mark all that was made from it as stale."""
-        where = segments(record.plan.table, record.plan.partition)
-        # Its own record comes first: if this is killed half-way, the partition must not say that it
-        # is complete.
-        self.save(record.model_copy(update={"status": "stale", "shards": []}))
-        self._mark_downstream(record, because=where)
-        directory = self.directory(record.plan.table, **record.plan.partition)
-        for name in files.names(self.fs, directory, ".parquet"):
-            self.fs.rm_file(f"{directory}/{name}")
-
-    def _mark_downstream(self, record: Record, because: str) -> None:
-        """Mark all that was made from a partition as stale, however many steps away."""
-        where = segments(record.plan.table, record.plan.partition)
-        for later in self.records():
-            if where in later.plan.inputs and later.status != "stale":
-                self.save(later.model_copy(update={"status": "stale"}))
-                name = segments(later.plan.table, later.plan.partition)
-                self.announce(f"{name}: stale, because {because} is built again")
-                self._mark_downstream(later, because)
+    def _empty_folder(self, plan: Plan) -> None:
+        """Remove all files of a partition's folder. Partitions in folders below stay."""
+        directory = self.directory(plan.table, **plan.partition)
+        for name in files.names(self.fs, directory, ""):
+            if not self.fs.isdir(f"{directory}/{name}"):
+                self.fs.rm_file(f"{directory}/{name}")
 
     def write(self, plan: Plan, index: int, table: pa.Table) -> Shard:
         """Write one shard of a begun plan."""
-        directory = self.directory(plan.table, **plan.partition)
-        return write_shard(self.fs, directory, index, table, contract_of(plan.table), plan.fingerprint)
+        return write_work_shard(
+            self.fs, self.work_folder(plan), index, table, contract_of(plan.table), plan.fingerprint
+        )
 
     def present(self, plan: Plan) -> dict[int, Shard]:
-        """The shards of a plan that are on disk. Raises ContractError for one of another plan."""
+        """The shards of a plan that is being built, by index: those that are there by now."""
         assert plan.num_shards is not None, f"{plan.table}: this plan has no fixed shards"
-        directory = self.directory(plan.table, **plan.partition)
-        found = (inspect_shard(self.fs, directory, i, plan.fingerprint) for i in range(plan.num_shards))
-        return {shard.index: shard for shard in found if shard is not None}
+        found = work_shards(self.fs, self.work_folder(plan), plan.fingerprint)
+        return {i: found[i] for i in sorted(found) if i < plan.num_shards}
+
+    def has_shard(self, plan: Plan, index: int) -> bool:
+        """Whether one shard of a plan that is being built is there."""
+        return work_shard(self.fs, self.work_folder(plan), index, plan.fingerprint) is not None
 
     def missing(self, plan: Plan) -> list[int]:
-        """The indices of the shards that are not on disk yet."""
+        """The indices of the shards that are not there yet."""
         have = self.present(plan)
         return [i for i in range(plan.num_shards or 0) if i not in have]
 
     def finish(self, record: Record, shards: list[Shard], usage: Usage) -> Record:
-        """Complete a record. From now on, queries see the partition."""
-        done = completed(record, shards, usage)
+        """Move all shards into the folder of the partition, and complete its record.
+
+        From now on, queries see the partition, and nothing else lies in its folder.
+        """
+        plan = record.plan
+        done = completed(record, self._move(plan, shards), usage)
         self.save(done)
-        where = segments(record.plan.table, record.plan.partition)
-        self.announce(f"{where}: {done.rows:,} rows in {done.usage.wall_s:.1f} s")
+        shutil.rmtree(self.work_folder(plan), ignore_errors=True)
+        self.announce(f"{segments(plan.table, plan.partition)}: {done.rows:,} rows in {done.usage.wall_s:.1f} s")
         return done
+
+    def _move(self, plan: Plan, shards: list[Shard]) -> list[Shard]:
+        """The files of the partition, made of its shards. A kill on the way loses no shard."""
+        working, directory = self.work_folder(plan), self.directory(plan.table, **plan.partition)
+        os.makedirs(directory, exist_ok=True)
+        # Influence finds the gradients of one checkpoint beside those of another by their number.
+        groups = [[s] for s in shards] if plan.table == "gradients" else joined(shards)
+        made, places = [], []
+        for index, group in enumerate(groups):
+            if len(group) == 1:
+                made.append(group[0].model_copy(update={"index": index}))
+                places.append(f"{working}/{shard_name(group[0].index)}")
+                continue
+            whole = pa.concat_tables(pq.read_table(f"{working}/{shard_name(s.index)}") for s in group)
+            contract = contract_of(plan.table)
+            made.append(write_shard(self.fs, f"{working}/joined", index, whole, contract, plan.fingerprint))
+            places.append(f"{working}/joined/{shard_name(index)}")
+        self._empty_folder(plan)
+        for shard, place in zip(made, places, strict=True):
+            files.link_or_copy(place, f"{directory}/{shard_name(shard.index)}")
+        files.sync_directory(directory)
+        return made
 
     def materialize(self, plan: Plan, make: Callable[[int], tuple[pa.Table, Usage] | pa.Table]) -> Record:
         """Build a partition of fixed shards.
@@ -339,6 +452,7 @@ class Store:
                 return record
             start = time.monotonic()
             schema = contract_of(plan.table).schema
+            shutil.rmtree(self.work_folder(plan), ignore_errors=True)
             shards = [
                 self.write(plan, index, table)
                 for index, table in enumerate(rechunk(batches(), schema, plan.rows_per_shard))
@@ -378,13 +492,24 @@ class Store:
         return linked
 
 
-def _refusal(where: str, differences: list[str]) -> str:
+def _gives_way(old: Record) -> str:
+    """Why a record gives way to a new one, for people."""
+    if old.status == "building":
+        return "begun under another plan; begun anew"
+    return "stale, as what it was made from has changed; built again" if old.status == "stale" else "built again"
+
+
+def _refusal(where: str, plan: Plan, differences: list[str]) -> str:
     lines = "\n".join(f"  {line}" for line in differences[:12])
+    more = f"\n  and {len(differences) - 12} more" if len(differences) > 12 else ""
+    beside = (
+        "  - write another selection beside it: scoder select --name NAME;\n" if "selection" in plan.partition else ""
+    )
     return (
-        f"{where} was built under another plan. What differs (built -> now):\n{lines}\n"
+        f"{where} was built under another plan. What differs (built -> now):\n{lines}{more}\n"
         "Nothing was changed. You can\n"
         "  - give the old values again;\n"
-        "  - write another selection beside it: scoder select --name NAME;\n"
+        f"{beside}"
         "  - go on in a copy of the store: scoder fork SRC DST --until STAGE;\n"
         "  - build it again with --force. What was made from it is then stale; everything else is kept."
     )

@@ -93,7 +93,7 @@ def _build_missing(store: Store, plan: Plan, dotted: str, missing: list[int], ex
 @contextmanager
 def _progress(store: Store, plan: Plan, num_missing: int) -> Iterator[None]:
     """A progress bar over the shards that appear in the store, wherever they are made."""
-    directory = store.directory(plan.table, **plan.partition)
+    directory = store.work_folder(plan)
     before = (plan.num_shards or 0) - num_missing
     finished = threading.Event()
 

@@ -33,7 +33,7 @@ from builders.executors.work import Work, run_one
 from builders.recipe import Executor
 from store import Store, files
 from store.errors import InputError, JobError
-from store.shards import shard_name
+from store.shards import work_names
 
 LAG_S = 30.0
 """Seconds that a file which a node has written may stay unseen through a network file system."""
@@ -70,7 +70,7 @@ def run(store: Store, work: Work, missing: list[int], settings: Executor) -> Non
     try:
         job = Job(_submit(executor), name, folder)
         store.announce(f"{work.table}: Slurm job {job.number}, {executor.tasks} tasks; logs in {folder}")
-        _wait(store, work, {shard_name(index) for index in missing}, job, settings.poll_s)
+        _wait(store, work, {name for index in missing for name in work_names(index)}, job, settings.poll_s)
     except BaseException:
         cancel(name)
         raise
@@ -189,9 +189,9 @@ def _wait(store: Store, work: Work, wanted: set[str], job: Job, poll_s: float) -
 
     JobError when a task failed, or the job ended without them.
     """
-    directory = store.directory(work.table, **work.partition)
+    directory = store.scratch(f"shards-{work.plan_id}")
     answered, left, said = time.monotonic(), 0.0, set[str]()
-    while wanted - set(files.names(store.fs, directory, ".parquet")):
+    while wanted - set(files.names(store.fs, directory, "")):
         if failures := sorted(job.folder.glob("failures/*.txt")):
             raise JobError(f"Slurm job {job.number}: {failures[0].read_text()}")
         queued, now = _queue(job.name), time.monotonic()

@@ -20,7 +20,6 @@ from store import Plan, Store, segments
 from store.errors import JobError
 from store.lock import STOPPED, Owner, is_held_by, stop_with_coordinator
 from store.runs import Partition
-from store.shards import inspect_shard
 
 Make = Callable[[Store, Plan, int], pa.Table]
 
@@ -53,8 +52,7 @@ def run_one(work: Work, index: int) -> None:
     record = store.record(work.table, **work.partition)
     if record is None or record.plan.fingerprint != work.plan_id:
         raise JobError(f"{work.table}: the plan changed while its tasks ran: run the same command again")
-    directory = store.directory(work.table, **work.partition)
-    if inspect_shard(store.fs, directory, index, work.plan_id) is not None:
+    if store.has_shard(record.plan, index):
         return  # an earlier attempt had made the shard before its worker was lost
     made = rows(store, record.plan, work.dotted, index)
     if not is_held_by(work.root, work.owner):

@@ -9,6 +9,7 @@ import scoder
 from builders.recipe.files import recall, remember
 from store import CONTRACTS, ContractError, Plan, Store
 from store.fork import _ORDER, fork, stage_of
+from tests.rows import make_stale
 from tests.tiny_recipes import recipe, tree
 
 
@@ -179,8 +180,8 @@ def test_rows_are_linked_and_a_fork_goes_its_own_way(tmp_path):
 
 def test_unfinished_and_stale_partitions_stay_behind(tmp_path):
     store = finished(tmp_path / "store", "teacher")
-    for table, status in (("near_duplicates", "building"), ("pool", "stale")):
-        store.save(store.record(table).model_copy(update={"status": status}))
+    store.save(store.record("near_duplicates").model_copy(update={"status": "building"}))
+    make_stale(store, "pool")
     fork(store, Store(tmp_path / "fork"), "teacher")
     assert expected("teacher") - built(Store(tmp_path / "fork")) == {("near_duplicates",), ("pool",)}
 

@@ -99,7 +99,7 @@ def test_usage_adds_up_and_an_unknown_cost_stays_unknown() -> None:
 
 def test_a_completed_record_says_what_came_of_it() -> None:
     begun = Record(plan=PLAN)
-    shards = [Shard(index=0, rows=3, sha256="x"), Shard(index=1, rows=2, sha256="y")]
+    shards = [Shard(index=0, rows=3, size=9, sha256="x"), Shard(index=1, rows=2, size=8, sha256="y")]
     done = completed(begun, shards, Usage(wall_s=2.0))
     assert (begun.status, begun.content, begun.finished) == ("building", "", None)
     assert (done.status, done.rows, done.usage.wall_s) == ("complete", 5, 2.0)

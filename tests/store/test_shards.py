@@ -103,7 +103,7 @@ def test_a_shard_on_disk_is_recognised_and_one_of_another_plan_refused(tmp_path:
     assert inspect_shard(FS, str(tmp_path), 0, "plan-a") is None
     written = write_shard(FS, str(tmp_path), 0, table("pool", ROWS), POOL, "plan-a")
     assert inspect_shard(FS, str(tmp_path), 0, "plan-a") == written
-    with pytest.raises(ContractError, match="parquet was written under the plan plan-a, but the plan is plan-b now"):
+    with pytest.raises(ContractError, match="parquet was written under the plan plan-a, but its record names plan-b"):
         inspect_shard(FS, str(tmp_path), 0, "plan-b")
 
 

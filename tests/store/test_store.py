@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ import pyarrow as pa
 import pytest
 
 from store import ContractError, Plan, Record, Store, Usage, segments
+from store.rebuild import fulfilled, requested
 from store.schemas import VERSION
-from tests.rows import put, table
+from store.shards import Shard, joined
+from tests.rows import make_stale, put, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,10 +86,10 @@ def test_materialize_writes_all_shards_and_a_complete_record(tmp_path: Path) -> 
     store = Store(tmp_path)
     record = store.materialize(Plan(table="pool", num_shards=2), one)
     assert ids(store) == ["s0", "s1"]
-    assert [(s.index, s.rows) for s in record.shards] == [(0, 1), (1, 1)]
+    assert [(s.index, s.rows) for s in record.shards] == [(0, 2)], "small shards become one file"
     assert (record.status, record.rows) == ("complete", 2)
     assert record == store.record("pool")
-    assert files_below(tmp_path) == ["_runs/pool/record.json", "pool/part-00000.parquet", "pool/part-00001.parquet"]
+    assert files_below(tmp_path) == ["_runs/pool/record.json", "pool/part-00000.parquet"]
 
 
 def test_materialize_adds_up_what_shards_cost(tmp_path: Path) -> None:
@@ -95,11 +98,11 @@ def test_materialize_adds_up_what_shards_cost(tmp_path: Path) -> None:
     assert (record.usage.prompt_tokens, record.usage.completion_tokens, record.usage.cost_usd) == (20, 6, 0.5)
 
 
-def test_materialize_stream_cuts_shards_of_one_size(tmp_path: Path) -> None:
+def test_small_shards_of_a_stream_become_one_file(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plan = Plan(table="pool", rows_per_shard=2)
     record = store.materialize_stream(plan, lambda: snippets("a", "b", "c", "d", "e").to_batches(max_chunksize=3))
-    assert [s.rows for s in record.shards] == [2, 2, 1]
+    assert [s.rows for s in record.shards] == [5]
     assert ids(store) == ["a", "b", "c", "d", "e"]
 
 
@@ -140,7 +143,7 @@ def test_another_plan_is_refused_with_the_fields_that_differ_and_nothing_changes
         'texts.queries/pool.sql: "aa" -> "bb"',
     ]
     ways = "\n".join(lines[3:])
-    assert all(way in ways for way in ("Nothing was changed", "--name NAME", "scoder fork", "--force"))
+    assert all(way in ways for way in ("Nothing was changed", "scoder fork", "--force"))
     assert {f: (tmp_path / f).read_bytes() for f in files_below(tmp_path)} == before
 
 
@@ -172,7 +175,8 @@ def test_a_build_that_dies_leaves_whole_shards_and_resumes_with_the_missing_ones
 
     with pytest.raises(RuntimeError, match="out of memory"):
         store.materialize(plan, dies_at_2)
-    assert files_below(tmp_path / "pool") == ["part-00000.parquet", "part-00001.parquet"]
+    assert sorted(store.present(plan)) == [0, 1]
+    assert not (tmp_path / "pool").exists(), "a plain glob must not read half of a partition"
     assert statuses(store) == {"pool": "building"}
     assert store.shard_paths("pool") == [], "queries see no half-built partition"
     assert store.missing(plan) == [2, 3]
@@ -233,40 +237,154 @@ def test_a_killed_process_leaves_only_whole_shards(tmp_path: Path) -> None:
     assert ids(store) == ["s0", "s1", "s2"]
 
 
-def test_a_shard_of_another_plan_is_refused_when_a_build_resumes(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.materialize(Plan(table="pool", fields={"seed": 1}, num_shards=1), one)
-    stray = (tmp_path / "pool" / "part-00000.parquet").read_bytes()
-    other = Store(tmp_path / "other")
-    other.fs.makedirs(other.directory("pool"))
-    Path(other.directory("pool"), "part-00000.parquet").write_bytes(stray)
-    with pytest.raises(ContractError, match="was written under the plan"):
-        other.materialize(Plan(table="pool", fields={"seed": 2}, num_shards=1), one)
+def test_shards_of_another_plan_or_cut_ones_are_made_again(tmp_path: Path) -> None:
+    store, plan, other = Store(tmp_path), *(Plan(table="pool", fields={"seed": i}, num_shards=2) for i in (1, 2))
+    for begun in (plan, other):
+        Store(tmp_path, force=True).begin(begun)
+        store.write(begun, 0, one(0))
+    shutil.copy(f"{store.work_folder(plan)}/part-00000.parquet", store.work_folder(other))
+    assert store.missing(other) == [0, 1], "its footer names another plan"
+    store.write(other, 0, one(0))
+    whole = Path(store.work_folder(other), "part-00000.parquet")
+    whole.write_bytes(whole.read_bytes()[:-1])
+    assert store.missing(other) == [0, 1], "it was cut"
+    store.write(other, 0, one(0))
+    Path(store.work_folder(other), "part-00000.json").unlink()
+    assert store.missing(other) == [0, 1], "killed between the shard and its note"
+    store.write(other, 0, one(0))
+    assert store.missing(other) == [1]
 
 
-def test_a_rebuild_that_is_killed_while_it_removes_files_is_rebuilt(tmp_path: Path) -> None:
-    old, new = (
-        Plan(table="pool", fields={"seed": 1}, num_shards=2),
-        Plan(table="pool", fields={"seed": 2}, num_shards=2),
-    )
+def test_a_build_begun_with_force_and_killed_goes_on_without(tmp_path: Path) -> None:
+    old, new = (Plan(table="pool", fields={"seed": i}, num_shards=2) for i in (1, 2))
     Store(tmp_path).materialize(old, one)
-    first, second = (tmp_path / "pool" / f"part-0000{i}.parquet" for i in range(2))
-    kept = second.read_bytes()
-    second.unlink()
-    second.mkdir()  # a file that cannot be removed stands for the kill
-    with pytest.raises(OSError, match="part-00001"):
-        Store(tmp_path, force=True).materialize(new, one)
-    second.rmdir()
-    second.write_bytes(kept)
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path, force=True).materialize(new, _interrupted_at_1)
     store = Store(tmp_path)
-    assert not first.exists()
-    assert not store.is_complete("pool")
     assert store.shard_paths("pool") == []
-    store.materialize(new, one)
+    assert files_below(tmp_path / "pool") == [], "a plain glob must not read the rows of the old plan"
+    made: list[int] = []
+    store.materialize(new, lambda i: made.append(i) or one(i))
+    assert made == [1]
     assert ids(store) == ["s0", "s1"]
 
 
+def test_finish_leaves_nothing_of_an_earlier_try(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), Plan(table="pool", rows_per_shard=2)
+
+    def killed() -> Iterator[pa.RecordBatch]:
+        yield from snippets(*"abcdefgh").to_batches(max_chunksize=2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.materialize_stream(plan, killed)
+    (tmp_path / "pool").mkdir()
+    for left in ("part-00003.parquet", "part-00000.parquet.1a2b3c4d.tmp"):
+        (tmp_path / "pool" / left).write_bytes(b"of an earlier try")
+    store.materialize_stream(plan, lambda: snippets("w", "x", "y").to_batches())
+    assert files_below(tmp_path) == ["_runs/pool/record.json", "pool/part-00000.parquet"]
+    assert ids(store) == ["w", "x", "y"]
+
+
+def test_a_kill_while_shards_are_moved_loses_none(tmp_path: Path) -> None:
+    plan = Plan(table="gradients", partition={"item_kind": "candidate", "iteration": 1, "batch": "main"}, num_shards=3)
+    rows = [table("gradients", [{"item_id": f"c{i}", "gradient": b"ab"}]) for i in range(3)]
+    store = Store(tmp_path)
+    record = store.begin(plan)
+    shards = [store.write(plan, i, rows[i]) for i in range(3)]
+    directory = Path(store.directory(plan.table, **plan.partition))
+    directory.mkdir(parents=True)
+    # The kill comes after the first of three links.
+    os.link(f"{store.work_folder(plan)}/part-00000.parquet", directory / "part-00000.parquet")
+    assert Store(tmp_path).shard_paths("gradients") == []
+    resumed = Store(tmp_path).materialize(plan, lambda i: pytest.fail("made again"))
+    assert resumed.shards == shards
+    assert resumed.content == Store(tmp_path / "straight").materialize(plan, lambda i: rows[i]).content
+    assert record.plan == resumed.plan
+
+
+def test_joined_files_keep_the_order_and_depend_on_rows_and_bytes_alone(tmp_path: Path) -> None:
+    def shard(index: int, rows: int, size: int) -> Shard:
+        return Shard(index=index, rows=rows, size=size, sha256="x")
+
+    few = [shard(i, 4096, 3_000_000) for i in range(7)]
+    assert [[s.index for s in group] for group in joined(few)] == [[0, 1, 2], [3, 4, 5], [6]]
+    narrow = [shard(i, 20_000, 1_000_000) for i in range(5)]
+    assert [[s.index for s in group] for group in joined(narrow)] == [[0, 1, 2, 3], [4]]
+    large = [shard(i, 10_000, 50_000_000) for i in range(3)]
+    assert [[s.index for s in group] for group in joined(large)] == [[0], [1], [2]]
+
+
+# -- another plan ----------------------------------------------------------------------------------
+
+
+def test_a_build_without_a_finished_shard_gives_way_to_another_plan(tmp_path: Path) -> None:
+    Store(tmp_path).begin(Plan(table="pool", fields={"seed": 1}, num_shards=2))
+    Store(tmp_path).materialize(Plan(table="pool", fields={"seed": 2}, num_shards=1), one)
+    assert ids(Store(tmp_path)) == ["s0"]
+
+
+def test_a_build_with_a_finished_shard_is_refused_under_another_plan(tmp_path: Path) -> None:
+    begun = Plan(table="pool", fields={"seed": 1}, num_shards=2)
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path).materialize(begun, _interrupted_at_1)
+    with pytest.raises(ContractError, match="seed: 1 -> 2"):
+        Store(tmp_path).begin(Plan(table="pool", fields={"seed": 2}, num_shards=2))
+    assert Store(tmp_path).missing(begun) == [1], "nothing is lost"
+
+
+def test_a_file_that_is_gone_or_cut_is_named_with_the_way_to_mend_it(tmp_path: Path) -> None:
+    plan = Plan(table="pool", num_shards=1)
+    Store(tmp_path).materialize(plan, one)
+    file = tmp_path / "pool" / "part-00000.parquet"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ContractError, match=r"pool is damaged: part-00000.parquet .* --rebuild pool"):
+        Store(tmp_path).begin(plan)
+
+
+def test_a_refusal_offers_another_selection_only_where_there_is_one(tmp_path: Path) -> None:
+    for name, where in (("pool", {}), ("selected", {"iteration": 1, "selection": "default"})):
+        put(Store(tmp_path), name, [], **where)
+        plan = Plan(table=name, partition=where, fields={"seed": 2}, num_shards=1)
+        with pytest.raises(ContractError) as caught:
+            Store(tmp_path).begin(plan)
+        assert ("another selection" in str(caught.value)) == (name == "selected")
+
+
 # -- rebuilt and stale -----------------------------------------------------------------------------
+
+
+def test_a_rebuilt_partition_is_built_once_for_each_request(tmp_path: Path) -> None:
+    plan, made = Plan(table="pool", num_shards=1), list[int]()
+    make = lambda i: made.append(i) or one(i)  # noqa: E731
+    Store(tmp_path).materialize(plan, make)
+    wish = requested(str(tmp_path), "pool", {"pool"})
+    for _ in range(2):  # the second stands for the same command after a kill
+        Store(tmp_path, rebuild=requested(str(tmp_path), "pool", {"pool"})).materialize(plan, make)
+    assert made == [0, 0]
+    fulfilled(str(tmp_path))
+    assert requested(str(tmp_path), "pool", {"pool"}).id != wish.id
+    Store(tmp_path, rebuild=requested(str(tmp_path), "pool", {"pool"})).materialize(plan, make)
+    assert made == [0, 0, 0]
+
+
+def test_the_same_rows_again_leave_what_came_from_them_valid(tmp_path: Path) -> None:
+    chain(Store(tmp_path))
+    wish = requested(str(tmp_path), "pool", {"pool"})
+    store = Store(tmp_path, rebuild=wish)
+    plan = store.record("pool").plan  # type: ignore[union-attr]
+    store.begin(plan)
+    assert statuses(store)["influence"] == "stale", "while its source is being built"
+    store.materialize(plan, one)
+    assert set(statuses(store).values()) == {"complete"}
+
+
+def test_old_values_given_again_make_what_came_from_them_valid_again(tmp_path: Path) -> None:
+    chain(Store(tmp_path))
+    for seed, expected in ((2, "stale"), (None, "complete")):
+        plan = Plan(table="pool", fields={"seed": seed} if seed else {}, num_shards=1)
+        Store(tmp_path, force=True).materialize(plan, one)
+        assert statuses(Store(tmp_path))["influence"] == expected
 
 
 def chain(store: Store) -> None:
@@ -290,7 +408,8 @@ def test_force_rebuilds_and_marks_everything_downstream_stale(tmp_path: Path) ->
         "influence": "stale",
         "near_duplicates": "complete",
     }
-    assert "teacher_samples: stale, because pool is built again" in said
+    assert "pool: built again" in said
+    assert [r.plan.table for r in store.downstream(["pool"])] == ["teacher_samples", "gradients", "influence"]
 
 
 def files_and_times(store: Store, name: str) -> list[tuple[int, int]]:
@@ -320,11 +439,11 @@ def test_force_keeps_what_is_built_as_planned(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_what_is_stale_is_rebuilt_under_the_same_plan(tmp_path: Path, force: bool) -> None:
+def test_what_is_stale_is_built_again(tmp_path: Path, force: bool) -> None:
     plan = Plan(table="pool", num_shards=1)
-    record = Store(tmp_path).materialize(plan, one)
+    Store(tmp_path).materialize(plan, one)
+    make_stale(Store(tmp_path), "pool")
     store = Store(tmp_path, force=force)
-    store.save(record.model_copy(update={"status": "stale"}))
     assert not store.is_built(plan)
     store.materialize(plan, lambda i: snippets("again"))
     assert ids(store) == ["again"]
@@ -385,7 +504,7 @@ def test_fewer_shards_after_a_rebuild_leave_no_old_file(tmp_path: Path) -> None:
     store.materialize(Plan(table="pool", num_shards=1), one)
     assert files_below(tmp_path / "pool") == ["part-00000.parquet"]
     store.materialize_stream(Plan(table="pool", rows_per_shard=1), lambda: snippets("a", "b").to_batches())
-    assert files_below(tmp_path / "pool") == ["part-00000.parquet", "part-00001.parquet"]
+    assert files_below(tmp_path / "pool") == ["part-00000.parquet"]
 
 
 def test_a_rebuild_leaves_partitions_in_folders_below_alone(tmp_path: Path) -> None:
