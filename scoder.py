@@ -25,6 +25,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import duckdb
+import pyarrow as pa
+
 from builders import (
     aspect_scores,
     aspect_weights,
@@ -53,7 +56,8 @@ from builders.engines.checkpoints import last_checkpoint
 from builders.publishing import sets
 from builders.recipe import Recipe
 from store import Store
-from store.errors import InputError
+from store.errors import InputError, UserError
+from store.preview import NotBuiltError, Preview, Step
 
 Stage = Callable[[Store, Recipe], None]
 
@@ -91,6 +95,26 @@ def run(store: Store, recipe: Recipe, until: str | None = None) -> None:
         build(store, recipe)
         if name == until:
             return
+
+
+def foresee(store: Store, recipe: Recipe, until: str | None = None) -> dict[str, list[Step]]:
+    """What a run of a recipe would find in a store, by stage. Nothing is built or changed.
+
+    It ends where something was never built, or cannot be read: nobody can say what would come
+    after.
+    """
+    preview, found = Preview(store.root), dict[str, list[Step]]()
+    for name, build in stages(recipe).items():
+        seen = len(preview.steps)
+        try:
+            build(preview, recipe)
+            is_known = True
+        except (NotBuiltError, UserError, OSError, pa.ArrowException, duckdb.Error):
+            is_known = False  # the run itself tells what is wrong
+        found[name] = preview.steps[seen:]
+        if name == until or not is_known:
+            break
+    return found
 
 
 def check(recipe: Recipe) -> None:

@@ -11,13 +11,14 @@ of the training becomes a row. An untrained base model is a row, too; its weight
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 
 from builders.engines import prompts
-from builders.engines.checkpoints import last_checkpoint, weights
+from builders.engines.checkpoints import checkpoint_input, last_checkpoint, weights
 from builders.pairs import labels
 from builders.publishing import sets
 from builders.recipe import Coder, Recipe, Scorer, Synthesizer
@@ -66,6 +67,7 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
     previous = None
     if recipe.synthesizer.train_from == "previous" and iteration > 0:
         previous = last_checkpoint(store, "synthesizer", iteration - 1)
+        inputs |= checkpoint_input(store, "synthesizer", iteration - 1)
     return _train(
         store,
         role="synthesizer",
@@ -151,6 +153,9 @@ def _train(
     def make(index: int) -> pa.Table:
         name = f"{label}-{plan.fingerprint[:8]}"
         dataset, output = f"{store.root}/_datasets/{name}", f"{store.root}/_models/{name}"
+        if store.is_rebuilding(plan):
+            # A finished training is recognised and not repeated. Here it may be what is damaged.
+            shutil.rmtree(output, ignore_errors=True)
         counts = publish(dataset)
         store.announce(f"training {label} on {counts['train']:,} rows of {dataset}")
         adapter = weights(store, previous)[1] if previous else None

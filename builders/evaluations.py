@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from builders import sandbox
 from builders.engines import open_engine, prompts
-from builders.engines.checkpoints import open_checkpoints
+from builders.engines.checkpoints import input_of, open_checkpoints
 from builders.harness.asking import PROMPT
 from builders.harness.grading import grade
 from builders.harness.programs import Task
@@ -39,7 +39,7 @@ def build(
     plan = Plan(
         table="evaluations",
         partition={"checkpoint": name, "benchmark": benchmark.name},
-        inputs=store.input("benchmarks", benchmark=benchmark.name),
+        inputs=store.input("benchmarks", benchmark=benchmark.name) | input_of(store, checkpoint),
         fields=settings.model_dump(mode="json", exclude={"engine"})
         | {"engine": settings.engine.identity(), "seed": seed, "is_base": is_base},
         texts=prompts.versions(PROMPT),

@@ -14,15 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.engines.checkpoints import last_checkpoints
+from builders.engines.checkpoints import checkpoint_input, last_checkpoints
 from builders.gradients import MAIN, aligned_shards, features
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store
-from store.catalog import ask
+from store.catalog import connect, lock_down, select_only
 from store.errors import InputError
 from store.half_floats import as_matrix
 from store.runs import Partition
@@ -40,6 +41,8 @@ def build(store: Store, recipe: Recipe, iteration: int, batch: str = MAIN) -> Re
     candidates: Partition = {"item_kind": "candidate", "iteration": iteration, "batch": batch}
     references: Partition = {"item_kind": "teacher", "iteration": iteration, "batch": MAIN}
     used = last_checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
+    given = store.input("gradients", **candidates) | store.input("gradients", **references)
+    given |= checkpoint_input(store, "synthesizer", iteration - 1)
     rates = {c["checkpoint_id"]: c["learning_rate"] for c in used}
     conditions = {TEACHER: None, **recipe.influence.reference_sets}
 
@@ -47,7 +50,7 @@ def build(store: Store, recipe: Recipe, iteration: int, batch: str = MAIN) -> Re
         name: Plan(
             table="influence",
             partition={"iteration": iteration, "reference": name, "batch": batch},
-            inputs=store.input("gradients", **candidates) | store.input("gradients", **references),
+            inputs=given | (store.input("teacher_samples") if where else {}),
             fields={"learning_rates": rates} | ({"condition": where} if where else {}),
             num_shards=1,
         )
@@ -77,8 +80,7 @@ def reference_set(
     """
     kept = None
     if condition is not None:
-        text = f"SELECT sample_id FROM teacher_samples WHERE split = 'reference' AND ({condition})"
-        kept = set(ask(store, text).read_all().column("sample_id").to_pylist())
+        kept = _meeting(store, condition)
     reference = Reference(name)
     for units, table in blocks(store, partition, checkpoint_ids):
         ids = table.column("item_id").to_pylist()
@@ -95,6 +97,18 @@ def reference_set(
             )
         )
     return reference
+
+
+def _meeting(store: Store, condition: str) -> set[str]:
+    """The reference samples that meet a condition: SQL of the recipe, which can only read."""
+    connection = connect(store, store.input("teacher_samples"))
+    text = f"SELECT sample_id FROM teacher_samples WHERE split = 'reference' AND ({condition})"
+    statement = select_only(connection, text)
+    lock_down(connection, store)
+    try:
+        return {sample for (sample,) in connection.execute(statement).fetchall()}
+    except duckdb.Error as error:
+        raise InputError(f"influence.reference_sets: {condition!r} cannot be run: {error}") from None
 
 
 def rank(

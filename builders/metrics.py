@@ -19,7 +19,7 @@ import pyarrow as pa
 import queries
 from builders import aspect_weights
 from builders.engines import ChoiceRequest
-from builders.engines.checkpoints import last_checkpoint, open_checkpoints, weights
+from builders.engines.checkpoints import checkpoint_input, input_of, last_checkpoint, open_checkpoints, weights
 from builders.pairs import labels
 from builders.recipe import Benchmark, Scorer
 from store import ASPECTS, CONTRACTS, Plan, Record, Store
@@ -40,7 +40,7 @@ def build_query(store: Store, name: str, iteration: int, inputs: dict[str, str],
         fields=given,
         texts=queries.versions(f"metric_{name}"),
     )
-    return store.materialize_stream(plan, lambda: queries.stream(connect(store), f"metric_{name}", given))
+    return store.materialize_stream(plan, lambda: queries.stream(connect(store, inputs), f"metric_{name}", given))
 
 
 def build_heldout_nll(store: Store, training: SftSettings, iteration: int) -> Record:
@@ -51,7 +51,7 @@ def build_heldout_nll(store: Store, training: SftSettings, iteration: int) -> Re
     plan = Plan(
         table="metrics",
         partition={"name": "heldout_nll", "iteration": iteration},
-        inputs=store.input("checkpoints", role="synthesizer", iteration=iteration),
+        inputs=checkpoint_input(store, "synthesizer", iteration),
         num_shards=1,
     )
 
@@ -71,7 +71,7 @@ def build_scorer_auc(store: Store, settings: Scorer, seed: int, scorer: dict[str
     plan = Plan(
         table="metrics",
         partition={"name": "scorer_auc"},
-        inputs=labels.inputs(store, settings),
+        inputs=labels.inputs(store, settings) | input_of(store, scorer),
         fields={
             "scorer": scorer["checkpoint_id"],
             "engine": settings.engine.identity(),

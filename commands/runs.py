@@ -37,8 +37,20 @@ def run(
     ] = False,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Build again what was built under another plan or is stale, and nothing else."),
+        typer.Option(
+            "--force",
+            help="Build again what was built under another plan or is stale, and nothing else. What that is, and "
+            "what it took last time, is said before.",
+        ),
     ] = False,
+    rebuild: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STAGE_OR_TABLE",
+            help="Build this again although its plan is the same: after damage, say. What came from it is built "
+            "again only if it comes out otherwise. Answers that were paid for are not asked for again.",
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,13 +72,18 @@ def run(
         print_rows([vars(s) for s in estimate.plan(loaded)], as_json, f"plan of {loaded.name}")
         return
     import scoder
+    from commands import rebuilds
     from store.lock import coordinator
+    from store.rebuild import fulfilled
 
     opened = open_store(store, force=force, is_new=True)
     with coordinator(opened.root):
         files.remember(opened.root, loaded, is_new=True)
+        if force or rebuild:
+            rebuilds.announce(opened, loaded, until, rebuild)
         scoder.run(opened, loaded, until)
         files.remember(opened.root, loaded)
+        fulfilled(opened.root)
     status(store=store, as_json=as_json)
 
 

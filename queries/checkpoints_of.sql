@@ -1,6 +1,8 @@
 -- One row is one checkpoint of one run, in the order of its steps. Who asks a model opens these.
 SELECT
     checkpoint_id,
+    role,
+    iteration,
     step,
     is_final,
     is_adapter,

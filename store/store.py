@@ -100,6 +100,9 @@ class Store:
         store.sql("SELECT count(*) FROM pool").show()
     """
 
+    builds = True
+    """False for a preview (`store/preview.py`): then nothing may be written."""
+
     def __init__(
         self,
         path: str | Path,
@@ -317,16 +320,21 @@ class Store:
         """
         old = self.record(plan.table, **plan.partition)
         where = segments(plan.table, plan.partition)
+        is_wanted = old is not None and self.rebuild is not None and self.rebuild.wants(where, old)
         if old is not None and old.plan.fingerprint == plan.fingerprint and old.status != "stale":
             if old.status == "building":
                 return old
-            if self.rebuild is None or not self.rebuild.wants(where, old):
+            if not is_wanted:
                 self._check_files(old)
                 self.announce(f"{where}: up to date, {old.rows:,} rows")
                 return old
-        elif old is not None and old.status != "stale" and not self.force and self._has_rows(old):
+        elif old is not None and old.status != "stale" and not (self.force or is_wanted) and self._has_rows(old):
             raise ContractError(_refusal(where, plan, old.plan.differences(plan)))
         return self._begin_anew(plan, old)
+
+    def is_rebuilding(self, plan: Plan) -> bool:
+        """Whether a user asked that this partition is built again although its plan is the same."""
+        return self.rebuild is not None and segments(plan.table, plan.partition) in self.rebuild.partitions
 
     def _has_rows(self, old: Record) -> bool:
         """Whether something would be lost if a record gave way to another plan."""
@@ -344,7 +352,7 @@ class Store:
 
     def _begin_anew(self, plan: Plan, old: Record | None) -> Record:
         where = segments(plan.table, plan.partition)
-        wanted = self.rebuild.id if self.rebuild is not None and where in self.rebuild.partitions else ""
+        wanted = self.rebuild.id if self.rebuild is not None and self.is_rebuilding(plan) else ""
         record = Record(
             plan=plan, code_version=code_version(), command=command_line(), versions=versions(), rebuilt_for=wanted
         )

@@ -23,7 +23,8 @@ from store.errors import InputError
 
 def last_checkpoints(store: Store, role: str, iteration: int | None, num: int) -> list[dict[str, Any]]:
     """The last checkpoints of a training, in the order of their steps. InputError for too few."""
-    found = queries.rows(connect(store), "checkpoints_of", {"role": role, "iteration": iteration})
+    given = checkpoint_input(store, role, iteration)
+    found = queries.rows(connect(store, given), "checkpoints_of", {"role": role, "iteration": iteration})
     if len(found) < num:
         raise InputError(
             f"the {role} of iteration {iteration} has {len(found)} checkpoints, but {num} are needed: lower "
@@ -35,6 +36,20 @@ def last_checkpoints(store: Store, role: str, iteration: int | None, num: int) -
 def last_checkpoint(store: Store, role: str, iteration: int | None = None) -> dict[str, Any]:
     """The last checkpoint of a training."""
     return last_checkpoints(store, role, iteration, 1)[0]
+
+
+def checkpoint_input(store: Store, role: str, iteration: int | None = None) -> dict[str, str]:
+    """The checkpoints of a training as an input of a plan.
+
+    Whatever a model wrote, scored or measured names the model so. Then it is stale as soon as the
+    model is trained again and comes out otherwise.
+    """
+    return store.input("checkpoints", role=role, **({} if iteration is None else {"iteration": iteration}))
+
+
+def input_of(store: Store, checkpoint: dict[str, Any]) -> dict[str, str]:
+    """The same for a row of `checkpoints`."""
+    return checkpoint_input(store, checkpoint["role"], checkpoint["iteration"])
 
 
 def weights(store: Store, checkpoint: dict[str, Any]) -> tuple[str, str | None, str | None]:
