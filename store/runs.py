@@ -198,9 +198,12 @@ def _installed_version() -> str:
 
 
 def _git(where: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=where, capture_output=True, text=True, check=True, timeout=10)
+    done = subprocess.run(["git", *arguments], cwd=where, capture_output=True, text=True, check=True, timeout=GIT_S)
     return done.stdout.strip()
 
+
+GIT_S = 10.0
+"""Git may be slow on a network disk. Then the record names the installed version instead."""
 
 LIBRARIES = (
     "torch",

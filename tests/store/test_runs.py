@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -12,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from store import Plan, Record, Usage
+from store import Plan, Record, Store, Usage, runs
 from store.runs import code_version, completed
 from store.schemas import VERSION
 from store.shards import Shard
@@ -121,6 +124,21 @@ def test_the_command_can_be_pasted_into_a_shell(program: str, words: list[str]) 
 
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_a_slow_git_costs_the_commit_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "git").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(runs, "GIT_S", 0.2)
+    assert runs.code_version.__wrapped__() in (importlib.metadata.version("scoder"), "unknown")
+
+
+def test_a_record_names_the_versions_that_can_change_rows(tmp_path: Path) -> None:
+    record = Store(tmp_path).begin(Plan(table="pool"))
+    for name in ("torch", "transformers", "ruff", "ty", "duckdb", "pyarrow"):
+        assert record.versions[name] == importlib.metadata.version(name)
+    assert record.versions["python"] == platform.python_version()
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout; tests/test_wheel.py tests that case")
