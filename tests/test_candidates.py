@@ -49,6 +49,7 @@ def filled(root: Path, checkpoints: list[dict]) -> Store:
     store = Store(root)
     put(store, "raw_pool", [{"snippet_id": f"s{n}", "code": code} for n, code in enumerate(CODES)])
     put(store, "pool", [{"snippet_id": f"s{n}", "position": n} for n in range(len(CODES))])
+    put(store, "teacher_samples", [])
     where = {"role": "synthesizer", "iteration": 0}
     put(store, "checkpoints", [{"step": n, **row, **where} for n, row in enumerate(checkpoints)], **where)
     return store
@@ -137,5 +138,7 @@ def test_an_endpoint_serves_checkpoints_by_name_and_is_asked_for_no_commit(tmp_p
 
 def test_a_pool_that_is_too_small_says_how_many_snippets_it_has(tmp_path):
     store = filled(tmp_path / "store", [{"checkpoint_id": f"k{n}", "is_adapter": True} for n in range(2)])
-    with pytest.raises(ValueError, match=r"the pool has 6 snippets, but those at positions 1 to 7"):
-        candidates.jobs(store, candidates.draw(store, small_recipe(tmp_path, snippets_per_iteration=9), 1), 0, 28)
+    with pytest.raises(
+        ValueError, match=r"iteration 1 needs 9 free snippets, .* 5 of the 6 snippets of the pool are free"
+    ):
+        candidates.draw(store, small_recipe(tmp_path, snippets_per_iteration=9), 1)

@@ -168,21 +168,6 @@ def test_a_threshold_keeps_the_order_of_what_stays(tmp_path):
     assert built(filled(tmp_path / "strict", names), strict) == [n for n in loose if int(n[1:]) >= 15]
 
 
-def test_snippets_are_those_of_the_positions(tmp_path):
-    store = filled(tmp_path / "store", {f"s{n}": {} for n in range(5)})
-    order = built(store, made_with(tmp_path))
-    assert [s["snippet_id"] for s in pool.snippets(store, 1, 4)] == order[1:4]
-    assert [(s["snippet_id"], s["code"]) for s in pool.snippets(store, 3)] == [(n, n) for n in order[3:]]
-    assert pool.snippets(store, 2, 2) == []
-
-
-def test_a_pool_that_is_too_small_is_an_error_with_both_numbers(tmp_path):
-    store = filled(tmp_path / "store", {f"s{n}": {} for n in range(5)})
-    built(store, made_with(tmp_path))
-    with pytest.raises(ValueError, match="the pool has 5 snippets, but those at positions 3 to 6 are needed; relax"):
-        pool.snippets(store, 3, 7)
-
-
 def test_all_licences_are_allowed_by_an_empty_list(tmp_path):
     store = filled(tmp_path / "store", {"a": {"license_choices": [["gpl-3.0"]]}, "b": {}})
     assert sorted(built(store, made_with(tmp_path, pool={}))) == ["a", "b"]
