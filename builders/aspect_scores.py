@@ -7,10 +7,11 @@ In: items, and a model that scores them. There are four kinds of items:
     snippet     the snippets that would be the pool, scored by a judge of docstrings
 Out: `aspect_scores/item_kind-K/[iteration-t/]`.
 
-How: the scorer reads the rubrics, then the item, then the name of one aspect. The rubrics come
-first because all items share them, and the item comes next because all its aspects share it: an
-engine then computes the shared part only once. The model gives the probability of each digit as its
-answer. `score` is the most probable digit, `expected` the mean over the digits.
+How: one query reads the items in their order, once (`store/staging.py`). The scorer reads the
+rubrics, then the item, then the name of one aspect. The rubrics come first because all items share
+them, and the item comes next because all its aspects share it: an engine then computes the shared
+part only once. The model gives the probability of each digit as its answer. `score` is the most
+probable digit, `expected` the mean over the digits.
 
 Facts that need no model are rows of the scorer 'code': whether a solution parses, and its lint.
 """
@@ -18,18 +19,16 @@ Facts that need no model are rows of the scorer 'code': whether a solution parse
 from __future__ import annotations
 
 import ast
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from functools import cache, partial
 from typing import Any
 
+import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 import queries
-from builders import pool
+from builders import pool, raw_pool
 from builders.checks import names
 from builders.engines import ChoiceRequest, Engine, EngineSettings, open_engine, prompts
 from builders.engines.answers import batches, journals, open_answers, spent_before, usage
@@ -38,21 +37,23 @@ from builders.pairs import labels
 from builders.recipe import Recipe, Scorer, Teacher
 from store import ASPECTS, CONTRACTS, Plan, Record, Store, Usage
 from store.catalog import connect
+from store.staging import SORT_MEMORY, staged
 
 CODE = "code"
 _BY_CODE = {"scorer": CODE, "prompt_version": ""}
 SUFFICIENCY = "sufficiency"
 """The aspect of a snippet: whether its docstring suffices to write it again."""
-SHARD = 512
 
 Item = dict[str, Any]
+_ITEMS = pa.schema([(name, pa.string()) for name in ("item_id", "code", "problem", "solution")])
 
 
 @dataclass(frozen=True)
 class _Asked:
     """Who scores.
 
-    `name` stands in its rows, and `account` is the table whose budget pays for it.
+    `name` stands in its rows, `account` is the table whose budget pays for it, and `inputs` are the
+    rows of the table checkpoints that it comes from.
     """
 
     name: str
@@ -61,16 +62,18 @@ class _Asked:
     adapter: str | None
     open: Callable[..., Engine]
     account: str
+    inputs: dict[str, str]
 
 
-def _checkpoint(store: Store, settings: EngineSettings, prompt: str, row: dict[str, Any]) -> _Asked:
+def _checkpoint(store: Store, role: str, settings: EngineSettings, prompt: str, row: dict[str, Any]) -> _Asked:
     name = row["checkpoint_id"]
-    return _Asked(name, prompt, settings, name, partial(open_checkpoints, store, settings, [row]), "aspect_scores")
+    opened = partial(open_checkpoints, store, settings, [row])
+    return _Asked(name, prompt, settings, name, opened, "aspect_scores", store.input("checkpoints", role=role))
 
 
 def _teacher(teacher: Teacher, prompt: str) -> _Asked:
     settings, model = teacher.engine_settings(), teacher.model
-    return _Asked(model, prompt, settings, None, partial(open_engine, settings, model), "teacher_samples")
+    return _Asked(model, prompt, settings, None, partial(open_engine, settings, model), "teacher_samples", {})
 
 
 def question(prompt: str, code: str, problem: str, solution: str, aspect: str) -> str:
@@ -87,21 +90,24 @@ def build(store: Store, settings: Scorer, scorer: dict[str, Any], iteration: int
         {"item_kind": "teacher"} if iteration is None else {"item_kind": "candidate", "iteration": iteration}
     )
     query = f"{where['item_kind']}s_to_score"
-    asked = _checkpoint(store, settings.engine, settings.prompt, scorer)
-    source = store.input("teacher_samples") if iteration is None else store.input("candidates", iteration=iteration)
+    asked = _checkpoint(store, "scorer", settings.engine, settings.prompt, scorer)
+    if iteration is None:
+        source = store.input("teacher_samples") | raw_pool.inputs(store)
+    else:
+        source = store.input("candidates", iteration=iteration) | store.input("raw_pool")
+    given = {"iteration": iteration}
     plan = _plan(
         where,
         source,
         asked,
         prompts.versions(settings.prompt) | queries.versions(query),
-        queries.rows(connect(store), f"{query}_count", {"iteration": iteration})[0]["num_items"],
+        queries.rows(connect(store, source), f"{query}_count", given)[0]["num_items"],
     )
 
-    def items_of(shard: int) -> list[Item]:
-        window = {"iteration": iteration, "start": shard * SHARD, "stop": (shard + 1) * SHARD}
-        return queries.rows(connect(store), query, window)
+    def items() -> pa.RecordBatchReader:
+        return queries.stream(connect(store, plan.inputs, memory_limit=SORT_MEMORY), query, given)
 
-    return _answered(store, plan, asked, ASPECTS, items_of, _questions(settings.prompt), _code_facts)
+    return _answered(store, plan, asked, ASPECTS, items, _questions(settings.prompt), _code_facts)
 
 
 def build_labels(store: Store, settings: Scorer, teacher: Teacher, seed: int) -> Record:
@@ -111,26 +117,27 @@ def build_labels(store: Store, settings: Scorer, teacher: Teacher, seed: int) ->
     """
     assert settings.labels == "teacher"
     asked = _teacher(teacher, settings.prompt)
-    items = [
-        {"item_id": labels.item_id(e), "code": e.code, "problem": e.problem, "solution": e.solution}
+    pairs = {
+        labels.item_id(e): e
         for split in ("train", "validation")
         for e in labels.corrupted(store, settings, seed, split)
-    ]
-    items = sorted({item["item_id"]: item for item in items}.values(), key=lambda item: item["item_id"])
+    }
     plan = _plan(
         {"item_kind": "label"},
-        store.input("teacher_samples"),
+        labels.pair_inputs(store),
         asked,
         labels.texts(settings),
-        len(items),
+        len(pairs),
         corruptions_per_sample=settings.corruptions_per_sample,
         seed=seed,
     )
 
-    def items_of(shard: int) -> list[Item]:
-        return items[shard * SHARD : (shard + 1) * SHARD]
+    def items() -> pa.RecordBatchReader:
+        found = ((name, pairs[name]) for name in sorted(pairs))
+        rows = [{"item_id": n, "code": e.code, "problem": e.problem, "solution": e.solution} for n, e in found]
+        return pa.Table.from_pylist(rows, schema=_ITEMS).to_reader()
 
-    return _answered(store, plan, asked, ASPECTS, items_of, _questions(settings.prompt), lambda kind, found: [])
+    return _answered(store, plan, asked, ASPECTS, items, _questions(settings.prompt), lambda kind, found: [])
 
 
 def _questions(prompt: str) -> Callable[[Item], list[str]]:
@@ -146,45 +153,40 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
     The judge decides nothing: `queries/pool_verdicts.sql` compares the scores with a threshold.
     """
     assert recipe.docstring_judge is not None
-    asked = _checkpoint(store, recipe.docstring_judge.engine, recipe.docstring_judge.prompt, judge)
+    asked = _checkpoint(store, "docstring-judge", recipe.docstring_judge.engine, recipe.docstring_judge.prompt, judge)
     given = pool.values(recipe) | {"min_docstring_score": None}
+
+    found = pool.unjudged_inputs(store, recipe)
+
+    @cache
+    def decided() -> duckdb.DuckDBPyConnection:
+        return queries.with_verdicts(connect(store, found), pool.QUERY, given)
 
     def plan_for(num_items: int) -> Plan:
         return _plan(
             {"item_kind": "snippet"},
-            pool.unjudged_inputs(store, recipe),
+            found,
             asked,
-            prompts.versions(asked.prompt) | queries.versions(pool.QUERY, "pool", "snippets_to_judge"),
+            prompts.versions(asked.prompt) | queries.versions(pool.QUERY, "snippets_to_judge"),
             num_items,
-            **pool.thresholds(given),
+            **pool.thresholds("snippets_to_judge", given),
         )
 
+    # The same inputs under the same thresholds give the same number of items. So the decision is
+    # not made again to count them.
     old = store.record("aspect_scores", item_kind="snippet")
-    is_same = old is not None and old.plan == plan_for((old.plan.num_shards or 0) * SHARD)
-    if old is not None and is_same and (built := store.built(old.plan)) is not None:
-        return built
-    staged = Path(store.scratch("unjudged"), "part.parquet")
-    plan = plan_for(_stage(staged, pool.rows(store, given)))
+    if old is not None and old.plan == plan_for((old.plan.num_shards or 0) * old.plan.rows_per_shard):
+        plan = old.plan
+    else:
+        plan = plan_for(queries.rows(decided(), "snippets_to_judge_count")[0]["num_items"])
 
-    def items_of(shard: int) -> list[Item]:
-        window = {"start": shard * SHARD, "stop": (shard + 1) * SHARD}
-        return queries.rows(connect(store, extra={"unjudged": [str(staged)]}), "snippets_to_judge", window)
+    def items() -> pa.RecordBatchReader:
+        return queries.stream(decided(), "snippets_to_judge", given)
 
     def questions(item: Item) -> list[str]:
         return [prompts.render(asked.prompt, code=item["code"], docstring=item["docstring"])]
 
-    record = _answered(store, plan, asked, (SUFFICIENCY,), items_of, questions, _docstring_facts)
-    shutil.rmtree(staged.parent, ignore_errors=True)
-    return record
-
-
-def _stage(path: Path, rows: pa.RecordBatchReader) -> int:
-    """Write the rows to a file that only this build reads, and return their number."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(path, rows.schema) as writer:
-        for batch in rows:
-            writer.write_batch(batch)
-    return pq.read_metadata(path).num_rows
+    return _answered(store, plan, asked, (SUFFICIENCY,), items, questions, _docstring_facts)
 
 
 def _plan(
@@ -195,14 +197,15 @@ def _plan(
     num_items: int,
     **fields: Any,
 ) -> Plan:
+    size = asked.settings.rows_per_shard
     return Plan(
         table="aspect_scores",
         partition=where,
-        inputs=inputs,
+        inputs=inputs | asked.inputs,
         fields={"scorer": asked.name, "engine": asked.settings.identity(), **fields},
         texts=texts,
-        num_shards=max(1, -(-num_items // SHARD)),
-        rows_per_shard=SHARD,
+        num_shards=max(1, -(-num_items // size)),
+        rows_per_shard=size,
     )
 
 
@@ -211,13 +214,13 @@ def _answered(
     plan: Plan,
     asked: _Asked,
     aspects: Sequence[str],
-    items_of: Callable[[int], list[Item]],
+    items: Callable[[], pa.RecordBatchReader],
     questions: Callable[[Item], list[str]],
     facts: Callable[[str, Sequence[Item]], list[dict[str, Any]]],
 ) -> Record:
     """Ask the scorer one question per aspect about every item.
 
-    `facts` makes the rows of the items that need no model.
+    `items` reads them, and `facts` makes the rows of the items that need no model.
     """
     if (built := store.built(plan)) is not None:
         return built
@@ -227,6 +230,9 @@ def _answered(
     # it is answered. An engine of this process computes the shared start of an item's questions
     # only once.
     groups = [(a,) for a in aspects] if asked.settings.is_endpoint else [tuple(aspects)]
+
+    def items_of(shard: int) -> list[Item]:
+        return found.rows(shard * plan.rows_per_shard, (shard + 1) * plan.rows_per_shard)
 
     def ids_of(item: Item) -> list[str]:
         return [item["item_id"] if len(groups) == 1 else f"{item['item_id']}/{group[0]}" for group in groups]
@@ -241,12 +247,12 @@ def _answered(
         return requests
 
     def make(shard: int) -> tuple[pa.Table, Usage]:
-        items = items_of(shard)
-        given = answers.of(shard, [name for item in items for name in ids_of(item)])
-        rows = facts(item_kind, items)
-        for number, item in enumerate(items):
-            parts = given[number * len(groups) : (number + 1) * len(groups)]
-            digits = [d for part in parts for d in part.probabilities or ()]
+        part = items_of(shard)
+        given = answers.of(shard, [name for item in part for name in ids_of(item)])
+        rows = facts(item_kind, part)
+        for number, item in enumerate(part):
+            said = given[number * len(groups) : (number + 1) * len(groups)]
+            digits = [d for answer in said for d in answer.probabilities or ()]
             if len(digits) == len(aspects):
                 of_item = zip(aspects, digits, strict=True)
                 rows += [_row(item["item_id"], item_kind, aspect, by, d) for aspect, d in of_item]
@@ -256,6 +262,7 @@ def _answered(
 
     kept, state = journals(store, plan, asked.account), batches(store, plan, asked.account)
     with (
+        staged(store, plan, items) as found,
         asked.open(spent=spent_before(store, asked.account, asked.settings), state=state) as engine,
         open_answers(
             kept, store.missing(plan), asked.settings, engine.choose, requests_of, per_item=len(groups)

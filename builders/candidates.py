@@ -1,8 +1,12 @@
 """candidates: one row is what one checkpoint wrote for one snippet, in one sample.
 
-In: the pool, and the checkpoints of the synthesizer G_{t-1}. Out: `candidates/iteration-t`, with M
-checkpoints x N samples per snippet. Two iterations are special: in iteration 0 the untrained base
-model writes, and iteration T+1 is the final generation, where only the last checkpoint of G_T does.
+In: the pool, the teacher samples, and the checkpoints of the synthesizer G_{t-1}. Out:
+`candidates/iteration-t`, with M checkpoints x N samples per snippet. Two iterations are special: in
+iteration 0 the untrained base model writes, and iteration T+1 is the final generation, where only
+the last checkpoint of G_T does.
+
+No snippet of a teacher sample is written about again: validation and reference samples would leak
+into the training. `queries/free_snippets.sql` says which snippets are free.
 
 A generation that is not a problem with a solution is a row, too: its `parse_status` says what is
 wrong with it.
@@ -19,14 +23,17 @@ from typing import Any
 
 import pyarrow as pa
 
+import queries
+from builders import teacher_samples
 from builders.engines import Completion, Request, prompts
 from builders.engines.answers import batches, journals, open_answers, spent_before, usage
 from builders.engines.checkpoints import last_checkpoints, open_checkpoints, share_an_engine
 from builders.pairs import parse
-from builders.pool import snippets
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, seed_from
-from store.errors import JobError
+from store.catalog import connect
+from store.errors import InputError, JobError
+from store.staging import SORT_MEMORY, Staged, staged
 
 Job = tuple[dict[str, Any], dict[str, Any], int]
 """(checkpoint, snippet, sample index)"""
@@ -36,12 +43,16 @@ Job = tuple[dict[str, Any], dict[str, Any], int]
 class Draw:
     """Which snippets are asked about, of which checkpoints, and how often.
 
-    The snippets stand at the positions `start` (included) to `stop` (excluded) of the pool. The
-    checkpoints of one turn answer together.
+    The snippets stand at the places `start` (included) to `stop` (excluded) among the free ones of
+    the pool, in the order of their positions. The first `num_asked` positions are not free: a
+    teacher was asked about them. The checkpoints of one turn answer together; `made_by` is their
+    partition of the table checkpoints.
     """
 
     start: int
     stop: int
+    num_asked: int
+    made_by: dict[str, str | int]
     turns: tuple[tuple[dict[str, Any], ...], ...]
     samples: int
 
@@ -62,26 +73,42 @@ class Draw:
 
 
 def draw(store: Store, recipe: Recipe, iteration: int) -> Draw:
-    """What an iteration draws from the pool. The first snippets of the pool are the teacher's.
+    """What an iteration draws from the free snippets of the pool.
 
-    Each iteration of the loop takes snippets that no iteration before it had. The final generation
-    takes all that come after the teacher's, or the first `final.max_snippets` of them.
+    Each iteration of the loop takes snippets that no iteration before it had. Iteration 0 takes the
+    first. The final generation takes all, or the first `final.max_snippets`. InputError if too few
+    are free.
     """
-    sampling, first = recipe.sampling, recipe.teacher.num_snippets
+    sampling = recipe.sampling
+    asked = recipe.teacher.num_snippets if teacher_samples.is_asked(store) else 0
+    free = queries.rows(connect(store, _snippet_inputs(store)), "free_snippets_count", {"num_asked": asked})
+    num_free = int(free[0]["num_snippets"])
     if iteration == 0:
-        used = last_checkpoints(store, "base", None, 1)
-        return Draw(first, first + sampling.base_snippets, _turns(recipe, used), 1)
-    if iteration > recipe.iterations:
-        last = last_checkpoints(store, "synthesizer", recipe.iterations, 1)
+        start, stop, each = 0, sampling.base_snippets, 1
+        made_by: dict[str, Any] = {"role": "base"}
+        num = 1
+    elif iteration > recipe.iterations:
+        start, stop, each = 0, max(1, num_free), recipe.final.samples
+        stop = stop if recipe.final.max_snippets is None else min(stop, recipe.final.max_snippets)
+        made_by, num = {"role": "synthesizer", "iteration": recipe.iterations}, 1
+    else:
+        start, each = (iteration - 1) * sampling.snippets_per_iteration, sampling.samples_per_checkpoint
+        stop = start + sampling.snippets_per_iteration
+        made_by, num = {"role": "synthesizer", "iteration": iteration - 1}, sampling.checkpoints
+    if stop > num_free:
         pool = store.record("pool")
-        stop = pool.rows if pool else first
-        if recipe.final.max_snippets is not None:
-            stop = min(stop, first + recipe.final.max_snippets)
-        return Draw(first, stop, _turns(recipe, last), recipe.final.samples)
-    start = first + (iteration - 1) * sampling.snippets_per_iteration
-    used = last_checkpoints(store, "synthesizer", iteration - 1, sampling.checkpoints)
-    stop = start + sampling.snippets_per_iteration
-    return Draw(start, stop, _turns(recipe, used), sampling.samples_per_checkpoint)
+        raise InputError(
+            f"iteration {iteration} needs {stop:,} free snippets, those before it included, but {num_free:,} of the "
+            f"{pool.rows if pool else 0:,} snippets of the pool are free: the others are the teacher's. Relax the "
+            "thresholds of `pool`, add sources, or ask for fewer snippets per iteration"
+        )
+    used = last_checkpoints(store, made_by["role"], made_by.get("iteration"), num)
+    return Draw(start, stop, asked, made_by, _turns(recipe, used), each)
+
+
+def _snippet_inputs(store: Store) -> dict[str, str]:
+    """What decides which snippets are free."""
+    return store.input("pool") | store.input("teacher_samples")
 
 
 def _turns(recipe: Recipe, used: list[dict[str, Any]]) -> tuple[tuple[dict[str, Any], ...], ...]:
@@ -89,7 +116,7 @@ def _turns(recipe: Recipe, used: list[dict[str, Any]]) -> tuple[tuple[dict[str, 
     return (tuple(used),) if is_shared else tuple((checkpoint,) for checkpoint in used)
 
 
-def jobs(store: Store, drawn: Draw, start: int, stop: int) -> list[Job]:
+def jobs(drawn: Draw, snippets: Staged, start: int, stop: int) -> list[Job]:
     """The jobs at places `start` (included) to `stop` (excluded) of a draw.
 
     They are ordered by turn, and in a turn by snippet. So a shard reads only its own snippets.
@@ -98,46 +125,51 @@ def jobs(store: Store, drawn: Draw, start: int, stop: int) -> list[Job]:
     for turn in drawn.turns:
         each = len(turn) * drawn.samples
         num_jobs = drawn.num_snippets * each
-        found += _jobs_of_turn(store, drawn, turn, range(max(0, start), min(stop, num_jobs)))
+        found += _jobs_of_turn(drawn, snippets, turn, range(max(0, start), min(stop, num_jobs)))
         start, stop = start - num_jobs, stop - num_jobs
     return found
 
 
-def _jobs_of_turn(store: Store, drawn: Draw, turn: tuple[dict[str, Any], ...], places: range) -> list[Job]:
+def _jobs_of_turn(drawn: Draw, snippets: Staged, turn: tuple[dict[str, Any], ...], places: range) -> list[Job]:
     if not places:
         return []
     each = len(turn) * drawn.samples
     first = places.start // each
-    found = snippets(store, drawn.start + first, drawn.start + -(-places.stop // each))
+    found = snippets.rows(first, -(-places.stop // each))
     return [(turn[(i % each) // drawn.samples], found[i // each - first], i % drawn.samples) for i in places]
 
 
 def build(store: Store, recipe: Recipe, iteration: int) -> Record:
     """Sample every (checkpoint, snippet, sample index) of the iteration."""
     drawn = draw(store, recipe, iteration)
-    size = recipe.sampling.requests_per_shard
     engine = recipe.synthesizer.engine
+    size = recipe.sampling.requests_per_shard or engine.rows_per_shard
     plan = Plan(
         table="candidates",
         partition={"iteration": iteration},
-        inputs=store.input("pool"),
+        inputs=_snippet_inputs(store) | store.input("raw_pool") | store.input("checkpoints", **drawn.made_by),
         fields={
             "checkpoints": [c["checkpoint_id"] for c in drawn.checkpoints],
             "snippets": [drawn.start, drawn.stop],
+            "num_asked": drawn.num_asked,
             "samples": drawn.samples,
             "sampling": {k: getattr(recipe.sampling, k) for k in ("temperature", "top_p", "max_tokens")},
             "engine": engine.identity(),
             "seed": recipe.seed,
         },
-        texts=prompts.versions(recipe.synthesizer.prompt),
+        texts=prompts.versions(recipe.synthesizer.prompt) | queries.versions("free_snippets"),
         num_shards=-(-drawn.num_jobs // size),
         rows_per_shard=size,
     )
     if (built := store.built(plan)) is not None:
         return built
 
+    def free() -> pa.RecordBatchReader:
+        window = {"num_asked": drawn.num_asked, "start": drawn.start, "stop": drawn.stop}
+        return queries.stream(connect(store, plan.inputs, memory_limit=SORT_MEMORY), "free_snippets", window)
+
     def jobs_of(shard: int) -> list[Job]:
-        return jobs(store, drawn, shard * size, (shard + 1) * size)
+        return jobs(drawn, snippets, shard * size, (shard + 1) * size)
 
     def requests_of(shard: int) -> list[Request]:
         return [_request(recipe, *job) for job in jobs_of(shard)]
@@ -151,6 +183,7 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
 
     spent, state = spent_before(store, plan.table, engine), batches(store, plan)
     with (
+        staged(store, plan, free) as snippets,
         open_checkpoints(store, engine, drawn.checkpoints, spent=spent, state=state) as opened,
         open_answers(journals(store, plan), store.missing(plan), engine, opened.generate, requests_of) as answers,
     ):

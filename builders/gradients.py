@@ -7,7 +7,8 @@ Out: `gradients/item_kind-K/iteration-t/batch-B`. Items without a gradient are r
 How: the loop computes gradients for `influence.margin` candidates per snippet, on average and best
 first. It looks at no threshold of a selection, so these can be changed later. When a selection
 admits candidates that have no gradient, `scoder fill` adds them as a batch of the selection's name.
-Each shard is a job for one of `influence.workers` processes.
+Each shard is a job for one of `influence.workers` processes. The texts of a batch are read once, in
+the order of the ids, into a file (`store/staging.py`), and each job reads its own from there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import Any
 import pyarrow as pa
 
 import queries
+from builders import raw_pool
 from builders.engines import prompts
 from builders.engines.checkpoints import last_checkpoints, weights
 from builders.executors import devices
@@ -35,6 +37,7 @@ from store import CONTRACTS, Plan, Record, Store, Usage, fingerprint, segments
 from store.catalog import connect
 from store.half_floats import as_bytes
 from store.shards import shard_name
+from store.staging import SORT_MEMORY, Staged, staged
 from training.settings import GradientSettings, features_name
 
 MAIN = "main"
@@ -46,23 +49,44 @@ def features(recipe: Recipe) -> str:
     return features_name(recipe.influence.gradients, prompts.version(recipe.synthesizer.prompt))
 
 
-def items(store: Store, recipe: Recipe, iteration: int, item_kind: str) -> list[dict[str, Any]]:
-    """The items of the main batch.
+def items(store: Store, recipe: Recipe, iteration: int, item_kind: str) -> list[str]:
+    """The ids of the main batch, sorted.
 
     For the item kind teacher it is the reference split, else the best candidates of each snippet.
     """
-    min_strength = recipe.decontamination.min_strength
+    connection = connect(store, inputs(store, recipe, iteration, item_kind))
+    values: dict[str, Any] = {"iteration": iteration, "min_strength": recipe.decontamination.min_strength}
     if item_kind == "teacher":
-        return queries.rows(connect(store), "reference_items", {"min_strength": min_strength})
-    count = queries.rows(connect(store), "scored_snippets_count", {"iteration": iteration})[0]["num_snippets"]
-    limit = math.ceil(recipe.influence.margin * count)
-    values = {"iteration": iteration, "limit": limit, "min_strength": min_strength}
-    return queries.rows(connect(store), "gradient_items", values)
+        return _ids(queries.stream(connection, "reference_items", values))
+    count = queries.rows(connection, "scored_snippets_count", values)[0]["num_snippets"]
+    values["limit"] = math.ceil(recipe.influence.margin * count)
+    return _ids(queries.stream(connection, "gradient_items", values))
+
+
+def _ids(reader: pa.RecordBatchReader) -> list[str]:
+    return [name for batch in reader for name in batch.column("item_id").to_pylist()]
+
+
+def inputs(store: Store, recipe: Recipe, iteration: int, item_kind: str) -> dict[str, str]:
+    """What the items are chosen from, and where their texts are."""
+    if item_kind == "teacher":
+        where: dict[str, Any] = {"item_kind": item_kind}
+        found = store.input("teacher_samples") | raw_pool.inputs(store)
+    else:
+        where = {"item_kind": item_kind, "iteration": iteration}
+        found = store.input("scored", iteration=iteration) | store.input("candidates", iteration=iteration)
+        found |= store.input("raw_pool")
+    for benchmark in recipe.benchmarks:
+        found |= store.input("contamination", benchmark=benchmark.name, **where)
+    return found
 
 
 @dataclass(frozen=True)
 class Job:
-    """One shard: some items at one checkpoint."""
+    """One shard: some items at one checkpoint.
+
+    Their texts stand in the staged file `texts`, at the places `start` (included) to `stop`.
+    """
 
     root: str
     plan: Plan
@@ -71,7 +95,10 @@ class Job:
     location: tuple[str, str | None, str | None]
     settings: GradientSettings
     dtype: str
-    rows: list[tuple[str, list[dict[str, str]]]]
+    prompt: str
+    texts: str
+    start: int
+    stop: int
 
 
 def build(
@@ -80,42 +107,45 @@ def build(
     iteration: int,
     item_kind: str,
     batch: str = MAIN,
-    chosen: list[dict[str, Any]] | None = None,
+    chosen: Sequence[dict[str, Any]] | None = None,
 ) -> Record:
     """Write the gradients of a batch, and why some of its items have none.
 
     Each item has a gradient at every checkpoint that the candidates of the iteration come from.
-    `chosen` are the items of the batch; without it, those of the main batch.
+    `chosen` are the items of the batch by their `item_id`; without it, those of the main batch.
     """
-    found = items(store, recipe, iteration, item_kind) if chosen is None else chosen
+    found = items(store, recipe, iteration, item_kind) if chosen is None else sorted(i["item_id"] for i in chosen)
     used = last_checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
     blocks = [(c, start) for c in used for start in range(0, max(1, len(found)), SHARD)]
-    inputs = store.input("teacher_samples") if item_kind == "teacher" else store.input("scored", iteration=iteration)
+    made_by = store.input("checkpoints", role="synthesizer", iteration=iteration - 1)
     settings = settings_of(recipe, item_kind)
     plan = Plan(
         table="gradients",
         partition={"item_kind": item_kind, "iteration": iteration, "batch": batch},
-        inputs=inputs,
+        inputs=inputs(store, recipe, iteration, item_kind) | made_by,
         fields={
             "gradients": settings.model_dump(mode="json", exclude={"batch_size", "batch_tokens"}),
             "checkpoints": [c["checkpoint_id"] for c in used],
-            "items": items_fingerprint(found),
+            "items": fingerprint(found),
             "features": features(recipe),
         },
-        texts=prompts.versions(recipe.synthesizer.prompt),
+        texts=prompts.versions(recipe.synthesizer.prompt) | queries.versions("gradient_texts"),
         num_shards=len(blocks),
+        rows_per_shard=SHARD,
     )
     scratch = Path(store.scratch(f"gradients-{plan.fingerprint}"))
     with store.building(plan) as record:
         if record.status != "complete":
             start, missing = time.monotonic(), store.missing(plan)
-            job = partial(_job, store, recipe, plan, settings, found)
             places = devices.devices(recipe.influence.workers) if missing else []
-            done = devices.run(_write_shard, [job(i, *blocks[i]) for i in missing], places)
-            for _ in zip(store.track(missing, segments("gradients", plan.partition)), done, strict=True):
-                pass
-            usage = record.usage.add(Usage(wall_s=time.monotonic() - start))
-            record = store.finish(record, list(store.present(plan).values()), usage)
+            with staged(store, plan, lambda: _texts(store, plan, found)) as texts:
+                assert texts.num_rows == len(found), f"{texts.num_rows} texts of {len(found)} items"
+                job = partial(_job, store, recipe, plan, settings, texts.path)
+                done = devices.run(_write_shard, [job(i, *blocks[i]) for i in missing], places)
+                for _ in zip(store.track(missing, segments("gradients", plan.partition)), done, strict=True):
+                    pass
+                usage = record.usage.add(Usage(wall_s=time.monotonic() - start))
+                record = store.finish(record, list(store.present(plan).values()), usage)
     _build_rejects(store, plan, found, scratch)
     return record
 
@@ -127,11 +157,6 @@ def settings_of(recipe: Recipe, item_kind: str) -> GradientSettings:
     """
     settings = recipe.influence.gradients
     return settings.model_copy(update={"optimizer_map": "sgd"}) if item_kind == "teacher" else settings
-
-
-def items_fingerprint(found: list[dict[str, Any]]) -> str:
-    """A fingerprint of the ids of a batch's items."""
-    return fingerprint([i["item_id"] for i in found])
 
 
 def aligned_shards(store: Store, checkpoint_ids: list[str], **partition: str | int) -> Iterator[list[str]]:
@@ -150,7 +175,7 @@ def _job(
     recipe: Recipe,
     plan: Plan,
     settings: GradientSettings,
-    found: list[dict[str, Any]],
+    texts: str,
     index: int,
     checkpoint: dict[str, Any],
     start: int,
@@ -163,8 +188,18 @@ def _job(
         location=weights(store, checkpoint),
         settings=settings,
         dtype=recipe.synthesizer.training.dtype,
-        rows=[(i["item_id"], conversation(recipe.synthesizer.prompt, i)) for i in found[start : start + SHARD]],
+        prompt=recipe.synthesizer.prompt,
+        texts=texts,
+        start=start,
+        stop=start + SHARD,
     )
+
+
+def _texts(store: Store, plan: Plan, found: list[str]) -> pa.RecordBatchReader:
+    """The items of a batch with their texts, in the order of their ids."""
+    connection = connect(store, plan.inputs, memory_limit=SORT_MEMORY)
+    connection.register("batch_items", pa.table({"item_id": pa.array(found, pa.string())}))
+    return queries.stream(connection, "gradient_texts")
 
 
 def _write_shard(job: Job, keeper: Keeper) -> None:
@@ -173,8 +208,9 @@ def _write_shard(job: Job, keeper: Keeper) -> None:
     store, schema = Store(job.root), CONTRACTS["gradients"].schema
     base, adapter, revision = job.location
     model = keeper.get(GradientModel, base, adapter, job.settings, job.dtype, revision)
+    items = Staged(job.texts).rows(job.start, job.stop)
     tables, rejects = [schema.empty_table()], []
-    for batch in model.stream(job.rows):
+    for batch in model.stream([(item["item_id"], conversation(job.prompt, item)) for item in items]):
         rejects += [reject.model_dump() for reject in batch.rejects]
         size = len(batch.ids)
         columns = {
@@ -195,7 +231,7 @@ def _write_shard(job: Job, keeper: Keeper) -> None:
     store.write(job.plan, job.index, pa.concat_tables(tables))
 
 
-def _build_rejects(store: Store, plan: Plan, found: list[dict[str, Any]], scratch: Path) -> None:
+def _build_rejects(store: Store, plan: Plan, found: list[str], scratch: Path) -> None:
     """Write the items that lack a gradient at some checkpoint, with the reason noted on the way."""
     part = plan.partition
     of = {"stage": "reference" if part["item_kind"] == "teacher" else "gradients", "iteration": part["iteration"]}
@@ -211,7 +247,7 @@ def _build_rejects(store: Store, plan: Plan, found: list[dict[str, Any]], scratc
             r for path in sorted(scratch.glob("rejects-*.json")) for r in json.loads(path.read_text(encoding="utf-8"))
         ]
         why = {str(r["row"]): r for r in reversed(noted)}
-        lacking = [i["item_id"] for i in found if counts.get(i["item_id"], 0) < len(plan.fields["checkpoints"])]
+        lacking = [item for item in found if counts.get(item, 0) < len(plan.fields["checkpoints"])]
         unknown = {"reason": "no_gradient", "value": None, "threshold": None}
         rows = [{**unknown, **why.get(item, {}), "item_id": item} for item in sorted(lacking)]
         same = {"selection": None, **of, "item_kind": part["item_kind"]}
@@ -220,8 +256,8 @@ def _build_rejects(store: Store, plan: Plan, found: list[dict[str, Any]], scratc
             [{k: v for k, v in (row | same).items() if k in names} for row in rows], schema=CONTRACTS["rejects"].schema
         )
 
-    inputs = store.input("gradients", **part)
-    store.materialize(Plan(table="rejects", partition=of, inputs=inputs, num_shards=1), make)
+    made = store.input("gradients", **part)
+    store.materialize(Plan(table="rejects", partition=of, inputs=made, num_shards=1), make)
     shutil.rmtree(scratch, ignore_errors=True)
 
 

@@ -71,7 +71,7 @@ def build(store: Store, settings: NearDuplicates) -> Record:
         fields={k: v for k, v in fields_of(settings).items() if not k.startswith("min_")},
         texts=queries.versions("near_duplicate_texts", "near_duplicates"),
     )
-    return store.materialize_stream(plan, lambda: _rows(store, settings))
+    return store.materialize_stream(plan, lambda: _rows(store, plan.inputs, settings))
 
 
 def gram_sets(texts: pa.Array, settings: NearDuplicates) -> dict[str, Sets]:
@@ -111,27 +111,28 @@ def _wholes(lexed: lexing.Lexed, texts: np.ndarray, width: int, rename: bool) ->
     return lexing.grams(replace(lexed, offsets=offsets, **part), width, rename=rename).hashes
 
 
-def _rows(store: Store, settings: NearDuplicates) -> Iterator[pa.RecordBatch]:
+def _rows(store: Store, inputs: dict[str, str], settings: NearDuplicates) -> Iterator[pa.RecordBatch]:
     folder = Path(store.scratch("near-duplicates"))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        _write_sketches(store, settings, folder)
+        _write_sketches(_texts(store, inputs), settings, folder)
         _write_similar_pairs(settings, folder, _candidates(settings, folder))
-        connection = connect(store, memory_limit=_SQL_MEMORY, extra={"similar_pairs": [str(folder / "pairs.parquet")]})
+        pairs = {"similar_pairs": [str(folder / "pairs.parquet")]}
+        connection = connect(store, inputs, memory_limit=_SQL_MEMORY, extra=pairs)
         yield from queries.stream(connection, "near_duplicates", fields_of(settings))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _texts(store: Store) -> Iterator[pa.Table]:
+def _texts(store: Store, inputs: dict[str, str]) -> Iterator[pa.Table]:
     """Batches of snippet_id, position and code, in any order."""
-    for batch in queries.stream(connect(store, memory_limit=_SQL_MEMORY), "near_duplicate_texts"):
+    for batch in queries.stream(connect(store, inputs, memory_limit=_SQL_MEMORY), "near_duplicate_texts"):
         for start in range(0, batch.num_rows, _TEXTS_PER_BATCH):
             yield pa.Table.from_batches([batch.slice(start, _TEXTS_PER_BATCH)])
 
 
-def _write_sketches(store: Store, settings: NearDuplicates, folder: Path) -> None:
+def _write_sketches(texts: Iterator[pa.Table], settings: NearDuplicates, folder: Path) -> None:
     """Write what is known of each snippet with code to files.
 
     The n-th entry of each file belongs to the n-th snippet that was read. The files are
@@ -146,7 +147,7 @@ def _write_sketches(store: Store, settings: NearDuplicates, folder: Path) -> Non
     names = ["positions", "ids", "id-sizes", *(f"{channel}-{name}" for channel in CHANNELS for name in per_channel)]
     with ExitStack() as stack:
         files = {name: stack.enter_context((folder / name).open("wb")) for name in names}
-        for batch in _texts(store):
+        for batch in texts:
             sets = gram_sets(batch["code"].combine_chunks(), settings)
             has_code = np.diff(sets["raw"][1]) > 0
             named = batch.filter(pa.array(has_code))

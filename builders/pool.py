@@ -15,14 +15,12 @@ from functools import cache
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 import queries
 from builders.recipe import Recipe
 from builders.sources.license_choices import choices
 from store import Plan, Record, Store, fields_of
 from store.catalog import connect
-from store.errors import InputError
 
 QUERY = "pool_verdicts"
 
@@ -55,14 +53,9 @@ def unjudged_inputs(store: Store, recipe: Recipe) -> dict[str, str]:
     return found
 
 
-def thresholds(given: dict[str, Any]) -> dict[str, Any]:
-    """Those of the values that change the rows of the pool."""
-    return _read_by("pool", given)
-
-
-def rows(store: Store, given: dict[str, Any]) -> pa.RecordBatchReader:
-    """The rows that the pool would have under these values. Nothing is written."""
-    return queries.stream(queries.with_verdicts(connect(store), QUERY, given), "pool", given)
+def thresholds(query: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Those of the values that change the rows of a query over the decision, such as pool.sql."""
+    return {name: given[name] for name in sorted(queries.parameters(QUERY) | queries.parameters(query))}
 
 
 def build(store: Store, recipe: Recipe) -> Record:
@@ -71,14 +64,14 @@ def build(store: Store, recipe: Recipe) -> Record:
 
     @cache
     def decided() -> duckdb.DuckDBPyConnection:
-        return queries.with_verdicts(connect(store), QUERY, given)
+        return queries.with_verdicts(connect(store, found), QUERY, given)
 
     def written(query: str, **partition: str | int) -> Record:
         plan = Plan(
             table=query.split("_")[0],
             partition=partition,
             inputs=found,
-            fields=_read_by(query, given),
+            fields=thresholds(query, given),
             texts=queries.versions(QUERY, query),
         )
         return store.materialize_stream(plan, lambda: queries.stream(decided(), query, given))
@@ -86,26 +79,3 @@ def build(store: Store, recipe: Recipe) -> Record:
     record = written("pool")
     written("rejects_pool", stage="pool")
     return record
-
-
-def _read_by(query: str, given: dict[str, Any]) -> dict[str, Any]:
-    return {name: given[name] for name in sorted(queries.parameters(QUERY) | queries.parameters(query))}
-
-
-def snippets(store: Store, start: int, stop: int | None = None) -> list[dict[str, Any]]:
-    """The snippets at positions `start` (included) to `stop` (excluded) of the pool, with texts.
-
-    Raises InputError when the pool has too few. Without `stop`, all from `start` on are returned.
-
-    Example:
-        first = snippets(Store("store-data"), 0, 10)
-        print(first[0]["code"])
-    """
-    found = queries.rows(connect(store), "snippets", {"start": start, "stop": stop})
-    if stop is not None and len(found) < stop - start:
-        have = sum(t.num_rows for t in store.read("pool", ["position"]))
-        raise InputError(
-            f"the pool has {have} snippets, but those at positions {start} to {stop - 1} are needed; "
-            "relax the thresholds of `pool`, add sources, or ask for fewer snippets per iteration"
-        )
-    return found

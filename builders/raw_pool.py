@@ -60,6 +60,9 @@ STAGING = pa.schema(
 """One row is one function found, or one reason why a file gave no function or not all of them: the
 reason stands in `reject`, its number in `value`."""
 
+IMPORTED: dict[str, str | int] = {"origin": "import"}
+"""The partition of the snippets that imported samples are about and that no source has."""
+
 BATCH_CHARS, BATCH_FILES = 4_000_000, 500
 """A batch of files is extracted when one of the two is reached."""
 WORKER_BYTES = 50_000_000
@@ -80,6 +83,16 @@ def plan(chosen: Sequence[Source]) -> Plan:
         fields={"sources": [{**fields_of(s), "listing": listings[s.name].fingerprint} for s in chosen]},
         texts=queries.versions("raw_pool"),
     )
+
+
+def inputs(store: Store) -> dict[str, str]:
+    """The partitions that hold the texts of teacher samples, as inputs of a plan.
+
+    These are all functions that were extracted, and the snippets of imported samples, if there are
+    any. The pool only has the former.
+    """
+    found = store.input("raw_pool")
+    return found | store.input("raw_pool", **IMPORTED) if store.is_complete("raw_pool", **IMPORTED) else found
 
 
 def build(store: Store, chosen: Sequence[Source], executor: Executor) -> Record:

@@ -28,7 +28,7 @@ def build(store: Store, chosen: Sequence[Source], executor: Executor) -> Record:
 
     def rows() -> pa.RecordBatchReader:
         raw_pool.extract(store, pool_plan, chosen, executor)
-        connection = connect(store, extra={"extracted": raw_pool.staging_paths(store, pool_plan)})
+        connection = connect(store, plan.inputs, extra={"extracted": raw_pool.staging_paths(store, pool_plan)})
         return queries.stream(connection, "snippet_occurrences")
 
     return store.materialize_stream(plan, rows)

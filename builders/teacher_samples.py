@@ -17,33 +17,50 @@ from typing import Any
 
 import pyarrow as pa
 
+import queries
+from builders import raw_pool
 from builders.engines import Request, open_engine, prompts
 from builders.engines.answers import batches, journals, open_answers, spent_before, usage
-from builders.pool import snippets
+from builders.engines.settings import ROWS_PER_SHARD
 from builders.recipe import Teacher
 from builders.teacher import asking, docstrings, importing
 from builders.teacher.rows import row, table
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, fingerprint
-
-SHARD = 500
+from store.catalog import connect
+from store.errors import InputError
+from store.staging import SORT_MEMORY, Staged, staged
 
 
 def build(store: Store, teacher: Teacher, seed: int) -> Record:
     """Ask the teacher about the first `num_snippets` snippets of the pool."""
-    plan = Plan(
-        table="teacher_samples",
-        inputs=store.input("pool"),
-        fields=_identity(teacher) | {"seed": seed},
-        texts=prompts.versions(teacher.prompt) if teacher.engine != "docstring" else {},
-        num_shards=-(-teacher.num_snippets // SHARD),
-    )
     existing = store.record("teacher_samples")
     if existing is not None and existing.status == "complete" and not is_asked(store):
         store.announce(f"teacher_samples: {existing.rows:,} imported samples")
         return existing
-    if teacher.engine == "docstring":
-        return store.materialize(plan, lambda shard: _offline(store, teacher, shard))
-    return _asked(store, teacher, seed, plan)
+    if existing is not None and existing.status == "stale" and not is_asked(store):
+        raise InputError(
+            "the teacher samples were imported from a file, and raw_pool was built again since: import the file again "
+            "with `scoder import teacher FILE`, so that the texts of its snippets are found"
+        )
+    is_offline = teacher.engine == "docstring"
+    size = ROWS_PER_SHARD if is_offline else teacher.engine_settings().rows_per_shard
+    plan = Plan(
+        table="teacher_samples",
+        inputs=store.input("pool") | store.input("raw_pool"),
+        fields=_identity(teacher) | {"seed": seed},
+        texts=queries.versions("snippets") | ({} if is_offline else prompts.versions(teacher.prompt)),
+        num_shards=-(-teacher.num_snippets // size),
+        rows_per_shard=size,
+    )
+    if teacher.run_examples and not is_offline:
+        asking.require_sandbox()
+    if (built := store.built(plan)) is not None:
+        return built
+    _check_size(store, teacher)
+    with staged(store, plan, lambda: _snippets(store, plan, teacher)) as snippets:
+        if is_offline:
+            return store.materialize(plan, lambda shard: _offline(teacher, _of_shard(snippets, plan, shard)))
+        return _asked(store, teacher, seed, plan, snippets)
 
 
 def is_asked(store: Store) -> bool:
@@ -58,27 +75,38 @@ def _identity(teacher: Teacher) -> dict[str, Any]:
     return teacher.model_dump(mode="json", exclude={"engine"}) | {"engine": engine}
 
 
-def _snippets(store: Store, teacher: Teacher, shard: int) -> list[dict[str, Any]]:
-    return snippets(store, shard * SHARD, min((shard + 1) * SHARD, teacher.num_snippets))
+def _check_size(store: Store, teacher: Teacher) -> None:
+    """InputError when the pool has fewer snippets than the teacher is to be asked about."""
+    pool = store.record("pool")
+    if pool is not None and pool.rows < teacher.num_snippets:
+        raise InputError(
+            f"the pool has {pool.rows:,} snippets, but the teacher is to be asked about {teacher.num_snippets:,}: relax "
+            "the thresholds of `pool`, add sources, or lower teacher.num_snippets"
+        )
 
 
-def _offline(store: Store, teacher: Teacher, shard: int) -> pa.Table:
-    return table([row(s, docstrings.pair_of(s), teacher) for s in _snippets(store, teacher, shard)])
+def _snippets(store: Store, plan: Plan, teacher: Teacher) -> pa.RecordBatchReader:
+    connection = connect(store, plan.inputs, memory_limit=SORT_MEMORY)
+    return queries.stream(connection, "snippets", {"num_snippets": teacher.num_snippets})
 
 
-def _asked(store: Store, teacher: Teacher, seed: int, plan: Plan) -> Record:
+def _of_shard(snippets: Staged, plan: Plan, shard: int) -> list[dict[str, Any]]:
+    return snippets.rows(shard * plan.rows_per_shard, (shard + 1) * plan.rows_per_shard)
+
+
+def _offline(teacher: Teacher, part: list[dict[str, Any]]) -> pa.Table:
+    return table([row(s, docstrings.pair_of(s), teacher) for s in part])
+
+
+def _asked(store: Store, teacher: Teacher, seed: int, plan: Plan, snippets: Staged) -> Record:
     settings = teacher.engine_settings()
-    if teacher.run_examples:
-        asking.require_sandbox()
-    if (built := store.built(plan)) is not None:
-        return built
     read = asking.reader(teacher)
 
     def requests_of(shard: int) -> list[Request]:
-        return [asking.request(s, teacher, seed) for s in _snippets(store, teacher, shard)]
+        return [asking.request(s, teacher, seed) for s in _of_shard(snippets, plan, shard)]
 
     def make(shard: int) -> tuple[pa.Table, Usage]:
-        found = _snippets(store, teacher, shard)
+        found = _of_shard(snippets, plan, shard)
         completions = answers.of(shard, [asking.request(s, teacher, seed).request_id for s in found])
         pairs = [read(c.text, c.finish_reason) for c in completions]
         if teacher.run_examples:
@@ -110,23 +138,35 @@ def import_file(store: Store, path: str, teacher: Teacher) -> Record:
         import_file(Store("store-data"), "triples.jsonl", teacher)
     """
     triples = list(importing.triples(path))
-    known = {i for t in store.read("raw_pool", ["snippet_id"]) for i in t.column(0).to_pylist()}
     rows = importing.sample_rows(triples, teacher)
+    file = fingerprint(triples)
     plan = Plan(
         table="teacher_samples",
-        fields={"file": fingerprint(triples), "teacher": _identity(teacher)},
+        inputs=store.input("raw_pool"),
+        fields={"file": file, "teacher": _identity(teacher)},
         num_shards=1,
     )
     # Begin before the snippets are written: if the import is refused, nothing of it is left behind.
     if (built := store.built(plan)) is not None:
         return built
-    _import_snippets(store, [t for t in triples if content_id("python", t["snippet"]) not in known])
+    _import_snippets(store, triples, file)
     return store.materialize(plan, lambda index: table(rows))
 
 
-def _import_snippets(store: Store, triples: list[dict[str, str]]) -> None:
-    """Write the snippets that raw_pool does not have to a partition of it: texts are kept there."""
-    rows = importing.snippet_rows(triples)
-    fields = {"snippets": [r["snippet_id"] for r in rows]}
-    plan = Plan(table="raw_pool", partition={"origin": "import"}, fields=fields, num_shards=1)
-    store.materialize(plan, lambda index: pa.Table.from_pylist(rows, schema=CONTRACTS["raw_pool"].schema))
+def _import_snippets(store: Store, triples: list[dict[str, str]], file: str) -> None:
+    """Write the snippets that raw_pool does not have to a partition of it: texts are kept there.
+
+    The partition is stale as soon as raw_pool has other rows: it might have one of these texts
+    then, too, and a text must be there once.
+    """
+    inputs = store.input("raw_pool")
+    plan = Plan(table="raw_pool", partition=raw_pool.IMPORTED, inputs=inputs, fields={"file": file}, num_shards=1)
+
+    def make(index: int) -> pa.Table:
+        wanted = {content_id("python", t["snippet"]): t for t in triples}
+        for part in store.read("raw_pool", ["snippet_id"]):
+            for known in part.column(0).to_pylist():
+                wanted.pop(known, None)
+        return pa.Table.from_pylist(importing.snippet_rows(list(wanted.values())), schema=CONTRACTS["raw_pool"].schema)
+
+    store.materialize(plan, make)

@@ -10,7 +10,7 @@ from builders.engines import ChoiceRequest, TransformersSettings, open_engine, p
 from builders.engines.checkpoints import last_checkpoint
 from builders.recipe import Recipe
 from queries.verify import verify
-from store import Store
+from store import ASPECTS, Store
 from tests.engine_models import save_model
 from tests.rows import put
 from tests.test_pool import DUPLICATE, GOOD_CHECKS, GOOD_TEXT
@@ -108,4 +108,82 @@ def test_the_pool_stage_accounts_for_every_snippet_that_was_judged(tmp_path, mod
     messages.clear()
     scoder.build_pool(store, half)
     assert messages and all("up to date" in message for message in messages)
-    assert not Path(store.scratch("unjudged")).exists()
+    assert staged_files(store) == {}
+
+
+# -- candidates ------------------------------------------------------------------------------------
+
+SMALL = {"max_model_tokens": 1024, "micro_batch": 1, "num_threads": 1}
+"""Eight items are a shard."""
+
+
+def to_score(root: Path, model: str) -> tuple[Store, dict]:
+    """Twenty parsed candidates about three snippets, one that did not parse, and a scorer."""
+    store = Store(root)
+    put(store, "raw_pool", [{"snippet_id": f"s{n}", "code": code} for n, code in enumerate(SNIPPETS.values())])
+    rows = [
+        {"candidate_id": f"c{n:02d}", "snippet_id": f"s{n % 3}", "problem": f"p{n}", "solution": f"x = {n}"}
+        for n in range(20)
+    ]
+    put(store, "candidates", [r | {"iteration": 1, "parse_status": "ok"} for r in rows] + [BROKEN], iteration=1)
+    checkpoints.build_base(store, model, None, "scorer")
+    return store, last_checkpoint(store, "scorer")
+
+
+BROKEN = {"candidate_id": "c99", "snippet_id": "s0", "iteration": 1, "parse_status": "syntax_error"}
+
+
+def staged_files(store: Store) -> dict[Path, tuple[int, int]]:
+    """The staged files of a store, and what changes when one is written again."""
+    paths = Path(store.scratch("staged")).rglob("*.parquet")
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
+
+
+def test_items_are_read_once_even_if_a_build_is_killed_and_each_is_scored_once(tmp_path, model):
+    scorer = recipe(tmp_path, scorer={"prompt": "scorer-short", "engine": SMALL}).scorer
+    whole, checkpoint = to_score(tmp_path / "whole", model)
+    record = aspect_scores.build(whole, scorer, checkpoint, 1)
+    assert (record.plan.rows_per_shard, record.plan.num_shards) == (8, 3)
+    rows = read(whole, "aspect_scores", item_kind="candidate", iteration=1)
+    assert len(rows) == 20 * (len(ASPECTS) + 2) and len({(r["item_id"], r["aspect"]) for r in rows}) == len(rows)
+    order = list(dict.fromkeys(r["item_id"] for r in rows))
+    assert set(order[:8]) == {f"c{n:02d}" for n in (*range(0, 20, 3), 1)}, "candidates of a snippet come together"
+    assert staged_files(whole) == {}
+
+    store, _ = to_score(tmp_path / "killed", model)
+
+    def stop_after_one(items, label):
+        yield items[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        aspect_scores.build(Store(store.root, track=stop_after_one), scorer, checkpoint, 1)
+    left = staged_files(store)
+    assert len(left) == 1
+    seen = []
+
+    def look(items, label):
+        for item in items:
+            seen.append(staged_files(store))
+            yield item
+
+    aspect_scores.build(Store(store.root, track=look), scorer, checkpoint, 1)
+    assert seen == [left, left], "two shards are made of the file that was there"
+    assert read(store, "aspect_scores", item_kind="candidate", iteration=1) == rows and staged_files(store) == {}
+
+
+def test_the_plan_names_the_checkpoint_and_all_that_is_read(tmp_path, model):
+    store, checkpoint = to_score(tmp_path / "store", model)
+    scorer = recipe(tmp_path, scorer={"prompt": "scorer-short", "engine": SMALL}).scorer
+    plan = aspect_scores.build(store, scorer, checkpoint, 1).plan
+    assert set(plan.inputs) == {"candidates/iteration-1", "raw_pool", "checkpoints/role-scorer"}
+    put(store, "teacher_samples", [])
+    plan = aspect_scores.build(store, scorer, checkpoint).plan
+    assert set(plan.inputs) == {"teacher_samples", "raw_pool", "checkpoints/role-scorer"}
+
+
+def test_the_plan_of_a_judge_names_its_checkpoint(tmp_path, model):
+    store = filled(tmp_path / "store")
+    build(store, judging(tmp_path, model))
+    record = store.record("aspect_scores", item_kind="snippet")
+    assert record is not None and "checkpoints/role-docstring-judge" in record.plan.inputs

@@ -12,13 +12,14 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from builders import candidates
-from builders.engines import OpenAISettings, Request, prompts
+from builders.engines import OpenAISettings, Request, TransformersSettings, VllmSettings, prompts
 from builders.engines.checkpoints import last_checkpoints, open_checkpoints
 from builders.recipe import Recipe
-from store import Store
+from store import Plan, Store
+from store.errors import InputError
 from tests.engine_models import save_adapter, save_model
 from tests.fault_server import FaultServer, ok
-from tests.rows import put
+from tests.rows import put, table
 from tests.tiny_recipes import read, recipe
 
 CODES = [f"def f{n}(x):\n    return x + {n}\n" for n in range(6)]
@@ -49,6 +50,7 @@ def filled(root: Path, checkpoints: list[dict]) -> Store:
     store = Store(root)
     put(store, "raw_pool", [{"snippet_id": f"s{n}", "code": code} for n, code in enumerate(CODES)])
     put(store, "pool", [{"snippet_id": f"s{n}", "position": n} for n in range(len(CODES))])
+    put(store, "teacher_samples", [])
     where = {"role": "synthesizer", "iteration": 0}
     put(store, "checkpoints", [{"step": n, **row, **where} for n, row in enumerate(checkpoints)], **where)
     return store
@@ -137,5 +139,114 @@ def test_an_endpoint_serves_checkpoints_by_name_and_is_asked_for_no_commit(tmp_p
 
 def test_a_pool_that_is_too_small_says_how_many_snippets_it_has(tmp_path):
     store = filled(tmp_path / "store", [{"checkpoint_id": f"k{n}", "is_adapter": True} for n in range(2)])
-    with pytest.raises(ValueError, match=r"the pool has 6 snippets, but those at positions 1 to 7"):
-        candidates.jobs(store, candidates.draw(store, small_recipe(tmp_path, snippets_per_iteration=9), 1), 0, 28)
+    with pytest.raises(
+        ValueError, match=r"iteration 1 needs 9 free snippets, .* 5 of the 6 snippets of the pool are free"
+    ):
+        candidates.draw(store, small_recipe(tmp_path, snippets_per_iteration=9), 1)
+
+
+# -- which snippets are drawn ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    made = FaultServer(lambda body, _: ok("### Problem\nWrite it.\n\n### Solution\n```python\nx = 1\n```\n"))
+    yield made
+    made.close()
+
+
+def drawing(folder: Path, server: FaultServer, **final) -> Recipe:
+    """Two iterations of three snippets, one sample each; then the final generation."""
+    return recipe(
+        folder,
+        iterations=2,
+        synthesizer={
+            "model": "none",
+            "prompt": "synthesizer-short",
+            "engine": {"engine": "openai", "base_url": server.url},
+        },
+        teacher={"num_snippets": 4},
+        sampling={"checkpoints": 1, "samples_per_checkpoint": 1, "snippets_per_iteration": 3, "base_snippets": 2},
+        final={"samples": 1} | final,
+    )
+
+
+def pool_of(root: Path, num: int, held: list[int], **plan) -> Store:
+    """A pool of `num` snippets; teacher samples are about those at the positions `held`."""
+    store = Store(root)
+    put(store, "raw_pool", [{"snippet_id": f"s{n}", "code": f"def f{n}(): pass"} for n in range(num)])
+    put(store, "pool", [{"snippet_id": f"s{n}", "position": n} for n in range(num)])
+    samples = [{"sample_id": f"t{n}", "snippet_id": f"s{n}"} for n in held]
+    of = Plan(table="teacher_samples", fields=plan, num_shards=1)
+    store.materialize(of, lambda index: table("teacher_samples", samples))
+    put(store, "checkpoints", [{"checkpoint_id": "base", "role": "base", "base_model": "hub/m"}], role="base")
+    for t in range(3):
+        row = {"checkpoint_id": f"k{t}", "role": "synthesizer", "iteration": t, "base_model": "hub/m"}
+        put(store, "checkpoints", [row], role="synthesizer", iteration=t)
+    return store
+
+
+def positions(store: Store, made: Recipe) -> dict[int, list[int]]:
+    """Iteration -> the positions in the pool of the snippets that it writes about."""
+    found = {}
+    for t in range(4):
+        candidates.build(store, made, t)
+        found[t] = [int(r["snippet_id"][1:]) for r in read(store, "candidates", iteration=t)]
+    return found
+
+
+def test_a_snippet_of_a_teacher_sample_is_never_written_about_wherever_it_stands(tmp_path, server):
+    """Imported samples stand anywhere: here at the positions 1, 5, 6 and 8."""
+    store = pool_of(tmp_path / "store", 12, [1, 5, 6, 8], file="f")
+    assert positions(store, drawing(tmp_path, server)) == {
+        0: [0, 2],
+        1: [0, 2, 3],
+        2: [4, 7, 9],
+        3: [0, 2, 3, 4, 7, 9, 10, 11],
+    }
+    assert audit_of_overlap(store) == []
+
+
+def audit_of_overlap(store: Store) -> list:
+    overlap = "SELECT c.candidate_id FROM candidates c JOIN teacher_samples t ON t.snippet_id = c.snippet_id"
+    return store.sql(overlap).fetchall()
+
+
+def test_what_a_teacher_was_asked_about_is_not_free_even_if_it_gave_no_sample(tmp_path, server):
+    """It was asked about the positions 0 to 3, and its answer about 2 was of no use."""
+    store = pool_of(tmp_path / "store", 12, [0, 1, 3], num_snippets=4)
+    assert positions(store, drawing(tmp_path, server, max_snippets=5)) == {
+        0: [4, 5],
+        1: [4, 5, 6],
+        2: [7, 8, 9],
+        3: [4, 5, 6, 7, 8],
+    }
+
+
+def test_too_few_free_snippets_are_counted_without_those_of_the_teacher(tmp_path, server):
+    store = pool_of(tmp_path / "store", 9, [1, 5, 6, 8], file="f")
+    made = drawing(tmp_path, server)
+    assert len(read(store, "pool")) == 9
+    candidates.build(store, made, 1)
+    with pytest.raises(InputError, match=r"iteration 2 needs 6 free snippets, .* but 5 of the 9 snippets of the pool"):
+        candidates.build(store, made, 2)
+    full = pool_of(tmp_path / "full", 4, [0, 1, 2, 3], file="f")
+    with pytest.raises(InputError, match=r"iteration 3 needs 1 free snippets, .* but 0 of the 4 snippets"):
+        candidates.build(full, made, 3)
+
+
+def test_the_plan_names_the_checkpoints_and_all_that_is_read(tmp_path, server):
+    store, made = pool_of(tmp_path / "store", 12, [1], file="f"), drawing(tmp_path, server)
+    for t, by in {0: "role-base", 1: "role-synthesizer/iteration-0", 3: "role-synthesizer/iteration-2"}.items():
+        plan = candidates.build(store, made, t).plan
+        assert set(plan.inputs) == {"pool", "raw_pool", "teacher_samples", f"checkpoints/{by}"}
+
+
+def test_rows_per_shard_are_those_of_the_engine_or_as_asked(tmp_path, server):
+    store, made = pool_of(tmp_path / "store", 12, [1], file="f"), drawing(tmp_path, server)
+    assert candidates.build(store, made, 1).plan.rows_per_shard == 4096
+    asked = made.model_copy(update={"sampling": made.sampling.model_copy(update={"requests_per_shard": 2})})
+    record = candidates.build(Store(store.root, force=True), asked, 1)
+    assert (record.plan.rows_per_shard, record.plan.num_shards, record.rows) == (2, 2, 3)
+    assert TransformersSettings(micro_batch=20).rows_per_shard == 160 and VllmSettings().rows_per_shard == 4096

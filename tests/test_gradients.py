@@ -62,6 +62,8 @@ def test_every_item_has_a_gradient_at_each_checkpoint_or_a_reject(
     monkeypatch.setattr(gradients, "SHARD", 2)
     chosen = two(tmp_path)
     record = gradients.build(store, chosen, 1, "teacher")
+    assert set(record.plan.inputs) == {"teacher_samples", "raw_pool", "checkpoints/role-synthesizer/iteration-0"}
+    assert not any(Path(store.scratch("staged")).rglob("*.parquet"))
     assert len(record.shards) == 6, "three blocks of items at two checkpoints"
     where = {"item_kind": "teacher", "iteration": 1, "batch": "main"}
     rows = read(store, "gradients", **where)
@@ -108,6 +110,28 @@ def test_a_resumed_build_keeps_reasons_and_bits(store: Store, tmp_path: Path, mo
     record = gradients.build(other, chosen, 1, "teacher")
     assert [s.sha256 for s in record.shards] == [s.sha256 for s in whole.shards]
     assert read(other, "rejects", stage="reference", iteration=1) == rejects
+
+
+def test_the_chosen_candidates_of_a_batch_are_read_by_their_ids(store: Store, tmp_path: Path) -> None:
+    pairs = [{"candidate_id": f"c{n}", "problem": f"p{n}", "solution": "x = 1"} for n in range(3)]
+    put(
+        store,
+        "candidates",
+        [p | {"iteration": 1, "snippet_id": "s1", "parse_status": "ok"} for p in pairs],
+        iteration=1,
+    )
+    put(
+        store,
+        "scored",
+        [{"candidate_id": p["candidate_id"], "snippet_id": "s1", "iteration": 1} for p in pairs],
+        iteration=1,
+    )
+    chosen = [{"item_id": "c2"}, {"item_id": "c0"}]
+    record = gradients.build(store, two(tmp_path), 1, "candidate", batch="strict", chosen=chosen)
+    rows = read(store, "gradients", item_kind="candidate", iteration=1, batch="strict")
+    assert [(r["checkpoint_id"], r["item_id"]) for r in rows] == [(k, c) for k in ("k0", "k1") for c in ("c0", "c2")]
+    made_by = {"checkpoints/role-synthesizer/iteration-0"}
+    assert set(record.plan.inputs) == {"scored/iteration-1", "candidates/iteration-1", "raw_pool"} | made_by
 
 
 def test_adam_maps_candidates_and_leaves_the_reference_plain(tmp_path: Path) -> None:

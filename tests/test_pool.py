@@ -5,11 +5,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import queries
+import scoder
 from builders import pool
 from builders.recipe import Recipe
 from store import Store
+from store.catalog import connect
 from tests.rows import put
-from tests.tiny_recipes import read, recipe
+from tests.test_contamination import PROMPT, SOLUTION, TASK, write_benchmark
+from tests.tiny_recipes import read, recipe, tree
 
 GOOD_TEXT = {"num_lines": 10, "num_chars": 300, "license": "MIT", "is_method": False}
 GOOD_CHECKS = {
@@ -168,21 +171,6 @@ def test_a_threshold_keeps_the_order_of_what_stays(tmp_path):
     assert built(filled(tmp_path / "strict", names), strict) == [n for n in loose if int(n[1:]) >= 15]
 
 
-def test_snippets_are_those_of_the_positions(tmp_path):
-    store = filled(tmp_path / "store", {f"s{n}": {} for n in range(5)})
-    order = built(store, made_with(tmp_path))
-    assert [s["snippet_id"] for s in pool.snippets(store, 1, 4)] == order[1:4]
-    assert [(s["snippet_id"], s["code"]) for s in pool.snippets(store, 3)] == [(n, n) for n in order[3:]]
-    assert pool.snippets(store, 2, 2) == []
-
-
-def test_a_pool_that_is_too_small_is_an_error_with_both_numbers(tmp_path):
-    store = filled(tmp_path / "store", {f"s{n}": {} for n in range(5)})
-    built(store, made_with(tmp_path))
-    with pytest.raises(ValueError, match="the pool has 5 snippets, but those at positions 3 to 6 are needed; relax"):
-        pool.snippets(store, 3, 7)
-
-
 def test_all_licences_are_allowed_by_an_empty_list(tmp_path):
     store = filled(tmp_path / "store", {"a": {"license_choices": [["gpl-3.0"]]}, "b": {}})
     assert sorted(built(store, made_with(tmp_path, pool={}))) == ["a", "b"]
@@ -310,3 +298,31 @@ def test_another_threshold_is_refused_and_named(tmp_path):
     built(store, made_with(tmp_path))
     with pytest.raises(ValueError, match=r"fields.max_lines: 150 -> 90"):
         pool.build(store, made_with(tmp_path, pool={"licenses": ["MIT"], "max_lines": 90}))
+
+
+def test_a_benchmark_that_the_recipe_drops_keeps_nothing_out_of_the_pool(tmp_path):
+    other = 'def halved(numbers):\n    """Return half of each number in the list of numbers."""\n'
+    body = "    halves = []\n    for number in numbers:\n        halves.append(number / 2)\n    return halves\n"
+    code = tree(tmp_path / "code", {"a.py": f"{PROMPT}{SOLUTION}\n\n{other}{body}"})
+    write_benchmark(tmp_path / "one.jsonl", TASK)
+    write_benchmark(tmp_path / "two.jsonl", {"task_id": "T/1", "prompt": other, "solution": body})
+    one, two = ({"name": name, "path": str(tmp_path / f"{name}.jsonl")} for name in ("one", "two"))
+    near = {"min_similarity_raw": 1.0, "min_similarity_renamed": 1.0}
+    both, single = (recipe(code, benchmarks=given, near_duplicates=near) for given in ([one, two], [one]))
+    store, fresh = Store(tmp_path / "store"), Store(tmp_path / "fresh")
+    scoder.build_pool(store, both)
+    assert read(store, "pool") == [] and len(read(store, "rejects", stage="pool")) == 2
+    scoder.build_pool(Store(store.root, force=True), single)
+    scoder.build_pool(fresh, single)
+    assert [r["docstring"] for r in texts(fresh)] == ["Return half of each number in the list of numbers."]
+    for table, where in (("pool", {}), ("rejects", {"stage": "pool"})):
+        assert read(store, table, **where) == read(fresh, table, **where)
+        ours, theirs = store.record(table, **where), fresh.record(table, **where)
+        assert ours is not None and theirs is not None and ours.plan == theirs.plan
+
+
+def texts(store: Store) -> list[dict]:
+    found = queries.rows(
+        connect(store, store.input("pool") | store.input("raw_pool")), "snippets", {"num_snippets": 99}
+    )
+    return sorted(found, key=lambda row: row["snippet_id"])

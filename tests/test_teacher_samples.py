@@ -101,7 +101,7 @@ def test_unusable_answers_are_rejects_and_everything_is_accounted_for(tmp_path):
 
 
 def test_several_shards_are_one_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(teacher_samples, "SHARD", 3)
+    monkeypatch.setattr(teacher_samples, "ROWS_PER_SHARD", 3)
     store = pooled(tmp_path / "store", [snippet(n) for n in range(8)])
     record = build(store, asking(tmp_path, 7))
     assert [s.rows for s in record.shards] == [3, 3, 1]
@@ -110,7 +110,7 @@ def test_several_shards_are_one_table(tmp_path, monkeypatch):
 
 def test_more_snippets_than_the_pool_has(tmp_path):
     store = pooled(tmp_path / "store", [snippet(0)])
-    with pytest.raises(ValueError, match="the pool has 1 snippets, but those at positions 0 to 8 are needed"):
+    with pytest.raises(ValueError, match="the pool has 1 snippets, but the teacher is to be asked about 9: relax"):
         build(store, asking(tmp_path, 9))
 
 

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
+ROWS_PER_SHARD, MICRO_BATCHES_PER_SHARD = 4096, 8
+
 
 class AnyEngine(BaseModel):
     """What all engines have: a limit for errors, and what tokens cost.
@@ -48,6 +50,14 @@ class AnyEngine(BaseModel):
         if self.price_date is not None and not has_price:
             raise ValueError(f"price_date={self.price_date} is set, but no price: set the prices of that day")
         return self
+
+    @property
+    def rows_per_shard(self) -> int:
+        """Items whose answers are written together as one shard.
+
+        A journal keeps every answer of an unfinished shard, so shards can be large.
+        """
+        return ROWS_PER_SHARD
 
     @property
     def has_budget(self) -> bool:
@@ -93,6 +103,11 @@ class TransformersSettings(_LocalModel):
     engine: Literal["transformers"] = Field("transformers", description="the name of this engine")
     micro_batch: int = Field(32, ge=1, description="requests that are decoded together")
     num_threads: int | None = Field(None, ge=1, description="CPU threads; null: what torch chooses")
+
+    @property
+    def rows_per_shard(self) -> int:
+        """A few micro-batches: without a journal, a kill repeats the whole unfinished shard."""
+        return MICRO_BATCHES_PER_SHARD * self.micro_batch
 
     def identity(self) -> list[str | int | None]:
         return [self.engine, self.dtype, self.max_model_tokens, self.micro_batch, self.num_threads]

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from typing import Any
 
 import queries
+from builders import raw_pool
 from builders.engines import prompts
 from builders.pairs.corruptions import Labelled, labelled
 from builders.recipe import Scorer
@@ -25,15 +27,15 @@ def labels(store: Store, scorer: Scorer, seed: int, split: str) -> list[Labelled
 
     If the teacher left an aspect of a pair unanswered, the pair is left out.
     """
-    pairs = corrupted(store, scorer, seed, split)
+    given = corrupted(store, scorer, seed, split)
     if scorer.labels == "corruptions":
-        return pairs
+        return given
     digits: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for part in store.read("aspect_scores", ["item_id", "aspect", "score"], item_kind="label"):
         for row in part.to_pylist():
             digits[row["item_id"]][row["aspect"]] = row["score"]
-    found = [(pair, digits[item_id(pair)]) for pair in pairs]
-    return [replace(pair, labels=given) for pair, given in found if given.keys() == set(ASPECTS)]
+    found = [(pair, digits[item_id(pair)]) for pair in given]
+    return [replace(pair, labels=said) for pair, said in found if said.keys() == set(ASPECTS)]
 
 
 def corrupted(store: Store, scorer: Scorer, seed: int, split: str) -> list[Labelled]:
@@ -41,13 +43,22 @@ def corrupted(store: Store, scorer: Scorer, seed: int, split: str) -> list[Label
 
     Every call gives the same.
     """
-    pairs = queries.rows(connect(store), "scorer_pairs", {"split": split})
-    return labelled(pairs, scorer.corruptions_per_sample, seed + SEED_OFFSET[split])
+    return labelled(pairs(store, split), scorer.corruptions_per_sample, seed + SEED_OFFSET[split])
+
+
+def pairs(store: Store, split: str) -> list[dict[str, Any]]:
+    """The teacher's pairs of a split, with code and licence."""
+    return queries.rows(connect(store, pair_inputs(store)), "scorer_pairs", {"split": split})
+
+
+def pair_inputs(store: Store) -> dict[str, str]:
+    """The inputs that the pairs come from."""
+    return store.input("teacher_samples") | raw_pool.inputs(store)
 
 
 def inputs(store: Store, scorer: Scorer) -> dict[str, str]:
     """The inputs that the labels come from, for the plans of tables that read them."""
-    given = store.input("teacher_samples")
+    given = pair_inputs(store)
     return given | store.input("aspect_scores", item_kind="label") if scorer.labels == "teacher" else given
 
 

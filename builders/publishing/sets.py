@@ -81,7 +81,7 @@ def scorer(store: Store, settings: Scorer, seed: int, target: str) -> dict[str, 
     """
 
     def split(name: str, split_seed: int) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
-        licenses = {p["code"]: p["license"] for p in queries.rows(connect(store), "scorer_pairs", {"split": name})}
+        licenses = {p["code"]: p["license"] for p in labels.pairs(store, name)}
         rng = random.Random(split_seed)
         rows = (
             {

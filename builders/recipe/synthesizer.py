@@ -48,8 +48,11 @@ class Sampling(Settings):
     temperature: float = Field(0.8, ge=0, description="sampling temperature; 0 always takes the most probable token")
     top_p: float = Field(0.95, gt=0, le=1, description="probability mass of the tokens to sample from; 1: all tokens")
     max_tokens: int = Field(1024, ge=1, description="tokens of a candidate at most")
-    requests_per_shard: int = Field(
-        256, ge=1, description="candidates per shard; after a kill the transformers engine repeats the unfinished shard"
+    requests_per_shard: int | None = Field(
+        None,
+        ge=1,
+        description="candidates per shard; after a kill the transformers engine repeats the unfinished shard; "
+        "null: 4,096, or 8 micro-batches with the transformers engine",
     )
     base_snippets: int = Field(
         0,

@@ -146,7 +146,7 @@ def test_labels_in_code_are_those_of_the_corruptions(server, tmp_path):
     assert scorer_pairs.labels(store, made.scorer, made.seed, "train") == scorer_pairs.corrupted(
         store, made.scorer, made.seed, "train"
     )
-    assert scorer_pairs.inputs(store, made.scorer) == store.input("teacher_samples")
+    assert scorer_pairs.inputs(store, made.scorer) == store.input("teacher_samples") | store.input("raw_pool")
 
 
 def test_an_item_is_lost_with_one_of_its_questions(server, tmp_path, monkeypatch):

@@ -71,6 +71,7 @@ VALUES: Row = POOL | {
     "max_rows": None,
     "min_influence": -1.0,
     "min_score": 7.0,
+    "num_asked": 1,
     "num_snippets": 10,
     "num_teacher_snippets": 10,
     "reference": "teacher",
@@ -92,6 +93,8 @@ VERDICTS = {
     "missing_items": "selection_verdicts",
     "rejects_selected": "selection_verdicts",
     "selected": "selection_verdicts",
+    "snippets_to_judge": "pool_verdicts",
+    "snippets_to_judge_count": "pool_verdicts",
 }
 """Which decision gives the table `verdicts` that a query reads."""
 
@@ -120,9 +123,9 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection
     pq.write_table(STAGING.empty_table(), staging)
     pairs = f"{store.root}/pairs.parquet"
     pq.write_table(PAIRS.empty_table(), pairs)
-    unjudged = f"{store.root}/unjudged.parquet"
-    pq.write_table(CONTRACTS["pool"].schema.empty_table(), unjudged)
-    extra = {"extracted": [staging], "similar_pairs": [pairs], "unjudged": [unjudged]}
+    chosen = f"{store.root}/batch_items.parquet"
+    pq.write_table(pa.table({"item_id": pa.array([], pa.string())}), chosen)
+    extra = {"extracted": [staging], "similar_pairs": [pairs], "batch_items": [chosen]}
     for name, schema in (("dataset_items", DATASET_ITEMS), ("dataset_hits", DATASET_HITS)):
         pq.write_table(schema.empty_table(), f"{store.root}/{name}.parquet")
         extra[name] = [f"{store.root}/{name}.parquet"]
@@ -521,12 +524,25 @@ def test_every_snippet_is_in_the_pool_or_has_a_reason(
     assert kept & rejected == set()
 
 
-def test_snippets_are_read_by_position(store: Store) -> None:
-    put(store, "raw_pool", [{"snippet_id": n, "code": f"code {n}"} for n in "abc"])
-    put(store, "pool", [{"snippet_id": n, "position": p} for n, p in {"a": 2, "b": 0, "c": 1}.items()])
+def test_the_teacher_is_asked_about_the_first_positions_and_what_no_sample_holds_is_free(store: Store) -> None:
+    put(store, "raw_pool", [{"snippet_id": n, "code": f"code {n}"} for n in "abcdef"])
+    put(store, "pool", [{"snippet_id": n, "position": p} for n, p in {"a": 2, "b": 0, "c": 1, "d": 4, "e": 3}.items()])
+    put(
+        store,
+        "teacher_samples",
+        [{"sample_id": n, "snippet_id": s} for n, s in {"t1": "a", "t2": "a", "t3": "f"}.items()],
+    )
     connection = connect(store)
-    assert [r["code"] for r in run(connection, "snippets", start=0, stop=2)] == ["code b", "code c"]
-    assert [r["snippet_id"] for r in run(connection, "snippets", start=1, stop=None)] == ["c", "a"]
+    assert [r["code"] for r in run(connection, "snippets", num_snippets=2)] == ["code b", "code c"]
+
+    def free(num_asked: int, start: int, stop: int) -> list[str]:
+        window = {"num_asked": num_asked, "start": start, "stop": stop}
+        return [r["snippet_id"] for r in run(connection, "free_snippets", **window)]
+
+    assert free(0, 0, 9) == ["b", "c", "e", "d"], "a is a sample's, in the midst of the pool; f is not in the pool"
+    assert free(0, 1, 3) == ["c", "e"], "places count free snippets, not positions"
+    assert free(2, 0, 9) == ["e", "d"], "the teacher was asked about b and c, and gave no sample"
+    assert [run(connection, "free_snippets_count", num_asked=n)[0]["num_snippets"] for n in (0, 2)] == [4, 2]
 
 
 # -- extraction ------------------------------------------------------------------------------------
@@ -577,7 +593,6 @@ def test_each_split_of_the_teacher_serves_one_purpose(store: Store) -> None:
     assert [r["sample_id"] for r in run(connection, "scorer_pairs", split="train")] == ["t1"]
     assert [r["sample_id"] for r in run(connection, "scorer_pairs", split="validation")] == ["t4"]
     assert [r["item_id"] for r in run(connection, "teachers_to_score")] == ["t2", "t5"]
-    assert [r["item_id"] for r in run(connection, "teachers_to_score", start=1, stop=2)] == ["t5"]
     assert run(connection, "teachers_to_score_count") == [{"num_items": 2}]
 
 
@@ -671,14 +686,13 @@ def test_the_aspect_matrix_sets_candidates_against_the_teacher(store: Store) -> 
     assert whole[1]["digits"][EVERY.index("clarity")] == 9
 
 
-def test_only_parsed_candidates_are_scored_and_windows_do_not_overlap(store: Store) -> None:
+def test_only_parsed_candidates_are_scored(store: Store) -> None:
     put(store, "raw_pool", RAW)
     statuses = {"c1": "ok", "c2": "syntax_error", "c3": "ok", "c4": "ok", "c5": "unfinished"}
     rows = [{"candidate_id": c, "iteration": 1, "parse_status": s, "snippet_id": "s1"} for c, s in statuses.items()]
     put(store, "candidates", rows, iteration=1)
     connection = connect(store)
-    windows = [[r["item_id"] for r in run(connection, "candidates_to_score", start=a, stop=a + 2)] for a in (0, 2, 4)]
-    assert windows == [["c1", "c3"], ["c4"], []]
+    assert [r["item_id"] for r in run(connection, "candidates_to_score")] == ["c1", "c3", "c4"]
     assert run(connection, "candidates_to_score_count") == [{"num_items": 3}]
     rejects = [(r["item_id"], r["reason"]) for r in run(connection, "rejects_candidates")]
     assert rejects == [("c2", "syntax_error"), ("c5", "unfinished")]
@@ -689,7 +703,7 @@ def test_candidates_of_a_snippet_are_scored_one_after_the_other(store: Store) ->
     drawn = {"c1": "s2", "c2": "s1", "c3": "s2", "c4": "s1"}
     rows = [{"candidate_id": c, "iteration": 1, "parse_status": "ok", "snippet_id": s} for c, s in drawn.items()]
     put(store, "candidates", rows, iteration=1)
-    found = [r["item_id"] for r in run(connect(store), "candidates_to_score", start=0, stop=4)]
+    found = [r["item_id"] for r in run(connect(store), "candidates_to_score")]
     assert found == ["c2", "c4", "c1", "c3"]
 
 
@@ -716,6 +730,23 @@ def test_gradients_are_for_the_best_of_each_snippet_first_whatever_the_threshold
     assert chosen(3) == ["c1", "c3", "c6"], "the best clean one of every snippet; the key breaks the tie of c6 and c7"
     assert chosen(4) == ["c1", "c2", "c3", "c6"], "then the best of the second ones"
     assert chosen(99) == ["c1", "c2", "c3", "c4", "c6", "c7"]
+
+
+def test_the_items_of_a_batch_get_the_texts_of_their_kind(store: Store) -> None:
+    put(store, "raw_pool", RAW)
+    pairs = [
+        {"candidate_id": c, "snippet_id": s, "problem": c, "solution": s, "iteration": 1}
+        for c, s in (("c2", "s2"), ("c1", "s1"))
+    ]
+    put(store, "candidates", pairs, iteration=1)
+    put(store, "teacher_samples", TEACHER)
+    for ids, expected in (
+        (["c2", "c1"], [("c1", "code 1", "c1"), ("c2", "code 2", "c2")]),
+        (["t3"], [("t3", "code 3", "p3")]),
+    ):
+        connection = connect(store)
+        connection.register("batch_items", pa.table({"item_id": ids}))
+        assert [(r["item_id"], r["code"], r["problem"]) for r in run(connection, "gradient_texts")] == expected
 
 
 # -- checkpoints, metrics and reports --------------------------------------------------------------
