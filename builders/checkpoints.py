@@ -12,6 +12,7 @@ of the training becomes a row. An untrained base model is a row, too; its weight
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,10 +22,10 @@ from builders.engines.checkpoints import last_checkpoint, weights
 from builders.pairs import labels
 from builders.publishing import sets
 from builders.recipe import Coder, Recipe, Scorer, Synthesizer
-from store import CONTRACTS, Plan, Record, Store, content_id, fields_of
+from store import CONTRACTS, Plan, Record, Store, content_id, fields_of, markers
 from training.settings import SftSettings
 
-Publish = Callable[[str], dict[str, int]]
+Publish = Callable[[str, Plan], dict[str, int]]
 
 
 def build_base(store: Store, model: str, revision: str | None, role: str = "base") -> Record:
@@ -58,11 +59,11 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
     """
     name = recipe.selection_name
     used = list(range(1, iteration + 1)) if recipe.synthesizer.accumulate else [iteration] * (iteration > 0)
-    inputs = store.input("teacher_samples")
+    inputs = store.input("teacher_samples") | sets.snippet_inputs(store)
     for benchmark in recipe.benchmarks:
         inputs |= store.input("contamination", item_kind="teacher", benchmark=benchmark.name)
     for t in used:
-        inputs |= store.input("selected", iteration=t, selection=name)
+        inputs |= sets.selection_inputs(store, t, name)
     previous = None
     if recipe.synthesizer.train_from == "previous" and iteration > 0:
         previous = last_checkpoint(store, "synthesizer", iteration - 1)
@@ -75,8 +76,15 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
         inputs=inputs,
         extra={"min_strength": recipe.decontamination.min_strength},
         texts=prompts.versions(recipe.synthesizer.prompt),
-        publish=lambda target: sets.synthesizer(
-            store, recipe.synthesizer.prompt, recipe.decontamination.min_strength, used, name, target
+        publish=lambda target, plan: sets.synthesizer(
+            store,
+            recipe.synthesizer.prompt,
+            recipe.decontamination.min_strength,
+            used,
+            name,
+            target,
+            inputs=plan.inputs,
+            plan=plan.fingerprint,
         ),
         previous=previous,
     )
@@ -94,10 +102,12 @@ def build_scorer(store: Store, scorer: Scorer, synthesizer: Synthesizer, seed: i
         iteration=None,
         model=(model, revision),
         settings=scorer.training,
-        inputs=labels.inputs(store, scorer),
+        inputs=labels.inputs(store, scorer) | sets.snippet_inputs(store),
         extra={"corruptions_per_sample": scorer.corruptions_per_sample, "seed": seed},
         texts=labels.texts(scorer),
-        publish=lambda target: sets.scorer(store, scorer, seed, target),
+        publish=lambda target, plan: sets.scorer(
+            store, scorer, seed, target, inputs=plan.inputs, plan=plan.fingerprint
+        ),
     )
 
 
@@ -112,7 +122,7 @@ def build_coder(store: Store, coder: Coder) -> Record:
         inputs=store.input("instructions"),
         extra={"mix": [m.model_dump(mode="json") for m in coder.mix]},
         texts={},
-        publish=lambda target: sets.coder(store, coder.mix, target),
+        publish=lambda target, plan: sets.coder(store, coder.mix, target, plan=plan.fingerprint),
     )
 
 
@@ -151,11 +161,12 @@ def _train(
     def make(index: int) -> pa.Table:
         name = f"{label}-{plan.fingerprint[:8]}"
         dataset, output = f"{store.root}/_datasets/{name}", f"{store.root}/_models/{name}"
-        counts = publish(dataset)
+        counts = publish(dataset, plan)
         store.announce(f"training {label} on {counts['train']:,} rows of {dataset}")
         adapter = weights(store, previous)[1] if previous else None
         train, _ = trainer(role)
         report = train(dataset, model[0], output, settings, base_revision=model[1], adapter=adapter)
+        markers.mark_new(Path(output), plan.fingerprint)
         if report.rejects:
             store.announce(f"{label}: {len(report.rejects)} rows left out, first: {report.rejects[0].reason}")
         rows = [_row(plan, role, iteration, model, settings, f"_models/{name}", report, c) for c in report.checkpoints]

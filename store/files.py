@@ -12,8 +12,11 @@ from pathlib import Path
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from store.errors import ContractError
+
+_LOCAL = LocalFileSystem()
 
 
 def open_root(path: str | Path) -> tuple[AbstractFileSystem, str]:
@@ -54,15 +57,24 @@ def write_atomic(fs: AbstractFileSystem, path: str, data: bytes) -> None:
     parent = os.path.dirname(path)
     fs.makedirs(parent, exist_ok=True)
     temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-    with fs.open(temporary, "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
-    _sync_directory(parent)
+    try:
+        with fs.open(temporary, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_directory(parent)
 
 
-def _sync_directory(path: str) -> None:
+def write_text(path: str | Path, text: str) -> None:
+    """`write_atomic` of a text to a path of this machine."""
+    write_atomic(_LOCAL, str(Path(path).absolute()), text.encode())
+
+
+def sync_directory(path: str) -> None:
     """Make a rename survive a power failure: its directory entry must reach the disk, too."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

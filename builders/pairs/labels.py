@@ -8,6 +8,7 @@ In: `teacher_samples`. If the recipe says `scorer.labels: teacher`, also the tea
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 
 import queries
@@ -20,12 +21,15 @@ from store.catalog import connect
 SEED_OFFSET = {"train": 0, "validation": 1}
 
 
-def labels(store: Store, scorer: Scorer, seed: int, split: str) -> list[Labelled]:
+def labels(
+    store: Store, scorer: Scorer, seed: int, split: str, inputs: Mapping[str, str] | None = None
+) -> list[Labelled]:
     """The pairs of a split with their digits: the teacher's if it was asked, else the corruption's.
 
-    If the teacher left an aspect of a pair unanswered, the pair is left out.
+    If the teacher left an aspect of a pair unanswered, the pair is left out. The pairs are read
+    from the `inputs` of a plan.
     """
-    pairs = corrupted(store, scorer, seed, split)
+    pairs = corrupted(store, scorer, seed, split, inputs)
     if scorer.labels == "corruptions":
         return pairs
     digits: defaultdict[str, dict[str, int]] = defaultdict(dict)
@@ -36,12 +40,14 @@ def labels(store: Store, scorer: Scorer, seed: int, split: str) -> list[Labelled
     return [replace(pair, labels=given) for pair, given in found if given.keys() == set(ASPECTS)]
 
 
-def corrupted(store: Store, scorer: Scorer, seed: int, split: str) -> list[Labelled]:
+def corrupted(
+    store: Store, scorer: Scorer, seed: int, split: str, inputs: Mapping[str, str] | None = None
+) -> list[Labelled]:
     """The pairs of a split and their corrupted copies, with the digits of the corruption.
 
     Every call gives the same.
     """
-    pairs = queries.rows(connect(store), "scorer_pairs", {"split": split})
+    pairs = queries.rows(connect(store, inputs), "scorer_pairs", {"split": split})
     return labelled(pairs, scorer.corruptions_per_sample, seed + SEED_OFFSET[split])
 
 

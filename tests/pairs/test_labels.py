@@ -122,7 +122,8 @@ def test_the_teachers_digits_are_learnt_and_measured_by(server, tmp_path):
 def test_the_training_set_of_the_scorer_holds_them(server, tmp_path):
     store, made = sampled(tmp_path / "store", 16), asking(tmp_path, server.url)
     aspect_scores.build_labels(store, made.scorer, made.teacher, made.seed)
-    sets.scorer(store, made.scorer, made.seed, str(tmp_path / "set"))
+    inputs = scorer_pairs.inputs(store, made.scorer) | sets.snippet_inputs(store)
+    sets.scorer(store, made.scorer, made.seed, str(tmp_path / "set"), inputs=inputs)
     rows = load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
     learnt = scorer_pairs.labels(store, made.scorer, made.seed, "train")
     assert len(rows) == len(learnt) * len(ASPECTS) > 0
