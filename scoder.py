@@ -254,7 +254,7 @@ def build_instructions(store: Store, recipe: Recipe) -> None:
     score(store, recipe, final, f"G{recipe.iterations}")
     instructions.build(store, recipe)
     instructions.build_rejects(store, recipe)
-    sets.instructions(store, recipe.name, f"{store.root}/_datasets/instructions")
+    sets.keep_instructions(store, recipe.name)
 
 
 def build_coder(store: Store, recipe: Recipe) -> None:

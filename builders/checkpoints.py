@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from builders import raw_pool
 from builders.engines import prompts
 from builders.engines.checkpoints import checkpoint_input, last_checkpoint, weights
 from builders.pairs import labels
 from builders.publishing import sets
 from builders.recipe import Coder, Recipe, Scorer, Synthesizer
-from store import CONTRACTS, Plan, Record, Store, content_id, fields_of
+from store import CONTRACTS, Plan, Record, Store, content_id, fields_of, markers
 from training.settings import SftSettings
 
-Publish = Callable[[str], dict[str, int]]
+Publish = Callable[[str, Plan], dict[str, int]]
 
 
 def build_base(store: Store, model: str, revision: str | None, role: str = "base") -> Record:
@@ -59,11 +61,11 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
     """
     name = recipe.selection_name
     used = list(range(1, iteration + 1)) if recipe.synthesizer.accumulate else [iteration] * (iteration > 0)
-    inputs = store.input("teacher_samples")
+    inputs = store.input("teacher_samples") | raw_pool.inputs(store)
     for benchmark in recipe.benchmarks:
         inputs |= store.input("contamination", item_kind="teacher", benchmark=benchmark.name)
     for t in used:
-        inputs |= store.input("selected", iteration=t, selection=name)
+        inputs |= sets.selection_inputs(store, t, name)
     previous = None
     if recipe.synthesizer.train_from == "previous" and iteration > 0:
         previous = last_checkpoint(store, "synthesizer", iteration - 1)
@@ -77,8 +79,15 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
         inputs=inputs,
         extra={"min_strength": recipe.decontamination.min_strength},
         texts=prompts.versions(recipe.synthesizer.prompt),
-        publish=lambda target: sets.synthesizer(
-            store, recipe.synthesizer.prompt, recipe.decontamination.min_strength, used, name, target
+        publish=lambda target, plan: sets.synthesizer(
+            store,
+            recipe.synthesizer.prompt,
+            recipe.decontamination.min_strength,
+            used,
+            name,
+            target,
+            inputs=plan.inputs,
+            plan=plan.fingerprint,
         ),
         previous=previous,
     )
@@ -99,7 +108,7 @@ def build_scorer(store: Store, scorer: Scorer, synthesizer: Synthesizer, seed: i
         inputs=labels.inputs(store, scorer),
         extra={"corruptions_per_sample": scorer.corruptions_per_sample, "seed": seed},
         texts=labels.texts(scorer),
-        publish=lambda target: sets.scorer(store, scorer, seed, target),
+        publish=lambda target, plan: sets.scorer(store, scorer, seed, target, plan=plan.fingerprint),
     )
 
 
@@ -114,7 +123,7 @@ def build_coder(store: Store, coder: Coder) -> Record:
         inputs=store.input("instructions"),
         extra={"mix": [m.model_dump(mode="json") for m in coder.mix]},
         texts={},
-        publish=lambda target: sets.coder(store, coder.mix, target),
+        publish=lambda target, plan: sets.coder(store, coder.mix, target, plan=plan.fingerprint),
     )
 
 
@@ -156,11 +165,12 @@ def _train(
         if store.is_rebuilding(plan):
             # A finished training is recognised and not repeated. Here it may be what is damaged.
             shutil.rmtree(output, ignore_errors=True)
-        counts = publish(dataset)
+        counts = publish(dataset, plan)
         store.announce(f"training {label} on {counts['train']:,} rows of {dataset}")
         adapter = weights(store, previous)[1] if previous else None
         train, _ = trainer(role)
         report = train(dataset, model[0], output, settings, base_revision=model[1], adapter=adapter)
+        markers.mark_new(Path(output), plan.fingerprint)
         if report.rejects:
             store.announce(f"{label}: {len(report.rejects)} rows left out, first: {report.rejects[0].reason}")
         rows = [_row(plan, role, iteration, model, settings, f"_models/{name}", report, c) for c in report.checkpoints]

@@ -144,7 +144,7 @@ def clean(store: Store) -> None:
         ("snippet_occurrences", {}),
         ("rejects", {"stage": "extract"}),
     ]
-    if all(store.is_complete(table, **partition) for table, partition in made_of_it):
+    if store.builds and all(store.is_complete(table, **partition) for table, partition in made_of_it):
         _discard_staging(store, keep=None)
 
 

@@ -88,8 +88,9 @@ def publish(
         opened.input("instructions")
         counts = sets.instructions(opened, recipe_of(store, None).name, target)
     elif iteration is not None and what == "selected":
-        opened.input("selected", iteration=iteration, selection=name)
-        counts = sets.selected(opened, recipe_of(store, None).synthesizer.prompt, iteration, name, target)
+        inputs = sets.selection_inputs(opened, iteration, name)
+        prompt = recipe_of(store, None).synthesizer.prompt
+        counts = sets.selected(opened, prompt, iteration, name, target, inputs=inputs)
     else:
         counts = sets.table(opened, what, target)
     print_rows([{"split": s, "rows": n, "folder": target} for s, n in counts.items()], as_json, "published")

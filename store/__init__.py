@@ -1,6 +1,6 @@
 """The file-backed store: contracts, shards, run records, views and forks."""
 
-from store import files
+from store import files, markers
 from store.errors import ContractError
 from store.ids import check_name, content_id, fingerprint, seed_from
 from store.runs import Plan, Record, Usage
@@ -22,6 +22,7 @@ __all__ = [
     "fields_of",
     "files",
     "fingerprint",
+    "markers",
     "seed_from",
     "segments",
 ]

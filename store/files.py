@@ -14,12 +14,15 @@ from pathlib import Path
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from store.errors import ContractError
 
 NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EACCES}
 """What `os.link` answers where links cannot be made: another disk, FAT, some network systems, or
 too many links already."""
+
+_LOCAL = LocalFileSystem()
 
 
 def open_root(path: str | Path) -> tuple[AbstractFileSystem, str]:
@@ -60,11 +63,15 @@ def write_atomic(fs: AbstractFileSystem, path: str, data: bytes) -> None:
     parent = os.path.dirname(path)
     fs.makedirs(parent, exist_ok=True)
     temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-    with fs.open(temporary, "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    try:
+        with fs.open(temporary, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
     sync_directory(parent)
 
 
@@ -80,6 +87,11 @@ def link_or_copy(source: str, target: str) -> None:
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, target)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """`write_atomic` of a text to a path of this machine."""
+    write_atomic(_LOCAL, str(Path(path).absolute()), text.encode())
 
 
 def sync_directory(path: str) -> None:

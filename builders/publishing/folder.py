@@ -11,8 +11,6 @@ whole or not at all. `datasets.load_dataset` loads it.
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,6 +20,7 @@ import pyarrow.parquet as pq
 
 from builders.publishing import replacing
 from builders.publishing.card import Card, render
+from store import markers
 from store.errors import ContractError
 from store.files import check_local
 from store.shards import rechunk
@@ -30,29 +29,29 @@ ROWS_PER_FILE = 100_000
 
 
 def write_dataset(
-    target: str | Path, splits: Mapping[str, tuple[pa.Schema, Iterable[pa.RecordBatch]]], card: Card
+    target: str | Path,
+    splits: Mapping[str, tuple[pa.Schema, Iterable[pa.RecordBatch]]],
+    card: Card,
+    plan: str = "",
 ) -> dict[str, int]:
     """Write the folder and return the rows per split. Splits without rows are left out.
 
-    ContractError if the target holds anything but an unchanged folder of ours, or if no split has
-    rows.
+    `plan` is the fingerprint of what the rows are made of; the marker names it. ContractError if
+    the target holds anything but an unchanged folder of ours, or if no split has rows.
     """
     check_target(target)
     target = _place(target)
-    replacing.take_back(target)
+    replacing.mend(target)
     replacing.refuse_foreign(target)  # before the rows are made
-    working = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        (working / "data").mkdir(parents=True)
+    with replacing.beside(target) as working:
+        (working / "data").mkdir()
         licenses: Counter[str] = Counter()
         counts = {n: _write_split(working, n, *split, licenses) for n, split in splits.items()}
         if not any(counts.values()):
             raise ContractError(f"nothing to write to {target}: there are no rows in {', '.join(splits)}")
         (working / "README.md").write_text(render(card, counts, licenses), encoding="utf-8")
-        replacing.mark(working)
+        markers.mark(working, plan)
         replacing.replace(target, working)
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
     return counts
 
 

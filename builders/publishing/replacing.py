@@ -1,31 +1,33 @@
 """Putting a new folder in the place of one that we published, and never in the place of another.
 
-    <folder>/.scoder.json      the SHA-256 of every file that we wrote: our marker
-    <folder>.replaced-1a2b3c4d the old folder, while the new one takes its place
+    out/                      a published folder; its marker says what we wrote into it
+    .out.1a2b3c4d.tmp/        the new folder while it is written, or the old one on its way out
+    out.replaced-1a2b3c4d/    the old one, where the file system cannot swap folders in one step
 
 In: a target, and the new folder beside it. A target is replaced only if it holds the files that its
-marker names, unchanged, and nothing else. Otherwise somebody worked on it, and it is refused. A
-kill while folders change places loses neither: the next call takes the old folder back.
+marker names, unchanged, and nothing else. Otherwise somebody worked on it, and it is refused.
+
+The two folders are swapped in one step, so the target is never missing. Few file systems cannot do
+this: there the target is missing for a moment. A kill in that moment loses neither folder, and the
+next call takes the old one back. What a killed call left beside the target is removed, too.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import ctypes
+import errno
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from shutil import rmtree
 
+from store import files, leftovers, markers
 from store.errors import ContractError
 
-MARKER = ".scoder.json"
-
-
-def mark(folder: Path) -> None:
-    """Write the marker of a folder, once all its other files are written."""
-    written = {str(p.relative_to(folder)): _sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-    (folder / MARKER).write_text(json.dumps({"written_by": "scoder publish", "files": written}, indent=1) + "\n")
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_CANNOT = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM)
 
 
 def refuse_foreign(target: Path) -> None:
@@ -36,26 +38,54 @@ def refuse_foreign(target: Path) -> None:
         raise ContractError(f"{target} exists and is no folder. Nothing was changed; give another target.")
     if not any(target.iterdir()):
         return
-    written = _marked(target)
-    if written is None:
+    changes = markers.changes(target)
+    if changes is None:
         raise ContractError(
-            f"{target} exists and has no marker of ours ({MARKER}): it was made by somebody else, or by an earlier "
-            "version of scoder. Nothing was changed. Give another target, or remove the folder yourself."
+            f"{target} exists and has no marker of ours ({markers.MARKER}): it was made by somebody else, or by an "
+            "earlier version of scoder. Nothing was changed. Give another target, or remove the folder yourself."
         )
-    if changes := _changes(target, written):
+    if changes:
         raise ContractError(
             f"{target} was changed after it was published: {'; '.join(changes[:5])}. Nothing was changed now. "
             "Give another target, or remove the folder yourself."
         )
 
 
-def take_back(target: Path) -> None:
-    """Undo a replacement that was killed: if there is only the old folder, move it back."""
-    if os.path.lexists(target) or not target.parent.is_dir():
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """A new folder beside the target. After the block it is gone, or stands at the target.
+
+    It is locked as long as this process lives, so that no other publish takes it for a leftover.
+    """
+    working = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    working.mkdir(parents=True)
+    descriptor = os.open(working, os.O_RDONLY)
+    try:
+        leftovers.lock(descriptor)
+        yield working
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+        os.close(descriptor)
+
+
+def mend(target: Path) -> None:
+    """Undo or finish what a killed replacement left.
+
+    The target is back, and nothing lies beside it.
+    """
+    if not target.parent.is_dir():
         return
+    if not os.path.lexists(target):
+        _take_back(target)
+    for path in leftovers.folders(target.parent, target.name):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _take_back(target: Path) -> None:
+    """If there is only the old folder, move it back."""
     aside = [p for p in target.parent.iterdir() if p.name.startswith(f"{target.name}.replaced-")]
     for old in sorted(aside, key=lambda p: p.stat().st_mtime, reverse=True):
-        if (written := _marked(old)) is not None and not _changes(old, written):
+        if markers.changes(old) == []:
             old.rename(target)
             return
 
@@ -63,13 +93,38 @@ def take_back(target: Path) -> None:
 def replace(target: Path, new: Path) -> None:
     """Move the new folder to the target, and remove the old folder.
 
-    If somebody changed the old folder meanwhile, it is kept.
+    A ContractError if somebody changed the old folder meanwhile: then it stays.
     """
     refuse_foreign(target)
-    if not target.exists():
+    if not os.path.lexists(target):
         new.rename(target)
-        return
-    old = target.with_name(f"{target.name}.replaced-{uuid.uuid4().hex[:8]}")
+    elif exchange(new, target):
+        shutil.rmtree(new, ignore_errors=True)
+    else:
+        _replace_in_two_steps(target, new)
+    files.sync_directory(str(target.parent))
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step. False where the file system cannot; then nothing has changed.
+
+    This is Linux's renameat2 with RENAME_EXCHANGE. Python has no function for it.
+    """
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _CANNOT:
+        return False
+    raise OSError(code, os.strerror(code), str(one), None, str(other))
+
+
+def _replace_in_two_steps(target: Path, new: Path) -> None:
+    mark = uuid.uuid4().hex[:8]
+    old = target.with_name(f"{target.name}.replaced-{mark}")
     target.rename(old)
     try:
         new.rename(target)
@@ -77,32 +132,7 @@ def replace(target: Path, new: Path) -> None:
         if not os.path.lexists(target):
             old.rename(target)
         raise
-    rmtree(old, ignore_errors=True)
-
-
-def _marked(folder: Path) -> dict[str, str] | None:
-    """`{file: SHA-256}` as our marker says; None without a marker."""
-    try:
-        said = json.loads((folder / MARKER).read_text())
-    except (OSError, ValueError):
-        return None
-    written = said.get("files") if isinstance(said, dict) else None
-    return written if isinstance(written, dict) and written else None
-
-
-def _changes(folder: Path, written: dict[str, str]) -> list[str]:
-    """What differs from what we wrote, in words. An empty folder or a link counts too."""
-    expected = {MARKER, *written, *(str(Path(name).parent) for name in written)} - {"."}
-    found = {str(p.relative_to(folder)): p for p in folder.rglob("*")}
-    changes = [f"{name} was added" for name in sorted(found.keys() - expected)]
-    changes += [f"{name} is missing" for name in sorted(expected - found.keys())]
-    changes += [f"{name} is a link" for name in sorted(found) if found[name].is_symlink()]
-    for name in sorted(written.keys() & found.keys()):
-        if not found[name].is_file() or _sha256(found[name]) != written[name]:
-            changes.append(f"{name} was changed")
-    return changes
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    # Half a folder cannot be told from one that somebody changed. Under this name it is a leftover.
+    going = target.with_name(f".{target.name}.{mark}.tmp")
+    old.rename(going)
+    shutil.rmtree(going, ignore_errors=True)

@@ -9,21 +9,23 @@ such folders and nothing else of the store.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 import queries
+from builders import raw_pool
 from builders.aspect_scores import question
 from builders.datasets import mixes
 from builders.gradients import conversation
 from builders.pairs import fenced, labels
 from builders.pairs.corruptions import taught
-from builders.publishing.card import Card
+from builders.publishing.card import Card, render
 from builders.publishing.folder import write_dataset
 from builders.recipe import Mix, Scorer
-from store import CONTRACTS, ContractError, Store
+from store import CONTRACTS, ContractError, Plan, Store, markers
 from store.catalog import connect
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -51,11 +53,20 @@ _COLUMNS = {"messages": "user and assistant turns", "license": "licence of the s
 
 
 def synthesizer(
-    store: Store, prompt: str, min_strength: float, iterations: list[int], selection: str, target: str
+    store: Store,
+    prompt: str,
+    min_strength: float,
+    iterations: list[int],
+    selection: str,
+    target: str,
+    *,
+    inputs: Mapping[str, str],
+    plan: str = "",
 ) -> dict[str, int]:
     """The training set of the synthesizer: snippet -> problem and solution.
 
-    It holds the teacher's train split and the selections of the given iterations.
+    It holds the teacher's train split and the selections of the given iterations. Like all sets
+    here, it is read from the `inputs` of a plan alone, and its marker names the `plan`.
     """
     values = {
         "iterations": iterations,
@@ -64,17 +75,17 @@ def synthesizer(
     }
 
     def split(name: str) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
-        reader = queries.stream(connect(store), "synthesizer_rows", values | {"split": name})
+        reader = queries.stream(connect(store, inputs), "synthesizer_rows", values | {"split": name})
         rows = (
             {**_kept(r, "item_id", "origin", "license"), "messages": conversation(prompt, r)} for r in _rows(reader)
         )
         return PAIRS, batches(rows, PAIRS)
 
     card = Card("SCoder synthesizer training set", "Conversations (snippet -> problem and solution).", columns=_COLUMNS)
-    return write_dataset(target, {"train": split("train"), "validation": split("validation")}, card)
+    return write_dataset(target, {"train": split("train"), "validation": split("validation")}, card, plan)
 
 
-def scorer(store: Store, settings: Scorer, seed: int, target: str) -> dict[str, int]:
+def scorer(store: Store, settings: Scorer, seed: int, target: str, *, plan: str = "") -> dict[str, int]:
     """The training set of the scorer: an item and an aspect -> the digit that the aspect deserves.
 
     Items are teacher pairs and corrupted copies of them. Labels that the teacher gave are all kept.
@@ -101,25 +112,50 @@ def scorer(store: Store, settings: Scorer, seed: int, target: str) -> dict[str, 
     by = "by the teacher" if settings.labels == "teacher" else "in code"
     card = Card("SCoder scorer training set", f"One digit per aspect, labelled {by}.", columns=_COLUMNS)
     splits = {"train": split("train", seed), "validation": split("validation", seed + 1)}
-    return write_dataset(target, splits, card)
+    return write_dataset(target, splits, card, plan)
 
 
 def instructions(store: Store, recipe_name: str, target: str) -> dict[str, int]:
     """The final dataset: problem -> solution."""
+    card = _instructions_card(recipe_name)
     rows = (
         {**_kept(r, "candidate_id", "snippet_id", "license", "score"), "messages": problem_and_solution(r)}
         for t in store.read("instructions")
         for r in t.to_pylist()
     )
+    plan = _instructions_plan(store, card)
+    return write_dataset(target, {"train": (INSTRUCTIONS, batches(rows, INSTRUCTIONS))}, card, plan)
+
+
+def keep_instructions(store: Store, recipe_name: str) -> None:
+    """The final dataset in the store itself: `_datasets/instructions`. It is written once.
+
+    It is written again when the rows, the columns or the card are others. ContractError if somebody
+    changed the folder.
+    """
+    folder = f"{store.root}/_datasets/instructions"
+    if markers.is_up_to_date(Path(folder), _instructions_plan(store, _instructions_card(recipe_name))):
+        store.announce("_datasets/instructions: up to date")
+        return
+    counts = instructions(store, recipe_name, folder)
+    store.announce(f"_datasets/instructions: {counts['train']:,} rows")
+
+
+def _instructions_card(recipe_name: str) -> Card:
     text = (
         "Code instructions written by a small model that was bootstrapped into a data synthesizer (SCoder, "
         f"arXiv 2509.07858) from real functions. Recipe: {recipe_name}. Decontaminated against the recipe's benchmarks."
     )
-    card = Card("SCoder instructions", text, columns=_COLUMNS | {"score": "weighted aspect score, 0..9"})
-    return write_dataset(target, {"train": (INSTRUCTIONS, batches(rows, INSTRUCTIONS))}, card)
+    return Card("SCoder instructions", text, columns=_COLUMNS | {"score": "weighted aspect score, 0..9"})
 
 
-def coder(store: Store, mixed: Sequence[Mix], target: str) -> dict[str, int]:
+def _instructions_plan(store: Store, card: Card) -> str:
+    """What decides every byte of the folder: the rows, the columns, the card."""
+    said = {"card": render(card, {}, {}), "columns": str(INSTRUCTIONS)}
+    return Plan(table="instructions", fields=said, inputs=store.input("instructions")).fingerprint
+
+
+def coder(store: Store, mixed: Sequence[Mix], target: str, *, plan: str = "") -> dict[str, int]:
     """The training set of the coder: the instructions, and the public sets that the recipe mixes
     in.
     """
@@ -137,7 +173,7 @@ def coder(store: Store, mixed: Sequence[Mix], target: str) -> dict[str, int]:
                 yield {**row, "item_id": str(number), "origin": mix.dataset}
 
     card = Card("SCoder coder training set", "Conversations (problem -> solution).", columns=_COLUMNS)
-    return write_dataset(target, {"train": (PAIRS, batches(rows(), PAIRS))}, card)
+    return write_dataset(target, {"train": (PAIRS, batches(rows(), PAIRS))}, card, plan)
 
 
 def problem_and_solution(row: dict[str, Any]) -> list[dict[str, str]]:
@@ -158,12 +194,15 @@ def table(store: Store, name: str, target: str) -> dict[str, int]:
     return write_dataset(target, {"train": (schema, found)}, card)
 
 
-def selected(store: Store, prompt: str, iteration: int, selection: str, target: str) -> dict[str, int]:
+def selected(
+    store: Store, prompt: str, iteration: int, selection: str, target: str, *, inputs: Mapping[str, str]
+) -> dict[str, int]:
     """A selection in the synthesizer's training form, best first.
 
-    Each row also has its texts, score and influence.
+    Each row also has its texts, score and influence. `selection_inputs` gives its `inputs`.
     """
-    reader = queries.stream(connect(store), "selected_rows", {"iteration": iteration, "selection": selection})
+    values = {"iteration": iteration, "selection": selection}
+    reader = queries.stream(connect(store, inputs), "selected_rows", values)
     columns = ("candidate_id", "snippet_id", "rank", "score", "influence", "problem", "solution", "license")
     rows = ({**_kept(r, *columns), "messages": conversation(prompt, r)} for r in _rows(reader))
     card = Card(
@@ -172,6 +211,15 @@ def selected(store: Store, prompt: str, iteration: int, selection: str, target: 
         columns=_COLUMNS,
     )
     return write_dataset(target, {"train": (SELECTED, batches(rows, SELECTED))}, card)
+
+
+def selection_inputs(store: Store, iteration: int, selection: str) -> dict[str, str]:
+    """The partitions that a selection and its texts are read from.
+
+    Raises ContractError when one is not complete.
+    """
+    found = store.input("selected", iteration=iteration, selection=selection)
+    return found | store.input("candidates", iteration=iteration) | raw_pool.inputs(store)
 
 
 def batches(rows: Iterable[dict[str, Any]], schema: pa.Schema, size: int = 1000) -> Iterator[pa.RecordBatch]:

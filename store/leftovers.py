@@ -1,0 +1,74 @@
+"""What killed writes left behind: temporary files, and folders that took no place.
+
+    part-00000.parquet.1a2b3c4d.tmp     a file while it was written
+    .instructions.1a2b3c4d.tmp/         a folder while it was written, or an old one on its way out
+    instructions.replaced-1a2b3c4d/     an old folder, while the new one took its place
+    .coder-1a2b3c4d.partial/            a model while it was trained
+
+In: a folder. Out: the paths of what is left over in it. Nothing is removed here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from store import markers
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
+_REPLACED = re.compile(r"(.+)\.replaced-[0-9a-f]{8}")
+
+
+def folders(folder: Path, name: str | None = None) -> list[Path]:
+    """The folders that killed replacements left in a folder, of one target or of any.
+
+    An old folder counts only if it is ours and unchanged and its target is there, so that nothing
+    is lost with it. A new folder counts only if no living process writes it.
+    """
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        target = _TEMPORARY.fullmatch(path.name) or _REPLACED.fullmatch(path.name)
+        if target is None or path.is_symlink() or not path.is_dir() or name not in (None, target[1]):
+            continue
+        if path.name.startswith("."):
+            is_left = not _is_written(path)
+        else:
+            is_left = (folder / target[1]).is_dir() and markers.changes(path) == []
+        if is_left:
+            found.append(path)
+    return found
+
+
+def partial_trainings(folder: Path) -> list[Path]:
+    """The folders of trainings that were killed. A training always begins again."""
+    return sorted(p for p in folder.glob(".*.partial") if p.is_dir()) if folder.is_dir() else []
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """The temporary files below a folder, whatever it holds."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in sorted(names) if name.endswith(".tmp"))
+
+
+def lock(descriptor: int) -> bool:
+    """Lock an open folder for as long as this process lives. Whether that could be done."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_written(path: Path) -> bool:
+    """Whether a living process writes a folder. If that cannot be told, it counts as written."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        return not lock(descriptor)
+    finally:
+        os.close(descriptor)
