@@ -1,4 +1,4 @@
-"""Whatever happened to a store before: the same recipe gives the rows that a fresh store would have.
+"""Whatever happened to a store before: a recipe gives the rows that a fresh store would have.
 
 A history is a list of events: runs of changing recipes with and without force, runs that are killed
 at any file that appears or goes, tables that are built again, and forks. After it, a last run must

@@ -134,6 +134,8 @@ def keep_instructions(store: Store, recipe_name: str) -> None:
     changed the folder.
     """
     folder = f"{store.root}/_datasets/instructions"
+    if not store.builds:
+        return
     if markers.is_up_to_date(Path(folder), _instructions_plan(store, _instructions_card(recipe_name))):
         store.announce("_datasets/instructions: up to date")
         return

@@ -1,4 +1,4 @@
-"""`--force` and `--rebuild`: what they say before they start, what they build, and after a kill."""
+"""`--force` and `--rebuild`: what they say before, what they build, and after a kill."""
 
 from __future__ import annotations
 
@@ -111,10 +111,11 @@ def test_a_killed_rebuild_of_a_stage_goes_on_with_what_is_left(made: tuple[Path,
     run(file, store, "--force")
     before = started(store)
     stage = {where for where in before if where != "lock"}
-    wish = requested(str(store), "pool", stage)  # a run was killed ...
+    # A run was killed after its first table.
+    wish = requested(str(store), "pool", stage)
     record = Store(store).record("raw_pool")
     assert record is not None
-    Store(store).save(record.model_copy(update={"rebuilt_for": wish.id}))  # ... after its first table
+    Store(store).save(record.model_copy(update={"rebuilt_for": wish.id}))
     assert run(file, store, "--rebuild", "pool")[0] == 0
     assert anew(before, started(store)) == stage - {"raw_pool"}
 

@@ -192,11 +192,13 @@ def test_another_teacher_trains_another_scorer(server, tmp_path):
 def test_the_scorer_is_measured_again_when_what_it_is_measured_by_changes(server, tmp_path, monkeypatch, change):
     monkeypatch.setattr(metrics, "_scorer_auc", lambda *of: [])
     store, plans = sampled(tmp_path / "store", 8), set()
+    scorer_row = {"checkpoint_id": "k", "role": "scorer", "iteration": None}
+    put(store, "checkpoints", [scorer_row], role="scorer")
     for scorer in ({}, {}, change):
         made = recipe(tmp_path, teacher=asking(tmp_path, server.url).teacher, scorer={"training": {}} | scorer)
         if made.scorer.labels == "teacher":
             aspect_scores.build_labels(store, made.scorer, made.teacher, made.seed)
-        record = metrics.build_scorer_auc(Store(store.root, force=True), made.scorer, made.seed, {"checkpoint_id": "k"})
+        record = metrics.build_scorer_auc(Store(store.root, force=True), made.scorer, made.seed, scorer_row)
         plans.add(record.plan.fingerprint)
     assert len(plans) == 2
 
