@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from store import files
-from store.errors import ContractError
+from store.errors import ContractError, MissingError
 from store.ids import NAME
 from store.rebuild import Rebuild
 from store.runs import (
@@ -150,10 +150,12 @@ class Store:
 
     def records(self) -> list[Record]:
         """All run records, ordered by start."""
-        runs = f"{self.root}/_runs/"
-        scratch = self.scratch("")
-        paths = [p for p in self.fs.find(runs) if p.endswith("/record.json") and not p.startswith(scratch)]
-        found = [record for p in paths if (record := read_record(p)) is not None]
+        found = []
+        for folder, below, names in os.walk(f"{self.root}/_runs"):
+            if "_scratch" in below:
+                below.remove("_scratch")  # thousands of files, none of them a record
+            if "record.json" in names and (record := read_record(f"{folder}/record.json")) is not None:
+                found.append(record)
         contents: dict[str, str | None] = {}
         judged = [self._judged(r, contents) for r in found]
         return sorted(judged, key=lambda r: (r.started, segments(r.plan.table, r.plan.partition)))
@@ -270,9 +272,10 @@ class Store:
             yield pq.read_table(f"{self.directory(table, **partition)}/{shard_name(shard.index)}", columns=columns)
 
     def scan(self, table: str) -> pl.LazyFrame:
-        """The rows of all complete partitions of a table, as a Polars frame.
+        """The rows of all complete and stale partitions of a table, as a Polars frame.
 
-        Without any partition, the frame has the contract's columns and no rows.
+        Without any partition, the frame has the contract's columns and no rows. MissingError if
+        there is no store at all.
 
         Example:
             store = Store("store-data")
@@ -280,6 +283,7 @@ class Store:
         """
         import polars as pl
 
+        self._check_exists()
         paths = self.shard_paths(table)
         if not paths:
             return pl.DataFrame(contract_of(table).schema.empty_table()).lazy()
@@ -288,13 +292,20 @@ class Store:
     def sql(self, text: str) -> duckdb.DuckDBPyRelation:
         """The rows of one SELECT over all tables, as a DuckDB relation. Nothing can be written.
 
+        MissingError if there is no store at all.
+
         Example:
             store = Store("store-data")
             store.sql("SELECT reason, count(*) AS n FROM rejects GROUP BY reason").show()
         """
         from store.catalog import relation
 
+        self._check_exists()
         return relation(self, text)
+
+    def _check_exists(self) -> None:
+        if not os.path.isdir(self.root):
+            raise MissingError(f"no store at {self.root}; build one with `scoder run RECIPE --store {self.root}`")
 
     # -- building ----------------------------------------------------------------------------------
 

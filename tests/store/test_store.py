@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from store import ContractError, Plan, Record, Store, Usage, segments
+from store.errors import MissingError
 from store.rebuild import fulfilled, requested
 from store.schemas import VERSION
 from store.shards import Shard, joined
@@ -573,3 +574,10 @@ def test_link_into_shares_files_and_a_rebuild_there_changes_nothing_here(tmp_pat
     forced.materialize(Plan(table="pool", fields={"seed": 2}, num_shards=1), lambda i: snippets("theirs"))
     assert ids(target) == ["theirs"]
     assert ids(source) == ["s0", "s1"]
+
+
+def test_a_store_that_is_not_there_is_not_an_empty_one(tmp_path: Path) -> None:
+    for look in (lambda: Store(tmp_path / "gone").scan("pool"), lambda: Store(tmp_path / "gone").sql("SELECT 1")):
+        with pytest.raises(MissingError, match="no store at"):
+            look()
+    assert Store(tmp_path).scan("pool").collect().height == 0
