@@ -61,7 +61,7 @@ class Inspection:
     # -- records -----------------------------------------------------------------------------------
 
     def _records(self) -> tuple[list[Problem], dict[str, Record]]:
-        """The readable records by the path of their partition, and what is wrong with the others."""
+        """What is wrong with records, and the readable ones by the path of their partition."""
         runs = Path(self.store.root, "_runs")
         problems: list[Problem] = []
         records: dict[str, Record] = {}
@@ -90,7 +90,7 @@ class Inspection:
         try:
             return self.store.record(read.plan.table, **read.plan.partition) or read
         except ContractError:
-            # The record of something that it came from cannot be read. That is a problem of its own.
+            # A record of what it came from cannot be read. That is a problem of its own.
             return read.model_copy(update={"status": "stale"})
 
     # -- the files of tables -----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from queries import verify as module
 from queries.verify import verify
 from store import CONTRACTS, Plan, Record, Store, markers
 from store.lock import coordinator
-from tests.rows import Row, make_stale, put, table
+from tests.rows import Row, put, table
 
 
 @pytest.fixture
@@ -168,9 +168,14 @@ def test_a_record_in_the_wrong_place_is_found(store: Store) -> None:
     assert ("record", f"{store.root}/_runs/pool/record.json is damaged: it is the record of raw_pool") in checks(store)
 
 
+def stale_pool(store: Store) -> None:
+    """A pool with a key twice, made from snippets that were replaced since."""
+    built(store, "pool", [{"snippet_id": "s1"}, {"snippet_id": "s1"}], store.input("raw_pool"), {})
+    put(Store(store.root, force=True), "raw_pool", [{"snippet_id": s} for s in ("s1", "s2", "s3")])
+
+
 def test_what_is_stale_is_told_and_is_no_damage(store: Store) -> None:
-    put(store, "pool", [{"snippet_id": "s1"}, {"snippet_id": "s1"}])
-    make_stale(store, "pool")
+    stale_pool(store)
     said: list[str] = []
     store.announce = said.append
     assert checks(store) == []
@@ -178,9 +183,9 @@ def test_what_is_stale_is_told_and_is_no_damage(store: Store) -> None:
 
 
 def test_the_files_of_a_stale_partition_are_checked(store: Store) -> None:
-    make_stale(store, "raw_pool")
-    Path(store.root, "raw_pool", "part-00000.parquet").unlink()
-    assert checks(store)[0] == ("missing", "raw_pool/part-00000.parquet")
+    stale_pool(store)
+    Path(store.root, "pool", "part-00000.parquet").unlink()
+    assert checks(store)[0] == ("missing", "pool/part-00000.parquet")
 
 
 # -- models and datasets ---------------------------------------------------------------------------
@@ -283,9 +288,9 @@ def test_a_store_killed_between_a_table_and_its_rejects_gives_no_alarm(store: St
 
 
 def test_a_stage_with_a_stale_part_gives_no_alarm(store: Store) -> None:
-    selected(store)
-    put(store, "rejects", [], stage="selected", iteration=1, selection="a")
-    make_stale(store, "selected", iteration=1, selection="a")
+    stale_pool(store)
+    put(store, "snippet_checks", [{"snippet_id": s} for s in ("s1", "s2", "s3")])
+    put(store, "rejects", [], stage="pool")
     assert checks(store) == []
 
 
