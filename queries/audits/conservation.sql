@@ -1,6 +1,7 @@
 -- One row is one stage of one iteration where distinct items in differ from distinct items out plus
 -- items rejected. Rejects with several reasons count once. An empty result is the proof that
--- nothing was dropped silently.
+-- nothing was dropped silently. $stages names the stages that are complete, such as
+-- selected/1/default; NULL means all.
 WITH rejected AS (
     SELECT stage, iteration, selection, count(DISTINCT item_id) AS num_items
     FROM rejects
@@ -72,5 +73,13 @@ LEFT JOIN rejected AS r
         r.stage = f.stage
         AND r.iteration IS NOT DISTINCT FROM f.iteration
         AND r.selection IS NOT DISTINCT FROM f.selection
-WHERE f.num_in <> f.num_out + coalesce(r.num_items, 0)
+WHERE
+    f.num_in <> f.num_out + coalesce(r.num_items, 0)
+    AND (
+        $stages::VARCHAR[] IS NULL
+        OR list_contains(
+            $stages::VARCHAR[],
+            if(f.stage = 'instructions', f.stage, concat_ws('/', f.stage, f.iteration, f.selection))
+        )
+    )
 ORDER BY f.stage, f.iteration, f.selection

@@ -59,7 +59,7 @@ def rejected(store: Store, stage: str, items: list[tuple[str, str]], **where: An
 
 
 def audit(store: Store, name: str, **values: Any) -> list[Row]:
-    given = {"num_teacher_snippets": 2, "min_strength": 0.5} | values
+    given = {"num_teacher_snippets": 2, "min_strength": 0.5, "stages": None} | values
     return queries.rows(connect(store), f"audits/{name}", given)
 
 
@@ -120,6 +120,17 @@ def test_an_item_that_is_kept_and_rejected_is_seen(store: Store) -> None:
 def test_imported_teachers_are_not_counted_against_the_pool(store: Store) -> None:
     put(again(store), "rejects", [], stage="teacher")
     assert audit(store, "conservation", num_teacher_snippets=None) == []
+
+
+def test_only_stages_that_are_complete_are_compared(store: Store) -> None:
+    for stage, where in (("candidates", {"iteration": 1}), ("selected", {"iteration": 1, "selection": "strict"})):
+        put(again(store), "rejects", [], stage=stage, **where)
+    put(again(store), "rejects", [], stage="instructions")
+    assert [r["stage"] for r in audit(store, "conservation")] == ["candidates", "instructions", "selected"]
+    complete = ["candidates/2", "selected/1/default", "instructions"]
+    assert [r["stage"] for r in audit(store, "conservation", stages=complete)] == ["instructions"]
+    assert [r["stage"] for r in audit(store, "conservation", stages=["selected/1/strict"])] == ["selected"]
+    assert audit(store, "conservation", stages=[]) == []
 
 
 # -- leaks -----------------------------------------------------------------------------------------

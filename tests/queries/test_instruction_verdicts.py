@@ -135,5 +135,5 @@ def test_instructions_and_rejects_are_the_scored_candidates(
     put(store, "instructions", kept)
     put(store, "rejects", rejects, stage="instructions")
     published = connect(store)
-    assert queries.rows(published, "audits/conservation", {"num_teacher_snippets": None}) == []
+    assert queries.rows(published, "audits/conservation", {"num_teacher_snippets": None, "stages": None}) == []
     assert queries.rows(published, "audits/leaks", VALUES) == []

@@ -78,6 +78,7 @@ VALUES: Row = POOL | {
     "role": "synthesizer",
     "selection": "default",
     "split": "train",
+    "stages": None,
     "start": 0,
     "stop": 10,
     "subject": "default",
