@@ -37,4 +37,6 @@ def build(
         fields={k: given[k] for k in sorted(queries.parameters(name))},
         texts=queries.versions(name),
     )
-    return store.materialize_stream(plan, lambda: queries.stream(connect(store, extra=extra()), name, given))
+    return store.materialize_stream(
+        plan, lambda: queries.stream(connect(store, plan.inputs, extra=extra()), name, given)
+    )

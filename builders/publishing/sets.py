@@ -32,8 +32,15 @@ LABELS = pa.schema(
     [("messages", MESSAGES), ("aspect", pa.string()), ("corruption", pa.string()), ("license", pa.string())]
 )
 INSTRUCTIONS = pa.schema(
-    [("messages", MESSAGES), ("candidate_id", pa.string()), ("snippet_id", pa.string()), ("license", pa.string()), ("score", pa.float64())]
-)  # fmt: skip
+    {
+        "messages": MESSAGES,
+        "candidate_id": pa.string(),
+        "snippet_id": pa.string(),
+        "license": pa.string(),
+        "score": pa.float64(),
+        "is_snippet_trained_on": pa.bool_(),
+    }
+)
 SELECTED = pa.schema(
     {
         "messages": MESSAGES,
@@ -106,8 +113,9 @@ def scorer(store: Store, settings: Scorer, seed: int, target: str) -> dict[str, 
 
 def instructions(store: Store, recipe_name: str, target: str) -> dict[str, int]:
     """The final dataset: problem -> solution."""
+    columns = ("candidate_id", "snippet_id", "license", "score", "is_snippet_trained_on")
     rows = (
-        {**_kept(r, "candidate_id", "snippet_id", "license", "score"), "messages": problem_and_solution(r)}
+        {**_kept(r, *columns), "messages": problem_and_solution(r)}
         for t in store.read("instructions")
         for r in t.to_pylist()
     )
@@ -115,7 +123,12 @@ def instructions(store: Store, recipe_name: str, target: str) -> dict[str, int]:
         "Code instructions written by a small model that was bootstrapped into a data synthesizer (SCoder, "
         f"arXiv 2509.07858) from real functions. Recipe: {recipe_name}. Decontaminated against the recipe's benchmarks."
     )
-    card = Card("SCoder instructions", text, columns=_COLUMNS | {"score": "weighted aspect score, 0..9"})
+    notes = {
+        "score": "weighted aspect score, 0..9",
+        "is_snippet_trained_on": "the synthesizer had been trained on another pair of the same snippet, so it may "
+        "repeat what it learned; leave these rows out to see only what it writes for new snippets",
+    }
+    card = Card("SCoder instructions", text, columns=_COLUMNS | notes)
     return write_dataset(target, {"train": (INSTRUCTIONS, batches(rows, INSTRUCTIONS))}, card)
 
 
