@@ -6,7 +6,7 @@ Out: `gradients/item_kind-K/iteration-t/batch-B`. Items without a gradient are r
 
 How: the loop computes gradients for `influence.margin` candidates per snippet, on average and best
 first. It looks at no threshold of a selection, so these can be changed later. When a selection
-admits candidates that have no gradient, `scoder fill` adds them as a batch of the selection's name.
+admits candidates that have no gradient, `scoder fill` adds them as a batch named by their ids.
 Each shard is a job for one of `influence.workers` processes.
 """
 
@@ -57,7 +57,14 @@ def items(store: Store, recipe: Recipe, iteration: int, item_kind: str) -> list[
     count = queries.rows(connect(store), "scored_snippets_count", {"iteration": iteration})[0]["num_snippets"]
     limit = math.ceil(recipe.influence.margin * count)
     values = {"iteration": iteration, "limit": limit, "min_strength": min_strength}
+    values |= {"min_score": 0.0, "max_per_snippet": 1}  # every score is 0 or more
     return queries.rows(connect(store), "gradient_items", values)
+
+
+def texts(store: Store, iteration: int, chosen: list[str]) -> list[dict[str, Any]]:
+    """Candidates by their ids, with their texts."""
+    seen = store.input("candidates", iteration=iteration) | store.input("raw_pool")
+    return queries.rows(connect(store, seen), "chosen_items", {"items": chosen})
 
 
 @dataclass(frozen=True)
@@ -80,14 +87,15 @@ def build(
     iteration: int,
     item_kind: str,
     batch: str = MAIN,
-    chosen: list[dict[str, Any]] | None = None,
+    chosen: list[str] | None = None,
 ) -> Record:
     """Write the gradients of a batch, and why some of its items have none.
 
     Each item has a gradient at every checkpoint that the candidates of the iteration come from.
-    `chosen` are the items of the batch; without it, those of the main batch.
+    `chosen` are the ids of the batch's candidates; without it, the items are those of the main
+    batch.
     """
-    found = items(store, recipe, iteration, item_kind) if chosen is None else chosen
+    found = items(store, recipe, iteration, item_kind) if chosen is None else texts(store, iteration, chosen)
     used = last_checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
     blocks = [(c, start) for c in used for start in range(0, max(1, len(found)), SHARD)]
     inputs = store.input("teacher_samples") if item_kind == "teacher" else store.input("scored", iteration=iteration)
