@@ -216,13 +216,13 @@ def score(store: Store, recipe: Recipe, t: int, subject: str) -> None:
     metrics.build_query(store, "mean_score", t, store.input("scored", iteration=t), subject=subject)
 
 
-def select(store: Store, recipe: Recipe, t: int, name: str) -> None:
+def select(store: Store, recipe: Recipe, t: int, name: str, batches: list[str] | None = None) -> None:
     """A named selection, its rejects, and its overlap with the iteration before.
 
-    No model is called.
+    No model is called. `batches` are the batches of influence that it reads; without them, those
+    that it has read so far.
     """
-    selected.build(store, recipe, t, name)
-    selected.build_rejects(store, recipe, t, name)
+    selected.build(store, recipe, t, name, batches)
     if t > 1 and name == recipe.selection_name:
         both = store.input("selected", iteration=t, selection=name)
         both |= store.input("selected", iteration=t - 1, selection=name)
@@ -230,18 +230,30 @@ def select(store: Store, recipe: Recipe, t: int, name: str) -> None:
 
 
 def fill(store: Store, recipe: Recipe, t: int, name: str) -> int:
-    """Compute the influence that a selection lacks, and select again.
+    """Compute the influence that a selection lacks, and select again. It may be killed at any time.
 
-    Only the candidates that the selection admits but that have no influence get gradients. Returns
-    how many these were.
+    Only the candidates that the selection admits, and that have no influence in any batch, get
+    gradients. Returns how many of the candidates that it lacked have influence now. Raises
+    InputError for a selection that a model was trained on: it is replaced only in a store that is
+    opened with `force`.
     """
-    absent = selected.missing(store, recipe, t, name)
-    if absent:
-        gradients.build(store, recipe, t, "candidate", batch=name, chosen=absent)
-        influence.build(store, recipe, t, batch=name)
-        again = Store(store.root, store.announce, store.track, force=True)
-        select(again, recipe, t, name)
-    return len(absent)
+    batches = selected.own_batches(store, recipe, t, name)
+    lacking = selected.missing(store, recipe, t, batches)
+    if not store.force and (lacking or not selected.is_built(store, recipe, t, name, batches)):
+        selected.require_untrained(store, t, name)
+    if lacking:
+        for batch in selected.batches_without_influence(store, recipe, t):
+            influence.build(store, recipe, t, batch=batch)
+        batches = selected.known_batches(store, recipe, t)
+        absent = selected.missing(store, recipe, t, batches)
+        if absent:
+            batch = selected.new_batch(recipe, absent)
+            gradients.build(store, recipe, t, "candidate", batch=batch, chosen=absent)
+            influence.build(store, recipe, t, batch=batch)
+            batches.append(batch)
+    select(Store(store.root, store.announce, store.track, force=True), recipe, t, name, batches)
+    left = set(selected.missing(store, recipe, t, batches)) if lacking else set()
+    return len(set(lacking) - left)
 
 
 def build_instructions(store: Store, recipe: Recipe) -> None:
@@ -253,7 +265,6 @@ def build_instructions(store: Store, recipe: Recipe) -> None:
     sample(store, recipe, final, f"G{recipe.iterations}")
     score(store, recipe, final, f"G{recipe.iterations}")
     instructions.build(store, recipe)
-    instructions.build_rejects(store, recipe)
     sets.keep_instructions(store, recipe.name)
 
 

@@ -10,6 +10,8 @@ trained on. Out: `aspect_weights/iteration-t/weights-NAME`. The weights are non-
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 
@@ -33,24 +35,23 @@ def build(store: Store, scoring: Scoring, iteration: int, weights: str = "defaul
         texts=queries.versions("aspect_matrix"),
         num_shards=1,
     )
-    return store.materialize(plan, lambda index: _rows(store, scoring, iteration, weights))
+    return store.materialize(plan, lambda index: _rows(store, plan, scoring))
 
 
-def _rows(store: Store, scoring: Scoring, iteration: int, weights: str) -> pa.Table:
-    matrix = queries.table(connect(store), "aspect_matrix", {"iteration": iteration, "aspects": list(ALL)})
-    is_teacher_N = matrix["is_teacher"].to_numpy().astype(float)
-    scores_NZ = np.array(matrix["digits"].to_pylist(), dtype=float).reshape(-1, len(ALL)) / 9.0
+def _rows(store: Store, plan: Plan, scoring: Scoring) -> pa.Table:
+    connection = connect(store, plan.inputs, memory_limit="500MB")
+    digits_NZ, is_teacher_N = _digits(queries.stream(connection, "aspect_matrix"), scoring.method == "contrast")
     given = scoring.weights
     if scoring.method == "fixed":
         weight_Z, raw_Z, fit_auc = normalised([given.get(a, 0.0) if given else 1.0 for a in ALL]), None, None
     else:
+        scores_NZ = digits_NZ / 9.0
         raw_Z = contrast(scores_NZ, is_teacher_N, scoring.l2)
         weight_Z = normalised(raw_Z)
         fit_auc = auc(scores_NZ @ weight_Z, is_teacher_N)
     rows = [
         {
-            "weights": weights,
-            "iteration": iteration,
+            **plan.partition,
             "aspect": aspect,
             "weight": float(weight_Z[z]),
             "method": scoring.method,
@@ -62,6 +63,19 @@ def _rows(store: Store, scoring: Scoring, iteration: int, weights: str) -> pa.Ta
         for z, aspect in enumerate(ALL)
     ]
     return pa.Table.from_pylist(rows, schema=CONTRACTS["aspect_weights"].schema)
+
+
+def _digits(batches: Iterable[pa.RecordBatch], is_fit: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The digits (N, Z) as bytes, and whether each item is the teacher's (N,).
+
+    Fixed weights need only the number of items: without a fit there are no digits, (N, 0).
+    """
+    digits, is_teacher = [np.zeros((0, len(ALL) * is_fit), np.int8)], [np.zeros(0)]
+    for batch in batches:
+        is_teacher.append(batch["is_teacher"].to_numpy(zero_copy_only=False).astype(float))
+        columns = [batch[a].to_numpy().astype(np.int8) for a in ALL] if is_fit else []
+        digits.append(np.stack(columns, axis=1) if columns else np.zeros((batch.num_rows, 0), np.int8))
+    return np.concatenate(digits), np.concatenate(is_teacher)
 
 
 def normalised(raw: object) -> np.ndarray:

@@ -6,7 +6,7 @@ Out: `gradients/item_kind-K/iteration-t/batch-B`. Items without a gradient are r
 
 How: the loop computes gradients for `influence.margin` candidates per snippet, on average and best
 first. It looks at no threshold of a selection, so these can be changed later. When a selection
-admits candidates that have no gradient, `scoder fill` adds them as a batch of the selection's name.
+admits candidates that have no gradient, `scoder fill` adds them as a batch named by their ids.
 Each shard is a job for one of `influence.workers` processes. The texts of a batch are read once, in
 the order of the ids, into a file (`store/staging.py`), and each job reads its own from there.
 """
@@ -17,7 +17,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,6 +60,7 @@ def items(store: Store, recipe: Recipe, iteration: int, item_kind: str) -> list[
         return _ids(queries.stream(connection, "reference_items", values))
     count = queries.rows(connection, "scored_snippets_count", values)[0]["num_snippets"]
     values["limit"] = math.ceil(recipe.influence.margin * count)
+    values |= {"min_score": 0.0, "max_per_snippet": 1}  # every score is 0 or more
     return _ids(queries.stream(connection, "gradient_items", values))
 
 
@@ -107,14 +108,15 @@ def build(
     iteration: int,
     item_kind: str,
     batch: str = MAIN,
-    chosen: Sequence[dict[str, Any]] | None = None,
+    chosen: list[str] | None = None,
 ) -> Record:
     """Write the gradients of a batch, and why some of its items have none.
 
     Each item has a gradient at every checkpoint that the candidates of the iteration come from.
-    `chosen` are the items of the batch by their `item_id`; without it, those of the main batch.
+    `chosen` are the ids of the batch's candidates; without it, the items are those of the main
+    batch.
     """
-    found = items(store, recipe, iteration, item_kind) if chosen is None else sorted(i["item_id"] for i in chosen)
+    found = items(store, recipe, iteration, item_kind) if chosen is None else sorted(chosen)
     used = last_checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
     blocks = [(c, start) for c in used for start in range(0, max(1, len(found)), SHARD)]
     made_by = store.input("checkpoints", role="synthesizer", iteration=iteration - 1)

@@ -10,6 +10,9 @@ import queries
 from store import Plan, Record, Store
 from store.catalog import connect
 
+MEMORY = "600MB"
+"""What DuckDB may use; what does not fit is written to disk. A million candidates need no more."""
+
 
 def build(store: Store, iteration: int, weights: str = "default") -> Record:
     """Write the scored candidates of one iteration."""
@@ -23,4 +26,6 @@ def build(store: Store, iteration: int, weights: str = "default") -> Record:
         fields=values,
         texts=queries.versions("scored"),
     )
-    return store.materialize_stream(plan, lambda: queries.stream(connect(store), "scored", values))
+    return store.materialize_stream(
+        plan, lambda: queries.stream(connect(store, plan.inputs, memory_limit=MEMORY), "scored", values)
+    )

@@ -7,10 +7,9 @@ the run records and from `.sql` files.
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from typing import Any
 
-import pyarrow as pa
+import duckdb
 from rich.console import Console
 from rich.panel import Panel
 from rich.syntax import Syntax
@@ -20,7 +19,6 @@ from rich.text import Text
 import queries
 from store import Store, segments
 from store.catalog import connect
-from store.runs import Partition
 
 _CODE = {"code", "solution", "completion", "tests", "prompt"}
 FOLD = 24
@@ -69,41 +67,58 @@ def metrics(store: Store) -> list[dict[str, Any]]:
 # -- selections ------------------------------------------------------------------------------------
 
 
-def verdict_funnel(verdicts: pa.Table) -> list[dict[str, Any]]:
-    """How many scored candidates are left out for which reason, and how many are kept."""
-    counts = Counter(r or "kept" for r in verdicts["reason"].to_pylist())
-    kept = counts.pop("kept", 0)
-    rows = [{"verdict": "scored", "candidates": verdicts.num_rows}]
-    rows += [{"verdict": f"- {reason}", "candidates": n} for reason, n in counts.most_common()]
-    return [*rows, {"verdict": "kept", "candidates": kept}]
+SHOWN = 10
+"""How many of the candidates that enter or leave are shown on a terminal."""
+LISTED = 1000
+"""How many of them stand in JSON. An SQL query gives all."""
 
 
-def num_missing(verdicts: pa.Table) -> int:
-    """Candidates that a selection would admit but that have no influence yet."""
-    return verdicts["reason"].to_pylist().count("influence_missing")
+def selection(connection: duckdb.DuckDBPyConnection, iteration: int, name: str) -> dict[str, Any]:
+    """How many scored candidates a selection leaves out for which reason, and how many it keeps.
 
-
-def compare(store: Store, verdicts: pa.Table, iteration: int, other: str) -> dict[str, Any]:
-    """The other selection's funnel, the overlap, and the candidates that enter and leave."""
-    where: Partition = {"iteration": iteration, "selection": other}
-    store.input("selected", **where)
-    theirs = {r["candidate_id"]: r for t in store.read("selected", **where) for r in t.to_pylist()}
-    ours = {r["candidate_id"]: r for r in verdicts.to_pylist() if r["reason"] is None}
-    reasons = {r["candidate_id"]: r["reason"] for r in verdicts.to_pylist()}
-    why = queries.rows(connect(store), "report_selection_rejects", where)
-    union = ours.keys() | theirs.keys()
+    The connection has its verdicts: `builders.selected.decided` or `written`.
+    """
+    counts = {r["reason"]: r["candidates"] for r in queries.rows(connection, "report_verdicts")}
+    kept = counts.pop(None, 0)
+    rows = [{"verdict": "scored", "candidates": kept + sum(counts.values())}]
+    rows += [{"verdict": f"- {reason}", "candidates": n} for reason, n in counts.items()]
     return {
-        "selection": other,
-        "funnel": [*why, {"verdict": "kept", "candidates": len(theirs)}],
-        "overlap": len(ours.keys() & theirs.keys()),
-        "jaccard": round(len(ours.keys() & theirs.keys()) / len(union), 4) if union else 1.0,
-        "enter": [_brief(ours[c]) for c in sorted(ours.keys() - theirs.keys())],
-        "leave": [_brief(theirs[c]) | {"reason": reasons.get(c)} for c in sorted(theirs.keys() - ours.keys())],
+        "selection": name,
+        "iteration": iteration,
+        "funnel": [*rows, {"verdict": "kept", "candidates": kept}],
     }
 
 
-def _brief(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: row[k] for k in ("candidate_id", "score", "influence")}
+def num_missing(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
+    """Candidates that are left out because they have no influence.
+
+    First those that `scoder fill` can compute, then those whose gradient cannot be computed.
+    """
+    counts = {r["reason"]: r["candidates"] for r in queries.rows(connection, "report_verdicts")}
+    can_be_filled = queries.table(connection, "missing_items").num_rows
+    return can_be_filled, counts.get("influence_missing", 0) - can_be_filled
+
+
+def compare(connection: duckdb.DuckDBPyConnection, iteration: int, other: str) -> dict[str, Any]:
+    """The other selection's funnel, the overlap, and the candidates that enter and leave.
+
+    Of those there are the first 1,000, best first; `num_enter` and `num_leave` count all. The
+    connection has the verdicts, and sees the other selection and its rejects.
+    """
+    where = {"iteration": iteration, "selection": other, "limit": LISTED}
+    why = queries.rows(connection, "report_selection_rejects", where)
+    (counts,) = queries.rows(connection, "report_compared", where)
+    ours, theirs, both = counts["num_ours"], counts["num_theirs"], counts["num_both"]
+    return {
+        "selection": other,
+        "funnel": [*why, {"verdict": "kept", "candidates": theirs}],
+        "overlap": both,
+        "jaccard": round(both / (ours + theirs - both), 4) if ours + theirs else 1.0,
+        "num_enter": ours - both,
+        "num_leave": theirs - both,
+        "enter": queries.rows(connection, "report_entering", where),
+        "leave": queries.rows(connection, "report_leaving", where),
+    }
 
 
 def print_selection(console: Console, report: dict[str, Any]) -> None:
@@ -115,7 +130,10 @@ def print_selection(console: Console, report: dict[str, Any]) -> None:
     print_rows(console, other["funnel"], f"selection {other['selection']}")
     console.print(f"overlap {other['overlap']:,} candidates, Jaccard {other['jaccard']}")
     for side in ("enter", "leave"):
-        print_rows(console, other[side][:10], f"{len(other[side])} {side}")
+        total = other[f"num_{side}"]
+        print_rows(console, other[side][:SHOWN], f"{total:,} {side}")
+        if total > SHOWN:
+            console.print(f"… {total - SHOWN:,} more {side}", style="dim")
 
 
 # -- printing --------------------------------------------------------------------------------------

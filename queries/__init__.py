@@ -2,7 +2,8 @@
 
 In: a DuckDB connection with a view per table (`store.catalog.connect`), and values for the
 `$parameters` of a query. Out: its rows. The header of each file says what one row is. Each query
-gets exactly the parameters that stand in its text.
+gets exactly the parameters that stand in its text. A query that is too long for one file comes in
+`STEPS`, which stand in files of their own and may be shared.
 
     connection = connect(Store("store-data"))
     rows(connection, "report_rejects")
@@ -25,6 +26,13 @@ HERE = Path(__file__).parent
 _COMMENT_OR_STRING = re.compile(r"--[^\n]*|'(?:[^']|'')*'")
 _SPACE_OR_STRING = re.compile(r"('(?:[^']|'')*')|(?:--[^\n]*|\s)+")
 _PARAMETER = re.compile(r"\$([a-z_][a-z0-9_]*)")
+STEPS = {
+    "gradient_items": {"weighed": "instruction_weighed", "best": "best_of_snippets"},
+    "instruction_verdicts": {"weighed": "instruction_weighed", "best": "best_of_snippets"},
+    "selection_verdicts": {"weighed": "selection_weighed", "best": "best_of_snippets"},
+}
+"""Queries in steps: the queries that run before, each by the name of the table that holds its rows
+for the next one."""
 
 
 def names(folder: str = "") -> list[str]:
@@ -61,14 +69,25 @@ def versions(*query_names: str) -> dict[str, str]:
     return {f"queries/{n}.sql": content_id(statement(text(n))) for n in query_names}
 
 
+def steps(name: str) -> list[str]:
+    """A query and the steps before it, in the order in which they run."""
+    return [*STEPS.get(name, {}).values(), name]
+
+
+def all_parameters(name: str) -> list[str]:
+    """The names of the `$parameters` of a query and of the steps before it."""
+    return sorted({p for n in steps(name) for p in parameters(n)})
+
+
 def relation(
     connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None = None
 ) -> duckdb.DuckDBPyRelation:
-    """A query as a DuckDB relation.
+    """A query as a DuckDB relation. The steps before it are run first.
 
-    Of `values` it gets those whose names stand in its text. A missing one is a KeyError that names
-    it.
+    Of `values` each gets those whose names stand in its text. A missing one is a KeyError that
+    names it.
     """
+    _run_steps(connection, name, values)
     return connection.sql(text(name), params=_bound(name, values) or None)
 
 
@@ -83,8 +102,16 @@ def with_verdicts(
         decided = queries.with_verdicts(connect(store), "instruction_verdicts", values)
         queries.rows(decided, "rejects_instructions", values)
     """
+    _run_steps(connection, name, values)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE verdicts AS {text(name)}", _bound(name, values))
+    for held in STEPS.get(name, {}):
+        connection.execute(f"DROP TABLE {held}")
     return connection
+
+
+def _run_steps(connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any] | None) -> None:
+    for held, step in STEPS.get(name, {}).items():
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {held} AS {text(step)}", _bound(step, values))
 
 
 def _bound(name: str, values: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -1,27 +1,42 @@
--- One row is one item of the contrast fit: its digits in the order of $aspects, and whether the
--- teacher wrote it. The fit of the weights reads it: it looks for aspects that tell teacher from
--- candidate. An item that lacks an aspect is left out.
-WITH items AS (
-    SELECT a.item_id, a.item_kind, a.aspect, a.score
-    FROM aspect_scores AS a
-    JOIN candidates AS c ON c.candidate_id = a.item_id
-    WHERE a.item_kind = 'candidate' AND c.iteration = $iteration
-    UNION ALL
-    SELECT a.item_id, a.item_kind, a.aspect, a.score
-    FROM aspect_scores AS a
-    WHERE a.item_kind = 'teacher'
-),
-digits AS (
-    SELECT item_id, item_kind, aspect, max(score) AS digit
-    FROM items
-    WHERE list_contains($aspects::VARCHAR[], aspect)
-    GROUP BY item_id, item_kind, aspect
+-- One row is one item of the contrast fit: its digit in every aspect, and whether the teacher wrote
+-- it. The fit of the weights reads it: it looks for aspects that tell teacher from candidate. An
+-- item that lacks an aspect is left out. The candidates are those whose scores the plan names as
+-- its input.
+WITH digits AS (
+    SELECT
+        item_id,
+        item_kind,
+        max(score) FILTER (aspect = 'consistency') AS consistency,
+        max(score) FILTER (aspect = 'correctness') AS correctness,
+        max(score) FILTER (aspect = 'completeness') AS completeness,
+        max(score) FILTER (aspect = 'clarity') AS clarity,
+        max(score) FILTER (aspect = 'relevance') AS relevance,
+        max(score) FILTER (aspect = 'difficulty') AS difficulty,
+        max(score) FILTER (aspect = 'parses') AS parses,
+        max(score) FILTER (aspect = 'lint') AS lint
+    FROM aspect_scores
+    WHERE item_kind IN ('teacher', 'candidate')
+    GROUP BY item_id, item_kind
 )
 SELECT
     item_id,
     item_kind = 'teacher' AS is_teacher,
-    list(digit ORDER BY list_position($aspects::VARCHAR[], aspect), aspect) AS digits
+    consistency,
+    correctness,
+    completeness,
+    clarity,
+    relevance,
+    difficulty,
+    parses,
+    lint
 FROM digits
-GROUP BY item_id, item_kind
-HAVING count(*) = len($aspects)
+WHERE
+    consistency IS NOT NULL
+    AND correctness IS NOT NULL
+    AND completeness IS NOT NULL
+    AND clarity IS NOT NULL
+    AND relevance IS NOT NULL
+    AND difficulty IS NOT NULL
+    AND parses IS NOT NULL
+    AND lint IS NOT NULL
 ORDER BY item_id

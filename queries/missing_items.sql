@@ -1,8 +1,9 @@
--- One row is one candidate that a selection admits but that has no influence yet, with its texts:
--- its gradient is still to be computed. `verdicts` is selection_verdicts.sql.
-SELECT v.candidate_id AS item_id, r.code, c.problem, c.solution
-FROM verdicts AS v
-JOIN candidates AS c ON c.candidate_id = v.candidate_id
-JOIN raw_pool AS r ON r.snippet_id = v.snippet_id
-WHERE v.reason = 'influence_missing'
+-- One row is one candidate that a selection admits but that has no influence yet. A candidate whose
+-- gradient cannot be computed, because it is too long, is left out. `verdicts` is
+-- selection_verdicts.sql.
+SELECT candidate_id AS item_id
+FROM verdicts
+WHERE
+    reason = 'influence_missing'
+    AND candidate_id NOT IN (SELECT item_id FROM rejects WHERE stage = 'gradients')
 ORDER BY item_id

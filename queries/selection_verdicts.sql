@@ -1,109 +1,63 @@
 -- One row is one scored candidate of an iteration under one named selection. It is kept when
 -- `reason` is NULL; else this is the first reason why not. The decision takes this order:
--- contamination, duplicates, score, best of its snippet, influence, quota, top share.
-WITH weighting AS (
-    SELECT unnest($aspects::VARCHAR[]) AS aspect, unnest($weights::DOUBLE[]) AS weight
-),
-weighed AS (
+-- contamination, score, best of its snippet and duplicates together, influence, quota, top share.
+-- `weighed` is selection_weighed.sql, `best` is best_of_snippets.sql. Influence is looked up for
+-- the candidates that `best` accepts, and NULL for the others. If a candidate stands in several
+-- batches, the first of $batches counts.
+WITH known AS (
     SELECT
-        s.candidate_id,
-        s.snippet_id,
-        s.difficulty,
-        c.text_hash,
-        round(list_sum(list(w.weight * a.score ORDER BY a.aspect)), 9) AS score,
-        round(list_sum(list(w.weight * a.expected ORDER BY a.aspect)), 6) AS expected_score
-    FROM scored AS s
-    JOIN candidates AS c ON c.candidate_id = s.candidate_id
-    JOIN aspect_scores AS a ON a.item_id = s.candidate_id AND a.item_kind = 'candidate'
-    JOIN weighting AS w ON w.aspect = a.aspect
-    WHERE s.iteration = $iteration
-    GROUP BY s.candidate_id, s.snippet_id, s.difficulty, c.text_hash
+        w.place,
+        i.candidate_id,
+        arg_min(i.influence, list_position($batches::VARCHAR[], i.batch)) AS influence
+    FROM best AS b
+    JOIN weighed AS w ON w.place = b.place
+    JOIN influence AS i
+        ON
+            i.candidate_id = w.candidate_id
+            AND i.reference = $reference
+            AND i.features = $features
+            AND list_contains($batches::VARCHAR[], i.batch)
+    WHERE b.is_accepted
+    GROUP BY w.place, i.candidate_id
 ),
-leaked AS (
-    SELECT item_id, max(strength) AS strength
-    FROM contamination
-    WHERE item_kind = 'candidate'
-    GROUP BY item_id
-),
-best AS (
+judged AS (
     SELECT
+        w.place,
         w.candidate_id,
         w.snippet_id,
         w.difficulty,
         w.score,
-        w.expected_score,
-        coalesce(l.strength, 0.0) AS strength,
-        coalesce(l.strength, 0.0) >= $min_strength::FLOAT AS is_leaked,
-        row_number() OVER (
-            PARTITION BY w.text_hash ORDER BY w.score DESC, w.expected_score DESC, w.candidate_id
-        ) AS copy,
-        w.score >= $min_score AS is_good
-    FROM weighed AS w
-    LEFT JOIN leaked AS l ON l.item_id = w.candidate_id
-),
-placed AS (
-    SELECT
-        b.candidate_id,
-        b.snippet_id,
-        b.difficulty,
-        b.score,
-        b.expected_score,
-        b.strength,
-        b.is_leaked,
-        b.copy,
-        b.is_good,
-        row_number() OVER (
-            PARTITION BY b.snippet_id, b.is_leaked, b.copy = 1, b.is_good
-            ORDER BY b.score DESC, b.expected_score DESC, b.candidate_id
-        ) AS place,
-        i.influence
-    FROM best AS b
-    LEFT JOIN influence AS i
-        ON
-            i.candidate_id = b.candidate_id
-            AND i.reference = $reference
-            AND i.features = $features
-            AND list_contains($batches::VARCHAR[], i.batch)
-),
-judged AS (
-    SELECT
-        p.candidate_id,
-        p.snippet_id,
-        p.difficulty,
-        p.score,
-        p.expected_score,
-        p.influence,
-        p.strength,
-        p.place,
+        w.strength,
+        b.snippet_place,
+        k.influence,
         CASE
-            WHEN p.is_leaked THEN 'contaminated'
-            WHEN p.copy > 1 THEN 'duplicate'
-            WHEN NOT p.is_good THEN 'low_score'
-            WHEN p.place > $max_per_snippet THEN 'not_best_of_snippet'
-            WHEN p.influence IS NULL THEN 'influence_missing'
-            WHEN p.influence < $min_influence THEN 'low_influence'
+            WHEN w.is_leaked THEN 'contaminated'
+            WHEN b.place IS NULL THEN 'low_score'
+            WHEN b.snippet_place IS NULL THEN 'duplicate'
+            WHEN NOT b.is_accepted THEN 'not_best_of_snippet'
+            WHEN k.influence IS NULL THEN 'influence_missing'
+            WHEN k.influence < $min_influence THEN 'low_influence'
         END AS reason
-    FROM placed AS p
+    FROM weighed AS w
+    LEFT JOIN best AS b ON b.place = w.place
+    LEFT JOIN known AS k ON k.place = w.place
 ),
 quotas AS (
     SELECT
+        place,
         candidate_id,
         influence,
-        score,
-        expected_score,
         row_number() OVER (
             PARTITION BY difficulty
-            ORDER BY influence DESC, score DESC, expected_score DESC, candidate_id
+            ORDER BY influence DESC, place, candidate_id
         ) AS quota_place
     FROM judged
     WHERE reason IS NULL
 ),
 ranked AS (
     SELECT
-        candidate_id,
-        row_number() OVER (
-            ORDER BY influence DESC, score DESC, expected_score DESC, candidate_id
-        )::INTEGER AS rank,
+        place,
+        row_number() OVER (ORDER BY influence DESC, place, candidate_id)::INTEGER AS rank,
         least(
             ceil(round($top_share::DOUBLE * count(*) OVER (), 9)),
             coalesce($max_rows::BIGINT, 9223372036854775807)
@@ -125,7 +79,7 @@ SELECT
     CASE
         WHEN j.reason = 'contaminated' THEN j.strength
         WHEN j.reason = 'low_score' THEN j.score
-        WHEN j.reason = 'not_best_of_snippet' THEN j.place
+        WHEN j.reason = 'not_best_of_snippet' THEN j.snippet_place
         WHEN j.reason = 'low_influence' THEN j.influence
         WHEN q.quota_place > $max_per_difficulty::BIGINT THEN q.quota_place
         WHEN r.rank > r.num_kept THEN r.rank
@@ -139,6 +93,5 @@ SELECT
         WHEN r.rank > r.num_kept THEN r.num_kept
     END::DOUBLE AS threshold
 FROM judged AS j
-LEFT JOIN quotas AS q ON q.candidate_id = j.candidate_id
-LEFT JOIN ranked AS r ON r.candidate_id = j.candidate_id
-ORDER BY r.rank NULLS LAST, j.candidate_id
+LEFT JOIN quotas AS q ON q.place = j.place
+LEFT JOIN ranked AS r ON r.place = j.place

@@ -15,7 +15,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-VERSION = 2
+VERSION = 3
 """The version of all contracts together. What was built under another version is refused, and the
 message says how to build it again."""
 
@@ -350,8 +350,10 @@ _ALL = [
             *(req(aspect, INT8) for aspect in ASPECTS),
             req("parses", INT8, "9 when the solution defines a function with a body, 5 when it only parses"),
             req("lint", INT8, "9 minus the lint findings of the solution, at least 0"),
-            req("score", DOUBLE, "sum of weight times score over the aspects, 0..9"),
-            req("expected_score", DOUBLE, "the same with expected scores; it breaks ties"),
+            *(req(f"{a}_expected", FLOAT, "mean over the digits by their probability, 0..9") for a in ASPECTS),
+            *(req(f"{a}_expected", FLOAT, "the same number as the digit: no model is asked") for a in CODE_ASPECTS),
+            req("score", DOUBLE, "sum of weight times digit over the aspects, 0..9"),
+            req("expected_score", DOUBLE, "the same with expected digits; it breaks ties"),
         ],
         "iteration",
     ),
@@ -386,7 +388,7 @@ _ALL = [
             req("iteration", INT32),
             req("reference", STRING, "name of the reference set"),
             req("features", STRING),
-            req("batch", STRING, "'main', or the selection whose missing influence was filled in"),
+            req("batch", STRING, "main, or fill-… for candidates that `scoder fill` added"),
             req("influence", DOUBLE, "mean cosine over the checkpoints, weighted by learning rate, -1..1"),
             req("influence_max", DOUBLE, "the same for the one reference sample with the greatest value"),
             req("loss", FLOAT, "mean over checkpoints"),
@@ -423,6 +425,11 @@ _ALL = [
             req("license", STRING),
             req("score", DOUBLE),
             req("is_contaminated", BOOL, "always false in this table; the row says so wherever it is copied to"),
+            req(
+                "is_snippet_trained_on",
+                BOOL,
+                "the synthesizer that wrote it was trained on candidates of the same snippet",
+            ),
         ],
     ),
     contract(

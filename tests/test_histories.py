@@ -70,11 +70,9 @@ def run(store: Store, chosen: Recipe) -> None:
 
     made(store, "influence", influences, found, {}, **where)
     selected.build(store, chosen, 1, "default")
-    selected.build_rejects(store, chosen, 1, "default")
     train(store, chosen, 1, taught | store.input("selected", iteration=1, selection="default"))
     sample_and_score(store, chosen, 2)
     instructions.build(store, chosen)
-    instructions.build_rejects(store, chosen)
 
 
 def build_pool(store: Store, chosen: Recipe) -> None:

@@ -34,8 +34,15 @@ LABELS = pa.schema(
     [("messages", MESSAGES), ("aspect", pa.string()), ("corruption", pa.string()), ("license", pa.string())]
 )
 INSTRUCTIONS = pa.schema(
-    [("messages", MESSAGES), ("candidate_id", pa.string()), ("snippet_id", pa.string()), ("license", pa.string()), ("score", pa.float64())]
-)  # fmt: skip
+    {
+        "messages": MESSAGES,
+        "candidate_id": pa.string(),
+        "snippet_id": pa.string(),
+        "license": pa.string(),
+        "score": pa.float64(),
+        "is_snippet_trained_on": pa.bool_(),
+    }
+)
 SELECTED = pa.schema(
     {
         "messages": MESSAGES,
@@ -117,9 +124,10 @@ def scorer(store: Store, settings: Scorer, seed: int, target: str, *, plan: str 
 
 def instructions(store: Store, recipe_name: str, target: str) -> dict[str, int]:
     """The final dataset: problem -> solution."""
+    columns = ("candidate_id", "snippet_id", "license", "score", "is_snippet_trained_on")
     card = _instructions_card(recipe_name)
     rows = (
-        {**_kept(r, "candidate_id", "snippet_id", "license", "score"), "messages": problem_and_solution(r)}
+        {**_kept(r, *columns), "messages": problem_and_solution(r)}
         for t in store.read("instructions")
         for r in t.to_pylist()
     )
@@ -148,7 +156,12 @@ def _instructions_card(recipe_name: str) -> Card:
         "Code instructions written by a small model that was bootstrapped into a data synthesizer (SCoder, "
         f"arXiv 2509.07858) from real functions. Recipe: {recipe_name}. Decontaminated against the recipe's benchmarks."
     )
-    return Card("SCoder instructions", text, columns=_COLUMNS | {"score": "weighted aspect score, 0..9"})
+    notes = {
+        "score": "weighted aspect score, 0..9",
+        "is_snippet_trained_on": "the synthesizer had been trained on another pair of the same snippet, so it may "
+        "repeat what it learned; leave these rows out to see only what it writes for new snippets",
+    }
+    return Card("SCoder instructions", text, columns=_COLUMNS | notes)
 
 
 def _instructions_plan(store: Store, card: Card) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+import math
+from typing import Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
 from builders.engines import prompts
 from store import ASPECTS, CODE_ASPECTS
@@ -13,13 +16,22 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @field_validator("*")
+    @classmethod
+    def _is_a_number(cls, value: Any) -> Any:
+        """NaN is no number: whatever is compared with it, the answer is no."""
+        numbers = value.values() if isinstance(value, dict) else [value]
+        if any(isinstance(number, float) and math.isnan(number) for number in numbers):
+            raise ValueError("must be a number, not NaN")
+        return value
+
 
 def check_aspects(weights: dict[str, float], where: str) -> None:
     """ValueError for weights of unknown aspects, and for weights that cannot sum to 1."""
     unknown = [a for a in weights if a not in ASPECTS + CODE_ASPECTS]
     if unknown:
         raise ValueError(f"{where}: unknown aspects {unknown}; there are {', '.join(ASPECTS + CODE_ASPECTS)}")
-    if weights and (min(weights.values()) < 0 or sum(weights.values()) <= 0):
+    if weights and (min(weights.values()) < 0 or not 0 < sum(weights.values()) < math.inf):
         raise ValueError(f"{where}: no weight may be below 0, and one must be above 0; got {weights}")
 
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 from io import StringIO
 from pathlib import Path
 
-import pyarrow as pa
+import duckdb
 import pytest
 from rich.console import Console
 
+from builders import selected
 from commands.reports import (
     compare,
     funnel,
     num_missing,
     print_records,
     print_rows,
+    print_selection,
     printable,
-    verdict_funnel,
+    selection,
 )
-from store import ContractError, Plan, Store, Usage
+from store import Plan, Store, Usage
+from store.catalog import connect
 from tests.rows import Row, put, table
 
 
@@ -59,32 +62,73 @@ def test_the_funnel_has_a_row_per_partition_and_a_total(tmp_path: Path) -> None:
     assert funnel(Store(tmp_path / "empty")) == []
 
 
-def verdicts(*rows: tuple[str, str | None]) -> pa.Table:
-    """Candidates with the reason why they are left out."""
-    return pa.Table.from_pylist([{"candidate_id": c, "reason": r, "score": 5.0, "influence": 0.5} for c, r in rows])
+Verdict = tuple[str, int | None, str | None]
+"""Candidate, its rank, and the reason why it is left out."""
+
+
+def verdicts(store: Store, *rows: Verdict, other: str = "default") -> duckdb.DuckDBPyConnection:
+    """A connection with these verdicts, which sees another selection of the store."""
+    found = connect(store, selected.outputs(store, 1, other))
+    found.execute(
+        "CREATE TABLE verdicts"
+        " (candidate_id VARCHAR, rank INTEGER, reason VARCHAR, score DOUBLE DEFAULT 5, influence DOUBLE DEFAULT 0.5)"
+    )
+    if rows:
+        found.executemany("INSERT INTO verdicts (candidate_id, rank, reason) VALUES (?, ?, ?)", rows)
+    return found
+
+
+OTHERS: list[Verdict] = [("c1", None, "low_score"), ("c3", None, "low_score"), ("c4", None, "influence_missing")]
 
 
 def test_a_selection_is_counted_and_compared(store: Store) -> None:
-    found = verdicts(("c2", None), ("c1", "low_score"), ("c3", "low_score"), ("c4", "influence_missing"))
-    assert verdict_funnel(found) == [
-        {"verdict": "scored", "candidates": 4},
-        {"verdict": "- low_score", "candidates": 2},
-        {"verdict": "- influence_missing", "candidates": 1},
-        {"verdict": "kept", "candidates": 1},
-    ]
-    assert num_missing(found) == 1
-    report = compare(store, found, 1, "default")
-    assert report == {
+    found = verdicts(store, ("c2", 1, None), *OTHERS)
+    assert selection(found, 1, "mine") == {
+        "selection": "mine",
+        "iteration": 1,
+        "funnel": [
+            {"verdict": "scored", "candidates": 4},
+            {"verdict": "- low_score", "candidates": 2},
+            {"verdict": "- influence_missing", "candidates": 1},
+            {"verdict": "kept", "candidates": 1},
+        ],
+    }
+    assert compare(found, 1, "default") == {
         "selection": "default",
         "funnel": [{"verdict": "- low_score", "candidates": 1}, {"verdict": "kept", "candidates": 1}],
         "overlap": 0,
         "jaccard": 0.0,
+        "num_enter": 1,
+        "num_leave": 1,
         "enter": [{"candidate_id": "c2", "score": 5.0, "influence": 0.5}],
         "leave": [{"candidate_id": "c1", "score": 8.0, "influence": 0.0, "reason": "low_score"}],
     }
-    assert compare(store, verdicts(("c1", None)), 1, "default")["jaccard"] == 1.0
-    with pytest.raises(ContractError, match="selection-other is needed, but it is not built"):
-        compare(store, found, 1, "other")
+    same = compare(verdicts(store, ("c1", 1, None)), 1, "default")
+    assert (same["overlap"], same["jaccard"], same["enter"], same["leave"]) == (1, 1.0, [], [])
+    nothing = compare(verdicts(store), 1, "default")
+    assert nothing["leave"] == [{"candidate_id": "c1", "score": 8.0, "influence": 0.0, "reason": None}]
+
+
+def test_what_cannot_be_filled_is_counted_apart(store: Store) -> None:
+    too_long = {"stage": "gradients", "iteration": 1, "item_kind": "candidate", "item_id": "c5", "reason": "too_long"}
+    put(store, "rejects", [too_long], stage="gradients", iteration=1)
+    also = selected.outputs(store, 1, "default") | store.input("rejects", stage="gradients", iteration=1)
+    found = connect(store, also)
+    found.execute(
+        "CREATE TABLE verdicts AS SELECT unnest(['c4', 'c5', 'c6']) AS candidate_id, 'influence_missing' AS reason"
+    )
+    assert num_missing(found) == (2, 1)
+
+
+def test_many_that_enter_are_counted_and_the_best_are_listed(store: Store) -> None:
+    many: list[Verdict] = [(f"n{n:04d}", 2000 - n, None) for n in range(1500)]
+    report = selection(found := verdicts(store, *many), 1, "mine")
+    report["compared"] = compare(found, 1, "default")
+    assert report["compared"]["num_enter"] == 1500
+    assert [r["candidate_id"] for r in report["compared"]["enter"]] == [f"n{n:04d}" for n in range(1499, 499, -1)]
+    shown = printed(print_selection, report)
+    assert "1,500 enter" in shown and "n1490" in shown and "n1489" not in shown
+    assert "… 1,490 more enter" in shown
 
 
 # -- printing --------------------------------------------------------------------------------------

@@ -14,7 +14,15 @@ from store import Store
 from store.catalog import connect
 from tests.rows import Row, put
 
-VALUES: Row = {"iteration": 3, "min_strength": 0.5, "min_score": 5.0, "max_rows": None}
+VALUES: Row = {
+    "iteration": 3,
+    "min_strength": 0.5,
+    "min_score": 5.0,
+    "max_per_snippet": 1,
+    "max_rows": None,
+    "iterations": [2],
+    "selection": "default",
+}
 Candidate = tuple[str, str, float]
 """Candidate, its snippet, its score."""
 
@@ -69,8 +77,19 @@ def test_every_scored_candidate_has_one_verdict_with_the_number_behind_it(store:
 
 
 def test_instructions_and_rejects_follow_from_the_verdicts(store: Store) -> None:
+    trained = [("s2", 2, "default"), ("s1", 1, "default"), ("s6", 2, "other")]
+    for snippet, iteration, selection in trained:
+        row = {"candidate_id": f"of {snippet}", "snippet_id": snippet, "iteration": iteration, "selection": selection}
+        put(store, "selected", [row], iteration=iteration, selection=selection)
     connection = queries.with_verdicts(connect(store), "instruction_verdicts", VALUES)
-    pairs = queries.rows(connection, "instructions")
+    pairs = queries.rows(connection, "instructions", VALUES)
+    assert {r["candidate_id"]: r["is_snippet_trained_on"] for r in pairs} == {
+        "best": False,
+        "copied": True,
+        "plain": False,
+    }
+    both = queries.rows(connection, "instructions", VALUES | {"iterations": [1, 2]})
+    assert [r["candidate_id"] for r in both if r["is_snippet_trained_on"]] == ["best", "copied"]
     assert [(r["candidate_id"], r["problem"], r["license"], r["score"], r["is_contaminated"]) for r in pairs] == [
         ("best", "problem best", "licence of s1", 9.0, False),
         ("copied", "problem copied", "licence of s2", 8.0, False),
@@ -125,7 +144,7 @@ def test_instructions_and_rejects_are_the_scored_candidates(
     )
     given_values = VALUES | {"max_rows": max_rows}
     connection = queries.with_verdicts(connect(store), "instruction_verdicts", given_values)
-    kept = queries.rows(connection, "instructions")
+    kept = queries.rows(connection, "instructions", given_values)
     rejects = queries.rows(connection, "rejects_instructions", given_values)
     assert sorted([r["candidate_id"] for r in kept] + [r["item_id"] for r in rejects]) == sorted(row)
     names = [r["candidate_id"] for r in kept]

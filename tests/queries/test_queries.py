@@ -28,6 +28,7 @@ from store.shards import conform
 from tests.rows import Row, put
 
 ALL = [*queries.names(), *queries.names("audits")]
+EVERY = [*ASPECTS, *CODE_ASPECTS]
 POOL: Row = {
     "min_lines": 3,
     "max_lines": 60,
@@ -57,11 +58,11 @@ POOL: Row = {
     "seed": "7",
 }
 VALUES: Row = POOL | {
-    "aspects": ["lint", "clarity"],
     "batches": ["main"],
     "features": "f",
     "high": "z",
     "iteration": 1,
+    "items": ["c1"],
     "iterations": [1, 2],
     "limit": 10,
     "low": "",
@@ -85,7 +86,7 @@ VALUES: Row = POOL | {
     "top_share": 0.5,
     "weights": "default",
 }
-"""A value for every parameter. `weights` is a list in selection_verdicts, and a name in scored."""
+"""A value for every parameter. `weights` are numbers in a selection, and a name in scored."""
 VERDICTS = {
     "pool": "pool_verdicts",
     "rejects_pool": "pool_verdicts",
@@ -93,6 +94,10 @@ VERDICTS = {
     "rejects_instructions": "instruction_verdicts",
     "missing_items": "selection_verdicts",
     "rejects_selected": "selection_verdicts",
+    "report_compared": "selection_verdicts",
+    "report_entering": "selection_verdicts",
+    "report_leaving": "selection_verdicts",
+    "report_verdicts": "selection_verdicts",
     "selected": "selection_verdicts",
     "snippets_to_judge": "pool_verdicts",
     "snippets_to_judge_count": "pool_verdicts",
@@ -101,7 +106,17 @@ VERDICTS = {
 
 
 def values_of(name: str) -> Row:
-    return VALUES | ({"weights": [0.5, 0.5]} if name == "selection_verdicts" else {})
+    """The values of a query and of the steps before it."""
+    is_selection = "selection_weighed" in queries.steps(name)
+    return VALUES | ({"weights": dict.fromkeys(EVERY, 1 / len(EVERY))} if is_selection else {})
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, name: str, **changed: Any) -> None:
+    """The tables that a query reads and that other queries make."""
+    if name in VERDICTS:
+        queries.with_verdicts(connection, VERDICTS[name], values_of(VERDICTS[name]) | changed)
+    if name == "best_of_snippets":  # the steps of a decision leave `weighed` to it
+        queries.rows(connection, "instruction_verdicts", values_of("instruction_verdicts") | changed)
 
 
 def run(connection: duckdb.DuckDBPyConnection, name: str, **changed: Any) -> list[Row]:
@@ -109,8 +124,7 @@ def run(connection: duckdb.DuckDBPyConnection, name: str, **changed: Any) -> lis
 
     The decision that it reads is made under the same values.
     """
-    if name in VERDICTS:
-        queries.with_verdicts(connection, VERDICTS[name], values_of(VERDICTS[name]) | changed)
+    prepare(connection, name, **changed)
     return queries.rows(connection, name, values_of(name) | changed)
 
 
@@ -144,12 +158,22 @@ KEY_COLUMNS = {k for c in CONTRACTS.values() for k in c.key}
 ENDINGS = {
     "audits/leaks": {"strength"},
     "audits/orphans": {"missing"},
+    "best_of_snippets": {"place"},
     "dataset_verdicts": {"row"},
+    "instruction_verdicts": {"place"},
     "synthesizer_rows": {"origin"},
 }
 """Orderings that end in a column that is no key of a table, but tells this query's rows apart."""
 GROUPED = {"report_selection_rejects": {"verdict"}}
-UNSORTED = {"near_duplicate_texts", "pool_verdicts"}
+UNSORTED = {
+    "best_of_snippets",
+    "instruction_weighed",
+    "near_duplicate_texts",
+    "pool_verdicts",
+    "selection_verdicts",
+    "selection_weighed",
+    "written_verdicts",
+}
 """Queries of very many rows in no order: texts carry their place, others sort the verdicts."""
 
 
@@ -174,10 +198,9 @@ def orderings(sql: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_query_compiles_against_empty_tables(empty: duckdb.DuckDBPyConnection, name: str) -> None:
-    if name in VERDICTS:
-        queries.with_verdicts(empty, VERDICTS[name], values_of(VERDICTS[name]))
+    prepare(empty, name)
     found = queries.table(empty, name, values_of(name))
-    is_summary = name.startswith("metric_") or name.endswith("_count")
+    is_summary = name.startswith("metric_") or name.endswith("_count") or name == "report_compared"
     assert found.num_rows == (1 if is_summary else 0)
 
 
@@ -209,8 +232,7 @@ def test_a_query_that_writes_a_table_gives_its_columns_in_their_order(
     empty: duckdb.DuckDBPyConnection, name: str
 ) -> None:
     contract = CONTRACTS[WRITTEN[name]]
-    if name in VERDICTS:
-        queries.with_verdicts(empty, VERDICTS[name], values_of(VERDICTS[name]))
+    prepare(empty, name)
     found = queries.table(empty, name, values_of(name))
     assert found.column_names == contract.schema.names
     conform(found, contract)
@@ -241,7 +263,8 @@ def test_every_ordering_ends_in_a_key(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in ALL if not n.endswith("_count") and not n.startswith("metric_") and n not in UNSORTED]
+    "name",
+    [n for n in ALL if not n.endswith(("_count", "_compared")) and not n.startswith("metric_") and n not in UNSORTED],
 )
 def test_a_query_of_many_rows_is_ordered(name: str) -> None:
     assert re.search(r"\bORDER BY [^()]+\Z", statement(name))
@@ -629,8 +652,6 @@ def test_a_synthesizer_trains_on_clean_teachers_and_on_the_named_selection(store
 
 # -- candidates and scores -------------------------------------------------------------------------
 
-EVERY = [*ASPECTS, *CODE_ASPECTS]
-
 
 def scores(item: str, kind: str = "candidate", aspects: list[str] = EVERY, **own: int) -> list[Row]:
     """5 for every aspect but those that a test names; the expected value is half a point higher."""
@@ -661,6 +682,8 @@ def test_scored_is_the_weighted_sum_over_all_aspects(store: Store) -> None:
         ("c2", 5.0, 5.5),
     ]
     assert {a: found[0][a] for a in EVERY} == dict.fromkeys(EVERY, 5) | {"correctness": 9, "lint": 0}
+    expected = dict.fromkeys(EVERY, 5.5) | {"correctness": 9.5, "lint": 0.5}
+    assert {a: found[0][f"{a}_expected"] for a in EVERY} == expected
     flat = (5 * (len(EVERY) - 2) + 9 + 0) / len(EVERY)
     assert [r["score"] for r in run(connection, "scored", weights="flat")] == pytest.approx([flat, 5.0])
     put(store, "scored", found, iteration=1)
@@ -670,21 +693,16 @@ def test_scored_is_the_weighted_sum_over_all_aspects(store: Store) -> None:
 
 
 def test_the_aspect_matrix_sets_candidates_against_the_teacher(store: Store) -> None:
-    put(store, "candidates", candidates("c1", "c2"), iteration=1)
-    put(store, "candidates", candidates("d1", iteration=2), iteration=2)
     rows = scores("c1", clarity=1) + scores("c2", aspects=EVERY[:-1])
-    put(store, "aspect_scores", rows, item_kind="candidate", iteration=1)
+    plan = put(store, "aspect_scores", rows, item_kind="candidate", iteration=1)
     put(store, "aspect_scores", scores("d1"), item_kind="candidate", iteration=2)
     put(store, "aspect_scores", scores("t1", "teacher", clarity=9), item_kind="teacher")
-    found = run(connect(store), "aspect_matrix", aspects=["clarity", "correctness"])
-    assert [(r["item_id"], r["is_teacher"], r["digits"]) for r in found] == [
-        ("c1", False, [1, 5]),
-        ("c2", False, [5, 5]),
-        ("t1", True, [9, 5]),
-    ]
-    whole = run(connect(store), "aspect_matrix", aspects=EVERY)
-    assert [r["item_id"] for r in whole] == ["c1", "t1"], "c2 lacks an aspect"
-    assert whole[1]["digits"][EVERY.index("clarity")] == 9
+    put(store, "aspect_scores", scores("s1", "snippet"), item_kind="snippet")
+    named = store.input("aspect_scores", item_kind="candidate", iteration=1)
+    assert list(named.values()) == [plan.content]
+    found = run(connect(store, named | store.input("aspect_scores", item_kind="teacher")), "aspect_matrix")
+    assert [(r["item_id"], r["is_teacher"]) for r in found] == [("c1", False), ("t1", True)], "c2 lacks an aspect"
+    assert [[r[a] for a in EVERY] for r in found] == [[{"clarity": d}.get(a, 5) for a in EVERY] for d in (1, 9)]
 
 
 def test_only_parsed_candidates_are_scored(store: Store) -> None:
@@ -726,7 +744,7 @@ def test_gradients_are_for_the_best_of_each_snippet_first_whatever_the_threshold
     connection = connect(store)
 
     def chosen(limit: int) -> list[str]:
-        return [r["item_id"] for r in run(connection, "gradient_items", limit=limit)]
+        return [r["item_id"] for r in run(connection, "gradient_items", limit=limit, min_score=0.0)]
 
     assert chosen(3) == ["c1", "c3", "c6"], "the best clean one of every snippet; the key breaks the tie of c6 and c7"
     assert chosen(4) == ["c1", "c2", "c3", "c6"], "then the best of the second ones"
@@ -748,6 +766,20 @@ def test_the_items_of_a_batch_get_the_texts_of_their_kind(store: Store) -> None:
         connection = connect(store)
         connection.register("batch_items", pa.table({"item_id": ids}))
         assert [(r["item_id"], r["code"], r["problem"]) for r in run(connection, "gradient_texts")] == expected
+
+
+def test_gradients_are_first_for_those_that_a_selection_accepts(store: Store) -> None:
+    """b2 moves up, because b1 has the text of a1. So b2 needs a gradient before any second one."""
+    rows = [("a1", "A", 9.0, "x"), ("a2", "A", 8.0, "y"), ("b1", "B", 7.0, "x"), ("b2", "B", 2.0, "z")]
+    put(store, "raw_pool", [{"snippet_id": s} for s in "AB"])
+    named = ("candidate_id", "snippet_id", "score", "text_hash")
+    given = [dict(zip(named, r, strict=True)) | {"iteration": 1} for r in rows]
+    put(store, "candidates", [{k: v for k, v in r.items() if k != "score"} for r in given], iteration=1)
+    put(store, "scored", [{k: v for k, v in r.items() if k != "text_hash"} for r in given], iteration=1)
+    first = [r["item_id"] for r in run(connect(store), "gradient_items", limit=2, min_score=0.0)]
+    assert first == ["a1", "b2"]
+    third = [r["item_id"] for r in run(connect(store), "gradient_items", limit=3, min_score=0.0)]
+    assert third == ["a1", "a2", "b2"]
 
 
 # -- checkpoints, metrics and reports --------------------------------------------------------------
@@ -798,9 +830,12 @@ def test_metrics_that_one_query_computes(store: Store) -> None:
     assert measured("selection_overlap", 9) == (0.0, 0)
 
 
-def test_reports_count_items_not_reasons(store: Store) -> None:
+def test_reports_count_items_and_the_functions_of_a_file(store: Store) -> None:
     twice = [{"stage": "pool", "item_kind": "snippet", "item_id": "s1", "reason": r} for r in ("test", "trivial")]
     put(store, "rejects", [*twice, twice[0] | {"item_id": "s2"}], stage="pool")
+    of_file = {"stage": "extract", "item_kind": "functions", "reason": "undocumented"}
+    counted = [of_file | {"item_id": f"file{n}", "value": value} for n, value in enumerate([40.0, 2.0])]
+    put(store, "rejects", counted, stage="extract")
     kept = {
         "stage": "selected",
         "iteration": 1,
@@ -812,6 +847,7 @@ def test_reports_count_items_not_reasons(store: Store) -> None:
     put(store, "metrics", [{"name": "scorer_auc", "iteration": -1, "subject": "lint", "value": 0.5, "num_items": 4}])
     connection = connect(store)
     assert [(r["stage"], r["reason"], r["num_items"]) for r in run(connection, "report_rejects")] == [
+        ("extract", "undocumented", 42),
         ("pool", "test", 2),
         ("pool", "trivial", 1),
         ("selected", "low_score", 1),

@@ -10,14 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import queries
-from store import Store
+from store import ASPECTS, CODE_ASPECTS, Store
 from store.catalog import connect
 from tests.rows import Row, put
 
 VALUES: Row = {
     "iteration": 1,
-    "aspects": ["lint"],
-    "weights": [1.0],
+    "weights": dict.fromkeys((*ASPECTS, *CODE_ASPECTS), 0.0) | {"lint": 1.0},
     "min_strength": 0.5,
     "min_score": 5.0,
     "max_per_snippet": 1,
@@ -43,16 +42,17 @@ def filled(store: Store, rows: list[Candidate], *, leaks: Row | None = None, tex
         [base | {"candidate_id": c, "snippet_id": s, "text_hash": text.get(c, c)} for c, s, *_ in rows],
         iteration=1,
     )
-    put(store, "scored", [{"candidate_id": c, "snippet_id": s, "iteration": 1} for c, s, *_ in rows], iteration=1)
-    digits = [{"item_id": c, "aspect": "lint", "score": digit, "expected": digit} for c, _, digit, _ in rows]
-    put(
-        store, "aspect_scores", [{"item_kind": "candidate"} | row for row in digits], item_kind="candidate", iteration=1
-    )
+    put(store, "scored", [scored(c, s, digit) for c, s, digit, _ in rows], iteration=1)
     known = [influenced(c, number) for c, *_, number in rows if number is not None]
     put(store, "influence", known, iteration=1, reference="teacher", batch="main")
     hits = [{"item_id": c, "item_kind": "candidate", "strength": s} for c, s in (leaks or {}).items()]
     put(store, "contamination", hits, item_kind="candidate", iteration=1, benchmark="b")
     return store
+
+
+def scored(candidate: str, snippet: str, lint: int, **columns: Any) -> Row:
+    row = {"candidate_id": candidate, "snippet_id": snippet, "iteration": 1, "lint": lint, "lint_expected": lint}
+    return row | columns
 
 
 def influenced(name: str, number: float, **columns: Any) -> Row:
@@ -61,7 +61,9 @@ def influenced(name: str, number: float, **columns: Any) -> Row:
 
 
 def verdicts(store: Store, **changed: Any) -> list[Row]:
-    return queries.rows(connect(store), "selection_verdicts", VALUES | changed)
+    """The kept ones by rank, then the others by their key."""
+    found = queries.rows(connect(store), "selection_verdicts", VALUES | changed)
+    return sorted(found, key=lambda r: (r["rank"] is None, r["rank"], r["candidate_id"]))
 
 
 def reasons(store: Store, **changed: Any) -> dict[str, str | None]:
@@ -107,9 +109,21 @@ def test_every_scored_candidate_has_one_verdict_with_the_number_behind_it(store:
 
 def test_the_first_reason_wins(store: Store) -> None:
     """Each candidate fails all checks from its own on."""
-    rows: list[Candidate] = [("a", "s1", 1, -1.0), ("b", "s1", 1, -1.0), ("c", "s1", 1, -1.0), ("z", "s2", 2, 0.5)]
-    filled(store, rows, leaks={"a": 1.0}, texts={"a": "t", "b": "t", "z": "t"})
-    assert reasons(store) == {"a": "contaminated", "b": "duplicate", "c": "low_score", "z": "low_score"}
+    rows: list[Candidate] = [
+        ("a", "s1", 1, -1.0),
+        ("b", "s1", 1, -1.0),
+        ("c", "s1", 8, -1.0),
+        ("d", "s3", 8, -1.0),
+        ("z", "s1", 9, -1.0),
+    ]
+    filled(store, rows, leaks={"a": 1.0}, texts=dict.fromkeys("abcdz", "t"))
+    assert reasons(store, min_influence=0.0) == {
+        "a": "contaminated",
+        "b": "low_score",
+        "c": "not_best_of_snippet",
+        "d": "duplicate",
+        "z": "low_influence",
+    }
 
 
 def test_thresholds_include_their_own_value(store: Store) -> None:
@@ -150,14 +164,10 @@ def test_influence_on_another_reference_or_of_other_features_does_not_count(stor
 
 def test_own_weights_change_the_score_and_with_it_the_best(store: Store) -> None:
     filled(store, [("tidy", "s1", 9, 0.5), ("clear", "s1", 1, 0.5)])
-    clarity = [
-        {"item_id": c, "item_kind": "candidate", "aspect": "clarity", "score": s}
-        for c, s in {"tidy": 2, "clear": 8}.items()
-    ]
-    put(store, "aspect_scores", clarity, item_kind="candidate", iteration=2)
+    rows = [scored("tidy", "s1", 9, clarity=2), scored("clear", "s1", 1, clarity=8)]
+    put(Store(store.root, force=True), "scored", rows, iteration=1)
     assert [(r["candidate_id"], r["score"]) for r in verdicts(store)] == [("tidy", 9.0), ("clear", 1.0)]
-    own = {"aspects": ["clarity", "lint"], "weights": [0.75, 0.25]}
-    found = verdicts(store, **own)
+    found = verdicts(store, weights=VALUES["weights"] | {"clarity": 0.75, "lint": 0.25})
     assert [(r["candidate_id"], r["score"], r["reason"]) for r in found] == [
         ("clear", 6.25, None),
         ("tidy", 3.75, "low_score"),
@@ -175,11 +185,8 @@ def test_ties_are_broken_by_expected_score_and_then_by_key(store: Store) -> None
     assert kept(store) == ["a"]
     filled(Store(store.root, force=True), [(name, name, 9, 0.5) for name in ("c", "a", "b")])
     assert kept(store) == ["a", "b", "c"]
-    expected = [("a", 9.0), ("b", 9.25), ("c", 9.125)]
-    digits = [
-        {"item_id": c, "item_kind": "candidate", "aspect": "lint", "score": 9, "expected": e} for c, e in expected
-    ]
-    put(Store(store.root, force=True), "aspect_scores", digits, item_kind="candidate", iteration=1)
+    rows = [scored(c, c, 9, lint_expected=e) for c, e in [("a", 9.0), ("b", 9.25), ("c", 9.125)]]
+    put(Store(store.root, force=True), "scored", rows, iteration=1)
     assert kept(store) == ["b", "c", "a"]
 
 
@@ -202,8 +209,12 @@ def test_a_quota_per_difficulty_comes_before_the_top_share(store: Store) -> None
     rows: list[Candidate] = [(f"c{n}", f"s{n}", 9, -n / 8) for n in range(6)]
     filled(store, rows)
     digits = {"c0": 7, "c1": 7, "c2": 7, "c3": 2, "c4": 2, "c5": 5}
-    scored = [{"candidate_id": c, "snippet_id": s, "iteration": 1, "difficulty": digits[c]} for c, s, *_ in rows]
-    put(Store(store.root, force=True), "scored", scored, iteration=1)
+    put(
+        Store(store.root, force=True),
+        "scored",
+        [scored(c, s, 9, difficulty=digits[c]) for c, s, *_ in rows],
+        iteration=1,
+    )
     assert kept(store, max_per_difficulty=1) == ["c0", "c3", "c5"]
     found = verdicts(
         store, max_per_difficulty=2, top_share=0.5
@@ -229,15 +240,18 @@ def test_max_rows_caps_what_the_share_keeps(store: Store, max_rows: int | None, 
 def test_other_iterations_do_not_count(store: Store) -> None:
     filled(store, [("a", "s1", 9, 0.5)])
     put(store, "candidates", [{"candidate_id": "z", "iteration": 2, "snippet_id": "s1", "text_hash": "a"}], iteration=2)
-    put(store, "scored", [{"candidate_id": "z", "iteration": 2, "snippet_id": "s1"}], iteration=2)
-    digit = {"item_id": "z", "item_kind": "candidate", "aspect": "lint", "score": 9}
-    put(store, "aspect_scores", [digit], item_kind="candidate", iteration=2)
+    put(store, "scored", [scored("z", "s1", 9, iteration=2)], iteration=2)
     assert reasons(store) == {"a": None}
     assert reasons(store, iteration=2) == {"z": "influence_missing"}
 
 
 def test_selected_rejects_and_missing_items_follow_from_the_verdicts(store: Store) -> None:
-    filled(store, [("a", "s1", 9, 0.25), ("b", "s2", 9, 0.5), ("c", "s3", 2, 0.5), ("d", "s4", 9, None)])
+    filled(
+        store,
+        [("a", "s1", 9, 0.25), ("b", "s2", 9, 0.5), ("c", "s3", 2, 0.5), ("d", "s4", 9, None), ("e", "s5", 9, None)],
+    )
+    too_long = {"stage": "gradients", "iteration": 1, "item_kind": "candidate", "reason": "too_long"}
+    put(store, "rejects", [too_long | {"item_id": "e"}], stage="gradients", iteration=1)
     put(store, "raw_pool", [{"snippet_id": f"s{n}", "code": f"code {n}"} for n in range(1, 5)])
     connection = queries.with_verdicts(connect(store), "selection_verdicts", VALUES)
     named = {"iteration": 1, "selection": "mine"}
@@ -250,9 +264,9 @@ def test_selected_rejects_and_missing_items_follow_from_the_verdicts(store: Stor
     assert [(r["item_id"], r["reason"], r["selection"], r["iteration"]) for r in rejects] == [
         ("c", "low_score", "mine", 1),
         ("d", "influence_missing", "mine", 1),
+        ("e", "influence_missing", "mine", 1),
     ]
-    missing = queries.rows(connection, "missing_items")
-    assert [(r["item_id"], r["code"]) for r in missing] == [("d", "code 4")]
+    assert queries.rows(connection, "missing_items") == [{"item_id": "d"}], "the gradient of e cannot be computed"
     put(store, "selected", selected, iteration=1, selection="mine")
     shown = queries.rows(connect(store), "selected_rows", named)
     assert [(r["rank"], r["candidate_id"]) for r in shown] == [(1, "b"), (2, "a")]
