@@ -3,6 +3,7 @@
 Adapters share an engine, models take turns.
 """
 
+import shutil
 from itertools import groupby
 from pathlib import Path
 
@@ -112,14 +113,22 @@ def test_a_kill_in_the_midst_of_two_turns_changes_nothing(tmp_path):
         base = save_model(root / "_models" / f"k{seed}", seed=seed)
         rows.append({"checkpoint_id": f"k{seed}", "location": f"_models/k{seed}", "base_model": base})
     store = filled(root, rows)
+    shutil.copytree(root, tmp_path / "killed")
     whole = candidates.build(store, small_recipe(tmp_path), 1)
     before = read(store, "candidates", iteration=1)
-    assert len(whole.shards) == 3 and len({r["checkpoint_id"] for r in before[7:14]}) == 2
-    store.save(whole.model_copy(update={"status": "building", "shards": []}))
-    for shard in (0, 1):
-        Path(store.directory("candidates", iteration=1), f"part-{shard:05d}.parquet").unlink()
-    again = candidates.build(store, small_recipe(tmp_path), 1)
-    assert again.shards == whole.shards and read(store, "candidates", iteration=1) == before
+    assert whole.plan.num_shards == 3 and len({r["checkpoint_id"] for r in before[7:14]}) == 2
+
+    def killed_in_the_second(shards, label):
+        yield shards[0]
+        yield shards[1]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        candidates.build(Store(tmp_path / "killed", track=killed_in_the_second), small_recipe(tmp_path), 1)
+    resumed = Store(tmp_path / "killed")
+    assert resumed.missing(whole.plan) == [2]
+    again = candidates.build(resumed, small_recipe(tmp_path), 1)
+    assert again.shards == whole.shards and read(resumed, "candidates", iteration=1) == before
 
 
 def test_an_endpoint_serves_checkpoints_by_name_and_is_asked_for_no_commit(tmp_path, monkeypatch):

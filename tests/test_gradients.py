@@ -126,8 +126,7 @@ def test_the_chosen_candidates_of_a_batch_are_read_by_their_ids(store: Store, tm
         [{"candidate_id": p["candidate_id"], "snippet_id": "s1", "iteration": 1} for p in pairs],
         iteration=1,
     )
-    chosen = [{"item_id": "c2"}, {"item_id": "c0"}]
-    record = gradients.build(store, two(tmp_path), 1, "candidate", batch="strict", chosen=chosen)
+    record = gradients.build(store, two(tmp_path), 1, "candidate", batch="strict", chosen=["c2", "c0"])
     rows = read(store, "gradients", item_kind="candidate", iteration=1, batch="strict")
     assert [(r["checkpoint_id"], r["item_id"]) for r in rows] == [(k, c) for k in ("k0", "k1") for c in ("c0", "c2")]
     made_by = {"checkpoints/role-synthesizer/iteration-0"}

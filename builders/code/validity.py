@@ -5,8 +5,10 @@ accepts it for the running Python.
 
 How: one ruff process reads them all, about ten times faster than `ast`. Where ruff says no, or
 cannot say, the caller asks `ast`: only a yes is relied upon. Ruff is more permissive than Python in
-two ways: it has no limits of size, and it accepts three kinds of replacement fields that older
-Pythons refuse. Texts with either are odd to the outline, so they never come here.
+three ways. It has no limits of size, and it accepts three kinds of replacement fields that older
+Pythons refuse: texts with either are odd to the outline, so they never come here. And it accepts
+lines that are indented by tabs in one place and by blanks in another, where Python may see an
+inconsistent use of tabs: such a text gets no yes.
 
 `tests/code/test_validity.py` has a list of broken files. `benchmarks/pool/extraction.py` compares
 both parsers on real files and on files that are broken at random.
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -34,6 +37,20 @@ def accepted(texts: Sequence[bytes]) -> list[bool]:
     closes its strings, brackets and lines, otherwise it would be odd. So all parse if the joined
     text does. If it does not, its texts are checked one by one.
     """
+    alike = [n for n, text in enumerate(texts) if not _mixes_tabs(text)]
+    yes = dict(zip(alike, _accepted([texts[n] for n in alike]), strict=True))
+    return [yes.get(n, False) for n in range(len(texts))]
+
+
+def _mixes_tabs(text: bytes) -> bool:
+    """Whether lines begin with tabs and lines begin with blanks, or one line with both."""
+    return b"\t" in text and bool(_TAB.search(text)) and bool(_BLANK.search(text))
+
+
+_TAB, _BLANK = re.compile(rb"^[ \f]*\t", re.MULTILINE), re.compile(rb"^[\t\f]* ", re.MULTILINE)
+
+
+def _accepted(texts: Sequence[bytes]) -> list[bool]:
     chunks = _chunks(texts)
     joined = [_JOINT.join(texts[n] for n in chunk).replace(*_FUTURE) for chunk in chunks]
     doubtful = [n for c in _refused(joined) for n in chunks[c]]

@@ -73,6 +73,13 @@ def test_a_late_future_import_is_no_fault_of_a_file(monkeypatch):
     assert asked == [1, 0]
 
 
+def test_tabs_here_and_blanks_there_get_no_yes():
+    """Both lines stand at column 8 for Python, but not where a tab is one column wide."""
+    broken = "if x:\n    if y:\n    \tx = 1\n \ty = 2\n"
+    assert not parses(broken)
+    assert validity.accepted([broken.encode(), b"if x:\n\ty = 1\n", b"if x:\n    y = '\t'\n"]) == [False, True, True]
+
+
 def test_nothing_is_asked_about_nothing():
     assert validity.accepted([]) == []
     assert validity.accepted([b"", b"\n", b"# note"]) == [True] * 3

@@ -62,7 +62,6 @@ VALUES: Row = POOL | {
     "features": "f",
     "high": "z",
     "iteration": 1,
-    "items": ["c1"],
     "iterations": [1, 2],
     "limit": 10,
     "low": "",

@@ -45,6 +45,7 @@ def test_a_filter_and_a_join_give_the_rows_of_the_same_sql(store: Store) -> None
 def test_a_table_without_rows_has_the_columns_and_types_of_a_written_one(tmp_path: Path, name: str) -> None:
     written = Store(tmp_path / "written")
     put(written, name, [{}])
+    (tmp_path / "empty").mkdir()
     empty = Store(tmp_path / "empty").scan(name)
     assert empty.collect().height == 0
     assert written.scan(name).collect().height == 1
