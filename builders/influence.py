@@ -23,7 +23,7 @@ from builders.engines.checkpoints import checkpoint_input, last_checkpoints
 from builders.gradients import MAIN, aligned_shards, features
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store
-from store.catalog import connect, lock_down, select_only
+from store.catalog import connect, lock_down, read_only
 from store.errors import InputError
 from store.half_floats import as_matrix
 from store.runs import Partition
@@ -103,8 +103,8 @@ def _meeting(store: Store, condition: str) -> set[str]:
     """The reference samples that meet a condition: SQL of the recipe, which can only read."""
     connection = connect(store, store.input("teacher_samples"))
     text = f"SELECT sample_id FROM teacher_samples WHERE split = 'reference' AND ({condition})"
-    statement = select_only(connection, text)
-    lock_down(connection, store)
+    statement = read_only(connection, text)
+    lock_down(connection, store.root)
     try:
         return {sample for (sample,) in connection.execute(statement).fetchall()}
     except duckdb.Error as error:

@@ -25,7 +25,6 @@ from commands.terminal import (
     track,
 )
 from store.errors import InputError
-from store.files import check_output
 
 PANEL = "Datasets"
 
@@ -76,6 +75,7 @@ def publish(
     ```
     """
     from builders.publishing import folder, sets
+    from store.files import check_output
 
     folder.check_target(target)
     check_output(target)

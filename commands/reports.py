@@ -7,18 +7,18 @@ the run records and from `.sql` files.
 from __future__ import annotations
 
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 from rich.console import Console
-from rich.panel import Panel
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 import queries
-from store import Store, segments
 from store.catalog import connect
+from store.ledger import Ledger
+
+if TYPE_CHECKING:
+    import duckdb
 
 _CODE = {"code", "solution", "completion", "tests", "prompt"}
 FOLD = 24
@@ -28,23 +28,21 @@ FOLD = 24
 # -- the store at a glance -------------------------------------------------------------------------
 
 
-def funnel(store: Store) -> list[dict[str, Any]]:
+def funnel(ledger: Ledger) -> list[dict[str, Any]]:
     """One row per partition, in the order in which they were begun, then one with the totals."""
-    rows: list[dict[str, Any]] = []
-    for record in store.records():
-        if record.plan.table == "rejects":
-            continue
-        usage = record.usage
-        row = {
-            "partition": segments(record.plan.table, record.plan.partition),
-            "rows": record.rows if record.status != "building" else None,
-            "status": record.status,
-            "seconds": round(usage.wall_s, 1),
-            "prompt_tokens": usage.prompt_tokens or None,
-            "completion_tokens": usage.completion_tokens or None,
-            "cost_usd": usage.cost_usd,
+    rows: list[dict[str, Any]] = [
+        {
+            "partition": entry.where,
+            "rows": entry.rows if entry.status != "building" else None,
+            "status": entry.status,
+            "seconds": round(entry.seconds, 1),
+            "prompt_tokens": entry.prompt_tokens or None,
+            "completion_tokens": entry.completion_tokens or None,
+            "cost_usd": entry.cost_usd,
         }
-        rows.append(row)
+        for entry in ledger.entries
+        if entry.table != "rejects"
+    ]
     if rows:
         total = {k: sum(r[k] or 0 for r in rows) for k in ("seconds", "prompt_tokens", "completion_tokens")}
         costs = [r["cost_usd"] for r in rows if r["cost_usd"] is not None]
@@ -54,14 +52,12 @@ def funnel(store: Store) -> list[dict[str, Any]]:
     return rows
 
 
-def rejects(store: Store) -> list[dict[str, Any]]:
-    """Rejected items by stage, iteration, selection and reason."""
-    return queries.rows(connect(store), "report_rejects")
-
-
-def metrics(store: Store) -> list[dict[str, Any]]:
-    """All measured numbers."""
-    return queries.rows(connect(store), "report_metrics")
+def rejects_and_metrics(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
+    """Rejected items by stage, iteration, selection and reason; and all measured numbers."""
+    connection = connect(ledger, tables=["rejects", "metrics"])
+    found = {name: queries.relation(connection, f"report_{name}") for name in ("rejects", "metrics")}
+    # not by way of Arrow, which is slow to import
+    return {name: [dict(zip(r.columns, row, strict=True)) for row in r.fetchall()] for name, r in found.items()}
 
 
 # -- selections ------------------------------------------------------------------------------------
@@ -156,6 +152,8 @@ def print_rows(console: Console, rows: list[dict[str, Any]], title: str = "") ->
 
 def print_records(console: Console, rows: list[dict[str, Any]], title: str) -> None:
     """Print rows one below the other, with code highlighted and long texts folded."""
+    from rich.panel import Panel
+
     for row in rows:
         short = {k: v for k, v in row.items() if not _is_long(v)}
         console.print(
@@ -165,9 +163,15 @@ def print_records(console: Console, rows: list[dict[str, Any]], title: str) -> N
             if _is_long(value):
                 console.print(Text(f"{name}:", style="bold"))
                 text = _folded(value)
-                console.print(Syntax(text, "python", word_wrap=True) if name in _CODE else Text(text))
+                console.print(_highlighted(text) if name in _CODE else Text(text))
     if not rows:
         console.print(f"{title}: no rows", style="dim")
+
+
+def _highlighted(text: str) -> Any:
+    from rich.syntax import Syntax
+
+    return Syntax(text, "python", word_wrap=True)
 
 
 def _is_long(value: Any) -> bool:

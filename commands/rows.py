@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -19,20 +17,25 @@ from commands.terminal import (
     app,
     console,
     local_file,
-    open_store,
+    open_ledger,
     print_rows,
 )
-from store import ContractError, Store
 from store.errors import InputError
 
 PANEL = "Its rows"
+
+
+def _output(path: str | None) -> str | None:
+    from commands.answers import file_form
+
+    return file_form(local_file(path))
 
 
 @app.command(rich_help_panel=PANEL)
 def show(
     table: Annotated[str, typer.Argument(help="A table; docs/tables.md lists them.")],
     where: Annotated[str, typer.Option(help="SQL condition, such as \"parse_status = 'ok'\".")] = "true",
-    n: Annotated[int, typer.Option("-n", help="How many rows.")] = 3,
+    n: Annotated[int, typer.Option("-n", min=0, help="How many rows.")] = 3,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,31 +51,45 @@ def show(
     …
     ```
     """
+    from commands.answers import plain
     from commands.reports import print_records
-    from store.catalog import ask
-    from store.store import contract_of
+    from store.catalog import Answer
+    from store.schemas import contract_of
 
-    columns = ", ".join(contract_of(table).schema.names)
-    order = ", ".join(contract_of(table).key)
-    rows = ask(
-        open_store(store), f"SELECT {columns} FROM {table} WHERE ({where}) ORDER BY {order} LIMIT {int(n)}"
-    ).read_all()
+    contract = contract_of(table)
+    columns, order = ", ".join(contract.names), ", ".join(contract.key)
+    answer = Answer(
+        open_ledger(store), f"SELECT {columns} FROM {table} WHERE ({where}\n) ORDER BY {order} LIMIT {int(n)}"
+    )
+    rows = [dict(zip(answer.columns, row, strict=True)) for rows in answer.rows() for row in rows]
     if as_json:
-        print(json.dumps(rows.to_pylist(), default=str))
+        print(json.dumps([plain(row) for row in rows]))
     else:
-        print_records(console, rows.to_pylist(), table)
+        print_records(console, rows, table)
+    for note in answer.notes:
+        announce(note)
 
 
 @app.command(rich_help_panel=PANEL)
 def sql(
-    text: Annotated[str | None, typer.Argument(help="One SELECT, or @file.sql. Without it, a prompt opens.")] = None,
-    output: Annotated[
-        str | None, typer.Option("-o", help="Write the rows to this Parquet file.", callback=local_file)
+    text: Annotated[
+        str | None, typer.Argument(help="One statement that reads, or @file.sql. Without it, a prompt opens.")
     ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", help="Write all rows to this file: .parquet, .csv or .jsonl.", callback=_output),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, help="Stop after so many seconds. Default: no limit.")
+    ] = None,
+    as_lines: Annotated[bool, typer.Option("--jsonl", help="Print JSON, one row on each line.")] = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Run one SELECT over all tables. Nothing in the store can be changed by it.
+    """Run one statement over all tables: SELECT in any form, PIVOT, DESCRIBE, SUMMARIZE or EXPLAIN.
+
+    Nothing in the store can be changed by it. A terminal shows the first 1,000 rows; pipes and
+    files get all. The table runs has what each partition took and cost.
 
     Example:
     ```
@@ -83,29 +100,24 @@ def sql(
     …
     ```
     """
-    opened = open_store(store)
-    for statement in _statements(text):
-        try:
-            _answer(opened, statement, output, as_json)
-        except ContractError as error:
-            if text is not None:
-                raise
-            report(error)
+    from commands import prompt
 
+    def answer(statement: str) -> None:
+        _answer(store, statement, output, timeout, as_json, as_lines)
 
-def _statements(text: str | None) -> Iterator[str]:
     if text is not None:
-        yield _file_text(Path(text[1:])) if text.startswith("@") else text
+        answer(_file_text(Path(text[1:])) if text.startswith("@") else text)
         return
-    while True:
-        try:
-            line = input("scoder sql> ").strip()
-        except EOFError:
-            return
-        if line in ("exit", "quit", "\\q"):
-            return
-        if line:
-            yield line
+    open_ledger(store)
+    prompt.run(answer, report, lambda: _tables(store))
+
+
+def _tables(store: str) -> None:
+    entries = open_ledger(store).entries
+    seen = dict.fromkeys(sorted({e.table for e in entries}), 0)
+    for entry in entries:
+        seen[entry.table] += entry.rows if entry.status != "building" else 0
+    print_rows([{"table": table, "rows": rows} for table, rows in seen.items()], as_json=False)
 
 
 def _file_text(path: Path) -> str:
@@ -115,26 +127,23 @@ def _file_text(path: Path) -> str:
         raise InputError(f"{path} cannot be read as text: {error}") from None
 
 
-def _answer(store: Store, statement: str, output: str | None, as_json: bool) -> None:
-    import pyarrow.parquet as pq
+def _answer(
+    store: str, statement: str, output: str | None, timeout: float | None, as_json: bool, as_lines: bool
+) -> None:
+    from commands import answers
+    from store.catalog import Answer
 
-    from store.catalog import ask
-
-    reader = ask(store, statement)
-    if output is None:
-        print_rows(reader.read_all().to_pylist(), as_json)
-        return
-    rows, working = 0, Path(f"{output}.{os.getpid()}.tmp")
-    working.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with pq.ParquetWriter(working, reader.schema, compression="zstd") as writer:
-            for batch in reader:
-                writer.write_batch(batch)
-                rows += batch.num_rows
-        working.replace(output)
-    finally:
-        working.unlink(missing_ok=True)
-    announce(f"{rows:,} rows to {output}")
+    answer = Answer(open_ledger(store), statement, timeout=timeout)
+    if output is not None:
+        announce(f"{answers.write(answer, output):,} rows to {output}")
+    elif as_lines:
+        answers.print_lines(answer)
+    elif as_json:
+        answers.print_array(answer)
+    elif left_out := answers.show(console, answer):
+        announce(left_out)
+    for note in answer.notes:
+        announce(note)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -159,7 +168,7 @@ def trace(
     from commands.reports import print_records
     from queries import trace as tracing
 
-    found = tracing.trace(open_store(store), id_)
+    found = tracing.trace(open_ledger(store), id_)
     if as_json:
         print(json.dumps(found, default=str))
         return

@@ -17,6 +17,7 @@ from commands.terminal import (
     announce,
     app,
     console,
+    open_ledger,
     open_store,
     print_rows,
     recipe_of,
@@ -103,8 +104,8 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     """
     from commands import reports
 
-    opened = open_store(store)
-    found = {"tables": reports.funnel(opened), "rejects": reports.rejects(opened), "metrics": reports.metrics(opened)}
+    opened = open_ledger(store)
+    found = {"tables": reports.funnel(opened), **reports.rejects_and_metrics(opened)}
     if as_json:
         print(json.dumps(found, default=str))
         return

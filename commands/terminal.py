@@ -11,16 +11,16 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
-from rich.progress import track as progress_bar
 
-from store import Store
 from store.errors import InputError, MissingError
-from store.files import check_output
+from store.ledger import Ledger
+
+if TYPE_CHECKING:
+    from store import Store
 
 app = typer.Typer(
     name="scoder",
@@ -51,9 +51,22 @@ notes = Console(stderr=True)
 
 def open_store(path: str, *, force: bool = False, is_new: bool = False) -> Store:
     """The store at a path. Raises MissingError if there is none, unless a new one is wanted."""
-    if not is_new and not Path(path, "_runs").is_dir():
-        raise MissingError(f"no store at {path}; build one with `scoder run RECIPE --store {path}`")
+    if not is_new:
+        _check_store(path)
+    from store import Store
+
     return Store(path, announce, track, force=force)
+
+
+def open_ledger(path: str) -> Ledger:
+    """The records of the store at a path, for commands that only look. MissingError as above."""
+    _check_store(path)
+    return Ledger(path)
+
+
+def _check_store(path: str) -> None:
+    if not Path(path, "_runs").is_dir():
+        raise MissingError(f"no store at {path}; build one with `scoder run RECIPE --store {path}`")
 
 
 def announce(message: str) -> None:
@@ -65,6 +78,8 @@ def track(items: Sequence[int], label: str) -> Iterable[int]:
     """The items, with a progress bar if there is a terminal."""
     if not items or not notes.is_terminal:
         return items
+    from rich.progress import track as progress_bar
+
     return progress_bar(items, description=label, console=notes, transient=True)
 
 
@@ -77,6 +92,8 @@ def progress(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
     if not notes.is_terminal:
         yield lambda done: None
         return
+    from rich.progress import MofNCompleteColumn, Progress
+
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=notes, transient=True) as bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.update(task, completed=done)
@@ -95,6 +112,8 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> No
 def local(path: str | None) -> str | None:
     """Refuse an output that must not be written, before any work. A callback of options."""
     if path is not None:
+        from store.files import check_output
+
         check_output(path)
     return path
 

@@ -15,12 +15,13 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import duckdb
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from store import content_id
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
 
 HERE = Path(__file__).parent
 _COMMENT_OR_STRING = re.compile(r"--[^\n]*|'(?:[^']|'')*'")

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from store import CONTRACTS, ContractError, Store
-from store.catalog import connect
+from store.catalog import Files, connect
+from store.errors import ContractError
+from store.ledger import Ledger
+from store.schemas import CONTRACTS
 
 _LINKS = {
     "candidates": ("snippet_id", "checkpoint_id"),
@@ -23,12 +25,12 @@ _UNLINKED = {"gradients"}
 """Tables that a trace leaves out, because nobody reads their numbers."""
 
 
-def trace(store: Store, id_: str) -> dict[str, list[dict[str, Any]]]:
+def trace(store: Files | Ledger, id_: str) -> dict[str, list[dict[str, Any]]]:
     """The rows that hold an id and the rows that they came from, by table; at most 50 of a table.
 
     Raises ContractError when no table holds the id.
     """
-    connection = connect(store)
+    connection = connect(store, tables=CONTRACTS.keys() - _UNLINKED)
     wanted, found = [id_], defaultdict(list)
     for table, keys in _LINKS.items():
         for row in _holding(connection, table, id_):
@@ -58,16 +60,13 @@ def _parents_or_children(connection: Any, table: str, name: str, id_: str) -> li
 
 
 def _holding(connection: Any, table: str, id_: str) -> list[dict[str, Any]]:
-    columns = [n for n in CONTRACTS[table].schema.names if n.endswith("_id") and n not in ("task_id", "file_id")]
+    columns = [n for n in CONTRACTS[table].names if n.endswith("_id") and n not in ("task_id", "file_id")]
     return _where(connection, table, columns, id_) if columns else []
 
 
 def _where(connection: Any, table: str, columns: list[str], id_: str) -> list[dict[str, Any]]:
     # The names come from the contracts. The value of a user is bound as a parameter.
     condition = " OR ".join(f"{c} = $id" for c in columns)
-    names = ", ".join(CONTRACTS[table].schema.names)
-    return (
-        connection.sql(f"SELECT {names} FROM {table} WHERE {condition} LIMIT 50", params={"id": id_})
-        .to_arrow_table()
-        .to_pylist()
-    )
+    names = CONTRACTS[table].names
+    text = f"SELECT {', '.join(names)} FROM {table} WHERE {condition} LIMIT 50"
+    return [dict(zip(names, row, strict=True)) for row in connection.execute(text, {"id": id_}).fetchall()]

@@ -1,4 +1,4 @@
-"""The contract of every table: what one row is, its key, its Arrow schema and its partitions.
+"""The contract of every table: what one row is, its key, its columns and its partitions.
 
 In: nothing. Out: `CONTRACTS`, a dictionary from the name of a table to its `Contract`. The document
 `docs/tables.md` is generated from this file: `python -m store.schemas > docs/tables.md`.
@@ -6,14 +6,21 @@ In: nothing. Out: `CONTRACTS`, a dictionary from the name of a table to its `Con
 A column is required unless it is made with `opt(...)`. Each text is stored once; what is derived
 from it stands in another table under the same key. There are no JSON columns and no columns for
 metadata: what is worth keeping has a name and a type.
+
+Types have the names that they have in SQL. A command that only asks DuckDB needs no more than
+these, so Arrow is imported when a schema of Arrow is asked for, and not before.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
-import pyarrow as pa
+from store.errors import ContractError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 VERSION = 3
 """The version of all contracts together. What was built under another version is refused, and the
@@ -21,9 +28,24 @@ message says how to build it again."""
 
 PARSE_STATUSES = ("ok", "no_problem", "no_solution", "syntax_error", "unfinished", "prompt_too_long", "engine_error")
 
-STRING, BOOL = pa.string(), pa.bool_()
-INT8, INT32, INT64 = pa.int8(), pa.int32(), pa.int64()
-FLOAT, DOUBLE = pa.float32(), pa.float64()
+STRING, BOOL, BINARY = "VARCHAR", "BOOLEAN", "BLOB"
+INT8, INT32, INT64 = "TINYINT", "INTEGER", "BIGINT"
+FLOAT, DOUBLE = "FLOAT", "DOUBLE"
+
+
+def list_of(kind: str) -> str:
+    """The type of a list: `list_of(STRING)` is `VARCHAR[]`."""
+    return f"{kind}[]"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, its type in SQL, what stands in it, and whether it may be NULL."""
+
+    name: str
+    kind: str
+    note: str
+    nullable: bool
 
 
 @dataclass(frozen=True)
@@ -37,19 +59,51 @@ class Contract:
     name: str
     grain: str
     key: tuple[str, ...]
-    schema: pa.Schema
+    columns: tuple[Column, ...]
     kind: Literal["sharded", "global"]
     partition: tuple[str, ...] = ()
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, in their order."""
+        return [column.name for column in self.columns]
 
-def req(name: str, kind: pa.DataType, note: str = "") -> pa.Field:
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns as an Arrow schema, with their notes as metadata."""
+        import pyarrow as pa
+
+        return pa.schema(
+            pa.field(c.name, arrow_type(c.kind), nullable=c.nullable, metadata={"note": c.note}) for c in self.columns
+        )
+
+
+def arrow_type(kind: str) -> pa.DataType:
+    """The Arrow type of a type in SQL."""
+    import pyarrow as pa
+
+    if kind.endswith("[]"):
+        return pa.list_(arrow_type(kind.removesuffix("[]")))
+    return {
+        STRING: pa.string(),
+        BOOL: pa.bool_(),
+        BINARY: pa.binary(),
+        INT8: pa.int8(),
+        INT32: pa.int32(),
+        INT64: pa.int64(),
+        FLOAT: pa.float32(),
+        DOUBLE: pa.float64(),
+    }[kind]
+
+
+def req(name: str, kind: str, note: str = "") -> Column:
     """A required column."""
-    return pa.field(name, kind, nullable=False, metadata={"note": note})
+    return Column(name, kind, note, nullable=False)
 
 
-def opt(name: str, kind: pa.DataType, note: str = "") -> pa.Field:
+def opt(name: str, kind: str, note: str = "") -> Column:
     """A column that may be NULL; the note says what NULL means."""
-    return pa.field(name, kind, nullable=True, metadata={"note": note})
+    return Column(name, kind, note, nullable=True)
 
 
 def contract(
@@ -57,19 +111,19 @@ def contract(
     grain: str,
     key: str,
     kind: Literal["sharded", "global"],
-    columns: list[pa.Field],
+    columns: list[Column],
     partition: str = "",
 ) -> Contract:
     """A contract. `key` and `partition` are names with spaces between them.
 
     Raises ValueError if a column of the key is not required.
     """
-    schema = pa.schema(columns)
+    required = {column.name for column in columns if not column.nullable}
     keys = tuple(key.split())
     for part in keys:
-        if part not in schema.names or schema.field(part).nullable:
-            raise ValueError(f"contract {name}: key {part!r} must be a required column, has {schema.names}")
-    return Contract(name, grain, keys, schema, kind, tuple(partition.split()))
+        if part not in required:
+            raise ValueError(f"contract {name}: key {part!r} must be a required column, has {sorted(required)}")
+    return Contract(name, grain, keys, tuple(columns), kind, tuple(partition.split()))
 
 
 ASPECTS = ("consistency", "correctness", "completeness", "clarity", "relevance", "difficulty")
@@ -145,16 +199,14 @@ _ALL = [
             ),
             req(
                 "inferred_imports",
-                pa.list_(STRING),
+                list_of(STRING),
                 "import statements for undefined names that have one meaning, such as np or re",
             ),
-            req("modules", pa.list_(STRING), "top-level modules that it imports, or uses by an inferred import"),
+            req("modules", list_of(STRING), "top-level modules that it imports, or uses by an inferred import"),
             opt("num_type_errors", INT32, "NULL if it has undefined names or the type checker gave no answer"),
-            req("secrets", pa.list_(STRING), "kinds of credentials in it, such as aws_access_key"),
-            req("personal_data", pa.list_(STRING), "kinds of personal data in it: email, ip_address, phone"),
-            req(
-                "license_choices", pa.list_(pa.list_(STRING)), "its licence as alternatives; each is a list of licences"
-            ),
+            req("secrets", list_of(STRING), "kinds of credentials in it, such as aws_access_key"),
+            req("personal_data", list_of(STRING), "kinds of personal data in it: email, ip_address, phone"),
+            req("license_choices", list_of(list_of(STRING)), "its licence as alternatives; each is a list of licences"),
         ],
     ),
     contract(
@@ -369,7 +421,7 @@ _ALL = [
             req("features", STRING, "hash of prompt form, loss, optimizer map, dimension and seed"),
             req(
                 "gradient",
-                pa.binary(),
+                BINARY,
                 "a vector of unit length: float16 numbers, little-endian, as many as the recipe's dimension",
             ),
             req("norm", FLOAT, "length of the vector before it was scaled to 1"),
@@ -474,7 +526,7 @@ _ALL = [
             req("iteration", INT32),
             opt("preferred_id", STRING, "NULL for a utility run"),
             opt("other_id", STRING, "NULL for a utility run"),
-            opt("subset", pa.list_(STRING), "the candidates of a utility run; NULL for a pair"),
+            opt("subset", list_of(STRING), "the candidates of a utility run; NULL for a pair"),
             opt("utility", DOUBLE, "held-out loss or pass rate that the run reached; NULL for a pair"),
             req("judge", STRING),
         ],
@@ -483,6 +535,13 @@ _ALL = [
 ]
 
 CONTRACTS: dict[str, Contract] = {c.name: c for c in _ALL}
+
+
+def contract_of(table: str) -> Contract:
+    """The contract of a table. Raises ContractError, which lists the tables, when there is none."""
+    if table not in CONTRACTS:
+        raise ContractError(f"no table {table!r}; the tables are {', '.join(CONTRACTS)}")
+    return CONTRACTS[table]
 
 
 def markdown() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import random
@@ -58,6 +59,7 @@ def scoder_here(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedPro
         patch.setattr(sys, "argv", ["scoder", *arguments])
         with pytest.raises(SystemExit) as end:
             commands.main()
+    gc.unfreeze()  # the entry point freezes what is loaded, which here is all of the tests
     return subprocess.CompletedProcess(arguments, int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 

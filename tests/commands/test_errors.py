@@ -76,7 +76,7 @@ def test_a_bug_in_a_command_says_where_it_is() -> None:
     """The whole way: a command that hits a bug, in a process of its own."""
     program = (
         "import sys, commands.runs; from commands import main\n"
-        "commands.runs.open_store = lambda path: {}['column']\n"
+        "commands.runs.open_ledger = lambda path: {}['column']\n"
         "sys.argv = ['scoder', 'status', '--store', 'my store']; main()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)

@@ -22,6 +22,7 @@ from commands.reports import (
 )
 from store import Plan, Store, Usage
 from store.catalog import connect
+from store.ledger import Ledger
 from tests.rows import Row, put, table
 
 
@@ -53,13 +54,15 @@ def test_the_funnel_has_a_row_per_partition_and_a_total(tmp_path: Path) -> None:
     store.materialize(Plan(table="pool", num_shards=2), lambda i: (table("pool", [{"snippet_id": f"s{i}"}]), paid))
     put(store, "rejects", [], stage="pool")
     store.begin(Plan(table="candidates", partition={"iteration": 1}, num_shards=3))
-    found = [(r["partition"], r["rows"], r["status"], r["prompt_tokens"], r["cost_usd"]) for r in funnel(store)]
+    found = [
+        (r["partition"], r["rows"], r["status"], r["prompt_tokens"], r["cost_usd"]) for r in funnel(Ledger(store.root))
+    ]
     assert found == [
         ("pool", 2, "complete", 20, 1.0),
         ("candidates/iteration-1", None, "building", None, None),
         ("total", None, "", 20, 1.0),
     ]
-    assert funnel(Store(tmp_path / "empty")) == []
+    assert funnel(Ledger(tmp_path / "empty")) == []
 
 
 Verdict = tuple[str, int | None, str | None]

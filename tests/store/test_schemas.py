@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from store.schemas import ASPECTS, CODE_ASPECTS, CONTRACTS, contract, markdown, opt, req
+from store.schemas import ASPECTS, CODE_ASPECTS, CONTRACTS, STRING, contract, markdown, opt, req
 
 DOCS = Path(__file__).parents[2] / "docs" / "tables.md"
 TABLES = sorted(CONTRACTS)
@@ -87,9 +87,9 @@ def test_there_are_no_json_or_metadata_columns_and_every_null_is_explained(name:
 
 def test_a_key_that_is_optional_or_absent_is_refused() -> None:
     with pytest.raises(ValueError, match=r"contract t: key 'b' must be a required column"):
-        contract("t", "a row", "a b", "global", [req("a", pa.string()), opt("b", pa.string())])
+        contract("t", "a row", "a b", "global", [req("a", STRING), opt("b", STRING)])
     with pytest.raises(ValueError, match=r"contract t: key 'c' must be a required column"):
-        contract("t", "a row", "c", "global", [req("a", pa.string())])
+        contract("t", "a row", "c", "global", [req("a", STRING)])
 
 
 def test_scored_holds_every_aspect_once() -> None:
