@@ -6,7 +6,9 @@ which nothing reads. The file system is fsspec's, so that object stores can be a
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import uuid
 from pathlib import Path
 
@@ -15,6 +17,11 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from store.errors import ContractError
+
+_LOCAL = LocalFileSystem()
+NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EACCES}
+"""What `os.link` answers where links cannot be made: another disk, FAT, some network systems, or
+too many links already."""
 
 _LOCAL = LocalFileSystem()
 
@@ -67,6 +74,20 @@ def write_atomic(fs: AbstractFileSystem, path: str, data: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_directory(parent)
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """A hard link, or a copy where the file system has no links. The target must not exist."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
+        shutil.copyfile(source, temporary)
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, target)
 
 
 def write_text(path: str | Path, text: str) -> None:
