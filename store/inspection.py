@@ -155,7 +155,7 @@ class Inspection:
     # -- models and published datasets -------------------------------------------------------------
 
     def _folders(self, records: dict[str, Record]) -> list[Problem]:
-        owners = {name: where for where, r in records.items() for name in folders_of(r)}
+        owners = {name: where for where, r in records.items() for name in markers.folders_of(r)}
         is_running = coordinator_alive(self.store.root)
         problems = []
         for room in ("_models", "_datasets"):
@@ -195,17 +195,6 @@ class Inspection:
                     yield Problem(
                         "model", f"{where}: the checkpoint {row['checkpoint_id']} is not at {row['location']}"
                     )
-
-
-def folders_of(record: Record) -> list[str]:
-    """The models and datasets that belong to a partition, such as `_models/coder-1a2b3c4d`."""
-    table, part = record.plan.table, record.plan.partition
-    if table == "instructions":
-        return ["_datasets/instructions"]
-    if table != "checkpoints":
-        return []
-    name = "-".join([str(part["role"]), *([str(part["iteration"])] if "iteration" in part else [])])
-    return [f"{room}/{name}-{record.plan.fingerprint[:8]}" for room in ("_models", "_datasets")]
 
 
 def _leftover(path: str) -> Problem:

@@ -1,11 +1,12 @@
-"""What killed writes left behind: temporary files, and folders that took no place.
+"""Folders that appear whole or not at all, and what killed writes left behind.
 
     part-00000.parquet.1a2b3c4d.tmp     a file while it was written
     .instructions.1a2b3c4d.tmp/         a folder while it was written, or an old one on its way out
     instructions.replaced-1a2b3c4d/     an old folder, while the new one took its place
     .coder-1a2b3c4d.partial/            a model while it was trained
 
-In: a folder. Out: the paths of what is left over in it. Nothing is removed here.
+In: a target. Out: a folder beside it, to be renamed to the target when it is whole. Or in: a
+folder; out: the paths of what is left over in it. What is left over is not removed here.
 """
 
 from __future__ import annotations
@@ -13,13 +14,33 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from store import markers
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 _REPLACED = re.compile(r"(.+)\.replaced-[0-9a-f]{8}")
+
+
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """A new folder beside the target. After the block it is gone, or stands at the target.
+
+    It is locked as long as this process lives, so that nobody takes it for a leftover.
+    """
+    working = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    working.mkdir(parents=True)
+    descriptor = os.open(working, os.O_RDONLY)
+    try:
+        _lock(descriptor)
+        yield working
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+        os.close(descriptor)
 
 
 def folders(folder: Path, name: str | None = None) -> list[Path]:
@@ -53,7 +74,7 @@ def files(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in sorted(names) if name.endswith(".tmp"))
 
 
-def lock(descriptor: int) -> bool:
+def _lock(descriptor: int) -> bool:
     """Lock an open folder for as long as this process lives. Whether that could be done."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,6 +90,6 @@ def _is_written(path: Path) -> bool:
     except FileNotFoundError:
         return True
     try:
-        return not lock(descriptor)
+        return not _lock(descriptor)
     finally:
         os.close(descriptor)

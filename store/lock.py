@@ -25,6 +25,7 @@ import socket
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,11 @@ from store.errors import ContractError
 
 Owner = dict[str, str]
 """Who holds a lock: `host`, `pid` and `started`, the start time of the process."""
+
+DAMAGED: Owner = {"host": "unknown", "pid": "0", "started": "?"}
+"""The owner of a lock that cannot be read. A lock is written in one go, so a disk or a machine
+failed. Whoever held it lives elsewhere, if at all: the lock counts for STALE_S after its last
+heartbeat."""
 
 HEARTBEAT_S = 5.0
 STALE_S = 60.0
@@ -80,12 +86,15 @@ def owner(store: str | Path) -> Owner | None:
 
 def _read(path: Path) -> Owner | None:
     try:
-        return json.loads(path.read_text())
+        said = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError:
-        # A lock is written in one go. So half of one was left by a machine that died.
-        return {"host": "unknown", "pid": "0", "started": "?"}
+    except ValueError:
+        return DAMAGED
+    is_owner = isinstance(said, dict) and said.keys() == DAMAGED.keys()
+    if not is_owner or not all(isinstance(v, str) for v in said.values()) or not said["pid"].isdecimal():
+        return DAMAGED
+    return said
 
 
 def coordinator_alive(store: str | Path) -> bool:
@@ -125,9 +134,12 @@ def coordinator(store: str | Path) -> Iterator[None]:
 
 def _acquire(path: Path) -> Owner:
     me = {"host": socket.gethostname(), "pid": str(os.getpid()), "started": _started(os.getpid()) or "unknown"}
-    mine = path.with_name(f"lock.{os.getpid()}.tmp")
-    mine.write_text(json.dumps(me))
+    mine = path.with_name(f"lock.{uuid.uuid4().hex[:8]}.tmp")
     try:
+        with mine.open("w") as file:
+            file.write(json.dumps(me))
+            file.flush()
+            os.fsync(file.fileno())
         # Two processes can find the same dead lock. They look one after the other, so that the
         # second one does not remove the new lock of the first.
         with path.with_name("lock.guard").open("w") as guard:
@@ -143,6 +155,11 @@ def _acquire(path: Path) -> Owner:
 def _refuse_or_bury(path: Path, now: float) -> None:
     try:
         held_by = _read(path)
+        if held_by == DAMAGED and _is_alive(DAMAGED, path, now):
+            raise ContractError(
+                f"{path} is damaged, so nobody can tell who uses {path.parent.parent}. If no run is alive, remove it, "
+                f"or wait: it is taken over {STALE_S:.0f} seconds after it was written"
+            )
         if held_by is not None and _is_alive(held_by, path, now):
             raise ContractError(
                 f"{path.parent.parent} is in use by process {held_by['pid']} on {held_by['host']}. "

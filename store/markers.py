@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from store import files
+from store.runs import Record
 
 MARKER = ".scoder.json"
 
@@ -86,6 +87,17 @@ def changes(folder: Path) -> list[str] | None:
         elif path.exists() and (not path.is_file() or sha256(path) != expected):
             found.append(f"{name} was changed")
     return found
+
+
+def folders_of(record: Record) -> list[str]:
+    """The models and datasets that belong to a partition, such as `_models/coder-1a2b3c4d`."""
+    table, part = record.plan.table, record.plan.partition
+    if table == "instructions":
+        return ["_datasets/instructions"]
+    if table != "checkpoints":
+        return []
+    name = "-".join([str(part["role"]), *([str(part["iteration"])] if "iteration" in part else [])])
+    return [f"{room}/{name}-{record.plan.fingerprint[:8]}" for room in ("_models", "_datasets")]
 
 
 def sha256(path: str | Path) -> str:

@@ -496,7 +496,7 @@ class Store:
     def link_into(self, target: Store, keep: Callable[[Record], bool]) -> list[str]:
         """Hard-link the complete partitions that `keep` accepts into an empty store.
 
-        Returns their paths. The record of a partition is written after its files.
+        Where links cannot be made, files are copied. Returns the paths of the partitions. The record of a partition is written after its files.
         """
         linked = []
         for record in self.records():
@@ -505,7 +505,7 @@ class Store:
                 to = target.directory(record.plan.table, **record.plan.partition)
                 os.makedirs(to, exist_ok=True)
                 for shard in record.shards:
-                    os.link(f"{source}/{shard_name(shard.index)}", f"{to}/{shard_name(shard.index)}")
+                    files.link_or_copy(f"{source}/{shard_name(shard.index)}", f"{to}/{shard_name(shard.index)}")
                 target.save(record)
                 linked.append(segments(record.plan.table, record.plan.partition))
         return linked

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from builders.publishing import replacing
 from builders.publishing.card import Card, render
-from store import markers
+from store import leftovers, markers
 from store.errors import ContractError
 from store.files import check_local
 from store.shards import rechunk
@@ -43,7 +43,7 @@ def write_dataset(
     target = _place(target)
     replacing.mend(target)
     replacing.refuse_foreign(target)  # before the rows are made
-    with replacing.beside(target) as working:
+    with leftovers.beside(target) as working:
         (working / "data").mkdir()
         licenses: Counter[str] = Counter()
         counts = {n: _write_split(working, n, *split, licenses) for n, split in splits.items()}

@@ -19,8 +19,6 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from store import files, leftovers, markers
@@ -49,23 +47,6 @@ def refuse_foreign(target: Path) -> None:
             f"{target} was changed after it was published: {'; '.join(changes[:5])}. Nothing was changed now. "
             "Give another target, or remove the folder yourself."
         )
-
-
-@contextmanager
-def beside(target: Path) -> Iterator[Path]:
-    """A new folder beside the target. After the block it is gone, or stands at the target.
-
-    It is locked as long as this process lives, so that no other publish takes it for a leftover.
-    """
-    working = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    working.mkdir(parents=True)
-    descriptor = os.open(working, os.O_RDONLY)
-    try:
-        leftovers.lock(descriptor)
-        yield working
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
-        os.close(descriptor)
 
 
 def mend(target: Path) -> None:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 from builders.engines.settings import BLOCK, ENGINES
 from builders.recipe import Recipe
 from store.errors import InputError, MissingError
+from store.files import write_text
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -40,14 +41,24 @@ def load(recipe: str | Path, overrides: list[str] | None = None) -> Recipe:
     `load("tiny")` reads the recipe that ships, `load("mine/tiny.yaml")` your own.
     """
     path = find(recipe)
+    return _recipe(path, _sections(path), overrides)
+
+
+def _sections(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except NOT_YAML as error:
         raise InputError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path}: a recipe is a mapping of sections, got {type(raw).__name__}")
+    return raw
+
+
+def _recipe(path: Path, raw: dict[str, Any], overrides: list[str] | None) -> Recipe:
     override(raw, overrides or [])
     try:
         return checked(Recipe, _resolve_paths(raw, path.parent))
@@ -112,16 +123,27 @@ def remember(store: str, recipe: Recipe, *, is_new: bool = False) -> None:
     path = Path(store, "_runs", "recipe.yaml")
     if is_new and path.exists():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    write_text(path, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
 
 
 def recall(store: str, overrides: list[str] | None = None) -> Recipe:
-    """The recipe that a store was last run with."""
+    """The recipe that a store was last run with.
+
+    MissingError if it was never run, InputError if the recipe in it is damaged.
+    """
     path = Path(store, "_runs", "recipe.yaml")
     if not path.exists():
         raise MissingError(f"the store {store} holds no recipe, as it was never run: name one with --recipe")
-    return load(path, overrides)
+    try:
+        raw = _sections(path)
+        if not raw:
+            raise InputError(f"{path} is empty")
+    except InputError as error:
+        raise InputError(
+            f"{error}\nThe recipe that the store was last run with is damaged: name one with --recipe. A run writes it "
+            "anew"
+        ) from None
+    return _recipe(path, raw, overrides)
 
 
 def _resolve_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -180,11 +180,11 @@ DRILL = """
 import os, shutil, signal, sys
 from pathlib import Path
 from builders.publishing import replacing
-from store import files, markers
+from store import files, leftovers, markers
 target, can_swap = Path(sys.argv[1]), sys.argv[2] == "True"
 if not can_swap:
     replacing.exchange = lambda one, other: False
-PLACES = {module.__file__ for module in (replacing, files, shutil)}
+PLACES = {module.__file__ for module in (replacing, files, leftovers, shutil)}
 
 def publish(text, lines):
     \"\"\"Publish a folder in a process that is killed after so many lines of these modules.\"\"\"
@@ -202,7 +202,7 @@ def publish(text, lines):
     sys.settrace(trace)
     replacing.mend(target)
     replacing.refuse_foreign(target)
-    with replacing.beside(target) as working:
+    with leftovers.beside(target) as working:
         (working / "text").write_text(text)
         markers.mark(working)
         replacing.replace(target, working)

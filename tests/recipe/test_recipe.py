@@ -3,6 +3,7 @@
 A misspelt key is told with its nearest, and nothing secret is kept.
 """
 
+import os
 import types
 import typing
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 from builders.engines import AnyEngine
 from builders.recipe import Recipe
 from builders.recipe.files import load, override, recall, remember
+from store.errors import InputError, MissingError
 from training.settings import WarmupSettings
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
@@ -323,3 +325,36 @@ def test_a_store_remembers_its_recipe(tmp_path, path):
 def test_a_store_that_was_never_run_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="as it was never run: name one with --recipe"):
         recall(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\0\0\0\0", b"name: [tiny", b"\xff\xfe", b"- a list\n", b"just a word\n"],
+    ids=["empty", "zeros", "cut", "no text", "list", "word"],
+)
+def test_a_damaged_recipe_of_a_store_names_its_file(tmp_path, data):
+    path = tmp_path / "_runs" / "recipe.yaml"
+    path.parent.mkdir()
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=rf"(?s){path}.*is damaged: name one with --recipe") as told:
+        recall(str(tmp_path))
+    assert not isinstance(told.value, MissingError)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError, match=rf"{path} cannot be read: Is a directory"):
+        recall(str(tmp_path))
+
+
+def test_a_recipe_is_remembered_whole_or_not_at_all(tmp_path, monkeypatch):
+    """The disk is full while the second one is written."""
+    first, second = load("tiny"), load("tiny", ["seed=5"])
+    remember(str(tmp_path), first)
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        remember(str(tmp_path), second)
+    assert recall(str(tmp_path)) == first
+    assert [p.name for p in (tmp_path / "_runs").iterdir()] == ["recipe.yaml"]

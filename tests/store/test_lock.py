@@ -104,14 +104,32 @@ def test_an_owner_on_another_host_lives_by_its_heartbeat(tmp_path: Path) -> None
         assert coordinator_alive(tmp_path)
 
 
-def test_half_a_lock_blocks_only_until_it_is_stale(tmp_path: Path) -> None:
+DAMAGED = {
+    "half": b'{"host": "a',
+    "nothing": b"",
+    "zeros": b"\0" * 60,
+    "no text": b"\xff\xfe\x00{",
+    "a list": b"[1, 2]",
+    "a word": b'"host"',
+    "without a host": b'{"pid": "1", "started": "2"}',
+    "a number": b'{"host": "a", "pid": 7, "started": "2"}',
+    "no process": b'{"host": "a", "pid": "seven", "started": "2"}',
+}
+
+
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_lock_names_its_file_and_blocks_only_until_it_is_stale(tmp_path: Path, data: bytes) -> None:
     path = written(tmp_path)
-    path.write_text('{"host": "a')
-    with pytest.raises(ContractError, match="in use"), coordinator(tmp_path):
+    path.write_bytes(data)
+    assert coordinator_alive(tmp_path)
+    with pytest.raises(ContractError, match=r"_runs/lock\.json is damaged.* remove it, or wait"), coordinator(tmp_path):
         pytest.fail("two coordinators")
+    assert path.read_bytes() == data
     os.utime(path, (time.time() - STALE_S - 1,) * 2)
+    assert not coordinator_alive(tmp_path)
     with coordinator(tmp_path):
         assert coordinator_alive(tmp_path)
+    assert [p.name for p in path.parent.iterdir()] == ["lock.guard"]
 
 
 def test_a_lock_that_somebody_else_took_is_not_removed(tmp_path: Path) -> None:
