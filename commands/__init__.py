@@ -55,6 +55,10 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         notes.print("stopped; run the same command again to resume")
         sys.exit(1)
+    except BrokenPipeError:
+        # `scoder sql … | head` has seen enough. Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         if os.environ.get("SCODER_TRACEBACK"):
             raise
