@@ -1,15 +1,21 @@
 """The command line: a skin over `scoder.py`, the builders and the queries.
 
-Every command takes --json. The exit code is 0 when all is done, 1 when the job failed, and 2 for
-bad usage or input. How an error is shown stands in `commands/errors.py`. With SCODER_TRACEBACK=1 in
-the environment, every error is shown with its traceback.
+Every command takes --json. The exit code is 0 when all is done, 1 when the job failed, 2 for bad
+usage or input, and 130 or 143 when Ctrl-C or SIGTERM stopped it. How an error is shown stands in
+`commands/errors.py`. With SCODER_TRACEBACK=1 in the environment, every error is shown with its
+traceback.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import shlex
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import typer
 
@@ -41,6 +47,46 @@ def narrowed(words: list[str]) -> typer.Typer:
     return alone
 
 
+RESUMED = {"fill", "import", "influence", "run", "select"}
+"""Commands that go on where they were stopped when they are given again."""
+
+
+STOPPED = 128 + signal.SIGINT
+"""The exit code after Ctrl-C. Typer uses it, too."""
+
+
+@contextmanager
+def _terminable() -> Iterator[list[int]]:
+    """Let SIGTERM end the work as Ctrl-C does: locks are freed, workers end, and it is said.
+
+    It comes from Slurm, from a container, from `kill`. Gives a list, to which the signal is added.
+    A process that was forked meanwhile inherits this. It just dies, as it would have without.
+    """
+    own, came = os.getpid(), list[int]()
+
+    def stop(number: int, frame: Any) -> None:
+        if os.getpid() == own:
+            came.append(number)
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stopped(words: list[str], *, by_system: bool) -> int:
+    """Say that the work was stopped, and how it goes on. Returns the exit code of a shell."""
+    said = "stopped by SIGTERM" if by_system else "stopped"
+    if words[:1] and words[0] in RESUMED:
+        said += f". What is done is kept, and the same command goes on from there:\n  {shlex.join(['scoder', *words])}"
+    notes.print(said, markup=False, highlight=False, soft_wrap=True)
+    return 128 + signal.SIGTERM if by_system else STOPPED
+
+
 def main() -> None:
     """Run the command line: the entry point of `scoder`."""
     # Waiting threads must not spin: torch becomes many times slower as soon as another process
@@ -48,14 +94,16 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # What is loaded by now stays. Python need not look through it for garbage, now and at the end.
     gc.freeze()
-    try:
-        sys.exit(narrowed(sys.argv[1:])(standalone_mode=False))
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        notes.print("stopped; run the same command again to resume")
-        sys.exit(1)
-    except Exception as error:
-        if os.environ.get("SCODER_TRACEBACK"):
-            raise
-        sys.exit(report(error))
+    words = sys.argv[1:]
+    with _terminable() as came:
+        try:
+            code = narrowed(words)(standalone_mode=False)
+        except typer.Exit as stop:
+            code = stop.exit_code
+        except (typer.Abort, KeyboardInterrupt):
+            code = STOPPED
+        except Exception as error:
+            if os.environ.get("SCODER_TRACEBACK"):
+                raise
+            code = report(error)
+    sys.exit(_stopped(words, by_system=bool(came)) if code == STOPPED else code)

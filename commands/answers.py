@@ -39,10 +39,10 @@ COUNT_S = 0.3
 LONG = 300
 """How many characters of a value are shown on a terminal."""
 
-_EXACT = {"VARCHAR", "BOOLEAN", "HUGEINT", "UHUGEINT", "BIGINT", "UBIGINT", "INTEGER", "UINTEGER", "SMALLINT"}
+_EXACT = {"VARCHAR", "BOOLEAN", "BIGINT", "UBIGINT", "INTEGER", "UINTEGER", "SMALLINT"}
 _EXACT |= {"USMALLINT", "TINYINT", "UTINYINT"}
 """Types whose values JSON has as they are."""
-_NUMBERS = (_EXACT - {"VARCHAR", "BOOLEAN"}) | {"FLOAT", "DOUBLE"}
+_NUMBERS = (_EXACT - {"VARCHAR", "BOOLEAN"}) | {"FLOAT", "DOUBLE", "HUGEINT", "UHUGEINT"}
 
 
 # -- for people ------------------------------------------------------------------------------------

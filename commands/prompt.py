@@ -1,8 +1,9 @@
 """The prompt of `scoder sql`: lines of a person in, statements out.
 
-In: lines of the standard input. Out: statements, one after the other. A statement ends with `;` or
-with an empty line. A first line that is a whole statement needs neither: it is tried at once. The
-lines of a terminal are kept, outside of any store, so that the arrow keys find them again.
+In: lines of the standard input. Out: statements, one after the other. A statement ends with `;`,
+with an empty line, or with the input. A line alone says nothing: `SELECT count(*)` is a statement,
+and so is the `FROM pool` that follows it. The lines of a terminal are kept, outside of any store,
+so that the arrow keys find them again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from commands.terminal import announce
-from store.errors import ContractError, UserError
+from store.errors import UserError
 
 HELP = """\
 A statement ends with ; or with an empty line. Ctrl-C ends what is running, Ctrl-D leaves.
@@ -74,19 +75,10 @@ def _add(
 ) -> list[str]:
     """The lines of a statement that is not whole yet, with one line more; none if it was run."""
     lines = [*held, line]
-    if line.rstrip().endswith(";") or not line.strip():
-        _try("\n".join(lines), answer, complain)
-        return []
-    if not held:
-        try:
-            answer(line)
-            return []
-        except ContractError:
-            pass  # who writes `SELECT reason` goes on in the next line
-        except UserError as error:
-            complain(error)
-            return []
-    return lines
+    if line.strip() and not line.rstrip().endswith(";"):
+        return lines
+    _try("\n".join(lines), answer, complain)
+    return []
 
 
 def _try(text: str, answer: Callable[[str], None], complain: Callable[[UserError], object]) -> None:

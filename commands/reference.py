@@ -25,7 +25,11 @@ same.
 and errors go to standard error.
 
 **Exit codes.** 0: done. 1: the job failed. 2: the usage or the input is wrong, and the message says
-how to mend it.
+how to mend it. 130 or 143: Ctrl-C or SIGTERM stopped it.
+
+**Progress.** On a terminal, a line says how far a build is, how fast it goes, and how long it will
+take. In a log, such as that of a Slurm job, there is such a line once a minute:
+`candidates/iteration-1: 120 of 400 shards, 34/min, 8 min left`.
 
 **The store.** It is `store-data`, or what `--store` or the variable `SCODER_STORE` names.
 

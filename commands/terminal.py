@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from commands.progress import Reporter
 from store.errors import InputError, MissingError
 from store.ledger import Ledger
 
@@ -47,6 +48,7 @@ DEFAULT_STORE = "store-data"
 WIDTH = None if sys.stdout.isatty() else 140
 console = Console(width=WIDTH)
 notes = Console(stderr=True)
+_reporter = Reporter(notes)
 
 
 def open_store(path: str, *, force: bool = False, is_new: bool = False) -> Store:
@@ -75,28 +77,15 @@ def announce(message: str) -> None:
 
 
 def track(items: Sequence[int], label: str) -> Iterable[int]:
-    """The items, with a progress bar if there is a terminal."""
-    if not items or not notes.is_terminal:
-        return items
-    from rich.progress import track as progress_bar
-
-    return progress_bar(items, description=label, console=notes, transient=True)
+    """The items, and meanwhile it is said how far a build is: see `commands/progress.py`."""
+    return _reporter.track(items, label)
 
 
 @contextmanager
 def progress(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
-    """A progress bar: call what it gives with the number of rows done.
-
-    Not shown without a terminal.
-    """
-    if not notes.is_terminal:
-        yield lambda done: None
-        return
-    from rich.progress import MofNCompleteColumn, Progress
-
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=notes, transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+    """The same for rows: call what it gives with the number of rows done."""
+    with _reporter.of(total, label, "rows") as advance:
+        yield advance
 
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> None:

@@ -25,7 +25,7 @@ import duckdb
 
 from store.errors import ContractError, JobError
 from store.ledger import Ledger
-from store.schemas import BOOL, CONTRACTS, DOUBLE, INT64, STRING, Column
+from store.schemas import CONTRACTS, RUNS, Column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,29 +33,6 @@ if TYPE_CHECKING:
     from store.runs import Record
 
 T = TypeVar("T")
-
-TIMESTAMP = "TIMESTAMP"
-RUNS = (
-    Column("table_name", STRING, "", nullable=False),
-    Column(
-        "partition", STRING, "path of the partition below the store, such as candidates/iteration-1", nullable=False
-    ),
-    Column("status", STRING, "building, complete or stale", nullable=False),
-    Column("is_seen", BOOL, "whether queries see its rows: not while it is built", nullable=False),
-    Column("num_rows", INT64, "", nullable=False),
-    Column("num_files", INT64, "", nullable=False),
-    Column("num_bytes", INT64, "", nullable=False),
-    Column("seconds", DOUBLE, "how long it took to build, over all tries", nullable=False),
-    Column("prompt_tokens", INT64, "", nullable=False),
-    Column("completion_tokens", INT64, "", nullable=False),
-    Column("cost_usd", DOUBLE, "NULL if no price is known", nullable=True),
-    Column("started", TIMESTAMP, "UTC", nullable=False),
-    Column("finished", TIMESTAMP, "UTC; NULL while it is built", nullable=True),
-    Column("command", STRING, "the command that built it", nullable=False),
-    Column("code_version", STRING, "commit of the checkout, or version of the package", nullable=False),
-)
-"""The columns of `runs`. It is no table of the store: it is made of the run records, when a
-statement names it."""
 
 _ANY_TABLE = re.compile(r"\b(show|information_schema|duckdb_\w+|pragma_\w+|sqlite_\w+|pg_\w+|query\w*)\b", re.I)
 """Words of statements that may look at any table without naming it."""

@@ -13,6 +13,7 @@ these, so Arrow is imported when a schema of Arrow is asked for, and not before.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -31,6 +32,7 @@ PARSE_STATUSES = ("ok", "no_problem", "no_solution", "syntax_error", "unfinished
 STRING, BOOL, BINARY = "VARCHAR", "BOOLEAN", "BLOB"
 INT8, INT32, INT64 = "TINYINT", "INTEGER", "BIGINT"
 FLOAT, DOUBLE = "FLOAT", "DOUBLE"
+TIMESTAMP = "TIMESTAMP"
 
 
 def list_of(kind: str) -> str:
@@ -93,6 +95,7 @@ def arrow_type(kind: str) -> pa.DataType:
         INT64: pa.int64(),
         FLOAT: pa.float32(),
         DOUBLE: pa.float64(),
+        TIMESTAMP: pa.timestamp("us"),
     }[kind]
 
 
@@ -536,6 +539,26 @@ _ALL = [
 
 CONTRACTS: dict[str, Contract] = {c.name: c for c in _ALL}
 
+RUNS = (
+    req("table_name", STRING),
+    req("partition", STRING, "its path below the store, such as candidates/iteration-1"),
+    req("status", STRING, "building, complete or stale"),
+    req("is_seen", BOOL, "whether queries see its rows; they do not while it is built"),
+    req("num_rows", INT64),
+    req("num_files", INT64),
+    req("num_bytes", INT64),
+    req("seconds", DOUBLE, "how long it took to build, over all tries"),
+    req("prompt_tokens", INT64),
+    req("completion_tokens", INT64),
+    opt("cost_usd", DOUBLE, "NULL if no price is known"),
+    req("started", TIMESTAMP, "in UTC"),
+    opt("finished", TIMESTAMP, "in UTC; NULL while it is built"),
+    req("command", STRING, "the command that built it"),
+    req("code_version", STRING, "commit of the checkout, or version of the package"),
+)
+"""The columns of `runs`. It is no table of the store: a statement that names it gets it made of the
+run records."""
+
 
 def contract_of(table: str) -> Contract:
     """The contract of a table. Raises ContractError, which lists the tables, when there is none."""
@@ -551,12 +574,16 @@ def markdown() -> str:
         where = "/".join(f"[{part}-…/]" for part in item.partition).replace("]/[", "][")
         lines += [f"## {item.name}", "", f"One row is {item.grain}.", "", f"Key: {', '.join(item.key)}.", ""]
         lines += [f"`{item.name}/{where}part-00000.parquet`, {item.kind}.", "", "| column | type | |", "|---|---|---|"]
-        for field in item.schema:
-            note = (field.metadata or {}).get(b"note", b"").decode()
-            kind = f"{field.type}" + (" or NULL" if field.nullable else "")
-            lines.append(f"| {field.name} | {kind} | {note} |")
+        lines += _rows_of(item.columns)
         lines.append("")
+    lines += ["## runs", "", "One row is one partition: how it was built, and what that took.", ""]
+    lines += ["It has no files. `scoder sql` and `store.sql` make it of the run records.", ""]
+    lines += ["| column | type | |", "|---|---|---|", *_rows_of(RUNS), ""]
     return "\n".join(lines)
+
+
+def _rows_of(columns: Iterable[Column]) -> list[str]:
+    return [f"| {c.name} | {arrow_type(c.kind)}{' or NULL' if c.nullable else ''} | {c.note} |" for c in columns]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,152 @@
+"""Progress: how far, how fast, how long still; a live line on a terminal, a line a minute in a log."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import threading
+import time
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from commands import narrowed
+from commands.progress import Pace, Reporter, duration
+from store.lock import owner
+from tests.smoke_run import RECIPE, ROOT, command
+
+
+def paced(total: int | None, *steps: tuple[float, int], unit: str = "rows") -> Pace:
+    """Something that began at 0 s, with so many steps done at each time."""
+    pace = Pace(total, 0.0, unit)
+    for now, done in steps:
+        pace.advance(done, now)
+    return pace
+
+
+@pytest.mark.parametrize(
+    ("pace", "now", "expected"),
+    [
+        (paced(40_000), 90, "0 of 40,000 rows after 90 s"),
+        (paced(40_000, (10, 200), (20, 1050)), 20, "1,050 of 40,000 rows, 85/s, 8 min left"),
+        (paced(10, (600, 1), unit="shards"), 600, "1 of 10 shards, 6/h, 90 min left"),
+        (paced(10, (600, 1), (630, 2), unit="shards"), 640, "2 of 10 shards, 2/min, 4 min left"),
+        (paced(None, (2, 5000)), 2, "5,000 rows, 2,500/s"),
+        (paced(2, (1, 1), (2, 2)), 2, "2 of 2 rows, 1/s"),
+    ],
+)
+def test_it_says_how_far_how_fast_and_how_long_still(pace: Pace, now: float, expected: str) -> None:
+    assert pace.text(now) == expected
+
+
+def test_the_time_before_the_first_step_does_not_count_once_there_is_another() -> None:
+    """A model is loaded for 600 s, and then a shard takes 1 s."""
+    assert paced(100, (601, 1), (602, 2), (603, 3)).rate(603) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5940, "99 min"), (7500, "2 h 5 min"), (273_600, "3 d 4 h")],
+)
+def test_a_time_is_told_in_its_two_largest_units(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+def log(every: float) -> tuple[Reporter, StringIO]:
+    out = StringIO()
+    return Reporter(Console(file=out, width=200), every), out
+
+
+def test_a_log_gets_a_line_from_time_to_time_also_while_one_step_takes_long() -> None:
+    reporter, out = log(0.1)
+    for item in reporter.track([7, 8, 9], "candidates/iteration-1"):
+        time.sleep(0.5 if item == 7 else 0.3)
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "candidates/iteration-1: 0 of 3 shards after 0 s"
+    assert len([line for line in lines if " 0 of 3 " in line]) > 1
+    assert re.fullmatch(r"candidates/iteration-1: 2 of 3 shards, \S+/s, 0 s left", lines[-1])
+    time.sleep(0.25)
+    assert out.getvalue().splitlines() == lines, "it ends with the build"
+
+
+def test_a_short_build_is_quiet_in_a_log() -> None:
+    reporter, out = log(0.2)
+    assert list(reporter.track(range(3), "pool")) == [0, 1, 2]
+    assert list(reporter.track([], "pool")) == []
+    time.sleep(0.3)
+    assert out.getvalue() == ""
+
+
+def test_a_build_that_fails_or_is_left_early_ends_its_line() -> None:
+    reporter, out = log(0.1)
+    with pytest.raises(RuntimeError), reporter.of(10, "pool", "rows") as advance:
+        advance(3)
+        raise RuntimeError
+    for _ in zip([1], reporter.track(range(5), "extract"), strict=False):
+        pass
+    assert reporter.lines() == []
+    time.sleep(0.2)
+    assert out.getvalue() == ""
+
+
+def test_a_terminal_has_one_line_for_each_build_that_runs_in_any_thread() -> None:
+    out = StringIO()
+    reporter = Reporter(Console(file=out, force_terminal=True, width=100))
+
+    def work(label: str) -> None:
+        for _ in reporter.track(range(4), label):
+            time.sleep(0.15)
+
+    threads = [threading.Thread(target=work, args=(label,)) for label in ("pool", "scored/iteration-1")]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    assert sorted(line.split(":")[0] for line in reporter.lines()) == ["pool", "scored/iteration-1"]
+    for thread in threads:
+        thread.join()
+    assert reporter.lines() == []
+    shown = out.getvalue()
+    assert re.search(r"pool: [123] of 4 shards, \S+/s, \d s left", shown)
+    assert shown.endswith("\x1b[2K") or "\x1b[?25h" in shown, "the lines are taken away, and the cursor is back"
+
+
+# -- stopped ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "expected"),
+    [(signal.SIGINT, 130, "stopped. What is done"), (signal.SIGTERM, 143, "stopped by SIGTERM. What is done")],
+)
+def test_a_run_that_is_stopped_says_how_it_goes_on(tmp_path: Path, number: int, code: int, expected: str) -> None:
+    line = command("run", str(RECIPE), "--until", "pool", "--store", str(tmp_path / "my store"))
+    process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not (tmp_path / "my store" / "_runs" / "raw_pool" / "record.json").exists():
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert expected in err and f"scoder run {RECIPE} --until pool --store '{tmp_path}/my store'" in err
+    assert "Traceback" not in err and out == ""
+    record = json.loads((tmp_path / "my store" / "_runs" / "raw_pool" / "record.json").read_text())
+    assert record["status"] in ("building", "complete")
+    assert owner(tmp_path / "my store") is None, "the store is free again"
+
+
+def test_a_command_alone_has_the_help_that_it_has_among_all() -> None:
+    """`narrowed` leaves out the other commands, and nothing else."""
+    from typer.main import get_command
+
+    from commands import app
+
+    whole = get_command(app)
+    for name, single in whole.commands.items():  # type: ignore[attr-defined]
+        alone = get_command(narrowed([name]))
+        assert alone.commands[name].help == single.help  # type: ignore[attr-defined]
+        assert [p.opts for p in alone.commands[name].params] == [p.opts for p in single.params]  # type: ignore[attr-defined]
+    assert narrowed(["--help"]) is app and narrowed([]) is app and narrowed(["frobnicate"]) is app
