@@ -74,9 +74,9 @@ BATCH_CHARS, BATCH_FILES = 4_000_000, 500
 """A batch of files is extracted when one of the two is reached."""
 WORKER_BYTES = 50_000_000
 """A process takes about as long to start as this much text takes to read. Less is not worth one."""
-ROWS_SORTED_TOGETHER, MOST_BUCKETS = 50_000, 512
-"""About 60 MB of text, and files that are open at a time."""
-_ROWS_AT_ONCE = 20_000
+ROWS_SORTED_TOGETHER, MOST_BUCKETS = 20_000, 512
+"""About 25 MB of text, and files that are open at a time."""
+_ROWS_AT_ONCE = 10_000
 TREE_FILE_BYTES = 15_000
 """Mean size of the files of the standard library and of PyPI's packages, to guess a tree's size."""
 
@@ -131,7 +131,7 @@ def _distinct(store: Store, wanted: Plan) -> Iterator[pa.RecordBatch]:
         return np.array([int(four, 16) for four in digits], np.int64) * num_buckets >> 16
 
     for bucket in scattered(_functions(staging), bucket_of, num_buckets, folder):
-        with connect(store, {}, memory_limit="512MB", threads=2) as connection:
+        with connect(store, {}, memory_limit="256MB", threads=1) as connection:
             connection.register("extracted", bucket)
             found = queries.table(connection, "raw_pool")
         yield from found.sort_by("snippet_id").to_batches()
