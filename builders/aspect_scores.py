@@ -37,7 +37,7 @@ from builders.pairs import labels
 from builders.recipe import Recipe, Scorer, Teacher
 from store import ASPECTS, CONTRACTS, Plan, Record, Store, Usage
 from store.catalog import connect
-from store.staging import SORT_MEMORY, staged
+from store.staging import SMALL, staged
 
 CODE = "code"
 _BY_CODE = {"scorer": CODE, "prompt_version": ""}
@@ -105,9 +105,11 @@ def build(store: Store, settings: Scorer, scorer: dict[str, Any], iteration: int
     )
 
     def items() -> pa.RecordBatchReader:
-        return queries.stream(connect(store, plan.inputs, memory_limit=SORT_MEMORY), query, given)
+        return queries.stream(connect(store, plan.inputs, **SMALL), query, given)
 
-    return _answered(store, plan, asked, ASPECTS, items, _questions(settings.prompt), _code_facts)
+    return _answered(
+        store, plan, asked, ASPECTS, items, ("snippet_id", "item_id"), _questions(settings.prompt), _code_facts
+    )
 
 
 def build_labels(store: Store, settings: Scorer, teacher: Teacher, seed: int) -> Record:
@@ -137,7 +139,9 @@ def build_labels(store: Store, settings: Scorer, teacher: Teacher, seed: int) ->
         rows = [{"item_id": n, "code": e.code, "problem": e.problem, "solution": e.solution} for n, e in found]
         return pa.Table.from_pylist(rows, schema=_ITEMS).to_reader()
 
-    return _answered(store, plan, asked, ASPECTS, items, _questions(settings.prompt), lambda kind, found: [])
+    return _answered(
+        store, plan, asked, ASPECTS, items, ("item_id",), _questions(settings.prompt), lambda kind, found: []
+    )
 
 
 def _questions(prompt: str) -> Callable[[Item], list[str]]:
@@ -186,7 +190,7 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
     def questions(item: Item) -> list[str]:
         return [prompts.render(asked.prompt, code=item["code"], docstring=item["docstring"])]
 
-    return _answered(store, plan, asked, (SUFFICIENCY,), items, questions, _docstring_facts)
+    return _answered(store, plan, asked, (SUFFICIENCY,), items, ("place", "item_id"), questions, _docstring_facts)
 
 
 def _plan(
@@ -215,12 +219,14 @@ def _answered(
     asked: _Asked,
     aspects: Sequence[str],
     items: Callable[[], pa.RecordBatchReader],
+    order: Sequence[str],
     questions: Callable[[Item], list[str]],
     facts: Callable[[str, Sequence[Item]], list[dict[str, Any]]],
 ) -> Record:
     """Ask the scorer one question per aspect about every item.
 
-    `items` reads them, and `facts` makes the rows of the items that need no model.
+    `items` reads them, `order` are the columns to sort them by, and `facts` makes the rows of the
+    items that need no model.
     """
     if (built := store.built(plan)) is not None:
         return built
@@ -262,7 +268,7 @@ def _answered(
 
     kept, state = journals(store, plan, asked.account), batches(store, plan, asked.account)
     with (
-        staged(store, plan, items) as found,
+        staged(store, plan, items, order) as found,
         asked.open(spent=spent_before(store, asked.account, asked.settings), state=state) as engine,
         open_answers(
             kept, store.missing(plan), asked.settings, engine.choose, requests_of, per_item=len(groups)

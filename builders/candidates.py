@@ -33,7 +33,7 @@ from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, seed_from
 from store.catalog import connect
 from store.errors import InputError, JobError
-from store.staging import SORT_MEMORY, Staged, staged
+from store.staging import SMALL, Staged, staged
 
 Job = tuple[dict[str, Any], dict[str, Any], int]
 """(checkpoint, snippet, sample index)"""
@@ -166,7 +166,7 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
 
     def free() -> pa.RecordBatchReader:
         window = {"num_asked": drawn.num_asked, "start": drawn.start, "stop": drawn.stop}
-        return queries.stream(connect(store, plan.inputs, memory_limit=SORT_MEMORY), "free_snippets", window)
+        return queries.stream(connect(store, plan.inputs, **SMALL), "free_snippets", window)
 
     def jobs_of(shard: int) -> list[Job]:
         return jobs(drawn, snippets, shard * size, (shard + 1) * size)
@@ -183,7 +183,7 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
 
     spent, state = spent_before(store, plan.table, engine), batches(store, plan)
     with (
-        staged(store, plan, free) as snippets,
+        staged(store, plan, free, by=("position", "snippet_id")) as snippets,
         open_checkpoints(store, engine, drawn.checkpoints, spent=spent, state=state) as opened,
         open_answers(journals(store, plan), store.missing(plan), engine, opened.generate, requests_of) as answers,
     ):

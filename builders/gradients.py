@@ -37,7 +37,7 @@ from store import CONTRACTS, Plan, Record, Store, Usage, fingerprint, segments
 from store.catalog import connect
 from store.half_floats import as_bytes
 from store.shards import shard_name
-from store.staging import SORT_MEMORY, Staged, staged
+from store.staging import SMALL, Staged, staged
 from training.settings import GradientSettings, features_name
 
 MAIN = "main"
@@ -140,7 +140,7 @@ def build(
         if record.status != "complete":
             start, missing = time.monotonic(), store.missing(plan)
             places = devices.devices(recipe.influence.workers) if missing else []
-            with staged(store, plan, lambda: _texts(store, plan, found)) as texts:
+            with staged(store, plan, lambda: _texts(store, plan, found), by=("item_id",)) as texts:
                 assert texts.num_rows == len(found), f"{texts.num_rows} texts of {len(found)} items"
                 job = partial(_job, store, recipe, plan, settings, texts.path)
                 done = devices.run(_write_shard, [job(i, *blocks[i]) for i in missing], places)
@@ -198,8 +198,8 @@ def _job(
 
 
 def _texts(store: Store, plan: Plan, found: list[str]) -> pa.RecordBatchReader:
-    """The items of a batch with their texts, in the order of their ids."""
-    connection = connect(store, plan.inputs, memory_limit=SORT_MEMORY)
+    """The items of a batch with their texts, in any order."""
+    connection = connect(store, plan.inputs, **SMALL)
     connection.register("batch_items", pa.table({"item_id": pa.array(found, pa.string())}))
     return queries.stream(connection, "gradient_texts")
 

@@ -3,23 +3,27 @@
 In: the sources of the recipe. Out: `raw_pool`.
 
 How: worker processes extract the functions of each shard of a source into a staging file, a few
-megabytes of text at a time. Then one streaming query keeps each text once. `snippet_occurrences`
-and the rejects of the stage `extract` are made from the same staging files. `clean` removes these
-files when all three are built.
+megabytes of text at a time. The functions of all files are read once and go to buckets by their
+id, each small enough for the memory, and in each bucket a query keeps each text once.
+`snippet_occurrences` and the rejects of the stage `extract` are made from the same staging files.
+`clean` removes these files when all three are built.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import queries
@@ -33,6 +37,7 @@ from store import Plan, Record, Store, content_id, fields_of, files
 from store.catalog import connect
 from store.errors import JobError
 from store.lock import owner, stop_with_coordinator
+from store.staging import scattered
 
 STAGING = pa.schema(
     [
@@ -63,14 +68,15 @@ reason stands in `reject`, its number in `value`."""
 IMPORTED: dict[str, str | int] = {"origin": "import"}
 """The partition of the snippets that imported samples are about and that no source has."""
 
+_TEXT_COLUMNS = [name for name in STAGING.names if name not in ("repo", "file_id", "value")]
+
 BATCH_CHARS, BATCH_FILES = 4_000_000, 500
 """A batch of files is extracted when one of the two is reached."""
 WORKER_BYTES = 50_000_000
 """A process takes about as long to start as this much text takes to read. Less is not worth one."""
-ROWS_SORTED_TOGETHER = 50_000
-"""About 60 MB of text. DuckDB takes a quarter of a gigabyte to sort it."""
-AFTER_ALL_IDS = "g"
-"""Ids are hexadecimal, so all of them sort before this."""
+ROWS_SORTED_TOGETHER, MOST_BUCKETS = 20_000, 512
+"""About 25 MB of text, and files that are open at a time."""
+_ROWS_AT_ONCE = 10_000
 TREE_FILE_BYTES = 15_000
 """Mean size of the files of the standard library and of PyPI's packages, to guess a tree's size."""
 
@@ -102,22 +108,42 @@ def build(store: Store, chosen: Sequence[Source], executor: Executor) -> Record:
     def rows() -> Iterator[pa.RecordBatch]:
         _discard_staging(store, keep=_staging_name(wanted))
         extract(store, wanted, chosen, executor)
-        return _distinct(store, staging_paths(store, wanted))
+        return _distinct(store, wanted)
 
     return store.materialize_stream(wanted, rows)
 
 
-def _distinct(store: Store, staging: list[str]) -> Iterator[pa.RecordBatch]:
+def _distinct(store: Store, wanted: Plan) -> Iterator[pa.RecordBatch]:
     """Each staged text once, in the order of the ids.
 
-    One range of ids is sorted at a time, so that memory does not grow with the pool.
+    One range of ids is in memory at a time, so that memory does not grow with the pool.
     """
+    staging = staging_paths(store, wanted)
     num_rows = sum(pq.read_metadata(path).num_rows for path in staging)
-    num_ranges = min(256, num_rows // ROWS_SORTED_TOGETHER + 1)
-    bounds = [f"{256 * i // num_ranges:02x}" for i in range(num_ranges)]
-    for low, high in pairwise([*bounds, AFTER_ALL_IDS]):
-        with connect(store, memory_limit="512MB", extra={"extracted": staging}) as connection:
-            yield from queries.stream(connection, "raw_pool", {"low": low, "high": high})
+    num_buckets = min(MOST_BUCKETS, num_rows // ROWS_SORTED_TOGETHER + 1)
+    folder = Path(store.scratch(_staging_name(wanted)), "by-id")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+    def bucket_of(functions: pa.Table) -> np.ndarray:
+        # The first 16 bits of an id, so that the buckets come in the order of the ids.
+        digits = pc.utf8_slice_codeunits(functions["snippet_id"], 0, 4).to_pylist()
+        return np.array([int(four, 16) for four in digits], np.int64) * num_buckets >> 16
+
+    for bucket in scattered(_functions(staging), bucket_of, num_buckets, folder):
+        with connect(store, {}, memory_limit="256MB", threads=1) as connection:
+            connection.register("extracted", bucket)
+            found = queries.table(connection, "raw_pool")
+        yield from found.sort_by("snippet_id").to_batches()
+    shutil.rmtree(folder)
+
+
+def _functions(staging: list[str]) -> Iterator[pa.Table]:
+    """The staged functions, one group of rows at a time."""
+    for path in staging:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=_TEXT_COLUMNS, use_threads=False):
+                yield pa.Table.from_batches([batch.filter(pc.is_valid(batch["snippet_id"]))])
 
 
 def build_rejects(store: Store, chosen: Sequence[Source], executor: Executor) -> Record:
@@ -137,15 +163,19 @@ def build_rejects(store: Store, chosen: Sequence[Source], executor: Executor) ->
 def clean(store: Store) -> None:
     """Remove all staging files once everything that is made from them is built.
 
-    They are large: they hold every function text a second time.
+    They are large: they hold every function text a second time. Those that an unfinished build
+    still needs stay: all three must be complete, and the latter two must come from the raw_pool
+    that is there.
     """
-    made_of_it: list[tuple[str, dict[str, str | int]]] = [
-        ("raw_pool", {}),
-        ("snippet_occurrences", {}),
-        ("rejects", {"stage": "extract"}),
-    ]
-    if store.builds and all(store.is_complete(table, **partition) for table, partition in made_of_it):
+    raw = store.record("raw_pool")
+    made_of_it = [store.record("snippet_occurrences"), store.record("rejects", stage="extract")]
+    is_whole = raw is not None and raw.status == "complete" and all(_is_made_of(raw, record) for record in made_of_it)
+    if store.builds and is_whole:
         _discard_staging(store, keep=None)
+
+
+def _is_made_of(raw: Record, record: Record | None) -> bool:
+    return record is not None and record.status == "complete" and record.plan.inputs.get("raw_pool") == raw.content
 
 
 def _staging_name(wanted: Plan) -> str:

@@ -28,7 +28,7 @@ from builders.teacher.rows import row, table
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, fingerprint
 from store.catalog import connect
 from store.errors import InputError
-from store.staging import SORT_MEMORY, Staged, staged
+from store.staging import SMALL, Staged, staged
 
 
 def build(store: Store, teacher: Teacher, seed: int) -> Record:
@@ -57,7 +57,7 @@ def build(store: Store, teacher: Teacher, seed: int) -> Record:
     if (built := store.built(plan)) is not None:
         return built
     _check_size(store, teacher)
-    with staged(store, plan, lambda: _snippets(store, plan, teacher)) as snippets:
+    with staged(store, plan, lambda: _snippets(store, plan, teacher), by=("position", "snippet_id")) as snippets:
         if is_offline:
             return store.materialize(plan, lambda shard: _offline(teacher, _of_shard(snippets, plan, shard)))
         return _asked(store, teacher, seed, plan, snippets)
@@ -86,7 +86,7 @@ def _check_size(store: Store, teacher: Teacher) -> None:
 
 
 def _snippets(store: Store, plan: Plan, teacher: Teacher) -> pa.RecordBatchReader:
-    connection = connect(store, plan.inputs, memory_limit=SORT_MEMORY)
+    connection = connect(store, plan.inputs, **SMALL)
     return queries.stream(connection, "snippets", {"num_snippets": teacher.num_snippets})
 
 

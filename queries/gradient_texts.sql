@@ -1,6 +1,5 @@
 -- One row is one item of a batch of gradients, with its texts. `batch_items` are the ids of the
--- batch: candidates, or teacher samples. The rows are staged in this order, and read shard by
--- shard.
+-- batch: candidates, or teacher samples. The rows are in no order: they are staged by id.
 WITH pairs AS (
     SELECT candidate_id AS item_id, snippet_id, problem, solution
     FROM candidates
@@ -12,4 +11,3 @@ SELECT b.item_id, r.code, p.problem, p.solution
 FROM batch_items AS b
 JOIN pairs AS p ON p.item_id = b.item_id
 JOIN raw_pool AS r ON r.snippet_id = p.snippet_id
-ORDER BY b.item_id

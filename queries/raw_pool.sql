@@ -1,6 +1,6 @@
 -- One row is one distinct function text: its first occurrence in the order of source, path and
--- line. Only ids from $low (included) to $high (excluded): many small sorts need less memory than
--- one.
+-- line. `extracted` are the functions of one range of ids: many small sorts need less memory than
+-- one. The rows are in no order: whoever reads the ranges one after the other sorts each.
 SELECT
     snippet_id,
     'python' AS language,
@@ -14,6 +14,5 @@ SELECT
     is_method,
     is_async
 FROM extracted
-WHERE reject IS NULL AND snippet_id >= $low AND snippet_id < $high
+WHERE reject IS NULL
 QUALIFY row_number() OVER (PARTITION BY snippet_id ORDER BY source, path, license, line) = 1
-ORDER BY snippet_id
