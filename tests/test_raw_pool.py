@@ -281,3 +281,28 @@ def test_ranges_of_ids_give_what_one_query_gives(tmp_path, monkeypatch):
         build(store, recipe(root))
         rows.append(read(store, "raw_pool"))
     assert rows[0] == rows[1] and len(rows[0]) == 20
+
+
+def test_staging_stays_while_what_is_made_of_it_comes_from_another_raw_pool(tmp_path):
+    store, made = Store(tmp_path / "store"), recipe(tree(tmp_path / "code", {"a.py": ADD}))
+    build(store, made)
+    snippet_occurrences.build(store, made.sources, made.executor)
+    raw_pool.build_rejects(store, made.sources, made.executor)
+    raw = store.record("raw_pool")
+    store.save(raw.model_copy(update={"content": "of a later build"}))
+    raw_pool.clean(store)
+    assert raw_pool.staging_paths(store, raw_pool.plan(made.sources)), "occurrences and rejects are still to be made"
+    store.save(raw)
+    raw_pool.clean(store)
+    assert not raw_pool.staging_paths(store, raw_pool.plan(made.sources))
+
+
+def test_the_staging_is_read_once_however_many_ranges_there_are(tmp_path, monkeypatch):
+    root = tree(tmp_path / "code", {f"{n}.py": ADD.replace("add", f"add_{n}") + "\n" for n in range(30)})
+    monkeypatch.setattr(raw_pool, "ROWS_SORTED_TOGETHER", 1)
+    read_once, opened = raw_pool._functions, []
+    monkeypatch.setattr(raw_pool, "_functions", lambda staging: opened.extend(staging) or read_once(staging))
+    store, made = Store(tmp_path / "store"), recipe(root)
+    build(store, made)
+    assert opened == raw_pool.staging_paths(store, raw_pool.plan(made.sources)) and len(read(store, "raw_pool")) == 30
+    assert not os.path.exists(f"{store.scratch('extract-' + store.record('raw_pool').plan.fingerprint)}/by-id")

@@ -11,13 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 import scoder
-from builders import teacher_samples
+from builders import raw_pool, teacher_samples
 from builders.engines import prompts
 from builders.pairs import parse, render
 from builders.recipe import Recipe, Teacher
 from builders.teacher.rows import split_of
 from builders.teacher_samples import import_file, is_asked
 from store import ContractError, Record, Store, content_id
+from store.catalog import connect
+from store.errors import InputError
 from tests.engine_models import save_model
 from tests.rows import put
 from tests.tiny_recipes import read, recipe, teacher
@@ -405,3 +407,43 @@ def test_another_file_or_an_asked_teacher_is_not_overwritten(tmp_path):
     with pytest.raises(ContractError, match="teacher_samples was built under another plan"):
         import_file(asked, written(tmp_path, [triple(1), triple(9)]), SHARES)
     assert asked.record("raw_pool", origin="import") is None
+
+
+def keys_of_texts(store: Store) -> list[str]:
+    """The ids of the partitions that hold the texts of samples, sorted."""
+    names = [r["snippet_id"] for where in ({}, {"origin": "import"}) for r in read(store, "raw_pool", **where)]
+    return sorted(names)
+
+
+def test_a_second_import_leaves_nothing_of_the_first(tmp_path):
+    store = pooled(tmp_path / "store", [snippet(0)])
+    import_file(store, written(tmp_path, [triple(1), triple(2, license="MIT")]), SHARES)
+    second = written(tmp_path, [triple(2, license="BSD-3-Clause"), triple(0)])
+    import_file(Store(store.root, force=True), second, SHARES)
+    assert {r["problem"] for r in read(store, "teacher_samples")} == {"Add 2.", "Add 0."}
+    kept = read(store, "raw_pool", origin="import")
+    assert [(r["name"], r["license"]) for r in kept] == [("f_2", "BSD-3-Clause")]
+    same_snippet = written(tmp_path, [triple(2, license="ISC")])
+    import_file(Store(store.root, force=True), same_snippet, SHARES)
+    assert [r["license"] for r in read(store, "raw_pool", origin="import")] == ["ISC"]
+
+
+def test_a_text_that_raw_pool_gets_later_is_there_once(tmp_path):
+    store = pooled(tmp_path / "store", [snippet(0)])
+    file = written(tmp_path, [triple(1), triple(2)])
+    import_file(store, file, SHARES)
+    assert set(raw_pool.inputs(store)) == {"raw_pool", "raw_pool/origin-import"}
+    put(Store(store.root, force=True), "raw_pool", [snippet(0), snippet(1)])
+    assert set(raw_pool.inputs(store)) == {"raw_pool"}, "the imported texts are stale"
+    with pytest.raises(InputError, match="raw_pool was built again since: import the file again"):
+        build(store, asking(tmp_path, 1))
+    import_file(store, file, SHARES)
+    assert keys_of_texts(store) == sorted(snippet(n)["snippet_id"] for n in range(3))
+    pairs = [r["code"] for split in ("train", "validation", "reference") for r in all_pairs(store, split)]
+    assert sorted(pairs) == sorted(USABLE.format(n=n) for n in (1, 2)), "each sample has one text"
+
+
+def all_pairs(store: Store, split: str) -> list[dict]:
+    text = f"SELECT r.code FROM teacher_samples t JOIN raw_pool r USING (snippet_id) WHERE t.split = '{split}'"
+    found = connect(store, store.input("teacher_samples") | raw_pool.inputs(store)).sql(text)
+    return found.to_arrow_table().to_pylist()
