@@ -7,6 +7,7 @@ the run records and from `.sql` files.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -135,8 +136,21 @@ def print_selection(console: Console, report: dict[str, Any]) -> None:
 # -- printing --------------------------------------------------------------------------------------
 
 
-def print_rows(console: Console, rows: list[dict[str, Any]], title: str = "") -> None:
-    """Print rows as a table. Columns without any value are left out."""
+def iteration_of(row: dict[str, Any]) -> str:
+    """The iteration that a row of the funnel belongs to, '' outside of the loop."""
+    return next((part for part in row["partition"].split("/") if part.startswith("iteration-")), "")
+
+
+def print_rows(
+    console: Console,
+    rows: list[dict[str, Any]],
+    title: str = "",
+    section: Callable[[dict[str, Any]], object] | None = None,
+) -> None:
+    """Print rows as a table. Columns without any value are left out.
+
+    There is a line between two rows of which `section` says different things.
+    """
     if not rows:
         console.print(f"{title}: no rows" if title else "no rows", style="dim")
         return
@@ -145,8 +159,9 @@ def print_rows(console: Console, rows: list[dict[str, Any]], title: str = "") ->
     for column in columns:
         is_number = all(isinstance(r.get(column), int | float | None) for r in rows)
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(row.get(c))) for c in columns))
+    for row, following in zip(rows, [*rows[1:], rows[-1]], strict=True):
+        is_last = section is not None and section(row) != section(following)
+        table.add_row(*(Text(_cell(row.get(c))) for c in columns), end_section=is_last)
     console.print(table)
 
 

@@ -65,6 +65,13 @@ def run(
     raw_pool: 1,080 rows in 14.2 s
     …
     pool: 108 rows in 0.3 s
+    108 rows of pool, 1,080 rows of raw_pool
+    building took 17 s
+
+    Look at it:
+      scoder status
+      scoder show pool
+      scoder sql 'SELECT reason, count(*) AS n FROM rejects GROUP BY reason ORDER BY n DESC LIMIT 5'
     ```
     """
     from builders.recipe import estimate, files
@@ -86,7 +93,13 @@ def run(
         scoder.run(opened, loaded, until)
         files.remember(opened.root, loaded)
         fulfilled(opened.root)
-    status(store=store, as_json=as_json)
+    if as_json:
+        status(store=store, as_json=True)
+        return
+    from commands import summary
+
+    for line in summary.lines(open_ledger(store), store):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -103,6 +116,8 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     ```
     """
     from commands import reports
+    from store.catalog import notes as notes_of
+    from store.schemas import CONTRACTS
 
     opened = open_ledger(store)
     found = {"tables": reports.funnel(opened), **reports.rejects_and_metrics(opened)}
@@ -110,7 +125,9 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
         print(json.dumps(found, default=str))
         return
     for title, rows in found.items():
-        reports.print_rows(console, rows, title)
+        reports.print_rows(console, rows, title, section=reports.iteration_of if title == "tables" else None)
+    for note in notes_of(opened, CONTRACTS):
+        announce(note)
 
 
 @app.command(rich_help_panel=PANEL)

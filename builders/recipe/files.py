@@ -7,7 +7,7 @@ In: a YAML file and overrides. Out: a `Recipe`. A recipe is found by its path or
     recipe.selection.min_score    # 5.0
 
 Paths in a recipe are relative to the folder of the recipe. All mistakes are told in one message, in
-words. For an unknown key the message names the valid key that is most like it.
+words. For an unknown key the message names the valid keys, and the one that is like it.
 """
 
 from __future__ import annotations
@@ -182,8 +182,9 @@ def _explain(error: Any, kind: type[BaseModel]) -> str:
         if owners:
             return f"{where}: {key!r} is for engine {' and '.join(owners)}, and this one is {place[-1]}: leave it out"
     valid = _valid_keys(kind, place)
-    near = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.0)
-    return f"unknown key {where!r}; did you mean {near[0]!r}? Valid keys: {', '.join(valid)}"
+    near = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.5)
+    guess = f"; did you mean {near[0]!r}?" if near else "."
+    return f"unknown key {where!r}{guess} Valid keys: {', '.join(valid)}"
 
 
 def _without_tags(location: Sequence[Any]) -> list[str]:

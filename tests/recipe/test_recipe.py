@@ -173,6 +173,7 @@ def test_overrides_are_yaml_values_at_any_depth(tmp_path, item, section, expecte
         ("pool.max_lines={", "'{' is not a YAML value"),
         ("pool.max_linse=3", "unknown key 'pool.max_linse'; did you mean 'max_lines'?"),
         ("pol.max_lines=3", "unknown key 'pol'; did you mean 'pool'?"),
+        ("zzz=3", "unknown key 'zzz'. Valid keys: name, "),
         ("pool.max_lines=many", "pool.max_lines: Input should be a valid integer"),
         ("pool=3", "pool: Input should be a valid dictionary or instance of Pool (got 3)"),
     ],
