@@ -1,4 +1,4 @@
-"""Commands that build: run, status, select, fill, fork, verify, doctor."""
+"""Commands that build: run, status, select, fill, fork, verify, clean, doctor."""
 
 from __future__ import annotations
 
@@ -270,6 +270,8 @@ def fork(
 ) -> None:
     """Branch off a new store without paying again: hard-link all that is built up to a stage.
 
+    On another disk it is copied. What is stale stays behind.
+
     Example:
     ```
     $ scoder fork store-data other-data --until bootstrap
@@ -287,9 +289,9 @@ def fork(
 
 @app.command(rich_help_panel=PANEL)
 def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
-    """Check the files, contracts, keys and audits of a store.
+    """Check the files, contracts, keys and audits of a store, its models and datasets.
 
-    The exit code is 1 if anything is wrong.
+    All problems are told. The exit code is 1 if anything is wrong.
 
     Example:
     ```
@@ -304,6 +306,39 @@ def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     print_rows(problems or [{"check": "all", "result": "ok"}], as_json, "verify")
     if problems:
         raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=PANEL)
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed; remove nothing.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what nothing needs any more: scratch, answers of finished tables, what kills left.
+
+    It says what and how large before it removes. Tables, models, datasets and whatever an
+    unfinished build goes on with stay. What removed answers cost still counts for budgets.
+
+    Example:
+    ```
+    $ scoder clean --dry-run
+    │ path                                   │ what                          │  bytes │
+    │ _runs/_scratch/journal-teacher_samples… │ answers of a finished table   │ 192048 │
+    │ total                                  │                               │ 192048 │
+    ```
+    """
+    from commands.clean import found, remove
+    from store.lock import coordinator
+
+    opened = open_store(store)
+    with coordinator(opened.root):
+        waste = found(opened)
+        total = sum(w.bytes for w in waste)
+        rows = [{"path": w.path, "what": w.what, "bytes": w.bytes} for w in waste]
+        print_rows([*rows, {"path": "total", "what": "", "bytes": total}], as_json, "clean")
+        if not dry_run:
+            remove(opened, waste)
+    announce(f"{total:,} bytes in {len(waste)} paths {'would be' if dry_run else 'were'} removed")
 
 
 @app.command(rich_help_panel=PANEL)

@@ -109,7 +109,10 @@ def _check_place(source: Store, place: Path) -> None:
 
 
 def _up_to(source: Store, until: str) -> Callable[[Record], bool]:
-    """Whether a record belongs to the stages up to one. InputError for a stage that there is not."""
+    """Whether a record belongs to the stages up to one.
+
+    InputError for a stage that there is not.
+    """
     name, _, number = until.partition("-")
     before_selection = name == "influence"
     name = "iteration" if before_selection else name

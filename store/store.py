@@ -496,7 +496,8 @@ class Store:
     def link_into(self, target: Store, keep: Callable[[Record], bool]) -> list[str]:
         """Hard-link the complete partitions that `keep` accepts into an empty store.
 
-        Where links cannot be made, files are copied. Returns the paths of the partitions. The record of a partition is written after its files.
+        Where links cannot be made, files are copied. Returns the paths of the partitions. The
+        record of a partition is written after its files.
         """
         linked = []
         for record in self.records():

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from builders.engines.budget import Spent
 from builders.engines.error_share import ErrorShare
-from builders.engines.journal import spent
+from builders.engines.journal import close, holds_answers, spent
 from builders.engines.journalled_stream import JournalledStream
 from builders.engines.repeats import Answered, Asked, Repeats
 from builders.engines.settings import EngineSettings
@@ -73,6 +73,20 @@ def spent_before(store: Store, account: str, settings: EngineSettings) -> Spent:
     if not settings.has_budget:
         return Spent()
     return spent(sorted(Path(store.scratch("")).glob(f"journal-{account}-*")))
+
+
+def finished_journals(store: Store) -> list[Path]:
+    """The journals whose tables are built and that still hold answers, or the batches they were
+    asked in. Stale tables count as built.
+    """
+    plans = {r.plan.fingerprint for r in store.records() if r.status != "building"}
+    found = sorted(Path(store.scratch("")).glob("journal-*"))
+    return [f for f in found if f.name.rpartition("-")[2] in plans and holds_answers(f)]
+
+
+def close_journal(folder: Path) -> None:
+    """Remove the answers of a journal. What they cost stays: `spent_before` goes on counting it."""
+    close(folder)
 
 
 def usage(settings: EngineSettings, answers: Iterable[Completion | ChoiceCompletion]) -> Usage:

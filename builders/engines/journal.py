@@ -26,9 +26,13 @@ from typing import Any, BinaryIO
 
 from builders.engines.budget import Spent
 from builders.engines.types import ChoiceCompletion, Completion
+from store.errors import JobError
+from store.files import write_text
 
 Answer = Completion | ChoiceCompletion
 
+CLOSED = "spent.json"
+"""In the folder of a journal that was closed: what its answers had cost."""
 SYNC_S = 1.0
 OPEN_FILES = 64
 _NAMES = {kind: [field.name for field in fields(kind)] for kind in (Completion, ChoiceCompletion)}
@@ -42,6 +46,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        _finish_closing(folder)
         self._files: OrderedDict[int, BinaryIO] = OrderedDict()
         self._synced = time.monotonic()
 
@@ -101,13 +106,74 @@ def is_final(answer: Answer) -> bool:
 
 
 def spent(folders: list[Path]) -> Spent:
-    """What the answers in these journals cost, at the prices of their day."""
+    """What the answers in these journals cost, at the prices of their day.
+
+    Those of closed journals count, too.
+    """
     total = Spent()
     for folder in folders:
+        before, counted = _closed(folder)
+        total += before
         for path in sorted(folder.glob("shard-*.jsonl")):
-            for answer, cost_usd in _read(path):
-                total += Spent(answer.num_prompt_tokens + answer.num_completion_tokens, cost_usd or 0.0)
+            if path.name not in counted:
+                total += _cost(path)
     return total
+
+
+def close(folder: Path) -> None:
+    """Remove the answers of a journal, and keep what they cost: budgets go on counting it.
+
+    A kill on the way counts no answer twice and loses none: what is counted is written down before
+    its file goes. The journal can be used again; then its costs are added.
+    """
+    _finish_closing(folder)
+    paths = sorted(folder.glob("shard-*.jsonl"))
+    total = spent([folder])
+    _write_closed(folder, total, [path.name for path in paths])
+    _finish_closing(folder)
+    for path in folder.iterdir():
+        if path.name != CLOSED:
+            path.unlink()
+
+
+def holds_answers(folder: Path) -> bool:
+    """Whether a journal holds anything but what its answers had cost."""
+    return any(path.name != CLOSED for path in folder.iterdir())
+
+
+def _cost(path: Path) -> Spent:
+    total = Spent()
+    for answer, cost_usd in _read(path):
+        total += Spent(answer.num_prompt_tokens + answer.num_completion_tokens, cost_usd or 0.0)
+    return total
+
+
+def _finish_closing(folder: Path) -> None:
+    """Remove the files that were counted before a kill, so that none of them is written to."""
+    total, counted = _closed(folder)
+    if counted:
+        for name in counted:
+            (folder / name).unlink(missing_ok=True)
+        _write_closed(folder, total, [])
+
+
+def _closed(folder: Path) -> tuple[Spent, list[str]]:
+    """What a closed journal cost, and the files that are counted in it and not removed yet."""
+    try:
+        said = json.loads((folder / CLOSED).read_bytes())
+        return Spent(int(said["tokens"]), float(said["usd"])), [str(name) for name in said["counted"]]
+    except FileNotFoundError:
+        return Spent(), []
+    except (ValueError, TypeError, KeyError) as error:
+        raise JobError(
+            f"{folder / CLOSED} is damaged ({error}), so nobody knows what was spent before. Restore it, or remove it "
+            "if no budget counts on it"
+        ) from None
+
+
+def _write_closed(folder: Path, total: Spent, counted: list[str]) -> None:
+    said = {"tokens": total.tokens, "usd": total.usd, "counted": counted}
+    write_text(folder / CLOSED, json.dumps(said) + "\n")
 
 
 def _read(path: Path) -> Iterator[tuple[Answer, float | None]]:
