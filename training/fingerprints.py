@@ -33,8 +33,8 @@ def model_fingerprint(model: str, revision: str | None = None) -> str:
 
     Every file counts, also in folders below it: chat templates and the files of a tokenizer change
     what a model reads. Left out are the README beside the weights, and what tools leave behind:
-    hidden files and folders, and locks. Of a large file only the size and the first, middle and last MiB are read. That is enough,
-    because weights that were trained differ everywhere.
+    hidden files and folders, and locks. Of a large file only the size and the first, middle and
+    last MiB are read. That is enough, because weights that were trained differ everywhere.
     """
     if not os.path.isdir(model):
         return f"{model}@{revision or 'main'}"
