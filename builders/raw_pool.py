@@ -76,7 +76,8 @@ WORKER_BYTES = 50_000_000
 """A process takes about as long to start as this much text takes to read. Less is not worth one."""
 ROWS_SORTED_TOGETHER, MOST_BUCKETS = 20_000, 512
 """About 25 MB of text, and files that are open at a time."""
-_ROWS_AT_ONCE = 10_000
+_ROWS_AT_ONCE = 40_000
+"""Enough that each bucket gets some hundred of them at a time: to write few rows costs as much."""
 TREE_FILE_BYTES = 15_000
 """Mean size of the files of the standard library and of PyPI's packages, to guess a tree's size."""
 
@@ -130,11 +131,12 @@ def _distinct(store: Store, wanted: Plan) -> Iterator[pa.RecordBatch]:
         digits = pc.utf8_slice_codeunits(functions["snippet_id"], 0, 4).to_pylist()
         return np.array([int(four, 16) for four in digits], np.int64) * num_buckets >> 16
 
-    for bucket in scattered(_functions(staging), bucket_of, num_buckets, folder):
-        with connect(store, {}, memory_limit="256MB", threads=1) as connection:
+    with connect(store, {}, memory_limit="256MB", threads=1) as connection:
+        for bucket in scattered(_functions(staging), bucket_of, num_buckets, folder):
             connection.register("extracted", bucket)
             found = queries.table(connection, "raw_pool")
-        yield from found.sort_by("snippet_id").to_batches()
+            connection.unregister("extracted")
+            yield from found.sort_by("snippet_id").to_batches()
     shutil.rmtree(folder)
 
 

@@ -423,8 +423,8 @@ def test_a_second_import_leaves_nothing_of_the_first(tmp_path):
     assert {r["problem"] for r in read(store, "teacher_samples")} == {"Add 2.", "Add 0."}
     kept = read(store, "raw_pool", origin="import")
     assert [(r["name"], r["license"]) for r in kept] == [("f_2", "BSD-3-Clause")]
-    same_snippet = written(tmp_path, [triple(2, license="ISC")])
-    import_file(Store(store.root, force=True), same_snippet, SHARES)
+    same_snippets = written(tmp_path, [triple(2, license="ISC"), triple(0)])
+    import_file(Store(store.root, force=True), same_snippets, SHARES)
     assert [r["license"] for r in read(store, "raw_pool", origin="import")] == ["ISC"]
 
 

@@ -18,6 +18,7 @@ and stays in `--folder` for the next call.
 from __future__ import annotations
 
 import argparse
+import importlib
 import inspect
 import json
 import os
@@ -212,16 +213,44 @@ def step_weights(store: str) -> None:
 
 
 def step_read(store: str) -> dict[str, Any]:
-    """All items that are to be scored, read as `aspect_scores` reads them, twice per shard."""
+    """All items that are to be scored, read twice, as `aspect_scores` does: to ask, and to write."""
     import queries
-    from builders import aspect_scores
     from store import Store
-    from store.catalog import connect
 
     opened = Store(store)
-    if "start" not in queries.parameters("candidates_to_score"):
-        raise NotImplementedError("reading what is to be scored changed: adapt step_read to it")
-    shard = aspect_scores.SHARD
+    if "start" in queries.parameters("candidates_to_score"):
+        return read_by_shard(opened)
+    # an older checkout has no such module
+    staging = importlib.import_module("store.staging")
+    from store import Plan
+    from store.catalog import connect
+
+    source = opened.input("candidates", iteration=1) | opened.input("raw_pool")
+    (count,) = queries.rows(connect(opened, source), "candidates_to_score_count", {"iteration": 1})
+    size, num = 4096, count["num_items"]
+    where: dict[str, Any] = {"item_kind": "candidate", "iteration": 7}
+    plan = Plan(table="aspect_scores", partition=where, inputs=source, num_shards=-(-num // size), rows_per_shard=size)
+
+    def rows() -> Any:
+        limited = connect(opened, source, **staging.SMALL)
+        return queries.stream(limited, "candidates_to_score", {"iteration": 1})
+
+    read = 0
+    with staging.staged(opened, plan, rows, by=("snippet_id", "item_id")) as items:
+        for start in range(0, num, size):
+            for _ in range(2):
+                read += len(items.rows(start, start + size))
+    assert read == 2 * num, (read, num)
+    return {}
+
+
+def read_by_shard(opened: Any) -> dict[str, Any]:
+    """The same in older code, which reads every shard with a query of its own."""
+    import queries
+    from builders import aspect_scores
+    from store.catalog import connect
+
+    shard = aspect_scores.SHARD  # type: ignore[attr-defined, unused-ignore]
     num = queries.rows(connect(opened), "candidates_to_score_count", {"iteration": 1})[0]["num_items"]
     shards = -(-num // shard)
     measured = sorted({round(n * (shards - 1) / (SCORED_SHARDS - 1)) for n in range(SCORED_SHARDS)})
