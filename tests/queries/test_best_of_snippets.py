@@ -97,7 +97,7 @@ def test_the_next_candidate_moves_up_for_one_that_loses_as_a_duplicate(connectio
 
 
 def test_a_long_chain_of_losers_ends(connection: duckdb.DuckDBPyConnection) -> None:
-    """Each snippet loses its first text to the snippet before it, and takes its second: 60 rounds."""
+    """Each snippet loses its first text to the one before it, and takes its second: 60 rounds."""
     rows = [("s0", "t0")] + [(f"s{n}", f"t{n + step}") for n in range(1, 60) for step in (-1, 0)]
     found = decided(connection, rows, 1)
     assert found == walked(rows, 1)
