@@ -223,7 +223,7 @@ def fill(
     ```
     $ scoder fill --iteration 1 --name loose --set selection.max_per_snippet=2
     │ selection │ iteration │ filled │
-    │ loose     │         1 │      6 │
+    │ loose     │         1 │      7 │
     ```
     """
     import scoder

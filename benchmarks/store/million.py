@@ -1,7 +1,7 @@
 """A store with a million candidates: what selecting, scoring, reading and checking it costs.
 
     python benchmarks/store/million.py [--candidates 1000000] [--folder DIR] [--only select,verify]
-    python benchmarks/store/million.py --checkout ../before   # a column for an older one, too
+    python benchmarks/store/million.py --checkout ../before     # a column for an older checkout
     python benchmarks/store/million.py --small store-data       # sql, status and show on a store
 
 Builds a synthetic store: candidates, 6.4 digits and 0.8 influences for each, in files as the code
@@ -192,7 +192,7 @@ def build(folder: str, num: int) -> None:
         scoder.select(store, recipe, 1, "default")
 
 
-# -- steps that are functions: each runs in a fresh process ---------------------------------------
+# -- steps that are functions: each runs in a fresh process ----------------------------------------
 
 
 def step_scored(store: str) -> None:
@@ -213,7 +213,7 @@ def step_weights(store: str) -> None:
 
 
 def step_read(store: str) -> dict[str, Any]:
-    """All items that are to be scored, read twice, as `aspect_scores` does: to ask, and to write."""
+    """All items that are to be scored, read twice as `aspect_scores` does: to ask, and to write."""
     import queries
     from store import Store
 
