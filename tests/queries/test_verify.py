@@ -312,6 +312,16 @@ def test_a_stage_whose_inputs_are_damaged_is_not_counted(store: Store) -> None:
     assert kinds(store) == ["missing", "skipped", "skipped"]
 
 
+def test_rows_whose_parents_are_damaged_are_no_orphans(store: Store) -> None:
+    selected(store)
+    Path(store.shard_paths("raw_pool")[0]).unlink()
+    assert checks(store) == [
+        ("missing", "raw_pool/part-00000.parquet"),
+        ("skipped", "raw_pool is damaged: its keys, and audits that need it, were not checked"),
+        ("skipped", "audits/orphans: a damaged partition may hold the parents"),
+    ]
+
+
 def test_orphans_are_found(store: Store) -> None:
     lost = {"candidate_id": "c9", "selection": "a", "iteration": 1}
     put(store, "selected", [lost], iteration=1, selection="a")
