@@ -1,4 +1,4 @@
-"""Progress: how far, how fast, how long still; a live line on a terminal, a line a minute in a log."""
+"""Progress: how far, how fast, how long still. A terminal has live lines, a log a line a minute."""
 
 from __future__ import annotations
 
