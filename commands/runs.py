@@ -123,9 +123,9 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     found = {"tables": reports.funnel(opened), **reports.rejects_and_metrics(opened)}
     if as_json:
         print(json.dumps(found, default=str))
-        return
-    for title, rows in found.items():
-        reports.print_rows(console, rows, title, section=reports.iteration_of if title == "tables" else None)
+    else:
+        for title, rows in found.items():
+            reports.print_rows(console, rows, title, section=reports.iteration_of if title == "tables" else None)
     for note in notes_of(opened, CONTRACTS):
         announce(note)
 

@@ -20,7 +20,7 @@ from commands.answers import CAP, cell, plain, show
 from store import Store
 from store.catalog import Answer
 from store.ledger import Ledger
-from tests.rows import put
+from tests.rows import make_stale, put
 from tests.smoke_run import ROOT, command, scoder_here
 
 EVERYTHING = """
@@ -211,12 +211,34 @@ def test_a_reader_that_has_enough_is_no_error(store: Path) -> None:
 def test_memory_does_not_grow_with_the_answer(store: Path) -> None:
     """2 GB of text, in less than 400 MB."""
     text = "SELECT repeat('x', 10_000) AS t FROM range(200_000)"
+    # the peak of this process alone: ru_maxrss would be that of its parent, if that was larger
     code = (
-        "import resource, sys, commands\n"
+        "import sys, commands\n"
         f"sys.argv = ['scoder', 'sql', {text!r}, '--json', '--store', {str(store)!r}]\n"
         "try:\n    commands.main()\n"
-        "finally:\n    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)\n"
+        "finally:\n    lines = open('/proc/self/status').read().splitlines()\n"
+        "    print(*(int(line.split()[1]) // 1024 for line in lines if line.startswith('VmHWM')), file=sys.stderr)\n"
     )
     with open(os.devnull, "w") as nothing:
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=nothing, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0 and int(done.stderr) < 400, done.stderr
+
+
+def test_stale_rows_are_told_beside_the_answer(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store, "pool", [{"snippet_id": "s1"}])
+    put(store, "scored", [{"candidate_id": "c1"}], iteration=1)
+    make_stale(store, "pool")
+    for words in (("sql", "SELECT snippet_id FROM pool", "--json"), ("show", "pool", "--json"), ("status", "--json")):
+        done = scoder_here(*words, "--store", str(tmp_path))
+        assert done.returncode == 0
+        assert done.stderr.startswith("pool: stale: what they were made from was built again."), words
+        json.loads(done.stdout)
+    assert scoder_here("sql", "SELECT 'pool' FROM scored", "--store", str(tmp_path)).stderr == ""
+
+
+def test_show_takes_no_negative_number_and_a_condition_with_a_comment(store: Path) -> None:
+    done = scoder_here("show", "pool", "-n", "-1", "--store", str(store))
+    assert done.returncode == 2 and "-n" in done.stderr
+    done = scoder_here("show", "pool", "--where", "true -- all", "--json", "--store", str(store))
+    assert [row["snippet_id"] for row in json.loads(done.stdout)] == ["s1", "s2"]

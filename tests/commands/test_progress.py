@@ -1,5 +1,4 @@
-"""Progress: how far, how fast, how long still. A live line on a terminal, in a log a line a minute.
-"""
+"""Progress: how far, how fast, how long still. A terminal has live lines, a log a line a minute."""
 
 from __future__ import annotations
 
