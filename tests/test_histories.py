@@ -263,7 +263,7 @@ def check(folder: Path, events: list[tuple[Any, ...]], last: Recipe) -> None:
             assert Path(store.root, where, name).read_bytes() == Path(fresh.root, where, name).read_bytes(), where
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(EVENTS, max_size=3), last=RECIPES)
 def test_a_history_ends_in_the_rows_of_a_fresh_store(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[Any, ...]], last: Recipe
@@ -272,7 +272,7 @@ def test_a_history_ends_in_the_rows_of_a_fresh_store(
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(EVENTS, min_size=2, max_size=6), last=RECIPES)
 def test_long_histories_end_in_the_rows_of_a_fresh_store(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[Any, ...]], last: Recipe
