@@ -119,12 +119,16 @@ def build(
     found = items(store, recipe, iteration, item_kind) if chosen is None else sorted(chosen)
     used = last_checkpoints(store, "synthesizer", iteration - 1, recipe.sampling.checkpoints)
     blocks = [(c, start) for c in used for start in range(0, max(1, len(found)), SHARD)]
-    made_by = store.input("checkpoints", role="synthesizer", iteration=iteration - 1)
+    given = inputs(store, recipe, iteration, item_kind)
+    given |= store.input("checkpoints", role="synthesizer", iteration=iteration - 1)
+    if batch != MAIN:
+        # A larger main batch may hold candidates of this one, and none may have two gradients.
+        given |= store.input("gradients", item_kind=item_kind, iteration=iteration, batch=MAIN)
     settings = settings_of(recipe, item_kind)
     plan = Plan(
         table="gradients",
         partition={"item_kind": item_kind, "iteration": iteration, "batch": batch},
-        inputs=inputs(store, recipe, iteration, item_kind) | made_by,
+        inputs=given,
         fields={
             "gradients": settings.model_dump(mode="json", exclude={"batch_size", "batch_tokens"}),
             "checkpoints": [c["checkpoint_id"] for c in used],

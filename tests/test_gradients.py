@@ -126,11 +126,21 @@ def test_the_chosen_candidates_of_a_batch_are_read_by_their_ids(store: Store, tm
         [{"candidate_id": p["candidate_id"], "snippet_id": "s1", "iteration": 1} for p in pairs],
         iteration=1,
     )
+    gradients.build(store, two(tmp_path), 1, "candidate", chosen=["c1"])
     record = gradients.build(store, two(tmp_path), 1, "candidate", batch="strict", chosen=["c2", "c0"])
     rows = read(store, "gradients", item_kind="candidate", iteration=1, batch="strict")
     assert [(r["checkpoint_id"], r["item_id"]) for r in rows] == [(k, c) for k in ("k0", "k1") for c in ("c0", "c2")]
-    made_by = {"checkpoints/role-synthesizer/iteration-0"}
-    assert set(record.plan.inputs) == {"scored/iteration-1", "candidates/iteration-1", "raw_pool"} | made_by
+    assert set(record.plan.inputs) == {
+        "scored/iteration-1",
+        "candidates/iteration-1",
+        "raw_pool",
+        "checkpoints/role-synthesizer/iteration-0",
+        "gradients/item_kind-candidate/iteration-1/batch-main",
+    }
+    gradients.build(Store(store.root, force=True), two(tmp_path), 1, "candidate", chosen=["c1", "c2"])
+    assert not store.is_complete("gradients", item_kind="candidate", iteration=1, batch="strict"), (
+        "c2 would have two gradients"
+    )
 
 
 def test_adam_maps_candidates_and_leaves_the_reference_plain(tmp_path: Path) -> None:
