@@ -140,12 +140,11 @@ def _objects(answer: Answer) -> Iterator[str]:
 
 def print_array(answer: Answer) -> None:
     """Print the rows as one JSON array, a row on a line."""
-    objects = _objects(answer)
-    first = next(objects, None)  # if the statement fails at once, nothing is printed
-    sys.stdout.write("[" if first is None else f"[{first}")
-    for text in objects:
-        sys.stdout.write(f",\n{text}")
-    sys.stdout.write("]\n")
+    before = "["
+    for text in _objects(answer):
+        sys.stdout.write(f"{before}{text}")
+        before = ",\n"
+    sys.stdout.write("[]\n" if before == "[" else "]\n")
 
 
 def print_lines(answer: Answer) -> None:
