@@ -129,29 +129,31 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _objects(answer: Answer) -> Iterator[str]:
-    """Every row as a JSON object, on one line."""
-    names, is_exact = answer.columns, [kind in _EXACT for kind in answer.kinds]
-    for rows in answer.rows():
-        for row in rows:
-            values = (v if exact else plain(v) for v, exact in zip(row, is_exact, strict=True))
-            yield json.dumps(dict(zip(names, values, strict=True)))
+def _objects(answer: Answer) -> Iterator[list[dict[str, Any]]]:
+    """The rows as JSON objects, some thousand at a time."""
+    names = answer.columns
+    others = [n for n, kind in zip(names, answer.kinds, strict=True) if kind not in _EXACT]
+    for rows in answer.rows(2000):
+        objects = [dict(zip(names, row, strict=True)) for row in rows]
+        for name in others:
+            for one in objects:
+                one[name] = plain(one[name])
+        yield objects
 
 
 def print_array(answer: Answer) -> None:
-    """Print the rows as one JSON array, a row on a line."""
-    objects = _objects(answer)
-    first = next(objects, None)  # if the statement fails at once, nothing is printed
-    sys.stdout.write("[" if first is None else f"[{first}")
-    for text in objects:
-        sys.stdout.write(f",\n{text}")
-    sys.stdout.write("]\n")
+    """Print the rows as one JSON array."""
+    before = "["
+    for objects in _objects(answer):
+        sys.stdout.write(f"{before}{json.dumps(objects)[1:-1]}")
+        before = ",\n"
+    sys.stdout.write("[]\n" if before == "[" else "]\n")
 
 
 def print_lines(answer: Answer) -> None:
     """Print the rows as JSON, an object on each line."""
-    for text in _objects(answer):
-        sys.stdout.write(f"{text}\n")
+    for objects in _objects(answer):
+        sys.stdout.writelines(f"{json.dumps(one)}\n" for one in objects)
 
 
 # -- into files ------------------------------------------------------------------------------------
@@ -216,9 +218,9 @@ def _write_csv(answer: Answer, path: Path) -> int:
 def _write_lines(answer: Answer, path: Path) -> int:
     rows = 0
     with path.open("w", encoding="utf-8") as file:
-        for text in _objects(answer):
-            file.write(f"{text}\n")
-            rows += 1
+        for objects in _objects(answer):
+            file.writelines(f"{json.dumps(one)}\n" for one in objects)
+            rows += len(objects)
     return rows
 
 

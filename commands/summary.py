@@ -34,13 +34,18 @@ def _rows(ledger: Ledger, table: str) -> int | None:
     return sum(found) if found else None
 
 
+def _counted(ledger: Ledger, table: str) -> str:
+    rows = _rows(ledger, table)
+    return f"{rows:,} {'row' if rows == 1 else 'rows'} of {table}"
+
+
 def _made(ledger: Ledger, store: str, tables: list[str]) -> list[str]:
     dataset = Path(store, "_datasets", "instructions")
     if tables[:1] == ["instructions"]:
         where = f": {dataset}" if dataset.is_dir() else ""
         found = [f"{_rows(ledger, 'instructions'):,} instructions{where}"]
     else:
-        found = [", ".join(f"{_rows(ledger, name):,} rows of {name}" for name in tables[:3]) or "nothing is built"]
+        found = [", ".join(_counted(ledger, name) for name in tables[:3]) or "nothing is built"]
     models = connect(ledger, tables=["checkpoints"]).execute(
         "SELECT role, iteration, location FROM checkpoints WHERE is_final AND location IS NOT NULL "
         "QUALIFY row_number() OVER (PARTITION BY role ORDER BY iteration DESC) = 1 ORDER BY role DESC"

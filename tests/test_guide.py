@@ -64,7 +64,7 @@ def test_the_first_recipe_has_fifteen_lines_and_gives_the_reasons_that_are_shown
     assert len(shown) == 4
     assert [line for line in printed[1].splitlines() if line.startswith("│ def area")] == shown
     assert "plan of mine" in printed[2]
-    assert "│ pool " in printed[3]
+    assert printed[3].startswith("1 row of pool, 2 rows of raw_pool")
     call = next(block for block in PYTHON if "files.load" in block).replace("/tmp/", f"{tmp_path}/")
     in_folder(folder, sys.executable, "-c", call)
     assert Store(tmp_path / "from-python").is_complete("pool")

@@ -192,7 +192,7 @@ def test_nothing_is_written_into_a_store(tmp_path: Path, arguments: tuple[str, .
         (("sql", "SELECT 1", "-o", "folder"), "it is a folder"),
         (("fork", "store-data", "store-data/inner", "--until", "pool"), "outside of it"),
         (("status", "--store", "torn"), "record.json is damaged"),
-        (("sql", "SELECT position FROM pool", "--store", "lost"), "the table pool of"),
+        (("sql", "FROM pool", "--store", "lost"), "the table pool of"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -75,10 +75,12 @@ def test_a_log_gets_a_line_from_time_to_time_also_while_one_step_takes_long() ->
 
 def test_a_short_build_is_quiet_in_a_log() -> None:
     reporter, out = log(0.2)
+    threads = threading.active_count()
     assert list(reporter.track(range(3), "pool")) == [0, 1, 2]
     assert list(reporter.track([], "pool")) == []
     time.sleep(0.3)
     assert out.getvalue() == ""
+    assert threading.active_count() == threads, "nobody waits for the next minute"
 
 
 def test_a_build_that_fails_or_is_left_early_ends_its_line() -> None:
