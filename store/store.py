@@ -45,7 +45,7 @@ from store.runs import (
     read_record,
     versions,
 )
-from store.schemas import CONTRACTS, Contract
+from store.schemas import contract_of
 from store.shards import (
     Shard,
     is_whole,
@@ -83,13 +83,6 @@ def segments(table: str, partition: Partition) -> str:
                 f"partition {part!r} of {table} must match [a-z0-9][a-z0-9_-]*: lower-case letters, digits, - and _"
             )
     return "/".join([table, *parts])
-
-
-def contract_of(table: str) -> Contract:
-    """The contract of a table. Raises ContractError, which lists the tables, when there is none."""
-    if table not in CONTRACTS:
-        raise ContractError(f"no table {table!r}; the tables are {', '.join(CONTRACTS)}")
-    return CONTRACTS[table]
 
 
 class Store:

@@ -64,7 +64,7 @@ def test_the_default_store_need_not_be_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     put(Store("store-data"), "pool", [{"snippet_id": "s1"}])
     found = lines(Ledger("store-data"), "store-data")
-    assert found[0] == "1 rows of pool"
+    assert found[0] == "1 row of pool"
     assert not any("--store" in line for line in found)
     assert [line.split()[-1] for line in found[-3:-1]] == ["status", "pool"]
 
@@ -76,7 +76,7 @@ def test_a_run_that_stopped_early_says_what_there_is(tmp_path: Path) -> None:
     store.begin(Plan(table="candidates", partition={"iteration": 1}, num_shards=2))
     make_stale(store, "pool")
     found = lines(Ledger(tmp_path), str(tmp_path))
-    assert found[0] == "1 rows of pool, 3 rows of raw_pool"
+    assert found[0] == "1 row of pool, 3 rows of raw_pool"
     assert found[2].startswith("pool: stale") and found[3].startswith("candidates/iteration-1: not finished")
 
 
