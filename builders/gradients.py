@@ -264,7 +264,8 @@ def _build_rejects(store: Store, plan: Plan, found: list[str], scratch: Path) ->
 
     made = store.input("gradients", **part)
     store.materialize(Plan(table="rejects", partition=of, inputs=made, num_shards=1), make)
-    shutil.rmtree(scratch, ignore_errors=True)
+    if store.builds:  # a preview takes rejects for built that are still to be made of these notes
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def conversation(prompt: str, item: dict[str, Any]) -> list[dict[str, str]]:

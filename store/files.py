@@ -23,11 +23,6 @@ NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS,
 too many links already."""
 
 _LOCAL = LocalFileSystem()
-NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EACCES}
-"""What `os.link` answers where links cannot be made: another disk, FAT, some network systems, or
-too many links already."""
-
-_LOCAL = LocalFileSystem()
 
 
 def open_root(path: str | Path) -> tuple[AbstractFileSystem, str]:

@@ -28,6 +28,8 @@ _ORDER = ("pool", "teacher", "scorer", "bootstrap", "iteration", "instructions",
 def stage_of(record: Record) -> tuple[int, int]:
     """The stage that makes a partition: (place of the stage in a run, iteration)."""
     table, part = record.plan.table, record.plan.partition
+    if table == "raw_pool" and part:  # the snippets of imported teacher samples
+        return _ORDER.index("teacher"), 0
     for stage, tables in _BEFORE_LOOP.items():
         if table in tables:
             return _ORDER.index(stage), 0

@@ -46,10 +46,16 @@ def requested(root: str, what: str, partitions: set[str]) -> Rebuild:
             raise ContractError(
                 f"{path} is damaged: {str(error).splitlines()[0]}. Remove it; --rebuild then begins anew"
             ) from None
-        if left.what == what:
+        if left.what == what and partitions <= left.partitions:
             return left
-    made = Rebuild(what=what, id=uuid.uuid4().hex, partitions=frozenset(partitions))
-    write_atomic(LocalFileSystem(), str(path), made.model_dump_json(indent=1).encode())
+        if left.what == what:
+            # The killed run could not see all partitions yet. Those that it built stay built.
+            return _written(root, left.model_copy(update={"partitions": left.partitions | partitions}))
+    return _written(root, Rebuild(what=what, id=uuid.uuid4().hex, partitions=frozenset(partitions)))
+
+
+def _written(root: str, made: Rebuild) -> Rebuild:
+    write_atomic(LocalFileSystem(), str(_place(root)), made.model_dump_json(indent=1).encode())
     return made
 
 

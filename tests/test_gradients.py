@@ -12,6 +12,7 @@ from builders.gradients import conversation
 from builders.recipe import Recipe
 from store import Store
 from store.half_floats import as_bytes, as_matrix
+from store.preview import Preview
 from tests.rows import put
 from tests.tiny_models import tiny_qwen
 from tests.tiny_recipes import read, recipe
@@ -110,6 +111,21 @@ def test_a_resumed_build_keeps_reasons_and_bits(store: Store, tmp_path: Path, mo
     record = gradients.build(other, chosen, 1, "teacher")
     assert [s.sha256 for s in record.shards] == [s.sha256 for s in whole.shards]
     assert read(other, "rejects", stage="reference", iteration=1) == rejects
+
+
+def test_a_preview_leaves_the_notes_of_rejects_that_are_still_to_be_made(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradients are built again under another plan, and killed before their rejects."""
+    gradients.build(store, two(tmp_path), 1, "teacher")
+    chosen = two(tmp_path, max_tokens=501)
+    with monkeypatch.context() as patch:
+        patch.setattr(gradients, "_build_rejects", lambda *arguments: None)
+        gradients.build(Store(store.root, force=True), chosen, 1, "teacher")
+    gradients.build(Preview(store.root), chosen, 1, "teacher")
+    gradients.build(Store(store.root, force=True), chosen, 1, "teacher")
+    (rejected,) = read(store, "rejects", stage="reference", iteration=1)
+    assert (rejected["item_id"], rejected["reason"], rejected["threshold"]) == ("t3", "too_long", 501)
 
 
 def test_the_chosen_candidates_of_a_batch_are_read_by_their_ids(store: Store, tmp_path: Path) -> None:

@@ -52,7 +52,6 @@ def chosen(t: int, name: str = "default") -> list[tuple[str, dict]]:
 RUN: dict[str, list[tuple[str, dict]]] = {
     "pool": [
         ("raw_pool", {}),
-        ("raw_pool", {"origin": "import"}),
         ("snippet_occurrences", {}),
         ("rejects", {"stage": "extract"}),
         ("snippet_checks", {}),
@@ -65,6 +64,7 @@ RUN: dict[str, list[tuple[str, dict]]] = {
         ("rejects", {"stage": "pool"}),
     ],
     "teacher": [
+        ("raw_pool", {"origin": "import"}),
         ("teacher_samples", {}),
         ("rejects", {"stage": "teacher"}),
         ("contamination", {"item_kind": "teacher", "benchmark": "demo"}),

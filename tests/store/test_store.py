@@ -369,6 +369,14 @@ def test_a_rebuilt_partition_is_built_once_for_each_request(tmp_path: Path) -> N
     assert made == [0, 0, 0]
 
 
+def test_a_request_that_saw_too_little_takes_in_what_the_same_command_sees_later(tmp_path: Path) -> None:
+    """The first run ended early, at something damaged, and knew none of the partitions."""
+    early = requested(str(tmp_path), "pool", set())
+    later = requested(str(tmp_path), "pool", {"pool"})
+    assert (later.id, later.partitions) == (early.id, {"pool"})
+    assert requested(str(tmp_path), "pool", set()) == later, "what was known stays known"
+
+
 def test_the_same_rows_again_leave_what_came_from_them_valid(tmp_path: Path) -> None:
     chain(Store(tmp_path))
     wish = requested(str(tmp_path), "pool", {"pool"})
