@@ -303,9 +303,11 @@ class Store:
     # -- building ----------------------------------------------------------------------------------
 
     def is_built(self, plan: Plan) -> bool:
-        """Whether a partition is built under exactly this plan, and not stale."""
+        """Whether a partition is built under exactly this plan, not stale, and not to be rebuilt."""
         record = self.record(plan.table, **plan.partition)
-        return record is not None and record.status == "complete" and record.plan.fingerprint == plan.fingerprint
+        if record is None or record.status != "complete" or record.plan.fingerprint != plan.fingerprint:
+            return False
+        return self.rebuild is None or not self.rebuild.wants(segments(plan.table, plan.partition), record)
 
     def built(self, plan: Plan) -> Record | None:
         """The record of a plan that is built already.

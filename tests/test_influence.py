@@ -8,6 +8,7 @@ import pytest
 from builders import influence
 from builders.recipe import Recipe
 from store import Plan, Store
+from store.rebuild import Rebuild
 from tests.rows import put, table
 from tests.tiny_recipes import read, recipe
 
@@ -106,3 +107,11 @@ def test_force_reads_only_the_reference_that_is_not_built(
     given = {"longer": "length(solution) > 6"}
     influence.build(Store(store.root, force=True), two(tmp_path, reference_sets=given), 1)
     assert read_sets == ["longer"]
+
+
+def test_influence_that_is_asked_for_again_is_built_again(store: Store, tmp_path: Path) -> None:
+    before = influence.build(store, two(tmp_path), 1)
+    where = "influence/iteration-1/reference-teacher/batch-main"
+    wish = Rebuild(what="influence", id="wish", partitions=frozenset({where}))
+    after = influence.build(Store(store.root, rebuild=wish), two(tmp_path), 1)
+    assert (after.rebuilt_for, after.content) == ("wish", before.content)

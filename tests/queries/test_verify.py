@@ -287,6 +287,12 @@ def test_a_store_killed_between_a_table_and_its_rejects_gives_no_alarm(store: St
     ]
 
 
+def test_the_rejects_of_a_fill_are_of_no_stage_that_is_counted(store: Store) -> None:
+    selected(store)
+    put(store, "rejects", [], stage="gradients", iteration=1, selection="fill-1a2b3c4d")
+    assert checks(store) == []
+
+
 def test_a_stage_with_a_stale_part_gives_no_alarm(store: Store) -> None:
     stale_pool(store)
     put(store, "snippet_checks", [{"snippet_id": s} for s in ("s1", "s2", "s3")])
