@@ -24,6 +24,7 @@ The command line over it is `commands`: `scoder --help`, or `python -m commands 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
@@ -57,7 +58,7 @@ from builders.publishing import sets
 from builders.recipe import Recipe
 from store import Store
 from store.errors import InputError, UserError
-from store.preview import NotBuiltError, Preview, Step
+from store.preview import Preview, Step
 
 Stage = Callable[[Store, Recipe], None]
 
@@ -97,11 +98,21 @@ def run(store: Store, recipe: Recipe, until: str | None = None) -> None:
             return
 
 
-def foresee(store: Store, recipe: Recipe, until: str | None = None) -> dict[str, list[Step]]:
-    """What a run of a recipe would find in a store, by stage. Nothing is built or changed.
+@dataclass(frozen=True)
+class Foresight:
+    """What a run would find: `steps` by stage. `ends_in` is the stage where nobody can say more.
 
-    It ends where something was never built, or cannot be read: nobody can say what would come
-    after.
+    It is None if all stages of the run were looked at.
+    """
+
+    steps: dict[str, list[Step]]
+    ends_in: str | None
+
+
+def foresee(store: Store, recipe: Recipe, until: str | None = None) -> Foresight:
+    """What a run of a recipe would find in a store. Nothing is built or changed.
+
+    It ends in a stage that needs rows which were never built, or which cannot be read.
     """
     preview, found = Preview(store.root), dict[str, list[Step]]()
     for name, build in stages(recipe).items():
@@ -109,12 +120,14 @@ def foresee(store: Store, recipe: Recipe, until: str | None = None) -> dict[str,
         try:
             build(preview, recipe)
             is_known = True
-        except (NotBuiltError, UserError, OSError, pa.ArrowException, duckdb.Error):
+        except (UserError, OSError, pa.ArrowException, duckdb.Error):
             is_known = False  # the run itself tells what is wrong
         found[name] = preview.steps[seen:]
-        if name == until or not is_known:
+        if not is_known:
+            return Foresight(found, name)
+        if name == until:
             break
-    return found
+    return Foresight(found, None)
 
 
 def check(recipe: Recipe) -> None:

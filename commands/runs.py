@@ -92,7 +92,8 @@ def run(
             rebuilds.announce(opened, loaded, until, rebuild)
         scoder.run(opened, loaded, until)
         files.remember(opened.root, loaded)
-        fulfilled(opened.root)
+        if rebuild is not None or until is None:
+            fulfilled(opened.root)
     if as_json:
         status(store=store, as_json=True)
         return

@@ -55,6 +55,18 @@ def stage_of(record: Record) -> tuple[int, int]:
     return _ORDER.index("iteration" if iteration else "bootstrap"), iteration
 
 
+def stage_name(record: Record, num_iterations: int) -> str:
+    """The stage that makes a partition, such as iteration-1, as a run of a recipe calls it.
+
+    `num_iterations` are those of the recipe: what comes after them is the final generation.
+    """
+    place, iteration = stage_of(record)
+    name = _ORDER[place]
+    if name != "iteration":
+        return name
+    return f"iteration-{iteration}" if iteration <= num_iterations else "instructions"
+
+
 def fork(source: Store, target: Store, until: str) -> list[str]:
     """Link what the stages up to `until` (included) made, and return the partitions.
 

@@ -125,7 +125,7 @@ def read_record(path: str) -> Record | None:
     try:
         with open(path, "rb") as file:
             about = os.fstat(file.fileno())
-            version = (about.st_ino, about.st_mtime_ns, about.st_size)
+            version = (about.st_ino, about.st_mtime_ns, about.st_ctime_ns, about.st_size)
             if path not in _read or _read[path][0] != version:
                 _read[path] = (version, Record.model_validate_json(file.read()))
     except FileNotFoundError:

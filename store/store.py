@@ -137,6 +137,10 @@ class Store:
         """The run record of a partition, None if it was never begun."""
         return self._judged(self._written(segments(table, partition)))
 
+    def at(self, where: str) -> Record | None:
+        """The same by the path of a partition, such as candidates/iteration-1."""
+        return self._judged(self._written(where))
+
     def _written(self, where: str) -> Record | None:
         """The record of a partition as it is written, by the path of the partition."""
         return read_record(f"{self.root}/_runs/{where}/record.json")
@@ -343,7 +347,13 @@ class Store:
         return self.rebuild is not None and segments(plan.table, plan.partition) in self.rebuild.partitions
 
     def _has_rows(self, old: Record) -> bool:
-        """Whether something would be lost if a record gave way to another plan."""
+        """Whether something would be lost if a record gave way to another plan.
+
+        Of a stream nothing is, as it begins with the first row again. Nor if its inputs are others
+        by now: nobody can go on with it then.
+        """
+        if old.status == "building" and (old.plan.num_shards is None or not self._is_current(old, {})):
+            return False
         return old.status == "complete" or bool(work_shards(self.fs, self.work_folder(old.plan), old.plan.fingerprint))
 
     def _check_files(self, record: Record) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builders.recipe import Recipe
+import scoder
+from builders.recipe import Recipe, files
 from store import Store, segments
 from store.rebuild import requested
 from tests.smoke_run import scoder_here
@@ -127,3 +128,46 @@ def test_rebuild_of_what_is_none_is_refused_with_the_names(made: tuple[Path, Pat
     assert "no stage and no table has this name. The stages are pool, teacher" in told
     code, told = run(file, store, "--rebuild", "coder")
     assert (code, "this stage comes after pool" in told) == (2, True)
+
+
+def test_force_sees_beyond_what_was_never_built(made: tuple[Path, Path], tmp_path: Path) -> None:
+    store, file = made
+    run(file, store, "--force")
+    task = '{"task_id": "T/0", "prompt": "def f(x):\\n", "canonical_solution": "    return x\\n", "test": "", '
+    (tmp_path / "tasks.jsonl").write_text(task + '"entry_point": "f"}\n')
+    before = files_below(store)
+    added = f"benchmarks=[{{name: added, path: {tmp_path}/tasks.jsonl}}]"
+    _, told = run(file, store, "--force", "--set", added)
+    lines = told.splitlines()
+    assert lines[0] == "pool will be built again: its plan differs"
+    assert lines[1].startswith("    inputs.contamination/item_kind-snippet/benchmark-added: (absent) -> ")
+    assert "nothing differs" not in told
+    run(file, store, "--force")
+    assert files_below(store) >= before
+
+
+def files_below(store: Path) -> set[str]:
+    return {str(p.relative_to(store)) for p in store.rglob("*") if p.is_file()}
+
+
+def test_rebuild_reaches_behind_what_is_not_built(made: tuple[Path, Path]) -> None:
+    store, file = made
+    run(file, store, "--force")
+    before = started(store)
+    (store / "_runs" / "near_duplicates" / "record.json").unlink()
+    code, told = run(file, store, "--rebuild", "rejects")
+    assert code == 0
+    assert "rejects/stage-pool will be built again: it was asked for" in told
+    assert anew(before, started(store)) == {"near_duplicates", "rejects/stage-extract", "rejects/stage-pool"}
+
+
+def test_a_look_ahead_changes_nothing_on_disk(made: tuple[Path, Path]) -> None:
+    store, file = made
+    run(file, store, "--force")
+    (store / "_runs" / "snippet_checks" / "record.json").unlink()
+    before = {f: (store / f).stat().st_mtime_ns for f in files_below(store)}
+    seen = scoder.foresee(Store(store), files.load(file))
+    assert seen.ends_in == "scorer", "it needs the fingerprint of a model that is not there"
+    assert [s.where for s in seen.steps["pool"] if s.record is None] == ["snippet_checks"]
+    assert {f: (store / f).stat().st_mtime_ns for f in files_below(store)} == before
+    run(file, store, "--force")
