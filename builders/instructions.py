@@ -66,16 +66,17 @@ def build(store: Store, recipe: Recipe) -> Record:
     def decided() -> duckdb.DuckDBPyConnection:
         return queries.with_verdicts(connect(store, found, memory_limit=MEMORY), QUERY, given)
 
-    def written(query: str, **partition: str | int) -> Record:
+    def written(query: str, also: dict[str, str], **partition: str | int) -> Record:
         plan = Plan(
             table=query.split("_")[0],
             partition=partition,
-            inputs=found,
+            inputs=found | also,
             fields=given,
             texts=queries.versions(*queries.steps(QUERY), query),
         )
         return store.materialize_stream(plan, lambda: queries.stream(decided(), query, given))
 
-    record = written("instructions")
-    written("rejects_instructions", stage="instructions")
+    record = written("instructions", {})
+    # The rejects name the instructions, so after a kill in between the old ones are stale.
+    written("rejects_instructions", store.input("instructions"), stage="instructions")
     return record

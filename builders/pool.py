@@ -66,16 +66,17 @@ def build(store: Store, recipe: Recipe) -> Record:
     def decided() -> duckdb.DuckDBPyConnection:
         return queries.with_verdicts(connect(store, found), QUERY, given)
 
-    def written(query: str, **partition: str | int) -> Record:
+    def written(query: str, also: dict[str, str], **partition: str | int) -> Record:
         plan = Plan(
             table=query.split("_")[0],
             partition=partition,
-            inputs=found,
+            inputs=found | also,
             fields=thresholds(query, given),
             texts=queries.versions(QUERY, query),
         )
         return store.materialize_stream(plan, lambda: queries.stream(decided(), query, given))
 
-    record = written("pool")
-    written("rejects_pool", stage="pool")
+    record = written("pool", {})
+    # The rejects name the pool, so after a kill in between the old ones are stale.
+    written("rejects_pool", store.input("pool"), stage="pool")
     return record

@@ -121,12 +121,16 @@ def is_built(store: Store, recipe: Recipe, iteration: int, name: str, batches: l
 
 
 def _plan(store: Store, recipe: Recipe, iteration: int, name: str, batches: list[str], query: str) -> Plan:
-    given = values(store, recipe, iteration, batches)
-    stage = {"stage": "selected"} if query.startswith("rejects") else {}
+    given, found = values(store, recipe, iteration, batches), inputs(store, recipe, iteration, batches)
+    stage = {}
+    if query.startswith("rejects"):
+        stage = {"stage": "selected"}
+        # The rejects name their selection, so after a kill in between the old ones are stale.
+        found |= store.input("selected", iteration=iteration, selection=name)
     return Plan(
         table=query.split("_")[0],
         partition={**stage, "iteration": iteration, "selection": name},
-        inputs=inputs(store, recipe, iteration, batches),
+        inputs=found,
         fields={k: given[k] for k in queries.all_parameters(QUERY)},
         texts=queries.versions(*queries.steps(QUERY), query),
         rows_per_shard=100_000,
@@ -137,9 +141,18 @@ def _plan(store: Store, recipe: Recipe, iteration: int, name: str, batches: list
 
 
 def own_batches(store: Store, recipe: Recipe, iteration: int, name: str) -> list[str]:
-    """The batches that the selection of this name reads: main, and those that `fill` gave to it."""
+    """The batches that the selection of this name reads: main, and those that `fill` gave to it.
+
+    With other thresholds it is another selection and begins with main: the same choices give the
+    same rows, whatever was filled before.
+    """
     record = store.record("selected", iteration=iteration, selection=name)
-    held = record.plan.fields["batches"] if record else []
+    if record is None:
+        return [MAIN]
+    held = record.plan.fields["batches"]
+    given = values(store, recipe, iteration, held)
+    if record.plan.fields != Plan(table="selected", fields={k: given[k] for k in queries.all_parameters(QUERY)}).fields:
+        return [MAIN]
     return [MAIN] + [b for b in known_batches(store, recipe, iteration) if b in held and b != MAIN]
 
 

@@ -174,6 +174,8 @@ def select(
     opened = open_store(store, force=force)
     loaded = recipe_of(store, recipe, set_)
     also = selected.without_gradient(opened, loaded, iteration)
+    if compare == name and not dry_run:
+        raise InputError(f"--compare {name}: it is the selection to be written. Compare with it in a --dry-run")
     if compare:
         also |= selected.outputs(opened, iteration, compare)
     if dry_run:

@@ -43,9 +43,11 @@ def test_snippets_that_the_last_synthesizer_was_trained_on_are_marked(store: Sto
 
 def test_the_selections_are_inputs_of_the_plan(store: Store, tmp_path: Path) -> None:
     trained_on(store, tmp_path, accumulate=True)
-    for record in (store.record("instructions"), store.record("rejects", stage="instructions")):
+    of_table, of_rejects = store.record("instructions"), store.record("rejects", stage="instructions")
+    for record, own in ((of_table, []), (of_rejects, ["instructions"])):
         assert record is not None and sorted(record.plan.inputs) == [
             "candidates/iteration-3",
+            *own,
             "raw_pool",
             "scored/iteration-3",
             "selected/iteration-1/selection-default",

@@ -161,8 +161,21 @@ def test_fill_again_with_other_thresholds_takes_what_is_there(store: Store, tmp_
     put_influence(store, chosen(tmp_path), "fill-22222222", d=0.125)
     assert scoder.fill(store, chosen(tmp_path, min_score=5.0), 1, "wide") == 2
     assert kept(store, "wide") == ["a", "b", "c"]
-    assert scoder.fill(store, chosen(tmp_path, min_score=1.0), 1, "wide") == 0, "all influence was adopted before"
+    assert scoder.fill(store, chosen(tmp_path, min_score=1.0), 1, "wide") == 3, "it began with main again"
     assert kept(store, "wide") == ["a", "b", "c", "d"]
+    gradients = [p for p in store.partitions("gradients") if p["batch"] != "main"]
+    assert gradients == [], "nothing was computed"
+
+
+def test_the_thresholds_of_before_give_the_plan_of_before(store: Store, tmp_path: Path) -> None:
+    strict, wide = chosen(tmp_path, min_score=5.0, top_share=0.5), chosen(tmp_path, min_score=1.0)
+    scoder.select(store, strict, 1, "mine")
+    before = store.record("selected", iteration=1, selection="mine")
+    put_influence(store, wide, "fill-11111111", b=0.5, c=0.25, d=0.125)
+    scoder.fill(store, wide, 1, "mine")
+    scoder.select(Store(store.root, force=True), strict, 1, "mine")
+    after = store.record("selected", iteration=1, selection="mine")
+    assert before is not None and after is not None and after.content == before.content
 
 
 def test_the_default_selection_does_not_read_what_another_one_was_filled_with(store: Store, tmp_path: Path) -> None:
@@ -235,3 +248,19 @@ def test_a_threshold_that_is_not_a_number_is_refused(field: str) -> None:
 def test_weights_are_finite(weight: float) -> None:
     with pytest.raises(ValueError, match=r"not NaN|no weight may be below 0"):
         Selection(weights={"lint": weight})
+
+
+def test_a_kill_between_a_selection_and_its_rejects_is_no_damage(store: Store, tmp_path: Path) -> None:
+    scoder.select(store, chosen(tmp_path, min_score=5.0), 1, "mine")
+
+    class Killed(Store):
+        def finish(self, *of: Any) -> Any:
+            super().finish(*of)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scoder.select(Killed(store.root, force=True), chosen(tmp_path, min_score=1.0), 1, "mine")
+    rejects = store.record("rejects", stage="selected", iteration=1, selection="mine")
+    assert rejects is not None and rejects.status == "stale", "so no audit counts the old rejects"
+    scoder.select(store, chosen(tmp_path, min_score=1.0), 1, "mine")
+    assert store.is_complete("rejects", stage="selected", iteration=1, selection="mine")
