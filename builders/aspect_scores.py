@@ -35,6 +35,7 @@ from builders.engines.answers import batches, journals, open_answers, spent_befo
 from builders.engines.checkpoints import open_checkpoints
 from builders.pairs import labels
 from builders.recipe import Recipe, Scorer, Teacher
+from builders.teacher import asking
 from store import ASPECTS, CONTRACTS, Plan, Record, Store, Usage
 from store.catalog import connect
 from store.staging import SMALL, staged
@@ -52,8 +53,8 @@ _ITEMS = pa.schema([(name, pa.string()) for name in ("item_id", "code", "problem
 class _Asked:
     """Who scores.
 
-    `name` stands in its rows, `account` is the table whose budget pays for it, and `inputs` are the
-    rows of the table checkpoints that it comes from.
+    `name` stands in its rows, `account` is the table whose budget pays for it, `inputs` are the rows
+    of the table checkpoints that it comes from, and `fields` what else its plan names of it.
     """
 
     name: str
@@ -63,17 +64,19 @@ class _Asked:
     open: Callable[..., Engine]
     account: str
     inputs: dict[str, str]
+    fields: dict[str, str]
 
 
 def _checkpoint(store: Store, role: str, settings: EngineSettings, prompt: str, row: dict[str, Any]) -> _Asked:
     name = row["checkpoint_id"]
     opened = partial(open_checkpoints, store, settings, [row])
-    return _Asked(name, prompt, settings, name, opened, "aspect_scores", store.input("checkpoints", role=role))
+    return _Asked(name, prompt, settings, name, opened, "aspect_scores", store.input("checkpoints", role=role), {})
 
 
 def _teacher(teacher: Teacher, prompt: str) -> _Asked:
     settings, model = teacher.engine_settings(), teacher.model
-    return _Asked(model, prompt, settings, None, partial(open_engine, settings, model), "teacher_samples", {})
+    opened = partial(open_engine, settings, model)
+    return _Asked(model, prompt, settings, None, opened, "teacher_samples", {}, asking.weights(teacher))
 
 
 def question(prompt: str, code: str, problem: str, solution: str, aspect: str) -> str:
@@ -206,7 +209,7 @@ def _plan(
         table="aspect_scores",
         partition=where,
         inputs=inputs | asked.inputs,
-        fields={"scorer": asked.name, "engine": asked.settings.identity(), **fields},
+        fields={"scorer": asked.name, "engine": asked.settings.identity(), **asked.fields, **fields},
         texts=texts,
         num_shards=max(1, -(-num_items // size)),
         rows_per_shard=size,

@@ -19,11 +19,12 @@ from typing import Any
 import pyarrow as pa
 
 from builders import raw_pool
+from builders.datasets.rows import digest
 from builders.engines import prompts
 from builders.engines.checkpoints import checkpoint_input, last_checkpoint, weights
 from builders.pairs import labels
 from builders.publishing import sets
-from builders.recipe import Coder, Recipe, Scorer, Synthesizer
+from builders.recipe import Coder, Mix, Recipe, Scorer, Synthesizer
 from store import CONTRACTS, Plan, Record, Store, content_id, fields_of, markers
 from training.settings import SftSettings
 
@@ -121,10 +122,19 @@ def build_coder(store: Store, coder: Coder) -> Record:
         model=(coder.model, coder.revision),
         settings=coder.training,
         inputs=store.input("instructions"),
-        extra={"mix": [m.model_dump(mode="json") for m in coder.mix]},
+        extra={"mix": [_mixed(m) for m in coder.mix]},
         texts={},
         publish=lambda target, plan: sets.coder(store, coder.mix, target, plan=plan.fingerprint),
     )
+
+
+def _mixed(mix: Mix) -> dict[str, Any]:
+    """The settings of a set that is mixed in; for what lies on this machine also its content.
+
+    A set of the Hub is named by its revision.
+    """
+    content = digest(mix.dataset)
+    return mix.model_dump(mode="json") | ({} if content is None else {"content": content})
 
 
 def _train(
@@ -162,9 +172,11 @@ def _train(
     def make(index: int) -> pa.Table:
         name = f"{label}-{plan.fingerprint[:8]}"
         dataset, output = f"{store.root}/_datasets/{name}", f"{store.root}/_models/{name}"
-        if store.is_rebuilding(plan):
-            # A finished training is recognised and not repeated. Here it may be what is damaged.
-            shutil.rmtree(output, ignore_errors=True)
+        if (begun := store.record(plan.table, **where)) is not None and begun.rebuilt_for:
+            # A finished training is recognised and not repeated, and a dataset that was changed is
+            # not replaced. Here they may be what is damaged.
+            for folder in (dataset, output):
+                shutil.rmtree(folder, ignore_errors=True)
         counts = publish(dataset, plan)
         store.announce(f"training {label} on {counts['train']:,} rows of {dataset}")
         adapter = weights(store, previous)[1] if previous else None

@@ -47,7 +47,7 @@ def build(store: Store, teacher: Teacher, seed: int) -> Record:
     plan = Plan(
         table="teacher_samples",
         inputs=store.input("pool") | store.input("raw_pool"),
-        fields=_identity(teacher) | {"seed": seed},
+        fields=_identity(teacher) | asking.weights(teacher) | {"seed": seed},
         texts=queries.versions("snippets") | ({} if is_offline else prompts.versions(teacher.prompt)),
         num_shards=-(-teacher.num_snippets // size),
         rows_per_shard=size,

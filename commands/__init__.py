@@ -53,6 +53,8 @@ RESUMED = {"fill", "import", "influence", "run", "select"}
 
 STOPPED = 128 + signal.SIGINT
 """The exit code after Ctrl-C. Typer uses it, too."""
+INTERRUPTED = "Query interrupted"
+"""What DuckDB raises as a RuntimeError, in place of KeyboardInterrupt, when a signal ends a query."""
 
 
 @contextmanager
@@ -103,7 +105,10 @@ def main() -> None:
         except (typer.Abort, KeyboardInterrupt):
             code = STOPPED
         except Exception as error:
-            if os.environ.get("SCODER_TRACEBACK"):
+            if type(error) is RuntimeError and str(error) == INTERRUPTED:
+                code = STOPPED
+            elif os.environ.get("SCODER_TRACEBACK"):
                 raise
-            code = report(error)
+            else:
+                code = report(error)
     sys.exit(_stopped(words, by_system=bool(came)) if code == STOPPED else code)

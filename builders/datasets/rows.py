@@ -13,8 +13,11 @@ could be old.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -67,6 +70,50 @@ def check_place(place: str | Path) -> None:
     path = Path(place)
     if not path.exists() and (path.suffix in FILE_SUFFIXES or not _HUB_ID.match(str(place))):
         raise MissingError(f"no file {place}, and the name cannot be a dataset of the Hub. Check the path.")
+
+
+def digest(place: str | Path) -> str | None:
+    """The SHA-256 of what a file or dataset folder holds. None for a dataset of the Hub.
+
+    Of a gzip file, the text counts and not how it is packed: its header may name a path and a time.
+    Of a folder, the names of the files in it count, too: they decide about splits and order. Hidden
+    files do not, as `datasets` reads none. Files are read as streams.
+    """
+    path = Path(place)
+    if path.is_file():
+        return _digest_of_file(path)
+    if not path.is_dir():
+        return None
+    found = hashlib.sha256()
+    for name, file in _files(path):
+        found.update(f"{_digest_of_file(file)} {name}\n".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
+
+
+def _digest_of_file(path: Path) -> str:
+    with open(path, "rb") as plain:
+        is_gzip = plain.read(2) == _GZIP_MAGIC
+        plain.seek(0)
+        if not is_gzip:
+            return hashlib.file_digest(plain, "sha256").hexdigest()
+        found = hashlib.sha256()
+        try:
+            with gzip.open(plain) as unpacked:
+                while chunk := unpacked.read(1 << 20):
+                    found.update(chunk)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(f"{path} is not a whole gzip file ({error}). Copy or write it again.") from error
+        return found.hexdigest()
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    """The files that `datasets` may read below a folder, by their place in it, in order."""
+    found = []
+    for place, names, files in os.walk(folder, followlinks=True):
+        names[:] = [name for name in names if not name.startswith(".")]
+        paths = [Path(place, file) for file in files if not file.startswith(".")]
+        found += [(path.relative_to(folder).as_posix(), path) for path in paths if path.is_file()]
+    return sorted(found)
 
 
 def is_parquet(path: Path) -> bool:

@@ -17,6 +17,18 @@ from store import Announce, content_id, seed_from
 from store.errors import JobError
 
 
+def weights(teacher: Teacher) -> dict[str, str]:
+    """What the plan of a table names of a teacher that is loaded here: the content of its folder.
+
+    Nothing for an endpoint, which alone knows what it serves, and for the docstring teacher.
+    """
+    from training.fingerprints import model_fingerprint
+
+    if isinstance(teacher.engine, str) or teacher.engine.is_endpoint:
+        return {}
+    return {"weights": model_fingerprint(teacher.model)}
+
+
 def reader(teacher: Teacher) -> Callable[[str, str], Parsed]:
     """How an answer is read: as the tagged form, or as JSON."""
     return as_json.parse if teacher.answer_form == "json" else parse

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+import commands
 from commands import narrowed
 from commands.progress import Pace, Reporter, duration
 from store.lock import owner
@@ -138,6 +139,18 @@ def test_a_run_that_is_stopped_says_how_it_goes_on(tmp_path: Path, number: int, 
     record = json.loads((tmp_path / "my store" / "_runs" / "raw_pool" / "record.json").read_text())
     assert record["status"] in ("building", "complete")
     assert owner(tmp_path / "my store") is None, "the store is free again"
+
+
+def test_a_query_that_is_stopped_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def select(**settings: bool) -> None:
+        raise RuntimeError("Query interrupted")  # as DuckDB does, when it looks at signals in time
+
+    monkeypatch.setattr(commands, "narrowed", lambda words: select)
+    monkeypatch.setattr("sys.argv", ["scoder", "select", "--name", "x"])
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    assert ended.value.code == 130
+    assert "stopped. What is done" in capsys.readouterr().err
 
 
 def test_a_command_alone_has_the_help_that_it_has_among_all() -> None:
