@@ -49,3 +49,19 @@ def test_the_whole_recipe_goes_only_to_those_that_read_much_of_it(name: str) -> 
 
 def test_none_of_them_is_forgotten() -> None:
     assert {w for w in WHOLE if not any(t == w or t.split(".")[0] == w for t in TAKERS)} == set()
+
+
+def blind(text: str) -> list[int]:
+    """The lines of a module that connect to a store without the inputs of a plan."""
+    calls = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
+    opened = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "connect" and c.args]
+    return [c.lineno for c in opened if len(c.args) < 2 and ast.unparse(c.args[0]).endswith("store")]
+
+
+def test_a_blind_connection_is_seen() -> None:
+    assert blind("connect(store)\nconnect(store, plan.inputs)\nconnect(self.store, extra={})\n") == [1, 3]
+
+
+@pytest.mark.parametrize("path", sorted(str(p.relative_to(ROOT)) for p in (ROOT / "builders").rglob("*.py")))
+def test_every_connection_of_a_builder_sees_what_a_plan_names(path: str) -> None:
+    assert blind((ROOT / path).read_text()) == []
