@@ -35,8 +35,14 @@ def build(store: Store, teacher: Teacher, seed: int) -> Record:
     """Ask the teacher about the first `num_snippets` snippets of the pool."""
     existing = store.record("teacher_samples")
     if existing is not None and existing.status == "complete" and not is_asked(store):
-        store.announce(f"teacher_samples: {existing.rows:,} imported samples")
+        store.announce(
+            f"teacher_samples: {existing.rows:,} imported samples; `scoder import teacher FILE --force` replaces them"
+        )
         return existing
+    if existing is not None and existing.status == "building" and not is_asked(store):
+        raise InputError(
+            "an import of teacher samples was not finished: give `scoder import teacher FILE` again, and then run"
+        )
     if existing is not None and existing.status == "stale" and not is_asked(store):
         raise InputError(
             "the teacher samples were imported from a file, and raw_pool was built again since: import the file again "
@@ -138,6 +144,8 @@ def import_file(store: Store, path: str, teacher: Teacher) -> Record:
         import_file(Store("store-data"), "triples.jsonl", teacher)
     """
     triples = list(importing.triples(path))
+    if not triples:
+        raise InputError(f"{path} holds no triples: each row needs snippet, problem and solution")
     rows = importing.sample_rows(triples, teacher)
     file = fingerprint(triples)
     plan = Plan(

@@ -32,6 +32,9 @@ PANEL = "Datasets"
 @import_app.command("teacher")
 def import_teacher(
     file: Annotated[str, typer.Argument(help="JSONL or Parquet with snippet, problem, solution (and license).")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the samples that are there. What came from them is then stale.")
+    ] = False,
     recipe: RecipeOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -50,7 +53,7 @@ def import_teacher(
     from builders import teacher_samples
     from store.lock import coordinator
 
-    opened = open_store(store)
+    opened = open_store(store, force=force)
     with coordinator(opened.root):
         record = teacher_samples.import_file(opened, file, recipe_of(store, recipe).teacher)
     print_rows([{"table": "teacher_samples", "rows": record.rows}], as_json)

@@ -29,7 +29,7 @@ from tests.rows import Row, table
 from tests.tiny_recipes import recipe
 
 NUM_SNIPPETS, SAMPLES, TEACHERS = 9, 3, 2
-REBUILT = ("raw_pool", "pool", "checkpoints", "candidates", "scored", "selected", "instructions")
+REBUILT = ("raw_pool", "pool", "rejects", "checkpoints", "candidates", "scored", "selected", "instructions")
 STAGES = ("pool", "teacher", "bootstrap", "influence-1", "iteration-1", "instructions")
 
 

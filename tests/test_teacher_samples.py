@@ -428,6 +428,29 @@ def test_a_second_import_leaves_nothing_of_the_first(tmp_path):
     assert [r["license"] for r in read(store, "raw_pool", origin="import")] == ["ISC"]
 
 
+def test_a_file_without_triples_is_refused_and_leaves_nothing(tmp_path):
+    store = pooled(tmp_path / "store", [snippet(0)])
+    with pytest.raises(InputError, match="holds no triples"):
+        import_file(store, written(tmp_path, []), SHARES)
+    assert store.record("teacher_samples") is None
+
+
+def test_a_run_does_not_ask_a_teacher_where_an_import_was_killed(tmp_path):
+    store = pooled(tmp_path / "store", [snippet(0)])
+
+    class Killed(Store):
+        def materialize(self, *of):
+            raise KeyboardInterrupt
+
+    file = written(tmp_path, [triple(1), triple(2)])
+    with pytest.raises(KeyboardInterrupt):
+        import_file(Killed(store.root), file, SHARES)
+    with pytest.raises(InputError, match="an import of teacher samples was not finished"):
+        build(store, asking(tmp_path, 1))
+    import_file(store, file, SHARES)
+    assert {r["problem"] for r in read(store, "teacher_samples")} == {"Add 1.", "Add 2."}
+
+
 def test_a_text_that_raw_pool_gets_later_is_there_once(tmp_path):
     store = pooled(tmp_path / "store", [snippet(0)])
     file = written(tmp_path, [triple(1), triple(2)])
