@@ -53,8 +53,8 @@ _ITEMS = pa.schema([(name, pa.string()) for name in ("item_id", "code", "problem
 class _Asked:
     """Who scores.
 
-    `name` stands in its rows, `account` is the table whose budget pays for it, `inputs` are the rows
-    of the table checkpoints that it comes from, and `fields` what else its plan names of it.
+    `name` stands in its rows, and `account` is the table whose budget pays for it. `inputs` are the
+    rows of the table checkpoints that it comes from, `fields` what else a plan names of it.
     """
 
     name: str

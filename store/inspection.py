@@ -167,17 +167,27 @@ class Inspection:
                 if not path.name.startswith(".") and path not in left:
                     name = f"{room}/{path.name}"
                     problems += self._folder(path, name, records.get(owners.get(name, "")))
-        return problems + [problem for record in self.sound.values() for problem in self._locations(record)]
+        return problems + [problem for record in self.sound.values() for problem in self._absent(record)]
 
     def _folder(self, path: Path, name: str, owner: Record | None) -> Iterator[Problem]:
         check = "model" if name.startswith("_models/") else "dataset"
         changes = markers.changes(path)
         if changes is None:
-            # A training was killed before its model was marked, or the folder is none of ours.
-            if owner is not None and owner.status == "complete":
-                yield Problem(check, f"{name} has no marker ({markers.MARKER}): nobody can tell whether it is whole")
+            if owner is None and any(path.iterdir()):
+                yield Problem(
+                    check,
+                    f"{name} has no marker ({markers.MARKER}) and belongs to no partition: nothing reads it. "
+                    "Remove it, unless it is yours",
+                )
+            elif owner is not None and owner.status == "complete":
+                # One that is being built may have been killed before its model was marked.
+                yield Problem(
+                    check,
+                    f"{name} has no marker ({markers.MARKER}): nobody can tell whether it is whole. {_mended(owner)}",
+                )
             return
-        yield from (Problem(check, f"{name}: {change}") for change in changes)
+        mended = f". {_mended(owner)}" if owner is not None else ""
+        yield from (Problem(check, f"{name}: {change}{mended}") for change in changes)
         made_under = markers.read(path)
         plan = owner.plan.fingerprint if owner is not None and owner.plan.table == "checkpoints" else None
         if plan and made_under is not None and made_under.plan != plan:
@@ -185,16 +195,46 @@ class Inspection:
                 check, f"{name} was made under the plan {made_under.plan or '(none)'}, its record says {plan}"
             )
 
-    def _locations(self, record: Record) -> Iterator[Problem]:
-        if record.plan.table != "checkpoints":
-            return
+    def _absent(self, record: Record) -> Iterator[Problem]:
+        """The folders of a partition that are gone, and the checkpoints in those that are there.
+
+        An untrained model has no folders. The dataset of a living run may still be on its way.
+        """
         where = segments(record.plan.table, record.plan.partition)
-        for part in self.store.read("checkpoints", ["checkpoint_id", "location"], **record.plan.partition):
-            for row in part.to_pylist():
-                if row["location"] is not None and not Path(self.store.root, row["location"]).is_dir():
-                    yield Problem(
-                        "model", f"{where}: the checkpoint {row['checkpoint_id']} is not at {row['location']}"
-                    )
+        rows = self._checkpoints(record)
+        expected = markers.folders_of(record)
+        if record.plan.table == "checkpoints" and not rows:
+            expected = []
+        if record.plan.table == "instructions" and coordinator_alive(self.store.root):
+            expected = []
+        gone = [name for name in expected if not Path(self.store.root, name).is_dir()]
+        for name in gone:
+            check = "model" if name.startswith("_models/") else "dataset"
+            yield Problem(check, f"{name} of {where} is gone. {_mended(record, is_gone=True)}")
+        for row in rows:
+            location = row["location"]
+            is_told = any(location.startswith(f"{name}/") for name in gone)
+            if not is_told and not Path(self.store.root, location).is_dir():
+                yield Problem(
+                    "model",
+                    f"{where}: the checkpoint {row['checkpoint_id']} is not at {location}. {_mended(record)}",
+                )
+
+    def _checkpoints(self, record: Record) -> list[dict[str, str]]:
+        """The checkpoints of a partition that have weights of their own."""
+        if record.plan.table != "checkpoints":
+            return []
+        parts = self.store.read("checkpoints", ["checkpoint_id", "location"], **record.plan.partition)
+        return [row for part in parts for row in part.to_pylist() if row["location"] is not None]
+
+
+def _mended(owner: Record, *, is_gone: bool = False) -> str:
+    """How a folder of a partition is made again."""
+    if owner.plan.table == "instructions":
+        return (
+            "`scoder run RECIPE` writes it again" if is_gone else "Remove it, and `scoder run RECIPE` writes it again"
+        )
+    return "`scoder run RECIPE --rebuild checkpoints` makes it again"
 
 
 def _leftover(path: str) -> Problem:

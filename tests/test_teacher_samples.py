@@ -1,6 +1,7 @@
 """teacher_samples: who answers, what is kept, in which split, and files that are read instead."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,7 @@ from builders import raw_pool, teacher_samples
 from builders.engines import prompts
 from builders.pairs import parse, render
 from builders.recipe import Recipe, Teacher
+from builders.teacher.asking import weights as asking_weights
 from builders.teacher.rows import split_of
 from builders.teacher_samples import import_file, is_asked
 from store import ContractError, Record, Store, content_id
@@ -246,6 +248,26 @@ def test_a_local_teacher_is_asked_by_its_engine(tmp_path, max_model_tokens, answ
     store = pooled(tmp_path / "store", [snippet(n) for n in range(2)])
     record = build(store, recipe(tmp_path, teacher={"num_snippets": 2, **asked}))
     assert bool(record.usage.completion_tokens) is answers
+
+
+def test_other_files_of_a_local_teacher_are_another_plan(tmp_path):
+    model = Path(save_model(tmp_path / "model"))
+    block = {"engine": "transformers", "max_model_tokens": 512, "num_threads": 1}
+    asked = {"model": str(model), "engine": block, "max_tokens": 4, "run_examples": False}
+    store, made = pooled(tmp_path / "store", [snippet(0)]), recipe(tmp_path, teacher={"num_snippets": 1, **asked})
+    record = build(store, made)
+    os.utime(model / "config.json", (1, 1))
+    assert build(store, made) == record
+    with (model / "generation_config.json").open("a") as file:
+        file.write("\n")
+    with pytest.raises(ContractError, match=r"\n  fields\.weights: \S+ -> \S+\nNothing was changed"):
+        build(store, made)
+
+
+def test_the_plan_of_another_teacher_names_no_files(tmp_path):
+    store = pooled(tmp_path / "store", [snippet(0)])
+    assert "weights" not in build(store, asking(tmp_path, 1)).plan.fields
+    assert asking_weights(recipe(tmp_path, teacher=teacher("http://localhost:1/v1", model=str(tmp_path))).teacher) == {}
 
 
 def test_another_dtype_of_a_local_teacher_is_another_plan(tmp_path):

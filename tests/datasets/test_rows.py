@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
+import shutil
 import tracemalloc
 
 import pyarrow as pa
@@ -14,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.datasets import rows as dataset_rows
-from builders.datasets.rows import check_place, num_rows, rows
+from builders.datasets.rows import check_place, digest, num_rows, rows
+from store.errors import InputError
 
 ROWS = [{"id": "a", "text": "one\r\ntwo"}, {"id": "b", "text": "# line separator \u2028\n"}]
 
@@ -137,3 +140,63 @@ def test_rows_are_counted_where_that_is_cheap(tmp_path):
     path.write_bytes(json.dumps(ROWS).encode())
     assert num_rows(path) is None
     assert num_rows("owner/dataset") is None
+
+
+# -- what a place holds ----------------------------------------------------------------------------
+
+
+def test_the_digest_of_a_file_is_that_of_its_content(tmp_path):
+    path, moved = tmp_path / "rows.jsonl", tmp_path / "moved.jsonl"
+    path.write_bytes(lines(ROWS))
+    before = digest(path)
+    os.utime(path, (1, 1))
+    moved.write_bytes(lines(ROWS))
+    assert digest(path) == digest(moved) == before
+    path.write_bytes(lines([ROWS[0], ROWS[1] | {"text": "another"}]))
+    assert digest(path) != before
+
+
+def test_the_digest_of_a_gzip_file_knows_no_time_and_no_name(tmp_path):
+    path = tmp_path / "rows.jsonl.gz"
+    found = []
+    for time in (1, 2):
+        path.write_bytes(gzip.compress(lines(ROWS), mtime=time))
+        found.append(digest(path))
+    assert found[0] == found[1]
+    path.write_bytes(gzip.compress(lines(ROWS[:1])))
+    assert digest(path) != found[0]
+    path.write_bytes(gzip.compress(lines(ROWS))[:-9])
+    with pytest.raises(InputError, match=r"rows\.jsonl\.gz is not a whole gzip file"):
+        digest(path)
+
+
+def test_the_digest_of_a_folder_is_that_of_its_files_and_their_names(tmp_path):
+    folder = tmp_path / "set"
+    (folder / "data").mkdir(parents=True)
+    for number, row in enumerate(ROWS):
+        (folder / "data" / f"train-{number}.jsonl").write_bytes(lines([row]))
+    before = digest(folder)
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "lock").touch()
+    (folder / ".scoder.json").write_text("{}")
+    shutil.copytree(folder, tmp_path / "copy")
+    assert digest(folder) == digest(tmp_path / "copy") == before
+    (folder / "data" / "train-1.jsonl").write_bytes(lines(ROWS))
+    assert digest(folder) != before
+    (tmp_path / "copy" / "data" / "train-1.jsonl").rename(tmp_path / "copy" / "data" / "test-1.jsonl")
+    assert digest(tmp_path / "copy") != before
+
+
+def test_a_dataset_of_the_hub_has_no_digest():
+    assert digest("nobody/has-this") is None
+
+
+@pytest.mark.parametrize("write", [lambda text: text, gzip.compress], ids=["plain", "gzip"])
+def test_the_memory_of_a_digest_does_not_grow_with_the_file(tmp_path, write):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(write(b"x" * 20_000_000))
+    tracemalloc.start()
+    digest(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6_000_000

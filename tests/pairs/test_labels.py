@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from builders.pairs import render
 from builders.publishing import sets
 from builders.recipe import Recipe
 from queries.verify import verify
-from store import ASPECTS, Record, Store, content_id
+from store import ASPECTS, ContractError, Record, Store, content_id
 from tests import fault_server
 from tests.fault_server import FaultServer, ok
 from tests.rows import put
@@ -117,6 +118,29 @@ def test_the_teachers_digits_are_learnt_and_measured_by(server, tmp_path):
     rows = read(store, "aspect_scores", item_kind="label")
     assert {(r["scorer"], r["prompt_version"]) for r in rows} == {("loopback", prompts.version("scorer"))}
     assert verify(store) == []
+
+
+def test_the_plan_of_a_local_teachers_digits_names_its_files(tmp_path):
+    store, model = sampled(tmp_path / "store", 16), tmp_path / "model"
+    put(store, "aspect_scores", [], item_kind="label")
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    engine = {"engine": "transformers"}
+    made = recipe(
+        tmp_path, teacher={"model": str(model), "engine": engine}, scorer={"labels": "teacher", "training": {}}
+    )
+    first = named(store, made)
+    os.utime(model / "config.json", (1, 1))
+    assert named(store, made) == first
+    (model / "config.json").write_text('{"a": 1}')
+    assert named(store, made) != first
+
+
+def named(store: Store, made: Recipe) -> str:
+    """What the plan of the teacher's digits says of its weights, told as it is refused."""
+    with pytest.raises(ContractError) as refused:
+        aspect_scores.build_labels(store, made.scorer, made.teacher, made.seed)
+    return next(line for line in str(refused.value).splitlines() if "fields.weights" in line)
 
 
 def test_the_training_set_of_the_scorer_holds_them(server, tmp_path):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from builders.publishing import sets
 from queries import verify as module
 from queries.verify import verify
 from store import CONTRACTS, Plan, Record, Store, markers
@@ -191,10 +192,17 @@ def test_the_files_of_a_stale_partition_are_checked(store: Store) -> None:
 # -- models and datasets ---------------------------------------------------------------------------
 
 
+MENDED = "`scoder run RECIPE --rebuild checkpoints` makes it again"
+
+
 @pytest.fixture
 def trained(store: Store) -> Path:
-    """The folder of a model that a row of `checkpoints` names."""
+    """The folder of a model that a row of `checkpoints` names. Its dataset lies in `_datasets`."""
     plan = Plan(table="checkpoints", partition={"role": "coder"}, num_shards=1)
+    dataset = Path(store.root, "_datasets", f"coder-{plan.fingerprint[:8]}")
+    dataset.mkdir(parents=True)
+    (dataset / "README.md").write_text("Pairs.")
+    markers.mark(dataset, plan.fingerprint)
     name = f"_models/coder-{plan.fingerprint[:8]}"
     folder = Path(store.root, name)
     (folder / "checkpoint-3").mkdir(parents=True)
@@ -208,13 +216,63 @@ def trained(store: Store) -> Path:
 def test_a_model_that_changed_is_found(store: Store, trained: Path) -> None:
     assert checks(store) == []
     (trained / "checkpoint-3" / "weights.bin").write_text("0.1 0.3")
-    assert checks(store) == [("model", f"_models/{trained.name}: checkpoint-3/weights.bin was changed")]
+    assert checks(store) == [("model", f"_models/{trained.name}: checkpoint-3/weights.bin was changed. {MENDED}")]
 
 
 def test_a_model_that_is_gone_is_found(store: Store, trained: Path) -> None:
     shutil.rmtree(trained)
+    assert checks(store) == [("model", f"_models/{trained.name} of checkpoints/role-coder is gone. {MENDED}")]
+
+
+def test_a_checkpoint_that_is_gone_from_its_model_is_found(store: Store, trained: Path) -> None:
+    shutil.rmtree(trained / "checkpoint-3")
     location = f"_models/{trained.name}/checkpoint-3"
-    assert checks(store) == [("model", f"checkpoints/role-coder: the checkpoint k1 is not at {location}")]
+    said = f"checkpoints/role-coder: the checkpoint k1 is not at {location}. {MENDED}"
+    assert checks(store)[-1] == ("model", said)
+
+
+def test_a_training_set_that_is_gone_is_found(store: Store, trained: Path) -> None:
+    shutil.rmtree(Path(store.root, "_datasets", trained.name))
+    assert checks(store) == [("dataset", f"_datasets/{trained.name} of checkpoints/role-coder is gone. {MENDED}")]
+
+
+def test_an_untrained_model_needs_no_folders(store: Store) -> None:
+    put(store, "checkpoints", [{"checkpoint_id": "k1", "role": "base"}], role="base")
+    assert checks(store) == []
+
+
+def test_the_final_dataset_that_is_gone_or_changed_is_found(store: Store) -> None:
+    put(store, "instructions", [{"candidate_id": "d1"}])
+    assert of_datasets(store) == ["_datasets/instructions of instructions is gone. `scoder run RECIPE` writes it again"]
+    with coordinator(store.root):
+        assert of_datasets(store) == [], "a living run is about to write it"
+    sets.keep_instructions(store, "tiny")
+    assert of_datasets(store) == []
+    Path(store.root, "_datasets", "instructions", "README.md").write_text("mine")
+    said = "_datasets/instructions: README.md was changed. Remove it, and `scoder run RECIPE` writes it again"
+    assert of_datasets(store) == [said]
+
+
+def of_datasets(store: Store) -> list[str]:
+    return [result for check, result in checks(store) if check == "dataset"]
+
+
+def test_a_folder_of_nobody_without_a_marker_is_told(store: Store, trained: Path) -> None:
+    Path(store.root, "_models", "empty").mkdir()
+    shutil.copytree(trained, Path(store.root, "_models", "coder-of-before"))
+    assert checks(store) == [], "a model of an earlier plan may stay"
+    Path(store.root, "_models", "coder-of-before", markers.MARKER).unlink()
+    [(check, said)] = checks(store)
+    assert (check, said.split(" has no")[0]) == ("model", "_models/coder-of-before")
+    assert "belongs to no partition" in said
+
+
+def test_the_folder_of_a_training_under_way_is_not_told(store: Store, trained: Path) -> None:
+    (trained / markers.MARKER).unlink()
+    record = store.record("checkpoints", role="coder")
+    assert record is not None
+    store.save(Record(plan=record.plan))
+    assert checks(store) == []
 
 
 def test_a_model_without_a_marker_or_of_another_plan_is_found(store: Store, trained: Path) -> None:

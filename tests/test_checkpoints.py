@@ -1,0 +1,104 @@
+"""checkpoints: what the plan of a training names, and how a damaged model and its set are mended."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from builders.checkpoints import build_coder
+from builders.recipe import Coder
+from store import ContractError, Record, Store
+from store.inspection import Inspection
+from store.markers import folders_of
+from store.rebuild import fulfilled, requested
+from tests.rows import put
+from tests.tiny_models import tiny_qwen
+
+WHERE = "checkpoints/role-coder"
+TRAINING = {"epochs": 1, "max_tokens": 200, "dtype": "float32", "lora": {"r": 2, "alpha": 4}}
+PAIRS = [{"instruction": f"Add {n}.", "output": f"x = {n}"} for n in range(3)]
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_qwen(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, base: str) -> tuple[Path, Path]:
+    """A store with a coder that was trained on one instruction and three rows of a file."""
+    folder = tmp_path_factory.mktemp("trained")
+    write(folder / "mix.jsonl", PAIRS)
+    store = Store(folder / "store")
+    put(store, "instructions", [{"candidate_id": "d1", "problem": "Add.", "solution": "x = 1", "license": "mit"}])
+    build_coder(store, coder(base, folder / "mix.jsonl"))
+    return folder / "store", folder / "mix.jsonl"
+
+
+def coder(base: str, mix: Path) -> Coder:
+    return Coder.model_validate({"model": base, "mix": [{"dataset": str(mix)}], "training": TRAINING})
+
+
+def record(store: Path) -> Record:
+    found = Store(store).record("checkpoints", role="coder")
+    assert found is not None
+    return found
+
+
+def test_the_plan_of_a_coder_names_the_content_of_its_mix(trained: tuple[Path, Path], base: str) -> None:
+    store, mix = trained
+    os.utime(mix, (1, 1))
+    assert build_coder(Store(store), coder(base, mix)) == record(store), "another time is no other content"
+    write(mix, [*PAIRS[:2], {"instruction": "Add 2.", "output": "x = 3"}])
+    with pytest.raises(ContractError, match=r"fields\.mix: .*content"):
+        build_coder(Store(store), coder(base, mix))
+    write(mix, PAIRS)
+
+
+def problems(store: Path) -> list[str]:
+    """What `verify` finds in the models and datasets of the coder."""
+    return [p.result for p in Inspection(Store(store)).run() if "/coder-" in p.result]
+
+
+def rebuilt(store: Path, coder: Coder) -> None:
+    build_coder(Store(store, rebuild=requested(str(store), "checkpoints", {WHERE})), coder)
+    fulfilled(str(store))
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_rebuild_mends_a_model_and_its_dataset(trained: tuple[Path, Path], base: str, damage: str) -> None:
+    store, mix = trained
+    before, model, dataset = record(store), *(store / name for name in folders_of(record(store)))
+    assert problems(store) == []
+    for folder, file in ((model, "training.json"), (dataset, "README.md")):
+        if damage == "gone":
+            shutil.rmtree(folder)
+        else:
+            (folder / file).write_text((folder / file).read_text() + "\n")
+    found = problems(store)
+    assert len(found) == 2 and all("--rebuild checkpoints" in said for said in found)
+    rebuilt(store, coder(base, mix))
+    assert problems(store) == []
+    assert record(store).started > before.started
+    assert record(store).content == before.content, "the same training again, so nothing that came from it is stale"
+
+
+def test_a_rebuild_that_was_killed_before_it_removed_anything_is_finished_by_any_run(
+    trained: tuple[Path, Path], base: str
+) -> None:
+    store, mix = trained
+    model = store / folders_of(record(store))[0]
+    (model / "training.json").write_text((model / "training.json").read_text() + "\n")
+    wish = requested(str(store), "checkpoints", {WHERE})
+    Store(store, rebuild=wish).begin(record(store).plan)
+    fulfilled(str(store))
+    build_coder(Store(store), coder(base, mix))
+    assert problems(store) == []
