@@ -4,7 +4,8 @@ In: an `Answer` of `store.catalog`. Out: tables on the terminal, JSON, or a file
 its ending: .parquet, .csv or .jsonl. No more than some thousand rows are in memory at any time.
 
 What JSON has no form for becomes text: dates and times as ISO 8601 writes them, bytes as base64,
-and the numbers NaN, Infinity and -Infinity by these names.
+and the numbers NaN, Infinity and -Infinity by these names. Intervals, times within lists and
+structs, and times that Python cannot hold are as DuckDB writes them.
 """
 
 from __future__ import annotations

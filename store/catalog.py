@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import duckdb
@@ -40,6 +40,14 @@ _COMMENT_OR_STRING = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.S)
 _SPACE = r"(?:\s|--[^\n]*\n|/\*.*?\*/)"
 _EXPLAIN = re.compile(rf"{_SPACE}*explain\b({_SPACE}+analyze\b)?(.*)", re.I | re.S)
 _OPTIONS = re.compile(rf"{_SPACE}*\([^()]*\)", re.S)
+_MOMENT = r"TIMESTAMP WITH TIME ZONE|TIMESTAMP(?:_NS|_MS|_S)?|TIME WITH TIME ZONE|TIME(?:_NS)?|DATE|INTERVAL"
+_MOMENTS = re.compile(rf"\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*'|\b(?:{_MOMENT})\b(?! [A-Z])")
+"""Types of dates, times and intervals inside a type, and what is quoted there: a name, a value."""
+_READ: dict[str, Callable[[str], date]] = {
+    "DATE": date.fromisoformat,
+    **dict.fromkeys(("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP WITH TIME ZONE"), datetime.fromisoformat),
+}
+"""Types whose values Python can hold, unless the year is too early or too late, or infinite."""
 
 
 class Files(Protocol):
@@ -200,11 +208,16 @@ def _is_query(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement
     """
     if statement.type.name != "MULTI":
         return statement.type.name == "SELECT"
-    for text in (statement.query, statement.query.rpartition(";")[0]):
+    return _in_brackets(connection, statement.query) is not None
+
+
+def _in_brackets(connection: duckdb.DuckDBPyConnection, statement: str) -> str | None:
+    """`(statement)`, as it can stand after FROM: without a `;` at its end. None if it cannot."""
+    for text in (statement, statement.rpartition(";")[0]):
         with suppress(duckdb.Error):
             if len(connection.extract_statements(f"SELECT * FROM ({text}\n)")) == 1:
-                return True
-    return False
+                return f"({text}\n)"
+    return None
 
 
 def _explained(connection: duckdb.DuckDBPyConnection, statement: str) -> str | None:
@@ -303,17 +316,31 @@ class Answer:
         self.kinds = [str(d[1]) for d in self._connection.description or []]
 
     def rows(self, size: int = 1000) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows as Python values, up to `size` at a time."""
-        if any("TIMESTAMP WITH TIME ZONE" in kind for kind in self.kinds):
-            # DuckDB needs the library pytz to make Python values of these. Arrow does not.
-            for batch in self.batches(size)[1]:
-                yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
-            return
+        """The rows as Python values, up to `size` at a time.
+
+        A date or time that Python cannot hold is text, as DuckDB writes it: after the year 9999,
+        BC, infinite, or with nanoseconds. So are intervals, because Python has no months, and all
+        of these in lists, structs and maps.
+        """
+        readers = [(n, _READ[kind]) for n, kind in enumerate(self.kinds) if kind in _READ]
         try:
+            if any(_as_text(kind) != kind for kind in self.kinds):
+                statement = self._with_texts()
+                self._wait(lambda: self._connection.execute(statement))
             while rows := self._wait(lambda: self._connection.fetchmany(size)):
-                yield rows
+                yield [_read(row, readers) for row in rows] if readers else rows
         except duckdb.Error as error:
             raise ContractError(str(error)) from None
+
+    def _with_texts(self) -> str:
+        """The statement, but each date, time and interval is text."""
+        columns = [
+            f"c{n}" if _as_text(kind) == kind else f"CAST(c{n} AS {_as_text(kind)})"
+            for n, kind in enumerate(self.kinds)
+        ]
+        names = ", ".join(f"c{n}" for n in range(len(self.kinds)))
+        source = _in_brackets(self._connection, self._statement)
+        return f"SELECT {', '.join(columns)} FROM {source} AS answer({names})"
 
     def batches(self, size: int = 10_000) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """The rows as Arrow batches, and their schema. For files, and when nothing was read yet."""
@@ -364,17 +391,14 @@ class Answer:
                 failed.append(error)
 
         thread = threading.Thread(target=work, daemon=True)
-        thread.start()
         try:
+            thread.start()
             thread.join(None if self._until is None else max(0.0, self._until - time.monotonic()))
-            is_late = thread.is_alive()
         except BaseException:
-            self._connection.interrupt()
-            thread.join()
+            self._end(thread)
             raise
-        if is_late:
-            self._connection.interrupt()
-            thread.join()
+        if thread.is_alive():
+            self._end(thread)
             raise JobError(
                 f"no answer within {self._timeout:g} s. Give it more time (--timeout), or ask for less: fewer tables, "
                 "a WHERE, a LIMIT"
@@ -382,6 +406,32 @@ class Answer:
         if failed:
             raise failed[0]
         return made[0]
+
+    def _end(self, thread: threading.Thread) -> None:
+        """Let DuckDB stop. A further Ctrl-C is ignored: Python must not end before DuckDB has."""
+        while thread.is_alive():
+            with suppress(KeyboardInterrupt, SystemExit):
+                self._connection.interrupt()
+                thread.join()
+
+
+def _as_text(kind: str) -> str:
+    """The type with VARCHAR in place of dates, times and intervals.
+
+    >>> _as_text('STRUCT("DATE" BIGINT, b DATE[])')
+    'STRUCT("DATE" BIGINT, b VARCHAR[])'
+    """
+    return _MOMENTS.sub(lambda found: found[0] if found[0][0] in "\"'" else "VARCHAR", kind)
+
+
+def _read(row: tuple[Any, ...], readers: list[tuple[int, Callable[[str], date]]]) -> tuple[Any, ...]:
+    """The row with dates and times for their texts, where Python can hold them."""
+    values = list(row)
+    for n, reader in readers:
+        if values[n] is not None:
+            with suppress(ValueError):
+                values[n] = reader(values[n])
+    return tuple(values)
 
 
 def tables_of(statement: str) -> set[str]:

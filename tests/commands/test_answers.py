@@ -44,7 +44,7 @@ PLAIN = {
     "bytes": "aGk=",
     "day": "2026-01-02",
     "moment": "2026-01-02T03:04:05",
-    "span": "2:00:00",
+    "span": "02:00:00",
     "list": [1, None],
     "struct": {"a": ["2026-01-02"]},
     "map": {"1": 0.5},
@@ -89,6 +89,27 @@ def test_json_holds_every_value_and_is_json(store: Path) -> None:
 def test_times_with_a_zone_and_large_numbers_stand_side_by_side(store: Path) -> None:
     text = "SELECT sum(range) AS huge, TIMESTAMPTZ '2026-01-02 03:04:05+00' AS moment FROM range(3)"
     assert json.loads(sql(store, text, "--json")) == [{"huge": 3, "moment": "2026-01-02T03:04:05+00:00"}]
+
+
+FAR = """
+SELECT DATE '20000-01-01' AS day, TIMESTAMPTZ 'infinity' AS late, '0044-03-15 (BC)'::TIMESTAMPTZ AS ides,
+       TIMESTAMP '-infinity' AS first, INTERVAL 3 MONTH AS span, DATE '2026-01-02' AS near
+"""
+FAR_VALUES = ["20000-01-01", "infinity", "0044-03-15 (BC) 00:00:00+00", "-infinity", "3 months", "2026-01-02"]
+
+
+def test_times_that_python_cannot_hold_stand_everywhere_as_the_query_gave_them(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    assert all(value in shown(store, FAR)[0] for value in FAR_VALUES)
+    (found,) = json.loads(sql(store, FAR, "--json"))
+    assert list(found.values()) == FAR_VALUES
+    for ending in ("csv", "jsonl"):
+        sql(store, FAR, "-o", str(tmp_path / f"x.{ending}"))
+    with (tmp_path / "x.csv").open(newline="") as file:
+        assert list(csv.reader(file))[1] == FAR_VALUES
+    assert list(json.loads((tmp_path / "x.jsonl").read_text()).values()) == FAR_VALUES
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 2500])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import date, datetime
 from pathlib import Path
 
 import duckdb
@@ -302,6 +303,24 @@ def test_columns_of_the_same_name_get_numbers(store: Store) -> None:
 def test_times_with_a_zone_need_no_other_library(store: Store) -> None:
     ((found, number),) = answered(store, "SELECT TIMESTAMPTZ '2026-01-02 03:04:05+00' AS t, 1 AS n")
     assert (str(found), number) == ("2026-01-02 03:04:05+00:00", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT INTERVAL 3 MONTH, INTERVAL 2 HOURS;  -- done", ("3 months", "02:00:00")),
+        ("SELECT TIMESTAMP_NS '2026-01-02 03:04:05.123456789'", ("2026-01-02 03:04:05.123456789",)),
+        ("SELECT TIMESTAMP 'infinity', DATE '-infinity'", ("infinity", "-infinity")),
+        ("SELECT DATE '2026-01-02', NULL::DATE, DATE '20000-01-01'", (date(2026, 1, 2), None, "20000-01-01")),
+        ("SELECT TIMESTAMP '2026-01-02 03:04:05.5'", (datetime(2026, 1, 2, 3, 4, 5, 500000),)),
+        ("SELECT 1 AS n, INTERVAL 1 YEAR AS n, 2 AS n", (1, "1 year", 2)),
+        ("SELECT {'DATE': DATE 'infinity', 'TIME': 1}", ({"DATE": "infinity", "TIME": 1},)),
+        ("SELECT MAP {'DATE': DATE 'infinity'}, 'a'::ENUM('a', 'DATE')", ({"DATE": "infinity"}, "a")),
+        ("PIVOT (SELECT DATE 'infinity' AS d, 'k' AS k) ON k USING max(d); -- done", ("infinity",)),
+    ],
+)
+def test_times_are_what_the_statement_gave(store: Store, text: str, expected: tuple[object, ...]) -> None:
+    assert answered(store, text) == [expected]
 
 
 @pytest.mark.parametrize(
