@@ -1,4 +1,4 @@
-"""checkpoints: what the plan of a training names, and how a damaged model and its set are mended."""
+"""checkpoints: what the plan of a training names, and how damaged models and sets are mended."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def test_the_digest_of_a_folder_is_that_of_its_files_and_their_names(tmp_path):
     assert digest(folder) == digest(tmp_path / "copy") == before
     (folder / "data" / "train-1.jsonl").write_bytes(lines(ROWS))
     assert digest(folder) != before
-    (tmp_path / "copy" / "data" / "train-1.jsonl").rename(tmp_path / "copy" / "data" / "test-1.jsonl")
+    (tmp_path / "copy" / "data" / "train-1.jsonl").rename(tmp_path / "copy" / "data" / "train-2.jsonl")
     assert digest(tmp_path / "copy") != before
 
 

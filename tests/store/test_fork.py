@@ -258,7 +258,7 @@ def test_where_links_cannot_be_made_all_is_copied(tmp_path, monkeypatch, code):
     fork(store, Store(tmp_path / "fork"), "scorer")
     ours, theirs = (tmp_path / place / name / "weights.bin" for place in ("store", "fork"))
     assert ours.read_bytes() == theirs.read_bytes() and not os.path.samefile(ours, theirs)
-    assert verify(Store(tmp_path / "fork"))[0]["result"].endswith("nobody can tell whether it is whole")
+    assert "nobody can tell whether it is whole" in verify(Store(tmp_path / "fork"))[0]["result"]
     assert built(Store(tmp_path / "fork")) == expected("scorer")
 
 
