@@ -62,14 +62,15 @@ def _terminable() -> Iterator[list[int]]:
     """Let SIGTERM end the work as Ctrl-C does: locks are freed, workers end, and it is said.
 
     It comes from Slurm, from a container, from `kill`. Gives a list, to which the signal is added.
-    A process that was forked meanwhile inherits this. It just dies, as it would have without.
+    It raises SystemExit, because the prompt of `scoder sql` goes on after a KeyboardInterrupt. A
+    process that was forked meanwhile inherits this. It just dies, as it would have without.
     """
     own, came = os.getpid(), list[int]()
 
     def stop(number: int, frame: Any) -> None:
         if os.getpid() == own:
             came.append(number)
-            raise KeyboardInterrupt
+            raise SystemExit(128 + number)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
@@ -77,7 +78,14 @@ def _terminable() -> Iterator[list[int]]:
     try:
         yield came
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is stop:  # and not `_deaf`
+            signal.signal(signal.SIGTERM, before)
+
+
+def _deaf() -> None:
+    """Ignore Ctrl-C and SIGTERM from now on: the process is ending, and must do so in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _stopped(words: list[str], *, by_system: bool) -> int:
@@ -87,6 +95,23 @@ def _stopped(words: list[str], *, by_system: bool) -> int:
         said += f". What is done is kept, and the same command goes on from there:\n  {shlex.join(['scoder', *words])}"
     notes.print(said, markup=False, highlight=False, soft_wrap=True)
     return 128 + signal.SIGTERM if by_system else STOPPED
+
+
+def _run(words: list[str]) -> Any:
+    """Run one command. Returns its exit code, which is STOPPED after Ctrl-C."""
+    try:
+        return narrowed(words)(standalone_mode=False)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        _deaf()
+        return STOPPED
+    except Exception as error:
+        if type(error) is RuntimeError and str(error) == INTERRUPTED:
+            return STOPPED
+        if os.environ.get("SCODER_TRACEBACK"):
+            raise
+        return report(error)
 
 
 def main() -> None:
@@ -99,16 +124,12 @@ def main() -> None:
     words = sys.argv[1:]
     with _terminable() as came:
         try:
-            code = narrowed(words)(standalone_mode=False)
-        except typer.Exit as stop:
-            code = stop.exit_code
-        except (typer.Abort, KeyboardInterrupt):
+            code = _run(words)
+        except KeyboardInterrupt:  # a second one, soon after the first
             code = STOPPED
-        except Exception as error:
-            if type(error) is RuntimeError and str(error) == INTERRUPTED:
-                code = STOPPED
-            elif os.environ.get("SCODER_TRACEBACK"):
-                raise
-            else:
-                code = report(error)
-    sys.exit(_stopped(words, by_system=bool(came)) if code == STOPPED else code)
+        except SystemExit as stop:
+            code = stop.code
+        if came or code == STOPPED:
+            _deaf()
+            code = _stopped(words, by_system=bool(came))
+    sys.exit(code)

@@ -383,22 +383,27 @@ class Answer:
         """
         made: list[T] = []
         failed: list[BaseException] = []
+        # `Thread.join` takes a thread for ended when Ctrl-C interrupts it (Python 3.11 and 3.12).
+        # DuckDB would work on while Python ends, which aborts the process.
+        ended = threading.Event()
 
         def work() -> None:
             try:
                 made.append(call())
             except BaseException as error:
                 failed.append(error)
+            finally:
+                ended.set()
 
         thread = threading.Thread(target=work, daemon=True)
         try:
             thread.start()
-            thread.join(None if self._until is None else max(0.0, self._until - time.monotonic()))
+            ended.wait(None if self._until is None else max(0.0, self._until - time.monotonic()))
         except BaseException:
-            self._end(thread)
+            self._end(ended)
             raise
-        if thread.is_alive():
-            self._end(thread)
+        if not ended.is_set():
+            self._end(ended)
             raise JobError(
                 f"no answer within {self._timeout:g} s. Give it more time (--timeout), or ask for less: fewer tables, "
                 "a WHERE, a LIMIT"
@@ -407,12 +412,15 @@ class Answer:
             raise failed[0]
         return made[0]
 
-    def _end(self, thread: threading.Thread) -> None:
-        """Let DuckDB stop. A further Ctrl-C is ignored: Python must not end before DuckDB has."""
-        while thread.is_alive():
+    def _end(self, ended: threading.Event) -> None:
+        """Let DuckDB stop. A further Ctrl-C is ignored: Python must not end before DuckDB has.
+
+        DuckDB forgets an interrupt that comes before it has begun. So it is told again.
+        """
+        while not ended.is_set():
             with suppress(KeyboardInterrupt, SystemExit):
                 self._connection.interrupt()
-                thread.join()
+                ended.wait(0.1)
 
 
 def _as_text(kind: str) -> str:

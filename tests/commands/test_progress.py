@@ -6,8 +6,10 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from rich.console import Console
 import commands
 from commands import narrowed
 from commands.progress import Pace, Reporter, duration
+from store import Store
 from store.lock import owner
+from tests.rows import put
 from tests.smoke_run import RECIPE, ROOT, command
 
 
@@ -141,6 +145,71 @@ def test_a_run_that_is_stopped_says_how_it_goes_on(tmp_path: Path, number: int, 
     assert owner(tmp_path / "my store") is None, "the store is free again"
 
 
+ENDLESS = "SELECT count(*) FROM range(1_000_000_000_000) WHERE range % 7 = 8"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code", "expected"),
+    [
+        ([signal.SIGINT, signal.SIGINT], 130, "stopped\n"),
+        ([signal.SIGINT, signal.SIGINT, signal.SIGINT], 130, "stopped\n"),
+        ([signal.SIGTERM], 143, "stopped by SIGTERM\n"),
+        ([signal.SIGTERM, signal.SIGTERM], 143, "stopped by SIGTERM\n"),
+    ],
+)
+def test_a_statement_is_stopped_in_order_however_often_it_is_asked(
+    tmp_path: Path, numbers: list[int], code: int, expected: str
+) -> None:
+    """The program says when the statement runs. DuckDB must have ended before Python does."""
+    program = (
+        "import sys, threading; import commands, store.catalog as catalog\n"
+        "wait = catalog.Answer._wait\n"
+        "def begun(self, call): threading.Timer(0.5, print, ['running'], {'flush': True}).start(); return wait(self, call)\n"
+        "catalog.Answer._wait = begun; sys.argv[0] = 'scoder'; commands.main()\n"
+    )
+    put(Store(tmp_path), "pool", [])
+    line = [sys.executable, "-c", program, "sql", ENDLESS, "--store", str(tmp_path)]
+    process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "running\n"
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(0.03)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code and err.startswith(expected) and "Traceback" not in err, err
+
+
+def test_sigterm_ends_the_prompt_where_ctrl_c_does_not(tmp_path: Path) -> None:
+    put(Store(tmp_path), "pool", [])
+    process = subprocess.Popen(
+        command("sql", "--store", str(tmp_path)),
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    process.stdin.write(".help\n")
+    process.stdin.flush()
+    assert process.stderr.readline().startswith("A statement ends with")
+    process.send_signal(signal.SIGTERM)
+    try:
+        assert process.wait(timeout=20) == 143
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """What is ignored at the end of a process is listened to again."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
 def test_a_query_that_is_stopped_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def select(**settings: bool) -> None:
         raise RuntimeError("Query interrupted")  # as DuckDB does, when it looks at signals in time
