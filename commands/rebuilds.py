@@ -75,7 +75,7 @@ def _where(record: Record) -> str:
 
 
 def _named(store: Store, seen: Foresight, rebuild: str, recipe: Recipe, until: str | None) -> set[str]:
-    """The partitions that a stage or a table consists of: those on record, and those of this run."""
+    """The partitions of a stage or a table: those on record, and those of this run."""
     planned, records = list(scoder.stages(recipe)), store.records()
     if rebuild in planned:
         if until is not None and planned.index(rebuild) > planned.index(until):

@@ -307,7 +307,7 @@ class Store:
     # -- building ----------------------------------------------------------------------------------
 
     def is_built(self, plan: Plan) -> bool:
-        """Whether a partition is built under exactly this plan, not stale, and not to be rebuilt."""
+        """Whether a partition is built under just this plan, not stale, and not to be rebuilt."""
         record = self.record(plan.table, **plan.partition)
         if record is None or record.status != "complete" or record.plan.fingerprint != plan.fingerprint:
             return False
