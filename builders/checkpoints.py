@@ -26,6 +26,7 @@ from builders.pairs import labels
 from builders.publishing import sets
 from builders.recipe import Coder, Mix, Recipe, Scorer, Synthesizer
 from store import CONTRACTS, Plan, Record, Store, content_id, fields_of, markers
+from store.counts import counted
 from training.settings import SftSettings
 
 Publish = Callable[[str, Plan], dict[str, int]]
@@ -178,13 +179,15 @@ def _train(
             for folder in (dataset, output):
                 shutil.rmtree(folder, ignore_errors=True)
         counts = publish(dataset, plan)
-        store.announce(f"training {label} on {counts['train']:,} rows of {dataset}")
+        store.announce(f"training {label} on {counted(counts['train'], 'row')} of {dataset}")
         adapter = weights(store, previous)[1] if previous else None
         train, _ = trainer(role)
         report = train(dataset, model[0], output, settings, base_revision=model[1], adapter=adapter)
         markers.mark_new(Path(output), plan.fingerprint)
         if report.rejects:
-            store.announce(f"{label}: {len(report.rejects)} rows left out, first: {report.rejects[0].reason}")
+            store.announce(
+                f"{label}: {counted(len(report.rejects), 'row')} left out, first: {report.rejects[0].reason}"
+            )
         rows = [_row(plan, role, iteration, model, settings, f"_models/{name}", report, c) for c in report.checkpoints]
         return pa.Table.from_pylist(rows, schema=CONTRACTS["checkpoints"].schema)
 

@@ -162,7 +162,7 @@ def print_lines(answer: Answer) -> None:
 
 def file_form(path: str | None) -> str | None:
     """The path, if its ending is one that can be written. A callback of options."""
-    if path is not None and Path(path).suffix not in WRITERS:
+    if path is not None and Path(path).suffix.lower() not in WRITERS:
         raise InputError(f"cannot write {path}: its name must end in {', '.join(WRITERS)}")
     return path
 
@@ -173,7 +173,7 @@ def write(answer: Answer, output: str) -> int:
     working = Path(f"{output}.{os.getpid()}.tmp")
     working.parent.mkdir(parents=True, exist_ok=True)
     try:
-        rows = WRITERS[path.suffix](answer, working)
+        rows = WRITERS[path.suffix.lower()](answer, working)
         working.replace(path)
         return rows
     finally:

@@ -22,8 +22,10 @@ from commands.terminal import (
     print_rows,
     progress,
     recipe_of,
+    require_selection,
     track,
 )
+from store.counts import counted
 from store.errors import InputError
 
 PANEL = "Datasets"
@@ -91,6 +93,7 @@ def publish(
         opened.input("instructions")
         counts = sets.instructions(opened, recipe_of(store, None).name, target)
     elif iteration is not None and what == "selected":
+        require_selection(opened.root, iteration, name)
         inputs = sets.selection_inputs(opened, iteration, name)
         prompt = recipe_of(store, None).synthesizer.prompt
         counts = sets.selected(opened, prompt, iteration, name, target, inputs=inputs)
@@ -177,7 +180,7 @@ def influence(
         print(json.dumps({"output": report.output, "rows": report.num_rows, "rejects": rejects}))
         return
     announce(
-        f"{report.num_rows:,} rows, {report.num_checkpoints} checkpoints: {report.output}, {report.output}.rejects.parquet"
+        f"{counted(report.num_rows, 'row')}, {counted(report.num_checkpoints, 'checkpoint')}: {report.output}, {report.output}.rejects.parquet"
     )
     if rejects:
         print_rows(rejects, as_json, "left out")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from commands.terminal import JsonOption, app, local, print_rows, train_app
+from store.counts import counted
 
 PANEL = "Models"
 
@@ -25,7 +26,7 @@ def _train(role: str, dataset: str, base: str, output: str, set_: list[str] | No
     settings = checked(type(default), override(default.model_dump(), set_ or []))
     report = train(dataset, base, output, settings)
     rows = [{"folder": f"{output}/{c.folder}", "step": c.step, "loss": c.loss} for c in report.checkpoints]
-    print_rows(rows, as_json, f"{role}: {report.num_rows:,} rows, {len(report.rejects)} left out")
+    print_rows(rows, as_json, f"{role}: {counted(report.num_rows, 'row')}, {len(report.rejects)} left out")
 
 
 @train_app.command("synthesizer")

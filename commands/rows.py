@@ -20,6 +20,7 @@ from commands.terminal import (
     open_ledger,
     print_rows,
 )
+from store.counts import counted
 from store.errors import InputError
 
 PANEL = "Its rows"
@@ -54,10 +55,14 @@ def show(
     from commands.answers import plain
     from commands.reports import print_records
     from store.catalog import Answer
-    from store.schemas import contract_of
+    from store.schemas import RUNS, contract_of
 
-    contract = contract_of(table)
-    columns, order = ", ".join(contract.names), ", ".join(contract.key)
+    if table == "runs":
+        names, key = [c.name for c in RUNS], ["started", "partition"]
+    else:
+        contract = contract_of(table)
+        names, key = list(contract.names), list(contract.key)
+    columns, order = ", ".join(names), ", ".join(key)
     answer = Answer(
         open_ledger(store), f"SELECT {columns} FROM {table} WHERE ({where}\n) ORDER BY {order} LIMIT {int(n)}"
     )
@@ -135,7 +140,7 @@ def _answer(
 
     answer = Answer(open_ledger(store), statement, timeout=timeout)
     if output is not None:
-        announce(f"{answers.write(answer, output):,} rows to {output}")
+        announce(f"{counted(answers.write(answer, output), 'row')} to {output}")
     elif as_lines:
         answers.print_lines(answer)
     elif as_json:

@@ -21,7 +21,10 @@ from commands.terminal import (
     open_store,
     print_rows,
     recipe_of,
+    require_iteration,
+    require_selection,
 )
+from store.counts import counted
 from store.errors import InputError
 
 PANEL = "A run and its store"
@@ -66,7 +69,7 @@ def run(
     …
     pool: 108 rows in 0.3 s
     108 rows of pool, 1,080 rows of raw_pool
-    building took 17 s
+    all builds of this store took 17 s
 
     Look at it:
       scoder status
@@ -173,10 +176,12 @@ def select(
     _refuse_other_settings(set_, "select", "selection.", "decontamination.min_strength", "influence.reference")
     opened = open_store(store, force=force)
     loaded = recipe_of(store, recipe, set_)
+    require_iteration(opened.root, iteration)
     also = selected.without_gradient(opened, loaded, iteration)
     if compare == name and not dry_run:
         raise InputError(f"--compare {name}: it is the selection to be written. Compare with it in a --dry-run")
     if compare:
+        require_selection(opened.root, iteration, compare)
         also |= selected.outputs(opened, iteration, compare)
     if dry_run:
         batches = selected.own_batches(opened, loaded, iteration, name)
@@ -198,11 +203,11 @@ def select(
         again += ["--recipe", recipe] if recipe else []
         again += [part for setting in set_ or [] for part in ("--set", setting)]
         announce(
-            f"{can_be_filled} candidates are left out because they have no influence yet. To compute it, "
+            f"{counted(can_be_filled, 'candidate')} without influence yet: left out. To compute it, "
             f"run: {shlex.join(again)}"
         )
     if without:
-        announce(f"{without} candidates are left out because their gradient cannot be computed (stage `gradients`)")
+        announce(f"{counted(without, 'candidate')} whose gradient cannot be computed: left out (stage `gradients`)")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -239,6 +244,7 @@ def fill(
     _refuse_other_settings(set_, "fill", "selection.", "decontamination.min_strength", "influence.")
     opened = open_store(store, force=force)
     loaded = recipe_of(store, recipe, set_)
+    require_iteration(opened.root, iteration)
     with coordinator(opened.root):
         filled = scoder.fill(opened, loaded, iteration, name)
     also = selected.without_gradient(opened, loaded, iteration)
@@ -254,6 +260,8 @@ def _refuse_other_settings(overrides: list[str] | None, command: str, *read: str
     """
     for item in overrides or []:
         key = item.partition("=")[0]
+        if not key:
+            raise InputError(f"--set {item}: there is no field before the =. Give section.key=value")
         if not any(
             key == known or f"{key}." == known or (known[-1] == "." and key.startswith(known)) for known in read
         ):
@@ -341,7 +349,7 @@ def clean(
         print_rows([*rows, {"path": "total", "what": "", "bytes": total}], as_json, "clean")
         if not dry_run:
             remove(opened, waste)
-    announce(f"{total:,} bytes in {len(waste)} paths {'would be' if dry_run else 'were'} removed")
+    announce(f"{total:,} bytes in {counted(len(waste), 'path')} {'would be' if dry_run else 'were'} removed")
 
 
 @app.command(rich_help_panel=PANEL)

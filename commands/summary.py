@@ -14,6 +14,7 @@ from pathlib import Path
 from commands.progress import duration
 from commands.terminal import DEFAULT_STORE
 from store.catalog import connect, notes
+from store.counts import counted
 from store.ledger import Ledger
 from store.schemas import CONTRACTS
 
@@ -35,15 +36,14 @@ def _rows(ledger: Ledger, table: str) -> int | None:
 
 
 def _counted(ledger: Ledger, table: str) -> str:
-    rows = _rows(ledger, table)
-    return f"{rows:,} {'row' if rows == 1 else 'rows'} of {table}"
+    return f"{counted(_rows(ledger, table) or 0, 'row')} of {table}"
 
 
 def _made(ledger: Ledger, store: str, tables: list[str]) -> list[str]:
     dataset = Path(store, "_datasets", "instructions")
     if tables[:1] == ["instructions"]:
         where = f": {dataset}" if dataset.is_dir() else ""
-        found = [f"{_rows(ledger, 'instructions'):,} instructions{where}"]
+        found = [f"{counted(_rows(ledger, 'instructions') or 0, 'instruction')}{where}"]
     else:
         found = [", ".join(_counted(ledger, name) for name in tables[:3]) or "nothing is built"]
     models = connect(ledger, tables=["checkpoints"]).execute(
@@ -74,7 +74,7 @@ def _spent(ledger: Ledger) -> list[str]:
     said = [duration(sum(e.seconds for e in entries))]
     said += [f"{asked:,} tokens read and {written:,} written"] if asked or written else []
     said += [f"{sum(costs):,.2f} USD"] if costs else []
-    return [f"building took {', '.join(said)}", *notes(ledger, CONTRACTS)]
+    return [f"all builds of this store took {', '.join(said)}", *notes(ledger, CONTRACTS)]
 
 
 def _next(ledger: Ledger, store: str, tables: list[str]) -> list[str]:

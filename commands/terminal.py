@@ -121,3 +121,23 @@ def recipe_of(store: str, recipe: str | None, overrides: list[str] | None = None
     if recipe:
         return files.load(recipe, overrides)
     return files.recall(store, overrides)
+
+
+def require_iteration(store: str, iteration: int) -> None:
+    """MissingError, with the iterations that there are, if this one was never scored."""
+    have = [e.where.rpartition("-")[2] for e in Ledger(store).entries if e.table == "scored"]
+    if str(iteration) not in have:
+        raise MissingError(
+            f"iteration {iteration} is not scored in {store}; those that are: "
+            f"{', '.join(sorted(have, key=int)) or 'none. `scoder run RECIPE` builds them'}"
+        )
+
+
+def require_selection(store: str, iteration: int, name: str) -> None:
+    """MissingError, with the selections that there are, if this one was never made."""
+    have = [e.where.removeprefix("selected/") for e in Ledger(store).entries if e.table == "selected"]
+    if f"iteration-{iteration}/selection-{name}" not in have:
+        raise MissingError(
+            f"no selection {name} of iteration {iteration} in {store}; there are: "
+            f"{', '.join(sorted(have)) or 'none'}. `scoder select --iteration {iteration} --name {name}` makes one"
+        )

@@ -61,8 +61,13 @@ class _Check:
 
     def run(self) -> list[Problem]:
         problems = self.files.run()
-        for where, status in sorted(self.files.unfinished.items()):
-            self.store.announce(f"{where} is {status}: its keys and audits are not checked")
+        for status in sorted(set(self.files.unfinished.values())):
+            names = sorted(where for where, is_so in self.files.unfinished.items() if is_so == status)
+            said = f"{names[0]} is {status}: its"
+            if len(names) > 1:
+                more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+                said = f"{len(names):,} partitions are {status}, {', '.join(names[:5])}{more}: their"
+            self.store.announce(f"{said} keys and audits are not checked")
         checks = [self._keys, self._conservation, self._leaks, self._orphans]
         for number in self.store.track(range(len(checks)), "verify rows"):
             problems += checks[number]()

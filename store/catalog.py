@@ -271,6 +271,9 @@ def ask(store: Files, text: str) -> pa.RecordBatchReader:
 
 
 def _with_tables(error: duckdb.Error) -> ContractError:
+    """The error for people. If a name is not known, the tables that there are."""
+    if not isinstance(error, duckdb.CatalogException | duckdb.BinderException):
+        return ContractError(str(error))
     return ContractError(f"{error}\nTables: {', '.join(CONTRACTS)}, runs (columns: docs/tables.md)")
 
 

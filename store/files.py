@@ -44,7 +44,8 @@ def check_local(path: str | Path) -> None:
     """Refuse what cannot be written to: an address such as `hf://…`, or a path below a file."""
     if "://" in str(path):
         raise ContractError(f"cannot write to {path}: only a path on this machine can be written")
-    there = next(place for place in Path(path).absolute().parents if place.exists())
+    whole = Path(path).absolute()
+    there = next((place for place in whole.parents if place.exists()), whole)  # `/` has no parents
     if not there.is_dir():
         raise ContractError(f"cannot write to {path}: {there} is a file, not a folder")
 

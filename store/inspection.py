@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from store import leftovers, markers
+from store.counts import counted
 from store.errors import ContractError
 from store.ids import fingerprint
 from store.lock import coordinator_alive
@@ -122,7 +123,7 @@ class Inspection:
             return [Problem("missing", name)]
         try:
             footer = pq.read_metadata(path)
-            rows = f"{name} has {footer.num_rows:,} rows, its record says {shard.rows:,}"
+            rows = f"{name} has {counted(footer.num_rows, 'row')}, its record says {shard.rows:,}"
             problems = [Problem("rows", rows)] if footer.num_rows != shard.rows else []
             if markers.sha256(path) != shard.sha256:
                 problems.append(Problem("checksum", name))

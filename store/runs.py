@@ -130,7 +130,7 @@ def read_record(path: str) -> Record | None:
                 _read[path] = (version, Record.model_validate_json(file.read()))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, IsADirectoryError) as error:
         raise ContractError(
             f"{path} is damaged: {str(error).splitlines()[0]}. Restore it, or remove it together with the files of "
             "its partition: the next run builds the partition again"

@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from store import files
+from store.counts import counted
 from store.errors import ContractError, MissingError
 from store.ids import NAME
 from store.rebuild import Rebuild
@@ -336,7 +337,7 @@ class Store:
                 return old
             if not is_wanted:
                 self._check_files(old)
-                self.announce(f"{where}: up to date, {old.rows:,} rows")
+                self.announce(f"{where}: up to date, {counted(old.rows, 'row')}")
                 return old
         elif old is not None and old.status != "stale" and not (self.force or is_wanted) and self._has_rows(old):
             raise ContractError(_refusal(where, plan, old.plan.differences(plan)))
@@ -422,7 +423,9 @@ class Store:
         done = completed(record, self._move(plan, shards), usage)
         self.save(done)
         shutil.rmtree(self.work_folder(plan), ignore_errors=True)
-        self.announce(f"{segments(plan.table, plan.partition)}: {done.rows:,} rows in {done.usage.wall_s:.1f} s")
+        self.announce(
+            f"{segments(plan.table, plan.partition)}: {counted(done.rows, 'row')} in {done.usage.wall_s:.1f} s"
+        )
         return done
 
     def _move(self, plan: Plan, shards: list[Shard]) -> list[Shard]:

@@ -143,7 +143,7 @@ def test_building_again_does_nothing_and_says_so(tmp_path):
     store, made = Store(tmp_path / "store", said.append), recipe(root)
     first = build(store, made)
     assert raw_pool.build(store, made.sources, made.executor) == first
-    assert said[-1] == "raw_pool: up to date, 1 rows"
+    assert said[-1] == "raw_pool: up to date, 1 row"
 
 
 @pytest.mark.parametrize("text", [SUB, ADD.replace("a + b", "b + a")])

@@ -18,6 +18,7 @@ from typing import Any
 
 from builders.datasets import rows as dataset_rows
 from store import content_id
+from store.counts import counted
 from store.errors import InputError
 
 Conversation = list[dict[str, str]]
@@ -76,7 +77,7 @@ def read_index(dataset: Dataset) -> Index:
     if not index.texts:
         wanted = ["messages", *(" and ".join(pair) for pair in PAIRS)]
         raise InputError(
-            f"{dataset.place}: none of {len(index.ids):,} rows has text in {', or '.join(wanted)}. Its columns are "
+            f"{dataset.place}: none of {counted(len(index.ids), 'row')} has text in {', or '.join(wanted)}. Its columns are "
             f"{', '.join(sorted(index.columns)) or '(none)'}. Rename them, or give another dataset."
         )
     if dataset.group_column and not any(index.groups):

@@ -27,6 +27,7 @@ from builders.publishing.folder import write_dataset
 from builders.recipe import Mix, Scorer
 from store import CONTRACTS, ContractError, Plan, Store, markers
 from store.catalog import connect
+from store.counts import counted
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 PAIRS = pa.schema([("messages", MESSAGES), ("item_id", pa.string()), ("origin", pa.string()), ("license", pa.string())])
@@ -148,7 +149,7 @@ def keep_instructions(store: Store, recipe_name: str) -> None:
         store.announce("_datasets/instructions: up to date")
         return
     counts = instructions(store, recipe_name, folder)
-    store.announce(f"_datasets/instructions: {counts['train']:,} rows")
+    store.announce(f"_datasets/instructions: {counted(counts['train'], 'row')}")
 
 
 def _instructions_card(recipe_name: str) -> Card:

@@ -39,6 +39,7 @@ from builders.decontamination import detectors, execution
 from builders.decontamination.detectors import HITS
 from builders.recipe import Benchmark, Decontamination
 from builders.recipe.files import checked, override
+from store.counts import counted
 from store.errors import InputError
 
 BATCH_ROWS = 2000
@@ -110,7 +111,9 @@ class Report:
     def lines(self) -> list[str]:
         """The other counts, as sentences."""
         without = f", {self.num_without_text:,} of them without text" if self.num_without_text else ""
-        lines = [f"{self.num_contaminated:,} of {self.num_rows:,} rows are contaminated{without}"]
+        lines = [
+            f"{self.num_contaminated:,} of {counted(self.num_rows, 'row')} {'is' if self.num_rows == 1 else 'are'} contaminated{without}"
+        ]
         if self.is_executed:
             reasons = "; ".join(f"{n:,}: {reason}" for reason, n in self.not_runnable.most_common())
             lines += [

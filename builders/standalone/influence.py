@@ -36,6 +36,7 @@ from builders.standalone import gradient_shards
 from builders.standalone.gradient_shards import Maker
 from builders.standalone.influence_request import Request, columns_of, slug
 from store import fingerprint
+from store.counts import counted
 from store.errors import InputError
 from store.half_floats import as_matrix
 from training.ranking import Influences, Ranking, Reference, common_rows, learning_rate_shares, picked, read_ahead
@@ -70,7 +71,7 @@ def build(request: Request, announce: Callable[[str], None], track: Track) -> Re
     folder = Path(request.gradients or f"{request.output}.gradients")
     indexes = {d: read_index(d) for d in (request.dataset, *request.references)}
     for dataset, index in indexes.items():
-        announce(f"{dataset.name}: {len(index.ids):,} rows, {len(index.texts):,} distinct texts")
+        announce(f"{dataset.name}: {counted(len(index.ids), 'row')}, {counted(len(index.texts), 'distinct text')}")
         _check_groups(dataset.name, index)
     makers, shares = _makers(request, folder, indexes[request.dataset], announce)
     num_shards = _compute(request, folder, indexes, makers, announce, track)

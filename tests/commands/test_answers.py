@@ -135,6 +135,17 @@ def test_a_value_keeps_what_it_says(value: Any, expected: Any) -> None:
     json.dumps(plain(value), allow_nan=False)
 
 
+def test_endings_may_have_capitals_and_one_row_is_one_row(store: Path, tmp_path: Path) -> None:
+    done = scoder_here("sql", "SELECT 1 AS n", "-o", str(tmp_path / "x.PARQUET"), "--store", str(store))
+    assert (done.returncode, done.stderr.split(" to ")[0]) == (0, "1 row")
+    assert pl.read_parquet(tmp_path / "x.PARQUET").rows() == [(1,)]
+
+
+def test_runs_are_shown_as_a_table_is(store: Path) -> None:
+    done = scoder_here("show", "runs", "--json", "--where", "table_name = 'pool'", "--store", str(store))
+    assert [row["partition"] for row in json.loads(done.stdout)] == ["pool"], done.stderr
+
+
 def test_a_statement_that_fails_prints_no_json(store: Path) -> None:
     done = scoder_here("sql", "SELECT 'x'::INTEGER AS n", "--json", "--store", str(store))
     assert (done.returncode, done.stdout) == (2, "")

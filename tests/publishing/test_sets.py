@@ -67,7 +67,7 @@ def test_the_final_dataset_is_written_once(store: Store) -> None:
     first = (folder.stat().st_ino, (folder / DATA).stat().st_mtime_ns)
     sets.keep_instructions(store, "tiny")
     assert (folder.stat().st_ino, (folder / DATA).stat().st_mtime_ns) == first
-    assert said[-2:] == ["_datasets/instructions: 1 rows", "_datasets/instructions: up to date"]
+    assert said[-2:] == ["_datasets/instructions: 1 row", "_datasets/instructions: up to date"]
 
 
 def test_the_final_dataset_is_written_again_for_other_rows_and_for_another_card(store: Store) -> None:

@@ -16,7 +16,7 @@ from queries import verify as module
 from queries.verify import verify
 from store import CONTRACTS, Plan, Record, Store, markers
 from store.lock import coordinator
-from tests.rows import Row, put, table
+from tests.rows import Row, make_stale, put, table
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_verify_finds_a_changed_and_a_missing_file(store: Store) -> None:
     rewritten(store, "raw_pool", pq.read_table(changed).slice(1))
     Path(gone).unlink()
     assert checks(store) == [
-        ("rows", "raw_pool/part-00000.parquet has 1 rows, its record says 2"),
+        ("rows", "raw_pool/part-00000.parquet has 1 row, its record says 2"),
         ("checksum", "raw_pool/part-00000.parquet"),
         ("missing", "teacher_samples/part-00000.parquet"),
         ("skipped", "raw_pool is damaged: its keys, and audits that need it, were not checked"),
@@ -181,6 +181,24 @@ def test_what_is_stale_is_told_and_is_no_damage(store: Store) -> None:
     store.announce = said.append
     assert checks(store) == []
     assert said == ["pool is stale: its keys and audits are not checked"]
+
+
+def test_many_stale_partitions_are_told_in_one_line(tmp_path: Path) -> None:
+    store, said = Store(tmp_path), list[str]()
+    for iteration in range(1, 8):
+        put(store, "candidates", [{"candidate_id": f"c{iteration}"}], iteration=iteration)
+        make_stale(store, "candidates", iteration=iteration)
+    store.announce = said.append
+    verify(store)
+    names = ", ".join(f"candidates/iteration-{n}" for n in range(1, 6))
+    assert said == [f"7 partitions are stale, {names} and 2 more: their keys and audits are not checked"]
+
+
+def test_a_record_that_is_a_folder_is_damaged(store: Store) -> None:
+    place = Path(store.root, "_runs", "raw_pool", "record.json")
+    place.unlink()
+    place.mkdir()
+    assert any(check == "record" and "record.json is damaged" in said for check, said in checks(store)), checks(store)
 
 
 def test_the_files_of_a_stale_partition_are_checked(store: Store) -> None:

@@ -252,6 +252,13 @@ def test_an_unknown_column_is_answered_with_the_tables_there_are(store: Store) -
             asked(store, "SELECT nonsense FROM pool")
 
 
+def test_an_error_of_a_value_is_not_answered_with_the_tables(store: Store) -> None:
+    for asked in (ask, answered):
+        with pytest.raises(ContractError, match="Could not convert") as error:
+            asked(store, "SELECT 'x'::INTEGER FROM pool")
+        assert "Tables:" not in str(error.value)
+
+
 def test_an_unknown_table_is_answered_with_the_one_that_is_like_it(store: Store) -> None:
     with pytest.raises(ContractError, match=r'Did you mean "candidates"'):
         answered(store, "SELECT 1 FROM candidate")

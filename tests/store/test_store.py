@@ -121,7 +121,7 @@ def test_the_same_plan_is_a_no_op_that_says_so(tmp_path: Path) -> None:
     before = {f: (tmp_path / f).stat().st_mtime_ns for f in files_below(tmp_path)}
     again = store.materialize(Plan(table="pool", num_shards=1), lambda i: pytest.fail("built again"))
     assert again == first
-    assert said[-1] == "pool: up to date, 1 rows"
+    assert said[-1] == "pool: up to date, 1 row"
     assert {f: (tmp_path / f).stat().st_mtime_ns for f in files_below(tmp_path)} == before
     stream = Plan(table="near_duplicates")
     store.materialize_stream(stream, list)
@@ -443,7 +443,7 @@ def test_force_keeps_what_is_built_as_planned(tmp_path: Path) -> None:
     plan = Plan(table="influence", inputs=store.input("gradients"), fields={"seed": 2}, num_shards=1)
     store.materialize(plan, lambda index: table("influence", []))
     assert [(store.record(name), files_and_times(store, name)) for name in upstream] == before
-    assert said[0] == "pool: up to date, 1 rows"
+    assert said[0] == "pool: up to date, 1 row"
     assert set(statuses(store).values()) == {"complete"}
 
 
