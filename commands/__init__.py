@@ -54,7 +54,7 @@ RESUMED = {"fill", "import", "influence", "run", "select"}
 STOPPED = 128 + signal.SIGINT
 """The exit code after Ctrl-C. Typer uses it, too."""
 INTERRUPTED = "Query interrupted"
-"""What DuckDB raises as a RuntimeError, not a KeyboardInterrupt, when a signal ends a query."""
+"""The RuntimeError that DuckDB raises for KeyboardInterrupt when a signal ends a query."""
 
 
 @contextmanager

@@ -195,6 +195,7 @@ def test_many_stale_partitions_are_told_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_record_that_is_a_folder_is_damaged(store: Store) -> None:
+    built(store, "pool", [{"snippet_id": "s1"}], store.input("raw_pool"), {})
     place = Path(store.root, "_runs", "raw_pool", "record.json")
     place.unlink()
     place.mkdir()
