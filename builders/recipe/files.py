@@ -154,11 +154,14 @@ def _resolve_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
         is_there = beside.exists() or bool(glob.glob(str(beside), recursive=True))
         return str(beside.resolve()) if value and is_there else value
 
-    for section, key in (("sources", "path"), ("sources", "dataset"), ("benchmarks", "path")):
-        for entry in raw.get(section) or []:
+    coder = raw.get("coder")
+    lists = {"sources": raw.get("sources"), "benchmarks": raw.get("benchmarks")}
+    lists["mix"] = coder.get("mix") if isinstance(coder, dict) else None
+    for name, key in (("sources", "path"), ("sources", "dataset"), ("benchmarks", "path"), ("mix", "dataset")):
+        for entry in lists[name] or []:
             if isinstance(entry, dict) and key in entry:
                 entry[key] = resolved(entry[key])
-    for section in ("docstring_judge", "synthesizer", "scorer", "coder"):
+    for section in ("docstring_judge", "teacher", "synthesizer", "scorer", "coder"):
         entry = raw.get(section)
         if isinstance(entry, dict) and "model" in entry:
             entry["model"] = resolved(entry["model"])

@@ -305,10 +305,13 @@ def test_paths_are_relative_to_the_recipe_and_hub_names_stay(tmp_path, monkeypat
     raw = LEAST | {
         "sources": [{"name": "a", "kind": "tree", "path": "code"}, {"name": "c", "kind": "tree", "path": "/absolute"}],
         "benchmarks": [{"name": "b", "path": "b.jsonl"}],
-        "coder": {"model": "code"},
+        "coder": {"model": "code", "mix": [{"dataset": "b.jsonl"}, {"dataset": "owner/set"}]},
+        "teacher": {"engine": {"engine": "transformers"}, "model": "code"},
     }
     monkeypatch.chdir(tmp_path)
     made = load(written(folder, raw))
+    assert [m.dataset for m in made.coder.mix] == [str(folder / "b.jsonl"), "owner/set"]
+    assert made.teacher.model == str(folder / "code")
     assert [s.path for s in made.sources] == [str(folder / "code"), "/absolute"]
     assert (made.benchmarks[0].path, made.coder.model) == (str(folder / "b.jsonl"), str(folder / "code"))
     assert made.synthesizer.model == "a/model"
