@@ -148,7 +148,7 @@ def test_an_interrupted_build_cancels_its_job(cluster, tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) != 0
     assert fake_slurm.states(cluster) == ["CANCELLED"] * 5
-    assert not list((tmp_path / "store").glob("snippet_occurrences/*.parquet"))
+    assert not list((tmp_path / "store").glob("_runs/_scratch/shards-*/*.parquet"))
 
 
 def test_tasks_of_a_killed_build_stop_and_the_next_build_cancels_the_rest(cluster, tmp_path):
@@ -159,7 +159,7 @@ def test_tasks_of_a_killed_build_stop_and_the_next_build_cancels_the_rest(cluste
         lambda: len([p for p in (cluster / "jobs" / "1").glob("task-*") if p.read_text() == f"FAILED {STOPPED}"]) >= 2
     )
     store = Store(tmp_path / "store")
-    assert not list((tmp_path / "store").glob("snippet_occurrences/*.parquet"))
+    assert not list((tmp_path / "store").glob("_runs/_scratch/shards-*/*.parquet"))
     os.unlink(f"{store.root}-held")
     with coordinator(store.root):
         build_sharded(

@@ -279,13 +279,17 @@ def test_workers_stop_when_their_coordinator_is_killed(tmp_path):
         [sys.executable, "-c", program, str(root)], cwd=PROJECT, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        assert eventually(lambda: folder.exists() and len(list(folder.iterdir())) == 2, 60), "no worker began"
+
+        def both_began() -> bool:
+            return folder.exists() and [bool(p.read_text()) for p in folder.iterdir()] == [True, True]
+
+        assert eventually(both_began, 60), "no worker began"
         workers = [int(p.read_text()) for p in folder.iterdir()]
         assert len(set(workers)) == 2 and all(is_running(pid) for pid in workers)
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
         assert eventually(lambda: not any(is_running(pid) for pid in workers), 15), "workers outlive their coordinator"
-        assert not list(root.glob("snippet_occurrences/*.parquet"))
+        assert not list(root.glob("_runs/_scratch/shards-*/*.parquet"))
     finally:
         with contextlib.suppress(ProcessLookupError):
             # the group that this test started, should something be left of it
