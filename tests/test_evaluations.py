@@ -53,6 +53,7 @@ def test_a_checkpoint_is_asked_by_the_engine_of_the_recipe(
     put(store, "benchmarks", [{"benchmark": "b", **TASK}], benchmark="b")
     checkpoint = last_checkpoint(store, "coder-base")
     benchmark = Benchmark(name="b", path="b.jsonl")
-    evaluations.build(store, short(max_model_tokens), checkpoint, benchmark, 0, is_base=True)
+    record = evaluations.build(store, short(max_model_tokens), checkpoint, benchmark, 0, is_base=True)
+    assert set(record.plan.inputs) == {"benchmarks/benchmark-b", "checkpoints/role-coder-base"}
     (row,) = read(store, "evaluations", checkpoint=checkpoint["checkpoint_id"], benchmark="b")
     assert bool(row["completion_tokens"]) is answers

@@ -52,7 +52,8 @@ def two(tmp_path: Path, **settings: object) -> Recipe:
 
 
 def test_influence_is_the_weighted_cosine_with_the_mean(store: Store, tmp_path: Path) -> None:
-    influence.build(store, two(tmp_path), 1)
+    record = influence.build(store, two(tmp_path), 1)
+    assert "checkpoints/role-synthesizer/iteration-0" in record.plan.inputs, "its learning rates weigh the cosines"
     found = {r["candidate_id"]: r for r in read(store, "influence", iteration=1, reference="teacher", batch="main")}
     assert list(found) == ["c0", "c1", "c2", "c3"], "c4 lacks a gradient at one checkpoint"
     for name, row in found.items():
