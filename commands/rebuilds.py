@@ -10,9 +10,9 @@ import scoder
 from builders.recipe import Recipe
 from commands.terminal import announce as say
 from scoder import Foresight
-from store import CONTRACTS, Record, Store, segments
+from store import CONTRACTS, Record, Store
 from store.errors import InputError
-from store.fork import stage_name
+from store.fork import stage_name, where_of
 from store.rebuild import requested
 
 MOST_LINES = 12
@@ -43,8 +43,8 @@ def lines(store: Store, seen: Foresight, wanted: set[str]) -> list[str]:
         again[where] = record
         told.append(f"{where} will be built again: {'it was asked for' if where in wanted else 'its plan differs'}")
         told += [f"    {line}" for line in differences[:MOST_LINES]]
-    later = [r for r in store.downstream(again) if r.status != "building" and _where(r) not in again]
-    in_run = [r for r in later if seen.ends_in is not None or _where(r) in steps]
+    later = [r for r in store.downstream(again) if r.status != "building" and where_of(r) not in again]
+    in_run = [r for r in later if seen.ends_in is not None or where_of(r) in steps]
     if in_run:
         told.append(f"what came from this will be built again where it comes out otherwise: {_names(in_run)}")
     if left := [r for r in later if r not in in_run]:
@@ -58,7 +58,7 @@ def lines(store: Store, seen: Foresight, wanted: set[str]) -> list[str]:
 
 
 def _names(records: list[Record]) -> str:
-    names = ", ".join(_where(r) for r in records[:MOST_LINES])
+    names = ", ".join(where_of(r) for r in records[:MOST_LINES])
     return names + (f" and {len(records) - MOST_LINES} more" if len(records) > MOST_LINES else "")
 
 
@@ -70,25 +70,21 @@ def _took(records: list[Record]) -> str:
     return ", ".join(words + ([f"{sum(costs):,.2f} dollars"] if costs else []))
 
 
-def _where(record: Record) -> str:
-    return segments(record.plan.table, record.plan.partition)
-
-
 def _named(store: Store, seen: Foresight, rebuild: str, recipe: Recipe, until: str | None) -> set[str]:
     """The partitions of a stage or a table: those on record, and those of this run."""
     planned, records = list(scoder.stages(recipe)), store.records()
     if rebuild in planned:
         if until is not None and planned.index(rebuild) > planned.index(until):
             raise InputError(f"--rebuild {rebuild}: this stage comes after {until}, where the run ends (--until)")
-        found = {_where(r) for r in records if stage_name(r, recipe.iterations) == rebuild}
+        found = {where_of(r) for r in records if stage_name(r, recipe.iterations) == rebuild}
         found |= {step.where for step in seen.steps.get(rebuild, [])}
     elif rebuild in CONTRACTS:
-        found = {_where(r) for r in records if r.plan.table == rebuild}
+        found = {where_of(r) for r in records if r.plan.table == rebuild}
     else:
         raise InputError(
             f"--rebuild {rebuild}: no stage and no table has this name. The stages are {', '.join(planned)}. "
             f"The tables are {', '.join(CONTRACTS)}"
         )
     # Why an item has no gradient is only known while its gradient is computed.
-    computed = {i for r in records if _where(r) in found and r.plan.table == "rejects" for i in r.plan.inputs}
+    computed = {i for r in records if where_of(r) in found and r.plan.table == "rejects" for i in r.plan.inputs}
     return found | {where for where in computed if where.startswith("gradients/")}

@@ -174,22 +174,6 @@ def joined(shards: Sequence[Shard]) -> list[list[Shard]]:
     return groups
 
 
-def inspect_shard(fs: AbstractFileSystem, directory: str, index: int, plan: str) -> Shard | None:
-    """The file on disk, with the checksum of its bytes as they are now. None if it is not there.
-
-    Raises ContractError for a file of another plan.
-    """
-    path = f"{directory}/{shard_name(index)}"
-    if not fs.exists(path):
-        return None
-    data = files.read_bytes(fs, path)
-    footer = pq.read_metadata(io.BytesIO(data))
-    found = (footer.metadata or {}).get(FOOTER_PLAN, b"").decode()
-    if found != plan:
-        raise ContractError(f"{path} was written under the plan {found or '(none)'}, but its record names {plan}")
-    return Shard(index=index, rows=footer.num_rows, size=len(data), sha256=hashlib.sha256(data).hexdigest())
-
-
 def rechunk(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
     """Tables of exactly `rows` rows each, from a stream of batches.
 

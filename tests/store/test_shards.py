@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from store import CONTRACTS, ContractError, files
 from store.schemas import VERSION
-from store.shards import conform, encode, inspect_shard, rechunk, write_shard
+from store.shards import conform, encode, plan_of, rechunk, write_shard
 from tests.rows import Row, table
 
 FS = LocalFileSystem()
@@ -99,18 +99,16 @@ def test_the_same_rows_give_the_same_bytes() -> None:
     assert encode(table("pool", ROWS), POOL, "p") != encode(table("pool", ROWS[::-1]), POOL, "p")
 
 
-def test_a_shard_on_disk_is_recognised_and_one_of_another_plan_refused(tmp_path: Path) -> None:
-    assert inspect_shard(FS, str(tmp_path), 0, "plan-a") is None
+def test_the_footer_of_a_file_names_its_plan(tmp_path: Path) -> None:
     written = write_shard(FS, str(tmp_path), 0, table("pool", ROWS), POOL, "plan-a")
-    assert inspect_shard(FS, str(tmp_path), 0, "plan-a") == written
-    with pytest.raises(ContractError, match="parquet was written under the plan plan-a, but its record names plan-b"):
-        inspect_shard(FS, str(tmp_path), 0, "plan-b")
-
-
-def test_a_file_without_a_plan_is_refused(tmp_path: Path) -> None:
-    pq.write_table(table("pool", ROWS), tmp_path / "part-00000.parquet")
-    with pytest.raises(ContractError, match=r"was written under the plan \(none\)"):
-        inspect_shard(FS, str(tmp_path), 0, "plan-a")
+    path = tmp_path / "part-00000.parquet"
+    assert plan_of(str(path)) == "plan-a"
+    assert (written.rows, written.size) == (2, path.stat().st_size)
+    assert written.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    pq.write_table(table("pool", ROWS), path)
+    assert plan_of(str(path)) == "", "nobody's plan"
+    path.write_bytes(b"no Parquet")
+    assert plan_of(str(path)) is None
 
 
 def test_a_refused_table_leaves_no_file(tmp_path: Path) -> None:
