@@ -325,9 +325,9 @@ class Store:
     def begin(self, plan: Plan) -> Record:
         """The record of a plan, to build it. If it is complete, that is announced.
 
-        A partition that was built under another plan is a ContractError. With `force` it is
-        removed, so that it is built again; one that is stale, or that no shard was finished of, is
-        so in any case. ContractError also if a file of a complete partition is gone or was cut.
+        A partition that was built under another plan is a ContractError; with `force` it is removed
+        and built again. A stale partition, and one without a finished shard, need no `force`.
+        ContractError also if a file of a complete partition is gone or was cut.
         """
         old = self.record(plan.table, **plan.partition)
         where = segments(plan.table, plan.partition)
@@ -350,8 +350,8 @@ class Store:
     def _has_rows(self, old: Record) -> bool:
         """Whether something would be lost if a record gave way to another plan.
 
-        Of a stream nothing is, as it begins with the first row again. Nor if its inputs are others
-        by now: nobody can go on with it then.
+        A killed stream loses nothing, because it begins with the first row again. A build whose
+        inputs have changed loses nothing either, because nobody can go on with it.
         """
         if old.status == "building" and (old.plan.num_shards is None or not self._is_current(old, {})):
             return False
