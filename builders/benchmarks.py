@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from builders.datasets.rows import FILE_SUFFIXES, check_place
 from builders.harness.files import read_tasks
-from builders.harness.programs import Task
+from builders.harness.tasks import Task
 from builders.recipe import Benchmark
 from store import CONTRACTS, Plan, Record, Store, content_id
 from store.errors import MissingError

@@ -16,7 +16,7 @@ from builders.engines import open_engine, prompts
 from builders.engines.checkpoints import input_of, open_checkpoints
 from builders.harness.asking import PROMPT
 from builders.harness.grading import grade
-from builders.harness.programs import Task
+from builders.harness.tasks import Task
 from builders.recipe import Benchmark, Evaluation
 from store import CONTRACTS, Plan, Record, Store
 

@@ -9,7 +9,7 @@ import pytest
 from builders import checkpoints, evaluations, sandbox
 from builders.engines import TransformersSettings
 from builders.engines.checkpoints import last_checkpoint
-from builders.harness.programs import Task
+from builders.harness.tasks import Task
 from builders.recipe import Benchmark, Evaluation
 from store import Store
 from tests.engine_models import save_model

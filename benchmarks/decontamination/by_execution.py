@@ -32,7 +32,8 @@ from builders import sandbox
 from builders.benchmarks import named, task_rows
 from builders.datasets import rows as dataset_rows
 from builders.decontamination import detectors, execution
-from builders.harness.programs import Task, extract_code, test_program
+from builders.harness.programs import extract_code, test_program
+from builders.harness.tasks import Task
 from builders.recipe import Decontamination
 
 DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

@@ -47,7 +47,8 @@ from benchmarks.decontamination.syntax_steps import (
     without_docstrings,
 )
 from builders.harness.files import read_tasks
-from builders.harness.programs import Task, above_entry_point, parsed, split_tests, test_call
+from builders.harness.programs import above_entry_point, parsed, split_tests, test_call
+from builders.harness.tasks import Task
 
 
 @dataclass(frozen=True)

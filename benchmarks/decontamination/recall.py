@@ -41,7 +41,7 @@ from builders.benchmarks import named, task_rows
 from builders.decontamination import detectors
 from builders.decontamination.detectors.calibration import CALIBRATIONS
 from builders.harness.files import read_tasks
-from builders.harness.programs import Task
+from builders.harness.tasks import Task
 from builders.recipe import Decontamination
 from store import content_id
 

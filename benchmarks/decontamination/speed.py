@@ -42,7 +42,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.decontamination.peers import ordinary_functions
 from builders.harness.files import read_tasks
-from builders.harness.programs import Task
+from builders.harness.tasks import Task
 from builders.recipe import Decontamination
 from store import content_id
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from builders.engines import Request, prompts
-from builders.harness.programs import Task
+from builders.harness.tasks import Task
 from builders.recipe import Evaluation
 from store import content_id, seed_from
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from builders.datasets.rows import rows
 from builders.harness.layouts import parse_task
-from builders.harness.programs import Task
+from builders.harness.tasks import Task
 from store.errors import InputError
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from builders import sandbox
 from builders.engines import Engine
 from builders.harness import asking
-from builders.harness.programs import Task, test_program
+from builders.harness.programs import test_program
+from builders.harness.tasks import Task
 from builders.recipe import Evaluation
 
 

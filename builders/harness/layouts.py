@@ -34,7 +34,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from builders.harness.programs import Task, defined_names, defines, parsed
+from builders.harness.programs import defined_names, defines, parsed
+from builders.harness.tasks import Task
 
 Row = dict[str, Any]
 

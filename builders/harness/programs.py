@@ -13,8 +13,8 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from dataclasses import dataclass
 
+from builders.harness.tasks import Task
 from builders.sandbox import tested_program
 from store.errors import InputError
 
@@ -28,22 +28,6 @@ _suite = unittest.TestSuite(_loader.loadTestsFromTestCase(case) for case in [{cl
 _outcome = unittest.TextTestRunner(verbosity=0).run(_suite)
 assert _outcome.wasSuccessful() and _outcome.testsRun, "unittest: " + str(_outcome)
 """
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task. `prompt` and `solution` are as in the file.
-
-    A prompt is code to continue, or the statement of a problem. `entry_point` is a name, or for a
-    method an expression such as `Solution().twoSum`.
-    """
-
-    task_id: str
-    prompt: str
-    solution: str | None
-    tests: str
-    entry_point: str | None
-    language: str = "python"
 
 
 def test_program(task: Task, completion: str) -> str:

@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from benchmarks.decontamination.disguises import DISGUISES, disguised, original
-from builders.harness.programs import Task
+from builders.harness.tasks import Task
 
 PROMPT = '''\
 from typing import List

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from builders.harness.layouts import parse_task
-from builders.harness.programs import Task
+from builders.harness.tasks import Task
 from tests.benchmark_rows import (
     APPS,
     APPS_METHOD,

@@ -36,7 +36,8 @@ from builders import sandbox
 from builders.decontamination.detectors import HITS
 from builders.decontamination.execution.functions import Function, functions_of
 from builders.decontamination.execution.oracle import Oracle, program, record_oracle, run
-from builders.harness.programs import Task, above_entry_point, split_tests, test_call
+from builders.harness.programs import above_entry_point, split_tests, test_call
+from builders.harness.tasks import Task
 
 __all__ = ["Oracle", "confirmation", "hits", "record_oracle"]
 

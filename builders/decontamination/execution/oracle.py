@@ -34,7 +34,8 @@ from pathlib import Path
 from typing import Any
 
 from builders import sandbox
-from builders.harness.programs import Task, candidate_parts, split_tests, test_call
+from builders.harness.programs import candidate_parts, split_tests, test_call
+from builders.harness.tasks import Task
 
 MIN_BITS = 6.0
 MOST_ANSWER_BITS = 12.0
