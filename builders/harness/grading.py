@@ -1,50 +1,60 @@
-"""Asking a model about tasks, and running their tests on its answers in the sandbox."""
+"""Answers to benchmark tasks are judged in the sandbox, several at a time.
+
+In: tasks with what a model wrote for them, and what `references.prepare` says of the tasks. Out: a
+`Verdict` for each.
+
+    ready = references.prepare([task], Grading(), print)
+    [(_, found)] = grading.verdicts([(0, task, "completion", "    return a + b")], ready, Grading())
+    found.status    # 'passed'
+
+A time-out under load may be the load's fault. So answers that were too slow are tried once more,
+alone, and the second verdict counts.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TypeVar
 
-from builders import sandbox
-from builders.engines import Engine
-from builders.harness import asking
-from builders.harness.programs import test_program
-from builders.harness.tasks import Task
-from builders.recipe import Evaluation
+from builders.harness.extraction import candidate
+from builders.harness.references import Ready, run
+from builders.harness.tasks import Form, Task
+from builders.harness.verdicts import Verdict, trial_of, verdict
+from builders.recipe import Grading
+
+Id = TypeVar("Id", bound=Hashable)
+
+TOGETHER = 256
+"""Answers that are judged before those among them that were too slow are tried again."""
 
 
-def grade(
-    engine: Engine,
-    settings: Evaluation,
-    tasks: Iterable[Task],
-    seed: int,
-    adapter: str | None = None,
-    *,
-    is_base: bool = False,
-) -> Iterator[dict[str, Any]]:
-    """One row per task and sample, in their order, with `is_passed` and the status of the run.
+def verdicts(
+    answers: Iterable[tuple[Id, Task, Form, str]], ready: Mapping[str, Ready], settings: Grading
+) -> Iterator[tuple[Id, Verdict]]:
+    """A verdict for each answer, in their order. The answers are read lazily.
 
-    Tasks without tests are skipped. A base model (`is_base`) continues the prompt as it stands. Any
-    other model is asked in a chat.
+    The tasks must be gradable: see `Ready.ungradable`.
     """
-    gradable = [t for t in tasks if t.tests]
-    asked = [
-        (task, number, asking.request(task, number, settings, seed, adapter, is_base=is_base))
-        for task in gradable
-        for number in range(settings.num_samples)
-    ]
-    jobs = {request.request_id: (task, number) for task, number, request in asked}
-    answers = {c.request_id: c for c in engine.generate(request for _, _, request in asked)}
-    programs = ((name, test_program(task, answers[name].text)) for name, (task, _) in jobs.items())
-    limits = sandbox.SandboxLimits(wall_s=settings.wall_s)
-    for name, result in sandbox.run_many(programs, workers=os.cpu_count() or 1, limits=limits):
-        task, number = jobs[name]
-        yield {
-            "task_id": task.task_id,
-            "sample_index": number,
-            "completion": answers[name].text,
-            "is_passed": result.status == "passed",
-            "status": result.status,
-            "completion_tokens": answers[name].num_completion_tokens,
-        }
+    stream = iter(answers)
+    while part := list(islice(stream, TOGETHER)):
+        found = _judged(part, ready, settings, settings.workers)
+        slow = [number for number, one in found.items() if one.status == "timeout"]
+        for number in slow:
+            found |= {number: _judged([part[number]], ready, settings, 1)[0]}
+        yield from ((answer[0], found[number]) for number, answer in enumerate(part))
+
+
+def _judged(
+    part: list[tuple[Id, Task, Form, str]], ready: Mapping[str, Ready], settings: Grading, workers: int | None
+) -> dict[int, Verdict]:
+    candidates = [candidate(task, text, form) for _, task, form, text in part]
+    tasks = [task for _, task, _, _ in part]
+    trials = (
+        (str(number), trial_of(task, found, ready[task.task_id], settings))
+        for number, (task, found) in enumerate(zip(tasks, candidates, strict=True))
+    )
+    return {
+        int(name): verdict(tasks[int(name)], candidates[int(name)], ready[tasks[int(name)].task_id], result)
+        for name, result in run(trials, settings, workers)
+    }

@@ -1,0 +1,222 @@
+"""Before answers are judged: each task's own solution runs once, and its outputs and times are kept.
+
+In: tasks. Out: for each a `Ready`: what its answers are compared with and how long they may take,
+or the reason why no answer to it can be judged here.
+
+    ready = prepare(tasks, Grading(), print)
+    ready["HumanEval/0"].ungradable    # None
+
+The task's own solution is run like any answer, in the sandbox. Tests that it does not pass with the
+solution in a process of its own are run with both in one process (`is_apart` is false then), as
+tests that replace parts of the solution need. If it passes neither way, the task is ungradable.
+
+What was found is kept by a hash of the task, of the code that compares, and of the environment, in
+`$XDG_CACHE_HOME/scoder/references` (`~/.cache/scoder/references`). It may be deleted at any time.
+Nothing is kept of a task that is ungradable, because a library may be installed later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from builders import sandbox
+from builders.executors.cpus import usable_cpus
+from builders.harness import programs
+from builders.harness.extraction import imports
+from builders.harness.libraries import missing_library
+from builders.harness.tasks import Task
+from builders.recipe import Grading
+from store import Announce, content_id
+from store.counts import counted
+
+REFERENCE_S = 300.0
+"""Seconds that a task's own solution may take for all of its cases."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is known of a task before its answers are judged.
+
+    `seconds` is how long its own solution takes for all tests. `kept` is the file with the cases.
+    `missing` names the libraries that the sandbox lacks.
+    """
+
+    is_apart: bool = True
+    seconds: float = 0.0
+    kept: Path | None = None
+    ungradable: str | None = None
+    missing: tuple[str, ...] = ()
+
+    def data(self) -> bytes:
+        """Inputs, expected outputs and seconds of the cases, as the checker reads them."""
+        return self.kept.read_bytes().partition(b"\n")[2] if self.kept is not None else b""
+
+
+def prepare(tasks: Sequence[Task], settings: Grading, announce: Announce) -> dict[str, Ready]:
+    """What is known of each task, by its id. JobError where no sandbox works here."""
+    sandbox.require()
+    folder = _folder()
+    ready = {task.task_id: Ready(ungradable=task.ungradable) for task in tasks if task.ungradable}
+    open_tasks = []
+    for task in tasks:
+        if task.task_id in ready:
+            continue
+        found = _kept(folder / _key(task, settings))
+        if found is None:
+            open_tasks.append(task)
+        else:
+            ready[task.task_id] = found
+    if open_tasks:
+        announce(f"grading: the own solutions of {counted(len(open_tasks), 'task')} run once, in the sandbox")
+    ready |= _run(open_tasks, settings, folder, is_apart=True)
+    again = [task for task in open_tasks if ready[task.task_id].ungradable and task.comparison == "asserts"]
+    ready |= _run([task for task in again if not ready[task.task_id].missing], settings, folder, is_apart=False)
+    return {task.task_id: ready[task.task_id] for task in tasks}
+
+
+def _run(tasks: Sequence[Task], settings: Grading, folder: Path, *, is_apart: bool) -> dict[str, Ready]:
+    by_id = {task.task_id: task for task in tasks}
+    trials = ((task.task_id, _trial(task, is_apart)) for task in tasks if _has_something_to_run(task))
+    found = {task.task_id: _without_running(task) for task in tasks if not _has_something_to_run(task)}
+    for task_id, result in run(trials, settings):
+        task = by_id[task_id]
+        if result.status == "passed":
+            found[task_id] = _keep(folder / _key(task, settings), result, is_apart)
+        else:
+            found[task_id] = _ungradable(task, result, settings)
+    return found
+
+
+def run(
+    trials: Iterable[tuple[str, sandbox.Trial]], settings: Grading, workers: int | None = None
+) -> Iterator[tuple[str, sandbox.SandboxResult]]:
+    """Trials in the sandbox of these settings, in their order."""
+    limits = sandbox.SandboxLimits(wall_s=settings.wall_s, memory_mb=settings.memory_mb, file_mb=64)
+    workers = workers or settings.workers or usable_cpus()
+    return sandbox.run_many(trials, workers, limits, environment=settings.environment)
+
+
+def _has_something_to_run(task: Task) -> bool:
+    return bool(task.cases) or programs.reference(task) is not None
+
+
+def _without_running(task: Task) -> Ready:
+    if task.tests.strip():
+        return Ready()
+    return Ready(ungradable="the file has no tests for it")
+
+
+def _trial(task: Task, is_apart: bool) -> sandbox.Trial:
+    """The trial of the task's own solution."""
+    solution = programs.reference(task)
+    pieces = () if solution is None else (solution,)
+    if not task.cases:
+        return asserts_trial(task, pieces, REFERENCE_S, is_apart=is_apart)
+    job = {
+        "inputs": [case.input for case in task.cases],
+        "outputs": [case.output for case in task.cases],
+        "has_solution": solution is not None,
+        "patience_s": REFERENCE_S,
+    }
+    return sandbox.Trial(
+        solution=pieces,
+        tests=(checker_text(), "record()\n"),
+        prelude=programs.prelude(task),
+        entry_point=task.entry_point,
+        data=json.dumps(job | comparison_of(task)).encode(),
+        wall_s=REFERENCE_S,
+        is_script=task.call_form == "stdin",
+    )
+
+
+def asserts_trial(task: Task, pieces: tuple[str, ...], wall_s: float, *, is_apart: bool) -> sandbox.Trial:
+    """The trial of a solution by tests that are Python code."""
+    prelude, tests = programs.split_tests(task)
+    return sandbox.Trial(
+        solution=pieces,
+        tests=(tests + programs.test_call(task),),
+        prelude="\n".join(prelude),
+        entry_point=task.entry_point,
+        wall_s=wall_s,
+        is_apart=is_apart,
+    )
+
+
+def comparison_of(task: Task) -> dict[str, Any]:
+    """What the checker must know of a task to compare its answers."""
+    return {"form": task.call_form, "comparison": task.comparison, "atol": task.atol, "oracle": task.oracle}
+
+
+@cache
+def checker_text() -> str:
+    """The code of `builders/harness/checker.py`."""
+    return Path(__file__).with_name("checker.py").read_text(encoding="utf-8")
+
+
+def _ungradable(task: Task, result: sandbox.SandboxResult, settings: Grading) -> Ready:
+    """Why the task's own solution did not pass."""
+    message = last_line(result.stderr)
+    if missing_library(message):
+        wanted = imports(programs.reference(task) or "") | imports(task.tests)
+        missing = tuple(sorted(sandbox.modules_missing(wanted, settings.environment)))
+        return Ready(ungradable=f"the sandbox lacks {', '.join(missing)}", missing=missing)
+    how = {"timeout": f"takes longer than {REFERENCE_S:.0f} s", "memory": f"needs more than {settings.memory_mb} MB"}
+    why = how.get(result.status, f"does not pass ({message or result.status})")
+    if message and message.startswith("AssertionError: its own"):
+        return Ready(ungradable=message.removeprefix("AssertionError: "))
+    return Ready(ungradable=f"its own solution {why}")
+
+
+def last_line(text: str) -> str | None:
+    """The last line that holds something: of a traceback, what was raised."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:500] if lines else None
+
+
+def _key(task: Task, settings: Grading) -> str:
+    """The name of the file with what is known of a task."""
+    about = {name: value for name, value in asdict(task).items() if name not in ("chat", "completion", "stops")}
+    return content_id(json.dumps(about, sort_keys=True), checker_text(), settings.environment or "")
+
+
+def _folder() -> Path:
+    """Where cases are kept. A folder of this process, if the user's cache cannot be written."""
+    place = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "scoder" / "references"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError:
+        return Path(_private_folder().name)
+    return place
+
+
+@cache
+def _private_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="scoder-references-")
+
+
+def _kept(path: Path) -> Ready | None:
+    try:
+        with open(path, "rb") as file:
+            head = json.loads(file.readline())
+        return Ready(is_apart=head["is_apart"], seconds=head["seconds"], kept=path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _keep(path: Path, result: sandbox.SandboxResult, is_apart: bool) -> Ready:
+    """Write what was found, whole or not at all."""
+    head, _, cases = result.given.partition(b"\n")
+    seconds = float(json.loads(head)["seconds"]) if head else result.wall_s
+    known = Ready(is_apart=is_apart, seconds=min(max(seconds, 0.0), REFERENCE_S), kept=path)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(json.dumps({"is_apart": is_apart, "seconds": known.seconds}).encode() + b"\n" + cases)
+    os.replace(file.name, path)
+    return replace(known, kept=path)

@@ -1,0 +1,99 @@
+"""The verdict on one answer: which trial the sandbox runs, and what its end means.
+
+In: a task, what a model wrote, and what is known of the task. Out: a `Trial`, and after it a
+`Verdict`. `builders/harness/grading.py` runs them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from builders import sandbox
+from builders.harness import programs
+from builders.harness.extraction import Candidate
+from builders.harness.libraries import missing_library
+from builders.harness.references import Ready, asserts_trial, checker_text, comparison_of, last_line
+from builders.harness.tasks import Task
+from builders.recipe import Grading
+
+LONGEST_CASES_S = 60.0
+"""Seconds that all cases of a task may take together, as in EvalPlus, if the reference is quick."""
+
+Outcome = Literal["passed", "failed", "timeout", "memory", "output", "missing", "error"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an answer did.
+
+    `missing` means that it imports a known library that the sandbox lacks, and `error` that the
+    sandbox did not work: neither says anything about the model. `is_base_passed` is about the tests
+    of the original benchmark alone. It is None where there are no others.
+    """
+
+    status: Outcome
+    is_passed: bool
+    is_base_passed: bool | None
+    extracted: str
+    seconds: float
+    message: str | None
+    is_apart: bool
+
+
+def trial_of(task: Task, candidate: Candidate, ready: Ready, settings: Grading) -> sandbox.Trial:
+    """The trial of an answer."""
+    if not task.cases:
+        return asserts_trial(task, candidate.pieces, ceiling(task, ready, settings), is_apart=ready.is_apart)
+    job = comparison_of(task) | {
+        "num_base": task.num_base_cases,
+        "min_case_s": settings.min_case_s,
+        "factor": settings.reference_factor,
+        "case_s": task.case_s,
+    }
+    return sandbox.Trial(
+        solution=candidate.pieces,
+        tests=(checker_text(), "check()\n"),
+        prelude=programs.prelude(task),
+        entry_point=task.entry_point,
+        data=json.dumps(job).encode() + b"\n" + ready.data(),
+        wall_s=ceiling(task, ready, settings),
+        is_script=task.call_form == "stdin",
+    )
+
+
+def ceiling(task: Task, ready: Ready, settings: Grading) -> float:
+    """Seconds that an answer may take for all of its tests.
+
+    Each case has a limit of its own. So the ceiling of all is generous: it ends what is slow in
+    many cases, not what hangs in one.
+    """
+    least = settings.wall_s + settings.reference_factor * ready.seconds
+    if not task.cases:
+        return least
+    all_cases = len(task.cases) * (task.case_s or settings.min_case_s) + settings.reference_factor * ready.seconds
+    return max(least, min(LONGEST_CASES_S, all_cases))
+
+
+def verdict(task: Task, candidate: Candidate, ready: Ready, result: sandbox.SandboxResult) -> Verdict:
+    """What the end of a trial says about the answer."""
+    message = None if result.status == "passed" else last_line(result.stderr) or _in_short(result)
+    status: Outcome = result.status
+    if status == "failed" and missing_library(message):
+        status = "missing"
+    is_passed = status == "passed"
+    has_more = 0 < task.num_base_cases < len(task.cases)
+    return Verdict(
+        status=status,
+        is_passed=is_passed,
+        is_base_passed=(is_passed or result.given.startswith(b"base")) if has_more else None,
+        extracted=candidate.code,
+        seconds=result.wall_s,
+        message=message,
+        is_apart=ready.is_apart,
+    )
+
+
+def _in_short(result: sandbox.SandboxResult) -> str:
+    return f"ended as {result.status} with exit code {result.exit_code}"

@@ -1,0 +1,210 @@
+"""Answers are judged in the real sandbox: what passes, what fails, and what says nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builders import sandbox
+from builders.harness import grading, references
+from builders.harness.tasks import Case, Form, Task
+from builders.harness.verdicts import Verdict, ceiling
+from builders.recipe import Grading
+
+pytestmark = pytest.mark.skipif(not sandbox.is_available(), reason="no bubblewrap sandbox can be started here")
+
+ADD = Task(
+    task_id="add",
+    prompt="def add(a, b):\n",
+    solution="    return a + b\n",
+    tests="def check(candidate):\n    assert candidate(1, 2) == 3\n",
+    entry_point="add",
+)
+MEAN = Task(
+    task_id="mean",
+    prompt="def mean(xs):\n",
+    solution="    return sum(xs) / len(xs) if xs else 0.0\n",
+    tests="",
+    entry_point="mean",
+    comparison="equal",
+    cases=(Case("[[1, 2]]"), Case("[[4.0]]"), Case("[[]]")),
+    num_base_cases=2,
+)
+ECHO = Task(
+    task_id="echo",
+    prompt="Print the number that you read.",
+    solution="print(int(input()))\n",
+    tests="",
+    entry_point=None,
+    call_form="stdin",
+    comparison="text",
+    cases=(Case("1\n", "1\n"), Case("22\n", "22\n")),
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "scoder" / "references"
+
+
+def ready(*tasks: Task, settings: Grading | None = None) -> dict[str, references.Ready]:
+    return references.prepare(tasks, settings or Grading(workers=1), lambda text: None)
+
+
+def judged(task: Task, *answers: str, settings: Grading | None = None, form: Form = "completion") -> list[Verdict]:
+    settings = settings or Grading(workers=2)
+    asked = [(number, task, form, text) for number, text in enumerate(answers)]
+    found = list(grading.verdicts(asked, ready(task, settings=settings), settings))
+    assert [number for number, _ in found] == list(range(len(answers)))
+    return [one for _, one in found]
+
+
+def statuses(task: Task, *answers: str, settings: Grading | None = None, form: Form = "completion") -> list[str]:
+    return [one.status for one in judged(task, *answers, settings=settings, form=form)]
+
+
+def test_right_answers_pass_and_wrong_ones_fail_in_every_form() -> None:
+    assert statuses(ADD, "    return a + b\n", "    return a - b\n", "    return a +\n") == ["passed", "failed", "failed"]
+    whole = "```python\ndef add(a, b):\n    return {}\n```"
+    assert statuses(ADD, whole.format("b + a"), whole.format("a"), form="chat") == ["passed", "failed"]
+    scripts = ["print(input())", "print(input() + '1')", "print(1)", "while True: print(input())"]
+    assert statuses(ECHO, *scripts, form="chat") == ["passed", "failed", "failed", "failed"]
+
+
+def test_the_tests_of_the_original_benchmark_are_told_apart() -> None:
+    found = judged(
+        MEAN,
+        "    return sum(xs) / len(xs) if xs else 0.0\n",
+        "    return sum(xs) / len(xs)\n",
+        "    return 1.5\n",
+    )
+    assert [(one.is_passed, one.is_base_passed) for one in found] == [(True, True), (False, True), (False, False)]
+    assert found[1].message == "AssertionError: [[]]: ZeroDivisionError: division by zero"
+    assert found[2].message == "AssertionError: [[4.0]]: expected 4.0, got 1.5"
+    assert judged(ADD, "    return a + b\n")[0].is_base_passed is None
+
+
+def test_a_case_may_take_what_the_reference_takes_four_times() -> None:
+    slow = replace(MEAN, solution="    import time\n    time.sleep(0.3)\n    return sum(xs) / max(1, len(xs))\n")
+    assert ready(slow)["mean"].seconds == pytest.approx(0.9, abs=0.4)
+    settings = Grading(min_case_s=0.2, workers=1)
+    sleeping = "    import time\n    time.sleep({})\n    return sum(xs) / max(1, len(xs))\n"
+    assert statuses(slow, sleeping.format(0.8), sleeping.format(2.5), settings=settings) == ["passed", "timeout"]
+    assert statuses(MEAN, sleeping.format(0.8), settings=settings) == ["timeout"]
+
+
+def test_an_endless_answer_is_a_time_out_and_does_not_delay_the_others() -> None:
+    settings = Grading(wall_s=1, workers=2)
+    endless = "    while True: pass\n"
+    assert statuses(ADD, "    return a + b\n", endless, "    return 3\n", settings=settings) == [
+        "passed",
+        "timeout",
+        "passed",
+    ]
+    assert statuses(MEAN, endless, settings=Grading(min_case_s=0.5, workers=1)) == ["timeout"]
+    assert statuses(ECHO, "while True: pass", settings=Grading(min_case_s=0.5, workers=1)) == ["timeout"]
+
+
+def test_the_ceiling_of_an_answer_grows_with_the_reference() -> None:
+    settings = Grading()
+    quick, slow = references.Ready(seconds=0.01), references.Ready(seconds=90)
+    assert ceiling(ADD, quick, settings) == pytest.approx(10.04)
+    assert ceiling(ADD, slow, settings) == 370
+    assert ceiling(MEAN, quick, settings) == pytest.approx(10.04)
+    assert ceiling(replace(MEAN, cases=MEAN.cases * 10), quick, settings) == pytest.approx(30.04)
+    assert ceiling(replace(MEAN, cases=MEAN.cases * 100), quick, settings) == 60
+    assert ceiling(MEAN, slow, settings) == 370
+
+
+def test_a_known_library_that_is_not_there_says_nothing_about_the_model() -> None:
+    assert statuses(ADD, "    import tensorflow\n    return a + b\n", "    import no_such_thing\n    return a + b\n") == [
+        "missing",
+        "failed",
+    ]
+
+
+def test_much_memory_is_refused_and_more_is_an_option() -> None:
+    answer = "    x = bytearray(700 * 2**20)\n    return a + b\n"
+    assert statuses(ADD, answer, settings=Grading(memory_mb=512, workers=1)) == ["memory"]
+    assert statuses(ADD, answer, settings=Grading(memory_mb=2048, workers=1)) == ["passed"]
+
+
+def test_tests_that_patch_the_solution_run_in_its_process() -> None:
+    tests = """
+import unittest
+from unittest.mock import patch
+
+class Tests(unittest.TestCase):
+    @patch("os.getcwd", return_value="/here")
+    def test_it(self, getcwd):
+        self.assertEqual(where(), "/here")
+"""
+    task = Task("where", "import os\n\ndef where():\n", "    return os.getcwd()\n", tests, "where")
+    found = ready(ADD, task)
+    assert (found["add"].is_apart, found["where"].is_apart) == (True, False)
+    right, wrong = judged(task, "    return os.getcwd()\n", "    return '/tmp'\n")
+    assert (right.status, right.is_apart, wrong.status) == ("passed", False, "failed")
+
+
+def test_a_task_whose_own_solution_fails_is_ungradable_with_the_reason() -> None:
+    found = ready(
+        replace(ADD, solution="    return 4\n"),
+        replace(MEAN, cases=(Case("[3]"),)),
+        replace(ECHO, cases=(Case("1\n", "2\n"),)),
+        Task("a", "", None, "", "f"),
+        Task("b", "", "", "", "f", ungradable="it is a fragment"),
+        Task("c", "import tensorflow\n\ndef f():\n", "    return 1\n", "def check(candidate):\n    candidate()\n", "f"),
+    )
+    assert {name: one.ungradable for name, one in found.items()} == {
+        "add": "its own solution does not pass (AssertionError)",
+        "mean": "its own solution fails on [3]: TypeError: object of type 'int' has no len()",
+        "echo": "its own solution does not pass (AssertionError: '1\\n': expected '2\\n', got '1\\n')",
+        "a": "the file has no tests for it",
+        "b": "it is a fragment",
+        "c": "the sandbox lacks tensorflow",
+    }
+    assert found["c"].missing == ("tensorflow",)
+
+
+def test_what_is_known_of_a_task_is_kept_until_the_task_changes(cache: Path) -> None:
+    said: list[str] = []
+    settings = Grading(workers=1)
+    first = references.prepare([ADD, MEAN], settings, said.append)
+    assert len(said) == 1 and len(list(cache.iterdir())) == 2
+    assert references.prepare([ADD, MEAN], settings, said.append) == first
+    assert len(said) == 1
+    references.prepare([ADD, replace(MEAN, chat="asked otherwise")], settings, said.append)
+    assert len(said) == 1
+    references.prepare([ADD, replace(MEAN, atol=1e-3)], settings, said.append)
+    assert len(said) == 2 and "1 task " in said[1]
+    for path in cache.iterdir():
+        path.write_bytes(b"torn")
+    assert references.prepare([ADD, MEAN], settings, said.append) == first or len(said) == 3
+    assert len(said) == 3
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert statuses(MEAN, "    return sum(xs) / max(1, len(xs))\n") == ["passed"]
+
+
+def test_answers_cannot_see_the_expected_outputs() -> None:
+    peeking = """    import gc, sys
+    for thing in gc.get_objects():
+        if isinstance(thing, dict) and "outputs" in thing:
+            return thing["outputs"]
+    frame = sys._getframe(1)
+    while frame:
+        if "expected" in frame.f_locals or "outputs" in frame.f_locals:
+            return 0
+        frame = frame.f_back
+    class Same(float):
+        def __eq__(self, other): return True
+        __hash__ = None
+    return Same(7)
+"""
+    assert statuses(MEAN, peeking) == ["failed"]
