@@ -9,8 +9,8 @@ from typing import Any
 from builders import sandbox
 from builders.engines import Engine
 from builders.harness import asking
-from builders.harness.programs import test_program
-from builders.harness.tasks import Task
+from builders.harness.programs import test_program, tests_as_code
+from builders.harness.tasks import Form, Task
 from builders.recipe import Evaluation
 
 
@@ -28,9 +28,10 @@ def grade(
     Tasks without tests are skipped. A base model (`is_base`) continues the prompt as it stands. Any
     other model is asked in a chat.
     """
-    gradable = [t for t in tasks if t.tests]
+    gradable = [t for t in tasks if tests_as_code(t)]
+    form: Form = "completion" if is_base else "chat"
     asked = [
-        (task, number, asking.request(task, number, settings, seed, adapter, is_base=is_base))
+        (task, number, asking.request(task, number, form, settings, seed, adapter))
         for task in gradable
         for number in range(settings.num_samples)
     ]

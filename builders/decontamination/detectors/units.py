@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from builders.benchmarks import task_of
 from builders.code import tokens
 from builders.decontamination.detectors import background
 from builders.decontamination.detectors.features import normalised, of_tokens
 from builders.decontamination.detectors.postings import Postings, inverted
+from builders.harness.programs import tests_as_code
 
 MIN_BITS = 6.0
 """N-grams of less information are left out: they are in very many texts."""
@@ -54,7 +56,7 @@ PARTS: dict[str, tuple[Callable[[Task], str], ...]] = {
     "ngram": (lambda task: task["solution"] or "", _whole),
     "renamed": (lambda task: task["solution"] or "", _whole),
     "prose": (lambda task: task["prompt"],),
-    "literals": (lambda task: task["prompt"], lambda task: task["tests"] or ""),
+    "literals": (lambda task: task["prompt"], lambda task: tests_as_code(task_of(task))),
 }
 """Detector -> the parts of a task that are its units."""
 

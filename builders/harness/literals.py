@@ -1,0 +1,74 @@
+"""Values as Python literals, and back: how the cases of a task are stored.
+
+In: a value of built-in types. Out: its text, and from the text the same value. Beside what Python
+calls a literal there are `inf`, `nan` and `set()`, which `repr` writes. Nothing is executed.
+
+    text([1, float("inf")])     # '[1, inf]'
+    value("[1, inf]")           # [1, inf]
+    items("[[1, 'a,b'], (2,)]") # ["[1, 'a,b']", '(2,)']
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+_NUMBERS = {"inf": math.inf, "nan": math.nan}
+_PIECE = re.compile(
+    r"""'(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*"   # a string
+      | \[[^][(){}'"]*\] | \([^][(){}'"]*\)     # a list or tuple without strings or other brackets
+      | [][(){}] | ,""",
+    re.VERBOSE,
+)
+"""What matters for the structure of a literal. All between is numbers, names, colons and blanks."""
+
+
+class _Named(ast.NodeTransformer):
+    """`inf` and `nan` become numbers."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.copy_location(ast.Constant(_NUMBERS[node.id]), node) if node.id in _NUMBERS else node
+
+
+def text(value: Any) -> str:
+    """The literal of a value that JSON or this module gave."""
+    return repr(value)
+
+
+def value(literal: str) -> Any:
+    """The value of a literal. ValueError for anything else."""
+    try:
+        tree = ast.parse(literal.strip(), mode="eval")
+        return ast.literal_eval(_Named().visit(tree) if re.search(r"\b(?:inf|nan)\b", literal) else tree)
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{literal!r:.80} is no literal of Python ({error})") from error
+
+
+def items(literal: str) -> list[str]:
+    """The literals of the items of a list, without reading them: a list may be megabytes long.
+
+    ValueError if it is no list, or if its brackets do not match.
+    """
+    body = literal.strip()
+    if body[:1] != "[" or body[-1:] != "]":
+        raise ValueError(f"{body!r:.80} is no list")
+    return [found for found in _between_commas(body[1:-1]) if found]
+
+
+def _between_commas(body: str) -> Iterator[str]:
+    depth = start = 0
+    for piece in _PIECE.finditer(body):
+        sign = piece.group()
+        if len(sign) > 1:
+            continue
+        if sign != ",":
+            depth += 1 if sign in "[({" else -1
+        elif depth == 0:
+            yield body[start : piece.start()].strip()
+            start = piece.end()
+    if depth:
+        raise ValueError(f"the brackets of {body!r:.80} do not match")
+    yield body[start:].strip()
