@@ -52,11 +52,15 @@ def _whole(task: Task) -> str:
     return f"{task['prompt']}\n{task['solution']}" if task["solution"] else ""
 
 
+def _tests(task: Task) -> str:
+    return tests_as_code(task_of(task)) if task.get("cases") else task["tests"] or ""
+
+
 PARTS: dict[str, tuple[Callable[[Task], str], ...]] = {
     "ngram": (lambda task: task["solution"] or "", _whole),
     "renamed": (lambda task: task["solution"] or "", _whole),
     "prose": (lambda task: task["prompt"],),
-    "literals": (lambda task: task["prompt"], lambda task: tests_as_code(task_of(task))),
+    "literals": (lambda task: task["prompt"], _tests),
 }
 """Detector -> the parts of a task that are its units."""
 
