@@ -1,8 +1,8 @@
 """benchmarks: one row is one benchmark task, read from a file or a Hub dataset of the recipe.
 
-In: a benchmark in any layout of `builders/harness/layouts.py`. Out: `benchmarks/benchmark-NAME`.
-Two functions need no store: `named` understands how a benchmark is written on the command line,
-and `tasks` reads its tasks.
+In: a benchmark in any layout of `builders/harness/layouts`. Out: `benchmarks/benchmark-NAME`.
+Three functions need no store: `named` understands how a benchmark is written on the command line,
+`tasks` reads its tasks, and `task_of` makes a task of a row of the table.
 
     for task in tasks(named("humaneval=HumanEval.jsonl.gz")):
         print(task.task_id)
@@ -12,20 +12,26 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import astuple
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from builders.datasets.rows import FILE_SUFFIXES, check_place
+from builders.engines import prompts
 from builders.harness.files import read_tasks
-from builders.harness.tasks import Task
+from builders.harness.questions import PROMPTS
+from builders.harness.tasks import Case, Task
 from builders.recipe import Benchmark
 from store import CONTRACTS, Plan, Record, Store, content_id
-from store.errors import MissingError
+from store.errors import InputError, MissingError
 
+ROWS_PER_PART = 50
+
+_COLUMNS = tuple(field.name for field in fields(Task))
 _SPEC = re.compile(r"(?:(?P<name>[a-z0-9][a-z0-9_-]*)=)?(?P<path>.+)", re.DOTALL)
 _HUB = re.compile(r"(?P<path>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?(?:@(?P<split>[\w.-]+))?\Z")
 
@@ -59,32 +65,69 @@ def named(text: str) -> Benchmark:
 
 
 def tasks(benchmark: Benchmark) -> Iterator[Task]:
-    """The tasks of a benchmark, in its order."""
+    """The tasks of a benchmark, in its order, of the contests in its window.
+
+    InputError where a window leaves no task, or where no task has a date.
+    """
     check(benchmark)
-    return read_tasks(benchmark.path, config=benchmark.config, split=benchmark.split, revision=benchmark.revision)
+    found = read_tasks(benchmark.path, config=benchmark.config, split=benchmark.split, revision=benchmark.revision)
+    if benchmark.contest_from is None and benchmark.contest_until is None:
+        return found
+    return _in_window(benchmark, found)
+
+
+def _in_window(benchmark: Benchmark, found: Iterable[Task]) -> Iterator[Task]:
+    first, last = benchmark.contest_from or date.min, benchmark.contest_until or date.max
+    dates = []
+    num_inside = 0
+    for task in found:
+        if task.contest_date is None:
+            continue
+        dates.append(task.contest_date)
+        if first.isoformat() <= task.contest_date <= last.isoformat():
+            num_inside += 1
+            yield task
+    place = f"benchmark {benchmark.name!r} ({benchmark.path})"
+    if not dates:
+        raise InputError(f"{place}: no task has a contest_date: leave out contest_from and contest_until")
+    if not num_inside:
+        raise InputError(
+            f"{place}: no contest is from {first} to {last}, they are from {min(dates)} to {max(dates)}: "
+            "change contest_from or contest_until"
+        )
 
 
 def task_rows(benchmark: Benchmark) -> list[dict[str, Any]]:
     """The tasks as rows of the table, with the benchmark's name but without `file_hash`."""
-    return [
-        {
-            "benchmark": benchmark.name,
-            "task_id": task.task_id,
-            "prompt": task.prompt,
-            "solution": task.solution,
-            "tests": task.tests,
-            "entry_point": task.entry_point,
-            "language": task.language,
-        }
-        for task in tasks(benchmark)
-    ]
+    return [_row(benchmark, task) for task in tasks(benchmark)]
+
+
+def task_of(row: Mapping[str, Any]) -> Task:
+    """The task of a row of the table. Columns that are absent have their default.
+
+    Example:
+        [task_of(row) for part in store.read("benchmarks") for row in part.to_pylist()]
+    """
+    values = {column: row[column] for column in _COLUMNS if column in row}
+    if "cases" in values:
+        values["cases"] = tuple(Case(case["input"], case["output"]) for case in values["cases"])
+    if "stops" in values:
+        values["stops"] = tuple(values["stops"])
+    return Task(**values)
 
 
 def build(store: Store, benchmark: Benchmark) -> Record:
     """Read one benchmark."""
     check(benchmark)
     digest = _digest(benchmark)
-    plan = Plan(table="benchmarks", partition={"benchmark": benchmark.name}, fields={"file_hash": digest}, num_shards=1)
+    window = benchmark.model_dump(mode="json", include={"contest_from", "contest_until"}, exclude_none=True)
+    plan = Plan(
+        table="benchmarks",
+        partition={"benchmark": benchmark.name},
+        fields={"file_hash": digest} | window,
+        texts=prompts.versions(*PROMPTS),
+        num_shards=1,
+    )
     return store.materialize(plan, lambda index: _table(benchmark, digest))
 
 
@@ -94,12 +137,21 @@ def _digest(benchmark: Benchmark) -> str:
     if path.is_file():
         with open(path, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
-    return content_id(*(str(part) for task in tasks(benchmark) for part in astuple(task)))
+    return content_id(*(repr(task) for task in tasks(benchmark)))
 
 
 def _table(benchmark: Benchmark, digest: str) -> pa.Table:
-    rows = [row | {"file_hash": digest} for row in task_rows(benchmark)]
-    return pa.Table.from_pylist(rows, schema=CONTRACTS["benchmarks"].schema)
+    """The rows in parts: the texts of one Arrow array are at most 2 GiB long."""
+    schema = CONTRACTS["benchmarks"].schema
+    rows = [_row(benchmark, task) | {"file_hash": digest} for task in tasks(benchmark)]
+    parts = [rows[start : start + ROWS_PER_PART] for start in range(0, len(rows), ROWS_PER_PART)]
+    return pa.concat_tables([pa.Table.from_pylist(part, schema=schema) for part in parts])
+
+
+def _row(benchmark: Benchmark, task: Task) -> dict[str, Any]:
+    row = {column: getattr(task, column) for column in _COLUMNS}
+    row["cases"] = [{"input": case.input, "output": case.output} for case in task.cases]
+    return {"benchmark": benchmark.name, **row, "stops": list(task.stops)}
 
 
 def _name_of(place: str) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from builders import sandbox
-from builders.engines import open_engine, prompts
+from builders.benchmarks import task_of
+from builders.engines import open_engine
 from builders.engines.checkpoints import input_of, open_checkpoints
-from builders.harness.asking import PROMPT
 from builders.harness.grading import grade
 from builders.harness.tasks import Task
 from builders.recipe import Benchmark, Evaluation
@@ -34,7 +34,7 @@ def build(
 ) -> Record:
     """Sample and grade one checkpoint on one benchmark."""
     sandbox.require()
-    tasks = [_task(r) for t in store.read("benchmarks", benchmark=benchmark.name) for r in t.to_pylist()]
+    tasks = [task_of(r) for t in store.read("benchmarks", benchmark=benchmark.name) for r in t.to_pylist()]
     name = checkpoint["checkpoint_id"]
     plan = Plan(
         table="evaluations",
@@ -42,7 +42,6 @@ def build(
         inputs=store.input("benchmarks", benchmark=benchmark.name) | input_of(store, checkpoint),
         fields=settings.model_dump(mode="json", exclude={"engine"})
         | {"engine": settings.engine.identity(), "seed": seed, "is_base": is_base},
-        texts=prompts.versions(PROMPT),
         num_shards=max(1, -(-len(tasks) // TASKS_PER_SHARD)),
     )
     if (built := store.built(plan)) is not None:
@@ -71,7 +70,3 @@ def evaluate(
     adapters = {"adapter": adapter} if adapter else {}
     with open_engine(settings.engine, model, adapters) as engine:
         return list(grade(engine, settings, tasks, seed, "adapter" if adapter else None, is_base=is_base))
-
-
-def _task(row: dict[str, Any]) -> Task:
-    return Task(**{k: row[k] for k in ("task_id", "prompt", "solution", "tests", "entry_point", "language")})

@@ -23,7 +23,7 @@ from store.errors import ContractError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 3
+VERSION = 4
 """The version of all contracts together. What was built under another version is refused, and the
 message says how to build it again."""
 
@@ -38,6 +38,11 @@ TIMESTAMP = "TIMESTAMP"
 def list_of(kind: str) -> str:
     """The type of a list: `list_of(STRING)` is `VARCHAR[]`."""
     return f"{kind}[]"
+
+
+def struct_of(**fields: str) -> str:
+    """The type of a struct: `struct_of(input=STRING)` is `STRUCT(input VARCHAR)`."""
+    return f"STRUCT({', '.join(f'{name} {kind}' for name, kind in fields.items())})"
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,9 @@ def arrow_type(kind: str) -> pa.DataType:
 
     if kind.endswith("[]"):
         return pa.list_(arrow_type(kind.removesuffix("[]")))
+    if kind.startswith("STRUCT("):
+        fields = kind.removeprefix("STRUCT(").removesuffix(")").split(", ")
+        return pa.struct([(name, arrow_type(inner)) for name, inner in (field.split(" ") for field in fields)])
     return {
         STRING: pa.string(),
         BOOL: pa.bool_(),
@@ -233,11 +241,28 @@ _ALL = [
         [
             req("benchmark", STRING),
             req("task_id", STRING),
-            req("prompt", STRING),
-            opt("solution", STRING, "NULL if the file has none"),
-            req("tests", STRING),
+            req("prompt", STRING, "as in the file, for decontamination"),
+            opt("solution", STRING, "as in the file; NULL if it has none"),
+            req("tests", STRING, "Python code as in the file; '' where it has none, and the cases judge"),
             opt("entry_point", STRING, "a name, or Solution().name; NULL for tasks that read standard input"),
             req("language", STRING),
+            req("chat", STRING, "what the user of a chat says; '' if the task is not asked"),
+            req("completion", STRING, "the text that a model continues; '' if the task is not asked"),
+            req("stops", list_of(STRING), "where a continuation ends"),
+            req("call_form", STRING, "function, method or stdin"),
+            req("comparison", STRING, "asserts: the tests judge; equal, apps or text: the cases do"),
+            req(
+                "cases",
+                list_of(struct_of(input=STRING, output=STRING)),
+                "Python literals of the arguments and the answer, or text for stdin; "
+                "without output that of the task's own solution is expected",
+            ),
+            req("num_base_cases", INT32, "the first cases are those of the original benchmark; 0 if not known"),
+            req("atol", DOUBLE, "how far numbers may be from the expected ones, as in the file"),
+            opt("oracle", STRING, "EvalPlus's comparison for this task alone; NULL for the usual one"),
+            opt("case_s", DOUBLE, "seconds for one case; NULL if the benchmark has no limit of its own"),
+            opt("contest_date", STRING, "ISO date; NULL if the file has none"),
+            opt("ungradable", STRING, "why no answer can be judged; NULL if answers can"),
             req("file_hash", STRING, "SHA-256 of the file; for a dataset folder or Hub dataset, a hash of its tasks"),
         ],
         "benchmark",

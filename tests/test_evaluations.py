@@ -22,6 +22,7 @@ TASK = {
     "tests": "assert f(1) == 1\n",
     "entry_point": "f",
     "language": "python",
+    "completion": "def f(x):\n",
 }
 needs_sandbox = pytest.mark.skipif(not sandbox.is_available(), reason="no sandbox")
 

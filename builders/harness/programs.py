@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from collections.abc import Iterable
 
 from builders.harness.tasks import Task
 from builders.sandbox import tested_program
@@ -30,13 +31,101 @@ assert _outcome.wasSuccessful() and _outcome.testsRun, "unittest: " + str(_outco
 """
 
 
+JUDGE_IMPORTS = """\
+from string import *
+from re import *
+from datetime import *
+from collections import *
+from heapq import *
+from bisect import *
+from copy import *
+from math import *
+from random import *
+from statistics import *
+from itertools import *
+from functools import *
+from operator import *
+from io import *
+from sys import *
+from json import *
+from builtins import *
+from typing import *
+import string, re, datetime, collections, heapq, bisect, copy, math, random, statistics
+import itertools, functools, operator, io, sys, json
+sys.setrecursionlimit(50000)
+"""
+"""The imports of LiveCodeBench's judge (`lcb_runner/evaluation/testing_util.py`), in its order."""
+
+# All names are inside one function, so that they do not hide the candidate's: one MBPP task is
+# called `check`.
+_EQUAL_TESTS = """\
+def _compare_with_reference(candidate):
+    import copy
+
+    inf, nan = float("inf"), float("nan")
+    inputs = {inputs}
+    atol = {atol!r}
+    oracle = {oracle!r}
+
+    def is_same(got, expected):
+        if got == expected:
+            return True
+        if isinstance(expected, float) and isinstance(got, (int, float)):
+            return abs(got - expected) <= atol + 1e-7 * abs(expected) or (got != got and expected != expected)
+        if type(got) is type(expected) and isinstance(expected, (list, tuple)) and len(got) == len(expected):
+            return all(map(is_same, got, expected))
+        return False
+
+    def as_truth(answer):
+        return answer if isinstance(answer, bool) else answer is not None
+
+    unknown = object()
+    {expected}
+    expectations = [(a, e) for a, e in zip(inputs, results) if e is not unknown]
+    assert expectations, "the canonical solution raised on every input"
+    # A regular expression's match equals only itself. What counts is whether there is one.
+    is_match = any(type(expected).__name__ == "Match" for _, expected in expectations)
+    views = {{"set": set, "not_none": as_truth}}
+    view = as_truth if is_match else views.get(oracle, lambda answer: answer)
+    for arguments, expected in expectations:
+        got = candidate(*copy.deepcopy(arguments))
+        assert is_same(view(got), view(expected)), f"{{arguments!r}}: expected {{expected!r}}, got {{got!r}}"
+
+
+_compare_with_reference({entry_point})
+"""
+
+_OWN_RESULTS = """\
+scope = {{"__name__": "reference"}}
+    exec({reference!r}, scope)
+    results = []
+    for arguments in inputs:
+        try:
+            results.append(scope[{entry_point!r}](*copy.deepcopy(arguments)))
+        except Exception:
+            results.append(unknown)"""
+
+_CALL_TESTS = """\
+def _compare_with_outputs(candidate):
+    inf, nan = float("inf"), float("nan")
+    for arguments, expected in zip({inputs}, {outputs}):
+        got = candidate(*arguments)
+        got = list(got) if isinstance(got, tuple) else got
+        is_only_item = isinstance(expected, list) and len(expected) == 1 and got == expected[0]
+        assert got == expected or is_only_item, f"expected {{expected!r}}, got {{got!r}}"
+
+
+_compare_with_outputs({entry_point})
+"""
+
+
 def test_program(task: Task, completion: str) -> str:
     """The program that defines the candidate of a completion and runs the task's tests on it.
 
     The completion continues the prompt, or is whole code, with or without ``` fences. InputError
     for a task without tests.
     """
-    if not task.tests.strip():
+    if not tests_as_code(task).strip():
         raise InputError(f"task {task.task_id} has no tests, so its answers cannot be graded: leave it out")
     before, tests = split_tests(task)
     return tested_program(*before, *candidate_parts(task, completion), tests + test_call(task))
@@ -86,17 +175,20 @@ def split_tests(task: Task) -> tuple[list[str], str]:
     node classes in scope already. In the tests these stand above `check`.
     """
     if task.entry_point is None or "." not in task.entry_point:
-        return [], task.tests
+        return [], tests_as_code(task)
     tree = parsed(task.tests)
     lines = task.tests.split("\n")
     for node in tree.body if tree is not None else ():
         if isinstance(node, ast.FunctionDef) and node.name == "check":
             return ["\n".join(lines[: node.lineno - 1])], "\n".join(lines[node.lineno - 1 :])
-    return [], task.tests
+    return [], tests_as_code(task)
 
 
 def test_call(task: Task) -> str:
-    """The code that starts the tests, where the task only defines them."""
+    """The code that starts the tests, where the task only defines them.
+
+    Tests that `tests_as_code` writes for cases start themselves.
+    """
     tree = parsed(task.tests)
     body = tree.body if tree is not None else []
     if any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in body):
@@ -106,6 +198,65 @@ def test_call(task: Task) -> str:
 
 
 test_call.__test__ = False  # type: ignore[attr-defined]
+
+
+def reference(task: Task) -> str | None:
+    """Whole code of the task's own solution. It defines the entry point, or is a whole program.
+
+    None where the file has no solution.
+
+    Example:
+        reference(Task("T/0", "def f(x):\\n", "    return x\\n", "", "f"))  # 'def f(x):\\n    return x\\n'
+    """
+    if task.solution is None or task.call_form == "stdin":
+        return task.solution
+    if defines(task.solution, task.entry_point):
+        return (above_entry_point(task) or "") + task.solution
+    return task.prompt + task.solution
+
+
+def prelude(task: Task) -> str:
+    """What the judge of the task's site has in scope: imports, and classes of nodes.
+
+    LeetCodeDataset writes it above its tests. Sites that LiveCodeBench and APPS take their tasks
+    from have the modules of the standard library that `JUDGE_IMPORTS` lists. Other tasks have none.
+    """
+    if task.comparison in ("apps", "text"):
+        return JUDGE_IMPORTS
+    return "\n".join(split_tests(task)[0]) if task.comparison == "asserts" else ""
+
+
+def tests_as_code(task: Task) -> str:
+    """The tests as Python code: those of the file, or else code that goes through the cases.
+
+    It is for decontamination, which records the calls. The code runs in one process with the
+    solution, so a hostile solution can cheat it. Of EvalPlus's own comparisons it knows sets and
+    whether there is an answer. Tasks that read standard input have none.
+
+    Example:
+        tests_as_code(task)  # 'def check(candidate):\\n    ...'
+    """
+    if task.tests or not task.cases or task.call_form == "stdin":
+        return task.tests
+    inputs = _list_of(case.input for case in task.cases)
+    outputs = _list_of(case.output for case in task.cases if case.output is not None)
+    if task.comparison == "apps":
+        return _CALL_TESTS.format(inputs=inputs, outputs=outputs, entry_point=task.entry_point)
+    expected = f"results = {outputs}" if task.cases[0].output is not None else _own_results(task)
+    return _EQUAL_TESTS.format(
+        inputs=inputs, expected=expected, atol=task.atol or 1e-6, oracle=task.oracle, entry_point=task.entry_point
+    )
+
+
+tests_as_code.__test__ = False  # type: ignore[attr-defined]
+
+
+def _list_of(literals: Iterable[str]) -> str:
+    return f"[{', '.join(literals)}]"
+
+
+def _own_results(task: Task) -> str:
+    return _OWN_RESULTS.format(reference=reference(task), entry_point=task.entry_point)
 
 
 def above_entry_point(task: Task) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -21,10 +22,23 @@ class Benchmark(Settings):
     split: str | None = Field(None, description="split of the Hub dataset; null: test, or the only split there is")
     revision: str | None = Field(None, description="commit of the Hub dataset; null: the newest one")
     evaluate: bool = Field(False, description="also grade models on this benchmark")
+    contest_from: date | None = Field(
+        None, description="first day of the contests that count, such as 2024-08-01; null: all. For LiveCodeBench"
+    )
+    contest_until: date | None = Field(None, description="last day of the contests that count; null: all")
 
     @model_validator(mode="after")
     def _name_is_a_path_segment(self) -> Benchmark:
         check_name(self.name, "benchmark name")
+        return self
+
+    @model_validator(mode="after")
+    def _window_has_days(self) -> Benchmark:
+        if self.contest_from and self.contest_until and self.contest_from > self.contest_until:
+            raise ValueError(
+                f"benchmark {self.name}: contest_from {self.contest_from} is after contest_until {self.contest_until}: "
+                "exchange them"
+            )
         return self
 
 

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from builders.benchmarks import task_of
 from builders.code import tokens
 from builders.decontamination.detectors import background
 from builders.decontamination.detectors.features import normalised, of_tokens
 from builders.decontamination.detectors.postings import Postings, inverted
+from builders.harness.programs import tests_as_code
 
 MIN_BITS = 6.0
 """N-grams of less information are left out: they are in very many texts."""
@@ -50,11 +52,15 @@ def _whole(task: Task) -> str:
     return f"{task['prompt']}\n{task['solution']}" if task["solution"] else ""
 
 
+def _tests(task: Task) -> str:
+    return tests_as_code(task_of(task)) if task.get("cases") else task["tests"] or ""
+
+
 PARTS: dict[str, tuple[Callable[[Task], str], ...]] = {
     "ngram": (lambda task: task["solution"] or "", _whole),
     "renamed": (lambda task: task["solution"] or "", _whole),
     "prose": (lambda task: task["prompt"],),
-    "literals": (lambda task: task["prompt"], lambda task: task["tests"] or ""),
+    "literals": (lambda task: task["prompt"], _tests),
 }
 """Detector -> the parts of a task that are its units."""
 

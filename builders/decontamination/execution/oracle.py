@@ -34,7 +34,8 @@ from pathlib import Path
 from typing import Any
 
 from builders import sandbox
-from builders.harness.programs import candidate_parts, split_tests, test_call
+from builders.benchmarks import task_of
+from builders.harness.programs import candidate_parts, split_tests, test_call, tests_as_code
 from builders.harness.tasks import Task
 
 MIN_BITS = 6.0
@@ -76,7 +77,7 @@ class Oracle:
 def record_oracle(tasks: Sequence[Mapping[str, Any]], workers: int = 1) -> Oracle:
     """Record the calls of every task. Raises an error where the machine has no sandbox."""
     sandbox.require()
-    known = [(str(row["benchmark"]), _task(row)) for row in tasks]
+    known = [(str(row["benchmark"]), task_of(row)) for row in tasks]
     left_out: Counter[str] = Counter()
     runnable = []
     for name, task in known:
@@ -90,12 +91,8 @@ def record_oracle(tasks: Sequence[Mapping[str, Any]], workers: int = 1) -> Oracl
     return made
 
 
-def _task(row: Mapping[str, Any]) -> Task:
-    return Task(*(row[name] for name in ("task_id", "prompt", "solution", "tests", "entry_point", "language")))
-
-
 def _unrunnable(task: Task) -> str:
-    if task.language != "python" or not task.tests.strip() or not task.entry_point:
+    if task.language != "python" or not tests_as_code(task).strip() or not task.entry_point:
         return "no tests in Python"
     return "" if task.solution else "no solution to record"
 

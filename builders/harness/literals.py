@@ -1,0 +1,100 @@
+"""Values as Python literals, and back: how the cases of a task are stored.
+
+In: a value of built-in types. Out: its text, and from the text the same value. Beside what Python
+calls a literal there are `inf`, `nan` and `set()`, which `repr` writes, and `complex(-0.0, 1.0)`,
+because `repr` loses the sign of a zero. Nothing is executed.
+
+    text([1, float("inf")])     # '[1, inf]'
+    value("[1, inf]")           # [1, inf]
+    items("[[1, 'a,b'], (2,)]") # ["[1, 'a,b']", '(2,)']
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+_NUMBERS = {"inf": math.inf, "nan": math.nan}
+_SPECIAL = re.compile(r"\b(?:inf|nan|complex)\b")
+_PIECE = re.compile(
+    r"""'(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*"   # a string
+      | \[[^][(){}'"]*\] | \([^][(){}'"]*\)     # a list or tuple without strings or other brackets
+      | [][(){}] | ,""",
+    re.VERBOSE,
+)
+"""What matters for the structure of a literal. All between is numbers, names, colons and blanks."""
+
+
+class _Values(ast.NodeTransformer):
+    """`inf`, `nan` and `complex(…)` become constants."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.copy_location(ast.Constant(_NUMBERS[node.id]), node) if node.id in _NUMBERS else node
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        if not isinstance(node.func, ast.Name) or node.func.id != "complex" or node.keywords:
+            return node
+        return ast.copy_location(ast.Constant(complex(*map(ast.literal_eval, node.args))), node)
+
+
+def text(value: Any) -> str:
+    """The literal of a value of built-in types."""
+    written = repr(value)
+    return _with_complex(value) if "j" in written and _has_complex(value) else written
+
+
+def _has_complex(value: Any) -> bool:
+    if isinstance(value, dict):
+        return _has_complex([*value.keys(), *value.values()])
+    return any(map(_has_complex, value)) if isinstance(value, list | tuple | set) else isinstance(value, complex)
+
+
+def _with_complex(value: Any) -> str:
+    if isinstance(value, complex):
+        return f"complex({value.real!r}, {value.imag!r})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_with_complex(key)}: {_with_complex(item)}" for key, item in value.items()) + "}"
+    if not isinstance(value, list | tuple | set) or not value:
+        return repr(value)
+    first, last = {list: "[]", tuple: "()", set: "{}"}[type(value)]
+    return first + ", ".join(map(_with_complex, value)) + ("," if first == "(" else "") + last
+
+
+def value(literal: str) -> Any:
+    """The value of a literal. ValueError for anything else."""
+    try:
+        tree = ast.parse(literal.strip(), mode="eval")
+        return ast.literal_eval(_Values().visit(tree) if _SPECIAL.search(literal) else tree)
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{literal!r:.80} is no literal of Python ({error})") from error
+
+
+def items(literal: str) -> list[str]:
+    """The literals of the items of a list, without reading them: a list may be megabytes long.
+
+    ValueError if it is no list, or if its brackets do not match.
+    """
+    body = literal.strip()
+    if body[:1] != "[" or body[-1:] != "]":
+        raise ValueError(f"{body!r:.80} is no list")
+    return [found for found in _between_commas(body[1:-1]) if found]
+
+
+def _between_commas(body: str) -> Iterator[str]:
+    depth = start = 0
+    for piece in _PIECE.finditer(body):
+        sign = piece.group()
+        if len(sign) > 1:
+            continue
+        if sign != ",":
+            depth += 1 if sign in "[({" else -1
+        elif depth == 0:
+            yield body[start : piece.start()].strip()
+            start = piece.end()
+    if depth:
+        raise ValueError(f"the brackets of {body!r:.80} do not match")
+    yield body[start:].strip()
