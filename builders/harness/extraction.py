@@ -1,0 +1,185 @@
+"""The code in what a model wrote.
+
+In: a task, the model's text, and the form in which it was asked. Out: a `Candidate`, the pieces of
+code that define the solution. Nothing is executed here, no text makes it raise, and its time is
+linear in the length of the text.
+
+    candidate(task, "Sure:\\n```python\\ndef add(a, b):\\n    return a + b\\n```\\nDone.", "chat").code
+    # 'def add(a, b):\\n    return a + b\\n'
+
+In a chat the last whole block of code counts that defines the entry point, after any thinking. A
+block whose definition breaks off, or has no body, counts only if there is no other. What the block
+lacks, such as a helper or an import, is taken from the other blocks. Blocks in a language other
+than Python count only if they are Python after all.
+
+A completion continues `task.completion`. It counts up to where it is no Python any more, and the
+first whole definition counts, since base models go on with others. A completion may also hold the
+whole code, or be written like an answer in a chat.
+
+Of a block only that is kept which the entry point needs (see `reach.needed`). EvalPlus does so too
+(`evalplus/sanitize.py`, version 0.3.1), so that the examples, assertions, `input()` and `sys.exit()`
+of a model change no verdict. Of a script that reads standard input nothing is dropped.
+
+An answer in a chat stands alone, as for EvalPlus: if it lacks an import that the prompt has, it is
+wrong. Only where the tests are code (`comparison` "asserts") what the prompt has above the entry
+point comes first, because HumanEval's tests call its functions, and BigCodeBench does so too.
+
+Where the verdict differs from EvalPlus's, and why:
+
+- draft: EvalPlus takes the longest run of lines that parses, so a long draft, thought or test wins
+  over a short answer. Here the last whole version counts, which is what the model answers.
+- two in one block: EvalPlus takes the first definition of a name in a chat's block. Here it is the
+  last, as when Python runs the file.
+- joined: EvalPlus sees one run of lines. Here a helper in another block is found.
+- decorated: EvalPlus loses functions and classes with decorators (`@lru_cache`, `@dataclass`).
+- no return: EvalPlus loses helpers without `return`, such as generators.
+- set-up: EvalPlus loses `try: import`, `if`, loops, `a, b = 1, 2`, `x += 1`, `table[0] = 1`, calls
+  that fill a table, and `sys.setrecursionlimit(…)`. Here they are kept if the entry point needs what
+  they change.
+- same name: EvalPlus keeps `n = int(input())` above `def f(n)`, because the name is the same, and
+  then it fails. Here a parameter is no use of the module's name.
+- mended: blanks that are no blanks, `!pip` and `%%` lines of a notebook between code, code whose
+  lines are all indented. EvalPlus loses them or what stands above them.
+
+What is wrong for both: a session with `>>>`, since it is no program; a function with another name;
+a method instead of a function; a body without its `def` in a chat; a first line of a completion
+that lacks its indentation.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from builders.harness.blocks import Block, answer, blocks, mended, prefix, unix
+from builders.harness.fences import before_fence, opened_fence
+from builders.harness.programs import above_entry_point, parsed, parses
+from builders.harness.reach import needed
+from builders.harness.statements import Statement, statements
+from builders.harness.tasks import Form, Task
+
+_READS = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\(0")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """`pieces` of code, each compiled by itself, and the `code` that is shown as extracted."""
+
+    pieces: tuple[str, ...]
+    code: str
+
+
+def candidate(task: Task, text: str, form: Form) -> Candidate:
+    """The code in the text that a model wrote, when it was asked about the task in this form."""
+    text = unix(text)
+    if task.entry_point is None or task.call_form == "stdin":
+        code = _script(_start(task) + text if form == "completion" else text)
+        return Candidate((code,), code)
+    code = _completed(task, text) if form == "completion" else _answered(task, text)
+    head = above_entry_point(task) if task.comparison == "asserts" else None
+    return Candidate((head, code) if head and head.strip() else (code,), code)
+
+
+def imports(code: str) -> set[str]:
+    """The top-level modules that the code imports. Empty if it is not Python."""
+    tree = parsed(code)
+    names = set[str]()
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+def _answered(task: Task, text: str) -> str:
+    found = _blocks(task, text)
+    main = _best(task, found)
+    if main is None:
+        return found[-1].code if found else ""
+    return needed([block.statements for block in found], main, _name(task))
+
+
+def _completed(task: Task, text: str) -> str:
+    start = _start(task)
+    above = [s for s in statements(start) if not (s.is_stub and _name(task) in s.binds)]
+    for lines in _continuations(start, text):
+        size = prefix(lines)
+        found = _first_versions(statements("\n".join(lines[:size])))
+        if any(_defines(task, s) and not s.is_weak for s in found):
+            return needed([above, found, *(b.statements for b in blocks(text))], 1, _name(task))
+    blocks_of_chat = _blocks(task, text)
+    main = _best(task, blocks_of_chat)
+    if main is None:
+        return start + text
+    return needed([above, *(block.statements for block in blocks_of_chat)], main + 1, _name(task))
+
+
+def _continuations(start: str, text: str) -> list[list[str]]:
+    """The lines of what a completion may mean: whole code, or the rest of `start`."""
+    opened = opened_fence(text)
+    texts = [before_fence(text), text] if opened is None else [opened]
+    return [code.split("\n") for part in texts for code in (part.lstrip("\n"), start + part)]
+
+
+def _first_versions(found: Sequence[Statement]) -> list[Statement]:
+    """Without definitions of names that are defined before, and without stubs if there are others."""
+    real = {name for s in found if s.is_definition and not s.is_stub for name in s.binds}
+    met, kept = set[str](), list[Statement]()
+    for statement in found:
+        is_again = bool(statement.binds) and statement.binds <= (real if statement.is_stub else met)
+        if not (statement.is_definition and is_again):
+            kept.append(statement)
+            met |= statement.binds if statement.is_definition and not statement.is_stub else set()
+    return kept
+
+
+def _script(text: str) -> str:
+    """The last whole script, best one that reads its input, with what other blocks add to it."""
+    if parses(text):
+        return text
+    found = blocks(answer(text))
+    if not found:
+        return mended(text)
+
+    def unfitness(number: int) -> tuple[bool, int, bool, int]:
+        block = found[number]
+        return block.is_cut, block.rank, _READS.search(block.code) is None, -number
+
+    return needed([block.statements for block in found], min(range(len(found)), key=unfitness), None)
+
+
+def _blocks(task: Task, text: str) -> list[Block]:
+    """The blocks of an answer. Text that is code as a whole is one block."""
+    whole = Block(text)
+    return [whole] if any(_defines(task, s) for s in whole.statements) else blocks(answer(text))
+
+
+def _best(task: Task, found: Sequence[Block]) -> int | None:
+    """The last block that defines the entry point, of the best kind that there is."""
+    choices = []
+    for number, block in enumerate(found):
+        defining = [s for s in block.statements if _defines(task, s)]
+        if defining:
+            is_broken = block.is_cut and defining == block.statements[-1:]
+            is_weak = all(s.is_weak for s in defining)
+            choices.append((is_weak, is_broken, block.rank, -number))
+    return -min(choices)[-1] if choices else None
+
+
+def _defines(task: Task, statement: Statement) -> bool:
+    """Whether the entry point is bound here. A class must have its method."""
+    method = (task.entry_point or "").rpartition(".")[2]
+    has_method = method == _name(task) or not statement.is_definition or method in statement.methods
+    return _name(task) in statement.binds and has_method
+
+
+def _name(task: Task) -> str:
+    """`Solution` of `Solution().twoSum`."""
+    return re.split(r"\W", task.entry_point or "", maxsplit=1)[0]
+
+
+def _start(task: Task) -> str:
+    return task.completion or task.prompt

@@ -1,0 +1,98 @@
+"""Which statements a function needs: those of its own block of code, and what other blocks add.
+
+In: blocks as lists of `Statement`, which of them is the solution, and a name. Out: the source of
+the statements that are kept, in order. The rules are in `needed`.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections import defaultdict
+from collections.abc import Sequence
+
+from builders.harness.statements import Names, Statement
+
+_BUILTINS = frozenset(dir(builtins))
+
+Block = Sequence[Statement]
+
+
+def needed(blocks: Sequence[Block], main: int, name: str | None) -> str:
+    """The code that `name` needs. Other blocks come before the main one, in the order of the text.
+
+    Of the main block all imports are kept, definitions and assignments that the name reaches, and
+    what changes a value that it reaches: loops, `try`, `if`, `table.append(1)`, a call of a function
+    that fills a table. Also calls that set the interpreter up (`sys.setrecursionlimit`). Assertions,
+    examples, prints and the `__main__` part are dropped. Of the other blocks only that is kept which
+    the main one lacks, each name from the nearest block before, or else the first one after it.
+    Without a name all of the main block is kept.
+    """
+    order = [main, *range(main - 1, -1, -1), *range(main + 1, len(blocks))]
+    owner = _owners(blocks, order, main)
+    kept = {(main, place) for place, s in enumerate(blocks[main]) if name is None or s.is_import or s.is_setup}
+    loaded = _follow(blocks, _triggers(blocks, owner, name), name, kept)
+    if loaded - owner.keys() - _BUILTINS:
+        kept |= {(b, place) for b in order for place, s in enumerate(blocks[b]) if s.has_star}
+    places = sorted(kept, key=lambda at: (at[0] == main, at))
+    sources = [blocks[block][place].source for block, place in places]
+    # It must be the first statement.
+    future = [s for s in dict.fromkeys(sources) if s.startswith("from __future__")]
+    return "".join(f"{s}\n" for s in [*future, *(s for s in sources if s not in future)])
+
+
+def _owners(blocks: Sequence[Block], order: Sequence[int], main: int) -> dict[str, int]:
+    """For each name the block that it is taken from."""
+    owner: dict[str, int] = {}
+    for block in order:
+        for statement in blocks[block]:
+            if statement.is_stub and block != main:
+                continue
+            bound = statement.binds | (statement.late_changes if statement.is_definition else frozenset())
+            for name in bound if block == main else bound - _BUILTINS:
+                owner.setdefault(name, block)
+    return owner
+
+
+def _triggers(
+    blocks: Sequence[Block], owner: dict[str, int], entry_point: str | None
+) -> dict[str, list[tuple[int, int]]]:
+    """For each name the statements that give it a value, or change its value."""
+    triggers: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for number, block in enumerate(blocks):
+        functions = {name: s for s in block if s.is_definition for name in s.binds}
+        fixed = functions.keys() | {name for s in block if s.is_import for name in s.binds}
+        callable_here = {k: s for k, s in functions.items() if k not in (entry_point, "main")}
+        for place, statement in enumerate(block):
+            if statement.is_test:
+                continue
+            changed = (statement.appends | _effects(statement, callable_here)) - fixed
+            for name in statement.binds | statement.changes | changed:
+                if owner.get(name) == number:
+                    triggers[name].append((number, place))
+    return triggers
+
+
+def _effects(statement: Statement, functions: dict[str, Statement]) -> Names:
+    """What is changed by the functions that the statement calls, and by those that they use."""
+    called = [functions[name] for name in statement.calls if name in functions]
+    used = [functions[name] for s in called for name in s.loads if name in functions]
+    return frozenset(name for s in [*called, *used] for name in s.late_changes)
+
+
+def _follow(
+    blocks: Sequence[Block],
+    triggers: dict[str, list[tuple[int, int]]],
+    name: str | None,
+    kept: set[tuple[int, int]],
+) -> set[str]:
+    """Add to `kept` all that the name reaches. Gives back all names that were met."""
+    waiting = [*([name] if name else []), *(n for b, place in kept for n in blocks[b][place].loads)]
+    met = set(waiting)
+    while waiting:
+        for block, place in triggers.get(waiting.pop(), ()):
+            if (block, place) not in kept:
+                kept.add((block, place))
+                new = blocks[block][place].loads - met
+                met |= new
+                waiting += new
+    return met
