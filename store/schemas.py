@@ -23,7 +23,7 @@ from store.errors import ContractError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 3
+VERSION = 4
 """The version of all contracts together. What was built under another version is refused, and the
 message says how to build it again."""
 
@@ -490,16 +490,24 @@ _ALL = [
     contract(
         "evaluations",
         "one sample of one model on one task",
-        "checkpoint_id benchmark task_id sample_index",
+        "checkpoint_id benchmark form task_id sample_index",
         "sharded",
         [
             req("checkpoint_id", STRING),
             req("benchmark", STRING),
+            req("form", STRING, "chat, or completion: a text to continue"),
             req("task_id", STRING),
             req("sample_index", INT32),
             req("completion", STRING),
+            req("extracted", STRING, "the code of the completion that was run"),
             req("is_passed", BOOL),
-            req("status", STRING, "passed, failed, timeout, memory, output or error"),
+            opt("is_base_passed", BOOL, "the original tests alone; NULL where no tests were added to them"),
+            req("status", STRING, "passed, failed, timeout, memory, output, missing, error, unanswered or ungradable"),
+            req("finish_reason", STRING),
+            opt("error", STRING, "why the engine gave no answer; NULL if it gave one"),
+            req("seconds", DOUBLE, "how long the tests ran"),
+            opt("message", STRING, "the last line of what went wrong; NULL if nothing did"),
+            req("is_apart", BOOL, "whether the tests ran in a process that the answer could not read"),
             req("completion_tokens", INT32),
         ],
         "checkpoint benchmark",
@@ -513,8 +521,12 @@ _ALL = [
             req("name", STRING),
             req("iteration", INT32, "-1 for numbers outside the loop"),
             req("subject", STRING),
-            req("value", DOUBLE),
+            opt("value", DOUBLE, "NULL if there was nothing to measure; the method says why"),
+            opt("low", DOUBLE, "lower end of its interval of 95%; NULL if there is none"),
+            opt("high", DOUBLE, "upper end of the same interval; NULL if there is none"),
+            req("method", STRING, "of the interval: wilson, bootstrap, delong, …, or 'none: ' and why"),
             req("num_items", INT64, "how many items it was measured on"),
+            opt("losses", list_of(DOUBLE), "of heldout_nll: the loss of each item, in order; NULL for other metrics"),
         ],
         "name iteration",
     ),
