@@ -4,7 +4,7 @@ In: the graded answers as rows of `evaluations`, or how many of each task were g
 Out: numbers with their intervals. An answer that was never graded is no failure: the numbers are
 about those that were.
 
-    passes(np.array([2, 2]), np.array([1, 0]))[1].value    # 0.25
+    passes([2, 2], [1, 0])[1].value    # 0.25
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
     return 1.0 - failing
 
 
-def passes(num_graded_T: np.ndarray, num_passed_T: np.ndarray) -> dict[int, intervals.Estimate]:
+def passes(num_graded_T: Iterable[int], num_passed_T: Iterable[int]) -> dict[int, intervals.Estimate]:
     """pass@k over tasks, for k = 1 and every other k up to the answers that tasks have.
 
     A task counts for the k of which it has so many graded answers; `num_items` are these tasks. The
@@ -85,7 +85,7 @@ def pass_rates(graded: list[dict[str, Any]], samples: int) -> dict[str, Any]:
     the answers that say nothing about the model.
     """
     counts = task_counts(graded)
-    found = passes(*(np.array([pair[i] for pair in counts.values()]) for i in (0, 1)))
+    found = passes([n for n, _ in counts.values()], [c for _, c in counts.values()])
     row: dict[str, Any] = {
         "tasks": found[1].num_items,
         "not_graded": len(graded) - sum(n for n, _ in counts.values()),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,13 @@ class Difference:
     def is_noise(self) -> bool | None:
         """Whether the interval holds 0. None without an interval."""
         return None if self.low is None or self.high is None else self.low <= 0 <= self.high
+
+    @property
+    def verdict(self) -> str | None:
+        """`within noise`, `higher` or `lower`. None without an interval."""
+        if self.low is None or self.high is None:
+            return None
+        return "within noise" if self.is_noise else "higher" if self.low > 0 else "lower"
 
 
 # -- the same clusters, measured twice -------------------------------------------------------------
@@ -64,7 +71,7 @@ def of_tasks(before_T: np.ndarray, after_T: np.ndarray) -> Difference:
         return Difference(None, None, None, NO_ITEMS, 0)
     if not np.isin(np.concatenate([before_T, after_T]), (0, 1)).all():
         one_T = np.ones(len(before_T))
-        return of_clusters(before_T, one_T, after_T, one_T)
+        return replace(of_clusters(before_T, one_T, after_T, one_T), num_items=len(before_T))
     num_won, num_lost = int((after_T > before_T).sum()), int((after_T < before_T).sum())
     return _of_pairs(num_lost, num_won, len(before_T))
 
