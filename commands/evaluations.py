@@ -25,7 +25,12 @@ Counts = dict[str, tuple[int, int]]
 """Task -> (graded answers, passed ones)."""
 QUIET = ("unanswered", "ungradable", "errors", "timeouts", "missing", "truncated")
 """Columns that are shown where they count something."""
-TITLES = {"gains": "coder-base to coder", "touched_tasks": "pass@1 on tasks that the instructions resemble"}
+HIDDEN = ("graded_tasks", "answers", "graded")
+"""Counts that people can tell from the others."""
+TITLES = {
+    "gains": "coder-base to coder, in the same form",
+    "touched_tasks": "pass@1 on tasks that the instructions resemble",
+}
 
 
 def report(ledger: Ledger) -> dict[str, list[Row]]:
@@ -60,6 +65,7 @@ def _counts(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str, str],
 def _evaluated(model: Row, tasks: Counts) -> Row:
     """A model on a benchmark in one form: pass@1, pass@k for the largest k, and its answers."""
     from builders.harness import statistics
+    from builders.statistics import intervals
 
     found = statistics.passes([n for n, _ in tasks.values()], [c for _, c in tasks.values()])
     most = max(found)
@@ -70,7 +76,8 @@ def _evaluated(model: Row, tasks: Counts) -> Row:
         "num_tasks": len(tasks),
         "num_graded_tasks": found[1].num_items,
         **_named("pass_at_1", found[1]),
-        **(_named(f"pass_at_{most}", found[most]) if most > 1 else {}),
+        "k": most if most > 1 else None,
+        **_named("pass_at_k", found[most] if most > 1 else intervals.nothing()),
         **{name: count for name, count in model.items() if name.startswith("num_")},
     }
 
@@ -118,9 +125,9 @@ def _touched(
             "model": model["model"],
             "benchmark": name,
             "form": model["form"],
-            "num_clean": clean.num_items,
+            "num_clean_tasks": clean.num_items,
             **_named("clean", clean),
-            "num_touched": other.num_items,
+            "num_touched_tasks": other.num_items,
             **_named("touched", other),
             **_difference(comparison.independent(clean, other)),
         }
@@ -163,10 +170,13 @@ def _readable(row: Row) -> Row:
     from commands.reports import with_interval
 
     shown: Row = {}
-    for name, value in row.items():
-        if name.endswith(("_low", "_high")):
+    for key, value in row.items():
+        name = key.removeprefix("num_")
+        if name.endswith(("_low", "_high")) or name in HIDDEN:
             continue
-        if f"{name}_low" in row:
-            value = with_interval(value, row[f"{name}_low"], row[f"{name}_high"])
-        shown[name.removeprefix("num_").replace("pass_at_", "pass@").replace("_", " ")] = value
-    return {name: None if value == 0 and name in QUIET else value for name, value in shown.items()}
+        if f"{key}_low" in row:
+            value = with_interval(value, row[f"{key}_low"], row[f"{key}_high"])
+        shown[name.replace("pass_at_", "pass@").replace("_", " ")] = None if value == 0 and name in QUIET else value
+    if "num_graded_tasks" in row and row["num_graded_tasks"] < row["num_tasks"]:
+        shown["tasks"] = f"{row['num_graded_tasks']} of {row['num_tasks']}"
+    return shown

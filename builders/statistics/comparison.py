@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from builders.statistics import resampling
-from builders.statistics.intervals import CONFIDENCE, NO_ITEMS, ONE_ITEM, Estimate, share, wilson
+from builders.statistics.intervals import CONFIDENCE, NO_ITEMS, ONE_ITEM, Estimate, is_constant, share, wilson
 
 
 @dataclass(frozen=True)
@@ -162,13 +162,13 @@ def _change(totals_XS: np.ndarray) -> np.ndarray:
 def of_shares(
     true_before_C: np.ndarray, num_before_C: np.ndarray, true_after_C: np.ndarray, num_after_C: np.ndarray
 ) -> Difference:
-    """The same for shares. Where every cluster has one and the same share, a bootstrap finds no
-    spread: then the intervals of the two shares are combined, as if they were independent.
+    """The same for shares. Where all clusters have one and the same share, before or after, a
+    bootstrap finds no spread there: then the intervals of the two shares are combined, as if they
+    were independent.
     """
-    found = of_clusters(true_before_C, num_before_C, true_after_C, num_after_C)
-    if found.low is None or found.low < found.high:  # type: ignore[operator]
-        return found
-    return independent(share(true_before_C, num_before_C), share(true_after_C, num_after_C))
+    if is_constant(true_before_C, num_before_C) or is_constant(true_after_C, num_after_C):
+        return independent(share(true_before_C, num_before_C), share(true_after_C, num_after_C))
+    return of_clusters(true_before_C, num_before_C, true_after_C, num_after_C)
 
 
 # -- different items -------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def share(num_true_C: np.ndarray, num_items_C: np.ndarray) -> Estimate:
         return nothing()
     value = float(num_true / num_items)
     is_single = bool((columns_CS[:, 1] == 1).all() and np.isin(columns_CS[:, 0], (0, 1)).all())
-    if is_single or _is_constant(columns_CS):
+    if is_single or is_constant(columns_CS[:, 0], columns_CS[:, 1]):
         return Estimate(value, *wilson(value, len(columns_CS)), "wilson", int(num_items))
     return _bootstrapped(value, columns_CS)
 
@@ -98,9 +98,10 @@ def _columns(sum_C: np.ndarray, num_items_C: np.ndarray) -> np.ndarray:
     return resampling.ordered(columns_CS[columns_CS[:, 1] > 0])
 
 
-def _is_constant(columns_CS: np.ndarray) -> bool:
-    rates_C = columns_CS[:, 0] / columns_CS[:, 1]
-    return bool((rates_C == rates_C[0]).all())
+def is_constant(sum_C: np.ndarray, num_items_C: np.ndarray) -> bool:
+    """Whether all clusters that have items have the same mean, so that a bootstrap sees no spread."""
+    mean_C = sum_C[num_items_C > 0] / num_items_C[num_items_C > 0]
+    return bool((mean_C == mean_C[:1]).all())
 
 
 def _bootstrapped(value: float, columns_CS: np.ndarray) -> Estimate:
