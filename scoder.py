@@ -212,9 +212,14 @@ def sample(store: Store, recipe: Recipe, t: int, subject: str) -> None:
     candidates.build(store, recipe, t)
     made = store.input("candidates", iteration=t)
     rejects.build(store, "candidates", made, {"iteration": t}, iteration=t)
-    metrics.build_query(store, "parse_rate", t, made, subject=subject)
+    metrics.build_parse_rate(store, t, subject, _sampled_before(recipe, t))
     if t > 0:
         candidates.require_parsed(store, t)
+
+
+def _sampled_before(recipe: Recipe, t: int) -> int | None:
+    """The iteration that an iteration's candidates are compared with. The first is the base's."""
+    return t - 1 if t > 1 or (t == 1 and recipe.sampling.base_snippets) else None
 
 
 def score(store: Store, recipe: Recipe, t: int, subject: str) -> None:
@@ -226,7 +231,7 @@ def score(store: Store, recipe: Recipe, t: int, subject: str) -> None:
     scored.build(store, t)
     made = store.input("candidates", iteration=t) | store.input("scored", iteration=t)
     rejects.build(store, "scored", made, {"iteration": t}, iteration=t)
-    metrics.build_query(store, "mean_score", t, store.input("scored", iteration=t), subject=subject)
+    metrics.build_mean_score(store, t, subject, t - 1 if t > 1 else None)
 
 
 def select(store: Store, recipe: Recipe, t: int, name: str, batches: list[str] | None = None) -> None:
@@ -237,9 +242,7 @@ def select(store: Store, recipe: Recipe, t: int, name: str, batches: list[str] |
     """
     selected.build(store, recipe, t, name, batches)
     if t > 1 and name == recipe.selection_name:
-        both = store.input("selected", iteration=t, selection=name)
-        both |= store.input("selected", iteration=t - 1, selection=name)
-        metrics.build_query(store, "selection_overlap", t, both, subject=name)
+        metrics.build_selection_overlap(store, t, name)
 
 
 def fill(store: Store, recipe: Recipe, t: int, name: str) -> int:

@@ -51,7 +51,8 @@ def build(
         def make(index: int) -> pa.Table:
             part = tasks[index * TASKS_PER_SHARD : (index + 1) * TASKS_PER_SHARD]
             graded = grade(engine, settings, part, seed, name, is_base=is_base)
-            rows = [{"checkpoint_id": name, "benchmark": benchmark.name, **row} for row in graded]
+            form = "completion" if is_base else "chat"
+            rows = [{"checkpoint_id": name, "benchmark": benchmark.name, "form": form, **row} for row in graded]
             return pa.Table.from_pylist(rows, schema=CONTRACTS["evaluations"].schema)
 
         return store.materialize(plan, make)

@@ -61,6 +61,29 @@ def rejects_and_metrics(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
     return {name: [dict(zip(r.columns, row, strict=True)) for row in r.fetchall()] for name, r in found.items()}
 
 
+def with_interval(value: float | None, low: float | None, high: float | None) -> str | None:
+    """A number with its interval, such as `0.521 [0.444, 0.597]`. None if there is no number."""
+    if value is None:
+        return None
+    return f"{value:.3g}" if low is None or high is None else f"{value:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def readable_metrics(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The measured numbers as people read them: with their intervals, and what has changed."""
+    return [
+        {
+            "name": row["name"],
+            "iteration": row["iteration"],
+            "subject": row["subject"],
+            "value": with_interval(row["value"], row["low"], row["high"]) or row["method"],
+            "n": row["num_items"],
+            "since the iteration before": with_interval(row["change"], row["change_low"], row["change_high"]),
+            "that is": row["verdict"],
+        }
+        for row in rows
+    ]
+
+
 # -- selections ------------------------------------------------------------------------------------
 
 

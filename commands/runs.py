@@ -110,6 +110,10 @@ def run(
 def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """Show what a store has: rows and rejects per stage, tokens, cost, time, measured numbers.
 
+    Numbers come with their intervals of 95%. A difference whose interval holds 0 is called noise.
+    The coder is compared with its base on the same tasks in the same form, and pass@1 on tasks that
+    the instructions resemble with pass@1 on the others.
+
     Example:
     ```
     $ scoder status
@@ -119,16 +123,18 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     …
     ```
     """
-    from commands import reports
+    from commands import evaluations, reports
     from store.catalog import notes as notes_of
     from store.schemas import CONTRACTS
 
     opened = open_ledger(store)
-    found = {"tables": reports.funnel(opened), **reports.rejects_and_metrics(opened)}
+    found = {"tables": reports.funnel(opened), **reports.rejects_and_metrics(opened), **evaluations.report(opened)}
     if as_json:
         print(json.dumps(found, default=str))
     else:
-        for title, rows in found.items():
+        readable = {"metrics": reports.readable_metrics(found["metrics"]), **evaluations.readable(found)}
+        for title, rows in (found | readable).items():
+            title = evaluations.TITLES.get(title, title)
             reports.print_rows(console, rows, title, section=reports.iteration_of if title == "tables" else None)
     for note in notes_of(opened, CONTRACTS):
         announce(note)

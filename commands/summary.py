@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from commands.progress import duration
+from commands.reports import with_interval
 from commands.terminal import DEFAULT_STORE
 from store.catalog import connect, notes
 from store.counts import counted
@@ -58,12 +59,12 @@ def _made(ledger: Ledger, store: str, tables: list[str]) -> list[str]:
 
 def _measured(ledger: Ledger) -> list[str]:
     rows = connect(ledger, tables=["metrics"]).execute(
-        "SELECT name, subject, value FROM metrics ORDER BY iteration, subject, name"
+        "SELECT name, subject, value, low, high FROM metrics ORDER BY iteration, subject, name"
     )
     found: dict[str, list[str]] = {name: [] for name in MEASURED}
-    for name, subject, value in rows.fetchall():
-        if name in found:
-            found[name].append(f"{subject} {value:.3g}")
+    for name, subject, *measured in rows.fetchall():
+        if name in found and (text := with_interval(*measured)):
+            found[name].append(f"{subject} {text}")
     return [f"{MEASURED[name]}: {', '.join(values)}" for name, values in found.items() if values]
 
 
@@ -82,7 +83,7 @@ def _next(ledger: Ledger, store: str, tables: list[str]) -> list[str]:
     at = [] if store == DEFAULT_STORE else ["--store", store]
     sql = "SELECT reason, count(*) AS n FROM rejects GROUP BY reason ORDER BY n DESC LIMIT 5"
     if _rows(ledger, "metrics"):
-        sql = "SELECT name, iteration, subject, value FROM metrics ORDER BY ALL"
+        sql = "SELECT name, iteration, subject, value, low, high FROM metrics ORDER BY ALL"
     commands = [["status"], ["sql", sql]]
     if tables:
         commands.insert(1, ["show", tables[0]])

@@ -1,9 +1,15 @@
--- One row is the mean score of an iteration's scored candidates: whether the synthesizers improve.
+-- One row is one snippet: the sum and the number of the scores of its candidates of an iteration,
+-- and of the iteration $before it. Whether the synthesizers improve, and how sure that is, is
+-- computed from it. Decimal numbers add up to the same in any order. The rows are in no order.
+WITH scores AS (
+    SELECT snippet_id, iteration, score::DECIMAL(18, 9) AS score
+    FROM scored
+    WHERE iteration IN ($iteration, $before::INTEGER)
+)
 SELECT
-    'mean_score' AS name,
-    $iteration::INTEGER AS iteration,
-    $subject AS subject,
-    coalesce(avg(score), 0.0) AS value,
-    count(*) AS num_items
-FROM scored
-WHERE iteration = $iteration
+    coalesce(sum(score) FILTER (iteration = $before::INTEGER), 0)::DOUBLE AS total_before,
+    count(*) FILTER (iteration = $before::INTEGER)::DOUBLE AS num_before,
+    coalesce(sum(score) FILTER (iteration = $iteration), 0)::DOUBLE AS total,
+    count(*) FILTER (iteration = $iteration)::DOUBLE AS num
+FROM scores
+GROUP BY snippet_id

@@ -1,10 +1,11 @@
--- One row is the share of an iteration's candidates that are a problem with a syntactically valid
--- solution: whether the synthesizers keep to the form.
+-- One row is one snippet: how many of its candidates of an iteration, and of the iteration $before
+-- it, are a problem with a syntactically valid solution. Whether the synthesizers keep to the form,
+-- and how sure that is, is computed from it. The rows are in no order: they are added up.
 SELECT
-    'parse_rate' AS name,
-    $iteration::INTEGER AS iteration,
-    $subject AS subject,
-    coalesce(avg((parse_status = 'ok')::INTEGER), 0.0) AS value,
-    count(*) AS num_items
+    count(*) FILTER (iteration = $before::INTEGER AND parse_status = 'ok')::DOUBLE AS total_before,
+    count(*) FILTER (iteration = $before::INTEGER)::DOUBLE AS num_before,
+    count(*) FILTER (iteration = $iteration AND parse_status = 'ok')::DOUBLE AS total,
+    count(*) FILTER (iteration = $iteration)::DOUBLE AS num
 FROM candidates
-WHERE iteration = $iteration
+WHERE iteration IN ($iteration, $before::INTEGER)
+GROUP BY snippet_id

@@ -1,5 +1,6 @@
--- One row is the Jaccard overlap of the snippets that a named selection keeps in an iteration and
--- in the one before: whether the loop still moves.
+-- One row is how many snippets a named selection keeps both in an iteration and in the one before,
+-- and how many in either: their share is the Jaccard overlap, which says whether the loop still
+-- moves.
 WITH now AS (
     SELECT DISTINCT snippet_id
     FROM selected
@@ -16,10 +17,5 @@ sizes AS (
         (SELECT count(*) FROM before) AS num_before,
         (SELECT count(*) FROM now JOIN before ON before.snippet_id = now.snippet_id) AS num_both
 )
-SELECT
-    'selection_overlap' AS name,
-    $iteration::INTEGER AS iteration,
-    $subject AS subject,
-    num_both / greatest(1.0, num_now + num_before - num_both) AS value,
-    num_now + num_before - num_both AS num_items
+SELECT num_both, num_now + num_before - num_both AS num_either
 FROM sizes

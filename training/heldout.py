@@ -23,6 +23,7 @@ class HeldoutReport(BaseModel):
     nll: float = Field(description="mean over samples of the mean NLL per completion token, in nats")
     num_rows: int
     num_tokens: int = Field(description="completion tokens")
+    losses: list[float] = Field(description="mean NLL per completion token of each row that was used, in their order")
     rejects: list[Reject]
 
     @property
@@ -49,14 +50,17 @@ def heldout_nll(
     examples, rejects = encode_rows(tokenizer, rows, max_tokens)
     model = load_model(base, adapter, dtype, base_revision).eval()
     check_head(model)
-    by_length = sorted(examples, key=lambda example: example.num_tokens)
-    losses: list[float] = []
+    by_length = sorted(range(len(examples)), key=lambda place: examples[place].num_tokens)
+    losses = [0.0] * len(examples)
     for start in range(0, len(by_length), batch_size):
-        batch = pad(by_length[start : start + batch_size], tokenizer.pad_token_id, model.device)
-        losses += sample_losses(model, hidden_states(model, batch), batch).tolist()
+        places = by_length[start : start + batch_size]
+        batch = pad([examples[place] for place in places], tokenizer.pad_token_id, model.device)
+        for place, loss in zip(places, sample_losses(model, hidden_states(model, batch), batch).tolist(), strict=True):
+            losses[place] = loss
     return HeldoutReport(
         nll=sum(losses) / len(losses),
         num_rows=len(examples),
         num_tokens=sum(len(example.completion_ids) for example in examples),
+        losses=losses,
         rejects=rejects,
     )

@@ -188,7 +188,10 @@ def build(folder: str, num: int) -> None:
         both = store.input("candidates", iteration=1) | store.input("scored", iteration=1)
         rejects.build(store, "scored", both, {"iteration": 1}, iteration=1)
         rejects.build(store, "candidates", store.input("candidates", iteration=1), {"iteration": 1}, iteration=1)
-        metrics.build_query(store, "mean_score", 1, store.input("scored", iteration=1), subject="G0")
+        if hasattr(metrics, "build_mean_score"):
+            metrics.build_mean_score(store, 1, "G0")
+        else:  # older code
+            metrics.build_query(store, "mean_score", 1, store.input("scored", iteration=1), subject="G0")
         scoder.select(store, recipe, 1, "default")
 
 

@@ -1,9 +1,28 @@
-"""pass@k: the probability that one of k answers to a task passes its tests."""
+"""pass@k of graded answers, and two models compared on the same tasks.
+
+In: the graded answers as rows of `evaluations`, or how many of each task were graded and passed.
+Out: numbers with their intervals. An answer that was never graded is no failure: the numbers are
+about those that were.
+
+    passes([2, 2], [1, 0])[1].value    # 0.25
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
+
+from builders.statistics import comparison, intervals
+
+NOT_GRADED = ("unanswered", "ungradable", "error")
+"""The statuses of answers that say nothing about the model: the engine gave none, the task cannot
+be judged here, or the sandbox failed."""
+
+Counts = Mapping[str, tuple[int, int]]
+"""Task -> (answers that were graded, those of them that passed)."""
 
 
 def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
@@ -19,14 +38,69 @@ def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
     return 1.0 - failing
 
 
-def pass_rates(graded: list[dict[str, Any]], samples: int) -> dict[str, Any]:
-    """The number of tasks, and their mean pass@1 and pass@k for k = `samples`."""
-    passed: dict[str, int] = defaultdict(int)
+def passes(num_graded_T: Iterable[int], num_passed_T: Iterable[int]) -> dict[int, intervals.Estimate]:
+    """pass@k over tasks, for k = 1 and every other k up to the answers that tasks have.
+
+    A task counts for the k of which it has so many graded answers; `num_items` are these tasks. The
+    tasks are what is drawn: the interval is Wilson's where each task has passed or not, as with one
+    answer per task or with k = n, and a bootstrap over tasks elsewhere.
+    """
+    pairs = [(int(n), int(c)) for n, c in zip(num_graded_T, num_passed_T, strict=True)]
+    return {k: _pass_at_k(pairs, k) for k in range(1, max([1, *(n for n, _ in pairs)]) + 1)}
+
+
+def _pass_at_k(pairs: list[tuple[int, int]], k: int) -> intervals.Estimate:
+    rates_T = np.array([pass_at_k(n, c, k) for n, c in pairs if n >= k])
+    return intervals.share(rates_T, np.ones(len(rates_T)))
+
+
+def compared(before: Counts, after: Counts) -> comparison.Difference:
+    """pass@1 of one model minus that of another, on the tasks that both have graded answers to.
+
+    Example:
+        compared({"a": (1, 0), "b": (1, 1)}, {"a": (1, 1), "b": (1, 1)}).value    # 0.5
+    """
+    shared = [task for task in before if before[task][0] and after.get(task, (0, 0))[0]]
+    return comparison.of_tasks(_rates(before, shared), _rates(after, shared))
+
+
+def _rates(counts: Counts, tasks: list[str]) -> np.ndarray:
+    return np.array([counts[task][1] / counts[task][0] for task in tasks])
+
+
+def task_counts(graded: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
+    """How many answers of each task were graded, and passed. The rows are those of one form."""
+    answers, passed = Counter[str](), Counter[str]()
     for row in graded:
-        passed[row["task_id"]] += row["is_passed"]
-    tasks = max(1, len(passed))
-    return {
-        "tasks": len(passed),
-        "pass@1": round(sum(pass_at_k(samples, n, 1) for n in passed.values()) / tasks, 4),
-        f"pass@{samples}": round(sum(pass_at_k(samples, n, samples) for n in passed.values()) / tasks, 4),
+        is_graded = row.get("status") not in NOT_GRADED
+        answers[row["task_id"]] += is_graded
+        passed[row["task_id"]] += is_graded and row["is_passed"]
+    return {task: (answers[task], passed[task]) for task in answers}
+
+
+def pass_rates(graded: list[dict[str, Any]], samples: int) -> dict[str, Any]:
+    """What a report says of the answers of one form: tasks, pass@1, pass@k for k = `samples`.
+
+    Each number comes with its interval. `tasks` are those with a graded answer. `not_graded` counts
+    the answers that say nothing about the model.
+    """
+    counts = task_counts(graded)
+    found = passes([n for n, _ in counts.values()], [c for _, c in counts.values()])
+    row: dict[str, Any] = {
+        "tasks": found[1].num_items,
+        "not_graded": len(graded) - sum(n for n, _ in counts.values()),
     }
+    for k in sorted({1, samples}):
+        estimate = found.get(k, intervals.nothing())
+        row |= {f"pass@{k}": _rounded(estimate.value), f"pass@{k} interval": _ends(estimate)}
+    return row
+
+
+def _ends(estimate: intervals.Estimate) -> list[float] | None:
+    if estimate.low is None or estimate.high is None:
+        return None
+    return [round(estimate.low, 4), round(estimate.high, 4)]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

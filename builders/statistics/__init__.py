@@ -1,0 +1,3 @@
+"""How sure a measured number is, and whether two of them differ: intervals and tests."""
+
+__all__ = ["areas", "comparison", "intervals"]
