@@ -23,11 +23,19 @@ from store.errors import ContractError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 3
+VERSION = 4
 """The version of all contracts together. What was built under another version is refused, and the
 message says how to build it again."""
 
 PARSE_STATUSES = ("ok", "no_problem", "no_solution", "syntax_error", "unfinished", "prompt_too_long", "engine_error")
+
+EVALUATION_STATUSES_NOTE = (
+    "passed; failed: a test did not hold, or the answer is no code; timeout, memory, output: over that limit; missing: it "
+    "imports a known library that the sandbox lacks, which counts as not passed; error: the sandbox failed; unanswered: "
+    "the engine gave no answer; ungradable: no answer to this task can be judged here, so none was asked for. The last "
+    "three are no verdicts, and no number counts them"
+)
+"""What the column status of evaluations says."""
 
 STRING, BOOL, BINARY = "VARCHAR", "BOOLEAN", "BLOB"
 INT8, INT32, INT64 = "TINYINT", "INTEGER", "BIGINT"
@@ -489,17 +497,29 @@ _ALL = [
     ),
     contract(
         "evaluations",
-        "one sample of one model on one task",
-        "checkpoint_id benchmark task_id sample_index",
+        "one answer of one model to one task, asked in one form, and its verdict",
+        "checkpoint_id benchmark form task_id sample_index",
         "sharded",
         [
             req("checkpoint_id", STRING),
             req("benchmark", STRING),
+            req("form", STRING, "how the model was asked: chat, or completion (it continued a text)"),
             req("task_id", STRING),
             req("sample_index", INT32),
-            req("completion", STRING),
+            req("completion", STRING, "all that the model wrote; empty if it was not asked or gave no answer"),
+            req("extracted", STRING, "the code in it that was judged; empty if there was no verdict"),
             req("is_passed", BOOL),
-            req("status", STRING, "passed, failed, timeout, memory, output or error"),
+            opt(
+                "is_base_passed",
+                BOOL,
+                "whether the tests of the original benchmark alone hold; NULL if it has no others, or without a verdict",
+            ),
+            req("status", STRING, EVALUATION_STATUSES_NOTE),
+            req("finish_reason", STRING, "stop, length (cut at max_tokens), prompt_too_long, error, or '' if not asked"),
+            opt("error", STRING, "why there is no answer; NULL if there is one, or if the model was not asked"),
+            opt("message", STRING, "what the verdict goes by: the last line of an error; NULL if there is nothing to say"),
+            req("seconds", DOUBLE, "that the answer and its tests took; 0 without a verdict"),
+            req("is_apart", BOOL, "answer and tests ran in processes of their own; false if in one, or without a verdict"),
             req("completion_tokens", INT32),
         ],
         "checkpoint benchmark",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from builders.engines import Request, prompts
-from builders.harness.tasks import Task
+from builders.harness.tasks import Form, Task
 from builders.recipe import Evaluation
 from store import content_id, seed_from
 
@@ -13,21 +13,19 @@ STOP = ("\ndef ", "\nclass ", "\nif __name__", "\nprint(", "\n#")
 
 
 def request(
-    task: Task, number: int, settings: Evaluation, seed: int, adapter: str | None = None, *, is_base: bool = False
+    task: Task, number: int, form: Form, settings: Evaluation, seed: int, adapter: str | None = None
 ) -> Request:
-    """The request for sample `number` of a task.
-
-    A base model continues the prompt. Any other model is asked in a chat.
-    """
+    """The request for sample `number` of a task in one form."""
     name = content_id(task.task_id, number)
     return Request(
         request_id=name,
-        messages=None if is_base else _question(task),
-        prompt=task.prompt if is_base else None,
-        stop=STOP if is_base else (),
+        messages=_question(task) if form == "chat" else None,
+        prompt=task.prompt if form == "completion" else None,
+        stop=STOP if form == "completion" else (),
         adapter=adapter,
         max_tokens=settings.max_tokens,
         temperature=settings.temperature,
+        top_p=settings.top_p,
         seed=seed_from(name, seed),
     )
 

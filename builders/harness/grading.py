@@ -1,50 +1,47 @@
-"""Asking a model about tasks, and running their tests on its answers in the sandbox."""
+"""Answers to benchmark tasks are judged in the sandbox, several at a time."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from builders import sandbox
-from builders.engines import Engine
-from builders.harness import asking
-from builders.harness.programs import test_program
-from builders.harness.tasks import Task
-from builders.recipe import Evaluation
+from builders.harness.extraction import candidate
+from builders.harness.libraries import missing_library
+from builders.harness.programs import split_tests, test_call
+from builders.harness.references import Ready
+from builders.harness.tasks import Form, Task
+from builders.harness.verdicts import Outcome, Verdict
+from builders.recipe import Grading
+
+Id = TypeVar("Id", bound=Hashable)
 
 
-def grade(
-    engine: Engine,
-    settings: Evaluation,
-    tasks: Iterable[Task],
-    seed: int,
-    adapter: str | None = None,
-    *,
-    is_base: bool = False,
-) -> Iterator[dict[str, Any]]:
-    """One row per task and sample, in their order, with `is_passed` and the status of the run.
-
-    Tasks without tests are skipped. A base model (`is_base`) continues the prompt as it stands. Any
-    other model is asked in a chat.
-    """
-    gradable = [t for t in tasks if t.tests]
-    asked = [
-        (task, number, asking.request(task, number, settings, seed, adapter, is_base=is_base))
-        for task in gradable
-        for number in range(settings.num_samples)
-    ]
-    jobs = {request.request_id: (task, number) for task, number, request in asked}
-    answers = {c.request_id: c for c in engine.generate(request for _, _, request in asked)}
-    programs = ((name, test_program(task, answers[name].text)) for name, (task, _) in jobs.items())
+def verdicts(
+    answers: Iterable[tuple[Id, Task, Form, str]], ready: Mapping[str, Ready], settings: Grading
+) -> Iterator[tuple[Id, Verdict]]:
+    """A verdict for each answer, in their order."""
+    kept = [(name, task, candidate(task, text, form)) for name, task, form, text in answers]
+    programs = []
+    for name, task, found in kept:
+        before, tests = split_tests(task)
+        programs.append((name, sandbox.tested_program(*before, *found.pieces, tests + test_call(task))))
     limits = sandbox.SandboxLimits(wall_s=settings.wall_s)
-    for name, result in sandbox.run_many(programs, workers=os.cpu_count() or 1, limits=limits):
-        task, number = jobs[name]
-        yield {
-            "task_id": task.task_id,
-            "sample_index": number,
-            "completion": answers[name].text,
-            "is_passed": result.status == "passed",
-            "status": result.status,
-            "completion_tokens": answers[name].num_completion_tokens,
-        }
+    results = sandbox.run_many(programs, settings.workers or os.cpu_count() or 1, limits)
+    for (name, task, found), (_, result) in zip(kept, results, strict=True):
+        lines = result.stderr.strip().splitlines()
+        message = lines[-1] if lines and result.status != "passed" else None
+        status: Outcome = "missing" if missing_library(message) else result.status
+        yield (
+            name,
+            Verdict(
+                status,
+                status == "passed",
+                None,
+                found.code,
+                result.wall_s,
+                message,
+                ready[task.task_id].is_apart,
+            ),
+        )
