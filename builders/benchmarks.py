@@ -80,6 +80,11 @@ def task_rows(benchmark: Benchmark) -> list[dict[str, Any]]:
     ]
 
 
+def task_of(row: dict[str, Any]) -> Task:
+    """The task of a row of the table."""
+    return Task(**{name: row[name] for name in ("task_id", "prompt", "solution", "tests", "entry_point", "language")})
+
+
 def build(store: Store, benchmark: Benchmark) -> Record:
     """Read one benchmark."""
     check(benchmark)

@@ -20,6 +20,7 @@ import queries
 from builders import aspect_weights
 from builders.engines import ChoiceRequest
 from builders.engines.checkpoints import checkpoint_input, input_of, last_checkpoint, open_checkpoints, weights
+from builders.harness.rows import NOT_JUDGED
 from builders.pairs import labels
 from builders.recipe import Benchmark, Scorer
 from store import ASPECTS, CONTRACTS, Plan, Record, Store
@@ -112,7 +113,7 @@ def _scorer_auc(store: Store, settings: Scorer, seed: int, scorer: dict[str, Any
 
 
 def build_pass_at_1(store: Store, checkpoint: dict[str, Any], subject: str, benchmark: Benchmark) -> Record:
-    """pass@1 of one checkpoint on one benchmark: the share of its samples that pass."""
+    """pass@1 of one checkpoint on one benchmark, by form: the share of judged answers that pass."""
     where = {"checkpoint": checkpoint["checkpoint_id"], "benchmark": benchmark.name}
     label = f"{subject} on {benchmark.name}"
     plan = Plan(
@@ -123,8 +124,15 @@ def build_pass_at_1(store: Store, checkpoint: dict[str, Any], subject: str, benc
     )
 
     def make(index: int) -> pa.Table:
-        passed = [p for t in store.read("evaluations", ["is_passed"], **where) for p in t["is_passed"].to_pylist()]
-        return _table([_row("pass_at_1", OUTSIDE, label, sum(passed) / max(1, len(passed)), len(passed))])
+        found = [row for table in store.read("evaluations", **where) for row in table.to_pylist()]
+        judged = [row for row in found if row["status"] not in NOT_JUDGED]
+        passed = {form: [r["is_passed"] for r in judged if r["form"] == form] for form in {r["form"] for r in judged}}
+        return _table(
+            [
+                _row("pass_at_1", OUTSIDE, f"{label} ({form})", sum(each) / len(each), len(each))
+                for form, each in sorted(passed.items())
+            ]
+        )
 
     return store.materialize(plan, make)
 

@@ -515,11 +515,21 @@ _ALL = [
                 "whether the tests of the original benchmark alone hold; NULL if it has no others, or without a verdict",
             ),
             req("status", STRING, EVALUATION_STATUSES_NOTE),
-            req("finish_reason", STRING, "stop, length (cut at max_tokens), prompt_too_long, error, or '' if not asked"),
+            req(
+                "finish_reason", STRING, "stop, length (cut at max_tokens), prompt_too_long, error, or '' if not asked"
+            ),
             opt("error", STRING, "why there is no answer; NULL if there is one, or if the model was not asked"),
-            opt("message", STRING, "what the verdict goes by: the last line of an error; NULL if there is nothing to say"),
+            opt(
+                "message",
+                STRING,
+                "what the verdict goes by: the last line of an error; NULL if there is nothing to say",
+            ),
             req("seconds", DOUBLE, "that the answer and its tests took; 0 without a verdict"),
-            req("is_apart", BOOL, "answer and tests ran in processes of their own; false if in one, or without a verdict"),
+            req(
+                "is_apart",
+                BOOL,
+                "answer and tests ran in processes of their own; false if in one, or without a verdict",
+            ),
             req("completion_tokens", INT32),
         ],
         "checkpoint benchmark",

@@ -244,9 +244,7 @@ class Endpoint:
             )
         if status == 402 or (status == 429 and "insufficient_quota" in text):
             return self._stopped(
-                DeniedError(
-                    f"{where}: the account has no credit left. All answers are kept: top it up and run again"
-                )
+                DeniedError(f"{where}: the account has no credit left. All answers are kept: top it up and run again")
             )
         text = self.redact(text)
         message = f"{status}: {text}"[:ERROR_CHARS]

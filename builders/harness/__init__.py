@@ -1,3 +1,6 @@
 """Benchmark tasks: how files are read, how a model is asked, and how its answers are graded."""
 
-__all__ = ["asking", "files", "grading", "programs", "statistics"]
+__all__ = [
+    "asking", "environments", "files", "grading", "jobs", "programs", "references", "rows", "sample_files", "saved",
+    "statistics", "summary", "tasks",
+]  # fmt: skip
