@@ -26,7 +26,7 @@ from builders.harness import asking, references
 from builders.harness.jobs import Job, Known, answers_per_shard, is_gradable, jobs, request
 from builders.harness.rows import Row, joined, lost, rows
 from builders.harness.summary import require_numbers, summaries, tell_ungradable
-from builders.harness.tasks import Task
+from builders.harness.tasks import Form, Task
 from builders.recipe import Benchmark, Evaluation
 from store import CONTRACTS, Plan, Record, Store, Usage
 from store.errors import JobError
@@ -124,7 +124,7 @@ class _Part:
 
     def __init__(self, store: Store, plan: Plan, jobs_of: list[list[Job]], known: Known) -> None:
         self.jobs, self.missing = jobs_of, store.missing(plan)
-        self._wanted = Counter(job.form for part in jobs_of for job in part if is_gradable(job, known))
+        self._wanted: Counter[str] = Counter(job.form for part in jobs_of for job in part if is_gradable(job, known))
         self._lost: Counter[str] = Counter()
         for shard in store.present(plan):
             path = Path(store.work_folder(plan), shard_name(shard))
@@ -157,7 +157,7 @@ def _check(store: Store, known: Known, settings: Evaluation) -> None:
     forms.require_host(settings.engine)
 
 
-def _left_out(store: Store, settings: Evaluation, checkpoint: dict[str, Any]) -> dict[str, str]:
+def _left_out(store: Store, settings: Evaluation, checkpoint: dict[str, Any]) -> dict[Form, str]:
     model, adapter, revision = weights(store, checkpoint)
     adapters = {checkpoint["checkpoint_id"]: adapter} if adapter else {}
     found = forms.left_out(settings.engine, model, adapters, revision, forms=settings.forms)
@@ -167,7 +167,7 @@ def _left_out(store: Store, settings: Evaluation, checkpoint: dict[str, Any]) ->
 
 
 def _jobs(
-    plan: Plan, benchmark: str, tasks: list[Task], settings: Evaluation, left_out: Mapping[str, str]
+    plan: Plan, benchmark: str, tasks: list[Task], settings: Evaluation, left_out: Mapping[Form, str]
 ) -> list[list[Job]]:
     """The jobs of each shard. Those of a form that is left out have a place, but are not there."""
     found, size = jobs({benchmark: tasks}, settings.forms, settings.num_samples), plan.rows_per_shard
@@ -186,7 +186,7 @@ def _table(found: list[Row], checkpoint: str) -> pa.Table:
 
 
 def _announce(
-    store: Store, benchmark: str, checkpoint: str, known: Known, settings: Evaluation, left_out: dict[str, str]
+    store: Store, benchmark: str, checkpoint: str, known: Known, settings: Evaluation, left_out: dict[Form, str]
 ) -> None:
     """Say what came of a benchmark."""
     where = {"checkpoint": checkpoint, "benchmark": benchmark}

@@ -9,7 +9,7 @@ Nothing is asked that would count: an endpoint gets a question of one token.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -33,16 +33,19 @@ def left_out(
     revision: str | None = None,
     *,
     forms: Sequence[Form],
+    answered: Collection[Form] = (),
 ) -> dict[Form, str]:
     """The forms, of those given, that a model cannot be asked in, each with the reason.
 
     InputError or JobError if it can be asked in none. A local model without a chat template has no
-    chat. An endpoint is asked only if there are two forms: then one of them may go on alone. What
-    answers in batches is not asked, as that may take a day.
+    chat. An endpoint is asked only if there are two forms: then one of them may go on alone. It is
+    not asked for the forms that it has `answered` before, and not if it answers in batches, as that
+    may take a day.
     """
     if settings.is_endpoint:
         is_asked = len(forms) > 1 and not settings.is_collected_later
-        found = _refused(settings, model, adapters or {}, forms) if is_asked else {}
+        unknown = [form for form in forms if form not in answered]
+        found = _refused(settings, model, adapters or {}, unknown) if is_asked else {}
     else:
         reason = without_chat(model, adapters, revision) if "chat" in forms else None
         found = {"chat": reason} if reason else {}

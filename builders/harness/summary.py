@@ -20,6 +20,7 @@ from typing import Any
 from builders.harness.jobs import Known
 from builders.harness.rows import NOT_JUDGED, Row, lost
 from builders.harness.statistics import pass_rates
+from builders.harness.tasks import Form
 from store import Announce
 from store.counts import counted
 from store.errors import JobError
@@ -66,8 +67,7 @@ class Summary:
     def as_line(self) -> dict[str, Any]:
         """A line of a table for people: a number without a name is a count of answers."""
         line: dict[str, Any] = {"benchmark": self.benchmark, "form": self.form, "tasks": self.tasks}
-        rates: dict[str, Any] = dict(self.rates or {"pass@1": "not asked" if self.left_out else "no number"})
-        line |= rates
+        line |= self.rates if self.rates else {"pass@1": "not asked" if self.left_out else "no number"}
         line |= {f"base {k}": v for k, v in (self.base_rates or {}).items() if k == "pass@1"}
         counts = {name: getattr(self, name) for name in ("answered", "truncated", "unanswered", "ungradable")}
         counts |= {"timed out": self.statuses.get("timeout", 0), "lacks a library": self.statuses.get("missing", 0)}
@@ -99,7 +99,7 @@ class NoNumberError(JobError):
 
 
 def summaries(
-    rows: Iterable[Row], known: Known, max_error_share: float, left_out: Mapping[str, str] | None = None
+    rows: Iterable[Row], known: Known, max_error_share: float, left_out: Mapping[Form, str] | None = None
 ) -> list[Summary]:
     """One summary per benchmark and form, in the order of the benchmarks."""
 
