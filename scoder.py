@@ -291,7 +291,10 @@ def build_coder(store: Store, recipe: Recipe) -> None:
 
 
 def build_evaluation(store: Store, recipe: Recipe) -> None:
-    """pass@1 of the coder and of its base on the benchmarks that the recipe evaluates."""
+    """pass@1 of the coder and of its base on the benchmarks that the recipe evaluates.
+
+    Both are asked in the same forms: a number of one form says nothing about one of another.
+    """
     wanted = [b for b in recipe.benchmarks if b.evaluate]
     if wanted and not sandbox.is_available():
         store.announce(
@@ -301,8 +304,6 @@ def build_evaluation(store: Store, recipe: Recipe) -> None:
         return
     for role in ("coder-base", "coder"):
         checkpoint = last_checkpoint(store, role)
+        evaluations.build(store, recipe.evaluation, checkpoint, wanted, recipe.seed)
         for benchmark in wanted:
-            evaluations.build(
-                store, recipe.evaluation, checkpoint, benchmark, recipe.seed, is_base=role == "coder-base"
-            )
             metrics.build_pass_at_1(store, checkpoint, role, benchmark)

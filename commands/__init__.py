@@ -21,13 +21,13 @@ import typer
 
 # The order of these imports is the order of the commands in --help.
 # isort: off
-from commands import runs, rows, datasets, models
+from commands import runs, rows, datasets, models, evaluation
 
 # isort: on
 from commands.errors import report
 from commands.terminal import app, notes
 
-__all__ = ["app", "datasets", "main", "models", "rows", "runs"]
+__all__ = ["app", "datasets", "evaluation", "main", "models", "rows", "runs"]
 
 
 def narrowed(words: list[str]) -> typer.Typer:
@@ -91,7 +91,8 @@ def _deaf() -> None:
 def _stopped(words: list[str], *, by_system: bool) -> int:
     """Say that the work was stopped, and how it goes on. Returns the exit code of a shell."""
     said = "stopped by SIGTERM" if by_system else "stopped"
-    if words[:1] and words[0] in RESUMED:
+    is_kept = words[:1] == ["evaluate"] and {"-o", "--output"} & set(words)
+    if is_kept or (words[:1] and words[0] in RESUMED):
         said += f". What is done is kept, and the same command goes on from there:\n  {shlex.join(['scoder', *words])}"
     notes.print(said, markup=False, highlight=False, soft_wrap=True)
     return 128 + signal.SIGTERM if by_system else STOPPED

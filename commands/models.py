@@ -1,4 +1,4 @@
-"""Commands for models, without a store: train and evaluate."""
+"""Commands that train models, without a store."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from typing import Annotated
 
 import typer
 
-from commands.terminal import JsonOption, app, local, print_rows, train_app
+from commands.terminal import JsonOption, local, print_rows, train_app
 from store.counts import counted
-
-PANEL = "Models"
-
 
 DatasetOption = Annotated[str, typer.Option(help="Published folder or Hub id.")]
 BaseOption = Annotated[str, typer.Option(help="Base model: folder or Hub id.")]
@@ -90,53 +87,3 @@ def train_coder(
     ```
     """
     _train("coder", dataset, base, output, set_, as_json)
-
-
-@app.command(rich_help_panel=PANEL)
-def evaluate(
-    model: Annotated[str, typer.Argument(help="Model folder or Hub id.")],
-    benchmarks: Annotated[list[str], typer.Option(help="Benchmark file; repeat for several.")],
-    adapter: Annotated[str | None, typer.Option(help="LoRA folder of an adapter of the model.")] = None,
-    samples: Annotated[int, typer.Option(help="Samples per task.")] = 1,
-    temperature: Annotated[float, typer.Option(help="Temperature; with 0 the likeliest token is taken.")] = 0.0,
-    max_tokens: Annotated[int, typer.Option(help="Largest number of tokens per sample.")] = 512,
-    engine: Annotated[str, typer.Option(help="What runs the model: transformers, vllm or openai.")] = "transformers",
-    base_url: Annotated[str | None, typer.Option(help="With openai: address of the server.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="Set a field as in the recipe's section evaluation: engine.dtype=bfloat16, engine.tensor_parallel=2 …",
-        ),
-    ] = None,
-    is_base: Annotated[
-        bool, typer.Option("--base-model", help="The model knows no chat: let it continue the bare prompt.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure pass@k of a model on benchmark files. Generated code runs only in the sandbox.
-
-    Example:
-    ```
-    $ scoder evaluate recipes/tiny-base --benchmarks recipes/demo-benchmark.jsonl --base-model
-    │ benchmark                    │ tasks │ pass@1 │
-    │ recipes/demo-benchmark.jsonl │    16 │  0.125 │
-    ```
-    """
-    from builders import evaluations
-    from builders.harness.files import read_tasks
-    from builders.harness.statistics import pass_rates
-    from builders.recipe import Evaluation, files
-
-    given = {
-        "engine": {"engine": engine} | ({"base_url": base_url} if base_url else {}),
-        "num_samples": samples,
-        "temperature": temperature,
-        "max_tokens": max_tokens,
-    }
-    settings = files.checked(Evaluation, files.override(given, set_ or []))
-    rows = []
-    for path in benchmarks:
-        graded = evaluations.evaluate(model, list(read_tasks(path)), settings, adapter, seed=0, is_base=is_base)
-        rows.append({"benchmark": path, **pass_rates(graded, settings.num_samples)})
-    print_rows(rows, as_json, model)

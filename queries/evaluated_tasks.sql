@@ -9,7 +9,7 @@ WITH answers AS (
         task_id,
         is_passed,
         is_base_passed,
-        status NOT IN ('unanswered', 'ungradable', 'error') AS is_graded
+        status NOT IN ('unanswered', 'ungradable', 'missing', 'error') AS is_graded
     FROM evaluations
 )
 SELECT

@@ -41,3 +41,7 @@ class JobError(UserError, RuntimeError):
 
 class UnreachableError(JobError, ConnectionError):
     """A server or a cluster that does not answer."""
+
+
+class DeniedError(JobError, PermissionError):
+    """A server that takes no request: the key is wrong, or the account has no credit left."""

@@ -29,6 +29,14 @@ message says how to build it again."""
 
 PARSE_STATUSES = ("ok", "no_problem", "no_solution", "syntax_error", "unfinished", "prompt_too_long", "engine_error")
 
+EVALUATION_STATUSES_NOTE = (
+    "passed; failed: a test did not hold, or the answer is no code; timeout, memory, output: over that limit; missing: it "
+    "imports a known library that the sandbox lacks, which counts as not passed; error: the sandbox failed; unanswered: "
+    "the engine gave no answer; ungradable: no answer to this task can be judged here, so none was asked for. The last "
+    "three are no verdicts, and no number counts them"
+)
+"""What the column status of evaluations says."""
+
 STRING, BOOL, BINARY = "VARCHAR", "BOOLEAN", "BLOB"
 INT8, INT32, INT64 = "TINYINT", "INTEGER", "BIGINT"
 FLOAT, DOUBLE = "FLOAT", "DOUBLE"
@@ -514,25 +522,39 @@ _ALL = [
     ),
     contract(
         "evaluations",
-        "one sample of one model on one task",
+        "one answer of one model to one task, asked in one form, and its verdict",
         "checkpoint_id benchmark form task_id sample_index",
         "sharded",
         [
             req("checkpoint_id", STRING),
             req("benchmark", STRING),
-            req("form", STRING, "chat, or completion: a text to continue"),
+            req("form", STRING, "how the model was asked: chat, or completion (it continued a text)"),
             req("task_id", STRING),
             req("sample_index", INT32),
-            req("completion", STRING),
-            req("extracted", STRING, "the code of the completion that was run"),
+            req("completion", STRING, "all that the model wrote; empty if it was not asked or gave no answer"),
+            req("extracted", STRING, "the code in it that was judged; empty if there was no verdict"),
             req("is_passed", BOOL),
-            opt("is_base_passed", BOOL, "the original tests alone; NULL where no tests were added to them"),
-            req("status", STRING, "passed, failed, timeout, memory, output, missing, error, unanswered or ungradable"),
-            req("finish_reason", STRING),
-            opt("error", STRING, "why the engine gave no answer; NULL if it gave one"),
-            req("seconds", DOUBLE, "how long the tests ran"),
-            opt("message", STRING, "the last line of what went wrong; NULL if nothing did"),
-            req("is_apart", BOOL, "whether the tests ran in a process that the answer could not read"),
+            opt(
+                "is_base_passed",
+                BOOL,
+                "whether the tests of the original benchmark alone hold; NULL if it has no others, or without a verdict",
+            ),
+            req("status", STRING, EVALUATION_STATUSES_NOTE),
+            req(
+                "finish_reason", STRING, "stop, length (cut at max_tokens), prompt_too_long, error, or '' if not asked"
+            ),
+            opt("error", STRING, "why there is no answer; NULL if there is one, or if the model was not asked"),
+            opt(
+                "message",
+                STRING,
+                "what the verdict goes by: the last line of an error; NULL if there is nothing to say",
+            ),
+            req("seconds", DOUBLE, "that the answer and its tests took; 0 without a verdict"),
+            req(
+                "is_apart",
+                BOOL,
+                "answer and tests ran in processes of their own; false if in one, or without a verdict",
+            ),
             req("completion_tokens", INT32),
         ],
         "checkpoint benchmark",

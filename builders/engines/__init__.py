@@ -5,7 +5,8 @@
             ...
 
 `answers` asks an engine for the answers of a plan without paying twice, `checkpoints` opens an
-engine over rows of the table of that name, and `prompts` are the texts that models read.
+engine over rows of the table of that name, `forms` says whether a model can be asked in a chat, and
+`prompts` are the texts that models read.
 """
 
 from builders.engines.opening import open_engine
@@ -34,6 +35,7 @@ __all__ = [
     "answers",
     "checkpoints",
     "engine_settings",
+    "forms",
     "open_engine",
     "prompts",
     "settings",

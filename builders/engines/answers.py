@@ -20,7 +20,7 @@ from pathlib import Path
 
 from builders.engines.budget import Spent
 from builders.engines.error_share import ErrorShare
-from builders.engines.journal import close, holds_answers, spent
+from builders.engines.journal import Journal, Journals, answers_in, close, holds_answers, spent
 from builders.engines.journalled_stream import JournalledStream
 from builders.engines.repeats import Answered, Asked, Repeats
 from builders.engines.settings import EngineSettings
@@ -28,9 +28,14 @@ from builders.engines.types import ChoiceCompletion, Completion
 from builders.engines.whole_shards import WholeShards
 from store import Plan, Store, Usage
 
+__all__ = [
+    "Journals", "answers_in", "batches", "close_journal", "finished_journals", "journals", "open_answers",
+    "spent_before", "spent_in", "usage",
+]  # fmt: skip
+
 
 def open_answers(
-    folder: Path,
+    folder: Path | Journals,
     shards: Sequence[int],
     settings: EngineSettings,
     ask: Callable[[Iterable[Asked]], Iterator[Answered]],
@@ -39,19 +44,22 @@ def open_answers(
     is_usable: Callable[[Answered], bool] = lambda answer: True,
     max_reasks: int = 0,
     per_item: int = 1,
+    keeps_whole_shards: bool = False,
 ) -> JournalledStream[Asked, Answered] | WholeShards[Asked, Answered]:
     """The answers of these shards of a plan; `answers.of(shard, request_ids)` gives those of one.
 
     `ask` is a method of an engine. `requests_of` gives the requests of a shard, whose ids are
     unique in the plan; it may be called in another thread. An answer that is not `is_usable` is
     asked for again up to `max_reasks` times, with another seed. An item of `per_item` requests is
-    lost with one of them, and `max_error_share` is a share of items.
+    lost with one of them, and `max_error_share` is a share of items. With `keeps_whole_shards`, an
+    engine that is asked for whole shards has a journal, too.
     """
+    journal = folder if isinstance(folder, Journals) else Journal(folder)
     repeats = Repeats(is_usable, max_reasks)
     errors = ErrorShare(settings.max_error_share, per_item)
     if settings.is_journalled:
-        return JournalledStream(folder, shards, settings, ask, requests_of, repeats, errors)
-    return WholeShards(ask, requests_of, repeats, errors)
+        return JournalledStream(journal, shards, settings, ask, requests_of, repeats, errors)
+    return WholeShards(ask, requests_of, repeats, errors, journal if keeps_whole_shards else None)
 
 
 def journals(store: Store, plan: Plan, account: str | None = None) -> Path:
@@ -73,6 +81,11 @@ def spent_before(store: Store, account: str, settings: EngineSettings) -> Spent:
     if not settings.has_budget:
         return Spent()
     return spent(sorted(Path(store.scratch("")).glob(f"journal-{account}-*")))
+
+
+def spent_in(folder: Path, settings: EngineSettings) -> Spent:
+    """What the answers of one journal have cost. 0 without a budget."""
+    return spent([folder]) if settings.has_budget else Spent()
 
 
 def finished_journals(store: Store) -> list[Path]:

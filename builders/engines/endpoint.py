@@ -35,7 +35,7 @@ from builders.engines.gate import Ending, Gate, Load, StoppedError
 from builders.engines.protocol import Dialect, Json, MalformedError, checked, usage
 from builders.engines.settings import OpenAISettings
 from builders.engines.types import FinishReason
-from store.errors import InputError
+from store.errors import DeniedError, InputError
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -234,7 +234,7 @@ class Endpoint:
         if status in (401, 403):
             variable = self.settings.api_key_env
             return self._stopped(
-                PermissionError(
+                DeniedError(
                     f"{where}: the key is missing or wrong, or it may not use {model!r}: check the variable {variable}"
                 )
             )
@@ -244,9 +244,7 @@ class Endpoint:
             )
         if status == 402 or (status == 429 and "insufficient_quota" in text):
             return self._stopped(
-                PermissionError(
-                    f"{where}: the account has no credit left. All answers are kept: top it up and run again"
-                )
+                DeniedError(f"{where}: the account has no credit left. All answers are kept: top it up and run again")
             )
         text = self.redact(text)
         message = f"{status}: {text}"[:ERROR_CHARS]

@@ -13,12 +13,11 @@ import concurrent.futures
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Generic, Self, cast
 
 from builders.engines.error_share import ErrorShare
 from builders.engines.gate import StoppedError
-from builders.engines.journal import Journal
+from builders.engines.journal import Journal, Journals
 from builders.engines.repeats import Answered, Asked, Repeats, UnderWay, in_order
 from builders.engines.settings import EngineSettings
 from store.errors import JobError
@@ -29,7 +28,7 @@ class JournalledStream(Generic[Asked, Answered]):
 
     def __init__(
         self,
-        folder: Path,
+        journal: Journal | Journals,
         shards: Sequence[int],
         settings: EngineSettings,
         ask: Callable[[Iterable[Asked]], Iterator[Answered]],
@@ -42,7 +41,7 @@ class JournalledStream(Generic[Asked, Answered]):
         self._requests_of: Callable[[int], Sequence[Asked]] = requests_of
         self._repeats: Repeats[Answered] = repeats
         self._errors = errors
-        self._journal = Journal(folder)
+        self._journal = journal
         self._under_way: dict[str, UnderWay[Asked]] = {}
         self._left: dict[int, int] = {}
         self._again: deque[UnderWay[Asked]] = deque()

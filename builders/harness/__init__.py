@@ -1,3 +1,6 @@
 """Benchmark tasks: how files are read, how a model is asked, and how its answers are graded."""
 
-__all__ = ["asking", "files", "grading", "literals", "programs", "questions", "statistics", "tasks"]
+__all__ = [
+    "asking", "environments", "files", "grading", "jobs", "literals", "programs", "questions", "references", "rows",
+    "sample_files", "saved", "statistics", "summary", "tasks",
+]  # fmt: skip

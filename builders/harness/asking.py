@@ -48,5 +48,6 @@ def request(
         adapter=adapter,
         max_tokens=settings.max_tokens,
         temperature=settings.temperature,
+        top_p=settings.top_p,
         seed=seed_from(name, seed),
     )

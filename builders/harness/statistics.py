@@ -17,9 +17,9 @@ import numpy as np
 
 from builders.statistics import comparison, intervals
 
-NOT_GRADED = ("unanswered", "ungradable", "error")
+NOT_GRADED = ("unanswered", "ungradable", "missing", "error")
 """The statuses of answers that say nothing about the model: the engine gave none, the task cannot
-be judged here, or the sandbox failed."""
+be judged here, the sandbox lacks a library that it imports, or the sandbox failed."""
 
 Counts = Mapping[str, tuple[int, int]]
 """Task -> (answers that were graded, those of them that passed)."""

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from builders.recipe.benchmarks import Benchmark, Decontamination
 from builders.recipe.coder import Coder, Mix
-from builders.recipe.evaluation import Evaluation
+from builders.recipe.evaluation import Evaluation, Grading
 from builders.recipe.executor import Executor
 from builders.recipe.influence import Influence
 from builders.recipe.near_duplicates import NearDuplicates
@@ -27,8 +27,8 @@ from builders.recipe.teacher import Teacher
 from store import check_name
 
 __all__ = [
-    "Benchmark", "Coder", "Decontamination", "DocstringJudge", "Evaluation", "Executor", "Final", "Influence", "Mix",
-    "NearDuplicates", "Pool", "Recipe", "Sampling", "Scorer", "Scoring", "Selection", "Settings", "Source",
+    "Benchmark", "Coder", "Decontamination", "DocstringJudge", "Evaluation", "Executor", "Final", "Grading", "Influence",
+    "Mix", "NearDuplicates", "Pool", "Recipe", "Sampling", "Scorer", "Scoring", "Selection", "Settings", "Source",
     "Synthesizer", "Teacher", "estimate", "files",
 ]  # fmt: skip
 

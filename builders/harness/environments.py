@@ -1,0 +1,93 @@
+"""A virtual environment with the libraries that the tasks of benchmarks import.
+
+In: tasks. Out: a folder that the sandbox shows read-only to the answers. Each library is installed
+by itself, so that one that cannot be installed does not keep the others away.
+
+    found = build(Path("libraries"), packages(tasks))
+    [package.name for package in found if package.problem]
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builders.harness.extraction import imports
+from builders.harness.libraries import PACKAGES
+from builders.harness.tasks import Task
+from store import Announce
+from store.errors import InputError, JobError
+
+INSTALL_S = 1800
+"""Seconds that one library may take. Those that are compiled take longest."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of PyPI, the modules that are imported from it, and in how many tasks.
+
+    `problem` is the last line of pip's output, if it could not be installed.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    tasks: int
+    problem: str | None = None
+
+
+def packages(tasks: Iterable[Task]) -> list[Package]:
+    """The packages that the own solutions, prompts and tests import, without the standard library."""
+    modules: dict[str, set[str]] = {}
+    wanted: dict[str, set[str]] = {}
+    for task in tasks:
+        texts = (task.solution or "", task.prompt, task.prompt + (task.solution or ""), task.tests)
+        for module in set().union(*map(imports, texts)) - sys.stdlib_module_names:
+            name = PACKAGES.get(module, module)
+            modules.setdefault(name, set()).add(module)
+            wanted.setdefault(name, set()).add(task.task_id)
+    return [Package(name, tuple(sorted(modules[name])), len(wanted[name])) for name in sorted(modules, key=str.lower)]
+
+
+def build(folder: Path, wanted: Sequence[Package], announce: Announce = lambda message: None) -> list[Package]:
+    """Make or complete the environment. Returns the packages, with the problem of those that failed.
+
+    It has the interpreter of the sandbox, because compiled libraries fit one version of Python.
+    """
+    python = folder / "bin" / "python"
+    if folder.exists() and not python.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} holds other files, and no virtual environment: give a new folder")
+    if not python.exists():
+        _run([os.path.realpath(sys.executable), "-m", "venv", str(folder)], f"the environment {folder} cannot be made")
+    found = []
+    for number, package in enumerate(wanted, start=1):
+        problem = _install(python, package.name)
+        announce(f"{number} of {len(wanted)}: {package.name}{f' failed: {problem}' if problem else ''}")
+        found.append(Package(package.name, package.modules, package.tasks, problem))
+    return found
+
+
+def _install(python: Path, name: str) -> str | None:
+    """Install one package. Returns what went wrong."""
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return f"it took longer than {INSTALL_S} s"
+    return None if done.returncode == 0 else _last_line(done.stderr or done.stdout)
+
+
+def _run(command: list[str], failure: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise JobError(f"{failure}: {_last_line(done.stderr or done.stdout)}")
+
+
+def _last_line(text: str) -> str:
+    """The last line that tells of an error, or else the last one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith("error")]
+    return (errors or lines or ["it said nothing"])[-1]

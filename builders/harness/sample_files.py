@@ -1,0 +1,134 @@
+"""Files of answers that other harnesses write and read.
+
+- EvalPlus: JSON lines of `{"task_id", "solution"}`, where a solution is whole code, or of
+  `{"task_id", "completion"}`, which continues the prompt. Several lines of a task are its samples.
+- EvalPlus's folders: `HumanEval_0/0.py`, `HumanEval_0/1.py` and so on.
+- bigcode-evaluation-harness: `generations.json`, a list per task, in the order of the benchmark.
+
+    read(Path("samples.jsonl"), {"humaneval": tasks})["humaneval", "HumanEval/0"]    # [Sample(…)]
+    write(Path("samples"), rows)    # samples/humaneval-chat.jsonl and .generations.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from builders.harness.rows import Row
+from builders.harness.tasks import Form, Task
+from store.errors import InputError, MissingError
+from store.files import write_text
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One answer of a file. Whole code counts as an answer in a chat."""
+
+    text: str
+    form: Form
+
+
+Samples = dict[tuple[str, str], list[Sample]]
+"""By benchmark and task, in the order of the file."""
+
+
+def read(path: Path, tasks: Mapping[str, Sequence[Task]]) -> Samples:
+    """The samples of a file or folder. InputError for a task that no benchmark has, or two have."""
+    if path.is_dir():
+        return _of_folders(path, tasks)
+    if not path.is_file():
+        raise MissingError(f"no file or folder {path}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error})") from None
+    if text.lstrip().startswith("["):
+        return _generations(path, text, tasks)
+    found: Samples = defaultdict(list)
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            task_id, sample = _of_line(line, f"{path}, line {number}")
+            found[_benchmark_of(task_id, tasks, f"{path}, line {number}"), task_id].append(sample)
+    return dict(found)
+
+
+def write(folder: Path, rows: Iterable[Row]) -> None:
+    """Write both kinds of files for each benchmark and form. What has no answer is left out."""
+
+    def key(row: Row) -> tuple[str, str]:
+        return row["benchmark"], row["form"]
+
+    for (benchmark, form), part in groupby(sorted(rows, key=key), key):
+        by_task: dict[str, list[str]] = {}
+        for row in part:
+            codes = by_task.setdefault(row["task_id"], [])
+            if row["status"] not in ("unanswered", "ungradable"):
+                codes.append(row["extracted"])
+        lines = [
+            json.dumps({"task_id": task_id, "solution": code}) + "\n"
+            for task_id, codes in by_task.items()
+            for code in codes
+        ]
+        write_text(folder / f"{benchmark}-{form}.jsonl", "".join(lines))
+        write_text(folder / f"{benchmark}-{form}.generations.json", json.dumps(list(by_task.values())) + "\n")
+
+
+def _of_line(line: str, where: str) -> tuple[str, Sample]:
+    try:
+        row: Any = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{where} is not JSON ({error})") from None
+    for name, form in (("solution", "chat"), ("completion", "completion")):
+        if isinstance(row, dict) and isinstance(row.get("task_id"), str) and isinstance(row.get(name), str):
+            return row["task_id"], Sample(row[name], "chat" if form == "chat" else "completion")
+    fields = sorted(row) if isinstance(row, dict) else type(row).__name__
+    raise InputError(f"{where} needs a text task_id and a text solution or completion, but has {fields}")
+
+
+def _benchmark_of(task_id: str, tasks: Mapping[str, Sequence[Task]], where: str) -> str:
+    found = [name for name, part in tasks.items() if any(task.task_id == task_id for task in part)]
+    if len(found) == 1:
+        return found[0]
+    what = f"is in {' and in '.join(found)}: give one of them" if found else f"is in none of {', '.join(tasks)}"
+    raise InputError(f"{where}: the task {task_id!r} {what}")
+
+
+def _generations(path: Path, text: str, tasks: Mapping[str, Sequence[Task]]) -> Samples:
+    try:
+        lists: Any = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error})") from None
+    if len(tasks) != 1:
+        raise InputError(f"{path} names no tasks, so that one benchmark is needed, and {len(tasks)} are given")
+    ((benchmark, part),) = tasks.items()
+    is_right = isinstance(lists, list) and all(isinstance(one, list) for one in lists)
+    if not is_right or not all(isinstance(code, str) for one in lists for code in one):
+        raise InputError(f"{path} must be a list of lists of texts: the answers to each task of {benchmark}")
+    if len(lists) != len(part):
+        raise InputError(
+            f"{path} has answers to {len(lists)} tasks, and {benchmark} has {len(part)}: they are told apart by their "
+            "order alone, so the numbers must be equal"
+        )
+    return {
+        (benchmark, task.task_id): [Sample(code, "chat") for code in one] for task, one in zip(part, lists, strict=True)
+    }
+
+
+def _of_folders(folder: Path, tasks: Mapping[str, Sequence[Task]]) -> Samples:
+    names = {task.task_id.replace("/", "_"): task.task_id for part in tasks.values() for task in part}
+    found: Samples = {}
+    for below in sorted(path for path in folder.iterdir() if path.is_dir()):
+        task_id = names.get(below.name)
+        if task_id is None:
+            raise InputError(f"{below}: no task of {', '.join(tasks)} has this name")
+        files = sorted(below.glob("*.py"), key=lambda path: (len(path.stem), path.stem))
+        samples = [Sample(path.read_text(encoding="utf-8"), "chat") for path in files]
+        found[_benchmark_of(task_id, tasks, str(below)), task_id] = samples
+    if not found:
+        raise InputError(f"{folder} holds neither an evaluation nor folders such as HumanEval_0/0.py")
+    return found

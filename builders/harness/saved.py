@@ -1,0 +1,103 @@
+"""A folder that keeps an evaluation, so that it can be resumed, and judged again without a model.
+
+    settings.json      what was asked of which model; the same command resumes, another is refused
+    answers/           every answer as it came: JSON lines that only grow
+    rows.parquet       one row per answer, with its verdict: the columns of the table evaluations
+    summary.json       what came of it, per benchmark and form
+    samples/           the extracted code, in the forms that EvalPlus and bigcode's harness read
+
+The rows are Parquet under the contract of the table, so that one query reads a store and a folder:
+
+    with opened("my-evaluation", plan, about) as answers:
+        ...
+    duckdb.sql("SELECT status, count(*) FROM 'my-evaluation/rows.parquet' GROUP BY status")
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from builders.harness import sample_files
+from builders.harness.rows import Row
+from builders.harness.summary import Summary
+from store import CONTRACTS, Plan
+from store.errors import InputError, JobError, MissingError
+from store.files import write_text
+
+SETTINGS, ANSWERS, ROWS, SUMMARY, SAMPLES = "settings.json", "answers", "rows.parquet", "summary.json", "samples"
+
+
+@contextmanager
+def opened(folder: Path, plan: Plan, about: dict[str, Any]) -> Iterator[Path]:
+    """The folder of the answers of a run. It is locked meanwhile.
+
+    `plan` identifies the run; `about` is kept beside it, for whoever reads the folder. InputError
+    if the folder holds another run, or other files. JobError if another process works in it.
+    """
+    _check(folder, plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise JobError(f"another process works in {folder}: wait for it, or give another folder") from None
+        write_text(folder / SETTINGS, json.dumps(about | {"plan": plan.model_dump(mode="json")}, indent=1) + "\n")
+        yield folder / ANSWERS
+
+
+def add(folder: Path, about: dict[str, Any]) -> None:
+    """Keep more about a run that is opened."""
+    write_text(folder / SETTINGS, json.dumps(settings_of(folder) | about, indent=1) + "\n")
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """What `opened` has kept of a run, with its `plan`."""
+    path = folder / SETTINGS
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingError(
+            f"{folder} holds no evaluation: it has no {SETTINGS}. `scoder evaluate -o` makes one"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): restore it, or evaluate into another folder") from None
+
+
+def write_results(folder: Path, model: str, rows: Sequence[Row], summaries: Sequence[Summary]) -> None:
+    """Write rows, samples and summary, each whole or not at all."""
+    table = pa.Table.from_pylist(
+        [{"checkpoint_id": model, **row} for row in rows], schema=CONTRACTS["evaluations"].schema
+    )
+    temporary = folder / f"{ROWS}.tmp"
+    pq.write_table(table, temporary, compression="zstd")
+    os.replace(temporary, folder / ROWS)
+    sample_files.write(folder / SAMPLES, rows)
+    write_summary(folder, summaries)
+
+
+def write_summary(folder: Path, summaries: Sequence[Summary]) -> None:
+    """Write the summary alone, for a run that was broken off."""
+    write_text(folder / SUMMARY, json.dumps([summary.as_json() for summary in summaries], indent=1) + "\n")
+
+
+def _check(folder: Path, plan: Plan) -> None:
+    if not (folder / SETTINGS).exists():
+        if folder.exists() and any(path.name != ".lock" for path in folder.iterdir()):
+            raise InputError(f"{folder} holds other files, and no evaluation: give a new folder")
+        return
+    kept = Plan.model_validate(settings_of(folder)["plan"])
+    if kept.fingerprint != plan.fingerprint:
+        lines = "\n".join(f"  {line.removeprefix('fields.')}" for line in kept.differences(plan))
+        raise InputError(
+            f"{folder} holds the answers of another run. What differs (there -> now):\n{lines}\n"
+            "Nothing was changed. Give the old values again, or another folder"
+        )

@@ -1,0 +1,222 @@
+"""What came of an evaluation, with nothing left out: one `Summary` per benchmark and form.
+
+In: the rows of an evaluation. Out: how many tasks were answered, cut, refused, judged, and what the
+rest is about; and pass@k over what was judged. There is no number where too much is missing:
+`require_numbers` raises then.
+
+    for summary in summaries(rows, known):
+        print(summary.benchmark, summary.form, summary.rates)
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from typing import Any
+
+from builders.harness.jobs import Known
+from builders.harness.rows import Row, lost
+from builders.harness.statistics import NOT_GRADED, pass_rates
+from builders.harness.tasks import Form
+from store import Announce
+from store.counts import counted
+from store.errors import JobError
+
+SHOWN = 3
+"""How many of the errors and reasons of a summary are told to people. JSON has all."""
+_MISSING = re.compile(r"No module named '([\w.]+)'")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One benchmark in one form. `rates` is None where there is no number.
+
+    `answers` counts those that were wanted. `errors` and `reasons` say how often which text came,
+    `missing_modules` for how many answers and tasks a library is missing. `left_out` says why the
+    model was not asked in this form at all. `base_rates` is about the tests of the original
+    benchmark, where others were added to them.
+    """
+
+    benchmark: str
+    form: str
+    tasks: int = 0
+    answers: int = 0
+    answered: int = 0
+    truncated: int = 0
+    unanswered: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    ungradable: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
+    missing_modules: dict[str, int] = field(default_factory=dict)
+    together: int = 0
+    rates: dict[str, float] | None = None
+    base_rates: dict[str, float] | None = None
+    problem: str | None = None
+    left_out: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for programs. The rates stand beside the counts."""
+        told = asdict(self)
+        rates, base = told.pop("rates"), told.pop("base_rates")
+        return told | (rates or {"pass@1": None}) | {f"base {k}": v for k, v in (base or {}).items()}
+
+    def as_line(self) -> dict[str, Any]:
+        """A line of a table for people: a number without a name is a count of answers."""
+        line: dict[str, Any] = {"benchmark": self.benchmark, "form": self.form, "tasks": self.tasks}
+        line |= self.rates if self.rates else {"pass@1": "not asked" if self.left_out else "no number"}
+        line |= {f"base {k}": v for k, v in (self.base_rates or {}).items() if k == "pass@1"}
+        counts = {name: getattr(self, name) for name in ("answered", "truncated", "unanswered", "ungradable")}
+        counts |= {"timed out": self.statuses.get("timeout", 0), "lacks a library": self.statuses.get("missing", 0)}
+        return line | counts
+
+    def remarks(self) -> list[str]:
+        """What people should know of it, in sentences."""
+        where = f"{self.benchmark} ({self.form})"
+        if self.left_out:
+            return [f"{where}: not asked, as {self.left_out}"]
+        said = [f"{where}: {counted(self.unanswered, 'answer')} missing: {_most(self.errors)}"] * bool(self.errors)
+        if self.reasons:
+            said.append(f"{where}: {counted(self.ungradable, 'task')} cannot be graded here: {_most(self.reasons)}")
+        if self.missing_modules:
+            said.append(f"{where}: libraries that the sandbox lacks: {_listed(self.missing_modules)}")
+        if failed := self.statuses.get("error"):
+            said.append(f"{where}: the sandbox failed for {counted(failed, 'answer')}")
+        if self.together:
+            said.append(f"{where}: {counted(self.together, 'answer')} judged in one process with the tests")
+        return said
+
+
+class NoNumberError(JobError):
+    """An evaluation that gives no number. `summaries` says all that is known."""
+
+    def __init__(self, message: str, summaries: Sequence[Summary], exit_code: int = JobError.exit_code) -> None:
+        super().__init__(message)
+        self.summaries, self.exit_code = list(summaries), exit_code
+
+
+def summaries(
+    rows: Iterable[Row], known: Known, max_error_share: float, left_out: Mapping[Form, str] | None = None
+) -> list[Summary]:
+    """One summary per benchmark and form, in the order of the benchmarks."""
+
+    def key(row: Row) -> tuple[int, str]:
+        return list(known).index(row["benchmark"]), row["form"]
+
+    found = []
+    for (number, form), part in groupby(sorted(rows, key=key), key):
+        found.append(_summary(list(known)[number], form, list(part), known, max_error_share))
+    found += [
+        Summary(benchmark, form, tasks=len(known[benchmark]), left_out=reason)
+        for form, reason in (left_out or {}).items()
+        for benchmark in known
+    ]
+    return sorted(found, key=lambda summary: list(known).index(summary.benchmark))
+
+
+def tell_ungradable(announce: Announce, known: Known) -> None:
+    """Say, before the first request, which tasks cannot be judged here, and what they lack."""
+    for benchmark, tasks in known.items():
+        lacking = {task_id: ready for task_id, ready in tasks.items() if ready.ungradable}
+        if not lacking:
+            continue
+        announce(f"{benchmark}: {len(lacking)} of {len(tasks)} tasks cannot be judged here, and are not asked:")
+        by_reason: dict[str, list[str]] = {}
+        for task_id, ready in lacking.items():
+            by_reason.setdefault(str(ready.ungradable), []).append(task_id)
+        for reason, names in by_reason.items():
+            announce(f"  {reason}: {', '.join(names)}")
+        if modules := sorted({name for ready in lacking.values() for name in ready.missing}):
+            announce(
+                f"  missing libraries: {', '.join(modules)}. `scoder environment DIR --benchmarks …` installs them; "
+                "then give --environment DIR, or set evaluation.grading.environment"
+            )
+
+
+def require_numbers(found: Sequence[Summary]) -> None:
+    """NoNumberError if one of the summaries has no number although the model was asked."""
+    problems = [f"{s.benchmark} ({s.form}): {s.problem}" for s in found if s.problem]
+    if problems:
+        raise NoNumberError("there is no number for " + "; ".join(problems), found)
+
+
+def _summary(benchmark: str, form: str, rows: list[Row], known: Known, max_error_share: float) -> Summary:
+    statuses = Counter(row["status"] for row in rows)
+    judged = [row for row in rows if row["status"] not in NOT_GRADED]
+    reasons = {row["task_id"]: row["message"] for row in rows if row["status"] == "ungradable"}
+    problem = _problem(rows, judged, max_error_share)
+    samples = 1 + max(row["sample_index"] for row in rows)
+    return Summary(
+        benchmark=benchmark,
+        form=form,
+        tasks=len({row["task_id"] for row in rows}),
+        answers=len(rows),
+        answered=sum(row["finish_reason"] in ("stop", "length") for row in rows),
+        truncated=sum(row["finish_reason"] == "length" for row in rows),
+        unanswered=statuses["unanswered"],
+        errors=_counts(row["error"] or "unknown" for row in rows if row["status"] == "unanswered"),
+        ungradable=len(reasons),
+        reasons=_counts(reasons.values()),
+        statuses=dict(sorted(statuses.items())),
+        missing_modules=_missing_modules(rows, known[benchmark]),
+        together=sum(not row["is_apart"] for row in judged),
+        rates=None if problem else _rates(judged, samples),
+        base_rates=None if problem else _base_rates(judged, samples),
+        problem=problem,
+    )
+
+
+def _problem(rows: list[Row], judged: list[Row], max_error_share: float) -> str | None:
+    """Why there is no number."""
+    wanted = [row for row in rows if row["status"] != "ungradable"]
+    if not wanted:
+        reasons = _counts(row["message"] or "" for row in rows)
+        return f"none of the {counted(len(rows), 'answer')} could be judged here: {_most(reasons)}"
+    num_lost = lost(wanted).total()
+    if judged and num_lost <= max_error_share * len(wanted):
+        return None
+    errors = _counts(row["error"] or row["message"] or "the sandbox failed" for row in wanted if lost([row]))
+    return (
+        f"{num_lost:,} of {len(wanted):,} answers are missing, more than max_error_share={max_error_share:g} allows: "
+        f"{_most(errors)}"
+    )
+
+
+def _rates(judged: list[Row], samples: int) -> dict[str, float]:
+    found = pass_rates(judged, samples)
+    return {name: value for name, value in found.items() if name.startswith("pass@")}
+
+
+def _base_rates(judged: list[Row], samples: int) -> dict[str, float] | None:
+    """The rates by the tests of the original benchmark. None if nothing was added to these."""
+    if all(row["is_base_passed"] is None for row in judged):
+        return None
+    base = [
+        row | {"is_passed": row["is_passed"] if row["is_base_passed"] is None else row["is_base_passed"]}
+        for row in judged
+    ]
+    return _rates(base, samples)
+
+
+def _missing_modules(rows: list[Row], known: Mapping[str, Any]) -> dict[str, int]:
+    tasks = {row["task_id"] for row in rows if row["status"] == "ungradable"}
+    of_tasks = [name for task_id in tasks for name in known[task_id].missing]
+    messages = [_MISSING.search(row["message"] or "") for row in rows if row["status"] == "missing"]
+    return _counts([*of_tasks, *(found.group(1).split(".")[0] for found in messages if found)])
+
+
+def _counts(texts: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(texts).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _most(counts: Mapping[str, int]) -> str:
+    """The most frequent texts with their numbers."""
+    told = [f"{number} × {text}" for text, number in list(counts.items())[:SHOWN]]
+    return "; ".join(told) + (f"; and {len(counts) - SHOWN} other reasons" if len(counts) > SHOWN else "")
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({number})" for name, number in counts.items())

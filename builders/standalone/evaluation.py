@@ -1,0 +1,251 @@
+"""Any model, and any answers, on any benchmarks, without a store.
+
+In: a model, benchmarks, and how to ask and judge. Out: one row per answer, and a `Summary` per
+benchmark and form. With a folder, the answers are kept as they come, the same call resumes, and
+`builders/standalone/grading.py` judges them again without a model.
+
+    settings = Evaluation(forms=("chat",))
+    found = evaluate("path/to/model", [named("humaneval=HumanEval.jsonl.gz")], settings)
+    found.summaries[0].rates    # {'pass@1': 0.8171}
+
+`NoNumberError` is raised where something went wrong. Its summaries say what.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import cast
+
+from builders import sandbox
+from builders.benchmarks import tasks as tasks_of
+from builders.engines import Completion, EngineSettings, Request, forms, open_engine
+from builders.engines.answers import answers_in, open_answers, spent_in
+from builders.harness import references, saved
+from builders.harness.jobs import Job, Known, answers_per_shard, is_gradable, jobs, request
+from builders.harness.rows import Row, is_answered, joined, rows, unjudged
+from builders.harness.summary import NoNumberError, Summary, require_numbers, summaries, tell_ungradable
+from builders.harness.tasks import Form, Task
+from builders.recipe import Benchmark, Evaluation, Grading
+from store import Announce, Plan, content_id
+from store.errors import InputError, UserError
+from store.store import Track
+
+Tasks = dict[str, list[Task]]
+ASKED = ("task_id", "prompt", "chat", "completion", "stops")
+"""What of a task decides what a model is asked. The other fields decide how it is judged."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The rows of an evaluation and what came of it."""
+
+    rows: list[Row]
+    summaries: list[Summary]
+
+
+def silent(message: str) -> None:
+    """An `announce` that says nothing."""
+
+
+def untracked(items: Sequence[int], label: str) -> Sequence[int]:
+    """A `track` that shows nothing."""
+    return items
+
+
+def evaluate(
+    model: str,
+    given: Sequence[Benchmark],
+    settings: Evaluation,
+    *,
+    adapter: str | None = None,
+    revision: str | None = None,
+    seed: int = 0,
+    folder: Path | None = None,
+    announce: Announce = silent,
+    track: Track = untracked,
+) -> Evaluated:
+    """Ask a model folder, a Hub id or a served model about benchmarks, and judge its answers.
+
+    InputError if `folder` holds another run. NoNumberError if too many answers are missing; those
+    that came are kept.
+
+    Example:
+        found = evaluate("path/to/model", [named("humaneval=HumanEval.jsonl.gz")], Evaluation())
+    """
+    sandbox.require()
+    tasks = read(given)
+    plan = _plan(model, tasks, settings, adapter, revision, seed)
+    about = {
+        "model": model,
+        "adapter": adapter,
+        "benchmarks": [benchmark.model_dump(mode="json") for benchmark in given],
+        "evaluation": settings.model_dump(mode="json"),
+    }
+    with _place(folder) as place, saved.opened(place, plan, about) as answers:
+        known = prepared(tasks, settings.grading, announce)
+        run = _Run(model, adapter, revision, seed, settings, jobs(tasks, settings.forms, settings.num_samples), known)
+        run.find_forms(answers, announce)
+        saved.add(place, {"left_out": run.left_out})
+        found = run.rows(answers, track)
+        told = summaries(found, known, settings.max_error_share, run.left_out)
+        saved.write_results(place, adapter or model, found, told)
+    require_numbers(told)
+    return Evaluated(found, told)
+
+
+def read(given: Sequence[Benchmark]) -> Tasks:
+    """The tasks of benchmarks by their names. InputError if two have the same name."""
+    names = [benchmark.name for benchmark in given]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"two benchmarks are called {', '.join(twice)}: write NAME=FILE to tell them apart")
+    return {benchmark.name: list(tasks_of(benchmark)) for benchmark in given}
+
+
+def prepared(tasks: Tasks, grading: Grading, announce: Announce) -> dict[str, dict[str, references.Ready]]:
+    """What is known of the tasks, by benchmark. What cannot be judged here is told.
+
+    NoNumberError if that is all of a benchmark.
+    """
+    known = {name: references.prepare(part, grading, announce) for name, part in tasks.items()}
+    tell_ungradable(announce, known)
+    for name, part in tasks.items():
+        reasons = sorted({str(ready.ungradable) for ready in known[name].values()})
+        if all(ready.ungradable for ready in known[name].values()):
+            told = summaries(unjudged([(Job(name, task, "chat", 0), None) for task in part], known), known, 1.0)
+            raise NoNumberError(f"no task of {name} can be judged here: {'; '.join(reasons[:3])}", told)
+    return known
+
+
+def tasks_hash(tasks: Sequence[Task], names: Sequence[str] = ()) -> str:
+    """A hash of the tasks, or of some of their fields."""
+    names = names or [field.name for field in fields(Task)]
+    return content_id(*(repr([getattr(task, name) for name in names]) for task in tasks))
+
+
+class _Run:
+    """One model asked about all jobs, in one stream. `left_out` is known once it was asked."""
+
+    def __init__(
+        self,
+        model: str,
+        adapter: str | None,
+        revision: str | None,
+        seed: int,
+        settings: Evaluation,
+        wanted: list[Job],
+        known: Known,
+    ) -> None:
+        self.model, self.revision, self.seed, self.settings, self.known = model, revision, seed, settings, known
+        self.adapters = {"adapter": adapter} if adapter else {}
+        size = answers_per_shard(settings.engine)
+        self.wanted, self.starts = wanted, range(0, len(wanted), size)
+        self.left_out: dict[Form, str] = {}
+
+    def rows(self, folder: Path, track: Track) -> list[Row]:
+        """A row for each job. The answers are kept in a folder."""
+        found: list[Row] = []
+        try:
+            with self._answers(folder) as of:
+                for shard in track(range(len(self.starts)), "answers"):
+                    found += rows(joined(self._jobs(shard), of(shard)), self.known, self.settings.grading)
+        except UserError as error:
+            told = self._broken_off(folder)
+            saved.write_summary(folder.parent, told)
+            raise NoNumberError(str(error), told, error.exit_code) from error
+        return found
+
+    def find_forms(self, folder: Path, announce: Announce) -> None:
+        """Find out in which forms the model can be asked."""
+        kept = cast(dict[str, Completion], answers_in(folder))
+        answered = {job.form for job in self.wanted if job.name in kept and is_answered(kept[job.name])}
+        forms.require_host(self.settings.engine)
+        self.left_out = forms.left_out(
+            self.settings.engine,
+            self.model,
+            self.adapters,
+            self.revision,
+            forms=self.settings.forms,
+            answered=answered,
+        )
+        for form, reason in self.left_out.items():
+            announce(f"{self.model} is not asked in the form {form}: {reason}")
+
+    def _jobs(self, shard: int) -> list[Job]:
+        start = self.starts[shard]
+        return [job for job in self.wanted[start : start + self.starts.step] if job.form not in self.left_out]
+
+    def _requests(self, shard: int) -> list[Request]:
+        adapter = next(iter(self.adapters), None)
+        asked = [job for job in self._jobs(shard) if is_gradable(job, self.known)]
+        return [request(job, self.settings, self.seed, adapter) for job in asked]
+
+    @contextmanager
+    def _answers(self, folder: Path) -> Iterator[Callable[[int], list[Completion]]]:
+        """A function that gives the answers of a shard. If all are kept, no model is loaded."""
+        shards = range(len(self.starts))
+        kept = cast(dict[str, Completion], answers_in(folder))
+        asked = [one.request_id for shard in shards for one in self._requests(shard)]
+        if all(name in kept and is_answered(kept[name]) for name in asked):
+            yield lambda shard: [kept[one.request_id] for one in self._requests(shard)]
+            return
+        settings = self.settings.engine
+        with (
+            open_engine(
+                settings,
+                self.model,
+                self.adapters,
+                self.revision,
+                spent=spent_in(folder, settings),
+                state=folder / "batches.jsonl",
+            ) as engine,
+            open_answers(folder, shards, settings, engine.generate, self._requests, keeps_whole_shards=True) as answers,
+        ):
+            yield lambda shard: answers.of(shard, [one.request_id for one in self._requests(shard)])
+
+    def _broken_off(self, folder: Path) -> list[Summary]:
+        """What is known of a run that ended early."""
+        kept = cast(dict[str, Completion], answers_in(folder))
+        wanted = [job for shard in range(len(self.starts)) for job in self._jobs(shard)]
+        found = list(unjudged(joined(wanted, kept.values()), self.known))
+        return summaries(found, self.known, self.settings.max_error_share, self.left_out)
+
+
+@contextmanager
+def _place(folder: Path | None) -> Iterator[Path]:
+    """The folder, or one that goes at the end."""
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="scoder-evaluation-") as folder:
+        yield Path(folder)
+
+
+def _plan(model: str, tasks: Tasks, settings: Evaluation, adapter: str | None, revision: str | None, seed: int) -> Plan:
+    """What identifies a run: whoever differs in any of this must not go on with its answers."""
+    engine = settings.engine
+    return Plan(
+        table="evaluations",
+        fields={
+            "model": _identity(model, revision, engine),
+            "adapter": _identity(adapter, None, engine) if adapter else None,
+            "engine": [*engine.identity(), getattr(engine, "base_url", None)],
+            "benchmarks": {
+                name: {"asked": tasks_hash(part, ASKED), "all": tasks_hash(part)} for name, part in tasks.items()
+            },
+            "seed": seed,
+            **settings.model_dump(mode="json", include={"forms", "num_samples", "temperature", "top_p", "max_tokens"}),
+        },
+        rows_per_shard=answers_per_shard(engine),
+    )
+
+
+def _identity(model: str, revision: str | None, engine: EngineSettings) -> str:
+    if engine.is_endpoint:
+        return model
+    from training.fingerprints import model_fingerprint
+
+    return f"{Path(model).name} {model_fingerprint(model, revision)}"

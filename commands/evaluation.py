@@ -1,0 +1,270 @@
+"""Commands that measure models, without a store: evaluate, grade and environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from commands.terminal import JsonOption, announce, app, local, print_rows, track
+from store.errors import InputError
+
+if TYPE_CHECKING:
+    from builders.recipe import Benchmark
+    from builders.standalone.evaluation import Evaluated
+
+PANEL = "Models"
+BENCHMARK = "Benchmark: [NAME=]FILE or [NAME=]HUB_ID[:CONFIG][@SPLIT]; repeat for several."
+
+BenchmarksOption = Annotated[list[str], typer.Option("--benchmarks", help=BENCHMARK)]
+EnvironmentOption = Annotated[
+    str | None, typer.Option("--environment", help="Folder of `scoder environment`: libraries that answers find.")
+]
+WorkersOption = Annotated[int | None, typer.Option(help="Answers judged at once. Default: one per usable CPU.")]
+MemoryOption = Annotated[int | None, typer.Option(help="MiB of memory that an answer may use. Default: 4096.")]
+WallOption = Annotated[
+    float | None, typer.Option(help="Seconds for all tests of an answer, beside 4 × its reference's. Default: 10.")
+]
+ShareOption = Annotated[
+    float | None, typer.Option(help="No number if more than this share of the answers is missing. Default: 0.02.")
+]
+FromOption = Annotated[str | None, typer.Option("--from", help="Only contests from this day on, as YYYY-MM-DD.")]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Only contests up to this day, as YYYY-MM-DD.")]
+
+
+@app.command(rich_help_panel=PANEL)
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Model folder or Hub id; with openai, the name of a served model.")],
+    benchmarks: BenchmarksOption,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", help="Folder that keeps answers and rows. The same command resumes.", callback=local
+        ),
+    ] = None,
+    form: Annotated[
+        list[str] | None,
+        typer.Option(help="chat or completion; repeat for both. Default: chat if the model has a chat template."),
+    ] = None,
+    adapter: Annotated[str | None, typer.Option(help="LoRA folder of an adapter of the model.")] = None,
+    samples: Annotated[int, typer.Option(help="Samples per task; more than 1 need a temperature above 0.")] = 1,
+    temperature: Annotated[float, typer.Option(help="Temperature; with 0 the likeliest token is taken.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Share of the probability mass that tokens are drawn from.")] = 1.0,
+    max_tokens: Annotated[int, typer.Option(help="Largest number of tokens per sample.")] = 512,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same samples again.")] = 0,
+    engine: Annotated[str, typer.Option(help="What runs the model: transformers, vllm or openai.")] = "transformers",
+    base_url: Annotated[str | None, typer.Option(help="With openai: address of the server.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit of a model of the Hub.")] = None,
+    environment: EnvironmentOption = None,
+    workers: WorkersOption = None,
+    memory_mb: MemoryOption = None,
+    wall_s: WallOption = None,
+    max_error_share: ShareOption = None,
+    since: FromOption = None,
+    until: UntilOption = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Set a field as in the recipe's section evaluation: engine.dtype=bfloat16, engine.tensor_parallel=2 …",
+        ),
+    ] = None,
+    is_base: Annotated[bool, typer.Option("--base-model", help="The same as --form completion.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure pass@k of a model on benchmarks. Generated code runs only in the sandbox.
+
+    Every run says how many answers were cut, refused, or could not be judged. If too many are
+    missing, there is no number, and the exit code is 1.
+
+    Example:
+    ```
+    $ scoder evaluate recipes/tiny-base --benchmarks recipes/demo-benchmark.jsonl --base-model
+    │ benchmark      │ form       │ tasks │ pass@1 │ answered │ …
+    │ demo-benchmark │ completion │    16 │  0.125 │       16 │ …
+    ```
+    """
+    from builders.recipe import Evaluation, files
+    from builders.standalone import evaluation
+
+    given: dict[str, Any] = {
+        "engine": {"engine": engine} | ({"base_url": base_url} if base_url else {}),
+        "num_samples": samples,
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_tokens": max_tokens,
+        "grading": _limits(environment, workers, memory_mb, wall_s),
+    } | ({} if max_error_share is None else {"max_error_share": max_error_share})
+    asked_forms = list(form or []) or (["completion"] if is_base else [])
+    if is_base and asked_forms != ["completion"]:
+        raise InputError(f"--base-model means --form completion, but --form {asked_forms[0]} is given: leave one out")
+    settings = files.checked(
+        Evaluation, files.override(given | ({"forms": asked_forms} if asked_forms else {}), set_ or [])
+    )
+    wanted = _named(benchmarks, since, until)
+    if not asked_forms and "forms" not in _set_keys(set_):
+        settings = settings.model_copy(update={"forms": (_default_form(settings, model, adapter, revision),)})
+    if output is None:
+        announce("nothing is kept: with -o DIR, answers and rows are saved, and the same command resumes")
+    _report(
+        lambda: evaluation.evaluate(
+            model,
+            wanted,
+            settings,
+            adapter=adapter,
+            revision=revision,
+            seed=seed,
+            folder=Path(output) if output else None,
+            announce=announce,
+            track=track,
+        ),
+        as_json,
+        model,
+    )
+
+
+@app.command(rich_help_panel=PANEL)
+def grade(
+    answers: Annotated[
+        str, typer.Argument(help="Folder of `evaluate -o`, or samples of EvalPlus or bigcode's harness.")
+    ],
+    benchmarks: Annotated[list[str] | None, typer.Option(help=f"For samples. {BENCHMARK}")] = None,
+    environment: EnvironmentOption = None,
+    workers: WorkersOption = None,
+    memory_mb: MemoryOption = None,
+    wall_s: WallOption = None,
+    max_error_share: ShareOption = None,
+    since: FromOption = None,
+    until: UntilOption = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Set a field as in the recipe's section evaluation.grading.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge saved answers again, without a model: with other limits, or another environment.
+
+    Samples are JSON lines of task_id and solution (or completion), EvalPlus's folders, or
+    generations.json.
+
+    Example:
+    ```
+    $ scoder grade my-samples.jsonl --benchmarks recipes/demo-benchmark.jsonl
+    │ benchmark      │ form │ tasks │ pass@1 │ answered │ …
+    │ demo-benchmark │ chat │    16 │    1.0 │       16 │ …
+    ```
+    """
+    from builders.harness import saved
+    from builders.recipe import Evaluation, Grading, files
+    from builders.standalone import grading
+
+    place = Path(answers)
+    is_saved = (place / saved.SETTINGS).is_file()
+    changed = files.override(_limits(environment, workers, memory_mb, wall_s), set_ or [])
+    if is_saved:
+        if benchmarks or since or until:
+            raise InputError(f"{answers} names its benchmarks itself: leave --benchmarks, --from and --until out")
+        before = saved.settings_of(place)["evaluation"]["grading"]
+        limits = files.checked(Grading, before | changed)
+        _report(lambda: grading.grade(place, limits, max_error_share, announce=announce), as_json, answers)
+        return
+    if not place.exists():
+        raise InputError(f"no file or folder {answers}")
+    if not benchmarks:
+        raise InputError(f"{answers} is no folder of `scoder evaluate -o`: name the --benchmarks that it answers")
+    share = Evaluation().max_error_share if max_error_share is None else max_error_share
+    limits, wanted = files.checked(Grading, changed), _named(benchmarks, since, until)
+    _report(lambda: grading.grade_samples(place, wanted, limits, share, announce=announce), as_json, answers)
+
+
+@app.command(rich_help_panel=PANEL)
+def environment(
+    folder: Annotated[str, typer.Argument(help="Folder to make or to complete.", callback=local)],
+    benchmarks: BenchmarksOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Install the libraries that benchmarks import, for evaluate and grade --environment.
+
+    Each library is installed by itself. What cannot be installed is said, and the others stay.
+
+    Example:
+    ```
+    $ scoder environment libraries --benchmarks recipes/demo-benchmark.jsonl
+    libraries: no library is needed
+    ```
+    """
+    from builders.harness import environments
+    from builders.standalone.evaluation import read
+
+    wanted = environments.packages(task for part in read(_named(benchmarks)).values() for task in part)
+    found = environments.build(Path(folder), wanted, announce)
+    rows = [
+        {"package": p.name, "imported as": ", ".join(p.modules), "tasks": p.tasks, "installed": p.problem or "yes"}
+        for p in found
+    ]
+    print_rows(rows, as_json, folder if rows else f"{folder}: no library is needed")
+    if failed := [package.name for package in found if package.problem]:
+        raise typer.Exit(_say_failed(failed, len(found)))
+
+
+def _say_failed(failed: list[str], num_wanted: int) -> int:
+    announce(f"{len(failed)} of {num_wanted} packages are not installed: {', '.join(failed)}")
+    return 1
+
+
+def _report(measure: Callable[[], Evaluated], as_json: bool, title: str) -> None:
+    """Print what came of it, also where there is no number, and then raise."""
+    from builders.harness.summary import NoNumberError
+
+    error, told = None, []
+    try:
+        told = measure().summaries
+    except NoNumberError as raised:
+        error, told = raised, raised.summaries
+    print_rows([summary.as_json() if as_json else summary.as_line() for summary in told], as_json, title)
+    for summary in told:
+        for remark in summary.remarks():
+            announce(remark)
+    if error is not None:
+        raise error
+
+
+def _named(given: list[str], since: str | None = None, until: str | None = None) -> list[Benchmark]:
+    from builders.benchmarks import named
+    from builders.recipe import Benchmark, files
+
+    dates = {name: day for name, day in (("contest_from", since), ("contest_until", until)) if day}
+    found = [named(text) for text in given]
+    return [files.checked(Benchmark, b.model_dump() | dates) for b in found] if dates else found
+
+
+def _limits(
+    environment: str | None, workers: int | None, memory_mb: int | None, wall_s: float | None
+) -> dict[str, Any]:
+    """The limits that were given. An environment is named by its whole path."""
+    if environment is not None and not Path(environment, "bin", "python").exists():
+        raise InputError(f"{environment} is no virtual environment: `scoder environment {environment} …` makes one")
+    place = str(Path(environment).absolute()) if environment else None
+    given = {"environment": place, "workers": workers, "memory_mb": memory_mb, "wall_s": wall_s}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _set_keys(set_: list[str] | None) -> set[str]:
+    return {item.partition("=")[0] for item in set_ or []}
+
+
+def _default_form(settings: Any, model: str, adapter: str | None, revision: str | None) -> str:
+    """chat for a model with a chat template and for an endpoint, else completion. It is said."""
+    from builders.engines import forms
+
+    if settings.engine.is_endpoint:
+        reason, why = None, "it is an endpoint"
+    else:
+        reason, why = (
+            forms.without_chat(model, {"adapter": adapter} if adapter else {}, revision),
+            "it has a chat template",
+        )
+    form = "completion" if reason else "chat"
+    announce(f"{model} is asked in the form {form}: {reason or why} (--form chat or --form completion says otherwise)")
+    return form
