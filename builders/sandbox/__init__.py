@@ -1,62 +1,77 @@
-"""The only place where generated code runs: one Python program at a time, inside bubblewrap.
+"""The only place where generated code runs: Python programs, inside bubblewrap.
 
-In: the text of a program, and limits. Out: a `SandboxResult`.
+In: the text of a program or a `Trial`, and limits. Out: a `SandboxResult`.
 
-    program = tested_program("def add(a, b):\n    return a + b\n", "assert add(1, 2) == 3\n")
-    run_python(program).status    # 'passed'
+    trial = Trial(solution=("def add(a, b):\n    return a + b\n",), tests=("assert add(1, 2) == 3\n",))
+    [(_, result)] = run_many([("one", trial)], workers=1)
+    result.status    # 'passed'
 
-`bwrap` starts the program in namespaces of its own: it has no network and sees no other processes.
-Its environment is empty. Its file system holds the system's programs, its libraries and the Python
-installation, all read-only, and a small /tmp. Inside, `builders/sandbox/runner.py` sets the limits.
-From outside, this module enforces time, total memory and output.
+Each worker starts one `bwrap` with a warm interpreter in it (`box.py`). Every program is forked
+from that into namespaces of its own: it has no network and sees no other processes. Its environment
+is empty. Its file system holds the system's programs, its libraries and the Python installation,
+all read-only, and a small /tmp of its own. It has no capabilities, and a filter refuses it system
+calls that it has no use for (`system_calls.py`); sockets are AF_UNIX only. The interpreter inside
+and the host enforce time, total memory and output.
 
-`passed` means that the program's last statement is done. Leaving early does not give it
-(`sys.exit(0)`, `os._exit(0)`, killing the supervisor), and neither does printing a marker or
-reading the program's own source, arguments, environment or the supervisor's memory. For a pass, the
-child must send back a random key, which reaches no object of its interpreter before the end.
+The two halves of a trial run in two such processes. The solution's cannot see, reach or guess what
+the tests hold. The tests see of the solution only plain values, and handles that equal nothing but
+themselves (`inside/checker.py`). `passed` means that the last piece of the tests is done. Leaving
+early does not give it (`sys.exit(0)`, `os._exit(0)`), and neither does printing a marker. For a
+pass, the tests' process must send back a random key, which reaches no object of its interpreter
+before the end.
 
 What the sandbox does not hold back:
-- Solution and tests share one interpreter. Code written against this very runner can search its own
-  descriptors for the key, replace `unittest`, or return objects that equal everything. A pass is a
-  measurement, not a proof.
+- A program of plain text and a trial with `is_apart=False` share one interpreter with their tests.
+  Code written against this very sandbox can search its own descriptors for the key, replace
+  `unittest`, or return objects that equal everything. There a pass is a measurement, not a proof.
+- A helper that the tests take from the solution, such as a function of the task's own prompt,
+  answers what the solution wants. Give it as `prelude`, and the tests use their own.
+- A function that works in place gives nothing. Only then are its changes of arguments seen.
 - `memory_mb` bounds each process by `RLIMIT_AS`. All processes together are only looked at every
-  0.1 s, and only what is resident counts: memory in detached `memfd` or System V segments is not
-  seen. Put a cgroup around untrusted bulk runs.
+  0.1 s, and shared pages count once for each. What lies in /tmp and /dev/shm counts against
+  `file_mb`, not against `memory_mb`. Put a cgroup around untrusted bulk runs.
 - Kernels before 5.14 count all processes of the user against `processes`. Newer ones count those of
-  the sandbox.
-- There is no system call filter, so a kernel bug that an unprivileged process can reach stays open.
+  the box.
+- A program is the first process of its namespace: a signal that it has no handler for and that
+  would end it, such as SIGTERM or SIGALRM, is ignored.
+- The filter lists what is refused. A bug of the kernel in one of the other calls stays open.
 """
 
-import contextlib
+from __future__ import annotations
+
 import functools
-import json
 import os
-import selectors
+import platform
 import shutil
-import signal
-import subprocess
 import sys
-import time
+import threading
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from typing import TypeVar
 
-from builders.sandbox.jail import INSTALL, command
-from store.errors import JobError
+from builders.sandbox.box import Box, BoxLostError, Job
+from builders.sandbox.jail import INSTALL
+from builders.sandbox.limits import DEFAULT_LIMITS, SandboxLimits, SandboxResult
+from builders.sandbox.system_calls import PROCESSORS
+from store.errors import InputError, JobError
 
-__all__ = ["SandboxLimits", "is_available", "require", "run_many", "tested_program"]
+__all__ = [
+    "SandboxLimits",
+    "SandboxResult",
+    "Trial",
+    "is_available",
+    "modules_missing",
+    "require",
+    "run_many",
+    "run_python",
+    "tested_program",
+]
 
-Status = Literal["passed", "failed", "timeout", "memory", "output", "error"]
 Id = TypeVar("Id", bound=Hashable)
 
-_POLL_S = 0.1
-# To discard output costs time. A stream of more than so many times its limit ends the program.
-_FLOOD_FACTOR = 16
-# Resident memory of bwrap and the supervisor. It does not count as the program's.
-_OVERHEAD_MB = 64
 _TESTED_PROGRAM = """\
 (lambda run, load, scope, modules, lines, pieces: (
     scope.update(__name__="solution"),
@@ -71,45 +86,46 @@ _TESTED_PROGRAM = """\
     %s
 )
 """
+_FIND_MODULES = """\
+import importlib.util
+for name in %r:
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        print(name)
+"""
 
 
 @dataclass(frozen=True)
-class SandboxLimits:
-    """What one program may use.
+class Trial:
+    """A solution and the program that tests it, each in a process that shares nothing with the other.
 
-    `file_mb` bounds each file and all of /tmp. `output_bytes` is how much of each stream is kept.
+    All code comes in pieces, and each is compiled by itself, so that no piece can swallow the next
+    one with an open string. `prelude` is run first on both sides. `entry_point` is `f` or
+    `Solution().f`. `data` is for the tests alone; they read it, and call the solution on many
+    inputs, with the module `trial` (`inside/trial.py`). `wall_s` takes the place of the limits'.
+
+    Without `is_apart`, solution and tests share one process and one module, as tests with mocks
+    need. With `is_script`, the solution is a program that reads standard input. It runs anew, as
+    `__main__`, for each input.
     """
 
-    wall_s: float = 10
-    cpu_s: int = 10
-    memory_mb: int = 1024
-    processes: int = 16
-    output_bytes: int = 65536
-    file_mb: int = 16
+    solution: tuple[str, ...]
+    tests: tuple[str, ...]
+    prelude: str = ""
+    entry_point: str | None = None
+    data: bytes = b""
+    wall_s: float | None = None
+    is_apart: bool = True
+    is_script: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value <= 0:
-                raise ValueError(f"SandboxLimits.{name} is {value}: give a number above 0")
-
-
-@dataclass(frozen=True)
-class SandboxResult:
-    """How one program ended. The status `error` means that the sandbox did not start.
-
-    `exit_code` is negative for a signal.
-    """
-
-    status: Status
-    exit_code: int
-    stdout: str
-    stderr: str
-    timed_out: bool
-    output_truncated: bool
-    wall_s: float
-
-
-DEFAULT_LIMITS = SandboxLimits()
+        if self.wall_s is not None and self.wall_s <= 0:
+            raise ValueError(f"Trial.wall_s is {self.wall_s}: give a number above 0")
+        if self.is_script and not self.is_apart:
+            raise ValueError("a script runs apart from its tests: leave is_apart")
 
 
 def is_available() -> bool:
@@ -130,20 +146,35 @@ def run_python(program: str, limits: SandboxLimits = DEFAULT_LIMITS) -> SandboxR
     It is `passed` when its last statement is done; an early `sys.exit(0)` fails.
     """
     require()
-    return _run(program, limits)
+    ((_, result),) = _run_many([(0, program)], 1, limits, None)
+    return result
 
 
 def run_many(
-    programs: Iterable[tuple[Id, str]], workers: int, limits: SandboxLimits = DEFAULT_LIMITS
+    programs: Iterable[tuple[Id, str | Trial]],
+    workers: int,
+    limits: SandboxLimits = DEFAULT_LIMITS,
+    environment: str | None = None,
 ) -> Iterator[tuple[Id, SandboxResult]]:
-    """Run programs in `workers` sandboxes at a time. Results come in the order of the input.
+    """Run programs in `workers` boxes at a time. Results come in the order of the input.
 
-    The input is read lazily. JobError where no sandbox works here.
+    The input is read lazily. `environment` is the folder of a virtual environment whose packages
+    the programs may import. JobError where no sandbox works here, InputError for a folder that is
+    no such environment.
     """
     if workers < 1:
         raise ValueError(f"run_many needs at least 1 worker, got {workers}")
     require()
-    return _run_many(programs, workers, limits)
+    return _run_many(programs, workers, limits, environment and _checked(environment))
+
+
+def modules_missing(names: Iterable[str], environment: str | None = None) -> list[str]:
+    """Which of these top-level modules no program can import, in the order given."""
+    program = _FIND_MODULES % [name.partition(".")[0] for name in names]
+    ((_, result),) = run_many([(0, program)], 1, SandboxLimits(output_bytes=1 << 20), environment)
+    if result.status != "passed":
+        raise JobError(f"the sandbox could not look for modules: {result.status}, {result.stderr.strip()}")
+    return result.stdout.split()
 
 
 def tested_program(*parts: str) -> str:
@@ -158,14 +189,25 @@ def tested_program(*parts: str) -> str:
     return _TESTED_PROGRAM % repr(list(zip(names, parts, strict=True)))
 
 
+class _Worker(threading.local):
+    """The box of one thread. It is started with the thread's first program."""
+
+    box: Box | None = None
+
+
 def _run_many(
-    programs: Iterable[tuple[Id, str]], workers: int, limits: SandboxLimits
+    programs: Iterable[tuple[Id, str | Trial]], workers: int, limits: SandboxLimits, environment: str | None
 ) -> Iterator[tuple[Id, SandboxResult]]:
     pending: deque[tuple[Id, Future[SandboxResult]]] = deque()
+    worker, boxes = _Worker(), set[Box]()
+
+    def run(program: str | Trial) -> SandboxResult:
+        return _run(_job(program), limits, environment, worker, boxes)
+
     with ThreadPoolExecutor(workers) as pool:
         try:
             for program_id, program in programs:
-                pending.append((program_id, pool.submit(_run, program, limits)))
+                pending.append((program_id, pool.submit(run, program)))
                 if len(pending) >= 2 * workers:
                     first_id, future = pending.popleft()
                     yield first_id, future.result()
@@ -173,8 +215,74 @@ def _run_many(
                 first_id, future = pending.popleft()
                 yield first_id, future.result()
         finally:
+            is_early = bool(pending)
             for _, future in pending:
                 future.cancel()
+            for box in list(boxes):
+                box.kill() if is_early else box.close()
+
+
+def _run(job: Job, limits: SandboxLimits, environment: str | None, worker: _Worker, boxes: set[Box]) -> SandboxResult:
+    """Run a program in this thread's box. One that loses the box is tried once more in a new one."""
+    problem = ""
+    for _ in range(2):
+        try:
+            if worker.box is None:
+                worker.box = Box(environment)
+                boxes.add(worker.box)
+            return worker.box.run(job, limits)
+        except BoxLostError as error:
+            problem = str(error)
+            if worker.box is not None:
+                worker.box.kill()
+                boxes.discard(worker.box)
+                worker.box = None
+    return SandboxResult("error", -1, "", problem + "\n", False, False, 0.0)
+
+
+def _job(program: str | Trial) -> Job:
+    if isinstance(program, str):
+        return Job(_request("__main__", (), (program,), ["program.py"]), b"", None, None)
+    tests = _test_names(program)
+    if program.is_apart:
+        asked = _request("tests", (), program.tests, tests, program)
+        solution = _request("solution", program.solution, (), [], program)
+        return Job(asked, program.data, solution, program.wall_s)
+    texts = (program.prelude, *program.solution)
+    names = [f"solution_{number}.py" for number in range(len(texts))]
+    return Job(_request("solution", texts, program.tests, names + tests, program), program.data, None, program.wall_s)
+
+
+def _test_names(trial: Trial) -> list[str]:
+    count = len(trial.tests)
+    return ["tests.py"] if count == 1 else [f"tests_{number}.py" for number in range(count)]
+
+
+def _request(
+    module: str, solution: tuple[str, ...], tests: tuple[str, ...], names: list[str], trial: Trial | None = None
+) -> dict[str, object]:
+    return {
+        "module": module,
+        "solution": solution,
+        "tests": tests,
+        "names": names,
+        "prelude": trial.prelude if trial else "",
+        "entry_point": trial.entry_point if trial else None,
+        "is_script": trial.is_script if trial else False,
+    }
+
+
+def _checked(environment: str) -> str:
+    """The folder of a virtual environment with this Python's version. InputError otherwise."""
+    folder = Path(environment)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    fix = f"make one with `python{version} -m venv {environment}`"
+    if not (folder / "pyvenv.cfg").is_file():
+        raise InputError(f"{environment} is no virtual environment, as it has no pyvenv.cfg: {fix}")
+    if not (folder / "lib" / f"python{version}" / "site-packages").is_dir():
+        found = sorted(path.name for path in (folder / "lib").glob("python3*"))
+        raise InputError(f"{environment} is for {', '.join(found) or 'no Python'}, the sandbox for {version}: {fix}")
+    return os.path.realpath(environment)
 
 
 @functools.cache
@@ -182,12 +290,15 @@ def _problem() -> str | None:
     """Why no sandbox works here, or None."""
     if shutil.which("bwrap") is None:
         return "there is no bwrap on the PATH"
+    if platform.machine() not in PROCESSORS:
+        known = " and ".join(PROCESSORS)
+        return f"there is no system call filter for the processor {platform.machine()}, only for {known}"
     exposed = _exposed(Path(sys.base_prefix).resolve(), Path.home().resolve(), Path(__file__).resolve().parents[2])
     if exposed:
         return exposed
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         return "there is no setpriv (util-linux) on the PATH, needed to give up root"
-    result = _run("pass", DEFAULT_LIMITS)
+    ((_, result),) = _run_many([(0, "pass")], 1, DEFAULT_LIMITS, None)
     return None if result.status == "passed" else f"a test program ended as {result.status}: {result.stderr.strip()}"
 
 
@@ -201,121 +312,3 @@ def _exposed(prefix: Path, home: Path, code: Path) -> str | None:
         if str(prefix) != "/usr" and place.is_relative_to(prefix):
             return f"the Python installation {prefix} contains {place}, which the program would see"
     return None
-
-
-def _run(program: str, limits: SandboxLimits) -> SandboxResult:
-    started = time.monotonic()
-    report_out, report_in = os.pipe()
-    try:
-        with open(os.memfd_create("request"), "wb+") as request:
-            request.write(json.dumps({"program": program, **asdict(limits)}).encode())
-            request.seek(0)
-            # bwrap gets an empty environment too: the program can read it in /proc/1/environ.
-            process = subprocess.Popen(
-                command(report_in, limits.file_mb),
-                stdin=request,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=(report_in,),
-                env={},
-                start_new_session=True,
-            )
-    except BaseException:
-        os.close(report_out)
-        raise
-    finally:
-        os.close(report_in)
-    with process, open(report_out, "rb", buffering=0) as report:
-        try:
-            cut, kept, totals = _watch(process, report, limits, started + limits.wall_s)
-            process.wait()
-        finally:
-            if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
-    status, exit_code = _verdict(bytes(kept["report"]), process.returncode)
-    status = cut or status
-    return SandboxResult(
-        status=status,
-        exit_code=exit_code,
-        stdout=kept["stdout"].decode("utf-8", "replace"),
-        stderr=kept["stderr"].decode("utf-8", "replace"),
-        timed_out=status == "timeout",
-        output_truncated=max(totals["stdout"], totals["stderr"]) > limits.output_bytes,
-        wall_s=time.monotonic() - started,
-    )
-
-
-def _watch(
-    process: subprocess.Popen[bytes], report: BinaryIO, limits: SandboxLimits, deadline: float
-) -> tuple[Status | None, dict[str, bytearray], dict[str, int]]:
-    """Read the streams to their end, and keep the head of each.
-
-    If the sandbox passes a limit, its process group is killed, and the limit is returned.
-    """
-    kept = {name: bytearray() for name in ("stdout", "stderr", "report")}
-    totals = dict.fromkeys(kept, 0)
-    cut: Status | None = None
-    next_look = time.monotonic() + _POLL_S
-    assert process.stdout is not None and process.stderr is not None, "both were asked for as pipes"
-    with selectors.DefaultSelector() as selector:
-        for name, stream in (("stdout", process.stdout), ("stderr", process.stderr), ("report", report)):
-            selector.register(stream, selectors.EVENT_READ, name)
-        while selector.get_map():
-            for key, _ in selector.select(_POLL_S):
-                chunk = os.read(key.fd, 65536)
-                if not chunk:
-                    selector.unregister(key.fileobj)
-                totals[key.data] += len(chunk)
-                kept[key.data] += chunk[: max(0, limits.output_bytes - len(kept[key.data]))]
-            if cut is None:
-                is_look_due = time.monotonic() >= next_look
-                cut = _exceeded(process.pid, totals, limits, deadline, is_look_due)
-                next_look = time.monotonic() + _POLL_S if is_look_due else next_look
-                if cut is not None:
-                    os.killpg(process.pid, signal.SIGKILL)
-    return cut, kept, totals
-
-
-def _exceeded(
-    pid: int, totals: dict[str, int], limits: SandboxLimits, deadline: float, is_look_due: bool
-) -> Status | None:
-    """The limit that the sandbox is over, if any."""
-    if time.monotonic() > deadline:
-        return "timeout"
-    if max(totals.values()) > _FLOOD_FACTOR * limits.output_bytes:
-        return "output"
-    if is_look_due and _resident_mb(pid) > limits.memory_mb + _OVERHEAD_MB:
-        return "memory"
-    return None
-
-
-def _resident_mb(pid: int) -> float:
-    """Resident memory in MiB of a process and its descendants. Shared pages count once for each."""
-    total = 0.0
-    pending = [pid]
-    while pending:
-        folder = Path("/proc") / str(pending.pop())
-        # Processes end while they are looked at.
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            total += int((folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-            for task in (folder / "task").iterdir():
-                pending += [int(child) for child in (task / "children").read_text().split()]
-    return total
-
-
-def _verdict(report: bytes, returncode: int) -> tuple[Status, int]:
-    """Status and exit code from the supervisor's lines.
-
-    A program that has started and not ended brought its supervisor down.
-    """
-    messages = [json.loads(line) for line in report.splitlines()]
-    if not messages:
-        return "error", returncode
-    last = messages[-1]
-    if last["state"] != "ended":
-        return "failed", returncode
-    if last["passed"]:
-        return "passed", 0
-    if last["memory"]:
-        return "memory", last["exit_code"]
-    return ("timeout" if last["exit_code"] == -signal.SIGXCPU else "failed"), last["exit_code"]

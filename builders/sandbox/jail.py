@@ -1,6 +1,7 @@
 """What the program sees: the command line of bubblewrap, which shows the system and nothing else.
 
-In: the descriptor that the report goes to, and the size of /tmp. Out: the arguments of the process.
+In: the descriptor of the socket to the host, and the folder of a virtual environment or None. Out:
+the arguments of the process.
 """
 
 from __future__ import annotations
@@ -38,35 +39,38 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
 }
 _NOBODY = "65534"
+_PLACE = "/opt/environment"
+"""Where a box shows a virtual environment."""
+SITE = f"{_PLACE}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+"""The packages of a virtual environment, as the box sees them."""
 
 
-def command(report_fd: int, file_mb: int) -> list[str]:
-    """The command line of the sandbox. It holds the runner's text, but not the program's."""
+def command(control_fd: int, environment: str | None) -> list[str]:
+    """The command line of a box. It holds the text that starts it, and nothing of a program.
+
+    The interpreter in it keeps the capabilities that it needs to make namespaces. The programs that
+    it forks lose them.
+    """
     bwrap = _program("bwrap")
-    runner = [_interpreter(), "-s", "-P", "-B", "-c", _runner_text(), str(report_fd)]
-    size = ["--size", str(file_mb * 1024 * 1024)]
-    inner = [bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--uid", _NOBODY, "--gid", _NOBODY]
+    inner = [bwrap, "--unshare-all", "--unshare-user", "--uid", _NOBODY, "--gid", _NOBODY]
+    inner += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"]
     inner += ["--die-with-parent", "--new-session", "--hostname", "sandbox"]
     inner += [*_read_only_system(), "--proc", "/proc", "--dev", "/dev"]
-    inner += [
-        *size,
-        "--tmpfs",
-        "/dev/shm",
-        *size,
-        "--tmpfs",
-        "/tmp",
-        "--remount-ro",
-        "/dev",
-        "--remount-ro",
-        "/",
-    ]
-    inner += ["--chdir", "/tmp", "--clearenv"]
-    for name, value in _ENVIRONMENT.items():
+    # Each program mounts its own over these.
+    inner += ["--size", "4096", "--tmpfs", "/dev/shm", "--size", "4096", "--tmpfs", "/tmp"]
+    variables = dict(_ENVIRONMENT)
+    if environment is not None:
+        inner += [*_parents(_PLACE), "--ro-bind", os.path.realpath(environment), _PLACE]
+        variables["PYTHONPATH"] = SITE
+    inner += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--clearenv"]
+    for name, value in variables.items():
         inner += ["--setenv", name, value]
-    return [*_give_up_root(bwrap), *inner, "--", *runner]
+    options = ["-s", "-P", "-B", *(["-S"] if environment is not None else [])]
+    start = [_interpreter(), *options, "-c", _start_text(), str(control_fd)]
+    return [*_give_up_root(bwrap, environment), *inner, "--", *start]
 
 
-def _give_up_root(bwrap: str) -> list[str]:
+def _give_up_root(bwrap: str, environment: str | None) -> list[str]:
     """What comes before the sandbox when this process is root: it becomes `nobody` first.
 
     The kernel does not hold root to RLIMIT_NPROC, not even under another name in a user namespace.
@@ -80,6 +84,9 @@ def _give_up_root(bwrap: str) -> list[str]:
     for program in (bwrap, setpriv):
         if not program.startswith("/usr/bin/"):
             outer += [*_parents(program), "--ro-bind", program, program]
+    if environment is not None:
+        folder = os.path.realpath(environment)
+        outer += [*_parents(folder), "--ro-bind", folder, folder]
     outer += ["--bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev"]
     outer += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     return [*outer, "--", setpriv, "--reuid", _NOBODY, "--regid", _NOBODY, "--clear-groups", "--"]
@@ -123,5 +130,5 @@ def _interpreter() -> str:
 
 
 @functools.cache
-def _runner_text() -> str:
-    return Path(__file__).with_name("runner.py").read_text(encoding="utf-8")
+def _start_text() -> str:
+    return (Path(__file__).with_name("inside") / "start.py").read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""What runs inside a box. `builders/sandbox/box.py` sends these modules in; nothing here runs out."""

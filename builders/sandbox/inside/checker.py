@@ -1,0 +1,371 @@
+"""Inside a box: the process of the tests. It knows the solution only through its answers.
+
+In: the pieces of the tests, their data, and a wire to the solution's process. Out: the key, once
+the last piece is done.
+
+A name that the tests use and that neither they, nor the prelude, nor Python define is taken from
+the solution: a function or a class as a `Remote`, a plain value as a copy, an exception as a class
+made here. So the solution can never stand in for `abs` or for a function of the tests.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import os
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NoReturn
+
+from builders.sandbox.inside import codec, pieces, trial
+from builders.sandbox.inside.report import Report
+from builders.sandbox.inside.solution import kind_of, own_classes
+from builders.sandbox.inside.wire import Gone, Late, Wire
+
+_leave = os._exit
+_ANSWER = struct.Struct("<IBd")
+_OUTPUT = struct.Struct("<IIBd")
+_GRACE_S = 0.5
+_MAX_FRAME = 1 << 27
+_BUILTIN_NAMES = frozenset(dir(builtins))
+_ERRORS = {
+    name: value
+    for name, value in vars(builtins).items()
+    if isinstance(value, type) and issubclass(value, BaseException)
+}
+
+
+class SolutionFailed(BaseException):
+    """The solution's pieces raised, and its process has printed why."""
+
+
+def run(request: dict[str, Any], secret: bytes, fds: dict[str, int]) -> None:
+    """Run the tests, and leave the process."""
+    report = Report(fds)
+    code = 1
+    try:
+        code = _run(request, secret, Wire(fds["read"], fds["write"], _MAX_FRAME), report)
+    finally:
+        _leave(code)
+
+
+def _run(request: dict[str, Any], secret: bytes, wire: Wire, report: Report) -> int:
+    scope = pieces.module("tests", "__main__")
+    link = Link(wire, request["entry_point"])
+    trial.install(link, secret, report)
+    try:
+        pieces.load([request["prelude"]], ["prelude.py"], scope)
+        link.classes.update(_guarded(own_classes(scope, "tests")))
+        link.bind(scope, request["tests"])
+        pieces.load(request["tests"], request["names"], scope)
+        pieces.flush()
+        report.prove()
+        return 0
+    except SolutionFailed:
+        pass
+    except Late:
+        report.say(b"T")
+    except MemoryError:
+        link.has_run_out = True
+    except SystemExit as stop:
+        pieces.exit_code_of(stop)
+    except BaseException as error:  # whatever the tests raise is the result
+        pieces.show(error, skipped=2)
+    if link.has_run_out:
+        report.say(b"M")
+    pieces.flush()
+    return 1
+
+
+def _guarded(classes: dict[str, type]) -> dict[str, type]:
+    for kind in classes.values():
+        codec.guard(kind)
+    return classes
+
+
+class Remote:
+    """An object of the solution's. It equals itself only; what it gives are plain values."""
+
+    __slots__ = ("__weakref__", "_kind", "_link", "_name", "_number")
+
+    def __init__(self, link: Link, number: int | str, kind: str, name: str) -> None:
+        for slot, value in (("_link", link), ("_number", number), ("_kind", kind), ("_name", name)):
+            object.__setattr__(self, slot, value)
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return self._link.call(self._number, given, named)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") and name != "__name__":
+            raise AttributeError(name)
+        if name == "__name__":
+            return self._name
+        return self._link.ask("get", self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._link.ask("set", self, name, value)
+
+    def __iter__(self) -> Remote:
+        return self if self._kind == "iterator" else self._link.ask("iter", self)
+
+    def __next__(self) -> Any:
+        return self._link.ask("next", self)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._link.ask("item", self, key)
+
+    def __contains__(self, item: Any) -> bool:
+        return self._link.ask("has", self, item) is True
+
+    def __len__(self) -> int:
+        return int(self._link.ask("length", self))
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __str__(self) -> str:
+        return str(self._link.ask("text", self))
+
+    def __repr__(self) -> str:
+        return f"<{self._name} of the solution>"
+
+    def __setstate__(self, state: Any) -> NoReturn:
+        raise codec.FrameError("a frame tried to change a handle")
+
+
+class Link:
+    """The connection to the solution's process, and what each side knows of the other."""
+
+    def __init__(self, wire: Wire, entry_point: str | None) -> None:
+        self._wire = wire
+        self._entry_point = entry_point
+        self._kept: list[Any] = []
+        self._remotes: dict[int, Remote] = {}
+        self._errors: dict[str, type[BaseException]] = {}
+        self.classes: dict[str, type] = {}
+        self.has_run_out = False
+
+    # -- names -------------------------------------------------------------------------------------
+
+    def bind(self, scope: dict[str, Any], tests: Sequence[str]) -> None:
+        """Put the solution's names that the tests need into their scope."""
+        state, offered = self._read()[:2]
+        if state != "ready":
+            self.has_run_out = "MemoryError" in offered
+            raise SolutionFailed
+        needed = names_needed(tests) - scope.keys()
+        entry = self._entry_point or ""
+        if entry.isidentifier():
+            needed.add(entry)
+        for name, kind, ancestors in offered:
+            if name in needed:
+                scope[name] = self._offered(name, kind, ancestors)
+        if entry and not entry.isidentifier():
+            self._bind_method(scope, entry)
+
+    def _offered(self, name: str, kind: str, ancestors: Any) -> Any:
+        if kind == "function":
+            return Remote(self, name, "function", name)
+        if kind == "exception":
+            made = type(name, (self._error(ancestors[1:]),), {})
+            self._errors[name] = made
+            return made
+        return self.ask("value", None, name)
+
+    def _bind_method(self, scope: dict[str, Any], entry: str) -> None:
+        """Make `Solution().f` in the tests call the entry point, for a class that is nothing else."""
+        name, _, method = entry.partition("().")
+        if name.isidentifier() and method.isidentifier():
+            scope[name] = type(name, (), {method: staticmethod(lambda *a, **k: self.call(None, a, k))})
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def call(self, target: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Call a function of the solution. Arguments that it changes in place are changed here."""
+        value, changes = self._exchange(("call", target, given, named))
+        places = (*given, *named.values())
+        for number, changed in changes:
+            _change(places[number], changed)
+        return value
+
+    def ask(self, what: str, target: Remote | None, *given: Any) -> Any:
+        """Anything else that can be asked of an object or of the solution."""
+        numbers = () if target is None else (target._number,)
+        if target is not None and isinstance(target._number, str):
+            return self._exchange((what, self._number_of(target), *given))[0]
+        return self._exchange((what, *numbers, *given), is_next=what == "next")[0]
+
+    def _number_of(self, target: Remote) -> int:
+        """The solution's number for a global that we know by its name."""
+        known = self._exchange(("value", target._number))[0]
+        if type(known) is not Remote:
+            raise Gone("a function of the solution is no object")
+        return int(known._number)
+
+    def _exchange(self, request: tuple[Any, ...], is_next: bool = False) -> tuple[Any, Any]:
+        if codec.is_reading():
+            raise codec.FrameError("a frame tried to call the solution")
+        self._wire.send(codec.encode(request, self._keep, self.classes))
+        while True:
+            answer = self._read()
+            if answer[0] == "return" and len(answer) == 3:
+                return answer[1], answer[2]
+            if answer[0] == "raise" and len(answer) == 4:
+                self._raise(answer[1], answer[2], is_next)
+            self._serve(answer)
+
+    def _read(self) -> tuple[Any, ...]:
+        try:
+            answer = codec.decode(self._wire.receive(), self._object, self.classes)
+        except codec.FrameError as error:
+            raise Gone(f"the solution's process sent a wrong frame: {error}") from None
+        if type(answer) is not tuple or not answer:
+            raise Gone("the solution's process sent a wrong frame")
+        return answer
+
+    def _raise(self, names: Sequence[str], arguments: Sequence[Any], is_next: bool) -> NoReturn:
+        """Raise the builtin exception, or the tests' own copy, that the solution has raised."""
+        self.has_run_out = self.has_run_out or "MemoryError" in names
+        if "StopIteration" in names and not is_next:
+            # It would end a `map` or a loop of the tests early.
+            raise RuntimeError("the solution raised StopIteration")
+        kind = self._error(names)
+        try:
+            error = kind(*arguments)
+        except Exception:  # a class with other parameters
+            error = Exception(*arguments)
+        raise error
+
+    def _error(self, names: Sequence[Any]) -> type[BaseException]:
+        for name in names:
+            known = self._errors.get(name) or _ERRORS.get(name)
+            if known is not None:
+                return known
+        return Exception
+
+    # -- the checker's own objects -----------------------------------------------------------------
+
+    def _keep(self, value: Any) -> codec.Handle:
+        if type(value) is Remote:
+            number = value._number if isinstance(value._number, int) else self._number_of(value)
+            return "solution", number, "", ""
+        self._kept.append(value)
+        return "checker", len(self._kept) - 1, kind_of(value), ""
+
+    def _object(self, owner: str, number: int, kind: str, name: str) -> Any:
+        if owner == "checker":
+            if not 0 <= number < len(self._kept):
+                raise codec.FrameError("a frame names an object that the checker never gave")
+            return self._kept[number]
+        remote = self._remotes.get(number)
+        if remote is None:
+            remote = self._remotes[number] = Remote(self, number, kind, name)
+        return remote
+
+    def _serve(self, request: tuple[Any, ...]) -> None:
+        """Do what the solution asks: call or iterate what the tests gave to it."""
+        try:
+            result: tuple[Any, ...] = ("return", self._own(*request))
+        except (Gone, Late):
+            raise
+        except Exception as error:
+            result = ("raise", type(error).__name__, [v for v in error.args if type(v) in (str, int, float)])
+        self._wire.send(codec.encode(result, self._keep, self.classes))
+
+    def _own(self, what: Any, number: Any, *given: Any) -> Any:
+        if type(number) is not int or not 0 <= number < len(self._kept):
+            raise Gone("the solution asked for an object that the checker never gave")
+        target = self._kept[number]
+        if what == "back" and len(given) == 2:
+            return target(*given[0], **given[1])
+        if what == "back next" and kind_of(target) == "iterator":
+            return next(target)
+        if what == "back get" and len(given) == 1 and type(target).__module__ == "tests":
+            if type(given[0]) is not str or given[0].startswith("_"):
+                raise AttributeError(given[0])
+            return getattr(target, given[0])
+        raise AttributeError(f"the solution may not ask this of a {type(target).__name__}")
+
+    # -- the module `trial` ------------------------------------------------------------------------
+
+    def encode(self, value: Any) -> bytes:
+        """The bytes of a value. What is not plain is kept here, and they hold a handle."""
+        return codec.encode(value, self._keep, self.classes)
+
+    def decode(self, data: bytes) -> Any:
+        """The value of bytes, from the solution or from `encode`."""
+        return codec.decode(data, self._object, self.classes)
+
+    def answers(self, inputs: Iterable[bytes], seconds: Sequence[float]) -> Iterator[trial.Answer]:
+        """What the entry point gives for each list of arguments, in order.
+
+        A call that takes longer than its `seconds` by this process's clock ends the trial.
+        """
+        given = list(inputs)
+        limits = [float(s) for s in seconds]
+        assert len(given) == len(limits), f"{len(given)} inputs, but {len(limits)} limits"
+        if not given:
+            return
+        least = min(limits)
+        eager = {n for n, s in enumerate(limits) if s > least}
+        self._wire.send(codec.encode(("answers", frozenset(eager)), self._keep, self.classes))
+        self._wire.send(b"".join([part for one in given for part in (len(one).to_bytes(4, "little"), one)]))
+        take = self._wire.take
+        for limit in limits:
+            length, state, took = _ANSWER.unpack(take(_ANSWER.size, limit + _GRACE_S))
+            payload = take(length, limit + _GRACE_S)
+            if state:
+                self.has_run_out = self.has_run_out or payload.startswith(b"MemoryError")
+                yield "raised", payload.decode("utf-8", "replace"), took
+            else:
+                yield "value", payload, took
+
+    def outputs(self, inputs: Iterable[str], seconds: Sequence[float]) -> Iterator[trial.Output]:
+        """What the script prints for each input, in order. Limits as for `answers`."""
+        given = [text.encode("utf-8", "surrogateescape") for text in inputs]
+        assert len(given) == len(seconds), f"{len(given)} inputs, but {len(seconds)} limits"
+        self._wire.send(codec.encode(("outputs",)))
+        self._wire.send(b"".join([part for one in given for part in (len(one).to_bytes(4, "little"), one)]))
+        for limit in seconds:
+            length, said, state, took = _OUTPUT.unpack(self._wire.take(_OUTPUT.size, limit + _GRACE_S))
+            text = self._wire.take(length, limit + _GRACE_S).decode("utf-8", "replace")
+            message = self._wire.take(said, limit + _GRACE_S).decode("utf-8", "replace")
+            self.has_run_out = self.has_run_out or message.startswith("MemoryError")
+            yield ("raised" if state else "ended"), text, message, took
+
+
+def _change(own: Any, changed: Any) -> None:
+    """Give an argument of the tests the content that the solution has left in it."""
+    if type(own) in (list, bytearray) and type(changed) is type(own):
+        own[:] = changed
+    elif type(own) in (dict, set) and type(changed) is type(own):
+        own.clear()
+        own.update(changed)
+    elif type(own) is type(changed) and hasattr(own, "__dict__"):
+        vars(own).clear()
+        vars(own).update(vars(changed))
+
+
+def names_needed(tests: Sequence[str]) -> set[str]:
+    """The names that the tests read but neither they nor Python define."""
+    read: set[str] = set()
+    defined: set[str] = set(_BUILTIN_NAMES)
+    for text in tests:
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue  # it fails when it runs, which says why
+        for node in ast.walk(tree):
+            _sort(node, read, defined)
+    return read - defined
+
+
+def _sort(node: ast.AST, read: set[str], defined: set[str]) -> None:
+    if isinstance(node, ast.Name):
+        (read if isinstance(node.ctx, ast.Load) else defined).add(node.id)
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        defined.add(node.name)
+    elif isinstance(node, ast.alias):
+        defined.add((node.asname or node.name).split(".")[0])
+    elif isinstance(node, ast.arg):
+        defined.add(node.arg)

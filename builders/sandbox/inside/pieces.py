@@ -1,0 +1,76 @@
+"""Inside a box: running pieces of code one after the other in one module, and saying how they ended.
+
+In: texts of Python. Each is compiled by itself, so that no piece can swallow the next one with an
+open string. Out: the module's names, or the exception.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import os
+import sys
+import traceback
+import types
+from collections.abc import Sequence
+from typing import Any
+
+_compile, _exec = compile, exec
+
+
+def module(name: str, *also: str) -> dict[str, Any]:
+    """The names of a new, empty module that can be imported as `name` and by the other names."""
+    made = types.ModuleType(name)
+    for each in (name, *also):
+        sys.modules[each] = made
+    sys.argv = ["program.py"]
+    return made.__dict__
+
+
+def load(pieces: Sequence[str], names: Sequence[str], scope: dict[str, Any]) -> None:
+    """Run the pieces in the scope. Tracebacks show their lines under the names."""
+    for text, name in zip(pieces, names, strict=True):
+        linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+        _exec(_compile(text, name, "exec", dont_inherit=True), scope)
+
+
+def names_of(pieces: Sequence[str], stem: str) -> list[str]:
+    """The file names that tracebacks show: `tests.py`, or `solution_0.py`, `solution_1.py`."""
+    return [f"{stem}_{position}.py" for position in range(len(pieces))]
+
+
+def show(error: BaseException, skipped: int) -> None:
+    """Print the traceback without its first frames, which are the sandbox's own."""
+    place = error.__traceback__
+    for _ in range(skipped):
+        place = place.tb_next if place is not None else None
+    with contextlib.suppress(Exception):
+        traceback.print_exception(type(error), error, place)
+
+
+def exit_code_of(stop: SystemExit) -> int:
+    """The exit code that Python gives to a SystemExit."""
+    if stop.code is None:
+        return 0
+    if isinstance(stop.code, int):
+        return stop.code & 0xFF
+    with contextlib.suppress(Exception):
+        print(stop.code, file=sys.stderr)
+    return 1
+
+
+def flush() -> None:
+    """Flush what the program printed. It may have closed or replaced the streams."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):
+            stream.flush()
+
+
+def content(fd: int) -> bytes:
+    """All bytes of a file. The descriptor's position is shared with other processes: not used."""
+    parts, place = [], 0
+    while chunk := os.pread(fd, 1 << 20, place):
+        parts.append(chunk)
+        place += len(chunk)
+    os.close(fd)
+    return b"".join(parts)

@@ -1,0 +1,49 @@
+"""Inside a box: a program that runs in one process, from its first line to its last.
+
+In: the pieces of a program. Out: only when the last piece is done, the key is sent to the host. An
+early `sys.exit(0)` does not give it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from builders.sandbox.inside import pieces, trial
+from builders.sandbox.inside.report import Report
+
+_leave = os._exit
+
+
+def run(request: dict[str, Any], secret: bytes, fds: dict[str, int]) -> None:
+    """Run the pieces, and leave the process."""
+    report = Report(fds)
+    code = 1
+    try:
+        code = _run(request, secret, report)
+    finally:
+        _leave(code)
+
+
+def _run(request: dict[str, Any], secret: bytes, report: Report) -> int:
+    texts = [*request["solution"], *request["tests"]]
+    name = request["module"]
+    scope = pieces.module(name, "__main__")
+    if name != "__main__":
+        trial.install(trial.Alone(scope, request["entry_point"], report), secret, report)
+    try:
+        pieces.load(texts, request["names"], scope)
+    except SystemExit as stop:
+        code = pieces.exit_code_of(stop)
+        pieces.flush()
+        return code
+    except MemoryError:
+        report.say(b"M")
+        return 1
+    except BaseException as error:  # whatever the program raises is its result
+        pieces.show(error, skipped=2)
+        pieces.flush()
+        return 1
+    pieces.flush()
+    report.prove()
+    return 0

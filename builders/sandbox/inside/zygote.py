@@ -1,0 +1,141 @@
+"""Inside a box: the warm interpreter, from which every program is forked.
+
+In: requests over a socket, each with the limits as JSON and with descriptors. Out: how the
+processes of the program ended, as JSON.
+
+The zygote never sees a program, its tests or its results. They travel in files and pipes of their
+own between the host and the forked processes, so that nothing of a program can be found in the
+memory of the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import time
+import traceback
+from typing import Any
+
+from builders.sandbox.inside import checker, isolation, pieces, solution, whole
+
+_LOOK_S = 0.1
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_OVERHEAD_MB = 64
+"""Resident memory of the interpreters themselves. It does not count as the program's."""
+
+
+def serve(control: socket.socket, system_calls: bytes) -> None:
+    """Run programs, one after the other, until the host closes the socket."""
+    isolation.harden()
+    gc.collect()
+    gc.freeze()
+    control.send(b'{"state": "ready"}')
+    while True:
+        content, fds, _, _ = socket.recv_fds(control, 1 << 16, 16)
+        if not content:
+            return
+        request = json.loads(content)
+        result = _Run(request, dict(zip(request["fds"], fds, strict=True)), system_calls).result(control)
+        if result is None:
+            return
+        control.send(json.dumps(result).encode())
+
+
+class _Run:
+    """The processes of one program."""
+
+    def __init__(self, request: dict[str, Any], fds: dict[str, int], system_calls: bytes) -> None:
+        self._request = request
+        self._fds = fds
+        self._system_calls = system_calls
+        self._pids: list[int] = []
+        self._looked_at = time.monotonic()
+
+    def result(self, control: socket.socket) -> dict[str, Any] | None:
+        """How the program ended, or None where the host is gone."""
+        deadline = time.monotonic() + self._request["wall_s"]
+        try:
+            self._start()
+        finally:
+            for fd in self._fds.values():
+                os.close(fd)
+        ended = os.pidfd_open(self._pids[-1])
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        poll.register(control, select.POLLIN)
+        cut, is_host_there = self._watch(poll, ended, deadline, control)
+        for pid in self._pids:
+            os.kill(pid, signal.SIGKILL)
+        os.close(ended)
+        seconds, codes = 0.0, []
+        for pid in self._pids:
+            _, status, usage = os.wait4(pid, 0)
+            codes.append(os.waitstatus_to_exitcode(status))
+            seconds = max(seconds, usage.ru_utime + usage.ru_stime)
+        return {"cut": cut, "exit_code": codes[-1], "cpu_s": seconds} if is_host_there else None
+
+    def _start(self) -> None:
+        if self._request["is_apart"]:
+            (to_read, from_checker), (from_solution, to_checker) = os.pipe(), os.pipe()
+            self._fds |= {"a": to_read, "b": from_checker, "c": from_solution, "d": to_checker}
+            self._spawn("solution", {"read": "a", "write": "d", "code": "code"})
+            self._spawn("checker", {"read": "c", "write": "b", "code": "tests", "report": "report", "key": "key"})
+        else:
+            self._spawn("whole", {"code": "tests", "report": "report", "key": "key"})
+
+    def _spawn(self, role: str, names: dict[str, str]) -> None:
+        pid = isolation.spawn()
+        if pid == 0:
+            self._become(role, names)
+        self._pids.append(pid)
+
+    def _become(self, role: str, names: dict[str, str]) -> None:
+        leave = os._exit
+        try:
+            streams = ("solution_out", "solution_err") if role == "solution" else ("stdout", "stderr")
+            fds = {"stdout": self._fds[streams[0]], "stderr": self._fds[streams[1]]}
+            fds |= {name: self._fds[source] for name, source in names.items()}
+            settled = isolation.settle(self._request, fds, self._system_calls)
+            gc.enable()
+            content = pieces.content(settled.pop("code"))
+            size = int.from_bytes(content[:4], "little")
+            request = json.loads(content[4 : 4 + size])
+            if role == "solution":
+                solution.run(request, settled)
+            (checker if role == "checker" else whole).run(request, content[4 + size :], settled)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            leave(1)
+
+    def _watch(self, poll: select.poll, ended: int, deadline: float, control: socket.socket) -> tuple[str | None, bool]:
+        """Wait for the last process, a limit, or the host's word to stop."""
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return "timeout", True
+            ready = dict(poll.poll(min(left, _LOOK_S) * 1000 + 1))
+            if control.fileno() in ready:
+                return None, bool(control.recv(16))
+            if ended in ready:
+                return None, True
+            if self._resident_mb() > self._request["memory_mb"] + _OVERHEAD_MB:
+                return "memory", True
+
+    def _resident_mb(self) -> float:
+        """Resident memory of all processes in the box but this one. Looked at every _LOOK_S only."""
+        if time.monotonic() < self._looked_at + _LOOK_S:
+            return 0.0
+        self._looked_at = time.monotonic()
+        total = 0
+        for name in os.listdir("/proc"):
+            if name.isdigit() and name != "1" and int(name) != os.getpid():
+                # Processes end while they are looked at.
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{name}/statm") as file:
+                    total += int(file.read().split()[1])
+        return total * _PAGE / 2**20
