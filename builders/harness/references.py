@@ -36,6 +36,8 @@ from builders.recipe import Grading
 from store import Announce, content_id
 from store.counts import counted
 
+GIVEN_BYTES = 1 << 30
+"""What the cases of one task may take. Those of Mbpp/255 take 360 MB, with one output of 261 MB."""
 REFERENCE_S = 300.0
 """Seconds that a task's own solution may take for all of its cases."""
 
@@ -98,7 +100,7 @@ def run(
     trials: Iterable[tuple[str, sandbox.Trial]], settings: Grading, workers: int | None = None
 ) -> Iterator[tuple[str, sandbox.SandboxResult]]:
     """Trials in the sandbox of these settings, in their order."""
-    limits = sandbox.SandboxLimits(wall_s=settings.wall_s, memory_mb=settings.memory_mb, file_mb=64)
+    limits = sandbox.SandboxLimits(wall_s=settings.wall_s, memory_mb=settings.memory_mb, file_mb=64, given_bytes=GIVEN_BYTES)
     workers = workers or settings.workers or usable_cpus()
     return sandbox.run_many(trials, workers, limits, environment=settings.environment)
 

@@ -220,8 +220,8 @@ def _place(folder: Path | None) -> Iterator[Path]:
     if folder is not None:
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="scoder-evaluation-") as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix="scoder-evaluation-") as own:
+        yield Path(own)
 
 
 def _plan(model: str, tasks: Tasks, settings: Evaluation, adapter: str | None, revision: str | None, seed: int) -> Plan:
