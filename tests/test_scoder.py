@@ -37,6 +37,11 @@ def test_status_shows_every_filled_table_with_rows_and_time(smoke_store: Path) -
     assert all(row["status"] == "complete" and row["seconds"] >= 0 for row in found["tables"][:-1])
     assert {"heldout_nll", "parse_rate", "scorer_auc", "pass_at_1"} <= {m["name"] for m in found["metrics"]}
     assert {"pool", "candidates", "selected"} <= {r["stage"] for r in found["rejects"]}
+    unsure = [m for m in found["metrics"] if m["low"] is None and not m["method"].startswith("none: ")]
+    assert unsure == [], "every number has its interval, or says why there is none"
+    compared = {(m["name"], m["iteration"]) for m in found["metrics"] if m["verdict"]}
+    assert {("heldout_nll", 1), ("heldout_nll", 2), ("parse_rate", 1), ("mean_score", 2)} <= compared
+    assert all(e["num_graded"] and e["pass_at_1_low"] is not None for e in found["evaluations"])
 
 
 def test_verify_accepts_a_finished_store_and_finds_a_changed_byte(smoke_store: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether two measurements differ: their difference with its interval, and a test where there is one.
+"""Whether two measurements differ: their difference with its interval, and a test of it.
 
 In: the same clusters measured twice (tasks that two models answered, snippets that two models wrote
 for), or two estimates of different items. Out: a `Difference`, after minus before. It is noise

@@ -99,7 +99,7 @@ def _columns(sum_C: np.ndarray, num_items_C: np.ndarray) -> np.ndarray:
 
 
 def is_constant(sum_C: np.ndarray, num_items_C: np.ndarray) -> bool:
-    """Whether all clusters that have items have the same mean, so that a bootstrap sees no spread."""
+    """Whether all clusters with items have the same mean, so that a bootstrap sees no spread."""
     mean_C = sum_C[num_items_C > 0] / num_items_C[num_items_C > 0]
     return bool((mean_C == mean_C[:1]).all())
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import queries
 from builders.datasets.texts import DATASET_ITEMS
+from builders.harness.statistics import NOT_GRADED
 from builders.near_duplicates import PAIRS
 from builders.raw_pool import STAGING
 from builders.standalone.contamination import DATASET_HITS
@@ -59,6 +60,7 @@ POOL: Row = {
 }
 VALUES: Row = POOL | {
     "batches": ["main"],
+    "before": None,
     "features": "f",
     "iteration": 1,
     "iterations": [1, 2],
@@ -205,14 +207,12 @@ def orderings(sql: str) -> list[list[str]]:
 def test_a_query_compiles_against_empty_tables(empty: duckdb.DuckDBPyConnection, name: str) -> None:
     prepare(empty, name)
     found = queries.table(empty, name, values_of(name))
-    is_summary = name.startswith("metric_") or name.endswith("_count") or name == "report_compared"
+    is_summary = name.endswith(("_count", "_overlap")) or name == "report_compared"
     assert found.num_rows == (1 if is_summary else 0)
 
 
 WRITTEN = {name: name for name in ALL if name in CONTRACTS} | {
-    name: name.split("_")[0] + ("s" if name.startswith("metric_") else "")
-    for name in ALL
-    if name.startswith(("metric_", "rejects_"))
+    name: "rejects" for name in ALL if name.startswith("rejects_")
 }
 
 
@@ -220,7 +220,6 @@ def test_the_tables_that_queries_write_are_known() -> None:
     assert sorted(set(WRITTEN.values())) == sorted(
         [
             "instructions",
-            "metrics",
             "near_duplicates",
             "pool",
             "raw_pool",
@@ -797,35 +796,99 @@ def test_checkpoints_of_a_run_come_in_the_order_of_steps(store: Store) -> None:
     assert run(connection, "checkpoints_of", role="scorer", iteration=1) == []
 
 
-def test_metrics_that_one_query_computes(store: Store) -> None:
-    statuses = ["ok", "ok", "ok", "syntax_error"]
-    rows = [{"candidate_id": f"c{n}", "iteration": 1, "parse_status": s} for n, s in enumerate(statuses)]
-    put(store, "candidates", rows, iteration=1)
-    put(
-        store,
-        "scored",
-        [{"candidate_id": f"c{n}", "iteration": 1, "score": s} for n, s in enumerate([4.0, 8.0])],
-        iteration=1,
-    )
-    kept = {1: ["s1", "s2", "s3"], 2: ["s2", "s3", "s4", "s4"]}
-    for iteration, names in kept.items():
+def test_metrics_are_computed_from_sums_and_numbers_per_snippet(store: Store) -> None:
+    for iteration, statuses in ((1, ["ok", "ok", "no_problem"]), (2, ["ok", "syntax_error"])):
+        rows = [
+            {"candidate_id": f"{iteration}{n}", "iteration": iteration, "snippet_id": f"s{n // 2}", "parse_status": s}
+            for n, s in enumerate(statuses)
+        ]
+        put(store, "candidates", rows, iteration=iteration)
+        scores = [r for r in rows if r.pop("parse_status") == "ok"]
+        put(store, "scored", [r | {"score": 0.1 + iteration} for r in scores], iteration=iteration)
+    connection = connect(store)
+
+    def per_snippet(name: str, iteration: int, before: int | None) -> list[tuple[float, ...]]:
+        found = run(connection, f"metric_{name}", iteration=iteration, before=before)
+        return sorted((r["total_before"], r["num_before"], r["total"], r["num"]) for r in found)
+
+    assert per_snippet("parse_rate", 1, None) == [(0, 0, 0, 1), (0, 0, 2, 2)]
+    assert per_snippet("parse_rate", 2, 1) == [(0, 1, 0, 0), (2, 2, 1, 2)]
+    assert per_snippet("parse_rate", 9, None) == []
+    assert per_snippet("mean_score", 1, None) == [(0, 0, 2.2, 2)]
+    assert per_snippet("mean_score", 2, 1) == [(2.2, 2, 2.1, 1)]
+
+
+def test_an_overlap_counts_the_snippets_of_both_selections(store: Store) -> None:
+    for iteration, names in {1: ["s1", "s2", "s3"], 2: ["s2", "s3", "s4", "s4"]}.items():
         base = {"iteration": iteration, "selection": "default"}
         selected = [base | {"candidate_id": f"{iteration}{n}", "snippet_id": s} for n, s in enumerate(names)]
         put(store, "selected", selected, iteration=iteration, selection="default")
-    connection = connect(store)
+    counts = [run(connect(store), "metric_selection_overlap", iteration=t)[0] for t in (2, 1, 9)]
+    assert [(c["num_both"], c["num_either"]) for c in counts] == [(2, 4), (0, 3), (0, 0)]
 
-    def measured(name: str, iteration: int) -> tuple[float, int]:
-        (row,) = run(connection, f"metric_{name}", iteration=iteration)
-        assert (row["name"], row["iteration"], row["subject"]) == (name, iteration, "default")
-        return row["value"], row["num_items"]
 
-    assert measured("parse_rate", 1) == (0.75, 4)
-    assert measured("parse_rate", 9) == (0.0, 0)
-    assert measured("mean_score", 1) == (6.0, 2)
-    assert measured("mean_score", 9) == (0.0, 0)
-    assert measured("selection_overlap", 2) == (2 / 4, 4)
-    assert measured("selection_overlap", 1) == (0.0, 3)
-    assert measured("selection_overlap", 9) == (0.0, 0)
+def test_answers_are_counted_by_task_and_form(store: Store) -> None:
+    statuses = ["passed", "failed", "unanswered", "ungradable", "error", "missing", "timeout"]
+    rows: list[Row] = [
+        {"checkpoint_id": "k", "benchmark": "b", "form": form, "task_id": "t", "sample_index": n, "status": status}
+        | {"is_passed": status == "passed", "is_base_passed": True if n < 2 and form == "chat" else None}
+        | {"finish_reason": "length" if n == 1 else "stop"}
+        for form in ("chat", "completion")
+        for n, status in enumerate(statuses)
+    ]
+    put(store, "evaluations", rows)
+    put(store, "checkpoints", [{"checkpoint_id": "k", "role": "coder"}])
+    chat, completion = run(connect(store), "evaluated_tasks")
+    assert (chat["form"], chat["num_graded"], chat["num_passed"]) == ("chat", 4, 1)
+    assert (chat["num_base_graded"], chat["num_base_passed"]) == (2, 2)
+    assert (completion["num_graded"], completion["num_base_graded"]) == (4, 0)
+    found = run(connect(store), "report_evaluations")
+    assert [(r["model"], r["form"], r["num_answers"], r["num_graded"]) for r in found] == [
+        ("coder", "chat", 7, 4),
+        ("coder", "completion", 7, 4),
+    ]
+    others = ("unanswered", "ungradable", "errors", "timeouts", "missing", "truncated")
+    assert [found[0][f"num_{name}"] for name in others] == [1] * 6
+
+
+def test_sql_and_python_agree_on_what_was_never_graded() -> None:
+    listed = ", ".join(f"'{status}'" for status in NOT_GRADED)
+    for name in ("evaluated_tasks", "report_evaluations"):
+        assert queries.text(name).count("status NOT IN (") == queries.text(name).count(f"status NOT IN ({listed})") == 1
+
+
+def test_evaluated_tasks_that_instructions_resemble(store: Store) -> None:
+    put(store, "evaluations", [{"checkpoint_id": "k", "benchmark": "b", "task_id": t} for t in ("t1", "t2", "t3")])
+    put(store, "instructions", [{"candidate_id": c} for c in ("c1", "c2")])
+    hits = [("c1", "t1", "ngram", 0.3), ("c1", "t1", "prose", 0.4), ("c2", "t1", "ngram", 0.2)]
+    hits += [("c9", "t2", "ngram", 0.9), ("c1", "t9", "ngram", 0.3)]
+    rows = [
+        {"item_id": c, "item_kind": "candidate", "benchmark": "b", "task_id": t, "detector": d, "strength": s}
+        for c, t, d, s in hits
+    ]
+    put(store, "contamination", [*rows, rows[0] | {"task_id": "t3", "item_kind": "snippet"}])
+    (found,) = run(connect(store), "report_touched_tasks")
+    assert (found["task_id"], found["num_items"], found["strength"]) == ("t1", 2, pytest.approx(0.4))
+
+
+def test_metrics_come_with_their_change(store: Store) -> None:
+    ends = {"up": (0.1, 0.3), "down": (-0.3, -0.1), "noise": (-0.1, 0.3), "unknown": (None, None)}
+    base: Row = {"name": "parse_rate", "iteration": 2, "value": 0.5, "low": 0.4, "high": 0.6, "method": "wilson"}
+    rows = [base | {"subject": subject} for subject in ends]
+    changes = [
+        base | {"name": "parse_rate_change", "subject": subject, "value": 0.2, "low": low, "high": high}
+        for subject, (low, high) in ends.items()
+    ]
+    put(store, "metrics", [*rows, *changes, rows[0] | {"iteration": 1}])
+    found = run(connect(store), "report_metrics")
+    assert {(r["iteration"], r["subject"]): (r["verdict"], r["change"]) for r in found} == {
+        (1, "up"): (None, None),
+        (2, "up"): ("higher", 0.2),
+        (2, "down"): ("lower", 0.2),
+        (2, "noise"): ("within noise", 0.2),
+        (2, "unknown"): (None, 0.2),
+    }
+    assert all((r["value"], r["low"], r["high"]) == (0.5, 0.4, 0.6) for r in found)
 
 
 def test_reports_count_items_and_the_functions_of_a_file(store: Store) -> None:

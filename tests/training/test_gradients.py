@@ -304,6 +304,7 @@ def test_heldout_loss_is_the_mean_over_samples(qwen: str, adapter: str, data: st
     report = heldout.heldout_nll(qwen, adapter, data, split="train", max_tokens=200, batch_size=3)
     losses = [one_at_a_time(qwen, adapter, example)[1] for example in encoded(qwen, adapter)]
     assert report.nll == pytest.approx(np.mean(losses), rel=1e-5)
+    assert report.losses == pytest.approx(losses, rel=1e-4), "in the order of the rows"
     assert report.num_rows == 8 and report.num_rejected == 0
     assert report.num_tokens == sum(len(e.completion_ids) for e in encoded(qwen, adapter))
     base = heldout.heldout_nll(qwen, None, data, split="train", max_tokens=200)
