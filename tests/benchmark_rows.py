@@ -130,7 +130,7 @@ MBPP_HUB_REFERENCE = {
 BIG_CODE_BENCH = {
     "task_id": "BigCodeBench/0",
     "complete_prompt": 'import os\n\ndef task_func(path):\n    """Whether a path exists."""\n',
-    "instruct_prompt": "Whether a path exists.",
+    "instruct_prompt": "Whether a path exists.\nStart with:\n```\nimport os\ndef task_func(path):\n```",
     "canonical_solution": "    return os.path.exists(path)\n",
     "test": (
         "import unittest\nclass TestCases(unittest.TestCase):\n"
