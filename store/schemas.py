@@ -48,9 +48,8 @@ def list_of(kind: str) -> str:
     return f"{kind}[]"
 
 
-def struct_of(**fields: str) -> str:
-    """The type of a struct: `struct_of(input=STRING)` is `STRUCT(input VARCHAR)`."""
-    return f"STRUCT({', '.join(f'{name} {kind}' for name, kind in fields.items())})"
+CASE = 'STRUCT("input" VARCHAR, output VARCHAR)'
+"""The type of a case of a benchmark task, as DuckDB writes it: `input` is a word of SQL."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,8 @@ def arrow_type(kind: str) -> pa.DataType:
     if kind.endswith("[]"):
         return pa.list_(arrow_type(kind.removesuffix("[]")))
     if kind.startswith("STRUCT("):
-        fields = kind.removeprefix("STRUCT(").removesuffix(")").split(", ")
-        return pa.struct([(name, arrow_type(inner)) for name, inner in (field.split(" ") for field in fields)])
+        fields = [field.split(" ") for field in kind.removeprefix("STRUCT(").removesuffix(")").split(", ")]
+        return pa.struct([(name.strip('"'), arrow_type(inner)) for name, inner in fields])
     return {
         STRING: pa.string(),
         BOOL: pa.bool_(),
@@ -261,7 +260,7 @@ _ALL = [
             req("comparison", STRING, "asserts: the tests judge; equal, apps or text: the cases do"),
             req(
                 "cases",
-                list_of(struct_of(input=STRING, output=STRING)),
+                list_of(CASE),
                 "Python literals of the arguments and the answer, or text for stdin; "
                 "without output that of the task's own solution is expected",
             ),

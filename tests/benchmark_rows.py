@@ -116,7 +116,7 @@ MBPP_HUB = {
     "test_imports": [],
     "test_list": ["assert plus(1, 2) == 3", "assert plus(2, 2) == 4"],
     "test": (
-        f"{_ASSERTION}inputs = [[1, 2], [2, 2], [(1,), (2,)]]\nresults = [3, 4, (1, 2)]\n"
+        f"{_ASSERTION}inputs = [[1, 2], [2, 2], ((1,), (2,))]\nresults = [3, 4, (1, 2)]\n"
         "for i, (inp, exp) in enumerate(zip(inputs, results)):\n    assertion(plus(*inp), exp, 0)\n"
     ),
 }
@@ -130,7 +130,7 @@ MBPP_HUB_REFERENCE = {
 BIG_CODE_BENCH = {
     "task_id": "BigCodeBench/0",
     "complete_prompt": 'import os\n\ndef task_func(path):\n    """Whether a path exists."""\n',
-    "instruct_prompt": "Whether a path exists.",
+    "instruct_prompt": "Whether a path exists.\nStart with:\n```\nimport os\ndef task_func(path):\n```",
     "canonical_solution": "    return os.path.exists(path)\n",
     "test": (
         "import unittest\nclass TestCases(unittest.TestCase):\n"
@@ -147,6 +147,8 @@ LIVE_CODE_BENCH = {
     "starter_code": "class Solution:\n    def count(self): ",
     "code_list": ["never run"],
 }
+
+
 def private(tests: list[dict]) -> str:
     """Private tests as LiveCodeBench packs them."""
     return base64.b64encode(zlib.compress(pickle.dumps(json.dumps(tests)))).decode()

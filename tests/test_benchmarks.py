@@ -7,8 +7,21 @@ from pathlib import Path
 import pytest
 
 from builders import benchmarks
+from builders.harness.tasks import Case
 from builders.recipe import Benchmark
 from store import ContractError, Store
+from store.errors import InputError
+from tests.benchmark_rows import (
+    APPS_LINES,
+    CRUX_EVAL,
+    GRADED,
+    HUMAN_EVAL_PLUS_TESTED,
+    LIVE_CODE_BENCH_FUNCTION,
+    LIVE_CODE_BENCH_METHOD,
+    LIVE_CODE_BENCH_STDIN,
+    MBPP_HUB_REFERENCE,
+    MULTIPL_E,
+)
 from tests.tiny_recipes import read
 
 ROW = {
@@ -45,9 +58,97 @@ def test_one_row_per_task(tmp_path):
         "tests": ROW["test"],
         "entry_point": "add",
         "language": "python",
+        "chat": rows[0]["chat"],
+        "completion": "def add(a, b):\n",
+        "stops": ["\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\nassert ", "\nif __name__", "\nprint("],
+        "call_form": "function",
+        "comparison": "asserts",
+        "cases": [],
+        "num_base_cases": 0,
+        "atol": 0.0,
+        "oracle": None,
+        "case_s": None,
+        "contest_date": None,
+        "ungradable": None,
         "file_hash": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
+    assert rows[0]["chat"].endswith("markdown code block:\n```python\ndef add(a, b):\n```")
     assert [r["task_id"] for r in rows] == ["T/0", "T/1"]
+
+
+def test_every_task_comes_back_from_its_row(tmp_path, monkeypatch):
+    """In parts: one Arrow array holds 2 GiB of text at most."""
+    monkeypatch.setattr(benchmarks, "ROWS_PER_PART", 2)
+    rows = [*GRADED, LIVE_CODE_BENCH_STDIN, LIVE_CODE_BENCH_METHOD, APPS_LINES, CRUX_EVAL, MULTIPL_E]
+    rows = [row for row in rows if row not in (HUMAN_EVAL_PLUS_TESTED, MBPP_HUB_REFERENCE)]
+    store, benchmark = Store(tmp_path / "store"), Benchmark(name="all", path=str(written(tmp_path / "b.jsonl", *rows)))
+    benchmarks.build(store, benchmark)
+    found = read(store, "benchmarks", benchmark="all")
+    by_id = {row["task_id"]: benchmarks.task_of(row) for row in found}
+    assert by_id == {task.task_id: task for task in benchmarks.tasks(benchmark)}
+    assert len(by_id) == len(rows)
+    assert by_id["Mbpp/2"].cases[0] == Case("[(1, 2), (2, 3)]", None)
+    outputs = store.sql("SELECT cases[1].output FROM benchmarks WHERE task_id = '1_A'").fetchall()
+    assert outputs == [("2\n",)]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "found"),
+    [
+        ("2024-05-01", None, ["1_A", "2", "3"]),
+        ("2024-05-02", None, ["2", "3"]),
+        (None, "2024-08-31", ["1_A", "2"]),
+        (None, "2024-08-30", ["1_A"]),
+        ("2024-08-31", "2024-08-31", ["2"]),
+    ],
+)
+def test_a_window_of_contests_holds_both_of_its_days(tmp_path, first, last, found):
+    rows = [LIVE_CODE_BENCH_STDIN, LIVE_CODE_BENCH_METHOD, LIVE_CODE_BENCH_FUNCTION, ROW]
+    path = written(tmp_path / "b.jsonl", *rows)
+    benchmark = Benchmark(name="lcb", path=str(path), contest_from=first, contest_until=last)
+    assert [task.task_id for task in benchmarks.tasks(benchmark)] == found
+    store = Store(tmp_path / "store")
+    record = benchmarks.build(store, benchmark)
+    assert [row["task_id"] for row in read(store, "benchmarks", benchmark="lcb")] == found
+    assert record.plan.fields.keys() - {"file_hash"} == {
+        name for name, day in (("contest_from", first), ("contest_until", last)) if day
+    }
+
+
+def test_another_window_is_another_benchmark(tmp_path):
+    path, store = written(tmp_path / "b.jsonl", LIVE_CODE_BENCH_STDIN), Store(tmp_path / "store")
+    benchmarks.build(store, Benchmark(name="lcb", path=str(path)))
+    with pytest.raises(ContractError, match="contest_from"):
+        benchmarks.build(store, Benchmark(name="lcb", path=str(path), contest_from="2024-01-01"))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (ROW, r"benchmark 'b' \(.*b.jsonl\): no task has a contest_date: leave out contest_from and contest_until"),
+        (
+            LIVE_CODE_BENCH_STDIN,
+            r"no contest is from 2025-01-01 to 2025-02-01, they are from 2024-05-01 to 2024-05-01: change contest_from",
+        ),
+    ],
+)
+def test_a_window_without_tasks_is_refused(tmp_path, row, message):
+    path = written(tmp_path / "b.jsonl", row)
+    benchmark = Benchmark(name="b", path=str(path), contest_from="2025-01-01", contest_until="2025-02-01")
+    with pytest.raises(InputError, match=message):
+        list(benchmarks.tasks(benchmark))
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        ({"contest_from": "2025-01-01", "contest_until": "2024-01-01"}, "2025-01-01 is after contest_until 2024-01-01"),
+        ({"contest_from": "May"}, "contest_from"),
+    ],
+)
+def test_a_window_has_days_in_their_order(window, message):
+    with pytest.raises(ValueError, match=message):
+        Benchmark(name="b", path="x", **window)
 
 
 def test_a_moved_file_is_the_same_benchmark_and_a_changed_one_is_not(tmp_path):

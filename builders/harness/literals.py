@@ -60,8 +60,8 @@ def _with_complex(value: Any) -> str:
         return "{" + ", ".join(f"{_with_complex(key)}: {_with_complex(item)}" for key, item in value.items()) + "}"
     if not isinstance(value, list | tuple | set) or not value:
         return repr(value)
-    first, last = {list: "[]", tuple: "()", set: "{}"}[type(value)]
-    return first + ", ".join(map(_with_complex, value)) + ("," if first == "(" else "") + last
+    items = ", ".join(map(_with_complex, value))
+    return f"[{items}]" if isinstance(value, list) else f"({items},)" if isinstance(value, tuple) else f"{{{items}}}"
 
 
 def value(literal: str) -> Any:

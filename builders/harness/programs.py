@@ -206,7 +206,7 @@ def reference(task: Task) -> str | None:
     None where the file has no solution.
 
     Example:
-        reference(Task("T/0", "def f(x):\\n", "    return x\\n", "", "f"))  # 'def f(x):\\n    return x\\n'
+        reference(Task("T/0", "def f(x):", " return x", "", "f"))  # 'def f(x): return x'
     """
     if task.solution is None or task.call_form == "stdin":
         return task.solution

@@ -45,8 +45,10 @@ class Task:
     one of `stops`. `entry_point` is a name, or for a method an expression such as
     `Solution().twoSum`. It is None for a script.
 
-    A task is judged by `tests` (Python code) or by `cases`, never by both. `num_base_cases` of the
-    cases are those of the original benchmark, the rest was added by EvalPlus. `oracle` names a
+    A task is judged by `tests` (Python code) where `comparison` is asserts, and by `cases`
+    elsewhere, never by both. Some files have tests beside the cases: they are kept in `tests`, for
+    decontamination. `num_base_cases` of the cases are those of the original benchmark, the rest
+    was added by EvalPlus; it is 0 where the file does not say. `oracle` names a
     comparison of EvalPlus for this one task. `case_s` is the time limit of a case where the
     benchmark has one. `contest_date` is in ISO form. `ungradable` is the reason why no answer to
     this task can be judged.

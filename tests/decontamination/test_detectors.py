@@ -199,6 +199,17 @@ def test_a_task_without_solution_or_tests_has_only_its_statement():
     assert found(PROMPT + SOLUTION, detectors.index([], Decontamination())) == {}
 
 
+def test_the_inputs_of_cases_are_literals_like_those_of_tests():
+    """A task has its inputs in tests that are code, or in cases. Both are found alike."""
+    arguments = ["[13, 987654321, 'velociraptor']", "[77123, 4, 'quagmire']", "[31337, 271828, 'zeitgeist']"]
+    text = f"values = [{', '.join(arguments)}]"
+    task = {"benchmark": "b", "task_id": "0", "prompt": "Compute it.", "solution": None, "entry_point": "f"}
+    as_tests = task | {"tests": text, "cases": []}
+    as_cases = task | {"tests": "", "comparison": "equal", "cases": [{"input": a, "output": None} for a in arguments]}
+    for row in (as_tests, as_cases):
+        assert found(text, detectors.index([row], Decontamination())).keys() == {("0", "literals")}
+
+
 def test_only_the_detectors_that_are_asked_for():
     index = detectors.index(TASKS, Decontamination(detectors=("prose", "string")))
     assert {detector for _, detector in found(PROMPT + SOLUTION, index)} == {"string", "prose"}

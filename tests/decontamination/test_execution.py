@@ -116,6 +116,15 @@ def test_every_task_has_its_calls(oracle):
     assert oracle.left_out == Counter()
 
 
+def test_cases_are_recorded_like_tests():
+    cases = [{"input": f"[{number}]", "output": None} for number in (2, 1, 5, 8, 10)]
+    untested = TRIBONACCI | {"tests": "", "comparison": "equal", "cases": cases}
+    made = execution.record_oracle([untested], workers=1)
+    assert [t.task_id for _, t in made.tasks] == ["T/0"]
+    assert ("[5]", "4") in made.calls[0]
+    assert found(made, ITERATIVE, "def series(count):\n    return count * 3\n") == [("0", "T/0")]
+
+
 def test_independent_implementations_are_found(oracle):
     stats: Counter[str] = Counter()
     texts = [

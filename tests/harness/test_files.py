@@ -47,22 +47,30 @@ def test_what_cannot_be_read_is_named(tmp_path, text, message):
 
 @needs_data
 @pytest.mark.parametrize(
-    ("file", "num_tasks", "num_entry_points", "num_tested"),
+    ("file", "num_tasks", "num_entry_points", "num_gradable"),
     [
         ("human-eval/HumanEval.jsonl.gz", 164, 164, 164),
+        ("humaneval-plus/HumanEvalPlus.jsonl.gz", 164, 164, 164),
+        ("humaneval-plus/HumanEvalPlus-Mini.jsonl.gz", 164, 164, 164),
+        ("humaneval-plus/HumanEvalPlus-OriginFmt.jsonl.gz", 164, 164, 163),
         ("mbpp/mbpp.jsonl", 974, 974, 974),
         ("mbpp/mbpp_test.jsonl", 500, 500, 500),
         ("mbpp-plus/MbppPlus-v0.1.0.jsonl", 399, 399, 399),
+        ("mbpp-plus/MbppPlus.jsonl.gz", 378, 378, 378),
+        ("mbpp-plus/MbppPlus-OriginFmt.jsonl.gz", 378, 378, 378),
         ("bigcodebench-hard/bigcodebench_hard.json", 148, 148, 148),
         ("livecodebench/o1-mini_eval_all.json", 880, 0, 0),
         ("leetcode/LeetCodeDataset-v0.1.0-train.jsonl.gz", 1570, 1570, 1570),
         ("cruxeval/cruxeval.jsonl", 800, 800, 0),
     ],
 )
-def test_public_files_are_read_whole(file, num_tasks, num_entry_points, num_tested):
+def test_public_files_are_read_whole(file, num_tasks, num_entry_points, num_gradable):
     tasks = list(read_tasks(DATA / file))
     assert len(tasks) == num_tasks
     assert sum(task.entry_point is not None for task in tasks) == num_entry_points
-    assert sum(bool(task.tests) for task in tasks) == num_tested
+    gradable = [task for task in tasks if task.ungradable is None]
+    assert len(gradable) == num_gradable
+    assert all(task.cases or task.tests.strip() for task in gradable)
     assert all(task.prompt.strip() for task in tasks)
-    assert not any("\r" in f"{task.prompt}{task.solution}{task.tests}" for task in tasks)
+    assert not any("\r" in f"{task.prompt}{task.solution}{task.tests}{task.chat}" for task in tasks)
+    assert all(task.contest_date is not None for task in tasks) == ("livecodebench" in file)

@@ -2,8 +2,8 @@
 
 In: a row. Out: a task with all inputs and outputs. Of its many `solutions` the first one is taken.
 
-    parse({"problem_id": 4, "question": "Double it.", "solutions": "[]", "starter_code": "",
-           "input_output": '{"inputs": ["1"], "outputs": ["2"]}'}).call_form   # 'stdin'
+    task = parse(row)      # {"input_output": '{"inputs": ["1"], "outputs": ["2"]}', ...}
+    task.cases             # (Case("1", "2"),)
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@
 In: a row. Out: a task. A chat is asked the `instruct_prompt`, other models continue the
 `complete_prompt`. The tests need libraries that the sandbox may lack.
 
-    parse({"task_id": "BigCodeBench/0", "complete_prompt": "import os\\n\\ndef task_func(path):\\n",
-           "canonical_solution": "    return os.path.exists(path)\\n", "test": "import unittest ...",
-           "entry_point": "task_func"}).comparison   # 'asserts'
+    task = parse(row)      # {"task_id": "BigCodeBench/0", "complete_prompt": "import os ...", ...}
+    task.comparison        # 'asserts'
 """
 
 from __future__ import annotations

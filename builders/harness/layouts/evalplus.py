@@ -5,9 +5,8 @@ first. A case has no output: that of the task's own solution is expected. `tests
 original benchmark where the file has them (HumanEval+ from v0.1.10 on); they are for
 decontamination only.
 
-    parse({"task_id": "HumanEval/45", "prompt": "def area(a, h):\\n", "entry_point": "area",
-           "canonical_solution": "    return a * h / 2\\n", "atol": 1e-6,
-           "base_input": [[5, 3]], "plus_input": [[0.1, 0.3]]}).cases[1].input   # '[0.1, 0.3]'
+    task = parse(row)      # {"base_input": [[5, 3]], "plus_input": [[0.1, 0.3]], ...}
+    task.cases             # (Case("[5, 3]"), Case("[0.1, 0.3]"))
 """
 
 from __future__ import annotations

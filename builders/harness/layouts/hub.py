@@ -54,7 +54,7 @@ def _broken(last: str) -> str:
 
 
 def _cases(test: str) -> tuple[Case, ...]:
-    inputs, results = _list_of(test, _INPUTS), _list_of(test, _RESULTS)
+    inputs, results = [_as_list(item) for item in _list_of(test, _INPUTS)], _list_of(test, _RESULTS)
     if not inputs:
         raise ValueError("the field test must have a line with `inputs = [...]`")
     if not results:
@@ -62,6 +62,11 @@ def _cases(test: str) -> tuple[Case, ...]:
     if len(inputs) != len(results):
         raise ValueError(f"the field test has {len(inputs)} inputs and {len(results)} results: one is cut off")
     return tuple(map(Case, inputs, results))
+
+
+def _as_list(arguments: str) -> str:
+    """The arguments of some tasks are in a tuple: `(1,)` becomes `[1]`."""
+    return f"[{arguments[1:-1].rstrip(', ')}]" if arguments.startswith("(") else arguments
 
 
 def _list_of(test: str, line: re.Pattern[str]) -> list[str]:

@@ -2,8 +2,8 @@
 
 In: a row. Out: a task whose open function a model continues. The file's `check(candidate)` judges.
 
-    parse({"task_id": "HumanEval/0", "prompt": "def f(x):\\n", "canonical_solution": "    return x\\n",
-           "test": "def check(candidate): ...", "entry_point": "f"}).completion   # 'def f(x):\\n'
+    task = parse(row)      # {"task_id": "HumanEval/0", "prompt": "def f(x):\\n", "test": ..., ...}
+    task.completion        # 'def f(x):\\n'
 
 The Hub's layout of HumanEval+ has the same fields. It is told by its tests.
 """

@@ -3,9 +3,8 @@
 In: a row. Out: a task. Its tests stand below the imports and node classes of the site's judge
 (`programs.prelude`), which the file calls `prompt` and which are nearly the same in all tasks.
 
-    parse({"task_id": "two-sum", "query": "Add.", "prompt": "from typing import *", "completion":
-           "class Solution: ...", "test": "def check(candidate): ...",
-           "entry_point": "Solution().twoSum"}).call_form   # 'method'
+    task = parse(row)      # {"task_id": "two-sum", "entry_point": "Solution().twoSum", ...}
+    task.call_form         # 'method'
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@
 In: a row. Out: a task with the public tests and then the private ones. A row without tests, as in
 the published answers of models, serves decontamination only.
 
-    parse({"question_id": "1_A", "question_content": "Double it.", "starter_code": "",
-           "contest_date": "2024-05-01T00:00:00", "public_test_cases":
-           '[{"input": "1", "output": "2", "testtype": "stdin"}]'}).contest_date   # '2024-05-01'
+    task = parse(row)      # {"question_id": "1_A", "contest_date": "2024-05-01T00:00:00", ...}
+    task.contest_date      # '2024-05-01'
 
 In a test of a function each line of the input is one argument, in JSON. LiveCodeBench stops a test
 after 6 seconds.

@@ -4,8 +4,8 @@ In: a row of MBPP, of sanitized MBPP, of the test split in DeepSeek's form, or o
 Hub. Out: a task. Its tests are setup code, imports and `test_list`, but not `challenge_test_list`.
 The test split leaves the setup code out, so no solution of its Mbpp/367 can pass.
 
-    parse({"task_id": 7, "text": "Add.", "code": "def add(a, b): return a + b",
-           "test_list": ["assert add(1, 2) == 3"]}).entry_point   # 'add'
+    task = parse(row)      # {"task_id": 7, "test_list": ["assert add(1, 2) == 3"], ...}
+    task.entry_point       # 'add'
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 In: a row of CRUXEval or DS-1000. Out: a task.
 
-    crux_eval({"id": "sample_7", "code": "def f(x): return x", "input": "1", "output": "1"}).ungradable
+    task = crux_eval({"id": "sample_7", "code": "def f(x): ...", "input": "1", "output": "1"})
+    task.ungradable        # 'CRUXEval asks for …'
 """
 
 from __future__ import annotations
