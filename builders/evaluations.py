@@ -23,7 +23,7 @@ from builders.engines import Request, forms, prompts
 from builders.engines.answers import Journals, batches, journals, open_answers, spent_before, usage
 from builders.engines.checkpoints import input_of, open_checkpoints, weights
 from builders.harness import asking, references
-from builders.harness.jobs import Job, Known, answers_per_shard, is_gradable, jobs, request
+from builders.harness.jobs import Job, Known, answers_per_shard, is_gradable, jobs, request, tolerant
 from builders.harness.rows import Row, joined, lost, rows
 from builders.harness.summary import require_numbers, summaries, tell_ungradable
 from builders.harness.tasks import Form, Task
@@ -86,7 +86,7 @@ def _build(
     }
     places = [(name, shard) for name, part in parts.items() for shard in part.missing]
     numbers = {place: number for number, place in enumerate(places)}
-    name_of, engine = checkpoint["checkpoint_id"], settings.engine
+    name_of, engine = checkpoint["checkpoint_id"], tolerant(settings)
 
     def requests_of(number: int) -> list[Request]:
         name, shard = places[number]

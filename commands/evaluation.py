@@ -12,7 +12,7 @@ from commands.terminal import JsonOption, announce, app, local, print_rows, trac
 from store.errors import InputError
 
 if TYPE_CHECKING:
-    from builders.recipe import Benchmark, Grading
+    from builders.recipe import Benchmark
     from builders.standalone.evaluation import Evaluated
 
 PANEL = "Models"

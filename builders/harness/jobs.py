@@ -64,6 +64,12 @@ def request(job: Job, settings: Evaluation, seed: int, adapter: str | None = Non
     return replace(asked, request_id=job.name)
 
 
+def tolerant(settings: Evaluation) -> EngineSettings:
+    """The engine of an evaluation: it does not end before more is lost than the evaluation bears."""
+    share = max(settings.engine.max_error_share, settings.max_error_share)
+    return settings.engine.model_copy(update={"max_error_share": share})
+
+
 def answers_per_shard(engine: EngineSettings) -> int:
     """Answers of a shard. An engine without a journal is asked for what it decodes together."""
     return ANSWERS_PER_SHARD if engine.is_journalled else engine.rows_per_shard
