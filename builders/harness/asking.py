@@ -12,11 +12,23 @@ STOP = ("\ndef ", "\nclass ", "\nif __name__", "\nprint(", "\n#")
 """Stop strings: here a base model has finished the function and goes on with something else."""
 
 
+def forms(task: Task) -> tuple[Form, ...]:
+    """The forms in which the task can be asked."""
+    return ("chat", "completion")
+
+
 def request(
-    task: Task, number: int, form: Form, settings: Evaluation, seed: int, adapter: str | None = None
+    task: Task,
+    number: int,
+    form: Form,
+    settings: Evaluation,
+    seed: int,
+    adapter: str | None = None,
+    *,
+    benchmark: str = "",
 ) -> Request:
     """The request for sample `number` of a task in one form."""
-    name = content_id(task.task_id, number)
+    name = content_id(benchmark, task.task_id, form, number)
     return Request(
         request_id=name,
         messages=_question(task) if form == "chat" else None,
@@ -25,7 +37,6 @@ def request(
         adapter=adapter,
         max_tokens=settings.max_tokens,
         temperature=settings.temperature,
-        top_p=settings.top_p,
         seed=seed_from(name, seed),
     )
 

