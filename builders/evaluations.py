@@ -23,9 +23,9 @@ from builders.engines import Request, forms
 from builders.engines.answers import Journals, batches, journals, open_answers, spent_before, usage
 from builders.engines.checkpoints import input_of, open_checkpoints, weights
 from builders.harness import references
-from builders.harness.jobs import Job, Known, answers_per_shard, is_gradable, jobs, request
+from builders.harness.jobs import Job, Known, answers_per_shard, jobs, obstacle, request, tolerant
 from builders.harness.rows import Row, joined, lost, rows
-from builders.harness.summary import require_numbers, summaries, tell_ungradable
+from builders.harness.summary import summaries, tell_ungradable
 from builders.harness.tasks import Form, Task
 from builders.recipe import Benchmark, Evaluation
 from store import CONTRACTS, Plan, Record, Store, Usage
@@ -85,11 +85,11 @@ def _build(
     }
     places = [(name, shard) for name, part in parts.items() for shard in part.missing]
     numbers = {place: number for number, place in enumerate(places)}
-    name_of, engine = checkpoint["checkpoint_id"], settings.engine
+    name_of, engine = checkpoint["checkpoint_id"], tolerant(settings)
 
     def requests_of(number: int) -> list[Request]:
         name, shard = places[number]
-        return [request(j, settings, seed, name_of) for j in parts[name].jobs[shard] if is_gradable(j, known)]
+        return [request(j, settings, seed, name_of) for j in parts[name].jobs[shard] if obstacle(j, known) is None]
 
     def make(name: str) -> Callable[[int], tuple[pa.Table, Usage]]:
         def shard_of(shard: int) -> tuple[pa.Table, Usage]:
@@ -123,7 +123,9 @@ class _Part:
 
     def __init__(self, store: Store, plan: Plan, jobs_of: list[list[Job]], known: Known) -> None:
         self.jobs, self.missing = jobs_of, store.missing(plan)
-        self._wanted: Counter[str] = Counter(job.form for part in jobs_of for job in part if is_gradable(job, known))
+        self._wanted: Counter[str] = Counter(
+            job.form for part in jobs_of for job in part if obstacle(job, known) is None
+        )
         self._lost: Counter[str] = Counter()
         for shard in store.present(plan):
             path = Path(store.work_folder(plan), shard_name(shard))
@@ -190,8 +192,6 @@ def _announce(
     """Say what came of a benchmark."""
     where = {"checkpoint": checkpoint, "benchmark": benchmark}
     found = [row for table in store.read("evaluations", **where) for row in table.to_pylist()]
-    told = summaries(found, {benchmark: known[benchmark]}, settings.max_error_share, left_out)
-    for summary in told:
+    for summary in summaries(found, {benchmark: known[benchmark]}, settings.max_error_share, left_out):
         for remark in summary.remarks():
             store.announce(remark)
-    require_numbers(told)

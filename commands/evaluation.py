@@ -231,11 +231,14 @@ def _report(measure: Callable[[], Evaluated], as_json: bool, title: str) -> None
 
 
 def _named(given: list[str], since: str | None = None, until: str | None = None) -> list[Benchmark]:
-    from builders.benchmarks import named
+    """The benchmarks, of contests in a window. MissingError, before any work, for no file."""
+    from builders.benchmarks import check, named
     from builders.recipe import Benchmark, files
 
     dates = {name: day for name, day in (("contest_from", since), ("contest_until", until)) if day}
     found = [named(text) for text in given]
+    for benchmark in found:
+        check(benchmark)
     return [files.checked(Benchmark, b.model_dump() | dates) for b in found] if dates else found
 
 

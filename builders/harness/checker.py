@@ -16,11 +16,9 @@ with its NaN, is right; values arrive as plain builtin values, so that a subclas
 float; and numpy's arrays are no lists, which fails there, too, with an error.
 """
 
-# A task may be called `sum` (Mbpp/126): then that name means the solution here, but for this line.
-from builtins import *  # noqa: F403
-
 import json
 import math
+from builtins import *  # noqa: F403, UP029 - the solution may be called `sum` (Mbpp/126), and hide it
 from decimal import Decimal, InvalidOperation
 
 TOLERANCE = 1e-6

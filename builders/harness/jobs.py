@@ -53,15 +53,24 @@ def jobs(tasks: Mapping[str, Sequence[Task]], forms: Iterable[Form], num_samples
     ]
 
 
-def is_gradable(job: Job, known: Known) -> bool:
-    """Whether an answer can be judged here. If not, none is asked for."""
-    return known[job.benchmark][job.task.task_id].ungradable is None
+def obstacle(job: Job, known: Known) -> str | None:
+    """Why no answer of a job can be judged here, so that none is asked for. None if it can."""
+    reason = known[job.benchmark][job.task.task_id].ungradable
+    if reason is None and job.form not in asking.forms(job.task):
+        return f"it cannot be asked in the form {job.form}"
+    return reason
 
 
 def request(job: Job, settings: Evaluation, seed: int, adapter: str | None = None) -> Request:
     """The request of a job."""
-    asked = asking.request(job.task, job.number, job.form, settings, seed, adapter)
-    return replace(asked, request_id=job.name)
+    asked = asking.request(job.task, job.number, job.form, settings, seed, adapter, benchmark=job.benchmark)
+    return replace(asked, request_id=job.name, top_p=settings.top_p)
+
+
+def tolerant(settings: Evaluation) -> EngineSettings:
+    """The engine of an evaluation: it does not end before more is lost than the evaluation bears."""
+    share = max(settings.engine.max_error_share, settings.max_error_share)
+    return settings.engine.model_copy(update={"max_error_share": share})
 
 
 def answers_per_shard(engine: EngineSettings) -> int:

@@ -100,7 +100,9 @@ def run(
     trials: Iterable[tuple[str, sandbox.Trial]], settings: Grading, workers: int | None = None
 ) -> Iterator[tuple[str, sandbox.SandboxResult]]:
     """Trials in the sandbox of these settings, in their order."""
-    limits = sandbox.SandboxLimits(wall_s=settings.wall_s, memory_mb=settings.memory_mb, file_mb=64, given_bytes=GIVEN_BYTES)
+    limits = sandbox.SandboxLimits(
+        wall_s=settings.wall_s, memory_mb=settings.memory_mb, file_mb=64, given_bytes=GIVEN_BYTES
+    )
     workers = workers or settings.workers or usable_cpus()
     return sandbox.run_many(trials, workers, limits, environment=settings.environment)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from builders.engines import Completion
 from builders.harness import grading
-from builders.harness.jobs import Job, Known, is_gradable
+from builders.harness.jobs import Job, Known, obstacle
 from builders.harness.verdicts import Verdict
 from builders.recipe import Grading
 
@@ -33,7 +33,7 @@ def rows(given: Given, known: Known, settings: Grading) -> Iterator[Row]:
         answers = [
             (number, job.task, job.form, completion.text)
             for number, (job, completion) in enumerate(pairs)
-            if completion is not None and is_answered(completion) and is_gradable(job, known)
+            if completion is not None and is_answered(completion) and obstacle(job, known) is None
         ]
         found = dict(grading.verdicts(answers, known[benchmark], settings)) if answers else {}
         for number, (job, completion) in enumerate(pairs):
@@ -87,13 +87,14 @@ def _row(job: Job, completion: Completion | None, known: Known, verdict: Verdict
 
 
 def _without_verdict(job: Job, completion: Completion | None, known: Known) -> Row:
-    reason = known[job.benchmark][job.task.task_id].ungradable
+    reason = obstacle(job, known)
+    is_there = completion is not None and is_answered(completion)
     return {
         "extracted": "",
         "is_passed": False,
         "is_base_passed": None,
-        "status": "unanswered" if reason is None else "ungradable",
-        "error": _error(completion) if reason is None else None,
+        "status": "ungradable" if reason else "unjudged" if is_there else "unanswered",
+        "error": None if reason or is_there else _error(completion),
         "message": reason,
         "seconds": 0.0,
         "is_apart": False,

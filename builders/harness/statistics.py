@@ -17,9 +17,10 @@ import numpy as np
 
 from builders.statistics import comparison, intervals
 
-NOT_GRADED = ("unanswered", "ungradable", "missing", "error")
+NOT_GRADED = ("unanswered", "ungradable", "missing", "error", "unjudged")
 """The statuses of answers that say nothing about the model: the engine gave none, the task cannot
-be judged here, the sandbox lacks a library that it imports, or the sandbox failed."""
+be judged here, the sandbox lacks a library that it imports, the sandbox failed, or the run was broken off
+before (`unjudged`, which no table holds)."""
 
 Counts = Mapping[str, tuple[int, int]]
 """Task -> (answers that were graded, those of them that passed)."""

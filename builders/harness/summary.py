@@ -53,8 +53,8 @@ class Summary:
     statuses: dict[str, int] = field(default_factory=dict)
     missing_modules: dict[str, int] = field(default_factory=dict)
     together: int = 0
-    rates: dict[str, float] | None = None
-    base_rates: dict[str, float] | None = None
+    rates: dict[str, Any] | None = None
+    base_rates: dict[str, Any] | None = None
     problem: str | None = None
     left_out: str | None = None
 
@@ -179,18 +179,17 @@ def _problem(rows: list[Row], judged: list[Row], max_error_share: float) -> str 
     if judged and num_lost <= max_error_share * len(wanted):
         return None
     errors = _counts(row["error"] or row["message"] or "the sandbox failed" for row in wanted if lost([row]))
-    return (
-        f"{num_lost:,} of {len(wanted):,} answers are missing, more than max_error_share={max_error_share:g} allows: "
-        f"{_most(errors)}"
-    )
+    is_borne = num_lost <= max_error_share * len(wanted)
+    share = "" if is_borne else f", more than max_error_share={max_error_share:g} allows"
+    return f"{num_lost:,} of {len(wanted):,} answers are missing{share}: {_most(errors)}"
 
 
-def _rates(judged: list[Row], samples: int) -> dict[str, float]:
+def _rates(judged: list[Row], samples: int) -> dict[str, Any]:
     found = pass_rates(judged, samples)
     return {name: value for name, value in found.items() if name.startswith("pass@")}
 
 
-def _base_rates(judged: list[Row], samples: int) -> dict[str, float] | None:
+def _base_rates(judged: list[Row], samples: int) -> dict[str, Any] | None:
     """The rates by the tests of the original benchmark. None if nothing was added to these."""
     if all(row["is_base_passed"] is None for row in judged):
         return None

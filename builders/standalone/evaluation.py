@@ -25,7 +25,7 @@ from builders.benchmarks import tasks as tasks_of
 from builders.engines import Completion, EngineSettings, Request, forms, open_engine
 from builders.engines.answers import answers_in, open_answers, spent_in
 from builders.harness import references, saved
-from builders.harness.jobs import Job, Known, answers_per_shard, is_gradable, jobs, request
+from builders.harness.jobs import Job, Known, answers_per_shard, jobs, obstacle, request, tolerant
 from builders.harness.rows import Row, is_answered, joined, rows, unjudged
 from builders.harness.summary import NoNumberError, Summary, require_numbers, summaries, tell_ungradable
 from builders.harness.tasks import Form, Task
@@ -85,7 +85,7 @@ def evaluate(
         "benchmarks": [benchmark.model_dump(mode="json") for benchmark in given],
         "evaluation": settings.model_dump(mode="json"),
     }
-    with _place(folder) as place, saved.opened(place, plan, about) as answers:
+    with _place(folder) as place, saved.opened(place, plan, about) as answers, _honest(folder):
         known = prepared(tasks, settings.grading, announce)
         run = _Run(model, adapter, revision, seed, settings, jobs(tasks, settings.forms, settings.num_samples), known)
         run.find_forms(answers, announce)
@@ -155,7 +155,10 @@ class _Run:
         except UserError as error:
             told = self._broken_off(folder)
             saved.write_summary(folder.parent, told)
-            raise NoNumberError(str(error), told, error.exit_code) from error
+            lost = (
+                f"{sum(one.unanswered for one in told):,} of {sum(one.answers for one in told):,} answers are missing"
+            )
+            raise NoNumberError(f"there is no number, as {lost}: {error}", told, error.exit_code) from error
         return found
 
     def find_forms(self, folder: Path, announce: Announce) -> None:
@@ -180,7 +183,7 @@ class _Run:
 
     def _requests(self, shard: int) -> list[Request]:
         adapter = next(iter(self.adapters), None)
-        asked = [job for job in self._jobs(shard) if is_gradable(job, self.known)]
+        asked = [job for job in self._jobs(shard) if obstacle(job, self.known) is None]
         return [request(job, self.settings, self.seed, adapter) for job in asked]
 
     @contextmanager
@@ -192,7 +195,7 @@ class _Run:
         if all(name in kept and is_answered(kept[name]) for name in asked):
             yield lambda shard: [kept[one.request_id] for one in self._requests(shard)]
             return
-        settings = self.settings.engine
+        settings = tolerant(self.settings)
         with (
             open_engine(
                 settings,
@@ -215,13 +218,25 @@ class _Run:
 
 
 @contextmanager
+def _honest(folder: Path | None) -> Iterator[None]:
+    """Engines say that all answers are kept. Without a folder they are not, and that is said."""
+    try:
+        yield
+    except NoNumberError as error:
+        if folder is not None:
+            raise
+        text = f"{error}. As no folder was given, nothing of this evaluation is kept"
+        raise NoNumberError(text, error.summaries, error.exit_code) from error
+
+
+@contextmanager
 def _place(folder: Path | None) -> Iterator[Path]:
     """The folder, or one that goes at the end."""
     if folder is not None:
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="scoder-evaluation-") as own:
-        yield Path(own)
+    with tempfile.TemporaryDirectory(prefix="scoder-evaluation-") as temporary:
+        yield Path(temporary)
 
 
 def _plan(model: str, tasks: Tasks, settings: Evaluation, adapter: str | None, revision: str | None, seed: int) -> Plan:

@@ -16,7 +16,8 @@ COMMANDS = {name: command for name, (_, command) in commands().items()}
 FIRST_LINES = {name: line for name, c in COMMANDS.items() for line in re.findall(r"^\$ (.*)$", parts(c)[1], re.M)[:1]}
 NEEDS_A_MODEL = {"evaluate", "influence", "train coder", "train scorer", "train synthesizer"}
 """These take a model or minutes; tests of their own run them."""
-RUN_HERE = [name for name in FIRST_LINES if name not in {*NEEDS_A_MODEL, "contamination", "import teacher"}]
+NEEDS_A_FILE = {"contamination", "environment", "grade", "import teacher"}
+RUN_HERE = [name for name in FIRST_LINES if name not in {*NEEDS_A_MODEL, *NEEDS_A_FILE}]
 
 
 def test_the_page_is_generated() -> None:

@@ -67,7 +67,11 @@ def statuses(task: Task, *answers: str, settings: Grading | None = None, form: F
 
 
 def test_right_answers_pass_and_wrong_ones_fail_in_every_form() -> None:
-    assert statuses(ADD, "    return a + b\n", "    return a - b\n", "    return a +\n") == ["passed", "failed", "failed"]
+    assert statuses(ADD, "    return a + b\n", "    return a - b\n", "    return a +\n") == [
+        "passed",
+        "failed",
+        "failed",
+    ]
     whole = "```python\ndef add(a, b):\n    return {}\n```"
     assert statuses(ADD, whole.format("b + a"), whole.format("a"), form="chat") == ["passed", "failed"]
     scripts = ["print(input())", "print(input() + '1')", "print(1)", "while True: print(input())"]
@@ -120,7 +124,9 @@ def test_the_ceiling_of_an_answer_grows_with_the_reference() -> None:
 
 
 def test_a_known_library_that_is_not_there_says_nothing_about_the_model() -> None:
-    assert statuses(ADD, "    import tensorflow\n    return a + b\n", "    import no_such_thing\n    return a + b\n") == [
+    assert statuses(
+        ADD, "    import tensorflow\n    return a + b\n", "    import no_such_thing\n    return a + b\n"
+    ) == [
         "missing",
         "failed",
     ]

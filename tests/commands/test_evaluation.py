@@ -1,0 +1,112 @@
+"""evaluate, grade and environment, as a user gives them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from builders import sandbox
+from tests.fault_server import FaultServer, ok, status
+from tests.made_benchmarks import answer, benchmark, number_of, written
+from tests.smoke_run import scoder_here
+
+needs_sandbox = pytest.mark.skipif(not sandbox.is_available(), reason="no sandbox")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
+    """It refuses tasks from 100 on, and answers task 1 wrongly."""
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+
+    def said(body: dict, attempt: int) -> object:
+        if number_of(body) >= 100:
+            return status(400, "no")
+        return ok("def plus_1(x): return 0") if number_of(body) == 1 else answer(body)
+
+    server = FaultServer(said)  # type: ignore[arg-type]  # a response, whatever the branch
+    yield server
+    server.close()
+
+
+def evaluated(server: FaultServer, path: Path, *more: str):
+    return scoder_here(
+        "evaluate", "m", "--benchmarks", f"made={path}", "--engine", "openai", "--base-url", server.url, *more
+    )
+
+
+@needs_sandbox
+def test_what_is_printed_for_people_and_for_programs(server: FaultServer, tmp_path: Path) -> None:
+    path = benchmark(tmp_path / "b.jsonl", 4)
+    done = evaluated(server, path)
+    assert done.returncode == 0 and "0.75" in done.stdout and "made" in done.stdout, done.stderr
+    assert "nothing is kept: with -o DIR" in done.stderr and "m is asked in the form chat" in done.stderr
+    (told,) = json.loads(evaluated(server, path, "--json").stdout)
+    assert told.items() >= {"benchmark": "made", "form": "chat", "tasks": 4, "answered": 4, "pass@1": 0.75}.items()
+    assert told["statuses"] == {"failed": 1, "passed": 3} and told["problem"] is None
+    assert {"truncated", "unanswered", "errors", "ungradable", "reasons", "missing_modules", "together"} <= told.keys()
+
+
+@needs_sandbox
+def test_refusals_print_no_number_and_end_with_1(server: FaultServer, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in benchmark(tmp_path / "b.jsonl", 164).read_text().splitlines()]
+    path = written(tmp_path / "b.jsonl", rows[100:])
+    done = evaluated(server, path, "--json", "-o", str(tmp_path / "out"))
+    (told,) = json.loads(done.stdout)
+    assert done.returncode == 1 and told["pass@1"] is None and told["unanswered"] == 64
+    assert "64 of 64 answers are missing" in done.stderr and "400: no" in done.stderr
+    assert "Traceback" not in done.stderr and "bug" not in done.stderr
+    table = evaluated(server, path)
+    assert table.returncode == 1 and "no number" in table.stdout
+    assert "nothing of this evaluation is kept" in table.stderr
+
+
+@needs_sandbox
+def test_a_wrong_key_is_no_bug_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    server = FaultServer(lambda body, _: status(401, "no"))
+    done = evaluated(server, benchmark(tmp_path / "b.jsonl", 3))
+    server.close()
+    assert done.returncode == 1 and "check the variable OPENAI_API_KEY" in done.stderr
+    assert "bug" not in done.stderr
+
+
+@needs_sandbox
+def test_saved_answers_are_graded_and_samples_too(server: FaultServer, tmp_path: Path) -> None:
+    path, out = benchmark(tmp_path / "b.jsonl", 4), tmp_path / "out"
+    forms = ("--form", "chat", "--form", "completion")
+    assert evaluated(server, path, *forms, "-o", str(out)).returncode == 0
+    num_seen = len(server.seen)
+    told = json.loads(scoder_here("grade", str(out), "--memory-mb", "512", "--json").stdout)
+    assert [(one["form"], one["pass@1"]) for one in told] == [("chat", 0.75), ("completion", 0.75)]
+    assert len(server.seen) == num_seen
+    samples = str(out / "samples" / "made-chat.jsonl")
+    done = scoder_here("grade", samples, "--benchmarks", f"made={path}")
+    assert done.returncode == 0 and "0.75" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("evaluate", "m", "--samples", "2"), "at temperature 0 all answers to a task are the same"),
+        (("evaluate", "m", "--form", "talk"), "forms.0: Input should be 'completion' or 'chat'"),
+        (("evaluate", "m", "--form", "chat", "--base-model"), "--base-model means --form completion"),
+        (("evaluate", "m", "--environment", "/nowhere"), "/nowhere is no virtual environment"),
+        (("evaluate", "m", "--set", "wall_s=3"), "set grading.wall_s to 3 instead"),
+        (("grade", "/nowhere"), "no file or folder /nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_mistakes_get_one_message(tmp_path: Path, arguments: tuple[str, ...], expected: str) -> None:
+    path = benchmark(tmp_path / "b.jsonl", 1)
+    done = scoder_here(*arguments, "--benchmarks", str(path))
+    assert done.returncode == 2 and expected in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_environment_for_nothing_says_so(tmp_path: Path) -> None:
+    path = benchmark(tmp_path / "b.jsonl", 1)
+    done = scoder_here("environment", str(tmp_path / "libraries"), "--benchmarks", str(path))
+    assert done.returncode == 0 and (tmp_path / "libraries" / "bin" / "python").exists(), done.stderr

@@ -1,0 +1,68 @@
+"""An environment with what benchmarks import; here pip finds packages in a folder, and no network."""
+
+from __future__ import annotations
+
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from builders.harness.environments import build, packages
+from builders.harness.tasks import Task
+from store.errors import InputError
+
+
+def task(name: str, solution: str, tests: str = "") -> Task:
+    return Task(task_id=name, prompt="import re\n", solution=solution, tests=tests, entry_point="f")
+
+
+def wheel(folder: Path, name: str) -> None:
+    """A package that holds one module of the same name."""
+    about = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{name}.py", "VALUE = 7\n")
+        archive.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+
+
+def test_packages_are_named_as_on_pypi_and_the_standard_library_is_none() -> None:
+    tasks = [
+        task("a", "import os, cv2\nfrom sklearn import svm\n", "import yaml"),
+        task("b", "from PIL import Image\nfrom sklearn.svm import SVC\nimport json"),
+    ]
+    assert [(p.name, p.modules, p.tasks) for p in packages(tasks)] == [
+        ("opencv-python-headless", ("cv2",), 1),
+        ("pillow", ("PIL",), 1),
+        ("pyyaml", ("yaml",), 1),
+        ("scikit-learn", ("sklearn",), 2),
+    ]
+
+
+def test_what_cannot_be_installed_does_not_keep_the_others_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels, folder, said = tmp_path / "wheels", tmp_path / "libraries", list[str]()
+    wheels.mkdir()
+    wheel(wheels, "aaa_there")
+    wheel(wheels, "zzz_there")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    wanted = packages([task("a", "import aaa_there, mmm_absent, zzz_there")])
+    found = build(folder, wanted, said.append)
+    problems = {package.name: package.problem for package in found}
+    assert problems["aaa_there"] is None and problems["zzz_there"] is None
+    assert (problems["mmm_absent"] or "").startswith("ERROR: No matching distribution found for mmm_absent")
+    assert said[1].startswith("2 of 3: mmm_absent failed: ERROR")
+    code = "import aaa_there, zzz_there; print(aaa_there.VALUE + zzz_there.VALUE)"
+    done = subprocess.run([folder / "bin" / "python", "-c", code], capture_output=True, text=True)
+    assert done.stdout == "14\n", done.stderr
+    wheel(wheels, "mmm_absent")
+    assert [package.problem for package in build(folder, wanted)] == [None, None, None]
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+    with pytest.raises(InputError, match="holds other files"):
+        build(tmp_path, [])

@@ -1,0 +1,332 @@
+"""evaluate without a store: nothing that goes wrong becomes a score, and nothing is asked twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from builders import sandbox
+from builders.benchmarks import named
+from builders.engines import OpenAISettings, TransformersSettings
+from builders.harness.summary import NoNumberError
+from builders.recipe import Evaluation, Grading
+from builders.standalone.evaluation import Evaluated, evaluate
+from builders.standalone.grading import grade, grade_samples
+from store import CONTRACTS
+from store.errors import InputError, UnreachableError
+from tests.engine_models import save_model
+from tests.fault_server import FaultServer, ok, status
+from tests.made_benchmarks import answer, benchmark, is_chat, number_of, row, written
+from tests.smoke_run import command
+
+pytestmark = pytest.mark.skipif(not sandbox.is_available(), reason="no sandbox")
+
+Serve = Callable[..., FaultServer]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    monkeypatch.setattr("builders.engines.endpoint.FIRST_BACKOFF_S", 0.01)
+    servers: list[FaultServer] = []
+
+    def start(*arguments: Any, **options: Any) -> FaultServer:
+        servers.append(FaultServer(*arguments, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def settings(server: FaultServer, **given: Any) -> Evaluation:
+    engine = OpenAISettings(base_url=server.url, max_in_flight=given.pop("max_in_flight", 8), max_retries=1)
+    return Evaluation(engine=engine, **{"forms": ("chat",), "max_tokens": 64} | given)
+
+
+def asked(server: FaultServer, path: Path, folder: Path | None = None, **given: Any) -> Evaluated:
+    return evaluate("m", [named(f"made={path}")], settings(server, **given), folder=folder)
+
+
+def without_seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in one.items() if k != "seconds"} for one in rows]
+
+
+# -- errors are no scores --------------------------------------------------------------------------
+
+
+def test_right_answers_pass_and_wrong_ones_fail(serve: Serve, tmp_path: Path) -> None:
+    server = serve(lambda body, _: ok("def plus_1(x): return 0") if number_of(body) == 1 else answer(body))
+    found = asked(server, benchmark(tmp_path / "b.jsonl", 4), forms=("chat", "completion"))
+    assert [(s.form, s.tasks, s.answered, s.rates) for s in found.summaries] == [
+        ("chat", 4, 4, {"pass@1": 0.75}),
+        ("completion", 4, 4, {"pass@1": 0.75}),
+    ]
+    wrong = next(one for one in found.rows if not one["is_passed"])
+    assert (wrong["task_id"], wrong["status"], wrong["error"]) == ("Made/1", "failed", None)
+    assert "return 0" in wrong["extracted"] and wrong["message"].startswith("AssertionError")
+    assert wrong["completion"] and wrong["seconds"] > 0
+
+
+def test_164_refusals_are_no_zero(serve: Serve, tmp_path: Path) -> None:
+    server = serve(lambda body, _: status(400, "context too long"))
+    with pytest.raises(NoNumberError, match="ended in an engine error, such as: '400: context too long'") as raised:
+        asked(server, benchmark(tmp_path / "b.jsonl", 164))
+    (summary,) = raised.value.summaries
+    assert raised.value.exit_code == 1 and summary.rates is None
+    assert (summary.tasks, summary.answered, summary.unanswered) == (164, 0, 164)
+    assert summary.errors["400: context too long"] == len(server.seen) < 164, "the others are not even asked"
+    assert sum(summary.errors.values()) == 164
+
+
+@pytest.mark.parametrize(("engine_share", "says"), [(0.05, r"2\d of 40"), (1.0, "20 of 40")])
+def test_half_refused_is_no_number(serve: Serve, tmp_path: Path, engine_share: float, says: str) -> None:
+    """The engine ends the run after its 11th error; or else it is the share of the evaluation."""
+    server = serve(lambda body, _: status(400, "no") if number_of(body) % 2 else answer(body))
+    given = settings(server, max_in_flight=1)
+    given = given.model_copy(update={"engine": given.engine.model_copy(update={"max_error_share": engine_share})})
+    with pytest.raises(NoNumberError, match=says) as raised:
+        evaluate("m", [named(str(benchmark(tmp_path / "b.jsonl", 40)))], given, folder=tmp_path / "out")
+    (summary,) = raised.value.summaries
+    assert summary.rates is None and summary.answered + summary.unanswered == 40
+    kept = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (kept[0]["pass@1"], kept[0]["unanswered"]) == (None, summary.unanswered)
+
+
+def test_a_few_refusals_are_left_out_of_the_number_and_said(serve: Serve, tmp_path: Path) -> None:
+    server = serve(lambda body, _: status(400, "no") if number_of(body) == 3 else answer(body))
+    found = asked(server, benchmark(tmp_path / "b.jsonl", 60))
+    (summary,) = found.summaries
+    assert (summary.answered, summary.unanswered, summary.rates) == (59, 1, {"pass@1": 1.0})
+    (lost,) = [one for one in found.rows if one["status"] == "unanswered"]
+    assert (lost["task_id"], lost["error"], lost["finish_reason"]) == ("Made/3", "400: no", "error")
+    assert "1 answer missing: 1 × 400: no" in summary.remarks()[0]
+
+
+def test_a_prompt_that_does_not_fit_is_no_answer(tmp_path: Path) -> None:
+    model = save_model(tmp_path / "model")
+    given = Evaluation(
+        engine=TransformersSettings(max_model_tokens=4, num_threads=1), forms=("completion",), max_tokens=4
+    )
+    with pytest.raises(NoNumberError, match="do not fit into the model's window"):
+        evaluate(model, [named(str(benchmark(tmp_path / "b.jsonl", 2)))], given)
+
+
+def test_cut_answers_are_judged_and_counted(serve: Serve, tmp_path: Path) -> None:
+    server = serve(lambda body, _: answer(body, "length" if number_of(body) < 2 else "stop"))
+    (summary,) = asked(server, benchmark(tmp_path / "b.jsonl", 3)).summaries
+    assert (summary.answered, summary.truncated, summary.rates) == (3, 2, {"pass@1": 1.0})
+
+
+def test_a_refused_key_ends_at_once(serve: Serve, tmp_path: Path) -> None:
+    server = serve(lambda body, _: status(401, "no"))
+    with pytest.raises(NoNumberError, match="check the variable OPENAI_API_KEY"):
+        asked(server, benchmark(tmp_path / "b.jsonl", 50), max_in_flight=2)
+    assert len(server.seen) <= 3
+
+
+def test_an_unknown_host_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    given = Evaluation(engine=OpenAISettings(base_url="http://no-such-host.invalid/v1"), forms=("chat",))
+    began = time.monotonic()
+    with pytest.raises(UnreachableError, match=r"the host 'no-such-host\.invalid' of base_url"):
+        evaluate("m", [named(str(benchmark(tmp_path / "b.jsonl", 2)))], given)
+    assert time.monotonic() - began < 30
+
+
+def test_a_benchmark_without_tests_ends_before_the_first_request(serve: Serve, tmp_path: Path) -> None:
+    server = serve(lambda body, _: answer(body))
+    path = written(tmp_path / "b.jsonl", [row(n, tests="") for n in range(3)])
+    with pytest.raises(NoNumberError, match="no task of made can be judged here: the file has no tests") as raised:
+        asked(server, path)
+    assert not server.seen and raised.value.summaries[0].ungradable == 3
+
+
+def test_tasks_that_lack_a_library_are_named_and_not_asked(serve: Serve, tmp_path: Path) -> None:
+    server, said = serve(lambda body, _: answer(body)), list[str]()
+    rows = [row(0), row(1, tests="import wordninja\ndef check(candidate):\n    wordninja.split(candidate(1))\n")]
+    path = written(tmp_path / "b.jsonl", rows)
+    found = evaluate("m", [named(f"made={path}")], settings(server), announce=said.append)
+    assert any("Made/1" in line for line in said) and any("missing libraries: wordninja" in line for line in said)
+    (summary,) = found.summaries
+    assert (summary.ungradable, summary.missing_modules) == (1, {"wordninja": 1})
+    assert summary.rates == {"pass@1": 1.0} and len(server.seen) == 1
+    assert [one["status"] for one in found.rows] == ["passed", "ungradable"]
+
+
+def test_a_timeout_and_a_library_of_an_answer_are_counted(serve: Serve, tmp_path: Path) -> None:
+    said = {0: "def plus_0(x):\n    while True: pass", 1: "import wordninja\ndef plus_1(x):\n    return x + 1"}
+    server = serve(lambda body, _: ok(said[number_of(body)]) if number_of(body) in said else answer(body))
+    (summary,) = asked(server, benchmark(tmp_path / "b.jsonl", 3), grading=Grading(wall_s=1)).summaries
+    assert summary.statuses == {"missing": 1, "passed": 1, "timeout": 1}
+    assert summary.missing_modules == {"wordninja": 1}
+    assert summary.rates == {"pass@1": pytest.approx(1 / 3, abs=1e-4)}
+
+
+# -- forms -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("code", "refused"), [(404, "completion"), (400, "completion"), (400, "chat")])
+def test_a_form_that_an_endpoint_lacks_has_no_rows(serve: Serve, tmp_path: Path, code: int, refused: str) -> None:
+    server = serve(lambda b, _: status(code, "not here") if is_chat(b) == (refused == "chat") else answer(b))
+    path = benchmark(tmp_path / "b.jsonl", 3)
+    found = asked(server, path, tmp_path / "out", forms=("completion", "chat"))
+    other = "chat" if refused == "completion" else "completion"
+    assert {one["form"] for one in found.rows} == {other}
+    by_form = {summary.form: summary for summary in found.summaries}
+    assert by_form[other].rates == {"pass@1": 1.0} and by_form[refused].rates is None
+    assert str(code) in (by_form[refused].left_out or "")
+    again = grade(tmp_path / "out")
+    assert without_seconds(again.rows) == without_seconds(found.rows)
+    assert [s.left_out for s in again.summaries] == [s.left_out for s in found.summaries]
+
+
+def test_an_endpoint_that_refuses_all_forms_is_an_error(serve: Serve, tmp_path: Path) -> None:
+    server = serve(lambda body, _: status(400, "not here"))
+    with pytest.raises(Exception, match="m cannot be asked in the form completion or chat") as raised:
+        asked(server, benchmark(tmp_path / "b.jsonl", 3), forms=("completion", "chat"))
+    assert raised.value.exit_code == 1  # type: ignore[attr-defined]
+
+
+# -- kept and resumed ------------------------------------------------------------------------------
+
+
+def test_a_killed_evaluation_is_resumed_and_asks_nothing_twice(serve: Serve, tmp_path: Path) -> None:
+    path, folder = benchmark(tmp_path / "b.jsonl", 60), tmp_path / "out"
+    server = serve(lambda body, _: answer(body), delay_s=lambda body: 0.05)
+    arguments = ["evaluate", "m", "--benchmarks", f"made={path}", "--engine", "openai", "--base-url", server.url]
+    arguments += ["--form", "chat", "--form", "completion", "--max-tokens", "64", "-o", str(folder)]
+    arguments += ["--set", "engine.max_in_flight=4", "--set", "engine.max_retries=1"]
+    with subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while server.paid.total() < 40 and process.poll() is None:
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+    journal = folder / "answers" / "shard-00000.jsonl"
+    lines = [line for line in journal.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    kept = len(lines)
+    assert 20 < kept < 110 and not (folder / "summary.json").exists()
+    before = len(server.seen)
+
+    resumed = asked(server, path, folder, forms=("chat", "completion"), max_in_flight=4)
+    assert len(server.seen) - before == 120 - kept, "only what was not kept is asked"
+    uninterrupted = asked(serve(lambda body, _: answer(body)), path, tmp_path / "other", forms=("chat", "completion"))
+    assert without_seconds(resumed.rows) == without_seconds(uninterrupted.rows) and len(resumed.rows) == 120
+    asked(server, path, folder, forms=("chat", "completion"), max_in_flight=4)
+    assert len(server.seen) - before == 120 - kept, "a finished evaluation asks nothing"
+
+
+def test_a_line_that_was_cut_is_asked_again(serve: Serve, tmp_path: Path) -> None:
+    path, server = benchmark(tmp_path / "b.jsonl", 5), serve(lambda body, _: answer(body))
+    first = asked(server, path, tmp_path / "out")
+    journal = tmp_path / "out" / "answers" / "shard-00000.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    again = asked(server, path, tmp_path / "out")
+    assert len(server.seen) == 6 and without_seconds(again.rows) == without_seconds(first.rows)
+
+
+def test_refused_requests_are_asked_again_in_the_same_folder(serve: Serve, tmp_path: Path) -> None:
+    is_bad, path = [True], benchmark(tmp_path / "b.jsonl", 5)
+    server = serve(lambda body, _: status(400, "no") if is_bad and number_of(body) == 2 else answer(body))
+    with pytest.raises(NoNumberError, match="1 of 5"):
+        asked(server, path, tmp_path / "out")
+    is_bad.clear()
+    (summary,) = asked(server, path, tmp_path / "out").summaries
+    assert summary.rates == {"pass@1": 1.0} and len(server.seen) == 6
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"max_tokens": 65}, "max_tokens: 64 -> 65"),
+        ({"temperature": 0.5}, "temperature: 0.0 -> 0.5"),
+        ({"top_p": 0.5}, "top_p: 1.0 -> 0.5"),
+        ({"forms": ("completion",)}, "forms"),
+    ],
+)
+def test_another_run_in_the_same_folder_is_refused(
+    serve: Serve, tmp_path: Path, given: dict[str, Any], names: str
+) -> None:
+    path, server = benchmark(tmp_path / "b.jsonl", 2), serve(lambda body, _: answer(body))
+    asked(server, path, tmp_path / "out")
+    before = (tmp_path / "out" / "rows.parquet").read_bytes()
+    with pytest.raises(InputError, match=names):
+        asked(server, path, tmp_path / "out", **given)
+    assert (tmp_path / "out" / "rows.parquet").read_bytes() == before and len(server.seen) == 2
+
+
+def test_other_tasks_a_strange_folder_and_a_busy_one_are_refused(serve: Serve, tmp_path: Path) -> None:
+    path, server = benchmark(tmp_path / "b.jsonl", 2), serve(lambda body, _: answer(body))
+    asked(server, path, tmp_path / "out")
+    benchmark(path, 3)
+    with pytest.raises(InputError, match=r"benchmarks\.made\.asked"):
+        asked(server, path, tmp_path / "out")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(InputError, match="holds other files"):
+        asked(server, path, tmp_path / "full")
+
+
+def test_what_is_kept_holds_no_key(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(lambda body, _: answer(body))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-test")
+    asked(server, benchmark(tmp_path / "b.jsonl", 2), tmp_path / "out")
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) >= 6 and not any(b"sk-secret" in path.read_bytes() for path in files)
+
+
+def test_a_local_model_is_asked_by_whole_shards_and_resumed(tmp_path: Path) -> None:
+    """With batches of 1, a shard holds 8 answers: those of the first survive a second that is lost."""
+    model, path = save_model(tmp_path / "model"), benchmark(tmp_path / "b.jsonl", 10)
+    engine = TransformersSettings(max_model_tokens=256, num_threads=1, micro_batch=1)
+    given = Evaluation(engine=engine, forms=("completion",), max_tokens=4)
+    first = evaluate(model, [named(str(path))], given, folder=tmp_path / "out")
+    answers = tmp_path / "out" / "answers"
+    assert sorted(file.name for file in answers.iterdir()) == ["shard-00000.jsonl", "shard-00001.jsonl"]
+    before = (answers / "shard-00000.jsonl").read_bytes()
+    (answers / "shard-00001.jsonl").write_bytes((answers / "shard-00001.jsonl").read_bytes()[:-5])
+    again = evaluate(model, [named(str(path))], given, folder=tmp_path / "out")
+    assert without_seconds(again.rows) == without_seconds(first.rows)
+    assert (answers / "shard-00000.jsonl").read_bytes() == before
+
+
+# -- judged again ----------------------------------------------------------------------------------
+
+
+def test_answers_are_judged_again_with_other_limits_and_no_model(serve: Serve, tmp_path: Path) -> None:
+    slow = "import time\ndef plus_0(x):\n    time.sleep(0.8)\n    return x"
+    server = serve(lambda body, _: ok(slow) if number_of(body) == 0 else answer(body))
+    path = benchmark(tmp_path / "b.jsonl", 2)
+    (first,) = asked(server, path, tmp_path / "out", grading=Grading(wall_s=0.9)).summaries
+    assert first.statuses == {"passed": 1, "timeout": 1}
+    num_seen = len(server.seen)
+    (again,) = grade(tmp_path / "out", Grading(wall_s=20)).summaries
+    assert again.statuses == {"passed": 2} and len(server.seen) == num_seen
+    rows = pq.read_table(tmp_path / "out" / "rows.parquet")
+    assert rows.schema.names == CONTRACTS["evaluations"].names and rows["is_passed"].to_pylist() == [True, True]
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())[0]["pass@1"] == 1.0
+
+
+def test_samples_of_other_harnesses_are_judged_and_written(serve: Serve, tmp_path: Path) -> None:
+    path = benchmark(tmp_path / "b.jsonl", 3)
+    server = serve(lambda body, _: ok("def plus_1(x): return 0") if number_of(body) == 1 else answer(body))
+    asked(server, path, tmp_path / "out")
+    given = [named(f"made={path}")]
+    for file in ("made-chat.jsonl", "made-chat.generations.json"):
+        (summary,) = grade_samples(tmp_path / "out" / "samples" / file, given, Grading(), 0.02).summaries
+        assert summary.rates == {"pass@1": pytest.approx(2 / 3, abs=1e-4)}, file
+
+
+def test_a_task_without_a_sample_is_unanswered(tmp_path: Path) -> None:
+    path = benchmark(tmp_path / "b.jsonl", 2)
+    samples = written(tmp_path / "s.jsonl", [{"task_id": "Made/0", "completion": "    return x\n"}])
+    with pytest.raises(NoNumberError, match="1 of 2 answers are missing"):
+        grade_samples(samples, [named(str(path))], Grading(), 0.02)
+    (summary,) = grade_samples(samples, [named(str(path))], Grading(), 0.5).summaries
+    assert (summary.form, summary.rates, summary.unanswered) == ("completion", {"pass@1": 1.0}, 1)
