@@ -29,7 +29,8 @@ Comparison = Literal["asserts", "equal", "apps", "text"]
 class Case:
     """One input, and the output that is expected.
 
-    Of a function or method, both are Python literals: the list of the arguments, and the value.
+    Of a function or method, both are Python literals: the list of the arguments, and the value
+    (`builders/harness/literals.py`; `inf`, `nan` and `complex(…)` may be in them).
     Of a script, both are text. Without an output, that of the task's own solution is expected.
     """
 
@@ -48,10 +49,10 @@ class Task:
     A task is judged by `tests` (Python code) where `comparison` is asserts, and by `cases`
     elsewhere, never by both. Some files have tests beside the cases: they are kept in `tests`, for
     decontamination. `num_base_cases` of the cases are those of the original benchmark, the rest
-    was added by EvalPlus; it is 0 where the file does not say. `oracle` names a
-    comparison of EvalPlus for this one task. `case_s` is the time limit of a case where the
-    benchmark has one. `contest_date` is in ISO form. `ungradable` is the reason why no answer to
-    this task can be judged.
+    was added by EvalPlus. It is 0 where the file does not say. `oracle` names a comparison of
+    EvalPlus for this one task. `case_s` is the time limit of a case where the benchmark has one.
+    `contest_date` is in ISO form. `ungradable` is the reason why no answer to this task can be
+    judged.
     """
 
     task_id: str
