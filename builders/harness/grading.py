@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from builders import sandbox
 from builders.engines import Engine
+from builders.executors.cpus import usable_cpus
 from builders.harness import asking
 from builders.harness.programs import test_program
 from builders.harness.tasks import Task
@@ -38,7 +38,7 @@ def grade(
     answers = {c.request_id: c for c in engine.generate(request for _, _, request in asked)}
     programs = ((name, test_program(task, answers[name].text)) for name, (task, _) in jobs.items())
     limits = sandbox.SandboxLimits(wall_s=settings.wall_s)
-    for name, result in sandbox.run_many(programs, workers=os.cpu_count() or 1, limits=limits):
+    for name, result in sandbox.run_many(programs, workers=usable_cpus(), limits=limits):
         task, number = jobs[name]
         yield {
             "task_id": task.task_id,

@@ -173,7 +173,7 @@ class Link:
         return self.ask("value", None, name)
 
     def _bind_method(self, scope: dict[str, Any], entry: str) -> None:
-        """Make `Solution().f` in the tests call the entry point, for a class that is nothing else."""
+        """Make `Solution().f` in the tests call the entry point. The class is nothing else."""
         name, _, method = entry.partition("().")
         if name.isidentifier() and method.isidentifier():
             scope[name] = type(name, (), {method: staticmethod(lambda *a, **k: self.call(None, a, k))})
