@@ -12,13 +12,13 @@ there.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from builders.executors import work
+from builders.executors.cpus import usable_cpus
 from builders.recipe import Executor
 from store import Plan, Record, Store, Usage, files, segments
 from store.errors import JobError
@@ -53,21 +53,7 @@ def num_workers(executor: Executor) -> int:
     A shard is one thread of Python, and each process takes memory. So more processes than CPUs gain
     nothing.
     """
-    return _usable_cpus() if executor.workers == "auto" else executor.workers
-
-
-def _usable_cpus() -> int:
-    """CPUs that this process may use, by its affinity and by the quota of its container.
-
-    In a small container, `os.cpu_count` gives the CPUs of the large host.
-    """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-    except (OSError, ValueError):
-        return allowed
-    return allowed if quota == "max" else max(1, min(allowed, round(int(quota) / int(period))))
+    return usable_cpus() if executor.workers == "auto" else executor.workers
 
 
 def _build_missing(store: Store, plan: Plan, dotted: str, missing: list[int], executor: Executor) -> None:

@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import Queue
 from typing import Any, TypeVar
 
+from builders.executors.cpus import usable_cpus
 from store.errors import JobError
 
 J = TypeVar("J")
@@ -66,7 +67,7 @@ def run(function: Callable[[J, Keeper], R], jobs: Sequence[J], places: Sequence[
     waiting = context.Queue()
     for place in places:
         waiting.put(place)
-    threads = max(1, (os.cpu_count() or 1) // len(places))
+    threads = max(1, usable_cpus() // len(places))
     start = (waiting, threads, os.getpid())
     with ProcessPoolExecutor(len(places), context, initializer=_start, initargs=start) as pool:
         futures = [pool.submit(_call, function, job) for job in jobs]

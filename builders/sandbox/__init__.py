@@ -2,7 +2,7 @@
 
 In: the text of a program or a `Trial`, and limits. Out: a `SandboxResult`.
 
-    trial = Trial(solution=("def add(a, b):\n    return a + b\n",), tests=("assert add(1, 2) == 3\n",))
+    trial = Trial(solution=("def add(a, b): return a + b",), tests=("assert add(1, 2) == 3",))
     [(_, result)] = run_many([("one", trial)], workers=1)
     result.status    # 'passed'
 
@@ -53,6 +53,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from builders.sandbox.box import Box, BoxLostError, Job
+from builders.sandbox.inside import codec
 from builders.sandbox.jail import INSTALL
 from builders.sandbox.limits import DEFAULT_LIMITS, SandboxLimits, SandboxResult
 from builders.sandbox.system_calls import PROCESSORS
@@ -62,6 +63,7 @@ __all__ = [
     "SandboxLimits",
     "SandboxResult",
     "Trial",
+    "codec",
     "is_available",
     "modules_missing",
     "require",
@@ -100,7 +102,7 @@ for name in %r:
 
 @dataclass(frozen=True)
 class Trial:
-    """A solution and the program that tests it, each in a process that shares nothing with the other.
+    """A solution and the program that tests it, in two processes that share nothing.
 
     All code comes in pieces, and each is compiled by itself, so that no piece can swallow the next
     one with an open string. `prelude` is run first on both sides. `entry_point` is `f` or
@@ -202,7 +204,7 @@ def _run_many(
     worker, boxes = _Worker(), set[Box]()
 
     def run(program: str | Trial) -> SandboxResult:
-        return _run(_job(program), limits, environment, worker, boxes)
+        return _run(job_of(program), limits, environment, worker, boxes)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -240,7 +242,7 @@ def _run(job: Job, limits: SandboxLimits, environment: str | None, worker: _Work
     return SandboxResult("error", -1, "", problem + "\n", False, False, 0.0)
 
 
-def _job(program: str | Trial) -> Job:
+def job_of(program: str | Trial) -> Job:
     if isinstance(program, str):
         return Job(_request("__main__", (), (program,), ["program.py"]), b"", None, None)
     tests = _test_names(program)

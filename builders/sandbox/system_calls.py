@@ -113,7 +113,6 @@ def filter_for(processor: str) -> bytes:
     """The filter for a processor of PROCESSORS. ValueError for any other."""
     if processor not in _ARCHITECTURES:
         raise ValueError(f"no system call table for {processor}: known are {', '.join(PROCESSORS)}")
-    column = PROCESSORS.index(processor)
     steps = [
         _step(_LOAD, 0, 0, _ARCHITECTURE),
         _step(_IF_EQUAL, 1, 0, _ARCHITECTURES[processor]),
@@ -122,25 +121,34 @@ def filter_for(processor: str) -> bytes:
         _step(_IF_AT_LEAST, 0, 1, _X32),
         _step(_RETURN, 0, 0, _ENOSYS),
     ]
-    for numbers in _REFUSED.values():
-        if numbers[column] is not None:
-            steps += _answer(numbers[column], _EPERM)
-    steps += _answer(_CLONE3, _ENOSYS)
-    steps += _by_argument(_CLONE[processor], _step(_IF_ANY_BIT, 0, 1, _NEW_NAMESPACES))
+    return b"".join([*steps, *_tree(sorted(_answers(processor).items()))])
+
+
+def _answers(processor: str) -> dict[int, list[bytes]]:
+    """What is done about each call that is not simply allowed, by its number."""
+    column = PROCESSORS.index(processor)
+    numbers = [pair[column] for pair in _REFUSED.values()]
+    answers = {number: [_step(_RETURN, 0, 0, _EPERM)] for number in numbers if number is not None}
+    answers[_CLONE3] = [_step(_RETURN, 0, 0, _ENOSYS)]
+    answers[_CLONE[processor]] = _by_argument(_step(_IF_ANY_BIT, 0, 1, _NEW_NAMESPACES))
     for number in _SOCKETS[processor]:
-        steps += _by_argument(number, _step(_IF_EQUAL, 1, 0, socket.AF_UNIX))
-    return b"".join([*steps, _step(_RETURN, 0, 0, _ALLOW)])
+        answers[number] = _by_argument(_step(_IF_EQUAL, 1, 0, socket.AF_UNIX))
+    return answers
 
 
-def _answer(number: int | None, answer: int) -> list[bytes]:
-    assert number is not None, "the caller has checked it"
-    return [_step(_IF_EQUAL, 0, 1, number), _step(_RETURN, 0, 0, answer)]
+def _tree(answers: list[tuple[int, list[bytes]]]) -> list[bytes]:
+    """A binary search for the number. A list would be walked through at every call."""
+    if len(answers) == 1:
+        ((number, steps),) = answers
+        return [_step(_IF_EQUAL, 0, len(steps), number), *steps, _step(_RETURN, 0, 0, _ALLOW)]
+    middle = len(answers) // 2
+    lower, upper = _tree(answers[:middle]), _tree(answers[middle:])
+    return [_step(_IF_AT_LEAST, len(lower), 0, answers[middle][0]), *lower, *upper]
 
 
-def _by_argument(number: int, test: bytes) -> list[bytes]:
+def _by_argument(test: bytes) -> list[bytes]:
     """Refuse the call with EPERM where `test` of its first argument goes on with the next step."""
     return [
-        _step(_IF_EQUAL, 0, 4, number),
         _step(_LOAD, 0, 0, _FIRST_ARGUMENT),
         test,
         _step(_RETURN, 0, 0, _EPERM),

@@ -5,12 +5,12 @@ A sample must parse. Where it carries examples, it must pass them in the sandbox
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 from builders import sandbox
 from builders.engines import Completion, Request, prompts
+from builders.executors.cpus import usable_cpus
 from builders.pairs import Parsed, as_json, examples, parse
 from builders.recipe import Teacher
 from store import Announce, content_id, seed_from
@@ -62,7 +62,7 @@ def verified(pairs: list[Parsed], announce: Announce) -> list[Parsed]:
         (n, examples.program(p.problem or "", p.solution or "")) for n, p in enumerate(pairs) if p.status == "ok"
     )
     carrying = [(n, program) for n, program in programs if program is not None]
-    results = sandbox.run_many(carrying, workers=os.cpu_count() or 1)
+    results = sandbox.run_many(carrying, workers=usable_cpus())
     failed = {n for n, result in results if result.status != "passed"}
     if failed:
         announce(f"teacher_samples: {len(failed)} of {len(carrying)} samples with examples fail them and are left out")

@@ -1,1 +1,3 @@
-"""What runs inside a box. `builders/sandbox/box.py` sends these modules in; nothing here runs out."""
+"""What runs inside a box. `builders/sandbox/box.py` sends the text of these modules in."""
+
+__all__ = ["codec", "report"]

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import os
 import struct
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -59,20 +61,23 @@ def _run(request: dict[str, Any], secret: bytes, wire: Wire, report: Report) -> 
         link.bind(scope, request["tests"])
         pieces.load(request["tests"], request["names"], scope)
         pieces.flush()
+        link.check()
         report.prove()
         return 0
     except SolutionFailed:
         pass
     except Late:
-        report.say(b"T")
+        link.is_late = True
     except MemoryError:
         link.has_run_out = True
-    except SystemExit as stop:
-        pieces.exit_code_of(stop)
+    except Gone as error:
+        print(f"SolutionGone: {error}", file=sys.stderr)
     except BaseException as error:  # whatever the tests raise is the result
         pieces.show(error, skipped=2)
     if link.has_run_out:
         report.say(b"M")
+    if link.is_late:
+        report.say(b"T")
     pieces.flush()
     return 1
 
@@ -144,6 +149,15 @@ class Link:
         self._errors: dict[str, type[BaseException]] = {}
         self.classes: dict[str, type] = {}
         self.has_run_out = False
+        self.is_late = False
+        self._broken = ""
+
+    def check(self) -> None:
+        """Raise again what the tests have caught but must not: the end of the solution's process."""
+        if self.is_late:
+            raise Late(self._broken)
+        if self._broken:
+            raise Gone(self._broken)
 
     # -- names -------------------------------------------------------------------------------------
 
@@ -173,7 +187,7 @@ class Link:
         return self.ask("value", None, name)
 
     def _bind_method(self, scope: dict[str, Any], entry: str) -> None:
-        """Make `Solution().f` in the tests call the entry point, for a class that is nothing else."""
+        """Make `Solution().f` in the tests call the entry point. The class is nothing else."""
         name, _, method = entry.partition("().")
         if name.isidentifier() and method.isidentifier():
             scope[name] = type(name, (), {method: staticmethod(lambda *a, **k: self.call(None, a, k))})
@@ -205,7 +219,8 @@ class Link:
     def _exchange(self, request: tuple[Any, ...], is_next: bool = False) -> tuple[Any, Any]:
         if codec.is_reading():
             raise codec.FrameError("a frame tried to call the solution")
-        self._wire.send(codec.encode(request, self._keep, self.classes))
+        self.check()
+        self._send(codec.encode(request, self._keep, self.classes))
         while True:
             answer = self._read()
             if answer[0] == "return" and len(answer) == 3:
@@ -214,14 +229,26 @@ class Link:
                 self._raise(answer[1], answer[2], is_next)
             self._serve(answer)
 
+    def _send(self, content: bytes) -> None:
+        with self._noted():
+            self._wire.send(content)
+
     def _read(self) -> tuple[Any, ...]:
+        with self._noted():
+            answer = self.decode(self._wire.receive())
+            if type(answer) is not tuple or not answer:
+                raise Gone("the solution's process sent a wrong frame")
+            return answer
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Note that the connection is lost, in case that the tests catch everything."""
         try:
-            answer = codec.decode(self._wire.receive(), self._object, self.classes)
-        except codec.FrameError as error:
-            raise Gone(f"the solution's process sent a wrong frame: {error}") from None
-        if type(answer) is not tuple or not answer:
-            raise Gone("the solution's process sent a wrong frame")
-        return answer
+            yield
+        except (Gone, Late) as error:
+            self._broken = str(error)
+            self.is_late = self.is_late or isinstance(error, Late)
+            raise
 
     def _raise(self, names: Sequence[str], arguments: Sequence[Any], is_next: bool) -> NoReturn:
         """Raise the builtin exception, or the tests' own copy, that the solution has raised."""
@@ -270,7 +297,7 @@ class Link:
             raise
         except Exception as error:
             result = ("raise", type(error).__name__, [v for v in error.args if type(v) in (str, int, float)])
-        self._wire.send(codec.encode(result, self._keep, self.classes))
+        self._send(codec.encode(result, self._keep, self.classes))
 
     def _own(self, what: Any, number: Any, *given: Any) -> Any:
         if type(number) is not int or not 0 <= number < len(self._kept):
@@ -293,8 +320,12 @@ class Link:
         return codec.encode(value, self._keep, self.classes)
 
     def decode(self, data: bytes) -> Any:
-        """The value of bytes, from the solution or from `encode`."""
-        return codec.decode(data, self._object, self.classes)
+        """The value of bytes, from the solution or from `encode`. Wrong bytes end the trial."""
+        try:
+            return codec.decode(data, self._object, self.classes)
+        except codec.FrameError as error:
+            self._broken = f"the solution's process sent a wrong frame: {error}"
+            raise Gone(self._broken) from None
 
     def answers(self, inputs: Iterable[bytes], seconds: Sequence[float]) -> Iterator[trial.Answer]:
         """What the entry point gives for each list of arguments, in order.
@@ -308,30 +339,43 @@ class Link:
             return
         least = min(limits)
         eager = {n for n, s in enumerate(limits) if s > least}
-        self._wire.send(codec.encode(("answers", frozenset(eager)), self._keep, self.classes))
-        self._wire.send(b"".join([part for one in given for part in (len(one).to_bytes(4, "little"), one)]))
-        take = self._wire.take
+        self.check()
+        self._send(codec.encode(("answers", frozenset(eager)), self._keep, self.classes))
+        self._send(_joined(given))
         for limit in limits:
-            length, state, took = _ANSWER.unpack(take(_ANSWER.size, limit + _GRACE_S))
-            payload = take(length, limit + _GRACE_S)
+            length, state, took = _ANSWER.unpack(self._take(_ANSWER.size, limit))
+            payload = self._take(length, limit)
             if state:
                 self.has_run_out = self.has_run_out or payload.startswith(b"MemoryError")
                 yield "raised", payload.decode("utf-8", "replace"), took
             else:
                 yield "value", payload, took
 
+    def _take(self, length: int, limit: float) -> bytes:
+        try:
+            return self._wire.take(length, limit + _GRACE_S)
+        except (Gone, Late) as error:
+            self._broken = str(error)
+            self.is_late = isinstance(error, Late)
+            raise
+
     def outputs(self, inputs: Iterable[str], seconds: Sequence[float]) -> Iterator[trial.Output]:
         """What the script prints for each input, in order. Limits as for `answers`."""
         given = [text.encode("utf-8", "surrogateescape") for text in inputs]
         assert len(given) == len(seconds), f"{len(given)} inputs, but {len(seconds)} limits"
-        self._wire.send(codec.encode(("outputs",)))
-        self._wire.send(b"".join([part for one in given for part in (len(one).to_bytes(4, "little"), one)]))
+        self.check()
+        self._send(codec.encode(("outputs",)))
+        self._send(_joined(given))
         for limit in seconds:
-            length, said, state, took = _OUTPUT.unpack(self._wire.take(_OUTPUT.size, limit + _GRACE_S))
-            text = self._wire.take(length, limit + _GRACE_S).decode("utf-8", "replace")
-            message = self._wire.take(said, limit + _GRACE_S).decode("utf-8", "replace")
+            length, said, state, took = _OUTPUT.unpack(self._take(_OUTPUT.size, limit))
+            text = self._take(length, limit).decode("utf-8", "replace")
+            message = self._take(said, limit).decode("utf-8", "replace")
             self.has_run_out = self.has_run_out or message.startswith("MemoryError")
             yield ("raised" if state else "ended"), text, message, took
+
+
+def _joined(inputs: Sequence[bytes]) -> bytes:
+    return b"".join([part for one in inputs for part in (len(one).to_bytes(4, "little"), one)])
 
 
 def _change(own: Any, changed: Any) -> None:

@@ -29,10 +29,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 Handle = tuple[str, int, str, str]
-"""The owner (`solution` or `checker`), the owner's number of it, its kind, the name of its class."""
+"""The owner (`solution` or `checker`), its number of it, its kind, the name of its class."""
 
 _BUILD = __build_class__
-"""Stands in the bytes for "build this". It is only a name there, and never called by the reader."""
+"""Stands in the bytes for "build this". It is only a name there; the reader never calls it."""
 _TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in [

@@ -1,4 +1,4 @@
-"""Inside a box: a process of its own for each program, which sees and reaches nothing of the others.
+"""Inside a box: a process for each program, which sees and reaches nothing of the others.
 
 In: the limits of a program, and its descriptors. Out: a process in namespaces of its own, with a
 fresh /tmp, /dev/shm and /proc, without capabilities, under the limits and the system call filter.
@@ -39,7 +39,7 @@ class _Filter(ctypes.Structure):
 
 
 def harden() -> None:
-    """Give up, for this process and its children, what could be gained again by starting programs."""
+    """Give up, for this process and its children, what starting a program could give back."""
     for capability in range(_LAST_CAPABILITY + 1):
         _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")

@@ -1,4 +1,4 @@
-"""Inside a box: running pieces of code one after the other in one module, and saying how they ended.
+"""Inside a box: running pieces of code one after the other in one module.
 
 In: texts of Python. Each is compiled by itself, so that no piece can swallow the next one with an
 open string. Out: the module's names, or the exception.

@@ -5,7 +5,8 @@ this:
 
     import trial
     cases = trial.decode(trial.data)
-    for state, payload, seconds in trial.answers([trial.encode(c) for c in cases], [1.0] * len(cases)):
+    inputs = [trial.encode(arguments) for arguments, _ in cases]
+    for state, payload, seconds in trial.answers(inputs, [1.0] * len(cases)):
         assert state == "value" and trial.decode(payload) == ...
     trial.give(trial.encode("seen by the caller"))
 """

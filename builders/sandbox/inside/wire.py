@@ -49,7 +49,7 @@ class Wire:
             while done < len(content):
                 done += _write(self._write_fd, content[done : done + (1 << 20)])
         except OSError:
-            raise Gone("the other process is gone") from None
+            raise Gone("its process has ended") from None
 
     def receive(self, deadline: float | None = None) -> bytes:
         """The next frame. Gone where none can come any more, Late after the deadline."""
@@ -58,7 +58,7 @@ class Wire:
             self._fill(deadline)
         length = _LENGTH.unpack_from(waiting)[0]
         if length > self._most:
-            raise Gone(f"the other process sent a frame of {length} bytes")
+            raise Gone(f"its process sent a frame of {length} bytes")
         while len(waiting) < 4 + length:
             self._fill(deadline)
         frame = bytes(waiting[4 : 4 + length])
@@ -70,7 +70,7 @@ class Wire:
         waiting = self._waiting
         if len(waiting) < length:
             if length > self._most:
-                raise Gone(f"the other process sent {length} bytes")
+                raise Gone(f"its process sent {length} bytes")
             deadline = time.monotonic() + seconds
             while len(waiting) < length:
                 self._fill(deadline)
@@ -82,8 +82,8 @@ class Wire:
         if deadline is not None:
             left = deadline - time.monotonic()
             if left <= 0 or not self._poll.poll(left * 1000 + 1):
-                raise Late("the other process did not answer in time")
+                raise Late("it did not answer in time")
         chunk = _read(self._read_fd, _CHUNK)
         if not chunk:
-            raise Gone("the other process is gone")
+            raise Gone("its process has ended")
         self._waiting += chunk

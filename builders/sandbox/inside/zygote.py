@@ -128,7 +128,7 @@ class _Run:
                 return "memory", True
 
     def _resident_mb(self) -> float:
-        """Resident memory of all processes in the box but this one. Looked at every _LOOK_S only."""
+        """Resident memory of all other processes in the box. It is 0 before a look is due."""
         if time.monotonic() < self._looked_at + _LOOK_S:
             return 0.0
         self._looked_at = time.monotonic()
