@@ -118,6 +118,16 @@ def test_an_aspect_with_one_kind_of_label_has_a_row_that_says_so() -> None:
     assert rows["clarity"]["num_items"] == 12
 
 
+def test_a_pair_and_its_corrupted_copies_count_as_one_item_of_the_scorer() -> None:
+    """Four copies of each pair tell no more than the pair."""
+    pairs = [(labelled(f"code {n}", 9 * (n % 2)), certain((n * 7) % 5 + n % 2)) for n in range(20)]
+    once, copied = (
+        next(row for row in metrics.auc_rows(given) if row["subject"] == "clarity") for given in (pairs, pairs * 4)
+    )
+    assert (once["num_items"], copied["num_items"]) == (20, 80)
+    assert (copied["low"], copied["high"]) == pytest.approx((once["low"], once["high"]))
+
+
 def graded(store: Store, answers: list[tuple[str, str, str, Any]]) -> list[Row]:
     """pass@k of (form, task, status, is_base_passed)."""
     put(

@@ -44,7 +44,10 @@ def rates(rng: np.random.Generator, rate: float, num_tasks: int) -> np.ndarray:
 
 
 def of_tasks(num_tasks: int, rate: float, num_answers: int) -> Made:
-    """pass@1. The other interval takes the tasks as 0 or 1, or resamples what is 0 or 1."""
+    """pass@1. The other interval is Wilson's where ours is a bootstrap over tasks, and vice versa.
+
+    Wilson's then takes each task as one item, whatever its number of answers.
+    """
 
     def make(rng: np.random.Generator) -> tuple[float, dict[str, Estimate]]:
         passed_T = rng.binomial(num_answers, rates(rng, rate, num_tasks)) / num_answers
@@ -85,7 +88,7 @@ def of_candidates(num_snippets: int, rate: float) -> Made:
 def of_areas(num_items: int, value: float, copies: int) -> Made:
     """An AUC of half good and half bad items. With copies, items come in clusters of so many.
 
-    The other interval takes all items as independent, or is DeLong's without the logit.
+    Then the other interval takes all items as independent.
     """
     shift = NormalDist().inv_cdf(value) * 2**0.5
 
@@ -97,7 +100,7 @@ def of_areas(num_items: int, value: float, copies: int) -> Made:
         is_good = rng.permutation(num_items) % 2 == 0
         score = level + shift * is_good
         ours = areas.area(score, is_good, cluster)
-        return value, {"ours": ours, "delong" if copies > 1 else "": areas.area(score, is_good)}
+        return value, {"ours": ours} | ({"delong": areas.area(score, is_good)} if copies > 1 else {})
 
     return make
 
@@ -109,7 +112,7 @@ def coverage(make: Made, repeats: int, seed: int) -> Iterator[tuple[str, str, fl
     for _ in range(repeats):
         true, estimates = make(rng)
         for name, e in estimates.items():
-            if name and e.low is not None and e.high is not None:
+            if e.low is not None and e.high is not None:
                 found.setdefault(name, []).append((e.low <= true <= e.high, e.high - e.low, e.method))
     for name, results in found.items():
         methods = ", ".join(sorted({method for *_, method in results}))
