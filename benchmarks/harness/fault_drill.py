@@ -13,8 +13,8 @@ in a process of its own. The scenes are
   are refused for ever, fewer than `max_error_share`. The number must be right, the rows those of an
   evaluation without any fault, and nothing that was kept may be asked again.
 - half refused: half of the tasks are refused. There must be no number, and exit code 1.
-- key revoked: in the middle every answer becomes 401. There must be no number. With the key in order
-  again, the same command must give the right number, and ask nothing again.
+- key revoked: in the middle every answer becomes 401. There must be no number. With the key in
+  order again, the same command must give the right number, and ask nothing again.
 - no endpoint: it is gone from the start. There must be no number.
 
 Prints a line per check. Exits 1 when a check fails.
@@ -56,7 +56,7 @@ FORMS = ("chat", "completion")
 
 @dataclass
 class Provider:
-    """An endpoint. `refuses` says which tasks get a 400, `is_open` is false while the key is bad."""
+    """An endpoint. `refuses` says which tasks get a 400. `is_open` is false for a bad key."""
 
     faults: float
     seed: int

@@ -59,7 +59,7 @@ class WholeShards(Generic[Asked, Answered]):
         return in_order(request_ids, found)
 
     def _kept(self, shard: int) -> dict[str, Answered]:
-        """The answers of a shard that an earlier run has kept. None of a shard that it left half."""
+        """The answers of a shard that an earlier run has kept, if it has kept all of them."""
         if self._journal is None:
             return {}
         found = cast(dict[str, Answered], self._journal.answers(shard))

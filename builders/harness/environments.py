@@ -40,7 +40,7 @@ class Package:
 
 
 def packages(tasks: Iterable[Task]) -> list[Package]:
-    """The packages that the own solutions, prompts and tests import, without the standard library."""
+    """The packages that solutions, prompts and tests import, without the standard library."""
     modules: dict[str, set[str]] = {}
     wanted: dict[str, set[str]] = {}
     for task in tasks:
@@ -53,7 +53,7 @@ def packages(tasks: Iterable[Task]) -> list[Package]:
 
 
 def build(folder: Path, wanted: Sequence[Package], announce: Announce = lambda message: None) -> list[Package]:
-    """Make or complete the environment. Returns the packages, with the problem of those that failed.
+    """Make or complete the environment. Returns the packages, with what went wrong with each.
 
     It has the interpreter of the sandbox, because compiled libraries fit one version of Python.
     """

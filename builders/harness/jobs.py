@@ -68,7 +68,7 @@ def request(job: Job, settings: Evaluation, seed: int, adapter: str | None = Non
 
 
 def tolerant(settings: Evaluation) -> EngineSettings:
-    """The engine of an evaluation: it does not end before more is lost than the evaluation bears."""
+    """The engine of an evaluation. It bears as many errors as the evaluation does."""
     share = max(settings.engine.max_error_share, settings.max_error_share)
     return settings.engine.model_copy(update={"max_error_share": share})
 

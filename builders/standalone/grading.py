@@ -71,7 +71,8 @@ def grade_samples(
     A task without an answer counts as unanswered.
 
     Example:
-        grade_samples(Path("samples.jsonl"), [named("humaneval=HumanEval.jsonl.gz")], Grading(), 0.02)
+        given = [named("humaneval=HumanEval.jsonl.gz")]
+        grade_samples(Path("samples.jsonl"), given, Grading(), 0.02)
     """
     sandbox.require()
     tasks = read(given)

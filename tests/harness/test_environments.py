@@ -1,4 +1,4 @@
-"""An environment with what benchmarks import; here pip finds packages in a folder, and no network."""
+"""An environment with what benchmarks import. Here pip finds packages in a folder alone."""
 
 from __future__ import annotations
 

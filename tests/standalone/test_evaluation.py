@@ -282,7 +282,7 @@ def test_what_is_kept_holds_no_key(serve: Serve, tmp_path: Path, monkeypatch: py
 
 
 def test_a_local_model_is_asked_by_whole_shards_and_resumed(tmp_path: Path) -> None:
-    """With batches of 1, a shard holds 8 answers: those of the first survive a second that is lost."""
+    """With batches of 1, a shard holds 8 answers. The first is kept when the second is lost."""
     model, path = save_model(tmp_path / "model"), benchmark(tmp_path / "b.jsonl", 10)
     engine = TransformersSettings(max_model_tokens=256, num_threads=1, micro_batch=1)
     given = Evaluation(engine=engine, forms=("completion",), max_tokens=4)
