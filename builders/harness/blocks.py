@@ -55,11 +55,12 @@ _BEGINS = re.compile(
 )
 """A line with which code may begin. Sentences seldom look so."""
 
-_MAX_RUNS = 300
-_MAX_LINES = 5000
+_MAX_BLOCKS = 200
+_MAX_RUNS = 200
+_MAX_LINES = 2000
 """Code that is longer is found only where nothing else is in its block."""
 
-_MAX_CUTS = 8
+_MAX_CUTS = 6
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,9 @@ def blocks(text: str) -> list[Block]:
     """The blocks of a text with Unix line ends, marked ones first."""
     marked, between = fenced(text)
     places = [(block.line, 0 if block.is_python else 1, block.code) for block in marked]
-    places = sorted([*places, *_tagged(text)], key=lambda place: place[0])
+    places = sorted([*places, *_tagged(text)], key=lambda place: place[0])[-_MAX_BLOCKS:]
     found = [block for _, rank, code in places for block in runs(code, rank)]
-    return [*found, *(block for part in between for block in runs(part, rank=2))]
+    return [*found, *(block for part in between[-_MAX_BLOCKS:] for block in runs(part, rank=2))]
 
 
 def _tagged(text: str) -> list[tuple[int, int, str]]:
@@ -133,11 +134,11 @@ def _runs(lines: Sequence[str], rank: int) -> Iterator[Block]:
         count += 1
         indent = begins["indent"] or ""
         body = _indented(lines[start : start + _MAX_LINES], indent)
-        size = prefix(body)
-        is_cut = size < len(body) and body[size][:1].isspace()
+        size, wrong = prefix(body)
         if size:
-            yield Block("\n".join(body[:size]), rank, is_cut)
-        start += size or 1
+            yield Block("\n".join(body[:size]), rank, size < len(body) and body[size][:1].isspace())
+        # Without a run, what comes before the wrong line is the head of a statement without its end.
+        start += size or max(1, min(wrong, len(body)) - 1)
         # What is left of a cut statement is no statement of its own.
         while start < len(lines) and lines[start].startswith((f"{indent} ", f"{indent}\t")):
             start += 1
@@ -151,21 +152,24 @@ def _indented(lines: Sequence[str], indent: str) -> list[str]:
     return [line.removeprefix(indent) for line in lines[:end]]
 
 
-def prefix(lines: Sequence[str]) -> int:
-    """The number of lines from the first on that parse together, near the most."""
-    end = len(lines)
-    for cut in range(_MAX_CUTS + 64):
+def prefix(lines: Sequence[str]) -> tuple[int, int]:
+    """How many lines from the first on parse together, near the most; and the first wrong line.
+
+    The latter is counted from 1, and 0 if there is none.
+    """
+    end, first = len(lines), 0
+    for cut in range(99):
         wrong = _wrong_line("\n".join(lines[:end]))
         if wrong is None:
-            return end
+            break
+        first = first or wrong
         end = max(0, min(wrong - 1, end - 1))
-        if cut >= _MAX_CUTS:
-            end = end // 2 if cut > 2 * _MAX_CUTS else _last_unindented(lines, end)
-    return 0
-
-
-def _last_unindented(lines: Sequence[str], end: int) -> int:
-    return next((number for number in range(end - 1, -1, -1) if lines[number][:1].strip()), 0)
+        # An end that is only missing would move up line by line.
+        if cut >= 2 * _MAX_CUTS:
+            end //= 2
+        elif cut >= _MAX_CUTS:
+            end = next((number for number in range(end - 1, -1, -1) if lines[number][:1].strip()), 0)
+    return end, first
 
 
 def _wrong_line(code: str) -> int | None:
@@ -184,12 +188,11 @@ def _wrong_line(code: str) -> int | None:
 
 def mended(code: str) -> str:
     """The code, or if that does not parse, the code without what is not of its author's making."""
-    for mend in (_with_plain_blanks, _without_commands, _dedented):
+    for mend in (_with_plain_blanks, _without_commands):
         if parses(code):
             return code
         code = mend(code)
-    plain = html.unescape(code)
-    return plain if parses(plain) else code
+    return next((whole for whole in (code, _dedented(code), html.unescape(code)) if parses(whole)), code)
 
 
 def _with_plain_blanks(code: str) -> str:

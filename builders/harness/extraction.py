@@ -106,7 +106,7 @@ def _completed(task: Task, text: str) -> str:
     start = _start(task)
     above = [s for s in statements(start) if not (s.is_stub and _name(task) in s.binds)]
     for lines in _continuations(start, text):
-        size = prefix(lines)
+        size, _ = prefix(lines)
         found = _first_versions(statements("\n".join(lines[:size])))
         if any(_defines(task, s) and not s.is_weak for s in found):
             return needed([above, found, *(b.statements for b in blocks(text))], 1, _name(task))
@@ -121,7 +121,8 @@ def _continuations(start: str, text: str) -> list[list[str]]:
     """The lines of what a completion may mean: whole code, or the rest of `start`."""
     opened = opened_fence(text)
     texts = [before_fence(text), text] if opened is None else [opened]
-    return [code.split("\n") for part in texts for code in (part.lstrip("\n"), start + part)]
+    codes = [code for part in texts for code in (part.lstrip("\n"), start + part)]
+    return [code.split("\n") for code in dict.fromkeys(codes)]
 
 
 def _first_versions(found: Sequence[Statement]) -> list[Statement]:

@@ -131,8 +131,9 @@ def _end(lines: Sequence[str], fences: Sequence[_Fence], place: int, opening: _F
     first = place
     while first < len(fences) and not fences[first].closes(opening):
         first += 1
-    closing = [p for p in range(first, min(first + _MORE_FENCES, len(fences))) if fences[p].closes(opening)]
-    return next((p for p in closing if parses(_inside(lines, opening, fences[p]))), first)
+    later = range(first, min(first + _MORE_FENCES, len(fences)))
+    bare = [p for p in later if fences[p].closes(opening) and not fences[p].language]
+    return next((p for p in bare if parses(_inside(lines, opening, fences[p]))), first)
 
 
 def _inside(lines: Sequence[str], opening: _Fence, closing: _Fence | None) -> str:

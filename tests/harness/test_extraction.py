@@ -1,0 +1,428 @@
+"""Extraction: every form in which models write code, and that nothing in a text can stop it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders.harness.extraction import candidate, imports
+from builders.harness.tasks import Task
+
+PROMPT = '''from typing import List
+
+
+def add(numbers: List[int]) -> int:
+    """Add the numbers.
+
+    >>> add([1, 2])
+    3
+    """
+'''
+RIGHT = "def add(numbers):\n    total = 0\n    for number in numbers:\n        total += number\n    return total\n"
+WRONG = "def add(numbers):\n    return 7\n"
+BODY = "    total = 0\n    for number in numbers:\n        total += number\n    return total\n"
+LONG_WRONG = "def add(numbers):\n" + "".join(f"    x{n} = {n}\n" for n in range(20)) + "    return 7\n"
+USES_HELPER = "def add(numbers):\n    return plus_all(numbers)\n"
+HELPER = "def plus_all(numbers):\n    return sum(numbers)\n"
+FENCED = f"```python\n{RIGHT}```"
+NEWTON = "def add(numbers):\n    return math.fsum(numbers)\n"
+
+FUNCTION = Task(
+    "Form/0", PROMPT, None, "", "add", chat="Write it.", completion=PROMPT, comparison="equal", num_base_cases=1
+)
+WHOLE = Task(
+    "Form/1", '"""\nAdd the numbers.\n"""\n', None, "", "add", completion='"""\nAdd.\n"""\n', comparison="equal"
+)
+METHOD = Task("Form/2", "Add the numbers.", None, "", "Solution().add", call_form="method", comparison="apps")
+SCRIPT = Task("Form/3", "Print the sum.", None, "", None, call_form="stdin", comparison="text")
+POLY = "def half(x):\n    return x / 2\n\n\n"
+ASSERTS = Task("Form/4", POLY + PROMPT, None, "assert half(4) == 2", "add", completion=POLY + PROMPT)
+
+
+def indented(code: str, by: str) -> str:
+    return "".join(by + line if line.strip() else line for line in code.splitlines(keepends=True))
+
+
+# name, text, whether the code that is extracted is right
+CHAT = [
+    ("bare", RIGHT, True),
+    ("fence", FENCED, True),
+    ("fence with prose", f"Sure! Here it is:\n\n{FENCED}\n\nThis adds the numbers. `add([1])` is 1.\n", True),
+    ("unmarked fence", f"```\n{RIGHT}```", True),
+    ("py fence", f"```py\n{RIGHT}```", True),
+    ("python3 fence", f"```python3\n{RIGHT}```", True),
+    ("Python fence", f"```Python\n{RIGHT}```", True),
+    ("PYTHON fence", f"``` PYTHON\n{RIGHT}```", True),
+    ("none fence", f"```none\n{RIGHT}```", True),
+    ("fence with title", f'```python title="add.py"\n{RIGHT}```', True),
+    ("fence in braces", f"```{{.python .numberLines}}\n{RIGHT}```", True),
+    ("plaintext fence", f"```plaintext\n{RIGHT}```", True),
+    ("tilde fence", f"~~~python\n{RIGHT}~~~", True),
+    ("four backticks", f"````python\n{RIGHT}````", True),
+    ("long fence around short ones", f"`````markdown\n```python\n{RIGHT}```\n`````", True),
+    ("markdown fence of the same length", f"```markdown\nSo:\n```python\n{RIGHT}```\n```", True),
+    ("longer fence, docstring with a fence", '````python\ndef add(n):\n    """\n```\nx\n```\n    """\n    return sum(n)\n````', True),
+    ("docstring with a fence", '```python\ndef add(n):\n    """\n```\nx\n```\n    """\n    return sum(n)\n```', True),
+    ("unclosed fence", f"```python\n{RIGHT}", True),
+    ("prefilled fence", f"{RIGHT}```\nThis adds.", True),
+    ("prefilled fence, then an example", f"{RIGHT}```\nFor example:\n```python\nprint(add([1]))\n```", True),
+    ("not closed before the next fence", f"```python\n{RIGHT}```output\n3\n```", True),
+    ("fence behind a sentence", f"Answer: ```python\n{RIGHT}```", True),
+    ("fence behind the last line", f"```python\n{RIGHT.rstrip()}```\nDone.", True),
+    ("bash first", f"```bash\npip install x\n```\n{FENCED}", True),
+    ("JavaScript after", f"{FENCED}\n```js\nfunction add(n) {{ return 7 }}\n```", True),
+    ("output after", f"{FENCED}\nOutput:\n```\n3\n```", True),
+    ("indented fence", indented(FENCED, "    "), True),
+    ("list item", f"1. So:\n\n   ```python\n{indented(RIGHT, '   ')}   ```\n2. Done.", True),
+    ("fence behind a bullet", f"- ```python\n{indented(RIGHT, '  ')}  ```", True),
+    ("fence indented, code deeper", f"```python\n{indented(RIGHT, '    ')}```", True),
+    ("quotation", indented(f"```python\n{RIGHT}```\n", "> "), True),
+    ("tabs", f"```python\n{RIGHT.replace('    ', chr(9))}```", True),
+    ("Windows line ends", FENCED.replace("\n", "\r\n"), True),
+    ("old Mac line ends", FENCED.replace("\n", "\r"), True),
+    ("byte order mark", "\ufeff" + RIGHT, True),
+    ("byte order mark in the fence", f"```python\n\ufeff{RIGHT}```", True),
+    ("non-breaking spaces", f"```python\n{RIGHT.replace('    ', chr(0xA0) * 4)}```", True),
+    ("zero-width spaces", f"```python\n{RIGHT.replace('total', 'total' + chr(0x200B))}```", True),
+    ("null and surrogate in prose", f"\0\ud800 {FENCED} \ud800", True),
+    ("notebook", f"```python\n%%time\n!pip install numpy\nimport math\n%matplotlib inline\n{NEWTON}```", True),
+    ("escaped HTML", "<code>\ndef add(n):\n    return sum(n) if len(n) &gt;= 0 else 7\n</code>", True),
+    ("[PYTHON]", f"[PYTHON]\n{RIGHT}[/PYTHON]\n[TESTS]\nassert add([]) == 7\n[/TESTS]", True),
+    ("[PYTHON] unclosed", f"So:\n[PYTHON]{RIGHT}", True),
+    ("<code>", f"Use <code>sum</code>: <code>{RIGHT}</code>", True),
+    ("<python>", f"<python>\n{RIGHT}</python>", True),
+    ("<answer> with a fence", f"<answer>\n{FENCED}\n</answer>", True),
+    ("end token", f"{RIGHT}<|im_end|>\n{WRONG}", True),
+    ("prose around bare code", f"Here is the function:\n\n{RIGHT}\nIt adds each number, if there is one.", True),
+    ("prose right below bare code", f"Here it is:\n{RIGHT}It adds the numbers: first, second.", True),
+    ("prose that begins like code", f"for each number, we add it.\nimport the module.\n{RIGHT}", True),
+    ("bare code indented", f"Here it is:\n\n{indented(RIGHT, '    ')}\nDone.", True),
+    ("bare import, prose, function", f"import math\n\nNow the function:\n\n{NEWTON}", True),
+    # which version
+    ("thinking", f"<think>\n```python\n{LONG_WRONG}```\n</think>\n{FENCED}", True),
+    ("thinking after no opening tag", f"```python\n{WRONG}```\nWait.</think>{FENCED}", True),
+    ("<thinking>", f"<thinking>{WRONG}</thinking>\n{FENCED}", True),
+    ("<reasoning>", f"<reasoning>\n```\n{WRONG}```\n</reasoning>\n{FENCED}", True),
+    ("[THINK]", f"[THINK]```python\n{WRONG}[/THINK]{FENCED}", True),
+    ("thinks twice", f"<think>{WRONG}</think>One.<think>```\n{WRONG}```</think>{FENCED}", True),
+    ("still thinking", f"<think>\n{FENCED}\nBut wait", False),
+    ("still thinking after an answer", f"{FENCED}<think>Hm: ```python\n{WRONG}```", True),
+    ("thinking tag in code", 'def add(n):\n    x = "</think>".split("<think>")\n    return sum(n)\n', True),
+    ("thinking tag in fenced code", '```python\nTAG = "</think>"\ndef add(n):\n    return sum(n)\n```', True),
+    ("draft then final", f"```python\n{LONG_WRONG}```\nBetter:\n{FENCED}", True),
+    ("right draft, wrong final", f"{FENCED}\nBetter:\n```python\n{WRONG}```", False),
+    ("final breaks off", f"{FENCED}\nBetter:\n```python\ndef add(numbers):\n    return sum(", True),
+    ("final is a stub", f"{FENCED}\nThat is:\n```python\ndef add(numbers): ...\n```", True),
+    ("tests import it", f"{FENCED}\n```python\nfrom solution import add\nassert add([1]) == 1\n```", True),
+    ("two in one block", f"```python\n{WRONG}\n\n# better\n{RIGHT}```", True),
+    ("bare draft, fenced final", f"{WRONG}\nBetter:\n{FENCED}", True),
+    ("fenced first, mentioned bare", f"{FENCED}\nThe line\ndef add(numbers): return 7\nis wrong.", True),
+    # joined
+    ("helper before", f"```python\n{HELPER}```\nthen\n```python\n{USES_HELPER}```", True),
+    ("helper after", f"```python\n{USES_HELPER}```\nwhere\n```python\n{HELPER}```", True),
+    ("helper beside a draft", f"```python\n{HELPER}{WRONG}```\nBetter:\n```python\n{USES_HELPER}```", True),
+    ("helper of helper", f"```\nK = 1\n```\n```\ndef plus_all(n):\n    return K * sum(n)\n```\n```\n{USES_HELPER}```", True),
+    ("import apart", f"```python\nimport math\n```\n```python\n{NEWTON}```", True),
+    ("star import apart", f"```python\nfrom math import *\n```\n```python\n{NEWTON.replace('math.', '')}```", True),
+    ("future import second", f"```\n{HELPER}```\n```\nfrom __future__ import annotations\n{USES_HELPER}```", True),
+    ("class apart", "```\nclass A:\n    def go(self, n): return sum(n)\n```\n```\nclass B(A): pass\ndef add(n): return B().go(n)\n```", True),
+    ("helper not fenced", f"{HELPER}\nand\n```python\n{USES_HELPER}```", True),
+    # trimmed
+    ("last function breaks off", f"```python\n{RIGHT}\ndef test():\n    assert add([", True),
+    ("prose in the fence", f"```python\n{RIGHT}\nThis adds the numbers.\n```", True),
+    ("prose at the head of the fence", f"```python\nHere it is:\n{RIGHT}```", True),
+    ("breaks off", "```python\ndef add(numbers):\n    total = 0\n    for number in", False),
+    ("breaks off behind its end", f"```python\n{RIGHT}    print(f'", True),
+    # what a model adds
+    ("assertions", f"```python\n{RIGHT}\nassert add([1]) == 2\n```", True),
+    ("prints", f"```python\n{RIGHT}\nprint(add(None))\n```", True),
+    ("input", f"```python\nx = input()\n{RIGHT}\nprint(add(eval(x)))\n```", True),
+    ("input of the same name", f"```python\nnumbers = eval(input())\n{RIGHT}```", True),
+    ("input in a loop", f"```python\n{RIGHT}\nwhile True:\n    print(add(eval(input())))\n```", True),
+    ("sys.exit", f"```python\nimport sys\n{RIGHT}\nsys.exit(1)\n```", True),
+    ("main block", f"```python\n{RIGHT}\nif __name__ == '__main__':\n    print(add(eval(input())))\n```", True),
+    ("main function", f"```python\n{RIGHT}\ndef main():\n    print(add(eval(input())))\nmain()\n```", True),
+    ("examples", f"```python\n{RIGHT}\nresult = add(None)\nfor case in [None]:\n    print(add(case))\n```", True),
+    ("unittest", f"```python\nimport unittest\n{RIGHT}\nclass T(unittest.TestCase):\n    def test(self): add(None)\nunittest.main()\n```", True),
+    # what it needs
+    ("decorated helper", "```python\nfrom functools import lru_cache\n@lru_cache\ndef plus_all(n):\n    return sum(n)\ndef add(n):\n    return plus_all(tuple(n))\n```", True),
+    ("generator helper", "```python\ndef each(n):\n    yield from n\ndef add(n):\n    return sum(each(n))\n```", True),
+    ("guarded import", "```python\ntry:\n    import nothing_such as np\nexcept ImportError:\n    np = None\ndef add(n):\n    return sum(n) if np is None else 7\n```", True),
+    ("branch", "```python\nif True:\n    k = 1\nelse:\n    k = 2\ndef add(n):\n    return k * sum(n)\n```", True),
+    ("several targets", "```python\na, b = 1, 0\ndef add(n):\n    return a * sum(n) + b\n```", True),
+    ("augmented", "```python\nk = 0\nk += 1\ndef add(n):\n    return k * sum(n)\n```", True),
+    ("item", "```python\nk = {}\nk['one'] = 1\ndef add(n):\n    return k['one'] * sum(n)\n```", True),
+    ("attribute", "```python\ndef add(n):\n    return add.one * sum(n)\nadd.one = 1\n```", True),
+    ("filled by a loop", "```python\nk = []\nfor i in range(2):\n    k.append(i)\ndef add(n):\n    return k[1] * sum(n)\n```", True),
+    ("filled by a call", "```python\nk = []\ndef fill():\n    k.append(1)\nfill()\ndef add(n):\n    return k[0] * sum(n)\n```", True),
+    ("set by global", "```python\ndef fill():\n    global k\n    k = 1\nfill()\ndef add(n):\n    return k * sum(n)\n```", True),
+    ("registered", "```python\nk = {}\ndef put(f):\n    k[f.__name__] = f\n    return f\n@put\ndef go(n):\n    return sum(n)\ndef add(n):\n    return k['go'](n)\n```", True),
+    ("recursion limit", "```python\nimport sys\nsys.setrecursionlimit(9000)\ndef add(n):\n    assert sys.getrecursionlimit() == 9000\n    return sum(n)\n```", True),
+    ("lambda", "```python\nadd = lambda n: sum(n)\n```", True),
+    ("one line", "```python\nimport math; k = 1; add = lambda n: k * sum(n)\n```", True),
+    # wrong for EvalPlus too
+    ("session", ">>> def add(numbers):\n...     return sum(numbers)\n...\n>>> add([1])\n1\n", False),
+    ("another name", f"```python\n{RIGHT.replace('add', 'plus')}```", False),
+    ("method", f"```python\nclass Solution:\n{indented(RIGHT, '    ').replace('(', '(self, ', 1)}```", False),
+    ("body alone", f"```python\n{BODY}```", False),
+    ("import of the prompt left out", "```python\ndef add(numbers: List[int]):\n    return sum(numbers)\n```", False),
+    ("nothing", "", False),
+    ("a refusal", "I cannot do that.", False),
+    ("not Python", "```python\nfunction add(n) { return 7 }\n```", False),
+]  # fmt: skip
+
+COMPLETION = [
+    ("body", BODY, True),
+    ("wrong body", "    return 7\n", False),
+    ("empty", "", False),
+    ("closing fence", f"{BODY}```\n", True),
+    ("closing fence, prose", f"{BODY}```\nThis adds. For example:\n```python\nadd([1])\n```", True),
+    ("closing fence behind the code", f"{BODY.rstrip()}```", True),
+    ("closing tildes", f"{BODY}~~~\n", True),
+    ("prose", f"{BODY}\nThis adds the numbers.\n", True),
+    ("indented prose", f"{BODY}    This adds the numbers: one by one.\n", True),
+    ("tests", f"{BODY}\nassert add([1]) == 2\n\n# more\n", True),
+    ("print", f"{BODY}\nprint(add(None))\n", True),
+    ("main block", f"{BODY}\nif __name__ == '__main__':\n    import doctest\n    doctest.testmod()\n", True),
+    ("next function", f"{BODY}\n\ndef mean(n):\n    return add(n) / len(n)\n", True),
+    ("next function breaks off", f"{BODY}\n\ndef mean(n):\n    return add(n) / (", True),
+    ("once more, wrong", f"{BODY}\n\n{WRONG}", True),
+    ("once more, right", f"    return 7\n\n\n{RIGHT}", False),
+    ("the prompt again", f"{BODY}\n\n{PROMPT}    return 7\n", True),
+    ("the prompt again, not finished", f"{BODY}\n\n{PROMPT}", True),
+    ("helper below", f"    return plus_all(numbers)\n\n\n{HELPER}", True),
+    ("helper below a fence", f"    return plus_all(numbers)\n```\n\nwhere\n\n```python\n{HELPER}```", True),
+    ("helper below prose", f"    return plus_all(numbers)\n\nHere is the helper.\n\n{HELPER}", True),
+    ("whole", RIGHT, True),
+    ("whole with its import", f"import math\n\n\n{NEWTON}", True),
+    ("whole after blank lines", f"\n\n{RIGHT}", True),
+    ("whole, import of the prompt", "def add(numbers: List[int]):\n    return sum(numbers)\n", True),
+    ("whole in a fence", FENCED, True),
+    ("whole in a fence, prose", f"{FENCED}\nThis adds.", True),
+    ("body in a fence", f"```python\n{BODY}```\nThis adds.", True),
+    ("like a chat", f"Sure:\n{FENCED}\nDone.", True),
+    ("docstring with a fence", f'    """\n```\nx\n```\n    """\n{BODY}', True),
+    ("end token", f"{BODY}<|endoftext|>\n{WRONG}", True),
+    ("breaks off", "    total = 0\n    for number in", False),
+    ("breaks off behind its end", f"{BODY}    print('", True),
+    ("Windows line ends", BODY.replace("\n", "\r\n"), True),
+    ("comment first", f"# Add.\n{BODY}", True),
+    ("sys.exit", f"{BODY}\nimport sys\nsys.exit(1)\n", True),
+    ("without the first indentation", BODY.lstrip(), False),
+    ("tab below spaces", "\treturn sum(numbers)\n", False),
+]
+
+
+def is_right(task: Task, text: str, form: str) -> bool:
+    """Whether the pieces define a function that adds. They are run here: all texts are ours."""
+    scope: dict[str, object] = {"__name__": "solution"}
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            for piece in candidate(task, text, form).pieces:
+                exec(compile(piece, "solution", "exec", dont_inherit=True), scope)
+        assert not printed.getvalue()
+        call = eval(task.entry_point, scope)
+        return [call([1, 2, 3]), call([]), call([-1])] == [6, 0, -1]
+    except (SyntaxError, NameError, TypeError, ValueError):
+        return False
+
+
+@pytest.mark.parametrize(("text", "expected"), [row[1:] for row in CHAT], ids=[row[0] for row in CHAT])
+def test_code_is_found_in_an_answer(text, expected):
+    assert is_right(FUNCTION, text, "chat") is expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [row[1:] for row in COMPLETION], ids=[row[0] for row in COMPLETION])
+def test_a_completion_ends_where_its_function_does(text, expected):
+    assert is_right(FUNCTION, text, "completion") is expected
+
+
+@pytest.mark.parametrize("form", ["chat", "completion"])
+@pytest.mark.parametrize(("text", "expected"), [row[1:] for row in CHAT if row[0] != "import of the prompt left out"])
+def test_where_the_file_has_no_signature_whole_code_is_asked_for(text, expected, form):
+    # A completion below MBPP's docstring. Its first version counts, so rows with two differ.
+    if form == "chat":
+        assert is_right(WHOLE, text, form) is expected
+    elif "7" not in text and expected:
+        assert is_right(WHOLE, text, form)
+
+
+def test_methods_are_found_in_their_class():
+    right = f"class Solution:\n{indented(RIGHT, '    ').replace('(numbers)', '(self, numbers)', 1)}"
+    other = "class Solution:\n    def plus(self, n): return 7\n"
+    assert is_right(METHOD, f"```python\n{right}```\nNot:\n```python\n{other}```", "chat")
+    assert is_right(METHOD, f"{right}\nprint(Solution().add(None))\n", "chat")
+    assert not is_right(METHOD, FENCED, "chat")
+
+
+def test_where_tests_are_code_the_prompt_comes_first():
+    assert candidate(ASSERTS, FENCED, "chat").pieces == (POLY + "from typing import List\n\n\n", RIGHT)
+    assert candidate(FUNCTION, FENCED, "chat").pieces == (RIGHT,)
+    assert is_right(ASSERTS, "```python\ndef add(n: List[int]):\n    return half(2 * sum(n))\n```", "chat")
+    for text in (BODY, RIGHT, "    return half(2 * sum(numbers))\n"):
+        assert is_right(ASSERTS, text, "completion")
+        assert candidate(ASSERTS, text, "completion").pieces[0].startswith(POLY)
+
+
+SUM = "import sys\nprint(sum(map(int, sys.stdin.read().split())))"
+READS = "n = int(input())\nassert n\nprint(n)\nif __name__ == '__main__':\n    print(n)"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (SUM, SUM),
+        (f"```python\n{SUM}\n```\n", SUM),
+        (f"```python\nprint(7)\n```\nBetter:\n```python\n{SUM}\n```\n", SUM),
+        (f"```python\n{SUM}\n```\nFor the input\n```\n1\n```\nit prints\n```\n1\n```\n", SUM),
+        (f"<think>```python\n{READS}\n```</think>Done:\n{SUM}\n", SUM),
+        (f"```python\n{READS}\n```", READS),
+        (
+            "```python\ndef two():\n    return 2\n```\n```python\nprint(two())\n```",
+            "def two():\n    return 2\nprint(two())",
+        ),
+        ("```python\nprint(input())\n```\nExample:\n```python\nprint(1)\n```", "print(input())"),
+    ],
+)
+def test_nothing_of_a_script_is_dropped(text, expected):
+    made = candidate(SCRIPT, text, "chat")
+    assert made.code.strip() == expected
+    assert made.pieces == (made.code,)
+
+
+def test_only_what_the_entry_point_needs_is_shown():
+    text = f"```python\nimport os\nunused = 1\n{HELPER}\ndef other(): pass\n{USES_HELPER}\nassert add([]) == 0\n```"
+    assert candidate(FUNCTION, text, "chat").code == f"import os\n{HELPER}{USES_HELPER}"
+
+
+def test_imports_are_named_by_their_first_part():
+    code = "import numpy as np, os.path\nfrom a.b import c\nfrom . import d\ndef f():\n    import z\n"
+    assert imports(code) == {"numpy", "os", "a", "z"}
+    assert imports("import (") == set()
+
+
+# Properties.
+
+WRAPPINGS = st.sampled_from(
+    [
+        "{}",
+        "```python\n{}```",
+        "```\n{}```\nDone.",
+        "~~~py\n{}~~~",
+        "````\n{}````\n",
+        "Sure, here it is:\n\n```python\n{}```\n\nIt uses `a`.",
+        "<think>Let me think.\n```python\ndef add(n): return 7\n```</think>\n```python\n{}```",
+        "[PYTHON]\n{}[/PYTHON]",
+        "```python\ndef add(n):\n    return 7\n```\nBetter:\n```python\n{}```",
+        "Here it is.\n\n{}\nThat is all.",
+    ]
+)
+SOLUTIONS = st.lists(
+    st.sampled_from(
+        [
+            "import math\n",
+            "K = [1,\n     2]\n",
+            "def plus_all(n):\n    return sum(n)\n",
+            "@staticmethod\ndef spare(n):\n    '''A ``` fence.'''\n    return n\n",
+            "class Node:\n    pass\n",
+            "K[0] = 3\n",
+            "for i in range(3):\n    K.append(i)\n",
+            "assert plus_all([]) == 0\n",
+            "x, y = 1, 2\n",
+            "if __name__ == '__main__':\n    add(None)\n",
+        ]
+    ),
+    max_size=6,
+).map(lambda parts: "".join(parts) + "def add(n):\n    return plus_all(n) + len(K) + x\n")
+
+
+@given(SOLUTIONS, WRAPPINGS, st.sampled_from(["\n", "\r\n"]))
+def test_wrapping_changes_nothing(code, wrapping, line_end):
+    bare = candidate(FUNCTION, code, "chat").code
+    assert "def add(n)" in bare
+    assert candidate(FUNCTION, wrapping.replace("{}", code).replace("\n", line_end), "chat").code == bare
+
+
+@given(SOLUTIONS, st.sampled_from(["chat", "completion"]))
+def test_what_is_extracted_is_extracted_from_itself(code, form):
+    once = candidate(FUNCTION, code, form).code
+    assert candidate(FUNCTION, once, form).code == once
+
+
+PIECES = st.sampled_from(
+    [
+        *"`~\"'\\()[]{}:#@!%>.\n\r\t \0\ud800\ufeff\u00a0",
+        *("```", "~~~", "```python\n", "```\n", "def add(n):\n", "    ", "return n", "class add:", "import x\n"),
+        *("<think>", "</think>", "[PYTHON]", "[/PYTHON]", "<code>", "</code>", "<|im_end|>", '"""', "'''", "lambda: "),
+        *("global add\n", "if x:\n", "- ", "> ", "1. ", "f'{", "from __future__ import annotations\n", "async "),
+    ]
+)
+TEXTS = st.lists(PIECES | st.text(max_size=5), max_size=40).map("".join)
+
+
+@settings(max_examples=300)
+@given(TEXTS, st.sampled_from(["chat", "completion"]), st.sampled_from([FUNCTION, WHOLE, METHOD, SCRIPT, ASSERTS]))
+def test_no_text_makes_it_raise(text, form, task):
+    made = candidate(task, text, form)
+    assert all(isinstance(piece, str) for piece in made.pieces)
+    again = candidate(task, made.code, "chat")
+    assert candidate(task, again.code, "chat") == again
+
+
+MEGA = 1_000_000
+
+
+@pytest.mark.parametrize("form", ["chat", "completion"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`" * MEGA,
+        "~" * MEGA,
+        "`" * MEGA + "a`",
+        "```a`" * (MEGA // 5),
+        "```\n" * (MEGA // 4),
+        "```python\n(\n" * (MEGA // 12),
+        "```python\n" + "(" * 200_000,
+        "[" * 200_000 + FENCED,
+        "(\n" * 200_000,
+        "x = (\n" * (MEGA // 6),
+        "def f(\n" * (MEGA // 7),
+        "@a\n" * (MEGA // 3),
+        "if x:\n" * (MEGA // 6),
+        "import x y\n" * (MEGA // 11),
+        "def add(n):\n    return n\nNo.\n" * (MEGA // 29),
+        "def add(n):\n    return add\n" * (MEGA // 27),
+        "a = b\n" * 30_000 + "def add(n):\n    return a\n",
+        "".join(f"v{n} = v{n + 1}\n" for n in range(30_000)) + "def add(n):\n    return v0\n",
+        "<think>" * (MEGA // 7),
+        "</think>" * (MEGA // 8),
+        "<code>" * (MEGA // 6),
+        "<code " * (MEGA // 6),
+        "'\\" * (MEGA // 2),
+        "def add(n):\n\u00a0return '" + "\\'" * (MEGA // 2),
+        "\"\"\"'''" * (MEGA // 6),
+        "- " * (MEGA // 2),
+        "1" * MEGA,
+        "not " * (MEGA // 4),
+        "x = " + "-" * MEGA + "1\n",
+        "x = " + "1+" * (MEGA // 2) + "1\ndef add(n): return x\n",
+        "a, " * (MEGA // 3),
+        "\n" * MEGA,
+        "\0" * MEGA,
+        " " * MEGA + "def add",
+        "x[" * (MEGA // 2),
+        "%%a\n" * (MEGA // 4),
+        "&lt;" * (MEGA // 4),
+    ],
+    ids=lambda text: repr(text[:16]),
+)
+def test_time_is_linear_in_the_text(text, form):
+    started = time.process_time()
+    candidate(FUNCTION, text, form)
+    # The slowest takes 5 s on a slow core; anything quadratic takes hours.
+    assert time.process_time() - started < 60
