@@ -1,4 +1,4 @@
-"""One finished smoke run that the tests of the loop and of the commands read."""
+"""What tests share: a cache of their own, and one finished smoke run of the loop and the commands."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     One worker gets them and makes the store, while the others go on with the rest.
     """
     items.sort(key=lambda item: "smoke_store" not in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the harness keeps of tasks goes into a folder of the session, not of the user."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.getbasetemp() / "cache")
 
 
 @pytest.fixture(scope="session")

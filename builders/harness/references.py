@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +29,7 @@ from typing import Any
 
 from builders import sandbox
 from builders.executors.cpus import usable_cpus
-from builders.harness import programs
+from builders.harness import checker, literals, programs
 from builders.harness.extraction import imports
 from builders.harness.libraries import missing_library
 from builders.harness.tasks import Task
@@ -108,7 +109,7 @@ def run(
 
 
 def _has_something_to_run(task: Task) -> bool:
-    return bool(task.cases) or programs.reference(task) is not None
+    return bool(task.cases) or bool(task.tests.strip() and programs.reference(task) is not None)
 
 
 def _without_running(task: Task) -> Ready:
@@ -161,7 +162,7 @@ def comparison_of(task: Task) -> dict[str, Any]:
 @cache
 def checker_text() -> str:
     """The code of `builders/harness/checker.py`."""
-    return Path(__file__).with_name("checker.py").read_text(encoding="utf-8")
+    return Path(str(checker.__file__)).read_text(encoding="utf-8")
 
 
 def _ungradable(task: Task, result: sandbox.SandboxResult, settings: Grading) -> Ready:
@@ -187,7 +188,13 @@ def last_line(text: str) -> str | None:
 def _key(task: Task, settings: Grading) -> str:
     """The name of the file with what is known of a task."""
     about = {name: value for name, value in asdict(task).items() if name not in ("chat", "completion", "stops")}
-    return content_id(json.dumps(about, sort_keys=True), checker_text(), settings.environment or "")
+    return content_id(json.dumps(about, sort_keys=True), _code(), settings.environment or "", sys.version)
+
+
+@cache
+def _code() -> str:
+    """The modules that decide what is found. With another version of them, it is found anew."""
+    return "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in (checker, programs, literals))
 
 
 def _folder() -> Path:

@@ -79,11 +79,13 @@ def task_counts(graded: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, int
     return {task: (answers[task], passed[task]) for task in answers}
 
 
-def pass_rates(graded: list[dict[str, Any]], samples: int) -> dict[str, Any]:
-    """What a report says of the answers of one form: tasks, pass@1, pass@k for k = `samples`.
+def pass_rates(graded: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a report says of the answers of one form: tasks, and pass@k for every k with its ends.
 
-    Each number comes with its interval. `tasks` are those with a graded answer. `not_graded` counts
-    the answers that say nothing about the model.
+    `tasks` are those with a graded answer. `not_graded` counts the answers that say nothing about
+    the model.
+
+    pass_rates([{"task_id": "a", "status": "passed", "is_passed": True}])["pass@1_low"]    # 0.2065
     """
     counts = task_counts(graded)
     found = passes([n for n, _ in counts.values()], [c for _, c in counts.values()])
@@ -91,16 +93,10 @@ def pass_rates(graded: list[dict[str, Any]], samples: int) -> dict[str, Any]:
         "tasks": found[1].num_items,
         "not_graded": len(graded) - sum(n for n, _ in counts.values()),
     }
-    for k in sorted({1, samples}):
-        estimate = found.get(k, intervals.nothing())
-        row |= {f"pass@{k}": _rounded(estimate.value), f"pass@{k} interval": _ends(estimate)}
+    for k, estimate in found.items():
+        ends = {"": estimate.value, "_low": estimate.low, "_high": estimate.high}
+        row |= {f"pass@{k}{end}": _rounded(value) for end, value in ends.items()}
     return row
-
-
-def _ends(estimate: intervals.Estimate) -> list[float] | None:
-    if estimate.low is None or estimate.high is None:
-        return None
-    return [round(estimate.low, 4), round(estimate.high, 4)]
 
 
 def _rounded(value: float | None) -> float | None:

@@ -67,8 +67,8 @@ class Summary:
     def as_line(self) -> dict[str, Any]:
         """A line of a table for people: a number without a name is a count of answers."""
         line: dict[str, Any] = {"benchmark": self.benchmark, "form": self.form, "tasks": self.tasks}
-        line |= self.rates if self.rates else {"pass@1": "not asked" if self.left_out else "no number"}
-        line |= {f"base {k}": v for k, v in (self.base_rates or {}).items() if k == "pass@1"}
+        line |= _in_one(self.rates) or {"pass@1": "not asked" if self.left_out else "no number"}
+        line |= {f"base {k}": v for k, v in _in_one(self.base_rates).items() if k == "pass@1"}
         counts = {name: getattr(self, name) for name in ("answered", "truncated", "unanswered", "ungradable")}
         counts |= {"timed out": self.statuses.get("timeout", 0), "lacks a library": self.statuses.get("missing", 0)}
         return line | counts
@@ -148,7 +148,6 @@ def _summary(benchmark: str, form: str, rows: list[Row], known: Known, max_error
     judged = [row for row in rows if row["status"] not in NOT_GRADED]
     reasons = {row["task_id"]: row["message"] for row in rows if row["status"] == "ungradable"}
     problem = _problem(rows, judged, max_error_share)
-    samples = 1 + max(row["sample_index"] for row in rows)
     return Summary(
         benchmark=benchmark,
         form=form,
@@ -163,8 +162,8 @@ def _summary(benchmark: str, form: str, rows: list[Row], known: Known, max_error
         statuses=dict(sorted(statuses.items())),
         missing_modules=_missing_modules(rows, known[benchmark]),
         together=sum(not row["is_apart"] for row in judged),
-        rates=None if problem else _rates(judged, samples),
-        base_rates=None if problem else _base_rates(judged, samples),
+        rates=None if problem else _rates(judged),
+        base_rates=None if problem else _base_rates(judged),
         problem=problem,
     )
 
@@ -184,12 +183,12 @@ def _problem(rows: list[Row], judged: list[Row], max_error_share: float) -> str 
     return f"{num_lost:,} of {len(wanted):,} answers are missing{share}: {_most(errors)}"
 
 
-def _rates(judged: list[Row], samples: int) -> dict[str, Any]:
-    found = pass_rates(judged, samples)
+def _rates(judged: list[Row]) -> dict[str, Any]:
+    found = pass_rates(judged)
     return {name: value for name, value in found.items() if name.startswith("pass@")}
 
 
-def _base_rates(judged: list[Row], samples: int) -> dict[str, Any] | None:
+def _base_rates(judged: list[Row]) -> dict[str, Any] | None:
     """The rates by the tests of the original benchmark. None if nothing was added to these."""
     if all(row["is_base_passed"] is None for row in judged):
         return None
@@ -197,7 +196,18 @@ def _base_rates(judged: list[Row], samples: int) -> dict[str, Any] | None:
         row | {"is_passed": row["is_passed"] if row["is_base_passed"] is None else row["is_base_passed"]}
         for row in judged
     ]
-    return _rates(base, samples)
+    return _rates(base)
+
+
+def _in_one(rates: dict[str, float] | None) -> dict[str, str]:
+    """pass@1 and the pass@k of the largest k, each with its interval."""
+    names = [name for name in rates or {} if not name.endswith(("_low", "_high"))]
+    shown = dict.fromkeys([*names[:1], *names[-1:]])
+    ends = {name: ((rates or {}).get(f"{name}_low"), (rates or {}).get(f"{name}_high")) for name in shown}
+    return {
+        name: f"{(rates or {})[name]:.3f}" + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")
+        for name, (low, high) in ends.items()
+    }
 
 
 def _missing_modules(rows: list[Row], known: Mapping[str, Any]) -> dict[str, int]:

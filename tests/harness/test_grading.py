@@ -161,6 +161,7 @@ def test_a_task_whose_own_solution_fails_is_ungradable_with_the_reason() -> None
         replace(MEAN, cases=(Case("[3]"),)),
         replace(ECHO, cases=(Case("1\n", "2\n"),)),
         Task("a", "", None, "", "f"),
+        replace(ADD, task_id="d", tests=" \n"),
         Task("b", "", "", "", "f", ungradable="it is a fragment"),
         Task("c", "import tensorflow\n\ndef f():\n", "    return 1\n", "def check(candidate):\n    candidate()\n", "f"),
     )
@@ -169,6 +170,7 @@ def test_a_task_whose_own_solution_fails_is_ungradable_with_the_reason() -> None
         "mean": "its own solution fails on [3]: TypeError: 'int' object is not iterable",
         "echo": "its own solution does not pass (AssertionError: '1\\n': expected '2\\n', got '1\\n')",
         "a": "the file has no tests for it",
+        "d": "the file has no tests for it",
         "b": "it is a fragment",
         "c": "the sandbox lacks tensorflow",
     }

@@ -41,20 +41,20 @@ def rows(task: str, *statuses: str) -> list[dict]:
     return [{"task_id": task, "status": s, "is_passed": s == "passed"} for s in statuses]
 
 
-@pytest.mark.parametrize("status", ["unanswered", "ungradable", "error"])
+@pytest.mark.parametrize("status", ["unanswered", "ungradable", "missing", "error", "unjudged"])
 def test_what_was_never_graded_is_no_failure(status: str) -> None:
     graded = [*rows("a", "passed", status), *rows("b", "failed", "timeout"), *rows("c", status, status)]
     assert task_counts(graded) == {"a": (1, 1), "b": (2, 0), "c": (0, 0)}
-    found = pass_rates(graded, 2)
+    found = pass_rates(graded)
     assert (found["tasks"], found["not_graded"], found["pass@1"], found["pass@2"]) == (2, 3, 0.5, 0.0)
-    assert found["pass@1 interval"] == [round(end, 4) for end in wilson(0.5, 2)]
+    assert [found["pass@1_low"], found["pass@1_high"]] == [round(end, 4) for end in wilson(0.5, 2)]
 
 
 def test_rates_are_means_over_tasks() -> None:
     graded = [{"task_id": task, "is_passed": passed} for task, passed in (("a", 1), ("a", 0), ("b", 0), ("b", 0))]
-    found = pass_rates(graded, 2)
+    found = pass_rates(graded)
     assert (found["tasks"], found["pass@1"], found["pass@2"]) == (2, 0.25, 0.5)
-    nothing = pass_rates(rows("a", "unanswered"), 1)
+    nothing = pass_rates(rows("a", "unanswered"))
     assert (nothing["tasks"], nothing["not_graded"], nothing["pass@1"]) == (0, 1, None)
 
 
