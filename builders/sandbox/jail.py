@@ -90,7 +90,7 @@ def _give_up_root(bwrap: str, environment: str | None) -> list[str]:
         outer += [*_parents(folder), "--ro-bind", folder, folder]
     outer += ["--bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev"]
     outer += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_KILL"]
-    shell = [_program("sh"), "-c", '"$@" & wait $!', "sh"]
+    shell = ["/bin/sh", "-c", '"$@" & wait $!', "sh"]
     return [*outer, "--", *shell, setpriv, "--reuid", _NOBODY, "--regid", _NOBODY, "--clear-groups", "--"]
 
 

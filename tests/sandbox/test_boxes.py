@@ -239,9 +239,11 @@ def test_no_more_boxes_than_programs_are_started():
 
 def test_results_that_nobody_reads_end_their_boxes():
     before = descendants(os.getpid())
-    results = run_many(((n, "import time; time.sleep(0.1)") for n in range(50)), workers=2)
+    results = run_many(((n, f"import time; time.sleep({n and 30})") for n in range(50)), 2, SandboxLimits(wall_s=60))
     next(results)
+    started = time.monotonic()
     results.close()
+    assert time.monotonic() - started < 10
     assert are_gone(descendants(os.getpid()) - before)
 
 
@@ -280,10 +282,14 @@ try:
     open(place + '/x', 'w')
 except OSError as error:
     print(error.errno)
+try:
+    exit(0)
+except SystemExit:
+    print('exit')
 print(os.path.exists({environment!r} + '/../secret.txt'), os.listdir('/opt'), os.path.exists(place + '/../../../../secret.txt'))
 """
     ((_, result),) = run_many([(0, program)], 1, environment=environment)
-    assert result.stdout == "30\nFalse ['environment'] False\n", result
+    assert result.stdout == "30\nexit\nFalse ['environment'] False\n", result
     assert "False" in run_python("import os\nprint(os.path.exists('/opt'))").stdout
 
 
