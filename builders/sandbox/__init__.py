@@ -27,6 +27,8 @@ What the sandbox does not hold back:
 - A helper that the tests take from the solution, such as a function of the task's own prompt,
   answers what the solution wants. Give it as `prelude`, and the tests use their own.
 - A function that works in place gives nothing. Only then are its changes of arguments seen.
+- Apart, a solution's own `__eq__`, operators and coroutines are not asked: an object that is not
+  plain equals itself only, and an instance of a subclass of a builtin type loses its class.
 - `memory_mb` bounds each process by `RLIMIT_AS`. All processes together are only looked at every
   0.1 s, and shared pages count once for each. What lies in /tmp and /dev/shm counts against
   `file_mb`, not against `memory_mb`. Put a cgroup around untrusted bulk runs.
@@ -191,20 +193,48 @@ def tested_program(*parts: str) -> str:
     return _TESTED_PROGRAM % repr(list(zip(names, parts, strict=True)))
 
 
-class _Worker(threading.local):
-    """The box of one thread. It is started with the thread's first program."""
+class _Boxes(threading.local):
+    """The box of each thread. It is started with the thread's first program."""
 
-    box: Box | None = None
+    mine: Box | None = None
+
+    def __init__(self, every: set[Box], is_over: threading.Event, environment: str | None) -> None:
+        self._every = every
+        self._is_over = is_over
+        self._environment = environment
+
+    def run(self, job: Job, limits: SandboxLimits) -> SandboxResult:
+        """Run a program in this thread's box. One that loses it is tried once more in a new one."""
+        problem = ""
+        for _ in range(2):
+            try:
+                if self.mine is None and not self._is_over.is_set():
+                    self.mine = Box(self._environment)
+                    self._every.add(self.mine)
+                # It may be over only now: then nobody else would end this box.
+                if self.mine is not None and not self._is_over.is_set():
+                    return self.mine.run(job, limits)
+                break
+            except BoxLostError as error:
+                problem = str(error)
+                if self.mine is not None:
+                    self.mine.kill()
+                    self._every.discard(self.mine)
+                    self.mine = None
+        if self.mine is not None:
+            self.mine.kill()
+        return SandboxResult("error", -1, "", problem + "\n", False, False, 0.0)
 
 
 def _run_many(
     programs: Iterable[tuple[Id, str | Trial]], workers: int, limits: SandboxLimits, environment: str | None
 ) -> Iterator[tuple[Id, SandboxResult]]:
     pending: deque[tuple[Id, Future[SandboxResult]]] = deque()
-    worker, boxes = _Worker(), set[Box]()
+    every, is_over = set[Box](), threading.Event()
+    boxes = _Boxes(every, is_over, environment)
 
     def run(program: str | Trial) -> SandboxResult:
-        return _run(job_of(program), limits, environment, worker, boxes)
+        return boxes.run(job_of(program), limits)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -218,31 +248,15 @@ def _run_many(
                 yield first_id, future.result()
         finally:
             is_early = bool(pending)
+            is_over.set()
             for _, future in pending:
                 future.cancel()
-            for box in list(boxes):
+            for box in list(every):
                 box.kill() if is_early else box.close()
 
 
-def _run(job: Job, limits: SandboxLimits, environment: str | None, worker: _Worker, boxes: set[Box]) -> SandboxResult:
-    """Run a program in this thread's box. One that loses the box is tried once more in a new one."""
-    problem = ""
-    for _ in range(2):
-        try:
-            if worker.box is None:
-                worker.box = Box(environment)
-                boxes.add(worker.box)
-            return worker.box.run(job, limits)
-        except BoxLostError as error:
-            problem = str(error)
-            if worker.box is not None:
-                worker.box.kill()
-                boxes.discard(worker.box)
-                worker.box = None
-    return SandboxResult("error", -1, "", problem + "\n", False, False, 0.0)
-
-
 def job_of(program: str | Trial) -> Job:
+    """What a box runs for a program or a trial."""
     if isinstance(program, str):
         return Job(_request("__main__", (), (program,), ["program.py"]), b"", None, None)
     tests = _test_names(program)

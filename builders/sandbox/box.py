@@ -181,8 +181,9 @@ class Box:
                     num_open -= 1
             if cut is None and streams.is_flood(limits):
                 cut = "output"
-                with contextlib.suppress(OSError):
-                    self._control.send(b"stop")
+                if ended is None:
+                    with contextlib.suppress(OSError):
+                        self._control.send(b"stop")
         return ended, cut
 
     def _ended(self) -> dict[str, Any]:

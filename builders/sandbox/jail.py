@@ -75,7 +75,8 @@ def _give_up_root(bwrap: str, environment: str | None) -> list[str]:
 
     The kernel does not hold root to RLIMIT_NPROC, not even under another name in a user namespace.
     The outer bwrap is needed because the Python installation may lie in root's home, which the user
-    `nobody` may not enter.
+    `nobody` may not enter. It ends with this process, but without capabilities it is not allowed to
+    end a process of `nobody`. The shell between them is.
     """
     if os.geteuid() != 0:
         return []
@@ -88,8 +89,9 @@ def _give_up_root(bwrap: str, environment: str | None) -> list[str]:
         folder = os.path.realpath(environment)
         outer += [*_parents(folder), "--ro-bind", folder, folder]
     outer += ["--bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev"]
-    outer += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-    return [*outer, "--", setpriv, "--reuid", _NOBODY, "--regid", _NOBODY, "--clear-groups", "--"]
+    outer += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_KILL"]
+    shell = ["/bin/sh", "-c", '"$@" & wait $!', "sh"]
+    return [*outer, "--", *shell, setpriv, "--reuid", _NOBODY, "--regid", _NOBODY, "--clear-groups", "--"]
 
 
 def _read_only_system() -> list[str]:

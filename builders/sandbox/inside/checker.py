@@ -68,8 +68,9 @@ def _run(request: dict[str, Any], secret: bytes, wire: Wire, report: Report) -> 
         pass
     except Late:
         link.is_late = True
-    except MemoryError:
+    except MemoryError as error:
         link.has_run_out = True
+        pieces.show(error, skipped=2)
     except Gone as error:
         print(f"SolutionGone: {error}", file=sys.stderr)
     except BaseException as error:  # whatever the tests raise is the result

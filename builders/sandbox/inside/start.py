@@ -19,8 +19,13 @@ def main() -> None:
     _, (fd,), _, _ = socket.recv_fds(control, 16, 1)
     with open(fd, "rb") as file:
         setup = json.loads(file.read())
-    for folder in setup["site"]:
-        importlib.import_module("site").addsitedir(folder)
+    for folder in setup["site"]:  # only then Python was started without its module `site`
+        import site
+
+        site.setquit()
+        site.setcopyright()
+        site.sethelper()
+        site.addsitedir(folder)
     for name in setup["warm"]:
         importlib.import_module(name)
     for name, text in setup["modules"].items():

@@ -11,6 +11,7 @@ from typing import Any
 
 from builders.sandbox.inside import pieces, trial
 from builders.sandbox.inside.report import Report
+from builders.sandbox.inside.wire import Late
 
 _leave = os._exit
 
@@ -39,6 +40,9 @@ def _run(request: dict[str, Any], secret: bytes, report: Report) -> int:
         return code
     except MemoryError:
         report.say(b"M")
+        return 1
+    except Late:
+        report.say(b"T")
         return 1
     except BaseException as error:  # whatever the program raises is its result
         pieces.show(error, skipped=2)

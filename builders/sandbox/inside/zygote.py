@@ -39,6 +39,8 @@ def serve(control: socket.socket, system_calls: bytes) -> None:
         content, fds, _, _ = socket.recv_fds(control, 1 << 16, 16)
         if not content:
             return
+        if content == b"stop":  # the program had ended before the host's word came
+            continue
         request = json.loads(content)
         result = _Run(request, dict(zip(request["fds"], fds, strict=True)), system_calls).result(control)
         if result is None:
