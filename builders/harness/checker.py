@@ -1,0 +1,252 @@
+"""What runs in the checker's process: a task's cases are compared with what the solution answers.
+
+`builders/harness/references.py` and `verdicts.py` send this text into the sandbox, with one line
+below it: `record()` or `check()`. The module `trial` exists only there. In: `trial.data`.
+
+    record   {"inputs", "outputs", "form", "comparison", "atol", "oracle", "has_solution"} as JSON.
+             Runs the task's own solution on all inputs, and gives back a line of JSON, {"seconds"},
+             and below it the inputs, the expected outputs and the seconds of each, encoded
+    check    a line of JSON, {"form", "comparison", "atol", "oracle", "num_base", "min_case_s",
+             "factor", "case_s"}, and below it what `record` gave. Raises at the first wrong answer.
+             Gives back `base` when all cases of the original benchmark are right
+
+`is_right` compares as EvalPlus 0.3.1 does (evalplus/eval/__init__.py, Apache-2.0), in words of our
+own and without numpy. Three things differ: an answer that is the same value as the reference's,
+with its NaN, is right; values arrive as plain builtin values, so that a subclass of float is a
+float; and numpy's arrays are no lists, which fails there, too, with an error.
+"""
+
+import json
+import math
+from decimal import Decimal, InvalidOperation
+
+TOLERANCE = 1e-6
+"""How far numbers may differ where only floats are expected and the file gives no tolerance."""
+RELATIVE = 1e-7
+SHOWN = 120
+"""Characters of a value in a message."""
+
+
+def record():
+    """Run the task's own solution, and give back inputs, expected outputs and seconds."""
+    import trial
+
+    job = json.loads(trial.data)
+    if job["form"] == "stdin":
+        inputs, outputs = job["inputs"], job["outputs"]
+    else:
+        inputs = [trial.encode(literal(text)) for text in job["inputs"]]
+        outputs = [None if text is None else trial.encode(literal(text)) for text in job["outputs"]]
+    seconds = [0.0] * len(inputs)
+    if job["has_solution"]:
+        judge = Judge(job, inputs, outputs)
+        patience = [job["patience_s"]] * len(inputs)
+        for position, (state, payload, took) in enumerate(judge.answers(patience)):
+            seconds[position] = took
+            if outputs[position] is None:
+                outputs[position] = judge.reference(position, state, payload)
+            else:
+                judge.look(position, state, payload)
+    if None in outputs:
+        raise AssertionError("a case has no output, and the task has no solution that could give it")
+    head = json.dumps({"seconds": sum(seconds)}).encode()
+    trial.give(head + b"\n" + trial.encode([inputs, outputs, seconds]))
+
+
+def check():
+    """Compare every answer of the solution. AssertionError at the first that is wrong."""
+    import trial
+
+    head, _, below = trial.data.partition(b"\n")
+    job = json.loads(head)
+    inputs, outputs, seconds = trial.decode(below)
+    judge = Judge(job, inputs, outputs)
+    least = job["case_s"] or job["min_case_s"]
+    limits = [max(least, job["factor"] * took) for took in seconds]
+    done = 0
+    for position, (state, payload, _) in enumerate(judge.answers(limits)):
+        judge.look(position, state, payload)
+        done += 1
+        if done == job["num_base"]:
+            trial.give(b"base")
+    if done != len(inputs) or not inputs:
+        raise AssertionError(f"{done} of {len(inputs)} cases were answered")
+
+
+class Judge:
+    """The cases of a task, and how their answers are compared."""
+
+    def __init__(self, job, inputs, outputs):
+        self.job = job
+        self.inputs = inputs
+        self.outputs = outputs
+
+    def answers(self, limits):
+        """(state, payload, seconds) for each case, in order."""
+        import trial
+
+        if self.job["form"] != "stdin":
+            yield from trial.answers(self.inputs, limits)
+            return
+        for state, text, message, seconds in trial.outputs(self.inputs, limits):
+            yield ("value", text, seconds) if state == "ended" else ("raised", message, seconds)
+
+    def reference(self, position, state, payload):
+        """The answer of the task's own solution, as it is expected from others."""
+        import trial
+
+        if state != "value":
+            raise AssertionError(f"its own solution fails on {self.shown(position)}: {payload}")
+        if self.job["oracle"] == "not_none":
+            return trial.encode(trial.decode(payload) is not None)
+        if self.job["form"] != "stdin" and not is_plain(trial.decode(payload)):
+            raise AssertionError(f"its own solution gives no plain value for {self.shown(position)}")
+        return payload
+
+    def look(self, position, state, payload):
+        """AssertionError if the answer is wrong."""
+        import trial
+
+        expected = self.outputs[position]
+        if state != "value":
+            raise AssertionError(f"{self.shown(position)}: {payload}")
+        if payload == expected and self.job["oracle"] != "find_zero":
+            return
+        if self.job["form"] == "stdin":
+            if not same_text(payload, expected):
+                raise AssertionError(f"{self.shown(position)}: expected {short(expected)}, got {short(payload)}")
+            return
+        got, wanted = trial.decode(payload), trial.decode(expected)
+        arguments = trial.decode(self.inputs[position]) if self.job["oracle"] else ()
+        if self.job["comparison"] == "apps":
+            is_same = same_as_apps(got, wanted)
+        else:
+            is_same = is_right(got, wanted, arguments, self.job["atol"], self.job["oracle"])
+        if not is_same:
+            raise AssertionError(f"{self.shown(position)}: expected {short(wanted)}, got {short(got)}")
+
+    def shown(self, position):
+        """The input of a case, shortened."""
+        import trial
+
+        value = self.inputs[position]
+        return short(value if isinstance(value, str) else trial.decode(value))
+
+
+def literal(text):
+    """The value of a Python literal. `inf` and `nan` are numbers in it, as in the repr of one."""
+    return eval(text, {"inf": math.inf, "nan": math.nan})
+
+
+def short(value):
+    """The repr of a value, shortened."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+
+
+def is_plain(value):
+    """Whether a value is made of builtin values alone, so that it can be compared."""
+    kind = type(value)
+    if kind in (list, tuple, set, frozenset):
+        return all(map(is_plain, value))
+    if kind is dict:
+        return all(map(is_plain, value)) and all(map(is_plain, value.values()))
+    return value is None or kind in (bool, int, float, complex, str, bytes, bytearray)
+
+
+def is_right(got, expected, arguments, atol, oracle):
+    """Whether an answer is right, as EvalPlus judges."""
+    if oracle == "find_zero":
+        return abs(polynomial(arguments[0], got)) <= atol
+    is_same = bool(got == expected)
+    if oracle == "any":
+        is_same = True
+    elif oracle == "zero":
+        is_same = is_same or got == 0
+    elif oracle == "surface_area":
+        is_same = is_same or abs(got - surface_area(*arguments)) <= atol
+    elif oracle == "digit_distance":
+        is_same = is_same or got == digit_distance(*arguments)
+    elif oracle == "set":
+        is_same = set(got) == set(expected)
+    elif oracle == "not_none":
+        is_same = got == expected if isinstance(got, bool) else expected == (got is not None)
+    if atol == 0 and are_floats(expected):
+        atol = TOLERANCE
+    return is_same or (atol != 0 and is_near(got, expected, atol))
+
+
+def are_floats(value):
+    """Whether a value is a float, or a list or tuple of floats alone."""
+    if isinstance(value, (list, tuple)) and value:
+        return all(isinstance(item, float) for item in value)
+    return isinstance(value, float)
+
+
+def is_near(got, expected, atol):
+    """Whether numbers are near each other: of the same type, and as many."""
+    if type(got) is not type(expected):
+        return False
+    if isinstance(expected, (list, tuple)):
+        return len(got) == len(expected) and all(map(lambda a, b: are_near(a, b, atol), got, expected))
+    return are_near(got, expected, atol)
+
+
+def are_near(got, expected, atol):
+    """Whether two numbers, or the numbers of two nested lists, are near each other."""
+    if isinstance(expected, (list, tuple)):
+        is_list = isinstance(got, (list, tuple)) and len(got) == len(expected)
+        return is_list and all(map(lambda a, b: are_near(a, b, atol), got, expected))
+    if not all(isinstance(value, (int, float, complex)) for value in (got, expected)):
+        return False
+    return got == expected or abs(got - expected) <= atol + RELATIVE * abs(expected) < math.inf
+
+
+def polynomial(coefficients, x):
+    """The value at x of the polynomial, whose lowest coefficient comes first (HumanEval/32)."""
+    return sum(coefficient * math.pow(x, power) for power, coefficient in enumerate(coefficients))
+
+
+def surface_area(base, height):
+    """Mbpp/581, if the height is that of the pyramid and not of a side."""
+    slant = math.sqrt((base / 2) ** 2 + height**2)
+    return round(base**2 + 2 * base * slant)
+
+
+def digit_distance(first, second):
+    """Mbpp/558, if the shorter number is filled up with zeros."""
+    one, other = str(first), str(second)
+    width = max(len(one), len(other))
+    return sum(abs(int(a) - int(b)) for a, b in zip(one.zfill(width), other.zfill(width), strict=True))
+
+
+def same_as_apps(got, expected):
+    """Whether an answer is right, as APPS and LiveCodeBench judge.
+
+    A tuple equals a list. An answer may be the only item of the expected list.
+    """
+    got = list(got) if isinstance(got, tuple) else got
+    expected = list(expected) if isinstance(expected, tuple) else expected
+    if got == expected:
+        return True
+    return isinstance(expected, list) and len(expected) == 1 and bool(got == expected[0])
+
+
+def same_text(got, expected):
+    """Whether a script printed what is expected, as LiveCodeBench judges.
+
+    Blanks at the ends of lines do not count, and numbers may be written otherwise.
+    """
+    lines = [line.strip() for line in got.strip().split("\n")]
+    wanted = [line.strip() for line in expected.strip().split("\n")]
+    return len(lines) == len(wanted) and all(map(same_line, lines, wanted))
+
+
+def same_line(got, expected):
+    """Whether two lines are the same text, or the same numbers."""
+    if got == expected:
+        return True
+    try:
+        return list(map(Decimal, got.split())) == list(map(Decimal, expected.split()))
+    except InvalidOperation:
+        return False
