@@ -16,7 +16,7 @@ A completion continues `task.completion`. It counts up to where it is no Python 
 first whole definition counts, since base models go on with others. A completion may also hold the
 whole code, or be written like an answer in a chat.
 
-Of a block only that is kept which the entry point needs (see `reach.needed`). EvalPlus does so too
+Of a block only that is kept which the entry point or the tests need (see `reach.needed`). EvalPlus does so too
 (`evalplus/sanitize.py`, version 0.3.1), so that the examples, assertions, `input()` and `sys.exit()`
 of a model change no verdict. Of a script that reads standard input nothing is dropped.
 
@@ -99,7 +99,7 @@ def _answered(task: Task, text: str) -> str:
     main = _best(task, found)
     if main is None:
         return found[-1].code if found else ""
-    return needed([block.statements for block in found], main, _name(task))
+    return needed([block.statements for block in found], main, _name(task), _of_tests(task))
 
 
 def _completed(task: Task, text: str) -> str:
@@ -109,12 +109,12 @@ def _completed(task: Task, text: str) -> str:
         size, _ = prefix(lines)
         found = _first_versions(statements("\n".join(lines[:size])))
         if any(_defines(task, s) and not s.is_weak for s in found):
-            return needed([above, found, *(b.statements for b in blocks(text))], 1, _name(task))
+            return needed([above, found, *(b.statements for b in blocks(text))], 1, _name(task), _of_tests(task))
     blocks_of_chat = _blocks(task, text)
     main = _best(task, blocks_of_chat)
     if main is None:
         return start + text
-    return needed([above, *(block.statements for block in blocks_of_chat)], main + 1, _name(task))
+    return needed([above, *(block.statements for block in blocks_of_chat)], main + 1, _name(task), _of_tests(task))
 
 
 def _continuations(start: str, text: str) -> list[list[str]]:
@@ -175,6 +175,12 @@ def _defines(task: Task, statement: Statement) -> bool:
     method = (task.entry_point or "").rpartition(".")[2]
     has_method = method == _name(task) or not statement.is_definition or method in statement.methods
     return _name(task) in statement.binds and has_method
+
+
+def _of_tests(task: Task) -> frozenset[str]:
+    """The names in the tests, which may be classes of the solution (`Node` of Mbpp/927)."""
+    tree = parsed(task.tests) if task.comparison == "asserts" else None
+    return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) if tree else frozenset()
 
 
 def _name(task: Task) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from builders.harness.statements import Names, Statement
 
@@ -17,8 +17,10 @@ _BUILTINS = frozenset(dir(builtins))
 Block = Sequence[Statement]
 
 
-def needed(blocks: Sequence[Block], main: int, name: str | None) -> str:
+def needed(blocks: Sequence[Block], main: int, name: str | None, also: Names = frozenset()) -> str:
     """The code that `name` needs. Other blocks come before the main one, in the order of the text.
+
+    The names of `also` are kept with what they need, if they are defined: the tests use them.
 
     Of the main block all imports are kept, definitions and assignments that the name reaches, and
     what changes a value that it reaches: loops, `try`, `if`, `table.append(1)`, a call of a function
@@ -30,7 +32,8 @@ def needed(blocks: Sequence[Block], main: int, name: str | None) -> str:
     order = [main, *range(main - 1, -1, -1), *range(main + 1, len(blocks))]
     owner = _owners(blocks, order, main)
     kept = {(main, place) for place, s in enumerate(blocks[main]) if name is None or s.is_import or s.is_setup}
-    loaded = _follow(blocks, _triggers(blocks, owner, name), name, kept)
+    wanted = {*also, name} if name else set()
+    loaded = _follow(blocks, _triggers(blocks, owner, name), wanted, kept) - also
     if loaded - owner.keys() - _BUILTINS:
         kept |= {(b, place) for b in order for place, s in enumerate(blocks[b]) if s.has_star}
     places = sorted(kept, key=lambda at: (at[0] == main, at))
@@ -82,11 +85,11 @@ def _effects(statement: Statement, functions: dict[str, Statement]) -> Names:
 def _follow(
     blocks: Sequence[Block],
     triggers: dict[str, list[tuple[int, int]]],
-    name: str | None,
+    names: Set[str],
     kept: set[tuple[int, int]],
 ) -> set[str]:
-    """Add to `kept` all that the name reaches. Gives back all names that were met."""
-    waiting = [*([name] if name else []), *(n for b, place in kept for n in blocks[b][place].loads)]
+    """Add to `kept` all that the names reach. Gives back all names that were met."""
+    waiting = [*names, *(n for b, place in kept for n in blocks[b][place].loads)]
     met = set(waiting)
     while waiting:
         for block, place in triggers.get(waiting.pop(), ()):

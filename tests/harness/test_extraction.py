@@ -426,3 +426,10 @@ def test_time_is_linear_in_the_text(text, form):
     candidate(FUNCTION, text, form)
     # The slowest takes 5 s on a slow core; anything quadratic takes hours.
     assert time.process_time() - started < 60
+
+
+def test_what_the_tests_use_is_kept():
+    code = "class Node:\n    pass\n\n\nclass Spare:\n    pass\n\n\ndef add(n):\n    return n\n"
+    task = Task("t", "Add.", code, "root = Node()\nassert add(root) is root\n", "add")
+    assert "class Node" in candidate(task, code, "chat").code
+    assert "class Spare" not in candidate(task, code, "chat").code
