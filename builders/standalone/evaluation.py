@@ -240,7 +240,7 @@ def _place(folder: Path | None) -> Iterator[Path]:
 
 
 def _found_again(benchmark: Benchmark) -> dict[str, Any]:
-    """A benchmark as it is kept: a file is named by its whole path, so it is found from anywhere."""
+    """A benchmark as it is kept. A file is named by its whole path, to be found again."""
     path = Path(benchmark.path)
     return benchmark.model_dump(mode="json") | ({"path": str(path.absolute())} if path.exists() else {})
 
