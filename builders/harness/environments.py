@@ -1,7 +1,9 @@
 """A virtual environment with the libraries that the tasks of benchmarks import.
 
 In: tasks. Out: a folder that the sandbox shows read-only to the answers. Each library is installed
-by itself, so that one that cannot be installed does not keep the others away.
+by itself, so that one that cannot be installed does not keep the others away. Installing a package
+can run its code, outside of the sandbox. So only libraries of the list in `libraries.py` are
+installed, and not whatever a file of a benchmark imports.
 
     found = build(Path("libraries"), packages(tasks))
     [package.name for package in found if package.problem]
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.harness.extraction import imports
-from builders.harness.libraries import PACKAGES
+from builders.harness.libraries import KNOWN, PACKAGES
 from builders.harness.tasks import Task
 from store import Announce
 from store.errors import InputError, JobError
@@ -64,7 +66,7 @@ def build(folder: Path, wanted: Sequence[Package], announce: Announce = lambda m
         _run([os.path.realpath(sys.executable), "-m", "venv", str(folder)], f"the environment {folder} cannot be made")
     found = []
     for number, package in enumerate(wanted, start=1):
-        problem = _install(python, package.name)
+        problem = _install(python, package.name) if KNOWN.issuperset(package.modules) else _unknown(python, package)
         announce(f"{number} of {len(wanted)}: {package.name}{f' failed: {problem}' if problem else ''}")
         found.append(Package(package.name, package.modules, package.tasks, problem))
     return found
@@ -78,6 +80,10 @@ def _install(python: Path, name: str) -> str | None:
     except subprocess.TimeoutExpired:
         return f"it took longer than {INSTALL_S} s"
     return None if done.returncode == 0 else _last_line(done.stderr or done.stdout)
+
+
+def _unknown(python: Path, package: Package) -> str:
+    return f"it is no known library; if you trust it: {python} -m pip install {package.name}"
 
 
 def _run(command: list[str], failure: str) -> None:

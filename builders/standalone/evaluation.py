@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from builders import sandbox
 from builders.benchmarks import tasks as tasks_of
@@ -82,7 +82,7 @@ def evaluate(
     about = {
         "model": model,
         "adapter": adapter,
-        "benchmarks": [benchmark.model_dump(mode="json") for benchmark in given],
+        "benchmarks": [_found_again(benchmark) for benchmark in given],
         "evaluation": settings.model_dump(mode="json"),
     }
     with _place(folder) as place, saved.opened(place, plan, about) as answers, _honest(folder):
@@ -237,6 +237,12 @@ def _place(folder: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="scoder-evaluation-") as temporary:
         yield Path(temporary)
+
+
+def _found_again(benchmark: Benchmark) -> dict[str, Any]:
+    """A benchmark as it is kept. A file is named by its whole path, to be found again."""
+    path = Path(benchmark.path)
+    return benchmark.model_dump(mode="json") | ({"path": str(path.absolute())} if path.exists() else {})
 
 
 def _plan(model: str, tasks: Tasks, settings: Evaluation, adapter: str | None, revision: str | None, seed: int) -> Plan:

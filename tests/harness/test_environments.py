@@ -45,20 +45,20 @@ def test_what_cannot_be_installed_does_not_keep_the_others_away(
 ) -> None:
     wheels, folder, said = tmp_path / "wheels", tmp_path / "libraries", list[str]()
     wheels.mkdir()
-    wheel(wheels, "aaa_there")
-    wheel(wheels, "zzz_there")
+    wheel(wheels, "natsort")
+    wheel(wheels, "wordninja")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
-    wanted = packages([task("a", "import aaa_there, mmm_absent, zzz_there")])
+    wanted = packages([task("a", "import natsort, tqdm, wordninja")])
     found = build(folder, wanted, said.append)
     problems = {package.name: package.problem for package in found}
-    assert problems["aaa_there"] is None and problems["zzz_there"] is None
-    assert (problems["mmm_absent"] or "").startswith("ERROR: No matching distribution found for mmm_absent")
-    assert said[1].startswith("2 of 3: mmm_absent failed: ERROR")
-    code = "import aaa_there, zzz_there; print(aaa_there.VALUE + zzz_there.VALUE)"
+    assert problems["natsort"] is None and problems["wordninja"] is None
+    assert (problems["tqdm"] or "").startswith("ERROR: No matching distribution found for tqdm")
+    assert said[1].startswith("2 of 3: tqdm failed: ERROR")
+    code = "import natsort, wordninja; print(natsort.VALUE + wordninja.VALUE)"
     done = subprocess.run([folder / "bin" / "python", "-c", code], capture_output=True, text=True)
     assert done.stdout == "14\n", done.stderr
-    wheel(wheels, "mmm_absent")
+    wheel(wheels, "tqdm")
     assert [package.problem for package in build(folder, wanted)] == [None, None, None]
 
 
@@ -66,3 +66,13 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
     with pytest.raises(InputError, match="holds other files"):
         build(tmp_path, [])
+
+
+def test_what_is_no_known_library_is_named_and_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel(tmp_path, "stranger")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    (package,) = build(tmp_path / "libraries", packages([task("a", "import stranger")]))
+    assert "it is no known library" in (package.problem or "") and "-m pip install stranger" in (package.problem or "")
+    done = subprocess.run([tmp_path / "libraries" / "bin" / "python", "-c", "import stranger"], capture_output=True)
+    assert done.returncode == 1

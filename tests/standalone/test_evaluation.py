@@ -307,13 +307,17 @@ def test_a_local_model_is_asked_by_whole_shards_and_resumed(tmp_path: Path) -> N
 # -- judged again ----------------------------------------------------------------------------------
 
 
-def test_answers_are_judged_again_with_other_limits_and_no_model(serve: Serve, tmp_path: Path) -> None:
+def test_answers_are_judged_again_with_other_limits_and_no_model(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slow = "import time\ndef plus_0(x):\n    time.sleep(0.8)\n    return x"
     server = serve(lambda body, _: ok(slow) if number_of(body) == 0 else answer(body))
-    path = benchmark(tmp_path / "b.jsonl", 2)
+    monkeypatch.chdir(tmp_path)
+    path = benchmark(Path("b.jsonl"), 2)
     (first,) = asked(server, path, tmp_path / "out", grading=Grading(wall_s=0.9)).summaries
     assert first.statuses == {"passed": 1, "timeout": 1}
     num_seen = len(server.seen)
+    monkeypatch.chdir("/")
     (again,) = grade(tmp_path / "out", Grading(wall_s=20)).summaries
     assert again.statuses == {"passed": 2} and len(server.seen) == num_seen
     rows = pq.read_table(tmp_path / "out" / "rows.parquet")
