@@ -123,16 +123,16 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     …
     ```
     """
-    from commands import evaluations, reports
+    from commands import pass_rates, reports
     from store.catalog import notes as notes_of
     from store.schemas import CONTRACTS
 
     opened = open_ledger(store)
-    found = {"tables": reports.funnel(opened), **reports.rejects_and_metrics(opened), **evaluations.report(opened)}
+    found = {"tables": reports.funnel(opened), **reports.rejects_and_metrics(opened), **pass_rates.report(opened)}
     if as_json:
         print(json.dumps(found, default=str))
     else:
-        readable = {"metrics": reports.readable_metrics(found["metrics"]), **evaluations.readable(found)}
+        readable = {"metrics": reports.readable_metrics(found["metrics"]), **pass_rates.readable(found)}
         for title, rows in (found | readable).items():
             title = evaluations.TITLES.get(title, title)
             reports.print_rows(console, rows, title, section=reports.iteration_of if title == "tables" else None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from builders.statistics.comparison import mcnemar
-from commands.evaluations import readable, report
+from commands.pass_rates import readable, report
 from store import Store
 from store.ledger import Ledger
 from tests.rows import put
