@@ -134,7 +134,7 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     else:
         readable = {"metrics": reports.readable_metrics(found["metrics"]), **pass_rates.readable(found)}
         for title, rows in (found | readable).items():
-            title = evaluations.TITLES.get(title, title)
+            title = pass_rates.TITLES.get(title, title)
             reports.print_rows(console, rows, title, section=reports.iteration_of if title == "tables" else None)
     for note in notes_of(opened, CONTRACTS):
         announce(note)
