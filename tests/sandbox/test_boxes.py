@@ -114,11 +114,18 @@ def test_refused_system_calls_fail(box):
 
 def test_both_halves_of_a_trial_are_isolated():
     look = (
-        "import os, ctypes\ndef f(): return [os.getpid(), os.listdir('/tmp'), ctypes.CDLL(None).unshare(0x10000000)]\n"
+        "import os, ctypes\ndef own():\n    return [p for p in os.listdir('/proc') if p.isdigit()], "
+        "[int(fd) for fd in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + fd)]\n"
+        "def f(): return [own(), os.listdir('/tmp'), ctypes.CDLL(None).unshare(0x10000000)]\n"
     )
     leave = "open('/tmp/solution', 'w').close(); open('/dev/shm/solution', 'w').close()\n"
-    tests = "import os\nassert f() == [1, ['solution'], -1] and os.getpid() == 1\nassert os.listdir('/tmp') + os.listdir('/dev/shm') == []"
-    ((_, result),) = run_many([(0, Trial((look + leave,), (tests,)))], 1)
+    tests = (
+        "assert f() == [(['1'], [0, 1, 2, 240, 241]), ['solution'], -1], f()\n"
+        "assert mine() == (['1'], [0, 1, 2, 240, 241, 243, 244]), mine()\n"
+        "assert os.listdir('/tmp') + os.listdir('/dev/shm') == []"
+    )
+    ours = look.replace("own()", "mine()").replace("def f", "def g")
+    ((_, result),) = run_many([(0, Trial((look + leave,), (ours, tests)))], 1)
     assert result.status == "passed", result.stderr
 
 
