@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import venv
 from pathlib import Path
@@ -132,14 +133,19 @@ def test_both_halves_of_a_trial_are_isolated():
 # -- boxes end -------------------------------------------------------------------------------------
 
 
+def children(pid: int) -> set[int]:
+    with contextlib.suppress(OSError):
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return {int(child) for task in tasks for child in (task / "children").read_text().split()}
+    return set()
+
+
 def descendants(pid: int) -> set[int]:
     found, pending = set[int](), [pid]
     while pending:
-        with contextlib.suppress(OSError):
-            for task in Path(f"/proc/{pending.pop()}/task").iterdir():
-                children = {int(child) for child in (task / "children").read_text().split()}
-                found |= children
-                pending += children
+        below = children(pending.pop())
+        found |= below
+        pending += below
     return found
 
 
@@ -204,16 +210,14 @@ def test_a_lost_box_is_replaced_and_its_program_tried_again():
     results = run_many(programs(), workers=1)
     killed = False
     before = descendants(ours)
-    found = []
-    import threading
 
     def kill() -> None:
         nonlocal killed
         time.sleep(0.8)
-        for pid in descendants(ours) - before:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-                killed = True
+        # The outermost process only: all others end with it, and none can tell before that.
+        for pid in (descendants(ours) - before) & children(ours):
+            os.kill(pid, signal.SIGKILL)
+            killed = True
 
     thread = threading.Thread(target=kill)
     thread.start()

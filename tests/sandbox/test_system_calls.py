@@ -1,4 +1,4 @@
-"""The system call filter, run step by step here: what it answers for each call, on each processor."""
+"""The system call filter, run step by step here: what it answers, on each processor."""
 
 from __future__ import annotations
 
