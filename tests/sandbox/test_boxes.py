@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import venv
 from pathlib import Path
@@ -114,25 +115,37 @@ def test_refused_system_calls_fail(box):
 
 def test_both_halves_of_a_trial_are_isolated():
     look = (
-        "import os, ctypes\ndef f(): return [os.getpid(), os.listdir('/tmp'), ctypes.CDLL(None).unshare(0x10000000)]\n"
+        "import os, ctypes\ndef own():\n    return [p for p in os.listdir('/proc') if p.isdigit()], "
+        "[int(fd) for fd in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + fd)]\n"
+        "def f(): return [own(), os.listdir('/tmp'), ctypes.CDLL(None).unshare(0x10000000)]\n"
     )
     leave = "open('/tmp/solution', 'w').close(); open('/dev/shm/solution', 'w').close()\n"
-    tests = "import os\nassert f() == [1, ['solution'], -1] and os.getpid() == 1\nassert os.listdir('/tmp') + os.listdir('/dev/shm') == []"
-    ((_, result),) = run_many([(0, Trial((look + leave,), (tests,)))], 1)
+    tests = (
+        "assert f() == [(['1'], [0, 1, 2, 240, 241]), ['solution'], -1], f()\n"
+        "assert mine() == (['1'], [0, 1, 2, 240, 241, 243, 244]), mine()\n"
+        "assert os.listdir('/tmp') + os.listdir('/dev/shm') == []"
+    )
+    ours = look.replace("own()", "mine()").replace("def f", "def g")
+    ((_, result),) = run_many([(0, Trial((look + leave,), (ours, tests)))], 1)
     assert result.status == "passed", result.stderr
 
 
 # -- boxes end -------------------------------------------------------------------------------------
 
 
+def children(pid: int) -> set[int]:
+    with contextlib.suppress(OSError):
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return {int(child) for task in tasks for child in (task / "children").read_text().split()}
+    return set()
+
+
 def descendants(pid: int) -> set[int]:
     found, pending = set[int](), [pid]
     while pending:
-        with contextlib.suppress(OSError):
-            for task in Path(f"/proc/{pending.pop()}/task").iterdir():
-                children = {int(child) for child in (task / "children").read_text().split()}
-                found |= children
-                pending += children
+        below = children(pending.pop())
+        found |= below
+        pending += below
     return found
 
 
@@ -197,16 +210,14 @@ def test_a_lost_box_is_replaced_and_its_program_tried_again():
     results = run_many(programs(), workers=1)
     killed = False
     before = descendants(ours)
-    found = []
-    import threading
 
     def kill() -> None:
         nonlocal killed
         time.sleep(0.8)
-        for pid in descendants(ours) - before:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-                killed = True
+        # The outermost process only: all others end with it, and none can tell before that.
+        for pid in (descendants(ours) - before) & children(ours):
+            os.kill(pid, signal.SIGKILL)
+            killed = True
 
     thread = threading.Thread(target=kill)
     thread.start()

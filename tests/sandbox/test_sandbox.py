@@ -20,7 +20,7 @@ WRITE_EVERYWHERE = """
 import os
 for fd in range(1, 256):
     try:
-        os.write(fd, b'{"state": "ended", "exit_code": 0, "passed": true, "memory": false}\\n')
+        os.write(fd, b'P' + (32).to_bytes(4, 'little') + bytes(32))
     except OSError:
         pass
 os._exit(0)
@@ -293,7 +293,7 @@ print('sk-secret' + '-value' in seen, 'OPENAI' in os.environ, os.environ['HOME']
 def test_other_processes_are_invisible():
     program = "import os\nprint(os.getpid(), len([p for p in os.listdir('/proc') if p.isdigit()]))"
     pid, visible = map(int, printed(program).split())
-    assert pid < 10 and visible <= 3
+    assert (pid, visible) == (1, 1)
     refused = run_python(f"import os; os.kill({os.getpid()}, 0)")
     assert "ProcessLookupError" in refused.stderr
 

@@ -84,8 +84,20 @@ def test_the_tests_see_the_solution(box, tests):
 
 
 def test_the_tests_own_objects_are_shown_with_care(box):
-    peek = "def f(thing): return getattr(thing, '_secret', None) or getattr(thing, 'gi_frame', None)"
-    hidden = "class Thing:\n    _secret = 5\nassert f(Thing()) is None and f(v for v in [1]) is None"
+    peek = """
+def f(thing):
+    found = []
+    for name in ('_secret', '__class__', '__init__', 'gi_frame', 'shown'):
+        try:
+            found.append(thing._ask(('back get', thing._number, name)))
+        except AttributeError:
+            pass
+    return found
+"""
+    hidden = (
+        "class Thing:\n    _secret = 5\n    shown = 6\n"
+        "assert f(Thing()) == [6] and f(v for v in [1]) == [] and f(len) == []"
+    )
     result = ended(box, peek, hidden)
     assert (result.status, result.stderr) == ("passed", "")
 

@@ -154,7 +154,7 @@ class Link:
         self._broken = ""
 
     def check(self) -> None:
-        """Raise again what the tests have caught but must not: the end of the solution's process."""
+        """Raise again what the tests may have caught: the end of the solution's process."""
         if self.is_late:
             raise Late(self._broken)
         if self._broken:
