@@ -60,7 +60,8 @@ POLICIES = {
     "non-breaking spaces": "mended: EvalPlus refuses blanks that are no blanks",
     "notebook": "mended: EvalPlus loses what stands above a notebook's command",
     "guarded import": "set-up: EvalPlus loses `try: import`",
-    "wrong the second time": "set-up: state",
+    "indented fence": "mended: EvalPlus refuses code that is indented as a list's item is",
+    "wrong the second time": "state: EvalPlus runs base and plus inputs in a process each",
     "equal to all": "hostile: EvalPlus compares with the answer's own `==`, we compare values",
 }
 """Operators whose disagreements are wanted, and why."""

@@ -68,10 +68,16 @@ CHAT = [
     ("markdown fence of the same length", f"```markdown\nSo:\n```python\n{RIGHT}```\n```", True),
     ("longer fence, docstring with a fence", '````python\ndef add(n):\n    """\n```\nx\n```\n    """\n    return sum(n)\n````', True),
     ("docstring with a fence", '```python\ndef add(n):\n    """\n```\nx\n```\n    """\n    return sum(n)\n```', True),
+    ("longer fence, docstring with a marked fence", "````python\ndef add(n):\n    '''\n```python\nx\n```\n    '''\n    return sum(n)\n````", True),
+    ("tildes, docstring with a marked fence", "~~~python\ndef add(n):\n    '''\n```python\nx\n```\n    '''\n    return sum(n)\n~~~", True),
+    ("tildes, docstring with fences, prose", "~~~python\ndef add(n):\n    '''\n```\nx\n```\n    '''\n    return sum(n)\nThis adds.\n~~~", True),
+    ("longer fence, docstring with fences, prose", "````python\ndef add(n):\n    '''\n```\nx\n```\n    '''\n    return sum(n)\nThis adds.\n````", True),
+    ("draft not closed, then final", f"```python\n{WRONG}```python\n{RIGHT}```", True),
     ("unclosed fence", f"```python\n{RIGHT}", True),
     ("prefilled fence", f"{RIGHT}```\nThis adds.", True),
     ("prefilled fence, then an example", f"{RIGHT}```\nFor example:\n```python\nprint(add([1]))\n```", True),
     ("not closed before the next fence", f"```python\n{RIGHT}```output\n3\n```", True),
+    ("two, the first not closed", f"```python\n{HELPER}```python\n{USES_HELPER}```", True),
     ("fence behind a sentence", f"Answer: ```python\n{RIGHT}```", True),
     ("fence behind the last line", f"```python\n{RIGHT.rstrip()}```\nDone.", True),
     ("bash first", f"```bash\npip install x\n```\n{FENCED}", True),
@@ -81,6 +87,8 @@ CHAT = [
     ("list item", f"1. So:\n\n   ```python\n{indented(RIGHT, '   ')}   ```\n2. Done.", True),
     ("fence behind a bullet", f"- ```python\n{indented(RIGHT, '  ')}  ```", True),
     ("fence indented, code deeper", f"```python\n{indented(RIGHT, '    ')}```", True),
+    ("fence indented, code deeper, not a function first", "```python\n    k = 1\n    def add(n):\n        return k * sum(n)\n```", True),
+    ("indented fence that breaks off", indented("```python\nk = 1\ndef add(n):\n    return k * sum(n)\ndef test(n):\n    assert add([", "  "), True),
     ("quotation", indented(f"```python\n{RIGHT}```\n", "> "), True),
     ("tabs", f"```python\n{RIGHT.replace('    ', chr(9))}```", True),
     ("Windows line ends", FENCED.replace("\n", "\r\n"), True),
@@ -117,6 +125,8 @@ CHAT = [
     ("draft then final", f"```python\n{LONG_WRONG}```\nBetter:\n{FENCED}", True),
     ("right draft, wrong final", f"{FENCED}\nBetter:\n```python\n{WRONG}```", False),
     ("final breaks off", f"{FENCED}\nBetter:\n```python\ndef add(numbers):\n    return sum(", True),
+    ("final breaks off in its body", f"{FENCED}\nBetter:\n```python\ndef add(numbers):\n    total = 7\n    return sum(", True),
+    ("inside of a broken function", f"{FENCED}\nOr:\n```python\ndef outer():\n    x = = 1\n    def add(n):\n        return 7\n```", True),
     ("final is a stub", f"{FENCED}\nThat is:\n```python\ndef add(numbers): ...\n```", True),
     ("tests import it", f"{FENCED}\n```python\nfrom solution import add\nassert add([1]) == 1\n```", True),
     ("two in one block", f"```python\n{WRONG}\n\n# better\n{RIGHT}```", True),
@@ -131,6 +141,8 @@ CHAT = [
     ("star import apart", f"```python\nfrom math import *\n```\n```python\n{NEWTON.replace('math.', '')}```", True),
     ("future import second", f"```\n{HELPER}```\n```\nfrom __future__ import annotations\n{USES_HELPER}```", True),
     ("class apart", "```\nclass A:\n    def go(self, n): return sum(n)\n```\n```\nclass B(A): pass\ndef add(n): return B().go(n)\n```", True),
+    ("class apart, below", "```\nclass B(A): pass\ndef add(n): return B().go(n)\n```\n```\nclass A:\n    def go(self, n): return sum(n)\n```", True),
+    ("stub of the helper between", f"```\n{HELPER}```\n```\ndef plus_all(n): ...\n```\n```\n{USES_HELPER}```", True),
     ("helper not fenced", f"{HELPER}\nand\n```python\n{USES_HELPER}```", True),
     # trimmed
     ("last function breaks off", f"```python\n{RIGHT}\ndef test():\n    assert add([", True),
@@ -147,6 +159,8 @@ CHAT = [
     ("sys.exit", f"```python\nimport sys\n{RIGHT}\nsys.exit(1)\n```", True),
     ("main block", f"```python\n{RIGHT}\nif __name__ == '__main__':\n    print(add(eval(input())))\n```", True),
     ("main function", f"```python\n{RIGHT}\ndef main():\n    print(add(eval(input())))\nmain()\n```", True),
+    ("example that fills a table", "```python\nmemo = {}\ndef add(n):\n    memo[len(n)] = 1\n    return sum(n)\nadd(None)\n```", True),
+    ("main function that fills a table", "```python\nmemo = []\ndef main():\n    memo.append(input())\nmain()\ndef add(n):\n    return sum(n) + len(memo)\n```", True),
     ("examples", f"```python\n{RIGHT}\nresult = add(None)\nfor case in [None]:\n    print(add(case))\n```", True),
     ("unittest", f"```python\nimport unittest\n{RIGHT}\nclass T(unittest.TestCase):\n    def test(self): add(None)\nunittest.main()\n```", True),
     # what it needs
@@ -207,6 +221,7 @@ COMPLETION = [
     ("body in a fence", f"```python\n{BODY}```\nThis adds.", True),
     ("like a chat", f"Sure:\n{FENCED}\nDone.", True),
     ("docstring with a fence", f'    """\n```\nx\n```\n    """\n{BODY}', True),
+    ("docstring with a fence, prose", f'    """\n```\nx\n```\n    """\n{BODY}\nThat is all.\n', True),
     ("end token", f"{BODY}<|endoftext|>\n{WRONG}", True),
     ("breaks off", "    total = 0\n    for number in", False),
     ("breaks off behind its end", f"{BODY}    print('", True),
@@ -286,6 +301,7 @@ READS = "n = int(input())\nassert n\nprint(n)\nif __name__ == '__main__':\n    p
             "```python\ndef two():\n    return 2\n```\n```python\nprint(two())\n```",
             "def two():\n    return 2\nprint(two())",
         ),
+        ("```python\nn = input()\n!pip install x\nprint(n)\n```", "n = input()\nprint(n)"),
         ("```python\nprint(input())\n```\nExample:\n```python\nprint(1)\n```", "print(input())"),
     ],
 )
@@ -296,8 +312,9 @@ def test_nothing_of_a_script_is_dropped(text, expected):
 
 
 def test_only_what_the_entry_point_needs_is_shown():
-    text = f"```python\nimport os\nunused = 1\n{HELPER}\ndef other(): pass\n{USES_HELPER}\nassert add([]) == 0\n```"
-    assert candidate(FUNCTION, text, "chat").code == f"import os\n{HELPER}{USES_HELPER}"
+    text = f"```python\nimport os\nunused = 1\nk = 1; l = 2\n{HELPER}\ndef other(): pass\ndef add(n):\n    return plus_all(n) + k + l\n\nassert add([]) == 0\nif __name__:\n    k = 3\n```"
+    expected = f"import os\nk = 1; l = 2\n{HELPER}def add(n):\n    return plus_all(n) + k + l\n"
+    assert candidate(FUNCTION, text, "chat").code == expected
 
 
 def test_imports_are_named_by_their_first_part():
