@@ -15,7 +15,7 @@ and the host enforce time, total memory and output.
 
 The two halves of a trial run in two such processes. The solution's cannot see, reach or guess what
 the tests hold. The tests see of the solution only plain values, and handles that equal nothing but
-themselves (`inside/checker.py`). `passed` means that the last piece of the tests is done. Leaving
+themselves (`inside/link.py`). `passed` means that the last piece of the tests is done. Leaving
 early does not give it (`sys.exit(0)`, `os._exit(0)`), and neither does printing a marker. For a
 pass, the tests' process must send back a random key, which reaches no object of its interpreter
 before the end.

@@ -36,7 +36,7 @@ from builders.sandbox.system_calls import filter_for
 
 _INSIDE = (
     *("isolation", "pieces", "codec", "wire", "report", "scripts"),
-    *("solution", "trial", "checker", "whole", "zygote"),
+    *("solution", "trial", "names", "link", "checker", "whole", "zygote"),
 )
 """The modules of `inside/`, each after those that it imports."""
 _WARM = (
