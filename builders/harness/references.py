@@ -142,8 +142,13 @@ def _trial(task: Task, is_apart: bool) -> sandbox.Trial:
 
 
 def asserts_trial(task: Task, pieces: tuple[str, ...], wall_s: float, *, is_apart: bool) -> sandbox.Trial:
-    """The trial of a solution by tests that are Python code."""
-    prelude, tests = programs.split_tests(task)
+    """The trial of a solution by tests that are Python code.
+
+    Tests of HumanEval call functions that the prompt defines above the entry point (HumanEval/32,
+    38, 50). They get the prompt's own, and not what an answer calls so.
+    """
+    before, tests = programs.split_tests(task)
+    prelude = [*before, programs.above_entry_point(task) or ""]
     return sandbox.Trial(
         solution=pieces,
         tests=(tests + programs.test_call(task),),
