@@ -1,17 +1,17 @@
 """Do our verdicts agree with EvalPlus's? More than 2,000 answers to HumanEval+ and MBPP+.
 
-    SCODER_DATA=DIR python benchmarks/harness/agreement.py --evalplus PYTHON --folder DIR
-    SCODER_DATA=DIR python benchmarks/harness/agreement.py --evalplus PYTHON --folder DIR --every 10
-    SCODER_DATA=DIR python benchmarks/harness/agreement.py --evalplus PYTHON --folder DIR --extraction
+    python benchmarks/harness/agreement.py --evalplus PYTHON --folder DIR
+    python benchmarks/harness/agreement.py --evalplus PYTHON --folder DIR --every 10
+    python benchmarks/harness/agreement.py --evalplus PYTHON --folder DIR --extraction
 
 `PYTHON` is the interpreter of an environment with evalplus 0.3.1. The answers are made from the
 canonical solutions by the operators of `mutations.py`. EvalPlus judges them as its own pipeline
-does (`sanitize`, then `check_correctness` with all base and plus inputs, its time limits and
-fast_check). We judge them by `extraction`, `references` and `grading`. The plain arguments are the
-file's full inputs for both.
+does: `sanitize`, then `check_correctness` with all base and plus inputs, its time limits and
+fast_check. We judge them by `extraction`, `references` and `grading`. The benchmark files are
+looked for in `--data`, or in the folder SCODER_DATA.
 
-With `--extraction` no sandbox is used: EvalPlus checks both its own sanitized code and the code that
-we extract, so that only the extraction is compared.
+With `--extraction` no sandbox is used. EvalPlus checks both its own sanitized code and the code
+that we extract, so that only the extraction is compared.
 
 In: HumanEvalPlus.jsonl.gz and MbppPlus.jsonl.gz. Out: the agreement, overall and for each operator,
 every disagreement with its class, seconds of both, and how many tests each runs. Verdicts are kept
@@ -131,9 +131,8 @@ def _by_evalplus(
         (options.folder / "tests.json").write_text(said["TESTS"])
         done = {v["answer_id"]: v for v in _lines(kept)}
     wanted = [done[row["answer_id"]] for row in rows]
-    print(
-        f"{name}: sanitize {sum(v['sanitize_s'] for v in wanted):.0f} s, check {sum(v['check_s'] for v in wanted):.0f} s"
-    )
+    sanitize_s, check_s = (sum(v[part] for v in wanted) for part in ("sanitize_s", "check_s"))
+    print(f"{name}: sanitize {sanitize_s:.0f} s, check {check_s:.0f} s, of both processes")
     return {
         v["answer_id"]: (
             v["base"] == v["plus"] == "pass",

@@ -1,4 +1,4 @@
-"""Answers made from canonical solutions: right ones, wrong ones, and the forms in which models write.
+"""Answers made from canonical solutions: right and wrong ones, in the forms that models write.
 
 In: rows of HumanEval+ or MBPP+. Out: `Answer`s. An operator changes what the code does
 (`SEMANTIC`), or how it is written (`FORMS`). All is drawn with a fixed seed.
@@ -16,6 +16,9 @@ from typing import Any
 
 Row = dict[str, Any]
 Rebuild = Callable[[random.Random, ast.Module], bool]
+
+Write = Callable[[random.Random, "Solution", str], tuple[str, str]]
+"""Form and text for a solution and its code, which may be wrong code."""
 
 SLOW_TASKS = {"Mbpp/123", "Mbpp/271", "Mbpp/392", "Mbpp/599", "HumanEval/109"}
 """Their canonical solutions take up to 90 s for all inputs. They get one answer only."""
@@ -49,7 +52,7 @@ class Solution:
 
 
 def answers(rows: Sequence[Row], per_task: int, seed: int) -> list[Answer]:
-    """So many answers a task, half of them with semantic operators, each operator about as often."""
+    """So many answers a task, half of them of semantic operators, each about as often."""
     draw = random.Random(seed)
     made: list[Answer] = []
     counts = dict.fromkeys([*SEMANTIC, *FORMS], 0)
@@ -132,7 +135,14 @@ def _swapped_comparison(draw: random.Random, tree: ast.Module) -> bool:
     return _at_one(draw, tree, ast.Compare, lambda n: type(n.ops[0]) in _COMPARED, change)
 
 
-_COMPUTED = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Mod: ast.FloorDiv, ast.FloorDiv: ast.Div, ast.Div: ast.FloorDiv}  # fmt: skip
+_COMPUTED = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Add,
+    ast.Mod: ast.FloorDiv,
+    ast.FloorDiv: ast.Div,
+    ast.Div: ast.FloorDiv,
+}
 
 
 def _swapped_arithmetic(draw: random.Random, tree: ast.Module) -> bool:
@@ -208,6 +218,10 @@ def _wrapped(*body: str, above: str = "") -> Callable[[random.Random, Solution],
     return code
 
 
+def _noisy(noise: str) -> Callable[[random.Random, Solution], str | None]:
+    return _wrapped(f"return _each(_inner(*args), lambda v: v + {noise} if isinstance(v, float) else v)", above=_DEEP)
+
+
 def _renamed(draw: random.Random, solution: Solution) -> str:
     return solution.code.replace(f"def {solution.name}(", f"def {solution.name}_solution(")
 
@@ -235,12 +249,10 @@ SEMANTIC: dict[str, Callable[[random.Random, Solution], str | None]] = {
     "None at an edge": _wrapped("if EDGE:", "    return None", "return _inner(*args)"),
     "raises at an edge": _wrapped("if EDGE:", "    raise ValueError('edge')", "return _inner(*args)"),
     "exits at an edge": _wrapped("if EDGE:", "    raise SystemExit(0)", "return _inner(*args)"),
-    "noise 1e-9": _wrapped("return _each(_inner(*args), lambda v: v + 1e-9 if isinstance(v, float) else v)", above=_DEEP),
-    "noise 1e-7": _wrapped("return _each(_inner(*args), lambda v: v + 1e-7 if isinstance(v, float) else v)", above=_DEEP),
-    "noise 1e-5": _wrapped("return _each(_inner(*args), lambda v: v + 1e-5 if isinstance(v, float) else v)", above=_DEEP),
-    "list for tuple": _wrapped(
-        "value = _inner(*args)", "return list(value) if isinstance(value, tuple) else value"
-    ),
+    "noise 1e-9": _noisy("1e-9"),
+    "noise 1e-7": _noisy("1e-7"),
+    "noise 1e-5": _noisy("1e-5"),
+    "list for tuple": _wrapped("value = _inner(*args)", "return list(value) if isinstance(value, tuple) else value"),
     "tuple for list": _wrapped("value = _inner(*args)", "return tuple(value) if isinstance(value, list) else value"),
     "tuples inside": _wrapped(
         "value = _inner(*args)",
@@ -249,7 +261,9 @@ SEMANTIC: dict[str, Callable[[random.Random, Solution], str | None]] = {
     "other order": _wrapped(
         "value = _inner(*args)", "return type(value)(reversed(value)) if isinstance(value, (list, tuple)) else value"
     ),
-    "list for set": _wrapped("value = _inner(*args)", "return sorted(value, key=repr) if isinstance(value, set) else value"),
+    "list for set": _wrapped(
+        "value = _inner(*args)", "return sorted(value, key=repr) if isinstance(value, set) else value"
+    ),
     "iterator": _wrapped("value = _inner(*args)", "return iter(value) if isinstance(value, list) else value"),
     "int for float": _wrapped(
         "return _each(_inner(*args), lambda v: int(v) if isinstance(v, float) and v == v // 1 else v)", above=_DEEP
@@ -281,9 +295,7 @@ SEMANTIC: dict[str, Callable[[random.Random, Solution], str | None]] = {
         "COUNT.append(1)", "return _inner(*args) if len(COUNT) == 1 else 'again'", above="COUNT = []\n\n\n"
     ),
     "endless at an edge": _wrapped("while EDGE:", "    pass", "return _inner(*args)"),
-    "slow at an edge": _wrapped(
-        "if EDGE:", "    time.sleep(2.5)", "return _inner(*args)", above="import time\n\n\n"
-    ),
+    "slow at an edge": _wrapped("if EDGE:", "    time.sleep(2.5)", "return _inner(*args)", above="import time\n\n\n"),
     "slow but right": _wrapped(
         "COUNT.append(1)",
         "time.sleep(0.4 if len(COUNT) < 3 else 0)",
@@ -300,7 +312,7 @@ SEMANTIC: dict[str, Callable[[random.Random, Solution], str | None]] = {
             draw, tree, ast.FunctionDef, lambda n: True, lambda n: n.args.args.insert(0, ast.arg("extra"))
         )
     ),
-}  # fmt: skip
+}
 
 
 def _has_float(value: object) -> bool:
@@ -353,8 +365,8 @@ def _chat(
     return lambda draw, solution, code: ("chat", text(draw, solution, code))
 
 
-def _completion(text: Callable[[Solution, str], str]) -> Callable[[random.Random, Solution, str], tuple[str, str]]:
-    """After the prompt. Where that is only a docstring, the canonical solution is the whole code."""
+def _completion(text: Callable[[Solution, str], str]) -> Write:
+    """After the prompt. If that is only a docstring, the canonical solution is the whole code."""
     return lambda draw, solution, code: ("completion", text(solution, solution.body.strip("\n") + "\n"))
 
 
@@ -373,7 +385,7 @@ def _delegating(solution: Solution, code: str) -> tuple[str, str]:
     ), f"def {solution.name}(*args):\n    return inner_part(*args)\n"
 
 
-FORMS: dict[str, Callable[[random.Random, Solution, str], tuple[str, str]]] = {
+FORMS: dict[str, Write] = {
     "bare": _chat(lambda d, s, c: c),
     "fence and prose": _chat(lambda d, s, c: d.choice(_SAY) + _fence(c) + d.choice(_DONE)),
     "bare and prose": _chat(lambda d, s, c: f"{d.choice(_SAY)}{c.strip()}\n{d.choice(_DONE)}"),
@@ -410,7 +422,9 @@ FORMS: dict[str, Callable[[random.Random, Solution, str], tuple[str, str]]] = {
     "example in another fence": _chat(lambda d, s, c: f"{_fence(c)}\nUse it so:\n{_fence(_example(s))}"),
     "output in another fence": _chat(lambda d, s, c: f"{_fence(c)}\nIt prints\n{_fence('42', 'text')}"),
     "truncated": _chat(lambda d, s, c: _fence(c)[: int(len(_fence(c)) * d.uniform(0.5, 0.97))]),
-    "session": _chat(lambda d, s, c: "".join(f"{'>>>' if not n else '...'} {x}\n" for n, x in enumerate(c.split("\n")))),
+    "session": _chat(
+        lambda d, s, c: "".join(f"{'>>>' if not n else '...'} {x}\n" for n, x in enumerate(c.split("\n")))
+    ),
     "non-breaking spaces": _chat(lambda d, s, c: _fence(c.replace("    ", "\u00a0" * 4))),
     "notebook": _chat(lambda d, s, c: _fence(f"import math\n!pip install numpy\n{c}")),
     "guarded import": _chat(lambda d, s, c: _fence(f"try:\n    import re\nexcept ImportError:\n    re = None\n{c}")),
@@ -419,13 +433,15 @@ FORMS: dict[str, Callable[[random.Random, Solution, str], tuple[str, str]]] = {
     "completion, function below": _completion(lambda s, b: f"{b}\n\ndef other(x):\n    return {s.name}(x) + 1\n"),
     "completion, again below": _completion(lambda s, b: f"{b}\n\n{_draft(s)}"),
     "completion, tests below": _completion(lambda s, b: f"{b}\n\nassert {s.name}(1) == 2\nprint({s.name}(1))\n"),
-    "completion, main below": _completion(lambda s, b: f"{b}\n\nif __name__ == '__main__':\n    import doctest\n    doctest.testmod()\n"),
+    "completion, main below": _completion(
+        lambda s, b: f"{b}\n\nif __name__ == '__main__':\n    import doctest\n    doctest.testmod()\n"
+    ),
     "completion, prose below": _completion(lambda s, b: f"{b}\nThis function is right.\n"),
     "completion, truncated": _completion(lambda s, b: b[: len(b) * 2 // 3]),
     "completion, whole code": lambda d, s, c: ("completion", c),
     "completion, whole code in a fence": lambda d, s, c: ("completion", _fence(c)),
     "completion, stripped": _completion(lambda s, b: b.strip()),
-}  # fmt: skip
+}
 
 
 def operators() -> Iterator[str]:

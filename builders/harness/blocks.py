@@ -1,9 +1,9 @@
 """The pieces of code in what a model wrote: fenced, between tags, or bare between sentences.
 
-In: text. Out: `Block`s. A block that does not parse is mended where the fault is of the text and not
-of the code (blanks that are no blanks, a notebook's commands, the indentation of a list), and cut
-into the runs of lines that do parse. Nothing is executed here. The time is linear in the length of
-the text, whatever is in it.
+In: text. Out: `Block`s. A block that does not parse is mended where the fault is not its author's:
+blanks that are no blanks, a notebook's commands, the indentation of a list. Then it is cut into the
+runs of lines that do parse. Nothing is executed here. The time is linear in the length of the text,
+whatever is in it.
 
     [block.code for block in blocks("So:\\n```python\\ndef f(): return 1\\n```\\nDone.")]
     # ['def f(): return 1']
@@ -137,7 +137,7 @@ def _runs(lines: Sequence[str], rank: int) -> Iterator[Block]:
         size, wrong = prefix(body)
         if size:
             yield Block("\n".join(body[:size]), rank, size < len(body) and body[size][:1].isspace())
-        # Without a run, what comes before the wrong line is the head of a statement without its end.
+        # Without a run, what stands before the wrong line is a statement without its end.
         start += size or max(1, min(wrong, len(body)) - 1)
         # What is left of a cut statement is no statement of its own.
         while start < len(lines) and lines[start].startswith((f"{indent} ", f"{indent}\t")):

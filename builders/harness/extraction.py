@@ -4,7 +4,7 @@ In: a task, the model's text, and the form in which it was asked. Out: a `Candid
 code that define the solution. Nothing is executed here, no text makes it raise, and its time is
 linear in the length of the text.
 
-    candidate(task, "Sure:\\n```python\\ndef add(a, b):\\n    return a + b\\n```\\nDone.", "chat").code
+    candidate(task, "Sure:\\n```py\\ndef add(a, b):\\n    return a + b\\n```\\nDone.", "chat").code
     # 'def add(a, b):\\n    return a + b\\n'
 
 In a chat the last whole block of code counts that defines the entry point, after any thinking. A
@@ -12,37 +12,37 @@ block whose definition breaks off, or has no body, counts only if there is no ot
 lacks, such as a helper or an import, is taken from the other blocks. Blocks in a language other
 than Python count only if they are Python after all.
 
-A completion continues `task.completion`. It counts up to where it is no Python any more, and the
+A completion continues `task.completion`. It counts up to where it is no Python any more, and its
 first whole definition counts, since base models go on with others. A completion may also hold the
 whole code, or be written like an answer in a chat.
 
-Of a block only that is kept which the entry point or the tests need (see `reach.needed`). EvalPlus does so too
-(`evalplus/sanitize.py`, version 0.3.1), so that the examples, assertions, `input()` and `sys.exit()`
-of a model change no verdict. Of a script that reads standard input nothing is dropped.
+Of a block only that is kept which the entry point needs, or the tests (see `reach.needed`).
+EvalPlus does the first, too (`evalplus/sanitize.py`, version 0.3.1). So the examples, assertions, `input()` and `sys.exit()` of
+a model change no verdict. Of a script that reads standard input nothing is dropped.
 
 An answer in a chat stands alone, as for EvalPlus: if it lacks an import that the prompt has, it is
-wrong. Only where the tests are code (`comparison` "asserts") what the prompt has above the entry
-point comes first, because HumanEval's tests call its functions, and BigCodeBench does so too.
+wrong. Only where the tests are code (`comparison` "asserts"), what the prompt has above the entry
+point comes first. HumanEval's tests call its functions, and BigCodeBench does the same.
 
 Where the verdict differs from EvalPlus's, and why:
 
-- draft: EvalPlus takes the longest run of lines that parses, so a long draft, thought or test wins
-  over a short answer. Here the last whole version counts, which is what the model answers.
-- two in one block: EvalPlus takes the first definition of a name in a chat's block. Here it is the
+- draft: EvalPlus takes the longest run of lines that parses, so that a long draft, thought or test
+  wins over a short answer. Here the last whole version counts, which is what the model answers.
+- two in one block: in a chat's block EvalPlus takes the first definition of a name. Here it is the
   last, as when Python runs the file.
 - joined: EvalPlus sees one run of lines. Here a helper in another block is found.
 - decorated: EvalPlus loses functions and classes with decorators (`@lru_cache`, `@dataclass`).
 - no return: EvalPlus loses helpers without `return`, such as generators.
 - set-up: EvalPlus loses `try: import`, `if`, loops, `a, b = 1, 2`, `x += 1`, `table[0] = 1`, calls
-  that fill a table, and `sys.setrecursionlimit(…)`. Here they are kept if the entry point needs what
-  they change.
+  that fill a table, and `sys.setrecursionlimit(…)`. Here they are kept if the entry point needs
+  what they change.
 - same name: EvalPlus keeps `n = int(input())` above `def f(n)`, because the name is the same, and
   then it fails. Here a parameter is no use of the module's name.
-- mended: blanks that are no blanks, `!pip` and `%%` lines of a notebook between code, code whose
-  lines are all indented. EvalPlus loses them or what stands above them.
+- mended: blanks that are no blanks, code that is indented as a whole, and lines for a notebook
+  (`!pip`, `%%time`) between code. EvalPlus loses such code, or what stands above such a line.
 
 What is wrong for both: a session with `>>>`, since it is no program; a function with another name;
-a method instead of a function; a body without its `def` in a chat; a first line of a completion
+a method instead of a function; in a chat a body without its `def`; a first line of a completion
 that lacks its indentation.
 """
 
@@ -126,7 +126,7 @@ def _continuations(start: str, text: str) -> list[list[str]]:
 
 
 def _first_versions(found: Sequence[Statement]) -> list[Statement]:
-    """Without definitions of names that are defined before, and without stubs if there are others."""
+    """Without second definitions of a name, and without stubs of names that are defined."""
     real = {name for s in found if s.is_definition and not s.is_stub for name in s.binds}
     met, kept = set[str](), list[Statement]()
     for statement in found:

@@ -23,11 +23,11 @@ def needed(blocks: Sequence[Block], main: int, name: str | None, also: Names = f
     The names of `also` are kept with what they need, if they are defined: the tests use them.
 
     Of the main block all imports are kept, definitions and assignments that the name reaches, and
-    what changes a value that it reaches: loops, `try`, `if`, `table.append(1)`, a call of a function
-    that fills a table. Also calls that set the interpreter up (`sys.setrecursionlimit`). Assertions,
-    examples, prints and the `__main__` part are dropped. Of the other blocks only that is kept which
-    the main one lacks, each name from the nearest block before, or else the first one after it.
-    Without a name all of the main block is kept.
+    what changes a value that it reaches: loops, `try`, `if`, `table.append(1)`, a call of a
+    function that fills a table. Also calls that set the interpreter up (`sys.setrecursionlimit`).
+    Assertions, examples, prints and the `__main__` part are dropped. Of the other blocks only that
+    is kept which the main one lacks, each name from the nearest block before, or else the first one
+    after it. Without a name all of the main block is kept.
     """
     order = [main, *range(main - 1, -1, -1), *range(main + 1, len(blocks))]
     owner = _owners(blocks, order, main)

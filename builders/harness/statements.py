@@ -14,6 +14,7 @@ import symtable
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from builders.harness.programs import parsed
 
@@ -41,11 +42,13 @@ _ASSIGNMENTS = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.For | ast.AsyncF
 class Statement:
     """A statement at the top level, or several that share a line.
 
-    `binds` are the names that it gives a value, `loads` the module's names that it uses, also when
-    what it defines is called later. `changes` are the names whose values it changes in place
-    (`f.cache = {}`, `table[0] = 1`), and `appends` those of which it calls a method (`table.append(1)`).
-    `calls` are the functions that it calls for their effect, as statement or decorator. A call of
-    what it defines changes `late_changes`.
+    - binds: the names that it gives a value
+    - loads: the module's names that it uses, also when what it defines is called later
+    - changes: the names whose values it changes in place (`f.cache = {}`, `table[0] = 1`)
+    - appends: the names of which it calls a method (`table.append(1)`)
+    - calls: the functions that it calls for their effect, as a statement or a decorator
+    - late_changes: what a call of what it defines changes
+    - methods: the functions of a class
     """
 
     source: str
@@ -154,8 +157,8 @@ def _run_at_once(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _effects(nodes: list[ast.AST]) -> tuple[Names, Names, Names]:
-    """The names whose attributes or items are set, whose methods are called, and that are called."""
-    changed, appended, called = set[str | None](), set[str | None](), set[str | None]()
+    """Names whose attributes or items are set, whose methods are called, and that are called."""
+    changed, appended, called = set[Any](), set[Any](), set[Any]()
     for node in nodes:
         if isinstance(node, _ASSIGNMENTS):
             targets = node.targets if isinstance(node, ast.Assign | ast.Delete) else [node.target]
@@ -163,7 +166,8 @@ def _effects(nodes: list[ast.AST]) -> tuple[Names, Names, Names]:
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             function = node.value.func
             (called if isinstance(function, ast.Name) else appended).add(_root(function))
-    return tuple(frozenset(n for n in names if n) for names in (changed, appended, called))  # type: ignore[return-value]  # three
+    nobody = {None}
+    return frozenset(changed - nobody), frozenset(appended - nobody), frozenset(called - nobody)
 
 
 def _root(node: ast.AST) -> str | None:
@@ -188,7 +192,7 @@ def _is_stub(node: ast.stmt) -> bool:
 
 
 def _is_setup(node: ast.stmt) -> bool:
-    """Whether it is a call such as `sys.setrecursionlimit(…)`, or sets a field of `getcontext()`."""
+    """Whether it is a call such as `sys.setrecursionlimit(…)`, or sets a field of a context."""
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
         return "getcontext" in ast.dump(node.targets[0])
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in _SETUPS

@@ -30,6 +30,8 @@ LONG_WRONG = "def add(numbers):\n" + "".join(f"    x{n} = {n}\n" for n in range(
 USES_HELPER = "def add(numbers):\n    return plus_all(numbers)\n"
 HELPER = "def plus_all(numbers):\n    return sum(numbers)\n"
 FENCED = f"```python\n{RIGHT}```"
+PARENT = "```\nclass A:\n    def go(self, n): return sum(n)\n```\n"
+CHILD = "```\nclass B(A): pass\ndef add(n): return B().go(n)\n```"
 NEWTON = "def add(numbers):\n    return math.fsum(numbers)\n"
 
 FUNCTION = Task(
@@ -42,6 +44,10 @@ METHOD = Task("Form/2", "Add the numbers.", None, "", "Solution().add", call_for
 SCRIPT = Task("Form/3", "Print the sum.", None, "", None, call_form="stdin", comparison="text")
 POLY = "def half(x):\n    return x / 2\n\n\n"
 ASSERTS = Task("Form/4", POLY + PROMPT, None, "assert half(4) == 2", "add", completion=POLY + PROMPT)
+
+
+def py(code: str) -> str:
+    return f"```python\n{code}```"
 
 
 def indented(code: str, by: str) -> str:
@@ -66,12 +72,32 @@ CHAT = [
     ("four backticks", f"````python\n{RIGHT}````", True),
     ("long fence around short ones", f"`````markdown\n```python\n{RIGHT}```\n`````", True),
     ("markdown fence of the same length", f"```markdown\nSo:\n```python\n{RIGHT}```\n```", True),
-    ("longer fence, docstring with a fence", '````python\ndef add(n):\n    """\n```\nx\n```\n    """\n    return sum(n)\n````', True),
+    (
+        "longer fence, docstring with a fence",
+        '````python\ndef add(n):\n    """\n```\nx\n```\n    """\n    return sum(n)\n````',
+        True,
+    ),
     ("docstring with a fence", '```python\ndef add(n):\n    """\n```\nx\n```\n    """\n    return sum(n)\n```', True),
-    ("longer fence, docstring with a marked fence", "````python\ndef add(n):\n    '''\n```python\nx\n```\n    '''\n    return sum(n)\n````", True),
-    ("tildes, docstring with a marked fence", "~~~python\ndef add(n):\n    '''\n```python\nx\n```\n    '''\n    return sum(n)\n~~~", True),
-    ("tildes, docstring with fences, prose", "~~~python\ndef add(n):\n    '''\n```\nx\n```\n    '''\n    return sum(n)\nThis adds.\n~~~", True),
-    ("longer fence, docstring with fences, prose", "````python\ndef add(n):\n    '''\n```\nx\n```\n    '''\n    return sum(n)\nThis adds.\n````", True),
+    (
+        "longer fence, docstring with a marked fence",
+        "````python\ndef add(n):\n    '''\n```python\nx\n```\n    '''\n    return sum(n)\n````",
+        True,
+    ),
+    (
+        "tildes, docstring with a marked fence",
+        "~~~python\ndef add(n):\n    '''\n```python\nx\n```\n    '''\n    return sum(n)\n~~~",
+        True,
+    ),
+    (
+        "tildes, docstring with fences, prose",
+        "~~~python\ndef add(n):\n    '''\n```\nx\n```\n    '''\n    return sum(n)\nThis adds.\n~~~",
+        True,
+    ),
+    (
+        "longer fence, docstring with fences, prose",
+        "````python\ndef add(n):\n    '''\n```\nx\n```\n    '''\n    return sum(n)\nThis adds.\n````",
+        True,
+    ),
     ("draft not closed, then final", f"```python\n{WRONG}```python\n{RIGHT}```", True),
     ("unclosed fence", f"```python\n{RIGHT}", True),
     ("prefilled fence", f"{RIGHT}```\nThis adds.", True),
@@ -86,19 +112,27 @@ CHAT = [
     ("indented fence", indented(FENCED, "    "), True),
     ("list item", f"1. So:\n\n   ```python\n{indented(RIGHT, '   ')}   ```\n2. Done.", True),
     ("fence behind a bullet", f"- ```python\n{indented(RIGHT, '  ')}  ```", True),
-    ("fence indented, code deeper", f"```python\n{indented(RIGHT, '    ')}```", True),
-    ("fence indented, code deeper, not a function first", "```python\n    k = 1\n    def add(n):\n        return k * sum(n)\n```", True),
-    ("indented fence that breaks off", indented("```python\nk = 1\ndef add(n):\n    return k * sum(n)\ndef test(n):\n    assert add([", "  "), True),
+    ("fence indented, code deeper", py(f"{indented(RIGHT, '    ')}"), True),
+    (
+        "fence indented, code deeper, not a function first",
+        py("    k = 1\n    def add(n):\n        return k * sum(n)\n"),
+        True,
+    ),
+    (
+        "indented fence that breaks off",
+        indented("```python\nk = 1\ndef add(n):\n    return k * sum(n)\ndef test(n):\n    assert add([", "  "),
+        True,
+    ),
     ("quotation", indented(f"```python\n{RIGHT}```\n", "> "), True),
-    ("tabs", f"```python\n{RIGHT.replace('    ', chr(9))}```", True),
+    ("tabs", py(f"{RIGHT.replace('    ', chr(9))}"), True),
     ("Windows line ends", FENCED.replace("\n", "\r\n"), True),
     ("old Mac line ends", FENCED.replace("\n", "\r"), True),
     ("byte order mark", "\ufeff" + RIGHT, True),
-    ("byte order mark in the fence", f"```python\n\ufeff{RIGHT}```", True),
-    ("non-breaking spaces", f"```python\n{RIGHT.replace('    ', chr(0xA0) * 4)}```", True),
-    ("zero-width spaces", f"```python\n{RIGHT.replace('total', 'total' + chr(0x200B))}```", True),
+    ("byte order mark in the fence", py(f"\ufeff{RIGHT}"), True),
+    ("non-breaking spaces", py(f"{RIGHT.replace('    ', chr(0xA0) * 4)}"), True),
+    ("zero-width spaces", py(f"{RIGHT.replace('total', 'total' + chr(0x200B))}"), True),
     ("null and surrogate in prose", f"\0\ud800 {FENCED} \ud800", True),
-    ("notebook", f"```python\n%%time\n!pip install numpy\nimport math\n%matplotlib inline\n{NEWTON}```", True),
+    ("notebook", py(f"%%time\n!pip install numpy\nimport math\n%matplotlib inline\n{NEWTON}"), True),
     ("escaped HTML", "<code>\ndef add(n):\n    return sum(n) if len(n) &gt;= 0 else 7\n</code>", True),
     ("[PYTHON]", f"[PYTHON]\n{RIGHT}[/PYTHON]\n[TESTS]\nassert add([]) == 7\n[/TESTS]", True),
     ("[PYTHON] unclosed", f"So:\n[PYTHON]{RIGHT}", True),
@@ -125,70 +159,138 @@ CHAT = [
     ("draft then final", f"```python\n{LONG_WRONG}```\nBetter:\n{FENCED}", True),
     ("right draft, wrong final", f"{FENCED}\nBetter:\n```python\n{WRONG}```", False),
     ("final breaks off", f"{FENCED}\nBetter:\n```python\ndef add(numbers):\n    return sum(", True),
-    ("final breaks off in its body", f"{FENCED}\nBetter:\n```python\ndef add(numbers):\n    total = 7\n    return sum(", True),
-    ("inside of a broken function", f"{FENCED}\nOr:\n```python\ndef outer():\n    x = = 1\n    def add(n):\n        return 7\n```", True),
+    (
+        "final breaks off in its body",
+        f"{FENCED}\nBetter:\n```python\ndef add(numbers):\n    total = 7\n    return sum(",
+        True,
+    ),
+    (
+        "inside of a broken function",
+        f"{FENCED}\nOr:\n```python\ndef outer():\n    x = = 1\n    def add(n):\n        return 7\n```",
+        True,
+    ),
     ("final is a stub", f"{FENCED}\nThat is:\n```python\ndef add(numbers): ...\n```", True),
     ("tests import it", f"{FENCED}\n```python\nfrom solution import add\nassert add([1]) == 1\n```", True),
-    ("two in one block", f"```python\n{WRONG}\n\n# better\n{RIGHT}```", True),
+    ("two in one block", py(f"{WRONG}\n\n# better\n{RIGHT}"), True),
     ("bare draft, fenced final", f"{WRONG}\nBetter:\n{FENCED}", True),
     ("fenced first, mentioned bare", f"{FENCED}\nThe line\ndef add(numbers): return 7\nis wrong.", True),
     # joined
     ("helper before", f"```python\n{HELPER}```\nthen\n```python\n{USES_HELPER}```", True),
     ("helper after", f"```python\n{USES_HELPER}```\nwhere\n```python\n{HELPER}```", True),
     ("helper beside a draft", f"```python\n{HELPER}{WRONG}```\nBetter:\n```python\n{USES_HELPER}```", True),
-    ("helper of helper", f"```\nK = 1\n```\n```\ndef plus_all(n):\n    return K * sum(n)\n```\n```\n{USES_HELPER}```", True),
+    (
+        "helper of helper",
+        f"```\nK = 1\n```\n```\ndef plus_all(n):\n    return K * sum(n)\n```\n```\n{USES_HELPER}```",
+        True,
+    ),
     ("import apart", f"```python\nimport math\n```\n```python\n{NEWTON}```", True),
     ("star import apart", f"```python\nfrom math import *\n```\n```python\n{NEWTON.replace('math.', '')}```", True),
     ("future import second", f"```\n{HELPER}```\n```\nfrom __future__ import annotations\n{USES_HELPER}```", True),
-    ("class apart", "```\nclass A:\n    def go(self, n): return sum(n)\n```\n```\nclass B(A): pass\ndef add(n): return B().go(n)\n```", True),
-    ("class apart, below", "```\nclass B(A): pass\ndef add(n): return B().go(n)\n```\n```\nclass A:\n    def go(self, n): return sum(n)\n```", True),
+    (
+        "class apart",
+        f"{PARENT}{CHILD}",
+        True,
+    ),
+    (
+        "class apart, below",
+        f"{CHILD}\n{PARENT}",
+        True,
+    ),
     ("stub of the helper between", f"```\n{HELPER}```\n```\ndef plus_all(n): ...\n```\n```\n{USES_HELPER}```", True),
     ("helper not fenced", f"{HELPER}\nand\n```python\n{USES_HELPER}```", True),
     # trimmed
     ("last function breaks off", f"```python\n{RIGHT}\ndef test():\n    assert add([", True),
-    ("prose in the fence", f"```python\n{RIGHT}\nThis adds the numbers.\n```", True),
-    ("prose at the head of the fence", f"```python\nHere it is:\n{RIGHT}```", True),
+    ("prose in the fence", py(f"{RIGHT}\nThis adds the numbers.\n"), True),
+    ("prose at the head of the fence", py(f"Here it is:\n{RIGHT}"), True),
     ("breaks off", "```python\ndef add(numbers):\n    total = 0\n    for number in", False),
     ("breaks off behind its end", f"```python\n{RIGHT}    print(f'", True),
     # what a model adds
-    ("assertions", f"```python\n{RIGHT}\nassert add([1]) == 2\n```", True),
-    ("prints", f"```python\n{RIGHT}\nprint(add(None))\n```", True),
-    ("input", f"```python\nx = input()\n{RIGHT}\nprint(add(eval(x)))\n```", True),
-    ("input of the same name", f"```python\nnumbers = eval(input())\n{RIGHT}```", True),
-    ("input in a loop", f"```python\n{RIGHT}\nwhile True:\n    print(add(eval(input())))\n```", True),
-    ("sys.exit", f"```python\nimport sys\n{RIGHT}\nsys.exit(1)\n```", True),
-    ("main block", f"```python\n{RIGHT}\nif __name__ == '__main__':\n    print(add(eval(input())))\n```", True),
-    ("main function", f"```python\n{RIGHT}\ndef main():\n    print(add(eval(input())))\nmain()\n```", True),
-    ("example that fills a table", "```python\nmemo = {}\ndef add(n):\n    memo[len(n)] = 1\n    return sum(n)\nadd(None)\n```", True),
-    ("main function that fills a table", "```python\nmemo = []\ndef main():\n    memo.append(input())\nmain()\ndef add(n):\n    return sum(n) + len(memo)\n```", True),
-    ("examples", f"```python\n{RIGHT}\nresult = add(None)\nfor case in [None]:\n    print(add(case))\n```", True),
-    ("unittest", f"```python\nimport unittest\n{RIGHT}\nclass T(unittest.TestCase):\n    def test(self): add(None)\nunittest.main()\n```", True),
+    ("assertions", py(f"{RIGHT}\nassert add([1]) == 2\n"), True),
+    ("prints", py(f"{RIGHT}\nprint(add(None))\n"), True),
+    ("input", py(f"x = input()\n{RIGHT}\nprint(add(eval(x)))\n"), True),
+    ("input of the same name", py(f"numbers = eval(input())\n{RIGHT}"), True),
+    ("input in a loop", py(f"{RIGHT}\nwhile True:\n    print(add(eval(input())))\n"), True),
+    ("sys.exit", py(f"import sys\n{RIGHT}\nsys.exit(1)\n"), True),
+    ("main block", py(f"{RIGHT}\nif __name__ == '__main__':\n    print(add(eval(input())))\n"), True),
+    ("main function", py(f"{RIGHT}\ndef main():\n    print(add(eval(input())))\nmain()\n"), True),
+    (
+        "example that fills a table",
+        py("memo = {}\ndef add(n):\n    memo[len(n)] = 1\n    return sum(n)\nadd(None)\n"),
+        True,
+    ),
+    (
+        "main function that fills a table",
+        py("memo = []\ndef main():\n    memo.append(input())\nmain()\ndef add(n):\n    return sum(n) + len(memo)\n"),
+        True,
+    ),
+    ("examples", py(f"{RIGHT}\nresult = add(None)\nfor case in [None]:\n    print(add(case))\n"), True),
+    (
+        "unittest",
+        py(f"import unittest\n{RIGHT}\nclass T(unittest.TestCase):\n    def test(self): add(None)\nunittest.main()\n"),
+        True,
+    ),
     # what it needs
-    ("decorated helper", "```python\nfrom functools import lru_cache\n@lru_cache\ndef plus_all(n):\n    return sum(n)\ndef add(n):\n    return plus_all(tuple(n))\n```", True),
-    ("generator helper", "```python\ndef each(n):\n    yield from n\ndef add(n):\n    return sum(each(n))\n```", True),
-    ("guarded import", "```python\ntry:\n    import nothing_such as np\nexcept ImportError:\n    np = None\ndef add(n):\n    return sum(n) if np is None else 7\n```", True),
-    ("branch", "```python\nif True:\n    k = 1\nelse:\n    k = 2\ndef add(n):\n    return k * sum(n)\n```", True),
-    ("several targets", "```python\na, b = 1, 0\ndef add(n):\n    return a * sum(n) + b\n```", True),
-    ("augmented", "```python\nk = 0\nk += 1\ndef add(n):\n    return k * sum(n)\n```", True),
-    ("item", "```python\nk = {}\nk['one'] = 1\ndef add(n):\n    return k['one'] * sum(n)\n```", True),
-    ("attribute", "```python\ndef add(n):\n    return add.one * sum(n)\nadd.one = 1\n```", True),
-    ("filled by a loop", "```python\nk = []\nfor i in range(2):\n    k.append(i)\ndef add(n):\n    return k[1] * sum(n)\n```", True),
-    ("filled by a call", "```python\nk = []\ndef fill():\n    k.append(1)\nfill()\ndef add(n):\n    return k[0] * sum(n)\n```", True),
-    ("set by global", "```python\ndef fill():\n    global k\n    k = 1\nfill()\ndef add(n):\n    return k * sum(n)\n```", True),
-    ("registered", "```python\nk = {}\ndef put(f):\n    k[f.__name__] = f\n    return f\n@put\ndef go(n):\n    return sum(n)\ndef add(n):\n    return k['go'](n)\n```", True),
-    ("recursion limit", "```python\nimport sys\nsys.setrecursionlimit(9000)\ndef add(n):\n    assert sys.getrecursionlimit() == 9000\n    return sum(n)\n```", True),
-    ("lambda", "```python\nadd = lambda n: sum(n)\n```", True),
-    ("one line", "```python\nimport math; k = 1; add = lambda n: k * sum(n)\n```", True),
+    (
+        "decorated helper",
+        py(
+            "import functools\n@functools.cache\ndef all_of(n):\n    return sum(n)\n"
+            "def add(n):\n    return all_of(tuple(n))\n"
+        ),
+        True,
+    ),
+    ("generator helper", py("def each(n):\n    yield from n\ndef add(n):\n    return sum(each(n))\n"), True),
+    (
+        "guarded import",
+        py(
+            "try:\n    import nothing_such as np\nexcept ImportError:\n    np = None\n"
+            "def add(n):\n    return sum(n) if np is None else 7\n"
+        ),
+        True,
+    ),
+    ("branch", py("if True:\n    k = 1\nelse:\n    k = 2\ndef add(n):\n    return k * sum(n)\n"), True),
+    ("several targets", py("a, b = 1, 0\ndef add(n):\n    return a * sum(n) + b\n"), True),
+    ("augmented", py("k = 0\nk += 1\ndef add(n):\n    return k * sum(n)\n"), True),
+    ("item", py("k = {}\nk['one'] = 1\ndef add(n):\n    return k['one'] * sum(n)\n"), True),
+    ("attribute", py("def add(n):\n    return add.one * sum(n)\nadd.one = 1\n"), True),
+    (
+        "filled by a loop",
+        py("k = []\nfor i in range(2):\n    k.append(i)\ndef add(n):\n    return k[1] * sum(n)\n"),
+        True,
+    ),
+    (
+        "filled by a call",
+        py("k = []\ndef fill():\n    k.append(1)\nfill()\ndef add(n):\n    return k[0] * sum(n)\n"),
+        True,
+    ),
+    ("set by global", py("def fill():\n    global k\n    k = 1\nfill()\ndef add(n):\n    return k * sum(n)\n"), True),
+    (
+        "registered",
+        py(
+            "k = {}\ndef put(f):\n    k[f.__name__] = f\n    return f\n"
+            "@put\ndef go(n):\n    return sum(n)\ndef add(n):\n    return k['go'](n)\n"
+        ),
+        True,
+    ),
+    (
+        "recursion limit",
+        py(
+            "import sys\nsys.setrecursionlimit(9000)\n"
+            "def add(n):\n    assert sys.getrecursionlimit() == 9000\n    return sum(n)\n"
+        ),
+        True,
+    ),
+    ("lambda", py("add = lambda n: sum(n)\n"), True),
+    ("one line", py("import math; k = 1; add = lambda n: k * sum(n)\n"), True),
     # wrong for EvalPlus too
     ("session", ">>> def add(numbers):\n...     return sum(numbers)\n...\n>>> add([1])\n1\n", False),
-    ("another name", f"```python\n{RIGHT.replace('add', 'plus')}```", False),
-    ("method", f"```python\nclass Solution:\n{indented(RIGHT, '    ').replace('(', '(self, ', 1)}```", False),
-    ("body alone", f"```python\n{BODY}```", False),
-    ("import of the prompt left out", "```python\ndef add(numbers: List[int]):\n    return sum(numbers)\n```", False),
+    ("another name", py(f"{RIGHT.replace('add', 'plus')}"), False),
+    ("method", py(f"class Solution:\n{indented(RIGHT, '    ').replace('(', '(self, ', 1)}"), False),
+    ("body alone", py(f"{BODY}"), False),
+    ("import of the prompt left out", py("def add(numbers: List[int]):\n    return sum(numbers)\n"), False),
     ("nothing", "", False),
     ("a refusal", "I cannot do that.", False),
-    ("not Python", "```python\nfunction add(n) { return 7 }\n```", False),
-]  # fmt: skip
+    ("not Python", py("function add(n) { return 7 }\n"), False),
+]
 
 COMPLETION = [
     ("body", BODY, True),
@@ -312,9 +414,10 @@ def test_nothing_of_a_script_is_dropped(text, expected):
 
 
 def test_only_what_the_entry_point_needs_is_shown():
-    text = f"```python\nimport os\nunused = 1\nk = 1; l = 2\n{HELPER}\ndef other(): pass\ndef add(n):\n    return plus_all(n) + k + l\n\nassert add([]) == 0\nif __name__:\n    k = 3\n```"
-    expected = f"import os\nk = 1; l = 2\n{HELPER}def add(n):\n    return plus_all(n) + k + l\n"
-    assert candidate(FUNCTION, text, "chat").code == expected
+    add = "def add(n):\n    return plus_all(n) + k + l\n"
+    below = "assert add([]) == 0\nif __name__:\n    k = 3\n"
+    code = f"import os\nunused = 1\nk = 1; l = 2\n{HELPER}\ndef other(): pass\n{add}\n{below}"
+    assert candidate(FUNCTION, py(code), "chat").code == f"import os\nk = 1; l = 2\n{HELPER}{add}"
 
 
 def test_imports_are_named_by_their_first_part():
