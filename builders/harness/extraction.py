@@ -17,8 +17,10 @@ first whole definition counts, since base models go on with others. A completion
 whole code, or be written like an answer in a chat.
 
 Of a block only that is kept which the entry point needs, or the tests (see `reach.needed`).
-EvalPlus does the first, too (`evalplus/sanitize.py`, version 0.3.1). So the examples, assertions, `input()` and `sys.exit()` of
-a model change no verdict. Of a script that reads standard input nothing is dropped.
+EvalPlus does the first, too (`evalplus/sanitize.py`, version 0.3.1). So the examples, assertions,
+`input()` and `sys.exit()` of a model change no verdict. Of a script that reads standard input
+nothing is dropped. Of a text above 300,000 characters only the end counts in a chat, and only the
+beginning of a completion.
 
 An answer in a chat stands alone, as for EvalPlus: if it lacks an import that the prompt has, it is
 wrong. Only where the tests are code (`comparison` "asserts"), what the prompt has above the entry
@@ -60,6 +62,8 @@ from builders.harness.reach import needed
 from builders.harness.statements import Statement, statements
 from builders.harness.tasks import Form, Task
 
+_LONGEST = 300_000
+"""Characters of a text that are looked at: more than any answer has, and a bound of the time."""
 _READS = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\(0")
 
 
@@ -73,7 +77,7 @@ class Candidate:
 
 def candidate(task: Task, text: str, form: Form) -> Candidate:
     """The code in the text that a model wrote, when it was asked about the task in this form."""
-    text = unix(text)
+    text = unix(text[:_LONGEST] if form == "completion" else text[-_LONGEST:])
     if task.entry_point is None or task.call_form == "stdin":
         code = _script(_start(task) + text if form == "completion" else text)
         return Candidate((code,), code)
