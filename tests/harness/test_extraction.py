@@ -512,7 +512,7 @@ MEGA = 100_000
         "(\n" * 20_000,
         "x = (\n" * (MEGA // 6),
         "def f(\n" * (MEGA // 7),
-        "@a\n" * (MEGA // 3),
+        "@a\n" * (MEGA // 12),
         "if x:\n" * (MEGA // 6),
         "import x y\n" * (MEGA // 11),
         "def add(n):\n    return n\nNo.\n" * (MEGA // 29),
