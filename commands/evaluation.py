@@ -1,8 +1,8 @@
-"""Commands that measure models, without a store: evaluate, grade and environment."""
+"""Commands that measure models, without a store: evaluate, grade, compare and environment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -176,6 +176,45 @@ def grade(
     share = Evaluation().max_error_share if max_error_share is None else max_error_share
     limits, wanted = files.checked(Grading, changed), _named(benchmarks, since, until)
     _report(lambda: grading.grade_samples(place, wanted, limits, share, announce=announce), as_json, answers)
+
+
+@app.command(rich_help_panel=PANEL)
+def compare(
+    before: Annotated[str, typer.Argument(help="Folder of `evaluate -o`: the model to compare with.")],
+    after: Annotated[str, typer.Argument(help="Folder of `evaluate -o`: the other model.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two evaluated models, task by task, in the forms in which both were asked.
+
+    With one answer per task p is McNemar's exact one, with several that of a bootstrap over tasks.
+
+    Example:
+    ```
+    $ scoder compare my-base my-coder
+    │ benchmark │ form │ tasks │ before │ after │ difference │ verdict │ p │
+    …
+    ```
+    """
+    from builders.harness import saved
+    from commands import pass_rates
+
+    first, second = saved.task_counts(Path(before)), saved.task_counts(Path(after))
+    rows = [
+        {"benchmark": benchmark, "form": form}
+        | pass_rates.compared(first[benchmark, form], second[benchmark, form], "before", "after")
+        for benchmark, form in first
+        if (benchmark, form) in second
+    ]
+    if not rows:
+        raise InputError(
+            f"{before} and {after} have no benchmark in the same form: they hold {_held(first)} and {_held(second)}"
+        )
+    title = f"{before} to {after}"
+    print_rows(rows if as_json else list(map(pass_rates.readable_row, rows)), as_json, title)
+
+
+def _held(found: Mapping[tuple[str, str], Any]) -> str:
+    return ", ".join(f"{benchmark} ({form})" for benchmark, form in found) or "nothing"
 
 
 @app.command(rich_help_panel=PANEL)

@@ -6,7 +6,7 @@ In: the records of a store. Out: lists of dictionaries with numbers for programs
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from builders.statistics.intervals import Estimate
 
 Row = dict[str, Any]
-Counts = dict[str, tuple[int, int]]
+Counts = Mapping[str, tuple[int, int]]
 """Task -> (graded answers, passed ones)."""
 QUIET = ("unanswered", "ungradable", "errors", "timeouts", "missing", "truncated")
 """Columns that are shown where they count something."""
@@ -84,24 +84,27 @@ def _evaluated(model: Row, tasks: Counts) -> Row:
 
 def _gains(models: list[Row], tasks: dict[tuple[str, str, str], Counts]) -> Iterable[Row]:
     """The coder minus its base, on each benchmark and in each form that both were asked in."""
-    from builders.harness import statistics
-
     for base in (m for m in models if m["model"] == "coder-base"):
         for coder in models:
             if coder["model"] != "coder" or _key(coder)[1:] != _key(base)[1:]:
                 continue
-            before, after = tasks[_key(base)], tasks[_key(coder)]
-            both = [t for t in before if before[t][0] and after.get(t, (0, 0))[0]]
-            difference = statistics.compared(before, after)
-            yield {
-                "benchmark": base["benchmark"],
-                "form": base["form"],
-                "num_tasks": len(both),
-                **_named("base", _pass_at_1(before, both)),
-                **_named("coder", _pass_at_1(after, both)),
-                **_difference(difference),
-                "p": difference.p,
-            }
+            found = compared(tasks[_key(base)], tasks[_key(coder)], "base", "coder")
+            yield {"benchmark": base["benchmark"], "form": base["form"], **found}
+
+
+def compared(before: Counts, after: Counts, one: str, other: str) -> Row:
+    """pass@1 of two models on the tasks that both have graded answers to, and the difference."""
+    from builders.harness import statistics
+
+    both = [t for t in before if before[t][0] and after.get(t, (0, 0))[0]]
+    difference = statistics.compared(before, after)
+    return {
+        "num_tasks": len(both),
+        **_named(one, _pass_at_1(before, both)),
+        **_named(other, _pass_at_1(after, both)),
+        **_difference(difference),
+        "p": difference.p,
+    }
 
 
 def _touched(
@@ -160,13 +163,14 @@ def _difference(of: Difference) -> Row:
 def readable(found: dict[str, list[Row]]) -> dict[str, list[Row]]:
     """The same rows as people read them. `found` may also hold other lists, which are left out."""
     return {
-        title: [_readable(row) for row in found[title]]
+        title: [readable_row(row) for row in found[title]]
         for title in ("evaluations", "gains", "touched_tasks")
         if title in found
     }
 
 
-def _readable(row: Row) -> Row:
+def readable_row(row: Row) -> Row:
+    """A row with intervals beside their numbers, and without counts of nothing."""
     from commands.reports import with_interval
 
     shown: Row = {}

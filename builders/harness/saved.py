@@ -26,8 +26,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.harness import sample_files
+from builders.harness import sample_files, statistics
 from builders.harness.rows import Row
+from builders.harness.statistics import Counts
 from builders.harness.summary import Summary
 from store import CONTRACTS, Plan
 from store.errors import InputError, JobError, MissingError
@@ -70,6 +71,28 @@ def settings_of(folder: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): restore it, or evaluate into another folder") from None
+
+
+def task_counts(folder: Path) -> dict[tuple[str, str], Counts]:
+    """How many answers of each task were graded and passed, by benchmark and form.
+
+    Only where there is a number. MissingError without results, or where no group has a number.
+
+    Example:
+        task_counts(Path("my-base"))["humaneval", "chat"]["HumanEval/0"]    # (1, 1)
+    """
+    try:
+        told = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        rows = pq.read_table(folder / ROWS, columns=["benchmark", "form", "task_id", "status", "is_passed"]).to_pylist()
+    except FileNotFoundError:
+        raise MissingError(
+            f"{folder} holds no finished evaluation: `scoder evaluate … -o {folder}` makes one"
+        ) from None
+    whole = {(one["benchmark"], one["form"]) for one in told if one["pass@1"] is not None}
+    if not whole:
+        raise MissingError(f"{folder} holds no number: `scoder grade {folder}` says why")
+    parts = {key: [row for row in rows if (row["benchmark"], row["form"]) == key] for key in sorted(whole)}
+    return {key: statistics.task_counts(part) for key, part in parts.items()}
 
 
 def write_results(folder: Path, model: str, rows: Sequence[Row], summaries: Sequence[Summary]) -> None:

@@ -110,3 +110,16 @@ def test_an_environment_for_nothing_says_so(tmp_path: Path) -> None:
     path = benchmark(tmp_path / "b.jsonl", 1)
     done = scoder_here("environment", str(tmp_path / "libraries"), "--benchmarks", str(path))
     assert done.returncode == 0 and (tmp_path / "libraries" / "bin" / "python").exists(), done.stderr
+
+
+@needs_sandbox
+def test_two_evaluations_are_compared_task_by_task(server: FaultServer, tmp_path: Path) -> None:
+    path, one, other = benchmark(tmp_path / "b.jsonl", 8), tmp_path / "one", tmp_path / "other"
+    assert evaluated(server, path, "-o", str(one)).returncode == 0
+    assert evaluated(server, path, "-o", str(other), "--max-tokens", "99").returncode == 0
+    (told,) = json.loads(scoder_here("compare", str(one), str(other), "--json").stdout)
+    assert told["num_tasks"] == 8 and (told["before"], told["after"], told["difference"]) == (0.875, 0.875, 0)
+    assert (told["verdict"], told["p"]) == ("within noise", 1.0)
+    assert "within noise" in scoder_here("compare", str(one), str(other)).stdout
+    nothing = scoder_here("compare", str(one), str(tmp_path))
+    assert nothing.returncode != 0 and "holds no finished evaluation" in nothing.stderr

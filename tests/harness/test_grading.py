@@ -219,7 +219,7 @@ def test_answers_cannot_see_the_expected_outputs() -> None:
 
 
 def test_tests_call_the_helpers_of_the_prompt_and_not_those_of_an_answer() -> None:
-    prompt = "def double(x):\n    return 2 * x\n\n\ndef half(x):\n    \"\"\"The inverse of double.\"\"\"\n"
+    prompt = 'def double(x):\n    return 2 * x\n\n\ndef half(x):\n    """The inverse of double."""\n'
     tests = "def check(candidate):\n    assert candidate(double(21)) == 21\n"
     task = Task("half", prompt, "    return x // 2\n", tests, "half", completion=prompt)
     whole = "def double(x):\n    return 21\n\n\ndef half(x):\n    return 21 if double(x) else 0\n"
