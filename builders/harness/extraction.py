@@ -16,9 +16,10 @@ A completion continues `task.completion`. It counts up to where it is no Python 
 first whole definition counts, since base models go on with others. A completion may also hold the
 whole code, or be written like an answer in a chat.
 
-Of a block only that is kept which the entry point needs (see `reach.needed`). EvalPlus does so too
-(`evalplus/sanitize.py`, version 0.3.1). So the examples, assertions, `input()` and `sys.exit()` of
-a model change no verdict. Of a script that reads standard input nothing is dropped.
+Of a block only that is kept which the entry point needs (see `reach.needed`), or which tests that
+are code use. EvalPlus does so too (`evalplus/sanitize.py`, version 0.3.1). So the examples,
+assertions, `input()` and `sys.exit()` of a model change no verdict. Of a script that reads standard
+input nothing is dropped.
 
 An answer in a chat stands alone, as for EvalPlus: if it lacks an import that the prompt has, it is
 wrong. Only where the tests are code (`comparison` "asserts"), what the prompt has above the entry
@@ -49,6 +50,7 @@ that lacks its indentation.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,10 +59,14 @@ from builders.harness.blocks import Block, answer, blocks, mended, prefix, unix
 from builders.harness.fences import before_fence, opened_fence
 from builders.harness.programs import above_entry_point, parsed, parses
 from builders.harness.reach import needed
-from builders.harness.statements import Statement, statements
+from builders.harness.statements import Names, Statement, statements
 from builders.harness.tasks import Form, Task
 
 _READS = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\(0")
+
+
+MAX_CHARACTERS = 400_000
+"""Of a longer text only so much is read. No model answers so much, but a broken server may."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +79,18 @@ class Candidate:
 
 def candidate(task: Task, text: str, form: Form) -> Candidate:
     """The code in the text that a model wrote, when it was asked about the task in this form."""
-    text = unix(text)
+    text = _cut(unix(text), form)
     if task.entry_point is None or task.call_form == "stdin":
         code = _script(_start(task) + text if form == "completion" else text)
         return Candidate((code,), code)
     code = _completed(task, text) if form == "completion" else _answered(task, text)
     head = above_entry_point(task) if task.comparison == "asserts" else None
     return Candidate((head, code) if head and head.strip() else (code,), code)
+
+
+def _cut(text: str, form: Form) -> str:
+    """Answers end with the code, completions begin with it."""
+    return text[:MAX_CHARACTERS] if form == "completion" else text[-MAX_CHARACTERS:]
 
 
 def imports(code: str) -> set[str]:
@@ -99,7 +110,7 @@ def _answered(task: Task, text: str) -> str:
     main = _best(task, found)
     if main is None:
         return found[-1].code if found else ""
-    return needed([block.statements for block in found], main, _name(task))
+    return needed([block.statements for block in found], main, _wanted(task))
 
 
 def _completed(task: Task, text: str) -> str:
@@ -109,12 +120,12 @@ def _completed(task: Task, text: str) -> str:
         size, _ = prefix(lines)
         found = _first_versions(statements("\n".join(lines[:size])))
         if any(_defines(task, s) and not s.is_weak for s in found):
-            return needed([above, found, *(b.statements for b in blocks(text))], 1, _name(task))
+            return needed([above, found, *(b.statements for b in blocks(text))], 1, _wanted(task))
     blocks_of_chat = _blocks(task, text)
     main = _best(task, blocks_of_chat)
     if main is None:
         return start + text
-    return needed([above, *(block.statements for block in blocks_of_chat)], main + 1, _name(task))
+    return needed([above, *(block.statements for block in blocks_of_chat)], main + 1, _wanted(task))
 
 
 def _continuations(start: str, text: str) -> list[list[str]]:
@@ -180,6 +191,17 @@ def _defines(task: Task, statement: Statement) -> bool:
 def _name(task: Task) -> str:
     """`Solution` of `Solution().twoSum`."""
     return re.split(r"\W", task.entry_point or "", maxsplit=1)[0]
+
+
+def _wanted(task: Task) -> Names:
+    """The entry point, and what the tests take from the solution beside it, such as a class."""
+    return frozenset((_name(task),)) | (_used(task.tests) if task.comparison == "asserts" else frozenset())
+
+
+@functools.lru_cache(maxsize=4096)
+def _used(tests: str) -> Names:
+    found = statements(tests)
+    return frozenset(n for s in found for n in s.loads) - frozenset(n for s in found for n in s.binds)
 
 
 def _start(task: Task) -> str:
