@@ -60,7 +60,7 @@ _MAX_RUNS = 200
 _MAX_LINES = 2000
 """Code that is longer is found only where nothing else is in its block."""
 
-_MAX_CUTS = 6
+_MAX_CUTS = 3
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ A completion continues `task.completion`. It counts up to where it is no Python 
 first whole definition counts, since base models go on with others. A completion may also hold the
 whole code, or be written like an answer in a chat.
 
-Of a block only that is kept which the entry point needs, or the tests (see `reach.needed`).
-EvalPlus does the first, too (`evalplus/sanitize.py`, version 0.3.1). So the examples, assertions,
-`input()` and `sys.exit()` of a model change no verdict. Of a script that reads standard input
-nothing is dropped. Of a text above 300,000 characters only the end counts in a chat, and only the
-beginning of a completion.
+Of a block only that is kept which the entry point needs (see `reach.needed`), or which tests that
+are code use. EvalPlus does so too (`evalplus/sanitize.py`, version 0.3.1). So the examples,
+assertions, `input()` and `sys.exit()` of a model change no verdict. Of a script that reads standard
+input nothing is dropped.
 
 An answer in a chat stands alone, as for EvalPlus: if it lacks an import that the prompt has, it is
 wrong. Only where the tests are code (`comparison` "asserts"), what the prompt has above the entry
@@ -51,6 +50,7 @@ that lacks its indentation.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,12 +59,14 @@ from builders.harness.blocks import Block, answer, blocks, mended, prefix, unix
 from builders.harness.fences import before_fence, opened_fence
 from builders.harness.programs import above_entry_point, parsed, parses
 from builders.harness.reach import needed
-from builders.harness.statements import Statement, statements
+from builders.harness.statements import Names, Statement, statements
 from builders.harness.tasks import Form, Task
 
-_LONGEST = 300_000
-"""Characters of a text that are looked at: more than any answer has, and a bound of the time."""
 _READS = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\(0")
+
+
+MAX_CHARACTERS = 400_000
+"""Of a longer text only so much is read. No model answers so much, but a broken server may."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,18 @@ class Candidate:
 
 def candidate(task: Task, text: str, form: Form) -> Candidate:
     """The code in the text that a model wrote, when it was asked about the task in this form."""
-    text = unix(text[:_LONGEST] if form == "completion" else text[-_LONGEST:])
+    text = _cut(unix(text), form)
     if task.entry_point is None or task.call_form == "stdin":
         code = _script(_start(task) + text if form == "completion" else text)
         return Candidate((code,), code)
     code = _completed(task, text) if form == "completion" else _answered(task, text)
     head = above_entry_point(task) if task.comparison == "asserts" else None
     return Candidate((head, code) if head and head.strip() else (code,), code)
+
+
+def _cut(text: str, form: Form) -> str:
+    """Answers end with the code, completions begin with it."""
+    return text[:MAX_CHARACTERS] if form == "completion" else text[-MAX_CHARACTERS:]
 
 
 def imports(code: str) -> set[str]:
@@ -103,7 +110,7 @@ def _answered(task: Task, text: str) -> str:
     main = _best(task, found)
     if main is None:
         return found[-1].code if found else ""
-    return needed([block.statements for block in found], main, _name(task), _of_tests(task))
+    return needed([block.statements for block in found], main, _wanted(task))
 
 
 def _completed(task: Task, text: str) -> str:
@@ -113,12 +120,12 @@ def _completed(task: Task, text: str) -> str:
         size, _ = prefix(lines)
         found = _first_versions(statements("\n".join(lines[:size])))
         if any(_defines(task, s) and not s.is_weak for s in found):
-            return needed([above, found, *(b.statements for b in blocks(text))], 1, _name(task), _of_tests(task))
+            return needed([above, found, *(b.statements for b in blocks(text))], 1, _wanted(task))
     blocks_of_chat = _blocks(task, text)
     main = _best(task, blocks_of_chat)
     if main is None:
         return start + text
-    return needed([above, *(block.statements for block in blocks_of_chat)], main + 1, _name(task), _of_tests(task))
+    return needed([above, *(block.statements for block in blocks_of_chat)], main + 1, _wanted(task))
 
 
 def _continuations(start: str, text: str) -> list[list[str]]:
@@ -181,15 +188,20 @@ def _defines(task: Task, statement: Statement) -> bool:
     return _name(task) in statement.binds and has_method
 
 
-def _of_tests(task: Task) -> frozenset[str]:
-    """The names in the tests, which may be classes of the solution (`Node` of Mbpp/927)."""
-    tree = parsed(task.tests) if task.comparison == "asserts" else None
-    return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) if tree else frozenset()
-
-
 def _name(task: Task) -> str:
     """`Solution` of `Solution().twoSum`."""
     return re.split(r"\W", task.entry_point or "", maxsplit=1)[0]
+
+
+def _wanted(task: Task) -> Names:
+    """The entry point, and what the tests take from the solution beside it, such as a class."""
+    return frozenset((_name(task),)) | (_used(task.tests) if task.comparison == "asserts" else frozenset())
+
+
+@functools.lru_cache(maxsize=4096)
+def _used(tests: str) -> Names:
+    found = statements(tests)
+    return frozenset(n for s in found for n in s.loads) - frozenset(n for s in found for n in s.binds)
 
 
 def _start(task: Task) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 from collections import defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 
 from builders.harness.statements import Names, Statement
 
@@ -17,23 +17,20 @@ _BUILTINS = frozenset(dir(builtins))
 Block = Sequence[Statement]
 
 
-def needed(blocks: Sequence[Block], main: int, name: str | None, also: Names = frozenset()) -> str:
-    """The code that `name` needs. Other blocks come before the main one, in the order of the text.
+def needed(blocks: Sequence[Block], main: int, names: Names | None) -> str:
+    """The code that the names need. Other blocks come before the main one, in the text's order.
 
-    The names of `also` are kept with what they need, if they are defined: the tests use them.
-
-    Of the main block all imports are kept, definitions and assignments that the name reaches, and
+    Of the main block all imports are kept, definitions and assignments that a name reaches, and
     what changes a value that it reaches: loops, `try`, `if`, `table.append(1)`, a call of a
     function that fills a table. Also calls that set the interpreter up (`sys.setrecursionlimit`).
     Assertions, examples, prints and the `__main__` part are dropped. Of the other blocks only that
     is kept which the main one lacks, each name from the nearest block before, or else the first one
-    after it. Without a name all of the main block is kept.
+    after it. Without names (None) all of the main block is kept.
     """
     order = [main, *range(main - 1, -1, -1), *range(main + 1, len(blocks))]
     owner = _owners(blocks, order, main)
-    kept = {(main, place) for place, s in enumerate(blocks[main]) if name is None or s.is_import or s.is_setup}
-    wanted = {*also, name} if name else set()
-    loaded = _follow(blocks, _triggers(blocks, owner, name), wanted, kept) - also
+    kept = {(main, place) for place, s in enumerate(blocks[main]) if names is None or s.is_import or s.is_setup}
+    loaded = _follow(blocks, _triggers(blocks, owner, names or frozenset()), names or frozenset(), kept)
     if loaded - owner.keys() - _BUILTINS:
         kept |= {(b, place) for b in order for place, s in enumerate(blocks[b]) if s.has_star}
     places = sorted(kept, key=lambda at: (at[0] == main, at))
@@ -56,15 +53,13 @@ def _owners(blocks: Sequence[Block], order: Sequence[int], main: int) -> dict[st
     return owner
 
 
-def _triggers(
-    blocks: Sequence[Block], owner: dict[str, int], entry_point: str | None
-) -> dict[str, list[tuple[int, int]]]:
+def _triggers(blocks: Sequence[Block], owner: dict[str, int], names: Names) -> dict[str, list[tuple[int, int]]]:
     """For each name the statements that give it a value, or change its value."""
     triggers: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for number, block in enumerate(blocks):
         functions = {name: s for s in block if s.is_definition for name in s.binds}
         fixed = functions.keys() | {name for s in block if s.is_import for name in s.binds}
-        callable_here = {k: s for k, s in functions.items() if k not in (entry_point, "main")}
+        callable_here = {k: s for k, s in functions.items() if k not in names and k != "main"}
         for place, statement in enumerate(block):
             if statement.is_test:
                 continue
@@ -85,7 +80,7 @@ def _effects(statement: Statement, functions: dict[str, Statement]) -> Names:
 def _follow(
     blocks: Sequence[Block],
     triggers: dict[str, list[tuple[int, int]]],
-    names: Set[str],
+    names: Names,
     kept: set[tuple[int, int]],
 ) -> set[str]:
     """Add to `kept` all that the names reach. Gives back all names that were met."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import time
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.harness.extraction import candidate, imports
+from builders.harness.extraction import MAX_CHARACTERS, candidate, imports
 from builders.harness.tasks import Task
 
 PROMPT = '''from typing import List
@@ -420,6 +421,19 @@ def test_only_what_the_entry_point_needs_is_shown():
     assert candidate(FUNCTION, py(code), "chat").code == f"import os\nk = 1; l = 2\n{HELPER}{add}"
 
 
+def test_what_tests_use_of_the_solution_is_kept():
+    task = dataclasses.replace(WHOLE, comparison="asserts", tests="assert add([Pair(1, 2)]) == 3\nspare = 7\n")
+    code = "class Pair:\n    pass\ndef add(n):\n    return 3\n"
+    assert candidate(task, py(f"spare = 1\nother = 2\n{code}"), "chat").code == code
+    assert "Pair" not in candidate(WHOLE, py(code), "chat").code
+
+
+def test_a_text_without_end_is_cut():
+    assert is_right(FUNCTION, "No.\n" * MAX_CHARACTERS + FENCED, "chat")
+    assert not is_right(FUNCTION, FENCED + "\nNo." * MAX_CHARACTERS, "chat")
+    assert is_right(FUNCTION, BODY + "\nNo." * MAX_CHARACTERS, "completion")
+
+
 def test_imports_are_named_by_their_first_part():
     code = "import numpy as np, os.path\nfrom a.b import c\nfrom . import d\ndef f():\n    import z\n"
     assert imports(code) == {"numpy", "os", "a", "z"}
@@ -528,6 +542,7 @@ MEGA = 100_000
         "\"\"\"'''" * (MEGA // 6),
         "- " * (MEGA // 2),
         "1" * MEGA,
+        "1\n" * (MEGA // 2),
         "not " * (MEGA // 4),
         "x = " + "-" * MEGA + "1\n",
         "x = " + "1+" * (MEGA // 2) + "1\ndef add(n): return x\n",
