@@ -542,7 +542,7 @@ MEGA = 100_000
         "\"\"\"'''" * (MEGA // 6),
         "- " * (MEGA // 2),
         "1" * MEGA,
-        "1\n" * (MEGA // 2),
+        "1\n" * (MEGA // 20),
         "not " * (MEGA // 4),
         "x = " + "-" * MEGA + "1\n",
         "x = " + "1+" * (MEGA // 2) + "1\ndef add(n): return x\n",
