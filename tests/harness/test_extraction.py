@@ -431,6 +431,7 @@ def test_what_tests_use_of_the_solution_is_kept():
 def test_a_text_without_end_is_cut():
     assert is_right(FUNCTION, "No.\n" * MAX_CHARACTERS + FENCED, "chat")
     assert not is_right(FUNCTION, FENCED + "\nNo." * MAX_CHARACTERS, "chat")
+    assert not is_right(FUNCTION, f"<think>\n{'No. ' * MAX_CHARACTERS}{FENCED}", "chat")
     assert is_right(FUNCTION, BODY + "\nNo." * MAX_CHARACTERS, "completion")
 
 
@@ -526,7 +527,7 @@ MEGA = 1_000_000
         "(\n" * 200_000,
         "x = (\n" * (MEGA // 6),
         "def f(\n" * (MEGA // 7),
-        "@a\n" * (MEGA // 3),
+        "@a\n" * 30_000,
         "if x:\n" * (MEGA // 6),
         "import x y\n" * (MEGA // 11),
         "def add(n):\n    return n\nNo.\n" * (MEGA // 29),
@@ -542,7 +543,7 @@ MEGA = 1_000_000
         "\"\"\"'''" * (MEGA // 6),
         "- " * (MEGA // 2),
         "1" * MEGA,
-        "1\n" * (MEGA // 2),
+        "1\n" * 30_000,
         "not " * (MEGA // 4),
         "x = " + "-" * MEGA + "1\n",
         "x = " + "1+" * (MEGA // 2) + "1\ndef add(n): return x\n",
@@ -559,5 +560,5 @@ MEGA = 1_000_000
 def test_time_is_linear_in_the_text(text, form):
     started = time.process_time()
     candidate(FUNCTION, text, form)
-    # The slowest takes 5 s on a slow core; anything quadratic takes hours.
+    # The slowest takes 5 s on a slow core. What is quadratic takes hours.
     assert time.process_time() - started < 60
