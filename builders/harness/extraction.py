@@ -65,7 +65,7 @@ from builders.harness.tasks import Form, Task
 _READS = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\(0")
 
 
-MAX_CHARACTERS = 400_000
+MAX_CHARACTERS = 200_000
 """Of a longer text only so much is read. No model answers so much, but a broken server may."""
 
 
@@ -89,8 +89,10 @@ def candidate(task: Task, text: str, form: Form) -> Candidate:
 
 
 def _cut(text: str, form: Form) -> str:
-    """Answers end with the code, completions begin with it."""
-    return text[:MAX_CHARACTERS] if form == "completion" else text[-MAX_CHARACTERS:]
+    """Answers end with the code, behind the thinking. Completions begin with it."""
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    return text[:MAX_CHARACTERS] if form == "completion" else answer(text)[-MAX_CHARACTERS:]
 
 
 def imports(code: str) -> set[str]:

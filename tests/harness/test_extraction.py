@@ -431,6 +431,7 @@ def test_what_tests_use_of_the_solution_is_kept():
 def test_a_text_without_end_is_cut():
     assert is_right(FUNCTION, "No.\n" * MAX_CHARACTERS + FENCED, "chat")
     assert not is_right(FUNCTION, FENCED + "\nNo." * MAX_CHARACTERS, "chat")
+    assert not is_right(FUNCTION, f"<think>\n{'No. ' * MAX_CHARACTERS}{FENCED}", "chat")
     assert is_right(FUNCTION, BODY + "\nNo." * MAX_CHARACTERS, "completion")
 
 
@@ -508,7 +509,7 @@ def test_no_text_makes_it_raise(text, form, task):
     assert candidate(task, again.code, "chat") == again
 
 
-MEGA = 100_000
+MEGA = 1_000_000
 
 
 @pytest.mark.parametrize("form", ["chat", "completion"])
@@ -521,18 +522,18 @@ MEGA = 100_000
         "```a`" * (MEGA // 5),
         "```\n" * (MEGA // 4),
         "```python\n(\n" * (MEGA // 12),
-        "```python\n" + "(" * 20_000,
-        "[" * 20_000 + FENCED,
-        "(\n" * 20_000,
+        "```python\n" + "(" * 200_000,
+        "[" * 200_000 + FENCED,
+        "(\n" * 200_000,
         "x = (\n" * (MEGA // 6),
         "def f(\n" * (MEGA // 7),
-        "@a\n" * (MEGA // 12),
+        "@a\n" * 30_000,
         "if x:\n" * (MEGA // 6),
         "import x y\n" * (MEGA // 11),
         "def add(n):\n    return n\nNo.\n" * (MEGA // 29),
         "def add(n):\n    return add\n" * (MEGA // 27),
-        "a = b\n" * 3_000 + "def add(n):\n    return a\n",
-        "".join(f"v{n} = v{n + 1}\n" for n in range(3_000)) + "def add(n):\n    return v0\n",
+        "a = b\n" * 30_000 + "def add(n):\n    return a\n",
+        "".join(f"v{n} = v{n + 1}\n" for n in range(30_000)) + "def add(n):\n    return v0\n",
         "<think>" * (MEGA // 7),
         "</think>" * (MEGA // 8),
         "<code>" * (MEGA // 6),
@@ -542,7 +543,7 @@ MEGA = 100_000
         "\"\"\"'''" * (MEGA // 6),
         "- " * (MEGA // 2),
         "1" * MEGA,
-        "1\n" * (MEGA // 20),
+        "1\n" * 5_000,
         "not " * (MEGA // 4),
         "x = " + "-" * MEGA + "1\n",
         "x = " + "1+" * (MEGA // 2) + "1\ndef add(n): return x\n",
@@ -559,12 +560,5 @@ MEGA = 100_000
 def test_time_is_linear_in_the_text(text, form):
     started = time.process_time()
     candidate(FUNCTION, text, form)
-    # The slowest takes 2 s on a slow core; anything quadratic takes minutes.
-    assert time.process_time() - started < 20
-
-
-def test_what_the_tests_use_is_kept():
-    code = "class Node:\n    pass\n\n\nclass Spare:\n    pass\n\n\ndef add(n):\n    return n\n"
-    task = Task("t", "Add.", code, "root = Node()\nassert add(root) is root\n", "add")
-    assert "class Node" in candidate(task, code, "chat").code
-    assert "class Spare" not in candidate(task, code, "chat").code
+    # The slowest takes 5 s on a slow core. What is quadratic takes hours.
+    assert time.process_time() - started < 60
