@@ -45,7 +45,7 @@ MBPP_PLUS = {
     "entry_point": "similar_elements",
     "canonical_solution": "\ndef similar_elements(a, b):\n  return tuple(set(a) & set(b + ()))\n",
     "base_input": [[[1, 2], [2, 3]]],
-    "plus_input": [[[1, 2, 3], [3, 2]], [[[]], []]],
+    "plus_input": [[[1, 2, 3], [3, 2]], [[], []]],
     "atol": 0,
     "assertion": "\nassert similar_elements((1, 2),(2, 3)) == (2,)\n",
 }

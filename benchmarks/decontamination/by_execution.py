@@ -32,9 +32,10 @@ from builders import sandbox
 from builders.benchmarks import named, task_rows
 from builders.datasets import rows as dataset_rows
 from builders.decontamination import detectors, execution
-from builders.harness.programs import extract_code, test_program
+from builders.harness import grading, references
+from builders.harness.extraction import candidate
 from builders.harness.tasks import Task
-from builders.recipe import Decontamination
+from builders.recipe import Decontamination, Grading
 
 DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 LEET_CODE = DATA / "leetcode" / "LeetCodeDataset-v0.1.0-train.jsonl.gz"
@@ -69,7 +70,9 @@ def leet_code(count: int) -> None:
     reasons = "; ".join(f"{n}: {reason}" for reason, n in oracle.left_out.most_common())
     print(f"LeetCodeDataset: {len(tasks)} tasks, {len(runnable)} can be run ({reasons})")
     answers = {
-        row["task_id"]: extract_code(row["response"], "Solution().x") for row in chosen if row["task_id"] in runnable
+        row["task_id"]: candidate(runnable[row["task_id"]], row["response"], "chat").code
+        for row in chosen
+        if row["task_id"] in runnable
     }
     right = correct(runnable, answers)
     ids, texts = list(answers), list(answers.values())
@@ -85,9 +88,11 @@ def leet_code(count: int) -> None:
 
 
 def correct(tasks: dict[str, Task], answers: dict[str, str]) -> set[str]:
-    """The answers that pass their own task's tests as a completion of it."""
-    programs = ((task_id, test_program(tasks[task_id], answer)) for task_id, answer in answers.items())
-    return {task_id for task_id, result in sandbox.run_many(programs, 2) if result.status == "passed"}
+    """The answers that pass their own task's tests."""
+    settings = Grading(workers=2)
+    ready = references.prepare(list(tasks.values()), settings, print)
+    known = [(name, tasks[name], "chat", text) for name, text in answers.items() if not ready[name].ungradable]
+    return {name for name, verdict in grading.verdicts(known, ready, settings) if verdict.is_passed}
 
 
 def code_alpaca(show: bool) -> None:

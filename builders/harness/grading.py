@@ -34,7 +34,7 @@ def verdicts(
 ) -> Iterator[tuple[Id, Verdict]]:
     """A verdict for each answer, in their order. The answers are read lazily.
 
-    The tasks must be gradable: see `Ready.ungradable`.
+    ValueError for a task that is ungradable.
     """
     stream = iter(answers)
     while part := list(islice(stream, TOGETHER)):
@@ -48,6 +48,9 @@ def verdicts(
 def _judged(
     part: list[tuple[Id, Task, Form, str]], ready: Mapping[str, Ready], settings: Grading, workers: int | None
 ) -> dict[int, Verdict]:
+    for _, task, _, _ in part:
+        if reason := ready[task.task_id].ungradable:
+            raise ValueError(f"no answer to {task.task_id} can be judged ({reason}): leave it out")
     candidates = [candidate(task, text, form) for _, task, form, text in part]
     tasks = [task for _, task, _, _ in part]
     trials = (

@@ -1,11 +1,10 @@
-"""A benchmark task, and the program that grades one completion of it.
+"""The code that a benchmark task comes with: its own solution, what a judge has in scope, its tests.
 
-In: a `Task` and what a model wrote. Out: the text of a program that comes to its end only if all
-tests hold. `builders/sandbox/__init__.py` runs it. Nothing is executed here.
+In: a `Task`. Out: texts of Python code, and what such a text defines. Nothing is executed here.
 
-    program = test_program(task, "    return a + b\n")
-    [(_, result)] = sandbox.run_many([("1", program)], workers=1)
-    result.status    # 'passed'
+    reference(task)    # whole code of the task's own solution
+    prelude(task)      # what its site's judge has in scope
+    tests_as_code(task) + test_call(task)    # code that raises if the solution above it is wrong
 """
 
 from __future__ import annotations
@@ -16,11 +15,6 @@ import warnings
 from collections.abc import Iterable
 
 from builders.harness.tasks import Task
-from builders.sandbox import tested_program
-from store.errors import InputError
-
-_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
-_PYTHON_FENCES = {"", "python", "python3", "py"}
 
 _RUN_UNITTESTS = """
 import unittest
@@ -117,55 +111,6 @@ def _compare_with_outputs(candidate):
 
 _compare_with_outputs({entry_point})
 """
-
-
-def test_program(task: Task, completion: str) -> str:
-    """The program that defines the candidate of a completion and runs the task's tests on it.
-
-    The completion continues the prompt, or is whole code, with or without ``` fences. InputError
-    for a task without tests.
-    """
-    if not tests_as_code(task).strip():
-        raise InputError(f"task {task.task_id} has no tests, so its answers cannot be graded: leave it out")
-    before, tests = split_tests(task)
-    return tested_program(*before, *candidate_parts(task, completion), tests + test_call(task))
-
-
-# pytest would take the name for a test wherever it is imported.
-test_program.__test__ = False  # type: ignore[attr-defined]
-
-
-def candidate_parts(task: Task, completion: str) -> list[str]:
-    """Pieces of code that define the candidate. Each is compiled by itself.
-
-    Code that defines the entry point stands alone. Before it comes what the prompt has above the
-    entry point, such as imports and other functions. All other code continues the prompt. If the
-    whole does not parse, it is cut at the first unindented line.
-    """
-    code = extract_code(completion, task.entry_point)
-    head = above_entry_point(task)
-    if head is None:
-        return [code]
-    if defines(code, task.entry_point):
-        return [head, code]
-    whole = task.prompt + code
-    return [whole if parses(whole) else task.prompt + _indented_head(code)]
-
-
-def extract_code(completion: str, entry_point: str | None = None) -> str:
-    """The fenced Python block that defines the entry point, or else the first such block.
-
-    Text without fences is given back as it is.
-    """
-    text = completion.replace("\r\n", "\n")
-    blocks = fenced_python(text)
-    defining = [code for code in blocks if defines(code, entry_point)]
-    return (defining or blocks or [text])[0]
-
-
-def fenced_python(text: str) -> list[str]:
-    """The ``` blocks that are marked as Python or not marked at all."""
-    return [code for language, code in _FENCE.findall(text) if language.lower() in _PYTHON_FENCES]
 
 
 def split_tests(task: Task) -> tuple[list[str], str]:
@@ -321,12 +266,3 @@ def _defined_name(entry_point: str) -> str:
 
 def _is_test_case(node: ast.ClassDef) -> bool:
     return any(ast.unparse(parent).split(".")[-1] == "TestCase" for parent in node.bases)
-
-
-def _indented_head(code: str) -> str:
-    """The first line, and those after it up to the first that is neither empty nor indented."""
-    lines = code.split("\n")
-    for position, line in enumerate(lines[1:], start=1):
-        if line and not line[0].isspace():
-            return "\n".join(lines[:position]) + "\n"
-    return code

@@ -527,7 +527,7 @@ MEGA = 1_000_000
         "(\n" * 200_000,
         "x = (\n" * (MEGA // 6),
         "def f(\n" * (MEGA // 7),
-        "@a\n" * 30_000,
+        "@a\n" * 3_000,
         "if x:\n" * (MEGA // 6),
         "import x y\n" * (MEGA // 11),
         "def add(n):\n    return n\nNo.\n" * (MEGA // 29),

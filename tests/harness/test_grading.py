@@ -226,3 +226,8 @@ def test_tests_call_the_helpers_of_the_prompt_and_not_those_of_an_answer() -> No
     wrong = "def double(x):\n    return x\n\n\ndef half(x):\n    return x\n"
     assert statuses(task, "    return x // 2\n", wrong) == ["passed", "failed"]
     assert statuses(task, wrong, whole.replace("21", "22"), form="chat") == ["failed", "failed"]
+
+
+def test_answers_to_an_ungradable_task_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"no answer to add can be judged \(the file has no tests for it\)"):
+        judged(replace(ADD, tests=""), "    return a + b\n")

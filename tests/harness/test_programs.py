@@ -9,11 +9,13 @@ import textwrap
 import pytest
 
 from builders import sandbox
-from builders.harness import programs as benchmark_programs
+from builders.harness import grading, programs, references
 from builders.harness.files import read_tasks
 from builders.harness.layouts import parse_task
-from builders.harness.programs import candidate_parts, extract_code
-from builders.sandbox import SandboxLimits, run_many, run_python
+from builders.harness.tasks import Task
+from builders.harness.verdicts import Verdict
+from builders.recipe import Grading
+from builders.sandbox import run_many
 from tests.benchmark_rows import (
     APPS,
     APPS_METHOD,
@@ -23,7 +25,6 @@ from tests.benchmark_rows import (
     HUMAN_EVAL,
     HUMAN_EVAL_PLUS,
     LEET_CODE,
-    LIVE_CODE_BENCH,
     MBPP,
     MBPP_PLUS,
     MBPP_PLUS_CHECK,
@@ -39,34 +40,37 @@ DEMO = PROJECT / "recipes" / "demo-benchmark.jsonl"
 needs_sandbox = pytest.mark.skipif(not sandbox.is_available(), reason="no bubblewrap sandbox can be started here")
 
 
-def statuses(programs: list[str]) -> list[str]:
-    return [result.status for _, result in run_many(enumerate(programs), workers=2)]
+def program(task: Task, solution: str) -> str:
+    """Solution and tests in one process, as decontamination runs them."""
+    before, tests = programs.split_tests(task)
+    return sandbox.tested_program(*before, solution, tests + programs.test_call(task))
 
 
-def test_code_comes_out_of_fences():
-    fenced = "Sure:\n```bash\npip install x\n```\n```python\nimport x\n```\nand\n```py\ndef f():\n    pass\n```\nDone."
-    assert extract_code(fenced, "f") == "def f():\n    pass\n"
-    assert extract_code(fenced, "g") == "import x\n"
-    assert extract_code("```\r\ndef f(): pass\r\n", "f") == "def f(): pass\n"
-    assert extract_code("    return 1\n", "f") == "    return 1\n"
+def verdicts(*answers: tuple[Task, str]) -> list[Verdict]:
+    settings = Grading(workers=2)
+    ready = references.prepare([task for task, _ in answers], settings, lambda text: None)
+    asked = [(number, task, "completion", text) for number, (task, text) in enumerate(answers)]
+    return [found for _, found in grading.verdicts(asked, ready, settings)]
 
 
-def test_candidates_continue_the_prompt_or_stand_below_what_it_has_above():
-    task = parse_task(HUMAN_EVAL)
-    head = task.prompt[: task.prompt.index("def root")]
-    whole = "def root(x):\n    return x ** 0.5\n"
-    assert candidate_parts(task, "    return 2\n") == [task.prompt + "    return 2\n"]
-    assert candidate_parts(task, f"```python\n{whole}```") == [head, whole]
-    assert candidate_parts(task, "    return 2\n\nThat is all.") == [task.prompt + "    return 2\n\n"]
-    # Cut off in the middle: still taken for a whole function, which then does not compile.
-    assert candidate_parts(task, "def root(x):\n    return (") == [head, "def root(x):\n    return ("]
-    assert candidate_parts(parse_task(MBPP), whole) == [whole]
+def statuses(*answers: tuple[Task, str]) -> list[str]:
+    return [found.status for found in verdicts(*answers)]
 
 
 @needs_sandbox
 def test_canonical_solutions_of_every_layout_pass():
     tasks = [parse_task(row) for row in GRADED]
-    assert statuses([benchmark_programs.test_program(task, task.solution) for task in tasks]) == ["passed"] * len(tasks)
+    assert statuses(*((task, task.solution) for task in tasks)) == ["passed"] * len(tasks)
+
+
+@needs_sandbox
+def test_the_tests_as_code_accept_the_reference_and_refuse_nothing():
+    tasks = [task for task in map(parse_task, GRADED) if programs.tests_as_code(task)]
+    assert len(tasks) > 8
+    right = run_many(enumerate(program(task, programs.reference(task)) for task in tasks), workers=2)
+    assert [result.status for _, result in right] == ["passed"] * len(tasks)
+    empty = run_many(enumerate(program(task, f"{task.entry_point} = None") for task in tasks), workers=2)
+    assert "passed" not in {result.status for _, result in empty}
 
 
 @needs_sandbox
@@ -87,7 +91,7 @@ def test_canonical_solutions_of_every_layout_pass():
         (MBPP, "def plus(a, b): return a + b", "passed"),
         (MBPP, "def plus(a, b): return 3", "failed"),
         (MBPP, "def minus(a, b): return a + b", "failed"),
-        # As sets, in any order; the second input of plus_input makes the canonical solution raise.
+        # As sets, in any order.
         (MBPP_PLUS, "def similar_elements(a, b): return [x for x in b if x in a]", "passed"),
         (MBPP_PLUS, "def similar_elements(a, b): return (2,)", "failed"),
         (MBPP_PLUS_CHECK, "def check(a, b): return sum(a) + sum(b)", "passed"),
@@ -117,23 +121,16 @@ def test_canonical_solutions_of_every_layout_pass():
     ],
 )
 def test_right_completions_pass_and_wrong_ones_fail(row, completion, status):
-    result = run_python(benchmark_programs.test_program(parse_task(row), completion))
-    assert result.status == status, result
-
-
-def test_a_task_without_tests_is_not_graded():
-    with pytest.raises(ValueError, match="task 2678 has no tests"):
-        benchmark_programs.test_program(parse_task(LIVE_CODE_BENCH), "pass")
+    (found,) = verdicts((parse_task(row), completion))
+    assert found.status == status, found
 
 
 @needs_sandbox
 def test_demo_tasks_pass_with_their_solutions_and_fail_without():
     tasks = list(read_tasks(DEMO))
     assert [task.task_id for task in tasks] == [f"Demo/{number}" for number in range(16)]
-    right = [benchmark_programs.test_program(task, task.solution) for task in tasks]
-    empty = [benchmark_programs.test_program(task, "    return None\n") for task in tasks]
-    assert statuses(right) == ["passed"] * 16
-    assert statuses(empty) == ["failed"] * 16
+    assert statuses(*((task, task.solution) for task in tasks)) == ["passed"] * 16
+    assert statuses(*((task, "    return None\n") for task in tasks)) == ["failed"] * 16
 
 
 def test_the_last_demo_tasks_are_in_the_standard_library():
@@ -168,6 +165,5 @@ def without_docstring(source: str) -> str:
 def test_every_twentieth_public_solution_passes(file):
     # The canonical solution of Mbpp/271 alone takes longer than all others together.
     tasks = [task for task in list(read_tasks(DATA / file))[::20] if task.task_id != "Mbpp/271"]
-    programs = ((task.task_id, benchmark_programs.test_program(task, task.solution)) for task in tasks)
-    results = list(run_many(programs, 2, SandboxLimits(wall_s=30, cpu_s=30)))
-    assert [(task_id, result.stderr) for task_id, result in results if result.status != "passed"] == []
+    found = zip(tasks, verdicts(*((task, task.solution) for task in tasks)), strict=True)
+    assert [(task.task_id, one.message) for task, one in found if not one.is_passed] == []

@@ -6,7 +6,7 @@ import pytest
 
 from builders import sandbox
 from builders.harness.files import read_tasks
-from builders.harness.programs import candidate_parts, split_tests, test_call
+from builders.harness.programs import reference, split_tests, test_call
 from builders.harness.tasks import Task
 from builders.sandbox import SandboxLimits, Trial, run_many
 from tests.benchmark_rows import DATA, needs_data
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not sandbox.is_available(), reason="no bubblewra
 
 def trial(task: Task) -> Trial:
     before, tests = split_tests(task)
-    solution = tuple(candidate_parts(task, task.solution or ""))
+    solution = (reference(task) or "",)
     return Trial(solution, (tests + test_call(task),), prelude="\n".join(before), entry_point=task.entry_point)
 
 

@@ -35,7 +35,7 @@ from typing import Any
 
 from builders import sandbox
 from builders.benchmarks import task_of
-from builders.harness.programs import candidate_parts, split_tests, test_call, tests_as_code
+from builders.harness.programs import reference, split_tests, test_call, tests_as_code
 from builders.harness.tasks import Task
 
 MIN_BITS = 6.0
@@ -112,7 +112,7 @@ def _record_program(tasks: Sequence[Task]) -> str:
     rows = []
     for task in tasks:
         before, tests = split_tests(task)
-        parts = [*before, *candidate_parts(task, task.solution or "")]
+        parts = [*before, reference(task) or ""]
         rows.append({"parts": parts, "entry_point": task.entry_point, "tests": tests + test_call(task)})
     return program({"mode": "record", "tasks": rows, "panel": PANEL, "seconds": RECORD_SECONDS})
 
