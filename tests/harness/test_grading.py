@@ -138,6 +138,36 @@ def test_much_memory_is_refused_and_more_is_an_option() -> None:
     assert statuses(ADD, answer, settings=Grading(memory_mb=2048, workers=1)) == ["passed"]
 
 
+def test_a_library_that_another_one_asks_for_says_nothing_about_the_model() -> None:
+    optional = (
+        "    raise ImportError(\"Missing optional dependency 'xlrd'. Install xlrd >= 2.0.1 for xls Excel support\")\n"
+    )
+    guarded = """    try:
+        import numpy
+    except ImportError:
+        return a + b
+    return numpy.add(a, b)
+"""
+    missing, passed = judged(ADD, optional, guarded)
+    assert (missing.status, passed.status) == ("missing", "passed")
+
+
+def test_tests_with_mocks_share_the_process_of_the_solution_even_if_it_passes_apart() -> None:
+    tests = """
+import unittest
+from unittest.mock import patch
+
+class Tests(unittest.TestCase):
+    @patch("time.sleep")
+    def test_it(self, sleep):
+        self.assertEqual(quick(), 1)
+"""
+    task = Task("quick", "def quick():\n", "    return 1\n", tests, "quick")
+    assert not ready(task)["quick"].is_apart
+    assert not ready(replace(task, solution=None))["quick"].is_apart
+    assert statuses(task, "    import time\n    time.sleep(60)\n    return 1\n") == ["passed"]
+
+
 def test_tests_that_patch_the_solution_run_in_its_process() -> None:
     tests = """
 import unittest
