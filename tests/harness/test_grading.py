@@ -168,6 +168,27 @@ class Tests(unittest.TestCase):
     assert statuses(task, "    import time\n    time.sleep(60)\n    return 1\n") == ["passed"]
 
 
+def test_a_unittest_says_which_test_failed_and_which_library_is_missing() -> None:
+    tests = """
+import unittest
+
+class Tests(unittest.TestCase):
+    def test_a(self):
+        self.assertEqual(add(1, 2), 4)
+    def test_b(self):
+        self.assertEqual(add(2, 2), 4)
+"""
+    own = "    if a == 1:\n        return 4\n    return 4\n"
+    late = "    if a == 1:\n        return 0\n    import tensorflow\n    return 4\n"
+    long = "    raise LookupError('\\n' + '*' * 70 + '\\n  not found\\n' + '*' * 70)\n"
+    found = judged(replace(ADD, tests=tests, solution=own), "    return a + b\n", late, long)
+    assert [(one.status, one.message) for one in found] == [
+        ("failed", "AssertionError: unittest: test_a: AssertionError: 3 != 4"),
+        ("missing", "AssertionError: unittest: test_b: ModuleNotFoundError: No module named 'tensorflow'"),
+        ("failed", "AssertionError: unittest: test_a: LookupError:"),
+    ]
+
+
 def test_tests_that_patch_the_solution_run_in_its_process() -> None:
     tests = """
 import unittest
