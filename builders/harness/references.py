@@ -42,6 +42,8 @@ GIVEN_BYTES = 1 << 30
 """What the cases of one task may take. Those of Mbpp/255 take 360 MB, with one output of 261 MB."""
 REFERENCE_S = 300.0
 """Seconds that a task's own solution may take for all of its cases."""
+LIBRARY_THREADS = 256
+"""Processes and threads of a program with libraries. tensorflow ends if it cannot start its own."""
 _MOCKS = re.compile(r"\b(?:mock|patch|MagicMock)\b")
 
 
@@ -115,7 +117,11 @@ def run(
 ) -> Iterator[tuple[str, sandbox.SandboxResult]]:
     """Trials in the sandbox of these settings, in their order."""
     limits = sandbox.SandboxLimits(
-        wall_s=settings.wall_s, memory_mb=settings.memory_mb, file_mb=64, given_bytes=GIVEN_BYTES
+        wall_s=settings.wall_s,
+        memory_mb=settings.memory_mb,
+        processes=sandbox.DEFAULT_LIMITS.processes if settings.environment is None else LIBRARY_THREADS,
+        file_mb=64,
+        given_bytes=GIVEN_BYTES,
     )
     workers = workers or settings.workers or usable_cpus()
     return sandbox.run_many(trials, workers, limits, environment=settings.environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import venv
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,6 +167,21 @@ class Tests(unittest.TestCase):
     assert not ready(task)["quick"].is_apart
     assert not ready(replace(task, solution=None))["quick"].is_apart
     assert statuses(task, "    import time\n    time.sleep(60)\n    return 1\n") == ["passed"]
+
+
+def test_libraries_may_start_more_threads(tmp_path: Path) -> None:
+    venv.create(tmp_path / "libraries", symlinks=True)
+    answer = """    import threading
+    go = threading.Event()
+    threads = [threading.Thread(target=go.wait) for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    go.set()
+    return a + b
+"""
+    with_libraries = Grading(environment=str(tmp_path / "libraries"), workers=1)
+    assert statuses(ADD, answer, settings=with_libraries) == ["passed"]
+    assert statuses(ADD, answer) == ["failed"]
 
 
 def test_a_unittest_says_which_test_failed_and_which_library_is_missing() -> None:
