@@ -5,6 +5,10 @@ by itself, so that one that cannot be installed does not keep the others away. I
 can run its code, outside of the sandbox. So only libraries of the list in `libraries.py` are
 installed, and not whatever a file of a benchmark imports.
 
+A library has the version that BigCodeBench's tests were written for, if that can be installed, or
+else the newest one. With the newest of all, more of its own solutions fail its tests. The file
+`constraints.txt` in the folder holds the versions.
+
     found = build(Path("libraries"), packages(tasks))
     [package.name for package in found if package.problem]
 """
@@ -19,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.harness.extraction import imports
-from builders.harness.libraries import KNOWN, PACKAGES
+from builders.harness.libraries import ALSO, KNOWN, PACKAGES, VERSIONS
 from builders.harness.tasks import Task
 from store import Announce
 from store.errors import InputError, JobError
@@ -47,7 +51,8 @@ def packages(tasks: Iterable[Task]) -> list[Package]:
     wanted: dict[str, set[str]] = {}
     for task in tasks:
         texts = (task.solution or "", task.prompt, task.prompt + (task.solution or ""), task.tests)
-        for module in set().union(*map(imports, texts)) - sys.stdlib_module_names:
+        found = set().union(*map(imports, texts)) - sys.stdlib_module_names
+        for module in found.union(*(ALSO.get(name, ()) for name in found)):
             name = PACKAGES.get(module, module)
             modules.setdefault(name, set()).add(module)
             wanted.setdefault(name, set()).add(task.task_id)
@@ -64,17 +69,27 @@ def build(folder: Path, wanted: Sequence[Package], announce: Announce = lambda m
         raise InputError(f"{folder} holds other files, and no virtual environment: give a new folder")
     if not python.exists():
         _run([os.path.realpath(sys.executable), "-m", "venv", str(folder)], f"the environment {folder} cannot be made")
+    versions = folder / "constraints.txt"
+    versions.write_text(VERSIONS, encoding="utf-8")
     found = []
     for number, package in enumerate(wanted, start=1):
-        problem = _install(python, package.name) if KNOWN.issuperset(package.modules) else _unknown(python, package)
+        problem = (
+            _install(python, package.name, versions) if KNOWN.issuperset(package.modules) else _unknown(python, package)
+        )
         announce(f"{number} of {len(wanted)}: {package.name}{f' failed: {problem}' if problem else ''}")
         found.append(Package(package.name, package.modules, package.tasks, problem))
     return found
 
 
-def _install(python: Path, name: str) -> str | None:
-    """Install one package. Returns what went wrong."""
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", name]
+def _install(python: Path, name: str, versions: Path) -> str | None:
+    """Install one package, in another version if there must be. Returns what went wrong."""
+    if _pip(python, name, "--only-binary", ":all:", "--constraint", str(versions)) is None:
+        return None
+    return _pip(python, name)
+
+
+def _pip(python: Path, *options: str) -> str | None:
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", *options]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:

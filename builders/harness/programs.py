@@ -21,8 +21,21 @@ import unittest
 _loader = unittest.defaultTestLoader
 _suite = unittest.TestSuite(_loader.loadTestsFromTestCase(case) for case in [{classes}])
 _outcome = unittest.TextTestRunner(verbosity=0).run(_suite)
-assert _outcome.wasSuccessful() and _outcome.testsRun, "unittest: " + str(_outcome)
+
+
+def _what_failed(outcome):
+    wrong = sorted(outcome.errors + outcome.failures, key=lambda one: "No module named" not in one[1])
+    for test, trace in wrong:
+        lines = trace.rstrip().splitlines()
+        place = max([number for number, line in enumerate(lines) if line.startswith("  File ")], default=0)
+        said = [line for line in lines[place:] if line and not line.startswith(" ")]
+        return test.id().split(".")[-1] + ": " + (said or lines)[0]
+    return str(outcome)
+
+
+assert _outcome.wasSuccessful() and _outcome.testsRun, "unittest: " + _what_failed(_outcome)
 """
+"""A library that is not there comes first: it says nothing about the solution."""
 
 
 JUDGE_IMPORTS = """\

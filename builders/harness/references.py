@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +42,9 @@ GIVEN_BYTES = 1 << 30
 """What the cases of one task may take. Those of Mbpp/255 take 360 MB, with one output of 261 MB."""
 REFERENCE_S = 300.0
 """Seconds that a task's own solution may take for all of its cases."""
+LIBRARY_THREADS = 256
+"""Processes and threads of a program with libraries. tensorflow ends if it cannot start its own."""
+_MOCKS = re.compile(r"\b(?:mock|patch|MagicMock)\b")
 
 
 @dataclass(frozen=True)
@@ -78,16 +82,27 @@ def prepare(tasks: Sequence[Task], settings: Grading, announce: Announce) -> dic
             ready[task.task_id] = found
     if open_tasks:
         announce(f"grading: the own solutions of {counted(len(open_tasks), 'task')} run once, in the sandbox")
-    ready |= _run(open_tasks, settings, folder, is_apart=True)
-    again = [task for task in open_tasks if ready[task.task_id].ungradable and task.comparison == "asserts"]
-    ready |= _run([task for task in again if not ready[task.task_id].missing], settings, folder, is_apart=False)
+    ready |= _run([task for task in open_tasks if not _has_mocks(task)], settings, folder, is_apart=True)
+    ready |= _run([task for task in open_tasks if _needs_one_process(task, ready)], settings, folder, is_apart=False)
     return {task.task_id: ready[task.task_id] for task in tasks}
+
+
+def _has_mocks(task: Task) -> bool:
+    """Whether the tests replace what the solution uses. A mock does not reach another process."""
+    return task.comparison == "asserts" and _MOCKS.search(task.tests) is not None
+
+
+def _needs_one_process(task: Task, ready: dict[str, Ready]) -> bool:
+    if task.task_id not in ready:
+        return True
+    known = ready[task.task_id]
+    return known.ungradable is not None and not known.missing and task.comparison == "asserts"
 
 
 def _run(tasks: Sequence[Task], settings: Grading, folder: Path, *, is_apart: bool) -> dict[str, Ready]:
     by_id = {task.task_id: task for task in tasks}
     trials = ((task.task_id, _trial(task, is_apart)) for task in tasks if _has_something_to_run(task))
-    found = {task.task_id: _without_running(task) for task in tasks if not _has_something_to_run(task)}
+    found = {task.task_id: _without_running(task, is_apart) for task in tasks if not _has_something_to_run(task)}
     for task_id, result in run(trials, settings):
         task = by_id[task_id]
         if result.status == "passed":
@@ -102,7 +117,11 @@ def run(
 ) -> Iterator[tuple[str, sandbox.SandboxResult]]:
     """Trials in the sandbox of these settings, in their order."""
     limits = sandbox.SandboxLimits(
-        wall_s=settings.wall_s, memory_mb=settings.memory_mb, file_mb=64, given_bytes=GIVEN_BYTES
+        wall_s=settings.wall_s,
+        memory_mb=settings.memory_mb,
+        processes=sandbox.DEFAULT_LIMITS.processes if settings.environment is None else LIBRARY_THREADS,
+        file_mb=64,
+        given_bytes=GIVEN_BYTES,
     )
     workers = workers or settings.workers or usable_cpus()
     return sandbox.run_many(trials, workers, limits, environment=settings.environment)
@@ -112,9 +131,9 @@ def _has_something_to_run(task: Task) -> bool:
     return bool(task.cases) or bool(task.tests.strip() and programs.reference(task) is not None)
 
 
-def _without_running(task: Task) -> Ready:
+def _without_running(task: Task, is_apart: bool) -> Ready:
     if task.tests.strip():
-        return Ready()
+        return Ready(is_apart=is_apart)
     return Ready(ungradable="the file has no tests for it")
 
 

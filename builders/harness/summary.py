@@ -18,6 +18,7 @@ from itertools import groupby
 from typing import Any
 
 from builders.harness.jobs import Known
+from builders.harness.libraries import PACKAGES
 from builders.harness.rows import Row, lost
 from builders.harness.statistics import NOT_GRADED, pass_rates
 from builders.harness.tasks import Form
@@ -83,6 +84,12 @@ class Summary:
             said.append(f"{where}: {counted(self.ungradable, 'task')} cannot be graded here: {_most(self.reasons)}")
         if self.missing_modules:
             said.append(f"{where}: libraries that the sandbox lacks: {_listed(self.missing_modules)}")
+        if self.statuses.get("missing"):
+            names = " ".join(sorted(PACKAGES.get(name, name) for name in self.missing_modules))
+            said.append(
+                f"{where}: to have them, make a folder with `scoder environment DIR --benchmarks …`, add them with "
+                f"`DIR/bin/python -m pip install {names}`, and give --environment DIR to evaluate or grade"
+            )
         if failed := self.statuses.get("error"):
             said.append(f"{where}: the sandbox failed for {counted(failed, 'answer')}")
         if self.together:

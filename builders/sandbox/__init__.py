@@ -62,6 +62,7 @@ from builders.sandbox.system_calls import PROCESSORS
 from store.errors import InputError, JobError
 
 __all__ = [
+    "DEFAULT_LIMITS",
     "SandboxLimits",
     "SandboxResult",
     "Trial",

@@ -61,7 +61,7 @@ def command(control_fd: int, environment: str | None) -> list[str]:
     variables = dict(_ENVIRONMENT)
     if environment is not None:
         inner += [*_parents(_PLACE), "--ro-bind", os.path.realpath(environment), _PLACE]
-        variables["PYTHONPATH"] = SITE
+        variables |= {"PYTHONPATH": SITE, "NLTK_DATA": f"{_PLACE}/nltk_data"}
     inner += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--clearenv"]
     for name, value in variables.items():
         inner += ["--setenv", name, value]

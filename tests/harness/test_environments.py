@@ -17,12 +17,12 @@ def task(name: str, solution: str, tests: str = "") -> Task:
     return Task(task_id=name, prompt="import re\n", solution=solution, tests=tests, entry_point="f")
 
 
-def wheel(folder: Path, name: str) -> None:
+def wheel(folder: Path, name: str, version: str = "1.0") -> None:
     """A package that holds one module of the same name."""
-    about = f"{name}-1.0.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as archive:
+    about = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
         archive.writestr(f"{name}.py", "VALUE = 7\n")
-        archive.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        archive.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{about}/RECORD", "")
 
@@ -60,6 +60,23 @@ def test_what_cannot_be_installed_does_not_keep_the_others_away(
     assert done.stdout == "14\n", done.stderr
     wheel(wheels, "tqdm")
     assert [package.problem for package in build(folder, wanted)] == [None, None, None]
+
+
+def test_libraries_have_the_versions_that_the_tests_were_written_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("2.0.3", "3.1.1"):
+        wheel(tmp_path, "pandas", version)
+    wheel(tmp_path, "xlrd", "9.9")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    wanted = packages([task("a", "import pandas")])
+    assert [package.name for package in wanted] == ["openpyxl", "pandas", "xlrd"]  # pandas asks for the others
+    found = build(tmp_path / "libraries", wanted)
+    # of xlrd there is only another version, and of openpyxl none
+    assert [package.problem is None for package in found] == [False, True, True]
+    names = {path.name for path in tmp_path.glob("libraries/lib/python3*/site-packages/*.dist-info")}
+    assert {"pandas-2.0.3.dist-info", "xlrd-9.9.dist-info"} <= names
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:

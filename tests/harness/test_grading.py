@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import venv
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,6 +137,72 @@ def test_much_memory_is_refused_and_more_is_an_option() -> None:
     answer = "    x = bytearray(700 * 2**20)\n    return a + b\n"
     assert statuses(ADD, answer, settings=Grading(memory_mb=512, workers=1)) == ["memory"]
     assert statuses(ADD, answer, settings=Grading(memory_mb=2048, workers=1)) == ["passed"]
+
+
+def test_a_library_that_another_one_asks_for_says_nothing_about_the_model() -> None:
+    optional = (
+        "    raise ImportError(\"Missing optional dependency 'xlrd'. Install xlrd >= 2.0.1 for xls Excel support\")\n"
+    )
+    guarded = """    try:
+        import numpy
+    except ImportError:
+        return a + b
+    return numpy.add(a, b)
+"""
+    missing, passed = judged(ADD, optional, guarded)
+    assert (missing.status, passed.status) == ("missing", "passed")
+
+
+def test_tests_with_mocks_share_the_process_of_the_solution_even_if_it_passes_apart() -> None:
+    tests = """
+import unittest
+from unittest.mock import patch
+
+class Tests(unittest.TestCase):
+    @patch("time.sleep")
+    def test_it(self, sleep):
+        self.assertEqual(quick(), 1)
+"""
+    task = Task("quick", "def quick():\n", "    return 1\n", tests, "quick")
+    assert not ready(task)["quick"].is_apart
+    assert not ready(replace(task, solution=None))["quick"].is_apart
+    assert statuses(task, "    import time\n    time.sleep(60)\n    return 1\n") == ["passed"]
+
+
+def test_libraries_may_start_more_threads(tmp_path: Path) -> None:
+    venv.create(tmp_path / "libraries", symlinks=True)
+    answer = """    import threading
+    go = threading.Event()
+    threads = [threading.Thread(target=go.wait) for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    go.set()
+    return a + b
+"""
+    with_libraries = Grading(environment=str(tmp_path / "libraries"), workers=1)
+    assert statuses(ADD, answer, settings=with_libraries) == ["passed"]
+    assert statuses(ADD, answer) == ["failed"]
+
+
+def test_a_unittest_says_which_test_failed_and_which_library_is_missing() -> None:
+    tests = """
+import unittest
+
+class Tests(unittest.TestCase):
+    def test_a(self):
+        self.assertEqual(add(1, 2), 4)
+    def test_b(self):
+        self.assertEqual(add(2, 2), 4)
+"""
+    own = "    if a == 1:\n        return 4\n    return 4\n"
+    late = "    if a == 1:\n        return 0\n    import tensorflow\n    return 4\n"
+    long = "    raise LookupError('\\n' + '*' * 70 + '\\n  not found\\n' + '*' * 70)\n"
+    found = judged(replace(ADD, tests=tests, solution=own), "    return a + b\n", late, long)
+    assert [(one.status, one.message) for one in found] == [
+        ("failed", "AssertionError: unittest: test_a: AssertionError: 3 != 4"),
+        ("missing", "AssertionError: unittest: test_b: ModuleNotFoundError: No module named 'tensorflow'"),
+        ("failed", "AssertionError: unittest: test_a: LookupError:"),
+    ]
 
 
 def test_tests_that_patch_the_solution_run_in_its_process() -> None:

@@ -304,6 +304,24 @@ print(os.path.exists({environment!r} + '/../secret.txt'), os.listdir('/opt'), os
     assert "False" in run_python("import os\nprint(os.path.exists('/opt'))").stdout
 
 
+def test_nltk_finds_its_data_in_an_environment(environment):
+    data = Path(environment, "nltk_data", "corpora")
+    data.mkdir(parents=True)
+    program = "import os\nprint(os.listdir(os.environ['NLTK_DATA']))"
+    ((_, result),) = run_many([(0, program)], 1, environment=environment)
+    assert result.stdout == "['corpora']\n", result
+
+
+def test_a_path_file_shows_nothing_outside_of_an_environment(environment, tmp_path):
+    (tmp_path / "in_development.py").write_text("")
+    (packages,) = Path(environment).glob("lib/python3*/site-packages")
+    (packages / "editable.pth").write_text(f"{tmp_path}\nimport os; os.stat({str(tmp_path)!r})\n")
+    program = f"import our_library, os\nassert not os.path.exists({str(tmp_path)!r})\nimport in_development"
+    ((_, result),) = run_many([(0, program)], 1, environment=environment)
+    (packages / "editable.pth").unlink()
+    assert result.stderr.endswith("ModuleNotFoundError: No module named 'in_development'\n"), result
+
+
 def test_missing_modules_are_named(environment):
     assert modules_missing(["json", "our_library", "no.such.thing", "another_library"]) == [
         "our_library",

@@ -172,6 +172,7 @@ def test_a_timeout_and_a_library_of_an_answer_are_counted(serve: Serve, tmp_path
     (summary,) = asked(server, benchmark(tmp_path / "b.jsonl", 3), **given).summaries
     assert summary.statuses == {"missing": 1, "passed": 1, "timeout": 1}
     assert summary.missing_modules == {"wordninja": 1}
+    assert any("-m pip install wordninja`" in remark for remark in summary.remarks())
     assert pass_at(summary) == {"pass@1": 0.5}
     with pytest.raises(NoNumberError, match=r"1 of 3 answers are missing.*No module named 'wordninja'"):
         asked(server, benchmark(tmp_path / "b.jsonl", 3), grading=Grading(wall_s=1))
