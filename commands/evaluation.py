@@ -12,6 +12,7 @@ from commands.terminal import JsonOption, announce, app, local, print_rows, trac
 from store.errors import InputError
 
 if TYPE_CHECKING:
+    from builders.harness.summary import Summary
     from builders.recipe import Benchmark
     from builders.standalone.evaluation import Evaluated
 
@@ -261,12 +262,19 @@ def _report(measure: Callable[[], Evaluated], as_json: bool, title: str) -> None
         told = measure().summaries
     except NoNumberError as raised:
         error, told = raised, raised.summaries
-    print_rows([summary.as_json() if as_json else summary.as_line() for summary in told], as_json, title)
+    print_rows([summary.as_json() for summary in told] if as_json else _lines(told), as_json, title)
     for summary in told:
         for remark in summary.remarks():
             announce(remark)
     if error is not None:
         raise error
+
+
+def _lines(told: list[Summary]) -> list[dict[str, Any]]:
+    """The lines of the table for people, without counts of nothing."""
+    lines = [summary.as_line() for summary in told]
+    quiet = {name for line in lines for name in line if all(other.get(name) == 0 for other in lines)}
+    return [{name: value for name, value in line.items() if name not in quiet} for line in lines]
 
 
 def _named(given: list[str], since: str | None = None, until: str | None = None) -> list[Benchmark]:

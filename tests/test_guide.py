@@ -34,6 +34,7 @@ SECTIONS = [block for block in YAML if not block.startswith(("sources:", "name:"
 SHELL = "".join(re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)).replace("\n    ", " ").splitlines()
 LINES = [shlex.split(line, comments=True)[1:] for line in SHELL if line.startswith(".venv/bin/scoder")]
 ON_A_STORE = [line for line in LINES if line[0] != "run" and line != ["sql"] and "my-data" not in line]
+WITHOUT_A_STORE = ("fork", "evaluate", "grade", "compare", "environment")
 FUNCTION = "def double(x):\n    return 2 * x\n"
 
 
@@ -125,7 +126,7 @@ def test_the_commands_of_the_guide_work_in_their_order(forked_store: Path, tmp_p
     for line in ON_A_STORE:
         arguments = [a.replace("/tmp/", f"{tmp_path}/").replace("store-data", str(forked_store)) for a in line]
         arguments = [found if re.fullmatch("[0-9a-f]{32}", a) else a for a in arguments]
-        done = scoder(*arguments, *(() if line[0] == "fork" else ("--store", str(forked_store))))
+        done = scoder(*arguments, *(() if line[0] in WITHOUT_A_STORE else ("--store", str(forked_store))))
         assert done.returncode == 0, f"{arguments}\n{done.stderr}"
         if line[0] == "sql" and "leapdays" in line[1]:
             assert "contaminated" in done.stdout, "the walk ends at another reason"
