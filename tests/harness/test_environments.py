@@ -71,7 +71,7 @@ def test_libraries_have_the_versions_that_the_tests_were_written_for(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     wanted = packages([task("a", "import pandas")])
-    assert [package.name for package in wanted] == ["openpyxl", "pandas", "xlrd"]  # pandas asks for the others
+    assert [package.name for package in wanted] == ["openpyxl", "pandas", "xlrd"]
     found = build(tmp_path / "libraries", wanted)
     # of xlrd there is only another version, and of openpyxl none
     assert [package.problem is None for package in found] == [False, True, True]

@@ -195,7 +195,7 @@ class Tests(unittest.TestCase):
         self.assertEqual(add(2, 2), 4)
 """
     own = "    if a == 1:\n        return 4\n    return 4\n"
-    late = "    if a == 1:\n        return 0\n    import tensorflow\n    return 4\n"
+    late = "    if a == 1:\n        raise ValueError\n    import tensorflow\n    return 4\n"
     long = "    raise LookupError('\\n' + '*' * 70 + '\\n  not found\\n' + '*' * 70)\n"
     found = judged(replace(ADD, tests=tests, solution=own), "    return a + b\n", late, long)
     assert [(one.status, one.message) for one in found] == [

@@ -312,11 +312,11 @@ def test_nltk_finds_its_data_in_an_environment(environment):
     assert result.stdout == "['corpora']\n", result
 
 
-def test_a_path_file_shows_nothing_outside_of_an_environment(environment, tmp_path):
+def test_the_path_file_of_an_editable_install_breaks_nothing_and_shows_nothing(environment, tmp_path):
     (tmp_path / "in_development.py").write_text("")
     (packages,) = Path(environment).glob("lib/python3*/site-packages")
     (packages / "editable.pth").write_text(f"{tmp_path}\nimport os; os.stat({str(tmp_path)!r})\n")
-    program = f"import our_library, os\nassert not os.path.exists({str(tmp_path)!r})\nimport in_development"
+    program = "import our_library\nimport in_development"
     ((_, result),) = run_many([(0, program)], 1, environment=environment)
     (packages / "editable.pth").unlink()
     assert result.stderr.endswith("ModuleNotFoundError: No module named 'in_development'\n"), result
