@@ -17,13 +17,15 @@ Nothing is kept of a task that is ungradable, because a library may be installed
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ from builders.harness.tasks import Task
 from builders.recipe import Grading
 from store import Announce, content_id
 from store.counts import counted
+from store.errors import JobError
 
 GIVEN_BYTES = 1 << 30
 """What the cases of one task may take. Those of Mbpp/255 take 360 MB, with one output of 261 MB."""
@@ -103,7 +106,7 @@ def _run(tasks: Sequence[Task], settings: Grading, folder: Path, *, is_apart: bo
     by_id = {task.task_id: task for task in tasks}
     trials = ((task.task_id, _trial(task, is_apart)) for task in tasks if _has_something_to_run(task))
     found = {task.task_id: _without_running(task, is_apart) for task in tasks if not _has_something_to_run(task)}
-    for task_id, result in run(trials, settings):
+    for task_id, result in run(trials, settings, given_bytes=GIVEN_BYTES):
         task = by_id[task_id]
         if result.status == "passed":
             found[task_id] = _keep(folder / _key(task, settings), result, is_apart)
@@ -113,15 +116,18 @@ def _run(tasks: Sequence[Task], settings: Grading, folder: Path, *, is_apart: bo
 
 
 def run(
-    trials: Iterable[tuple[str, sandbox.Trial]], settings: Grading, workers: int | None = None
+    trials: Iterable[tuple[str, sandbox.Trial]],
+    settings: Grading,
+    workers: int | None = None,
+    given_bytes: int = 1 << 10,
 ) -> Iterator[tuple[str, sandbox.SandboxResult]]:
-    """Trials in the sandbox of these settings, in their order."""
+    """Trials in the sandbox of these settings, in their order. An answer's checker gives a word."""
     limits = sandbox.SandboxLimits(
         wall_s=settings.wall_s,
         memory_mb=settings.memory_mb,
         processes=sandbox.DEFAULT_LIMITS.processes if settings.environment is None else LIBRARY_THREADS,
         file_mb=64,
-        given_bytes=GIVEN_BYTES,
+        given_bytes=given_bytes,
     )
     workers = workers or settings.workers or usable_cpus()
     return sandbox.run_many(trials, workers, limits, environment=settings.environment)
@@ -218,18 +224,25 @@ def _key(task: Task, settings: Grading) -> str:
 @cache
 def _code() -> str:
     """The modules that decide what is found. With another version of them, it is found anew."""
-    return "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in (checker, programs, literals))
+    inside = Path(str(sandbox.__file__)).with_name("inside")
+    places = [*(Path(str(module.__file__)) for module in (checker, programs, literals)), *sorted(inside.glob("*.py"))]
+    return "".join(path.read_text(encoding="utf-8") for path in places)
 
 
 def _folder() -> Path:
-    """Where cases are kept. A folder of this process, if the user's cache cannot be written."""
+    """Where cases are kept. A folder of this process, if the cache is not this user's to write.
+
+    Whoever can write there decides what is right. So it must belong to the user alone.
+    """
     place = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "scoder" / "references"
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
         tempfile.TemporaryFile(dir=place).close()
+        about = place.stat()
     except OSError:
         return Path(_private_folder().name)
-    return place
+    is_own = about.st_uid == os.geteuid() and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return place if is_own else Path(_private_folder().name)
 
 
 @cache
@@ -238,20 +251,30 @@ def _private_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def _kept(path: Path) -> Ready | None:
+    """What a file holds, if it is whole."""
     try:
         with open(path, "rb") as file:
             head = json.loads(file.readline())
-        return Ready(is_apart=head["is_apart"], seconds=head["seconds"], kept=path)
+            is_whole = hashlib.file_digest(file, "sha256").hexdigest() == head["sha256"]
+        return Ready(is_apart=head["is_apart"], seconds=head["seconds"], kept=path) if is_whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _keep(path: Path, result: sandbox.SandboxResult, is_apart: bool) -> Ready:
-    """Write what was found, whole or not at all."""
+    """Write what was found, whole or not at all. JobError where there is no space."""
     head, _, cases = result.given.partition(b"\n")
-    seconds = float(json.loads(head)["seconds"]) if head else result.wall_s
-    known = Ready(is_apart=is_apart, seconds=min(max(seconds, 0.0), REFERENCE_S), kept=path)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(json.dumps({"is_apart": is_apart, "seconds": known.seconds}).encode() + b"\n" + cases)
-    os.replace(file.name, path)
-    return replace(known, kept=path)
+    took = float(json.loads(head)["seconds"]) if head else result.wall_s
+    seconds = min(max(took, 0.0), REFERENCE_S)
+    kept = {"is_apart": is_apart, "seconds": seconds, "sha256": hashlib.sha256(cases).hexdigest()}
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(json.dumps(kept).encode() + b"\n" + cases)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise JobError(
+            f"what is known of benchmark tasks cannot be kept in {path.parent} ({error.strerror}): "
+            "make room there, or set XDG_CACHE_HOME to another folder"
+        ) from None
+    return Ready(is_apart=is_apart, seconds=seconds, kept=path)

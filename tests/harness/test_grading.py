@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import venv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -255,10 +256,34 @@ def test_what_is_known_of_a_task_is_kept_until_the_task_changes(cache: Path) -> 
     assert len(said) == 1
     references.prepare([ADD, replace(MEAN, atol=1e-3)], settings, said.append)
     assert len(said) == 2 and "1 task " in said[1]
-    for path in cache.iterdir():
-        path.write_bytes(b"torn")
-    assert references.prepare([ADD, MEAN], settings, said.append) == first or len(said) == 3
-    assert len(said) == 3
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda whole: b"torn", lambda whole: whole[:-3], lambda whole: whole[:-9] + b"x" * 9]
+)
+def test_a_damaged_file_of_what_is_known_is_made_again(cache: Path, damage: Callable[[bytes], bytes]) -> None:
+    said: list[str] = []
+    settings = Grading(workers=1)
+    first = references.prepare([MEAN], settings, said.append)
+    (path,) = cache.iterdir()
+    path.write_bytes(damage(whole := path.read_bytes()))
+    again = references.prepare([MEAN], settings, said.append)["mean"]
+    assert len(said) == 2 and again.kept == first["mean"].kept
+    assert path.read_bytes().partition(b"\n")[2] != damage(whole).partition(b"\n")[2]
+    assert statuses(MEAN, "    return sum(xs) / len(xs) if xs else 0.0\n") == ["passed"]
+
+
+def test_what_others_may_write_is_not_believed(cache: Path) -> None:
+    ready(MEAN)
+    (path,) = cache.iterdir()
+    cache.chmod(0o777)
+    elsewhere = ready(MEAN)["mean"].kept
+    assert elsewhere is not None and elsewhere.parent != path.parent
+
+
+def test_a_script_has_what_its_judge_has_in_scope() -> None:
+    answer = "n = int(sys.stdin.readline())\nprint(Counter([n]).most_common()[0][0])"
+    assert statuses(ECHO, answer, form="chat") == ["passed"]
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

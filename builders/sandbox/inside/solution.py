@@ -39,7 +39,7 @@ def run(request: dict[str, Any], fds: dict[str, int]) -> None:
     try:
         if request["is_script"]:
             wire.send(codec.encode(("ready", [])))
-            scripts.serve(request["solution"], wire, fds)
+            scripts.serve([request["prelude"], *request["solution"]], wire, fds)
         else:
             _Server(request, wire).serve()
     except Gone:
