@@ -6,7 +6,9 @@ SELECT
     e.form,
     e.checkpoint_id,
     count(*) AS num_answers,
-    count(*) FILTER (e.status NOT IN ('unanswered', 'ungradable', 'missing', 'error')) AS num_graded,
+    count(*) FILTER (
+        e.status NOT IN ('unanswered', 'ungradable', 'missing', 'error')
+    ) AS num_graded,
     count(*) FILTER (e.status = 'unanswered') AS num_unanswered,
     count(*) FILTER (e.status = 'ungradable') AS num_ungradable,
     count(*) FILTER (e.status = 'error') AS num_errors,

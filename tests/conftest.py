@@ -1,4 +1,4 @@
-"""What tests share: a cache of their own, and one finished smoke run of the loop and the commands."""
+"""What tests share: a cache of their own, and a finished smoke run of the loop."""
 
 from __future__ import annotations
 

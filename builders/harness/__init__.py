@@ -1,6 +1,6 @@
 """Benchmark tasks: how files are read, how a model is asked, and how its answers are graded."""
 
 __all__ = [
-    "asking", "environments", "files", "grading", "jobs", "literals", "programs", "questions", "references", "rows",
+    "asking", "environments", "extraction", "fences", "files", "grading", "jobs", "literals", "programs", "questions", "references", "rows",
     "sample_files", "saved", "statistics", "summary", "tasks",
 ]  # fmt: skip

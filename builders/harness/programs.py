@@ -1,4 +1,4 @@
-"""The code that a benchmark task comes with: its own solution, what a judge has in scope, its tests.
+"""The code of a benchmark task: its own solution, what its judge has in scope, and its tests.
 
 In: a `Task`. Out: texts of Python code, and what such a text defines. Nothing is executed here.
 

@@ -17,10 +17,11 @@ import numpy as np
 
 from builders.statistics import comparison, intervals
 
-NOT_GRADED = ("unanswered", "ungradable", "missing", "error", "unjudged")
+NOT_GRADED = ("unanswered", "ungradable", "missing", "error")
 """The statuses of answers that say nothing about the model: the engine gave none, the task cannot
-be judged here, the sandbox lacks a library that it imports, the sandbox failed, or the run was broken off
-before (`unjudged`, which no table holds)."""
+be judged here, the sandbox lacks a library that it imports, or the sandbox failed."""
+UNJUDGED = "unjudged"
+"""The status of an answer of a run that was broken off. No table holds it."""
 
 Counts = Mapping[str, tuple[int, int]]
 """Task -> (answers that were graded, those of them that passed)."""
@@ -73,7 +74,7 @@ def task_counts(graded: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, int
     """How many answers of each task were graded, and passed. The rows are those of one form."""
     answers, passed = Counter[str](), Counter[str]()
     for row in graded:
-        is_graded = row.get("status") not in NOT_GRADED
+        is_graded = row.get("status") not in (*NOT_GRADED, UNJUDGED)
         answers[row["task_id"]] += is_graded
         passed[row["task_id"]] += is_graded and row["is_passed"]
     return {task: (answers[task], passed[task]) for task in answers}

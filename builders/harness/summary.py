@@ -20,7 +20,7 @@ from typing import Any
 from builders.harness.jobs import Known
 from builders.harness.libraries import PACKAGES
 from builders.harness.rows import Row, lost
-from builders.harness.statistics import NOT_GRADED, pass_rates
+from builders.harness.statistics import NOT_GRADED, UNJUDGED, pass_rates
 from builders.harness.tasks import Form
 from store import Announce
 from store.counts import counted
@@ -152,7 +152,7 @@ def require_numbers(found: Sequence[Summary]) -> None:
 
 def _summary(benchmark: str, form: str, rows: list[Row], known: Known, max_error_share: float) -> Summary:
     statuses = Counter(row["status"] for row in rows)
-    judged = [row for row in rows if row["status"] not in NOT_GRADED]
+    judged = [row for row in rows if row["status"] not in (*NOT_GRADED, UNJUDGED)]
     reasons = {row["task_id"]: row["message"] for row in rows if row["status"] == "ungradable"}
     problem = _problem(rows, judged, max_error_share)
     return Summary(

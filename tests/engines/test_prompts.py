@@ -67,7 +67,10 @@ def test_each_template_has_the_slots_of_its_use(name):
     expected = {
         "scorer": {"code", "problem", "solution", "aspect"},
         "scorer-short": {"code", "problem", "solution", "aspect"},
-        "evaluation": {"prompt"},
+        **{f"evaluation{form}": {"prompt"} for form in ("", "-instruct", "-stdin")},
+        "evaluation-apps": {"prompt", "call"},
+        "evaluation-mbpp": {"prompt", "tests"},
+        "evaluation-starter": {"prompt", "starter"},
         "teacher": {"code"},
         "teacher-json": {"code"},
         "docstring-judge": {"code", "docstring"},

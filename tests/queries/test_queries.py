@@ -839,13 +839,13 @@ def test_answers_are_counted_by_task_and_form(store: Store) -> None:
     put(store, "evaluations", rows)
     put(store, "checkpoints", [{"checkpoint_id": "k", "role": "coder"}])
     chat, completion = run(connect(store), "evaluated_tasks")
-    assert (chat["form"], chat["num_graded"], chat["num_passed"]) == ("chat", 4, 1)
+    assert (chat["form"], chat["num_graded"], chat["num_passed"]) == ("chat", 3, 1)
     assert (chat["num_base_graded"], chat["num_base_passed"]) == (2, 2)
-    assert (completion["num_graded"], completion["num_base_graded"]) == (4, 0)
+    assert (completion["num_graded"], completion["num_base_graded"]) == (3, 0)
     found = run(connect(store), "report_evaluations")
     assert [(r["model"], r["form"], r["num_answers"], r["num_graded"]) for r in found] == [
-        ("coder", "chat", 7, 4),
-        ("coder", "completion", 7, 4),
+        ("coder", "chat", 7, 3),
+        ("coder", "completion", 7, 3),
     ]
     others = ("unanswered", "ungradable", "errors", "timeouts", "missing", "truncated")
     assert [found[0][f"num_{name}"] for name in others] == [1] * 6

@@ -1,7 +1,8 @@
 """Inside a box: a solution that is a program. It runs anew, as `__main__`, for each input.
 
-In: what runs first, the program's pieces, and a frame with all inputs. Out: for each input, in order, how the run
-ended and what it printed. Each run is a forked child, which ends with all its descendants.
+In: what runs first, the program's pieces, and a frame with all inputs. Out: for each input, in
+order, how the run ended and what it printed. Each run is a forked child, which ends with all its
+descendants.
 """
 
 from __future__ import annotations
