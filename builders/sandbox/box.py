@@ -35,7 +35,7 @@ from builders.sandbox.limits import SandboxLimits, SandboxResult, Status
 from builders.sandbox.system_calls import filter_for
 
 _INSIDE = (
-    *("isolation", "pieces", "codec", "wire", "report", "scripts"),
+    *("isolation", "pieces", "decoding", "codec", "wire", "report", "scripts"),
     *("solution", "trial", "names", "link", "checker", "whole", "zygote"),
 )
 """The modules of `inside/`, each after those that it imports."""

@@ -54,6 +54,27 @@ def forge(message, fds=range(3, 256)):
         except OSError: pass
 """
 WRONG = "\ndef f(x):\n    return 0\n"
+REPLACED = """
+import gc, types
+B = b'cbuiltins\\n__build_class__\\n'
+def name(kind): return B + b'(Vtype\\nV' + kind + b'\\ntR'
+def replace(answer, changes=b')'):
+    def encoded(message):
+        if type(message) is tuple and message and message[0] == 'ready':
+            return old(message)
+        if type(message) is tuple and message and message[0] == 'return':
+            return b'(Vreturn\\n' + answer + changes + b't.'
+        return answer + b'.'
+    for server in gc.get_objects():
+        if type(server).__name__ == '_Server':
+            old, server._encoded = server._encoded, encoded
+"""
+"""The solution's process sends other bytes than the codec makes."""
+LIAR = (
+    "made = name(b'type') + b'(VX\\n(' + name(b'object') + b't(V__eq__\\n' + name(b'type') + b'V__ne__\\n'"
+    " + name(b'range') + b'dtR'\n"
+)
+"""The bytes of a class whose instances equal everything."""
 
 HOSTILE = {
     "builtins shadowed": "abs = lambda x: 0\nall = lambda x: True\nsorted = lambda x: [1, 119922]\n" + WRONG,
@@ -175,6 +196,19 @@ HOSTILE = {
     "a handle of the checker's": (
         "import ctypes\nclass H:\n    def __getattr__(s, n): return lambda *a, **k: 918273\ndef f(x): return H()"
     ),
+    "a class made by its bytes": REPLACED + LIAR + "replace(made + b'(tR')" + WRONG,
+    "a class made by NEWOBJ": (
+        REPLACED + LIAR.replace("b'dtR'", "b'dt\\x81'") + "replace(made + b')\\x81')" + WRONG
+    ),
+    "a class that is changed": REPLACED + "replace(name(b'object') + b'}V__eq__\\n' + name(b'type') + b'sb(tR')" + WRONG,
+    "a number made by a type": REPLACED + "replace(name(b'int') + b'(V918273\\ntR')" + WRONG,
+    "a note that is changed": REPLACED + "replace(B + b'(Vvalue\\nI1\\ntRN}V__eq__\\n' + name(b'type') + b's\\x86b')" + WRONG,
+    "the builder": REPLACED + "replace(B)" + WRONG,
+    "a handle that is changed": (
+        REPLACED + "replace(B + b'(Vhandle\\nVsolution\\nI0\\nV\\nV\\ntR}V__eq__\\n' + name(b'type') + b'sb')" + WRONG
+    ),
+    "a memoryview": REPLACED + "replace(b'\\x96' + bytes([1]) + bytes(7) + b'a\\x98')" + WRONG,
+    "a name of the standard library": "class re:\n    def findall(*a): return [918273]\nimport math as trial, sys as tests" + WRONG,
     "an endless answer": "import itertools\ndef f(x): return itertools.repeat(918273)",
 }  # fmt: skip
 
@@ -241,6 +275,18 @@ def test_the_known_hostile_solutions_fail(box, path):
     for tests, given in (*((text, b"") for text in TESTS.values()), (BY_CASES, data())):
         assert ended(box, path.read_text(), tests, given).status in ("failed", "timeout", "memory")
         assert ended(box, RIGHT, tests, given).status == "passed"
+
+
+def test_changes_beside_an_answer_do_not_count(box):
+    """The solution's process gives [] and says that the argument is [] now."""
+    forged = REPLACED + "replace(b']', b'(I0\\n]t\\x85')\ndef ordered(x): return []\n"
+    assert ended(box, forged, IN_PLACE).status == "failed"
+
+
+def test_an_exception_of_the_solutions_ends_no_loop_of_the_tests(box):
+    """The tests know it by its name, and it derives from StopIteration."""
+    hostile = "class Wrong(StopIteration): pass\ndef f(x): raise Wrong"
+    assert ended(box, hostile, "Wrong\n" + TESTS["all"]).status == "failed"
 
 
 def test_answers_in_another_order_are_wrong_answers(box):

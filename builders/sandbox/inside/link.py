@@ -77,9 +77,6 @@ class Remote:
     def __repr__(self) -> str:
         return f"<{self._name} of the solution>"
 
-    def __setstate__(self, state: Any) -> NoReturn:
-        raise codec.FrameError("a frame tried to change a handle")
-
 
 class Link:
     """The connection to the solution's process, and what each side knows of the other."""
@@ -140,6 +137,8 @@ class Link:
     def call(self, target: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Call a function of the solution. Arguments that it changes in place are changed here."""
         value, changes = self._exchange(("call", target, given, named))
+        if value is not None:  # the solution's process would not have sent changes
+            return value
         places = (*given, *named.values())
         for number, changed in changes:
             _change(places[number], changed)
@@ -160,8 +159,6 @@ class Link:
         return int(known._number)
 
     def _exchange(self, request: tuple[Any, ...], is_next: bool = False) -> tuple[Any, Any]:
-        if codec.is_reading():
-            raise codec.FrameError("a frame tried to call the solution")
         self.check()
         self._send(codec.encode(request, self._keep, self.classes))
         while True:
@@ -196,10 +193,10 @@ class Link:
     def _raise(self, names: Sequence[str], arguments: Sequence[Any], is_next: bool) -> NoReturn:
         """Raise the builtin exception, or the tests' own copy, that the solution has raised."""
         self.has_run_out = self.has_run_out or "MemoryError" in names
-        if "StopIteration" in names and not is_next:
+        kind = self._error(names)
+        if issubclass(kind, StopIteration) and not is_next:
             # It would end a `map` or a loop of the tests early.
             raise RuntimeError("the solution raised StopIteration")
-        kind = self._error(names)
         try:
             error = kind(*arguments)
         except Exception:  # a class with other parameters
