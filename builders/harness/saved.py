@@ -83,7 +83,7 @@ def task_counts(folder: Path) -> dict[tuple[str, str], Counts]:
     """
     try:
         told = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        rows = pq.read_table(folder / ROWS, columns=["benchmark", "form", "task_id", "status", "is_passed"]).to_pylist()
+        rows = _table(folder, ["benchmark", "form", "task_id", "status", "is_passed"])
     except FileNotFoundError:
         raise MissingError(
             f"{folder} holds no finished evaluation: `scoder evaluate … -o {folder}` makes one"
@@ -93,6 +93,29 @@ def task_counts(folder: Path) -> dict[tuple[str, str], Counts]:
         raise MissingError(f"{folder} holds no number: `scoder grade {folder}` says why")
     parts = {key: [row for row in rows if (row["benchmark"], row["form"]) == key] for key in sorted(whole)}
     return {key: statistics.task_counts(part) for key, part in parts.items()}
+
+
+def answered_before(folder: Path) -> set[tuple[str, str, str, int]]:
+    """Benchmark, form, task and number of the answers that the kept rows are about."""
+    names = ["benchmark", "form", "task_id", "sample_index", "finish_reason"]
+    found = _table(folder, names) if (folder / ROWS).exists() else []
+    return {
+        (row["benchmark"], row["form"], row["task_id"], row["sample_index"])
+        for row in found
+        if row["finish_reason"] in ("stop", "length")
+    }
+
+
+def _table(folder: Path, columns: list[str] | None = None) -> list[Row]:
+    try:
+        return list(pq.read_table(folder / ROWS, columns=columns).to_pylist())
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise InputError(
+            f"{folder / ROWS} cannot be read ({str(error).splitlines()[0]}): restore it, or remove it, and "
+            f"`scoder grade {folder}` makes it anew"
+        ) from None
 
 
 def write_results(folder: Path, model: str, rows: Sequence[Row], summaries: Sequence[Summary]) -> None:

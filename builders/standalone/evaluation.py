@@ -154,7 +154,8 @@ class _Run:
                     found += rows(joined(self._jobs(shard), of(shard)), self.known, self.settings.grading)
         except UserError as error:
             told = self._broken_off(folder)
-            saved.write_summary(folder.parent, told)
+            if not (folder.parent / saved.ROWS).exists():  # the summary of a finished run stays beside its rows
+                saved.write_summary(folder.parent, told)
             lost = (
                 f"{sum(one.unanswered for one in told):,} of {sum(one.answers for one in told):,} answers are missing"
             )

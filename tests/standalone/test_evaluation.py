@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -324,6 +325,56 @@ def test_answers_are_judged_again_with_other_limits_and_no_model(
     rows = pq.read_table(tmp_path / "out" / "rows.parquet")
     assert rows.schema.names == CONTRACTS["evaluations"].names and rows["is_passed"].to_pylist() == [True, True]
     assert json.loads((tmp_path / "out" / "summary.json").read_text())[0]["pass@1"] == 1.0
+
+
+@pytest.mark.parametrize("loss", ["cut", "line", "all"])
+def test_lost_answers_are_named_and_what_was_judged_stays(serve: Serve, tmp_path: Path, loss: str) -> None:
+    """The end of a shard is cut, a line in its middle is damaged, or the folder of answers is gone."""
+    server, out = serve(lambda body, _: answer(body)), tmp_path / "out"
+    given = {"max_error_share": 1.0}
+    asked(server, benchmark(tmp_path / "b.jsonl", 4), out, **given)
+    before = {name: (out / name).read_bytes() for name in ("rows.parquet", "summary.json")}
+    journal = out / "answers" / "shard-00000.jsonl"
+    data = journal.read_bytes()
+    if loss == "all":
+        shutil.rmtree(out / "answers")
+    else:
+        journal.write_bytes(data[:-50] if loss == "cut" else data.replace(b"{", b"#", 1))
+    says = {"cut": "shard-00000.jsonl, line 4", "line": "shard-00000.jsonl, line 1", "all": "any more"}
+    count = "4 of 4" if loss == "all" else "1 of 4"
+    with pytest.raises(InputError, match=rf"{count} answers .* are lost, those to Made/\d.*{says[loss]}"):
+        grade(out)
+    assert {name: (out / name).read_bytes() for name in before} == before
+    asked(server, tmp_path / "b.jsonl", out, **given)
+    assert grade(out).summaries[0].answered == 4, "what was asked again mends it"
+
+
+def test_a_run_that_is_broken_off_leaves_the_results_of_a_finished_one(serve: Serve, tmp_path: Path) -> None:
+    is_bad, out = list[bool](), tmp_path / "out"
+    server = serve(lambda body, _: status(401, "no") if is_bad else answer(body))
+    asked(server, benchmark(tmp_path / "b.jsonl", 2), out)
+    shutil.rmtree(out / "answers")
+    is_bad.append(True)
+    with pytest.raises(NoNumberError, match="2 of 2 answers are missing"):
+        asked(server, tmp_path / "b.jsonl", out)
+    assert json.loads((out / "summary.json").read_text())[0]["pass@1"] == 1.0
+
+
+def test_a_damaged_line_is_refused_also_where_nothing_was_judged(serve: Serve, tmp_path: Path) -> None:
+    """A kill leaves a last line that was cut: it is only said. Damage in the middle is refused."""
+    server, out, said = serve(lambda body, _: answer(body)), tmp_path / "out", list[str]()
+    asked(server, benchmark(tmp_path / "b.jsonl", 4), out)
+    (out / "rows.parquet").unlink()
+    journal = out / "answers" / "shard-00000.jsonl"
+    data = journal.read_bytes()
+    journal.write_bytes(data[:-50])
+    (summary,) = grade(out, max_error_share=0.5, announce=said.append).summaries
+    assert summary.unanswered == 1 and any("line 4 cannot be read: 1 answers are missing" in line for line in said)
+    (out / "rows.parquet").unlink()
+    journal.write_bytes(data.replace(b"{", b"#", 1))
+    with pytest.raises(InputError, match="line 1 cannot be read, and 1 of 4 answers are missing"):
+        grade(out, max_error_share=0.5)
+    assert not (out / "rows.parquet").exists()
 
 
 def test_samples_of_other_harnesses_are_judged_and_written(serve: Serve, tmp_path: Path) -> None:
