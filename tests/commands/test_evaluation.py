@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from builders import sandbox
 from tests.fault_server import FaultServer, ok, status
 from tests.made_benchmarks import answer, benchmark, number_of, written
-from tests.smoke_run import scoder_here
+from tests.smoke_run import command, scoder_here
 
 needs_sandbox = pytest.mark.skipif(not sandbox.is_available(), reason="no sandbox")
 
@@ -123,3 +125,38 @@ def test_two_evaluations_are_compared_task_by_task(server: FaultServer, tmp_path
     assert "within noise" in scoder_here("compare", str(one), str(other)).stdout
     nothing = scoder_here("compare", str(one), str(tmp_path))
     assert nothing.returncode != 0 and "holds no finished evaluation" in nothing.stderr
+
+
+# -- an endpoint that refuses everything -----------------------------------------------------------
+
+
+@needs_sandbox
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_sigterm_ends_an_evaluation_whose_endpoint_refuses_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_kept: bool
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    server = FaultServer(lambda body, _: "429")
+    arguments = ["evaluate", "m", "--benchmarks", f"made={benchmark(tmp_path / 'b.jsonl', 20)}", "--engine", "openai"]
+    arguments += ["--base-url", server.url, *([f"--output={tmp_path / 'out'}"] if is_kept else [])]
+    with subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True) as process:
+        while len(server.seen) < 20 and process.poll() is None:
+            time.sleep(0.05)
+        process.terminate()
+        began = time.monotonic()
+        _, told = process.communicate(timeout=60)
+    server.close()
+    assert process.returncode == 143 and time.monotonic() - began < 15, told
+    assert ("the same command goes on from there" if is_kept else "Nothing is kept, and the same command") in told
+
+
+@needs_sandbox
+def test_a_storm_of_429_gives_up_after_the_patience_and_prints_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    server = FaultServer(lambda body, _: "429")
+    done = evaluated(server, benchmark(tmp_path / "b.jsonl", 20), "--json", "--set", "engine.patience_s=2")
+    server.close()
+    assert done.returncode == 1 and json.loads(done.stdout)[0]["pass@1"] is None
+    assert "no answer for 2 s" in done.stderr and "429: no" in done.stderr
