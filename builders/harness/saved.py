@@ -32,7 +32,7 @@ from builders.harness.statistics import Counts
 from builders.harness.summary import Summary
 from store import CONTRACTS, Plan
 from store.errors import InputError, JobError, MissingError
-from store.files import write_text
+from store.files import check_folder, make_folder, write_text
 
 SETTINGS, ANSWERS, ROWS, SUMMARY, SAMPLES = "settings.json", "answers", "rows.parquet", "summary.json", "samples"
 
@@ -45,7 +45,7 @@ def opened(folder: Path, plan: Plan, about: dict[str, Any]) -> Iterator[Path]:
     if the folder holds another run, or other files. JobError if another process works in it.
     """
     _check(folder, plan)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with open(folder / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,6 +136,7 @@ def write_summary(folder: Path, summaries: Sequence[Summary]) -> None:
 
 
 def _check(folder: Path, plan: Plan) -> None:
+    check_folder(folder)
     if not (folder / SETTINGS).exists():
         if folder.exists() and any(path.name != ".lock" for path in folder.iterdir()):
             raise InputError(f"{folder} holds other files, and no evaluation: give a new folder")

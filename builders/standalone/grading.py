@@ -8,7 +8,7 @@ as `evaluate` gives them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -18,12 +18,15 @@ from builders.engines.answers import answers_in, unreadable_in
 from builders.harness import sample_files, saved
 from builders.harness.jobs import Job, jobs
 from builders.harness.rows import Given, is_answered, joined, rows
-from builders.harness.summary import require_numbers, summaries
+from builders.harness.sample_files import Samples
+from builders.harness.summary import first_names, require_numbers, summaries
 from builders.harness.tasks import Form, Task
 from builders.recipe import Benchmark, Evaluation, Grading
 from builders.standalone.evaluation import ASKED, Evaluated, prepared, read, silent, tasks_hash
 from store import Announce, Plan
 from store.errors import InputError
+
+NO_SAMPLE = "the file has no sample for it"
 
 
 def grade(
@@ -76,6 +79,7 @@ def grade_samples(
     sandbox.require()
     tasks = read(given)
     samples = sample_files.read(path, tasks)
+    _tell_absent(path, tasks, samples, announce)
     known = prepared(tasks, grading, announce)
     forms_there = {sample.form for part in samples.values() for sample in part}
     answers = [
@@ -84,10 +88,21 @@ def grade_samples(
         for task in part
         for pair in _sampled(benchmark, task, samples.get((benchmark, task.task_id), []), forms_there)
     ]
-    found = list(rows(answers, known, grading))
+    found = list(rows(answers, known, grading, NO_SAMPLE))
     told = summaries(found, known, max_error_share)
     require_numbers(told)
     return Evaluated(found, told)
+
+
+def _tell_absent(path: Path, tasks: Mapping[str, Sequence[Task]], samples: Samples, announce: Announce) -> None:
+    """Say which tasks a file answers in no form."""
+    for benchmark, part in tasks.items():
+        absent = [task.task_id for task in part if not samples.get((benchmark, task.task_id))]
+        if absent:
+            announce(
+                f"{path} has no sample for {len(absent):,} of {len(part):,} tasks of {benchmark}, which count as "
+                f"unanswered: {first_names(absent)}"
+            )
 
 
 def _check_whole(
@@ -102,11 +117,11 @@ def _check_whole(
     judged = saved.answered_before(folder)
     vanished = [job for job in lost if (job.benchmark, job.form, job.task.task_id, job.number) in judged]
     damaged = unreadable_in(answers)
-    where = f"{answers}: {_first(damaged)} cannot be read" if damaged else f"{answers} does not hold them any more"
+    where = f"{answers}: {first_names(damaged)} cannot be read" if damaged else f"{answers} does not hold them any more"
     if vanished:
         names = list(dict.fromkeys(job.task.task_id for job in vanished))
         raise InputError(
-            f"{len(vanished):,} of {len(asked):,} answers of {folder} are lost, those to {_first(names)}: {where}. "
+            f"{len(vanished):,} of {len(asked):,} answers of {folder} are lost, those to {first_names(names)}: {where}. "
             f"Nothing was changed, and {saved.ROWS} still has their verdicts. Restore the files, or run the same "
             "`scoder evaluate` again, which asks for what is missing"
         )
@@ -118,11 +133,6 @@ def _check_whole(
         )
     if damaged:
         announce(f"{where}: {f'{len(lost):,} answers are missing' if lost else 'all answers are there all the same'}")
-
-
-def _first(names: Collection[str], most: int = 3) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(list(names)[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def _check_asked(folder: Path, plan: Plan, tasks: Mapping[str, Sequence[Task]], announce: Announce) -> None:

@@ -154,6 +154,22 @@ def test_a_benchmark_without_tests_ends_before_the_first_request(serve: Serve, t
     assert not server.seen and raised.value.summaries[0].ungradable == 3
 
 
+def test_the_key_is_missed_before_the_benchmarks_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    given = Evaluation(engine=OpenAISettings(base_url="http://192.0.2.1/v1"), forms=("chat",))
+    (tmp_path / "b.jsonl").write_text("no benchmark at all")
+    with pytest.raises(InputError, match="the environment variable OPENAI_API_KEY is not set"):
+        evaluate("m", [named(str(tmp_path / "b.jsonl"))], given)
+
+
+def test_of_many_tasks_that_cannot_be_judged_the_first_are_named(serve: Serve, tmp_path: Path) -> None:
+    server, said = serve(lambda body, _: answer(body)), list[str]()
+    path = written(tmp_path / "b.jsonl", [row(n, tests="") for n in range(14)])
+    with pytest.raises(NoNumberError):
+        evaluate("m", [named(str(path))], settings(server), announce=said.append)
+    assert sum("Made/" in line for line in said) == 1 and any(line.endswith("Made/9 and 4 more") for line in said)
+
+
 def test_tasks_that_lack_a_library_are_named_and_not_asked(serve: Serve, tmp_path: Path) -> None:
     server, said = serve(lambda body, _: answer(body)), list[str]()
     rows = [row(0), row(1, tests="import wordninja\ndef check(candidate):\n    wordninja.split(candidate(1))\n")]
@@ -277,6 +293,10 @@ def test_other_tasks_a_strange_folder_and_a_busy_one_are_refused(serve: Serve, t
     benchmark(path, 3)
     with pytest.raises(InputError, match=r"benchmarks\.made\.asked"):
         asked(server, path, tmp_path / "out")
+    (tmp_path / "file").touch()
+    for place, says in ((tmp_path / "file", "it is a file"), (Path("/proc/x"), "the folder /proc/x cannot be made")):
+        with pytest.raises(InputError, match=says):
+            asked(server, path, place)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     with pytest.raises(InputError, match="holds other files"):
@@ -392,5 +412,8 @@ def test_a_task_without_a_sample_is_unanswered(tmp_path: Path) -> None:
     samples = written(tmp_path / "s.jsonl", [{"task_id": "Made/0", "completion": "    return x\n"}])
     with pytest.raises(NoNumberError, match="1 of 2 answers are missing"):
         grade_samples(samples, [named(str(path))], Grading(), 0.02)
-    (summary,) = grade_samples(samples, [named(str(path))], Grading(), 0.5).summaries
+    said = list[str]()
+    (summary,) = grade_samples(samples, [named(str(path))], Grading(), 0.5, announce=said.append).summaries
+    assert summary.errors == {"the file has no sample for it": 1}
+    assert any(line.endswith("unanswered: Made/1") and "no sample for 1 of 2 tasks of b" in line for line in said)
     assert (summary.form, pass_at(summary), summary.unanswered) == ("completion", {"pass@1": 1.0}, 1)
