@@ -26,7 +26,7 @@ from builders.harness.files import read_tasks
 from builders.harness.questions import PROMPTS
 from builders.harness.tasks import Case, Task
 from builders.recipe import Benchmark
-from store import CONTRACTS, Plan, Record, Store, content_id
+from store import CONTRACTS, Plan, Record, Store, check_name, content_id
 from store.errors import InputError, MissingError
 
 ROWS_PER_PART = 50
@@ -47,13 +47,16 @@ def check(benchmark: Benchmark) -> None:
 def named(text: str) -> Benchmark:
     """The benchmark that `[NAME=]FILE` or `[NAME=]HUB_ID[:CONFIG][@SPLIT]` means.
 
-    Without NAME, its name is made from the file or the id.
+    Without NAME, its name is made from the file or the id. InputError for a NAME that may not be.
 
     Example:
         named("HumanEval.jsonl.gz").name  # humaneval
         named("google-research-datasets/mbpp:full").name  # mbpp-full
     """
     spec = _SPEC.fullmatch(text)
+    before, sign, _ = text.partition("=")
+    if sign and "/" not in before and not Path(text).exists():
+        check_name(before, "benchmark name")
     if Path(text).exists() or spec is None:
         return Benchmark(name=_name_of(text), path=text)
     name, path = spec["name"], spec["path"]

@@ -91,11 +91,16 @@ def _deaf() -> None:
 def _stopped(words: list[str], *, by_system: bool) -> int:
     """Say that the work was stopped, and how it goes on. Returns the exit code of a shell."""
     said = "stopped by SIGTERM" if by_system else "stopped"
-    is_kept = words[:1] == ["evaluate"] and {"-o", "--output"} & set(words)
-    if is_kept or (words[:1] and words[0] in RESUMED):
+    if words[:1] == ["evaluate"] and not _has_output(words):
+        said += ". Nothing is kept, and the same command begins anew: with -o DIR it would go on from here"
+    elif words[:1] and words[0] in {"evaluate", *RESUMED}:
         said += f". What is done is kept, and the same command goes on from there:\n  {shlex.join(['scoder', *words])}"
     notes.print(said, markup=False, highlight=False, soft_wrap=True)
     return 128 + signal.SIGTERM if by_system else STOPPED
+
+
+def _has_output(words: list[str]) -> bool:
+    return any(word.startswith("-o") or word.partition("=")[0] == "--output" for word in words)
 
 
 def _run(words: list[str]) -> Any:

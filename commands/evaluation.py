@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.terminal import JsonOption, announce, app, local, print_rows, track
+from commands.terminal import JsonOption, announce, app, local_folder, print_rows, track
 from store.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ def evaluate(
     output: Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", help="Folder that keeps answers and rows. The same command resumes.", callback=local
+            "-o",
+            "--output",
+            help="Folder that keeps answers and rows. The same command resumes.",
+            callback=local_folder,
         ),
     ] = None,
     form: Annotated[
@@ -99,6 +102,8 @@ def evaluate(
         "grading": _limits(environment, workers, memory_mb, wall_s),
     } | ({} if max_error_share is None else {"max_error_share": max_error_share})
     asked_forms = list(form or []) or (["completion"] if is_base else [])
+    if strange := [name for name in asked_forms if name not in ("chat", "completion")]:
+        raise InputError(f"--form {strange[0]} is no form: give chat or completion, or the option twice for both")
     if is_base and asked_forms != ["completion"]:
         raise InputError(f"--base-model means --form completion, but --form {asked_forms[0]} is given: leave one out")
     settings = files.checked(
@@ -220,7 +225,7 @@ def _held(found: Mapping[tuple[str, str], Any]) -> str:
 
 @app.command(rich_help_panel=PANEL)
 def environment(
-    folder: Annotated[str, typer.Argument(help="Folder to make or to complete.", callback=local)],
+    folder: Annotated[str, typer.Argument(help="Folder to make or to complete.", callback=local_folder)],
     benchmarks: BenchmarksOption,
     as_json: JsonOption = False,
 ) -> None:
@@ -243,7 +248,10 @@ def environment(
         {"package": p.name, "imported as": ", ".join(p.modules), "tasks": p.tasks, "installed": p.problem or "yes"}
         for p in found
     ]
-    print_rows(rows, as_json, folder if rows else f"{folder}: no library is needed")
+    if rows or as_json:
+        print_rows(rows, as_json, folder)
+    else:
+        announce(f"{folder}: no library is needed")
     if failed := [package.name for package in found if package.problem]:
         raise typer.Exit(_say_failed(failed, len(found)))
 
@@ -293,9 +301,15 @@ def _limits(
     environment: str | None, workers: int | None, memory_mb: int | None, wall_s: float | None
 ) -> dict[str, Any]:
     """The limits that were given. An environment is named by its whole path."""
-    if environment is not None and not Path(environment, "bin", "python").exists():
-        raise InputError(f"{environment} is no virtual environment: `scoder environment {environment} …` makes one")
     place = str(Path(environment).absolute()) if environment else None
+    if environment is not None:
+        from builders import sandbox
+
+        try:
+            sandbox.modules_missing((), place)  # looks at the environment as every verdict does
+        except InputError as error:
+            error.add_note(f"`scoder environment {environment} …` makes one with libraries")
+            raise
     given = {"environment": place, "workers": workers, "memory_mb": memory_mb, "wall_s": wall_s}
     return {name: value for name, value in given.items() if value is not None}
 

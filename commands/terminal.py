@@ -107,6 +107,15 @@ def local(path: str | None) -> str | None:
     return path
 
 
+def local_folder(path: str | None) -> str | None:
+    """The same for an output that is a folder."""
+    if path is not None:
+        from store.files import check_folder
+
+        check_folder(path)
+    return path
+
+
 def local_file(path: str | None) -> str | None:
     """The same for an output that is a file."""
     if path is not None and Path(path).is_dir():

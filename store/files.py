@@ -16,7 +16,7 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from store.errors import ContractError
+from store.errors import ContractError, InputError
 
 NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EACCES}
 """What `os.link` answers where links cannot be made: another disk, FAT, some network systems, or
@@ -57,6 +57,26 @@ def check_output(path: str | Path) -> None:
     for folder in (place, *place.parents):
         if (folder / "_runs").is_dir():
             raise ContractError(f"cannot write to {path}: it lies in the store {folder}. Give a place outside of it")
+
+
+def check_folder(path: str | Path) -> None:
+    """Refuse, before any work, a folder that is a file, or that nobody here may write to."""
+    check_output(path)
+    whole = Path(path).absolute()
+    if whole.exists() and not whole.is_dir():
+        raise InputError(f"cannot write to {path}: it is a file, and a folder is needed. Give another name")
+    there = next(place for place in (whole, *whole.parents) if place.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {path}: {there} may not be written to. Give another place, or the right")
+
+
+def make_folder(path: str | Path) -> None:
+    """Make a folder with its parents. InputError if it cannot be, or may not be written to."""
+    check_folder(path)
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {path} cannot be made ({error.strerror}): give another place") from None
 
 
 def write_atomic(fs: AbstractFileSystem, path: str, data: bytes) -> None:

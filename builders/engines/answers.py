@@ -20,7 +20,7 @@ from pathlib import Path
 
 from builders.engines.budget import Spent
 from builders.engines.error_share import ErrorShare
-from builders.engines.journal import Journal, Journals, answers_in, close, holds_answers, spent
+from builders.engines.journal import Journal, Journals, answers_in, close, holds_answers, spent, unreadable_in
 from builders.engines.journalled_stream import JournalledStream
 from builders.engines.repeats import Answered, Asked, Repeats
 from builders.engines.settings import EngineSettings
@@ -30,7 +30,7 @@ from store import Plan, Store, Usage
 
 __all__ = [
     "Journals", "answers_in", "batches", "close_journal", "finished_journals", "journals", "open_answers",
-    "spent_before", "spent_in", "usage",
+    "spent_before", "spent_in", "unreadable_in", "usage",
 ]  # fmt: skip
 
 

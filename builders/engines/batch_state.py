@@ -81,4 +81,4 @@ def _whole_lines(path: Path) -> list[str]:
     end = data.rfind(b"\n") + 1
     if end < len(data):
         os.truncate(path, end)
-    return data[:end].decode("utf-8").splitlines()
+    return data[:end].decode("utf-8").split("\n")[:-1]

@@ -144,7 +144,8 @@ class Endpoint:
                 self.gate.gave_up(message)
                 raise RefusedError(message)
             if failure.retry_after_s is None or not failure.is_overload:
-                await self.gate.sleep(max(backoff_s(num_failures + num_pace), failure.retry_after_s or 0.0))
+                wait_s = max(backoff_s(num_failures + num_pace), failure.retry_after_s or 0.0)
+                await self.gate.sleep(wait_s, str(failure))
 
     def _load(self, body: Json, *, is_first: bool) -> Load:
         longest = self.dialect.spoken(body)[self.dialect.token_field]

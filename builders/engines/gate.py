@@ -164,13 +164,20 @@ class Gate:
             )
         self._paused_until = max(self._paused_until, self._loop.time() + seconds)
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait before another attempt. StoppedError as soon as the run ends."""
-        try:
-            await asyncio.wait_for(self._stopped.wait(), seconds)
-        except TimeoutError:
-            return
-        raise StoppedError
+    async def sleep(self, seconds: float, message: str) -> None:
+        """Wait before another attempt. StoppedError as soon as the run ends.
+
+        `patience_s` may end in the middle of a long wait. That is seen then, and not after it.
+        """
+        wakes_at = self._loop.time() + seconds
+        while (left_s := wakes_at - self._loop.time()) > 0:
+            patient_s = max(0.0, self._last_good + self._settings.patience_s - self._loop.time()) + 0.01
+            try:
+                await asyncio.wait_for(self._stopped.wait(), min(left_s, patient_s))
+            except TimeoutError:
+                self._check_patience(message)
+            if self.error is not None:
+                raise StoppedError
 
     def stop(self, error: Exception) -> None:
         """Send nothing more. Attempts under way go on. The first error is the one that is kept."""

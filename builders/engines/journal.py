@@ -146,6 +146,19 @@ def answers_in(folder: Path) -> dict[str, Answer]:
     return {answer.request_id: answer for path in paths for answer, _ in _read(path)}
 
 
+def unreadable_in(folder: Path) -> list[str]:
+    """The lines of a journal that cannot be read, such as "shard-00000.jsonl, line 3".
+
+    A last line that was cut by a kill is one of them, too.
+    """
+    return [
+        f"{path.name}, line {number}"
+        for path in sorted(folder.glob("shard-*.jsonl"))
+        for number, line in enumerate(path.read_bytes().split(b"\n"), start=1)
+        if line and _is_unreadable(line)
+    ]
+
+
 def is_final(answer: Answer) -> bool:
     """Whether asking again would pay again, or would give the same."""
     return answer.finish_reason != "error" or bool(answer.num_prompt_tokens or answer.num_completion_tokens)
@@ -235,6 +248,13 @@ def _read(path: Path) -> Iterator[tuple[Answer, float | None]]:
                 continue  # never written by a disk that lost power
             cost_usd = record.pop("cost_usd", None)
             yield _answer(record), cost_usd
+
+
+def _is_unreadable(line: bytes) -> bool:
+    try:
+        return not isinstance(json.loads(line), dict)
+    except ValueError:
+        return True
 
 
 def _answer(record: dict[str, Any]) -> Answer:

@@ -22,6 +22,9 @@ from builders.engines.repeats import Answered, Asked, Repeats, UnderWay, in_orde
 from builders.engines.settings import EngineSettings
 from store.errors import JobError
 
+LAST_ANSWERS_S = 5.0
+"""Seconds that answers under way have after Ctrl-C or SIGTERM."""
+
 
 class JournalledStream(Generic[Asked, Answered]):
     """The answers of the shards of one plan; see the module."""
@@ -58,11 +61,15 @@ class JournalledStream(Generic[Asked, Answered]):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Send nothing new after a failure, but wait for what is under way, as it is paid for.
 
-        A batch is not waited for: it goes on at the provider, and the next run collects it.
+        A batch is not waited for: it goes on at the provider, and the next run collects it. After
+        Ctrl-C or SIGTERM an endpoint has a few seconds: one that refuses everything would be asked
+        again and again. Closing the engine then ends what is left.
         """
         self._is_stopping = True
-        if not (kind and self._settings.is_collected_later):
-            self._thread.join()
+        if kind and self._settings.is_collected_later:
+            return
+        is_stopped = kind is not None and not issubclass(kind, Exception)
+        self._thread.join(LAST_ANSWERS_S if is_stopped and self._settings.is_endpoint else None)
 
     def of(self, shard: int, request_ids: Iterable[str]) -> list[Answered]:
         """The answers of a shard in the order of the ids, each with the tokens of all its attempts.

@@ -27,6 +27,7 @@ from builders.harness.libraries import ALSO, KNOWN, PACKAGES, VERSIONS
 from builders.harness.tasks import Task
 from store import Announce
 from store.errors import InputError, JobError
+from store.files import check_folder, make_folder
 
 INSTALL_S = 1800
 """Seconds that one library may take. Those that are compiled take longest."""
@@ -64,10 +65,12 @@ def build(folder: Path, wanted: Sequence[Package], announce: Announce = lambda m
 
     It has the interpreter of the sandbox, because compiled libraries fit one version of Python.
     """
+    check_folder(folder)
     python = folder / "bin" / "python"
     if folder.exists() and not python.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} holds other files, and no virtual environment: give a new folder")
     if not python.exists():
+        make_folder(folder)
         _run([os.path.realpath(sys.executable), "-m", "venv", str(folder)], f"the environment {folder} cannot be made")
     versions = folder / "constraints.txt"
     versions.write_text(VERSIONS, encoding="utf-8")

@@ -26,8 +26,11 @@ sandbox lacks a library that it imports, or the sandbox failed."""
 NEVER_ASKED = "it was not asked for"
 
 
-def rows(given: Given, known: Known, settings: Grading) -> Iterator[Row]:
-    """One row per job. The answers of one benchmark are judged together."""
+def rows(given: Given, known: Known, settings: Grading, absent: str = NEVER_ASKED) -> Iterator[Row]:
+    """One row per job. The answers of one benchmark are judged together.
+
+    `absent` is said of jobs without a completion.
+    """
     for benchmark, part in groupby(given, lambda pair: pair[0].benchmark):
         pairs = list(part)
         answers = [
@@ -37,13 +40,13 @@ def rows(given: Given, known: Known, settings: Grading) -> Iterator[Row]:
         ]
         found = dict(grading.verdicts(answers, known[benchmark], settings)) if answers else {}
         for number, (job, completion) in enumerate(pairs):
-            yield _row(job, completion, known, found.get(number))
+            yield _row(job, completion, known, found.get(number), absent)
 
 
 def unjudged(given: Given, known: Known) -> Iterator[Row]:
     """The same where a run was broken off: what was answered is noted, but not judged."""
     for job, completion in given:
-        yield _row(job, completion, known, None)
+        yield _row(job, completion, known, None, NEVER_ASKED)
 
 
 def is_answered(completion: Completion) -> bool:
@@ -62,7 +65,7 @@ def lost(found: Iterable[Row]) -> Counter[str]:
     return Counter(row["form"] for row in found if row["status"] in LOST)
 
 
-def _row(job: Job, completion: Completion | None, known: Known, verdict: Verdict | None) -> Row:
+def _row(job: Job, completion: Completion | None, known: Known, verdict: Verdict | None, absent: str) -> Row:
     row = {
         "benchmark": job.benchmark,
         "form": job.form,
@@ -73,7 +76,7 @@ def _row(job: Job, completion: Completion | None, known: Known, verdict: Verdict
         "completion_tokens": 0 if completion is None else completion.num_completion_tokens,
     }
     if verdict is None:
-        return row | _without_verdict(job, completion, known)
+        return row | _without_verdict(job, completion, known, absent)
     return row | {
         "extracted": verdict.extracted,
         "is_passed": verdict.is_passed,
@@ -86,7 +89,7 @@ def _row(job: Job, completion: Completion | None, known: Known, verdict: Verdict
     }
 
 
-def _without_verdict(job: Job, completion: Completion | None, known: Known) -> Row:
+def _without_verdict(job: Job, completion: Completion | None, known: Known, absent: str) -> Row:
     reason = obstacle(job, known)
     is_there = completion is not None and is_answered(completion)
     return {
@@ -94,16 +97,16 @@ def _without_verdict(job: Job, completion: Completion | None, known: Known) -> R
         "is_passed": False,
         "is_base_passed": None,
         "status": "ungradable" if reason else "unjudged" if is_there else "unanswered",
-        "error": None if reason or is_there else _error(completion),
+        "error": None if reason or is_there else _error(completion, absent),
         "message": reason,
         "seconds": 0.0,
         "is_apart": False,
     }
 
 
-def _error(completion: Completion | None) -> str | None:
+def _error(completion: Completion | None, absent: str) -> str | None:
     if completion is None:
-        return NEVER_ASKED
+        return absent
     if completion.finish_reason == "prompt_too_long":
         return completion.error or "the prompt and the longest answer do not fit into the model's window"
     return completion.error

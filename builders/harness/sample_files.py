@@ -50,10 +50,15 @@ def read(path: Path, tasks: Mapping[str, Sequence[Task]]) -> Samples:
     if text.lstrip().startswith("["):
         return _generations(path, text, tasks)
     found: Samples = defaultdict(list)
-    for number, line in enumerate(text.splitlines(), start=1):
+    # not splitlines(), which also ends a line at U+2028 and U+0085: JSON may hold these in a string
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             task_id, sample = _of_line(line, f"{path}, line {number}")
             found[_benchmark_of(task_id, tasks, f"{path}, line {number}"), task_id].append(sample)
+    if not found:
+        raise InputError(
+            f"{path} has no samples: give JSON lines of task_id and solution, or of task_id and completion"
+        )
     return dict(found)
 
 
@@ -109,6 +114,8 @@ def _generations(path: Path, text: str, tasks: Mapping[str, Sequence[Task]]) -> 
     is_right = isinstance(lists, list) and all(isinstance(one, list) for one in lists)
     if not is_right or not all(isinstance(code, str) for one in lists for code in one):
         raise InputError(f"{path} must be a list of lists of texts: the answers to each task of {benchmark}")
+    if not any(lists):
+        raise InputError(f"{path} has no samples: give a list of texts for each task of {benchmark}")
     if len(lists) != len(part):
         raise InputError(
             f"{path} has answers to {len(lists)} tasks, and {benchmark} has {len(part)}: they are told apart by their "
@@ -129,6 +136,6 @@ def _of_folders(folder: Path, tasks: Mapping[str, Sequence[Task]]) -> Samples:
         files = sorted(below.glob("*.py"), key=lambda path: (len(path.stem), path.stem))
         samples = [Sample(path.read_text(encoding="utf-8"), "chat") for path in files]
         found[_benchmark_of(task_id, tasks, str(below)), task_id] = samples
-    if not found:
+    if not any(found.values()):
         raise InputError(f"{folder} holds neither an evaluation nor folders such as HumanEval_0/0.py")
     return found

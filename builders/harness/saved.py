@@ -32,7 +32,7 @@ from builders.harness.statistics import Counts
 from builders.harness.summary import Summary
 from store import CONTRACTS, Plan
 from store.errors import InputError, JobError, MissingError
-from store.files import write_text
+from store.files import check_folder, make_folder, write_text
 
 SETTINGS, ANSWERS, ROWS, SUMMARY, SAMPLES = "settings.json", "answers", "rows.parquet", "summary.json", "samples"
 
@@ -45,7 +45,7 @@ def opened(folder: Path, plan: Plan, about: dict[str, Any]) -> Iterator[Path]:
     if the folder holds another run, or other files. JobError if another process works in it.
     """
     _check(folder, plan)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with open(folder / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +83,7 @@ def task_counts(folder: Path) -> dict[tuple[str, str], Counts]:
     """
     try:
         told = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        rows = pq.read_table(folder / ROWS, columns=["benchmark", "form", "task_id", "status", "is_passed"]).to_pylist()
+        rows = _table(folder, ["benchmark", "form", "task_id", "status", "is_passed"])
     except FileNotFoundError:
         raise MissingError(
             f"{folder} holds no finished evaluation: `scoder evaluate … -o {folder}` makes one"
@@ -93,6 +93,29 @@ def task_counts(folder: Path) -> dict[tuple[str, str], Counts]:
         raise MissingError(f"{folder} holds no number: `scoder grade {folder}` says why")
     parts = {key: [row for row in rows if (row["benchmark"], row["form"]) == key] for key in sorted(whole)}
     return {key: statistics.task_counts(part) for key, part in parts.items()}
+
+
+def answered_before(folder: Path) -> set[tuple[str, str, str, int]]:
+    """Benchmark, form, task and number of the answers that the kept rows are about."""
+    names = ["benchmark", "form", "task_id", "sample_index", "finish_reason"]
+    found = _table(folder, names) if (folder / ROWS).exists() else []
+    return {
+        (row["benchmark"], row["form"], row["task_id"], row["sample_index"])
+        for row in found
+        if row["finish_reason"] in ("stop", "length")
+    }
+
+
+def _table(folder: Path, columns: list[str] | None = None) -> list[Row]:
+    try:
+        return list(pq.read_table(folder / ROWS, columns=columns).to_pylist())
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise InputError(
+            f"{folder / ROWS} cannot be read ({str(error).splitlines()[0]}): restore it, or remove it, and "
+            f"`scoder grade {folder}` makes it anew"
+        ) from None
 
 
 def write_results(folder: Path, model: str, rows: Sequence[Row], summaries: Sequence[Summary]) -> None:
@@ -113,6 +136,7 @@ def write_summary(folder: Path, summaries: Sequence[Summary]) -> None:
 
 
 def _check(folder: Path, plan: Plan) -> None:
+    check_folder(folder)
     if not (folder / SETTINGS).exists():
         if folder.exists() and any(path.name != ".lock" for path in folder.iterdir()):
             raise InputError(f"{folder} holds other files, and no evaluation: give a new folder")

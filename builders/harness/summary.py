@@ -135,12 +135,21 @@ def tell_ungradable(announce: Announce, known: Known) -> None:
         for task_id, ready in lacking.items():
             by_reason.setdefault(str(ready.ungradable), []).append(task_id)
         for reason, names in by_reason.items():
-            announce(f"  {reason}: {', '.join(names)}")
+            announce(f"  {reason}: {first_names(names, 10)}")
         if modules := sorted({name for ready in lacking.values() for name in ready.missing}):
             announce(
                 f"  missing libraries: {', '.join(modules)}. `scoder environment DIR --benchmarks …` installs them; "
                 "then give --environment DIR, or set evaluation.grading.environment"
             )
+
+
+def first_names(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more there are.
+
+    first_names(["a", "b", "c", "d"])    # 'a, b, c and 1 more'
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def require_numbers(found: Sequence[Summary]) -> None:

@@ -22,7 +22,7 @@ from typing import Any, cast
 
 from builders import sandbox
 from builders.benchmarks import tasks as tasks_of
-from builders.engines import Completion, EngineSettings, Request, forms, open_engine
+from builders.engines import Completion, EngineSettings, OpenAISettings, Request, forms, open_engine
 from builders.engines.answers import answers_in, open_answers, spent_in
 from builders.harness import references, saved
 from builders.harness.jobs import Job, Known, answers_per_shard, jobs, obstacle, request, tolerant
@@ -32,6 +32,7 @@ from builders.harness.tasks import Form, Task
 from builders.recipe import Benchmark, Evaluation, Grading
 from store import Announce, Plan, content_id
 from store.errors import InputError, UserError
+from store.files import check_folder
 from store.store import Track
 
 Tasks = dict[str, list[Task]]
@@ -77,6 +78,9 @@ def evaluate(
         found = evaluate("path/to/model", [named("humaneval=HumanEval.jsonl.gz")], Evaluation())
     """
     sandbox.require()
+    if folder is not None:
+        check_folder(folder)
+    _require_endpoint(settings.engine, folder)
     tasks = read(given)
     plan = _plan(model, tasks, settings, adapter, revision, seed)
     about = {
@@ -95,6 +99,16 @@ def evaluate(
         saved.write_results(place, adapter or model, found, told)
     require_numbers(told)
     return Evaluated(found, told)
+
+
+def _require_endpoint(engine: EngineSettings, folder: Path | None) -> None:
+    """Say what an endpoint lacks before any work: its host, and the key unless a run is finished."""
+    forms.require_host(engine)
+    is_finished = folder is not None and (folder / saved.ROWS).exists()
+    if isinstance(engine, OpenAISettings) and not is_finished:
+        from builders.engines.endpoint import DEFAULT_BASE_URL, api_key
+
+        api_key(engine.api_key_env, engine.base_url or DEFAULT_BASE_URL)
 
 
 def read(given: Sequence[Benchmark]) -> Tasks:
@@ -154,7 +168,8 @@ class _Run:
                     found += rows(joined(self._jobs(shard), of(shard)), self.known, self.settings.grading)
         except UserError as error:
             told = self._broken_off(folder)
-            saved.write_summary(folder.parent, told)
+            if not (folder.parent / saved.ROWS).exists():  # the summary of a finished run stays beside its rows
+                saved.write_summary(folder.parent, told)
             lost = (
                 f"{sum(one.unanswered for one in told):,} of {sum(one.answers for one in told):,} answers are missing"
             )
@@ -165,7 +180,6 @@ class _Run:
         """Find out in which forms the model can be asked."""
         kept = cast(dict[str, Completion], answers_in(folder))
         answered = {job.form for job in self.wanted if job.name in kept and is_answered(kept[job.name])}
-        forms.require_host(self.settings.engine)
         self.left_out = forms.left_out(
             self.settings.engine,
             self.model,

@@ -14,16 +14,19 @@ from typing import cast
 
 from builders import sandbox
 from builders.engines import Completion
-from builders.engines.answers import answers_in
+from builders.engines.answers import answers_in, unreadable_in
 from builders.harness import sample_files, saved
 from builders.harness.jobs import Job, jobs
-from builders.harness.rows import Given, joined, rows
-from builders.harness.summary import require_numbers, summaries
+from builders.harness.rows import Given, is_answered, joined, rows
+from builders.harness.sample_files import Samples
+from builders.harness.summary import first_names, require_numbers, summaries
 from builders.harness.tasks import Form, Task
 from builders.recipe import Benchmark, Evaluation, Grading
 from builders.standalone.evaluation import ASKED, Evaluated, prepared, read, silent, tasks_hash
 from store import Announce, Plan
 from store.errors import InputError
+
+NO_SAMPLE = "the file has no sample for it"
 
 
 def grade(
@@ -44,14 +47,13 @@ def grade(
     tasks = read([Benchmark.model_validate(benchmark) for benchmark in kept["benchmarks"]])
     plan = Plan.model_validate(kept["plan"])
     _check_asked(folder, plan, tasks, announce)
+    left_out = dict(kept.get("left_out") or {})
+    asked = [job for job in jobs(tasks, settings.forms, settings.num_samples) if job.form not in left_out]
     with saved.opened(folder, plan, kept) as answers:
-        known = prepared(tasks, settings.grading, announce)
         given = cast(dict[str, Completion], answers_in(answers))
-        asked = jobs(tasks, settings.forms, settings.num_samples)
-        left_out = dict(kept.get("left_out") or {})
-        found = list(
-            rows(joined([j for j in asked if j.form not in left_out], given.values()), known, settings.grading)
-        )
+        _check_whole(folder, answers, asked, given, announce)
+        known = prepared(tasks, settings.grading, announce)
+        found = list(rows(joined(asked, given.values()), known, settings.grading))
         told = summaries(found, known, share, left_out)
         saved.write_results(folder, kept["adapter"] or kept["model"], found, told)
     require_numbers(told)
@@ -77,6 +79,7 @@ def grade_samples(
     sandbox.require()
     tasks = read(given)
     samples = sample_files.read(path, tasks)
+    _tell_absent(path, tasks, samples, announce)
     known = prepared(tasks, grading, announce)
     forms_there = {sample.form for part in samples.values() for sample in part}
     answers = [
@@ -85,10 +88,51 @@ def grade_samples(
         for task in part
         for pair in _sampled(benchmark, task, samples.get((benchmark, task.task_id), []), forms_there)
     ]
-    found = list(rows(answers, known, grading))
+    found = list(rows(answers, known, grading, NO_SAMPLE))
     told = summaries(found, known, max_error_share)
     require_numbers(told)
     return Evaluated(found, told)
+
+
+def _tell_absent(path: Path, tasks: Mapping[str, Sequence[Task]], samples: Samples, announce: Announce) -> None:
+    """Say which tasks a file answers in no form."""
+    for benchmark, part in tasks.items():
+        absent = [task.task_id for task in part if not samples.get((benchmark, task.task_id))]
+        if absent:
+            announce(
+                f"{path} has no sample for {len(absent):,} of {len(part):,} tasks of {benchmark}, which count as "
+                f"unanswered: {first_names(absent)}"
+            )
+
+
+def _check_whole(
+    folder: Path, answers: Path, asked: Sequence[Job], given: Mapping[str, Completion], announce: Announce
+) -> None:
+    """InputError if answers that were there are lost: what was judged before must not be replaced.
+
+    A kill leaves a last line that was cut. If nothing was judged since, that is only said.
+    """
+    there = {name for name, completion in given.items() if is_answered(completion)}
+    lost = [job for job in asked if job.name not in there]
+    judged = saved.answered_before(folder)
+    vanished = [job for job in lost if (job.benchmark, job.form, job.task.task_id, job.number) in judged]
+    damaged = unreadable_in(answers)
+    where = f"{answers}: {first_names(damaged)} cannot be read" if damaged else f"{answers} does not hold them any more"
+    if vanished:
+        names = list(dict.fromkeys(job.task.task_id for job in vanished))
+        raise InputError(
+            f"{len(vanished):,} of {len(asked):,} answers of {folder} are lost, those to {first_names(names)}: {where}. "
+            f"Nothing was changed, and {saved.ROWS} still has their verdicts. Restore the files, or run the same "
+            "`scoder evaluate` again, which asks for what is missing"
+        )
+    torn = [path for path in sorted(answers.glob("shard-*.jsonl")) if not path.read_bytes().endswith(b"\n")]
+    if lost and len(damaged) > len(torn):
+        raise InputError(
+            f"{where}, and {len(lost):,} of {len(asked):,} answers are missing. Nothing was changed. Restore the file, "
+            "or run the same `scoder evaluate` again, which asks for what is missing"
+        )
+    if damaged:
+        announce(f"{where}: {f'{len(lost):,} answers are missing' if lost else 'all answers are there all the same'}")
 
 
 def _check_asked(folder: Path, plan: Plan, tasks: Mapping[str, Sequence[Task]], announce: Announce) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from builders import sandbox
 from tests.fault_server import FaultServer, ok, status
 from tests.made_benchmarks import answer, benchmark, number_of, written
-from tests.smoke_run import scoder_here
+from tests.smoke_run import command, scoder_here
 
 needs_sandbox = pytest.mark.skipif(not sandbox.is_available(), reason="no sandbox")
 
@@ -91,11 +94,17 @@ def test_saved_answers_are_graded_and_samples_too(server: FaultServer, tmp_path:
     ("arguments", "expected"),
     [
         (("evaluate", "m", "--samples", "2"), "at temperature 0 all answers to a task are the same"),
-        (("evaluate", "m", "--form", "talk"), "forms.0: Input should be 'completion' or 'chat'"),
+        (("evaluate", "m", "--form", "talk"), "--form talk is no form: give chat or completion"),
         (("evaluate", "m", "--form", "chat", "--base-model"), "--base-model means --form completion"),
         (("evaluate", "m", "--environment", "/nowhere"), "/nowhere is no virtual environment"),
         (("evaluate", "m", "--set", "wall_s=3"), "set grading.wall_s to 3 instead"),
         (("grade", "/nowhere"), "no file or folder /nowhere"),
+        (("evaluate", "m", "-o", __file__), "it is a file, and a folder is needed"),
+        (("evaluate", "m", "-o", f"{__file__}/x"), "is a file, not a folder"),
+        (("environment", __file__), "it is a file, and a folder is needed"),
+        (("environment", "/proc/x"), "the folder /proc/x cannot be made"),
+        (("evaluate", "m", "--benchmarks", "x y=here"), "benchmark name 'x y' must match"),
+        (("evaluate", "m", "--benchmarks", "xß=here"), "benchmark name 'xß' must match"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -106,10 +115,27 @@ def test_mistakes_get_one_message(tmp_path: Path, arguments: tuple[str, ...], ex
     assert "Traceback" not in done.stderr
 
 
+@needs_sandbox
+def test_an_environment_is_looked_at_before_any_work(server: FaultServer, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").touch()
+    done = evaluated(server, benchmark(tmp_path / "b.jsonl", 1), "--environment", str(tmp_path))
+    assert done.returncode == 2 and "has no pyvenv.cfg" in done.stderr and "`scoder environment " in done.stderr
+    assert "grading" not in done.stderr and not server.seen
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    done = scoder_here("environment", str(tmp_path / "x"), "--benchmarks", "here")
+    assert done.returncode == 2 and "may not be written to" in done.stderr
+
+
 def test_an_environment_for_nothing_says_so(tmp_path: Path) -> None:
     path = benchmark(tmp_path / "b.jsonl", 1)
     done = scoder_here("environment", str(tmp_path / "libraries"), "--benchmarks", str(path))
     assert done.returncode == 0 and (tmp_path / "libraries" / "bin" / "python").exists(), done.stderr
+    assert "libraries: no library is needed" in done.stderr and "no rows" not in done.stdout + done.stderr
 
 
 @needs_sandbox
@@ -123,3 +149,38 @@ def test_two_evaluations_are_compared_task_by_task(server: FaultServer, tmp_path
     assert "within noise" in scoder_here("compare", str(one), str(other)).stdout
     nothing = scoder_here("compare", str(one), str(tmp_path))
     assert nothing.returncode != 0 and "holds no finished evaluation" in nothing.stderr
+
+
+# -- an endpoint that refuses everything -----------------------------------------------------------
+
+
+@needs_sandbox
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_sigterm_ends_an_evaluation_whose_endpoint_refuses_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_kept: bool
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    server = FaultServer(lambda body, _: "429")
+    arguments = ["evaluate", "m", "--benchmarks", f"made={benchmark(tmp_path / 'b.jsonl', 20)}", "--engine", "openai"]
+    arguments += ["--base-url", server.url, *([f"--output={tmp_path / 'out'}"] if is_kept else [])]
+    with subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True) as process:
+        while len(server.seen) < 20 and process.poll() is None:
+            time.sleep(0.05)
+        process.terminate()
+        began = time.monotonic()
+        _, told = process.communicate(timeout=60)
+    server.close()
+    assert process.returncode == 143 and time.monotonic() - began < 15, told
+    assert ("the same command goes on from there" if is_kept else "Nothing is kept, and the same command") in told
+
+
+@needs_sandbox
+def test_a_storm_of_429_gives_up_after_the_patience_and_prints_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    server = FaultServer(lambda body, _: "429")
+    done = evaluated(server, benchmark(tmp_path / "b.jsonl", 20), "--json", "--set", "engine.patience_s=2")
+    server.close()
+    assert done.returncode == 1 and json.loads(done.stdout)[0]["pass@1"] is None
+    assert "no answer for 2 s" in done.stderr and "429: no" in done.stderr

@@ -383,6 +383,18 @@ def test_a_storm_of_429_ends_by_patience_and_not_by_losing_rows(serve):
     assert found == []
 
 
+def test_patience_ends_in_the_middle_of_a_long_wait(serve, monkeypatch):
+    monkeypatch.setattr("builders.engines.endpoint.FIRST_BACKOFF_S", 20.0)
+    server = serve(lambda body, _: "429")
+    began = time.monotonic()
+    with (
+        open_engine(settings(server, patience_s=1), "m") as engine,
+        pytest.raises(ConnectionError, match=r"no answer for 1 s and 1 attempts \(patience_s=1\), the last: 429"),
+    ):
+        list(engine.generate(chats(1)))
+    assert time.monotonic() - began < 5
+
+
 def test_a_wait_that_is_longer_than_patience_is_told_at_once(serve):
     server = serve(lambda body, _: status(429, "daily limit", **{"Retry-After": "86400"}))
     with open_engine(settings(server), "m") as engine, pytest.raises(ConnectionError, match="wait for 86,400 s"):

@@ -38,6 +38,13 @@ def test_lines_of_solutions_and_of_completions(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
+def test_only_a_line_feed_ends_a_line(tmp_path: Path, sign: str) -> None:
+    row = {"task_id": "HumanEval/0", "solution": f"x = '{sign}'"}
+    (tmp_path / "s").write_text(json.dumps(row, ensure_ascii=False) + "\r\n", encoding="utf-8", newline="")
+    assert read(tmp_path / "s", TASKS) == {("he", "HumanEval/0"): [Sample(row["solution"], "chat")]}
+
+
 def test_lists_in_the_order_of_the_tasks(tmp_path: Path) -> None:
     path = tmp_path / "generations.json"
     path.write_text(json.dumps([["a = 1", "a = 2"], []]))
@@ -63,6 +70,10 @@ def test_folders_of_samples_in_the_order_of_their_numbers(tmp_path: Path) -> Non
         ('[["a"]]', "has answers to 1 tasks, and he has 2"),
         ('["a", "b"]', "must be a list of lists of texts"),
         ("[[1], []]", "must be a list of lists of texts"),
+        ("", "has no samples: give JSON lines"),
+        ("\n \n", "has no samples: give JSON lines"),
+        ("[[], []]", "has no samples: give a list of texts"),
+        ("[]", "has no samples: give a list of texts"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, says: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -153,6 +154,22 @@ def test_a_benchmark_without_tests_ends_before_the_first_request(serve: Serve, t
     assert not server.seen and raised.value.summaries[0].ungradable == 3
 
 
+def test_the_key_is_missed_before_the_benchmarks_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    given = Evaluation(engine=OpenAISettings(base_url="http://192.0.2.1/v1"), forms=("chat",))
+    (tmp_path / "b.jsonl").write_text("no benchmark at all")
+    with pytest.raises(InputError, match="the environment variable OPENAI_API_KEY is not set"):
+        evaluate("m", [named(str(tmp_path / "b.jsonl"))], given)
+
+
+def test_of_many_tasks_that_cannot_be_judged_the_first_are_named(serve: Serve, tmp_path: Path) -> None:
+    server, said = serve(lambda body, _: answer(body)), list[str]()
+    path = written(tmp_path / "b.jsonl", [row(n, tests="") for n in range(14)])
+    with pytest.raises(NoNumberError):
+        evaluate("m", [named(str(path))], settings(server), announce=said.append)
+    assert sum("Made/" in line for line in said) == 1 and any(line.endswith("Made/9 and 4 more") for line in said)
+
+
 def test_tasks_that_lack_a_library_are_named_and_not_asked(serve: Serve, tmp_path: Path) -> None:
     server, said = serve(lambda body, _: answer(body)), list[str]()
     rows = [row(0), row(1, tests="import wordninja\ndef check(candidate):\n    wordninja.split(candidate(1))\n")]
@@ -276,6 +293,10 @@ def test_other_tasks_a_strange_folder_and_a_busy_one_are_refused(serve: Serve, t
     benchmark(path, 3)
     with pytest.raises(InputError, match=r"benchmarks\.made\.asked"):
         asked(server, path, tmp_path / "out")
+    (tmp_path / "file").touch()
+    for place, says in ((tmp_path / "file", "it is a file"), (Path("/proc/x"), "the folder /proc/x cannot be made")):
+        with pytest.raises(InputError, match=says):
+            asked(server, path, place)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     with pytest.raises(InputError, match="holds other files"):
@@ -326,6 +347,56 @@ def test_answers_are_judged_again_with_other_limits_and_no_model(
     assert json.loads((tmp_path / "out" / "summary.json").read_text())[0]["pass@1"] == 1.0
 
 
+@pytest.mark.parametrize("loss", ["cut", "line", "all"])
+def test_lost_answers_are_named_and_what_was_judged_stays(serve: Serve, tmp_path: Path, loss: str) -> None:
+    """The end of a shard is cut, a line in its middle is damaged, or the folder of answers is gone."""
+    server, out = serve(lambda body, _: answer(body)), tmp_path / "out"
+    given = {"max_error_share": 1.0}
+    asked(server, benchmark(tmp_path / "b.jsonl", 4), out, **given)
+    before = {name: (out / name).read_bytes() for name in ("rows.parquet", "summary.json")}
+    journal = out / "answers" / "shard-00000.jsonl"
+    data = journal.read_bytes()
+    if loss == "all":
+        shutil.rmtree(out / "answers")
+    else:
+        journal.write_bytes(data[:-50] if loss == "cut" else data.replace(b"{", b"#", 1))
+    says = {"cut": "shard-00000.jsonl, line 4", "line": "shard-00000.jsonl, line 1", "all": "any more"}
+    count = "4 of 4" if loss == "all" else "1 of 4"
+    with pytest.raises(InputError, match=rf"{count} answers .* are lost, those to Made/\d.*{says[loss]}"):
+        grade(out)
+    assert {name: (out / name).read_bytes() for name in before} == before
+    asked(server, tmp_path / "b.jsonl", out, **given)
+    assert grade(out).summaries[0].answered == 4, "what was asked again mends it"
+
+
+def test_a_run_that_is_broken_off_leaves_the_results_of_a_finished_one(serve: Serve, tmp_path: Path) -> None:
+    is_bad, out = list[bool](), tmp_path / "out"
+    server = serve(lambda body, _: status(401, "no") if is_bad else answer(body))
+    asked(server, benchmark(tmp_path / "b.jsonl", 2), out)
+    shutil.rmtree(out / "answers")
+    is_bad.append(True)
+    with pytest.raises(NoNumberError, match="2 of 2 answers are missing"):
+        asked(server, tmp_path / "b.jsonl", out)
+    assert json.loads((out / "summary.json").read_text())[0]["pass@1"] == 1.0
+
+
+def test_a_damaged_line_is_refused_also_where_nothing_was_judged(serve: Serve, tmp_path: Path) -> None:
+    """A kill leaves a last line that was cut: it is only said. Damage in the middle is refused."""
+    server, out, said = serve(lambda body, _: answer(body)), tmp_path / "out", list[str]()
+    asked(server, benchmark(tmp_path / "b.jsonl", 4), out)
+    (out / "rows.parquet").unlink()
+    journal = out / "answers" / "shard-00000.jsonl"
+    data = journal.read_bytes()
+    journal.write_bytes(data[:-50])
+    (summary,) = grade(out, max_error_share=0.5, announce=said.append).summaries
+    assert summary.unanswered == 1 and any("line 4 cannot be read: 1 answers are missing" in line for line in said)
+    (out / "rows.parquet").unlink()
+    journal.write_bytes(data.replace(b"{", b"#", 1))
+    with pytest.raises(InputError, match="line 1 cannot be read, and 1 of 4 answers are missing"):
+        grade(out, max_error_share=0.5)
+    assert not (out / "rows.parquet").exists()
+
+
 def test_samples_of_other_harnesses_are_judged_and_written(serve: Serve, tmp_path: Path) -> None:
     path = benchmark(tmp_path / "b.jsonl", 3)
     server = serve(lambda body, _: ok("def plus_1(x): return 0") if number_of(body) == 1 else answer(body))
@@ -341,5 +412,8 @@ def test_a_task_without_a_sample_is_unanswered(tmp_path: Path) -> None:
     samples = written(tmp_path / "s.jsonl", [{"task_id": "Made/0", "completion": "    return x\n"}])
     with pytest.raises(NoNumberError, match="1 of 2 answers are missing"):
         grade_samples(samples, [named(str(path))], Grading(), 0.02)
-    (summary,) = grade_samples(samples, [named(str(path))], Grading(), 0.5).summaries
+    said = list[str]()
+    (summary,) = grade_samples(samples, [named(str(path))], Grading(), 0.5, announce=said.append).summaries
+    assert summary.errors == {"the file has no sample for it": 1}
+    assert any(line.endswith("unanswered: Made/1") and "no sample for 1 of 2 tasks of b" in line for line in said)
     assert (summary.form, pass_at(summary), summary.unanswered) == ("completion", {"pass@1": 1.0}, 1)
