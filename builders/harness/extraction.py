@@ -53,11 +53,11 @@ import ast
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from builders.harness.blocks import Block, answer, blocks, mended, prefix, unix
 from builders.harness.fences import before_fence, opened_fence
-from builders.harness.programs import above_entry_point, parsed, parses
+from builders.harness.programs import above_entry_point, defined_names, parsed, parses
 from builders.harness.reach import needed
 from builders.harness.statements import Names, Statement, statements
 from builders.harness.tasks import Form, Task
@@ -84,8 +84,27 @@ def candidate(task: Task, text: str, form: Form) -> Candidate:
         code = _script(_start(task) + text if form == "completion" else text)
         return Candidate((code,), code)
     code = _completed(task, text) if form == "completion" else _answered(task, text)
+    if task.comparison in ("apps", "livecodebench") and task.call_form == "method":
+        return _without_class(task, text, form) or Candidate((code,), code)
     head = above_entry_point(task) if task.comparison == "asserts" else None
     return Candidate((head, code) if head and head.strip() else (code,), code)
+
+
+def _without_class(task: Task, text: str, form: Form) -> Candidate | None:
+    """A function in place of the class with the method. None if there is the class, or no function.
+
+    APPS and LiveCodeBench call the module's function if the code has no `class Solution`. The
+    function becomes a static method, so that it is called in the same way.
+    """
+    whole = [text] if parses(text) else [block.code for block in blocks(answer(text))]
+    name = (task.entry_point or "").rpartition(".")[2]
+    if any(_name(task) in s.binds for code in whole for s in statements(code)):
+        return None
+    bare = replace(task, entry_point=name, call_form="function")
+    code = _completed(bare, text) if form == "completion" else _answered(bare, text)
+    if name not in defined_names(parsed(code)):
+        return None
+    return Candidate((code, f"class {_name(task)}:\n    {name} = staticmethod({name})\n"), code)
 
 
 def _cut(text: str, form: Form) -> str:

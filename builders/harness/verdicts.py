@@ -20,6 +20,9 @@ from builders.recipe import Grading
 
 LONGEST_CASES_S = 60.0
 """Seconds that all cases of a task may take together, as in EvalPlus, if the reference is quick."""
+MORE_PER_CASE_S, MORE_PER_ANSWER_S = 1.0, 5.0
+"""What LiveCodeBench adds to the time limits of the cases for the whole of an answer
+(`lcb_runner/evaluation/compute_code_generation_metrics.py`)."""
 
 Outcome = Literal["passed", "failed", "timeout", "memory", "output", "missing", "error"]
 
@@ -68,12 +71,15 @@ def ceiling(task: Task, ready: Ready, settings: Grading) -> float:
     """Seconds that an answer may take for all of its tests.
 
     Each case has a limit of its own. So the ceiling of all is generous: it ends what is slow in
-    many cases, not what hangs in one.
+    many cases, not what hangs in one. Where the benchmark itself has a limit for a case
+    (LiveCodeBench), every case may use it up.
     """
     least = settings.wall_s + settings.reference_factor * ready.seconds
     if task.comparison == "asserts":
         return least
-    all_cases = len(task.cases) * (task.case_s or settings.min_case_s) + settings.reference_factor * ready.seconds
+    if task.case_s is not None:
+        return max(least, len(task.cases) * (task.case_s + MORE_PER_CASE_S) + MORE_PER_ANSWER_S)
+    all_cases = len(task.cases) * settings.min_case_s + settings.reference_factor * ready.seconds
     return max(least, min(LONGEST_CASES_S, all_cases))
 
 

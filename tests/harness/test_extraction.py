@@ -41,7 +41,7 @@ FUNCTION = Task(
 WHOLE = Task(
     "Form/1", '"""\nAdd the numbers.\n"""\n', None, "", "add", completion='"""\nAdd.\n"""\n', comparison="equal"
 )
-METHOD = Task("Form/2", "Add the numbers.", None, "", "Solution().add", call_form="method", comparison="apps")
+METHOD = Task("Form/2", "Add the numbers.", None, "", "Solution().add", call_form="method", comparison="livecodebench")
 SCRIPT = Task("Form/3", "Print the sum.", None, "", None, call_form="stdin", comparison="text")
 POLY = "def half(x):\n    return x / 2\n\n\n"
 ASSERTS = Task("Form/4", POLY + PROMPT, None, "assert half(4) == 2", "add", completion=POLY + PROMPT)
@@ -375,7 +375,19 @@ def test_methods_are_found_in_their_class():
     other = "class Solution:\n    def plus(self, n): return 7\n"
     assert is_right(METHOD, f"```python\n{right}```\nNot:\n```python\n{other}```", "chat")
     assert is_right(METHOD, f"{right}\nprint(Solution().add(None))\n", "chat")
-    assert not is_right(METHOD, FENCED, "chat")
+
+
+def test_a_function_in_place_of_the_class_is_called_as_apps_and_livecodebench_do():
+    by_name = dataclasses.replace(METHOD, comparison="apps")
+    strict = dataclasses.replace(METHOD, comparison="asserts")
+    stateful = f"```python\nclass Solution:\n    def plus(self, n): return 7\n```\n{FENCED}"
+    for form, text in (("chat", FENCED), ("chat", RIGHT), ("completion", RIGHT), ("completion", RIGHT + "```\nDone.")):
+        assert is_right(METHOD, text, form) and is_right(by_name, text, form)
+        assert not is_right(strict, text, form)
+        assert candidate(METHOD, text, form).code == RIGHT
+    assert not is_right(METHOD, f"```python\n{WRONG}```", "chat")
+    assert not is_right(METHOD, stateful, "chat")
+    assert not is_right(METHOD, "```python\ndef plus(numbers):\n    return sum(numbers)\n```", "chat")
 
 
 def test_where_tests_are_code_the_prompt_comes_first():

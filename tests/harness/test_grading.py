@@ -139,6 +139,33 @@ def test_much_memory_is_refused_and_more_is_an_option() -> None:
     assert statuses(ADD, answer, settings=Grading(memory_mb=2048, workers=1)) == ["passed"]
 
 
+def test_the_ceiling_of_a_benchmark_with_limits_of_its_own_lets_every_case_use_them_up() -> None:
+    slow = replace(ECHO, cases=ECHO.cases * 20, case_s=6.0)
+    quick = references.Ready(seconds=0)
+    assert ceiling(slow, quick, Grading()) == 40 * 7 + 5
+    assert ceiling(slow, quick, Grading(wall_s=500)) == 500
+    assert ceiling(replace(slow, case_s=None), quick, Grading()) == pytest.approx(40)
+
+
+def test_livecodebench_and_apps_judge_calls_by_rules_of_their_own() -> None:
+    task = Task(
+        task_id="one",
+        prompt="Give the list of the number.",
+        solution=None,
+        tests="",
+        entry_point="Solution().one",
+        call_form="method",
+        comparison="livecodebench",
+        cases=(Case("[3]", "[3]"), Case("[4]", "[4]")),
+        case_s=6.0,
+    )
+    method = "class Solution:\n    def one(self, x):\n        return {}\n"
+    state = "class Solution:\n    def one(self, x):\n        self.n = getattr(self, 'n', 0) + 1\n        return [x] * self.n\n"
+    answers = method.format("[x]"), method.format("(x,)"), method.format("x"), "def one(x):\n    return [x]\n", state
+    assert statuses(task, *answers, form="chat") == ["passed", "passed", "failed", "passed", "passed"]
+    assert statuses(replace(task, comparison="apps"), method.format("x"), form="chat") == ["passed"]
+
+
 def test_an_answer_that_only_says_that_a_library_is_missing_is_wrong() -> None:
     said = "    raise ModuleNotFoundError(\"No module named 'tensorflow'\")\n"
     given = "    return \"ModuleNotFoundError: No module named 'tensorflow'\"\n"
