@@ -153,7 +153,7 @@ def _trial(task: Task, is_apart: bool) -> sandbox.Trial:
         "patience_s": REFERENCE_S,
     }
     return sandbox.Trial(
-        solution=pieces,
+        solution=of_cases(task, pieces),
         tests=(checker_text(), "record()\n"),
         prelude=programs.prelude(task),
         entry_point=task.entry_point,
@@ -161,6 +161,11 @@ def _trial(task: Task, is_apart: bool) -> sandbox.Trial:
         wall_s=REFERENCE_S,
         is_script=task.call_form == "stdin",
     )
+
+
+def of_cases(task: Task, pieces: tuple[str, ...]) -> tuple[str, ...]:
+    """The pieces of a solution that is judged by cases. The sandbox gives no prelude to a script."""
+    return (programs.prelude(task), *pieces) if task.call_form == "stdin" and pieces else pieces
 
 
 def asserts_trial(task: Task, pieces: tuple[str, ...], wall_s: float, *, is_apart: bool) -> sandbox.Trial:

@@ -14,7 +14,15 @@ from builders import sandbox
 from builders.harness import programs
 from builders.harness.extraction import Candidate, imports
 from builders.harness.libraries import ALSO, missing_library
-from builders.harness.references import Ready, asserts_trial, checker_text, comparison_of, is_absent, last_line
+from builders.harness.references import (
+    Ready,
+    asserts_trial,
+    checker_text,
+    comparison_of,
+    is_absent,
+    last_line,
+    of_cases,
+)
 from builders.harness.tasks import Task
 from builders.recipe import Grading
 
@@ -57,7 +65,7 @@ def trial_of(task: Task, candidate: Candidate, ready: Ready, settings: Grading) 
         "case_s": task.case_s,
     }
     return sandbox.Trial(
-        solution=candidate.pieces,
+        solution=of_cases(task, candidate.pieces),
         tests=(checker_text(), "check()\n"),
         prelude=programs.prelude(task),
         entry_point=task.entry_point,

@@ -166,6 +166,24 @@ def test_livecodebench_and_apps_judge_calls_by_rules_of_their_own() -> None:
     assert statuses(replace(task, comparison="apps"), method.format("x"), form="chat") == ["passed"]
 
 
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("print(input())\nraise SystemExit(1)", "passed"),
+        ("import sys\nprint(input())\nsys.exit('done')", "passed"),
+        ("def main():\n    print(input())\n    exit(2)\nmain()", "passed"),
+        ("print(7)\nraise SystemExit(0)", "failed"),
+        ("print(input())\n1 / 0", "failed"),
+        ("import os\nprint(input(), flush=True)\nos._exit(1)", "failed"),
+        # the judge has the standard library in scope
+        ("print(sys.stdin.readline().strip())", "passed"),
+        ("print(int(input()) * gcd(2, 3) + len(defaultdict(list)) + sum([]))", "passed"),
+    ],
+)
+def test_scripts_end_as_for_livecodebench(script: str, status: str) -> None:
+    assert statuses(replace(ECHO, solution=None), script, form="chat") == [status]
+
+
 def test_an_answer_that_only_says_that_a_library_is_missing_is_wrong() -> None:
     said = "    raise ModuleNotFoundError(\"No module named 'tensorflow'\")\n"
     given = "    return \"ModuleNotFoundError: No module named 'tensorflow'\"\n"
