@@ -29,7 +29,11 @@ _UNQUOTED = r"(?<![\"'])(?<!(?<!`)`){}(?![\"'])"
 _THINKING = "think|thinking|thought|reasoning"
 _OPENED = re.compile(_UNQUOTED.format(rf"(?:<(?:{_THINKING})>|\[THINK\]|◁think▷)"), re.IGNORECASE)
 _CLOSED = re.compile(_UNQUOTED.format(rf"(?:</(?:{_THINKING})>|\[/THINK\]|◁/think▷)"), re.IGNORECASE)
-_END = re.compile(_UNQUOTED.format(r"(?:<\|(?:endoftext|endofmask|im_end|eot_id|end_of_text|EOT|end)\|>|</s>)"))
+_END = re.compile(
+    _UNQUOTED.format(r"(?:<\|(?:endoftext|endofmask|im_end|eot_id|end_of_text|EOT|end|return|call)\|>|</s>)")
+)
+_CHANNEL = re.compile(r"(?<![\"'`])<\|channel\|>\s{0,9}(?:analysis|commentary)\b")
+_FINAL = re.compile(r"(?<![\"'`])<\|channel\|>\s{0,9}final\b[^<\n]{0,99}(?:<\|constrain\|>[^<\n]{0,99})?<\|message\|>")
 _TAGGED = re.compile(
     r"\[PYTHON\]\n?(?P<a>.*?)(?:\[/PYTHON\]|\Z)"
     r"|<code(?: [^>\n]{0,99})?>\n?(?P<b>.*?)(?:</code>|\Z)"
@@ -91,11 +95,45 @@ def unix(text: str) -> str:
 def answer(text: str) -> str:
     """What follows the model's thinking, up to an end token. Empty while it still thinks.
 
-    The opening tag may be missing: some templates put it into the prompt.
+    The opening tag may be missing: some templates put it into the prompt. In the channels of
+    gpt-oss, what follows the last `final` is the answer.
+
+    Thinking that was cut off is no answer, whatever drafts it holds. But if it ends with a whole
+    fenced block, the model has stopped there, and only forgot to close the tag: then the block
+    counts. A text that is cut by its length seldom ends so.
     """
-    text = text[max((found.end() for found in _CLOSED.finditer(text)), default=0) :]
-    ends = (_OPENED.search(text), _END.search(text))
-    return text[: min(found.start() if found else len(text) for found in ends)]
+    text = _last_channel(text[max((found.end() for found in _CLOSED.finditer(text)), default=0) :])
+    opened, ends = _OPENED.search(text), _END.search(text)
+    if opened is None:
+        return text[: ends.start() if ends else len(text)]
+    if ends is not None and ends.start() < opened.start():
+        return text[: ends.start()]
+    ends = _END.search(text, opened.end())
+    thought = text[opened.end() : ends.start() if ends else len(text)]
+    is_answer = not text[: opened.start()].strip() and _ends_with_block(thought)
+    return thought if is_answer else text[: opened.start()]
+
+
+def _last_channel(text: str) -> str:
+    """What gpt-oss writes in its last channel `final`. Nothing of the channel where it thinks.
+
+    Servers that leave out special tokens give `analysis…assistantfinal…`.
+    """
+    if text.startswith("analysis") and "assistantfinal" in text:
+        return text.rpartition("assistantfinal")[2]
+    ends = [found.end() for found in _FINAL.finditer(text)]
+    thinks = _CHANNEL.search(text)
+    return text[ends[-1] :] if ends else text[: thinks.start() if thinks else len(text)]
+
+
+def _ends_with_block(text: str) -> bool:
+    """Whether the last line closes a fenced block."""
+    lines = text.rstrip().split("\n")
+    if re.fullmatch(r"[ \t]*(?:`{3,}|~{3,})", lines[-1]) is None:
+        return False
+    found, between = fenced("\n".join(lines))
+    is_last = bool(found) and found[-1].line < len(lines) - 1 and not between[-1].strip()
+    return is_last and found[-1].code.split("\n")[-1].strip() != lines[-1].strip()
 
 
 def blocks(text: str) -> list[Block]:

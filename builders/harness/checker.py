@@ -121,6 +121,8 @@ class Judge:
         arguments = trial.decode(self.inputs[position]) if self.job["oracle"] else ()
         if self.job["comparison"] == "apps":
             is_same = same_as_apps(got, wanted)
+        elif self.job["comparison"] == "livecodebench":
+            is_same = same_as_livecodebench(got, wanted)
         else:
             is_same = is_right(got, wanted, arguments, self.job["atol"], self.job["oracle"])
         if not is_same:
@@ -222,7 +224,7 @@ def digit_distance(first, second):
 
 
 def same_as_apps(got, expected):
-    """Whether an answer is right, as APPS and LiveCodeBench judge.
+    """Whether an answer is right, as APPS judges.
 
     A tuple equals a list. An answer may be the only item of the expected list.
     """
@@ -231,6 +233,15 @@ def same_as_apps(got, expected):
     if got == expected:
         return True
     return isinstance(expected, list) and len(expected) == 1 and bool(got == expected[0])
+
+
+def same_as_livecodebench(got, expected):
+    """Whether an answer is right, as LiveCodeBench judges: it equals what JSON gives for the output.
+
+    A tuple is taken for a list, but not one inside of another value (`grade_call_based` in
+    `lcb_runner/evaluation/testing_util.py`).
+    """
+    return bool((list(got) if isinstance(got, tuple) else got) == expected)
 
 
 def same_text(got, expected):

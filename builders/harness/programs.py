@@ -118,7 +118,7 @@ def _compare_with_outputs(candidate):
     for arguments, expected in zip({inputs}, {outputs}):
         got = candidate(*arguments)
         got = list(got) if isinstance(got, tuple) else got
-        is_only_item = isinstance(expected, list) and len(expected) == 1 and got == expected[0]
+        is_only_item = {is_apps} and isinstance(expected, list) and len(expected) == 1 and got == expected[0]
         assert got == expected or is_only_item, f"expected {{expected!r}}, got {{got!r}}"
 
 
@@ -179,7 +179,7 @@ def prelude(task: Task) -> str:
     LeetCodeDataset writes it above its tests. Sites that LiveCodeBench and APPS take their tasks
     from have the modules of the standard library that `JUDGE_IMPORTS` lists. Other tasks have none.
     """
-    if task.comparison in ("apps", "text"):
+    if task.comparison in ("apps", "livecodebench", "text"):
         return JUDGE_IMPORTS
     return "\n".join(split_tests(task)[0]) if task.comparison == "asserts" else ""
 
@@ -198,8 +198,9 @@ def tests_as_code(task: Task) -> str:
         return task.tests
     inputs = _list_of(case.input for case in task.cases)
     outputs = _list_of(case.output for case in task.cases if case.output is not None)
-    if task.comparison == "apps":
-        return _CALL_TESTS.format(inputs=inputs, outputs=outputs, entry_point=task.entry_point)
+    if task.comparison in ("apps", "livecodebench"):
+        is_apps = task.comparison == "apps"
+        return _CALL_TESTS.format(inputs=inputs, outputs=outputs, entry_point=task.entry_point, is_apps=is_apps)
     expected = f"results = {outputs}" if task.cases[0].output is not None else _own_results(task)
     return _EQUAL_TESTS.format(
         inputs=inputs, expected=expected, atol=task.atol or 1e-6, oracle=task.oracle, entry_point=task.entry_point

@@ -134,11 +134,14 @@ def run(
 
 
 def _has_something_to_run(task: Task) -> bool:
-    return bool(task.cases) or bool(task.tests.strip() and programs.reference(task) is not None)
+    """Whether there is anything to find out. What judges is told by `comparison`, never by `tests`."""
+    if task.comparison != "asserts":
+        return bool(task.cases)
+    return bool(task.tests.strip()) and programs.reference(task) is not None
 
 
 def _without_running(task: Task, is_apart: bool) -> Ready:
-    if task.tests.strip():
+    if task.comparison == "asserts" and task.tests.strip():
         return Ready(is_apart=is_apart)
     return Ready(ungradable="the file has no tests for it")
 
@@ -147,7 +150,7 @@ def _trial(task: Task, is_apart: bool) -> sandbox.Trial:
     """The trial of the task's own solution."""
     solution = programs.reference(task)
     pieces = () if solution is None else (solution,)
-    if not task.cases:
+    if task.comparison == "asserts":
         return asserts_trial(task, pieces, REFERENCE_S, is_apart=is_apart)
     job = {
         "inputs": [case.input for case in task.cases],
@@ -156,7 +159,7 @@ def _trial(task: Task, is_apart: bool) -> sandbox.Trial:
         "patience_s": REFERENCE_S,
     }
     return sandbox.Trial(
-        solution=pieces,
+        solution=of_cases(task, pieces),
         tests=(checker_text(), "record()\n"),
         prelude=programs.prelude(task),
         entry_point=task.entry_point,
@@ -164,6 +167,11 @@ def _trial(task: Task, is_apart: bool) -> sandbox.Trial:
         wall_s=REFERENCE_S,
         is_script=task.call_form == "stdin",
     )
+
+
+def of_cases(task: Task, pieces: tuple[str, ...]) -> tuple[str, ...]:
+    """The pieces of a solution that is judged by cases. The sandbox gives no prelude to a script."""
+    return (programs.prelude(task), *pieces) if task.call_form == "stdin" and pieces else pieces
 
 
 def asserts_trial(task: Task, pieces: tuple[str, ...], wall_s: float, *, is_apart: bool) -> sandbox.Trial:
@@ -198,15 +206,29 @@ def checker_text() -> str:
 def _ungradable(task: Task, result: sandbox.SandboxResult, settings: Grading) -> Ready:
     """Why the task's own solution did not pass."""
     message = last_line(result.stderr)
-    if missing_library(message):
-        wanted = imports(programs.reference(task) or "") | imports(task.tests)
-        missing = tuple(sorted(sandbox.modules_missing(wanted, settings.environment)))
+    if missing := _lacking(task, message, settings):
         return Ready(ungradable=f"the sandbox lacks {', '.join(missing)}", missing=missing)
     how = {"timeout": f"takes longer than {REFERENCE_S:.0f} s", "memory": f"needs more than {settings.memory_mb} MB"}
     why = how.get(result.status, f"does not pass ({message or result.status})")
     if message and message.startswith("AssertionError: its own"):
         return Ready(ungradable=message.removeprefix("AssertionError: "))
     return Ready(ungradable=f"its own solution {why}")
+
+
+def _lacking(task: Task, message: str | None, settings: Grading) -> tuple[str, ...]:
+    """The libraries of the task that the sandbox lacks, if it was one of them that stopped it."""
+    stopped_by = missing_library(message)
+    if stopped_by is None or not is_absent(stopped_by, settings.environment):
+        return ()
+    tests = task.tests if task.comparison == "asserts" else ""
+    wanted = imports(programs.reference(task) or "") | imports(tests) | {stopped_by}
+    return tuple(sorted(sandbox.modules_missing(wanted, settings.environment)))
+
+
+@cache
+def is_absent(name: str, environment: str | None) -> bool:
+    """Whether no program in the sandbox of this environment can import the module."""
+    return bool(sandbox.modules_missing([name], environment))
 
 
 def last_line(text: str) -> str | None:

@@ -15,12 +15,13 @@ Form = Literal["chat", "completion"]
 CallForm = Literal["function", "method", "stdin"]
 """How a solution is run: a function, a method of a class, or a script that reads standard input."""
 
-Comparison = Literal["asserts", "equal", "apps", "text"]
+Comparison = Literal["asserts", "equal", "apps", "livecodebench", "text"]
 """How an answer is judged.
 
 - asserts: `Task.tests` is Python code that calls the solution and raises if it is wrong
 - equal: the value for each case, as EvalPlus compares (numbers within `atol`, `oracle`)
-- apps: the value for each case, as APPS and LiveCodeBench compare (a tuple equals a list)
+- apps: the value for each case, as APPS compares (a tuple equals a list, and so does an only item)
+- livecodebench: the value for each case, as LiveCodeBench compares (a tuple equals a list)
 - text: what the script prints for each case, as LiveCodeBench compares
 """
 

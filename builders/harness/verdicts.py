@@ -12,14 +12,25 @@ from typing import Literal
 
 from builders import sandbox
 from builders.harness import programs
-from builders.harness.extraction import Candidate
-from builders.harness.libraries import missing_library
-from builders.harness.references import Ready, asserts_trial, checker_text, comparison_of, last_line
+from builders.harness.extraction import Candidate, imports
+from builders.harness.libraries import ALSO, missing_library
+from builders.harness.references import (
+    Ready,
+    asserts_trial,
+    checker_text,
+    comparison_of,
+    is_absent,
+    last_line,
+    of_cases,
+)
 from builders.harness.tasks import Task
 from builders.recipe import Grading
 
 LONGEST_CASES_S = 60.0
 """Seconds that all cases of a task may take together, as in EvalPlus, if the reference is quick."""
+MORE_PER_CASE_S, MORE_PER_ANSWER_S = 1.0, 5.0
+"""What LiveCodeBench adds to the time limits of the cases for the whole of an answer
+(`lcb_runner/evaluation/compute_code_generation_metrics.py`)."""
 
 Outcome = Literal["passed", "failed", "timeout", "memory", "output", "missing", "error"]
 
@@ -28,8 +39,9 @@ Outcome = Literal["passed", "failed", "timeout", "memory", "output", "missing", 
 class Verdict:
     """How an answer did.
 
-    `missing` means that it imports a known library that the sandbox lacks, and `error` that the
-    sandbox did not work: neither says anything about the model. `is_base_passed` is about the tests
+    `missing` means that it stopped where it imports a known library that the sandbox lacks, and
+    `error` that the sandbox did not work: neither says anything about the model. An answer that
+    raises such an error itself has failed. `is_base_passed` is about the tests
     of the original benchmark alone. It is None where there are no others.
     """
 
@@ -44,7 +56,7 @@ class Verdict:
 
 def trial_of(task: Task, candidate: Candidate, ready: Ready, settings: Grading) -> sandbox.Trial:
     """The trial of an answer."""
-    if not task.cases:
+    if task.comparison == "asserts":
         return asserts_trial(task, candidate.pieces, ceiling(task, ready, settings), is_apart=ready.is_apart)
     job = comparison_of(task) | {
         "num_base": task.num_base_cases,
@@ -53,7 +65,7 @@ def trial_of(task: Task, candidate: Candidate, ready: Ready, settings: Grading) 
         "case_s": task.case_s,
     }
     return sandbox.Trial(
-        solution=candidate.pieces,
+        solution=of_cases(task, candidate.pieces),
         tests=(checker_text(), "check()\n"),
         prelude=programs.prelude(task),
         entry_point=task.entry_point,
@@ -67,20 +79,25 @@ def ceiling(task: Task, ready: Ready, settings: Grading) -> float:
     """Seconds that an answer may take for all of its tests.
 
     Each case has a limit of its own. So the ceiling of all is generous: it ends what is slow in
-    many cases, not what hangs in one.
+    many cases, not what hangs in one. Where the benchmark itself has a limit for a case
+    (LiveCodeBench), every case may use it up.
     """
     least = settings.wall_s + settings.reference_factor * ready.seconds
-    if not task.cases:
+    if task.comparison == "asserts":
         return least
-    all_cases = len(task.cases) * (task.case_s or settings.min_case_s) + settings.reference_factor * ready.seconds
+    if task.case_s is not None:
+        return max(least, len(task.cases) * (task.case_s + MORE_PER_CASE_S) + MORE_PER_ANSWER_S)
+    all_cases = len(task.cases) * settings.min_case_s + settings.reference_factor * ready.seconds
     return max(least, min(LONGEST_CASES_S, all_cases))
 
 
-def verdict(task: Task, candidate: Candidate, ready: Ready, result: sandbox.SandboxResult) -> Verdict:
-    """What the end of a trial says about the answer."""
+def verdict(
+    task: Task, candidate: Candidate, ready: Ready, result: sandbox.SandboxResult, environment: str | None = None
+) -> Verdict:
+    """What the end of a trial in the sandbox of this environment says about the answer."""
     message = None if result.status == "passed" else last_line(result.stderr) or _in_short(result)
     status: Outcome = result.status
-    if status == "failed" and missing_library(message):
+    if status == "failed" and _lacks_library(candidate, message, environment):
         status = "missing"
     is_passed = status == "passed"
     has_more = 0 < task.num_base_cases < len(task.cases)
@@ -93,6 +110,19 @@ def verdict(task: Task, candidate: Candidate, ready: Ready, result: sandbox.Sand
         message=message,
         is_apart=ready.is_apart,
     )
+
+
+def _lacks_library(candidate: Candidate, message: str | None, environment: str | None) -> bool:
+    """Whether the answer imports a known library that the sandbox really lacks.
+
+    The message alone is no proof: an answer can raise the same error itself.
+    """
+    name = missing_library(message)
+    if name is None:
+        return False
+    wanted = set[str]().union(*map(imports, candidate.pieces))
+    asked = wanted.union(*(ALSO.get(library, ()) for library in wanted))
+    return name in asked and is_absent(name, environment)
 
 
 def _in_short(result: sandbox.SandboxResult) -> str:

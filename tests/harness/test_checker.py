@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from builders.harness.checker import is_plain, is_right, literal, same_as_apps, same_text, short
+from builders.harness.checker import is_plain, is_right, literal, same_as_apps, same_as_livecodebench, same_text, short
 
 NAN = float("nan")
 
@@ -96,6 +96,22 @@ def test_single_tasks_have_a_comparison_of_their_own(
 )
 def test_apps_takes_a_tuple_for_a_list_and_an_only_item(got: Any, expected: Any, right: bool) -> None:
     assert same_as_apps(got, expected) is right
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "right"),
+    [
+        ([3], [3], True),
+        ((1, 2), [1, 2], True),
+        (3, [3], False),
+        ("a", ["a"], False),
+        ([(1, 2)], [[1, 2]], False),  # only the answer itself may be a tuple
+        (1.0, 1, True),
+        (0.30000000000000004, 0.3, False),
+    ],
+)
+def test_livecodebench_takes_a_tuple_for_a_list_and_nothing_more(got: Any, expected: Any, right: bool) -> None:
+    assert same_as_livecodebench(got, expected) is right
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ FUNCTION = Task(
 WHOLE = Task(
     "Form/1", '"""\nAdd the numbers.\n"""\n', None, "", "add", completion='"""\nAdd.\n"""\n', comparison="equal"
 )
-METHOD = Task("Form/2", "Add the numbers.", None, "", "Solution().add", call_form="method", comparison="apps")
+METHOD = Task("Form/2", "Add the numbers.", None, "", "Solution().add", call_form="method", comparison="livecodebench")
 SCRIPT = Task("Form/3", "Print the sum.", None, "", None, call_form="stdin", comparison="text")
 POLY = "def half(x):\n    return x / 2\n\n\n"
 ASSERTS = Task("Form/4", POLY + PROMPT, None, "assert half(4) == 2", "add", completion=POLY + PROMPT)
@@ -154,6 +154,28 @@ CHAT = [
     ("[THINK]", f"[THINK]```python\n{WRONG}[/THINK]{FENCED}", True),
     ("thinks twice", f"<think>{WRONG}</think>One.<think>```\n{WRONG}```</think>{FENCED}", True),
     ("still thinking", f"<think>\n{FENCED}\nBut wait", False),
+    ("thinking ends with a block", f"<think>\nWe add.\n{FENCED}", True),
+    ("thinking ends with a block, end token", f"<think>\nWe add.\n{FENCED}\n<|im_end|>", True),
+    ("thinking ends with the last of two", f"<think>```python\n{WRONG}```\nNo:\n~~~\n{RIGHT}~~~\n", True),
+    ("thinking breaks off in a block", f"<think>```python\n{RIGHT}```\nOr:\n```python\n{RIGHT}", False),
+    ("thinking breaks off at a fence", f"<think>```python\n{RIGHT}```\nOr:\n```", False),
+    ("thinking breaks off in a longer fence", f"<think>````python\n{RIGHT}```", False),
+    (
+        "gpt-oss",
+        f"<|channel|>analysis<|message|>So:\n```python\n{LONG_WRONG}```<|end|>"
+        f"<|start|>assistant<|channel|>final<|message|>{FENCED}<|return|>",
+        True,
+    ),
+    (
+        "gpt-oss, drafts",
+        f"<|channel|>final<|message|>{py(WRONG)}<|end|><|start|>assistant<|channel|>commentary<|message|>Hm.<|end|>"
+        f"<|start|>assistant<|channel|>final <|constrain|>python<|message|>{RIGHT}<|return|>\n{WRONG}",
+        True,
+    ),
+    ("gpt-oss, only thinks", f"<|channel|>analysis<|message|>{FENCED}<|end|>", False),
+    ("gpt-oss without tokens", f"analysisWe add.\n{py(LONG_WRONG)}assistantfinal{FENCED}", True),
+    ("channel in code", 'def add(n):\n    x = "<|channel|>final<|message|>"\n    return sum(n)\n', True),
+    ("channel in fenced code", py('TAG = "<|channel|>analysis"\ndef add(n):\n    return sum(n)\n'), True),
     ("still thinking after an answer", f"{FENCED}<think>Hm: ```python\n{WRONG}```", True),
     ("thinking tag in code", 'def add(n):\n    x = "</think>".split("<think>")\n    return sum(n)\n', True),
     ("thinking tag in fenced code", '```python\nTAG = "</think>"\ndef add(n):\n    return sum(n)\n```', True),
@@ -375,7 +397,19 @@ def test_methods_are_found_in_their_class():
     other = "class Solution:\n    def plus(self, n): return 7\n"
     assert is_right(METHOD, f"```python\n{right}```\nNot:\n```python\n{other}```", "chat")
     assert is_right(METHOD, f"{right}\nprint(Solution().add(None))\n", "chat")
-    assert not is_right(METHOD, FENCED, "chat")
+
+
+def test_a_function_in_place_of_the_class_is_called_as_apps_and_livecodebench_do():
+    by_name = dataclasses.replace(METHOD, comparison="apps")
+    strict = dataclasses.replace(METHOD, comparison="asserts")
+    stateful = f"```python\nclass Solution:\n    def plus(self, n): return 7\n```\n{FENCED}"
+    for form, text in (("chat", FENCED), ("chat", RIGHT), ("completion", RIGHT), ("completion", RIGHT + "```\nDone.")):
+        assert is_right(METHOD, text, form) and is_right(by_name, text, form)
+        assert not is_right(strict, text, form)
+        assert candidate(METHOD, text, form).code == RIGHT
+    assert not is_right(METHOD, f"```python\n{WRONG}```", "chat")
+    assert not is_right(METHOD, stateful, "chat")
+    assert not is_right(METHOD, "```python\ndef plus(numbers):\n    return sum(numbers)\n```", "chat")
 
 
 def test_where_tests_are_code_the_prompt_comes_first():
@@ -431,7 +465,7 @@ def test_what_tests_use_of_the_solution_is_kept():
 def test_a_text_without_end_is_cut():
     assert is_right(FUNCTION, "No.\n" * MAX_CHARACTERS + FENCED, "chat")
     assert not is_right(FUNCTION, FENCED + "\nNo." * MAX_CHARACTERS, "chat")
-    assert not is_right(FUNCTION, f"<think>\n{'No. ' * MAX_CHARACTERS}{FENCED}", "chat")
+    assert not is_right(FUNCTION, f"<think>\n{'No. ' * MAX_CHARACTERS}{FENCED}\nBut", "chat")
     assert is_right(FUNCTION, BODY + "\nNo." * MAX_CHARACTERS, "completion")
 
 
@@ -493,6 +527,7 @@ PIECES = st.sampled_from(
     [
         *"`~\"'\\()[]{}:#@!%>.\n\r\t \0\ud800\ufeff\u00a0",
         *("```", "~~~", "```python\n", "```\n", "def add(n):\n", "    ", "return n", "class add:", "import x\n"),
+        *("<|channel|>final<|message|>", "<|channel|>analysis<|message|>", "analysis", "assistantfinal"),
         *("<think>", "</think>", "[PYTHON]", "[/PYTHON]", "<code>", "</code>", "<|im_end|>", '"""', "'''", "lambda: "),
         *("global add\n", "if x:\n", "- ", "> ", "1. ", "f'{", "from __future__ import annotations\n", "async "),
     ]
@@ -535,6 +570,9 @@ MEGA = 1_000_000
         "a = b\n" * 30_000 + "def add(n):\n    return a\n",
         "".join(f"v{n} = v{n + 1}\n" for n in range(30_000)) + "def add(n):\n    return v0\n",
         "<think>" * (MEGA // 7),
+        "<think>" + "```\n" * (MEGA // 4),
+        "<|channel|>final" * (MEGA // 16),
+        "<|channel|>analysis<|message|>" * (MEGA // 30),
         "</think>" * (MEGA // 8),
         "<code>" * (MEGA // 6),
         "<code " * (MEGA // 6),

@@ -140,18 +140,102 @@ def test_much_memory_is_refused_and_more_is_an_option() -> None:
     assert statuses(ADD, answer, settings=Grading(memory_mb=2048, workers=1)) == ["passed"]
 
 
-def test_a_library_that_another_one_asks_for_says_nothing_about_the_model() -> None:
+def test_the_ceiling_of_a_benchmark_with_limits_of_its_own_lets_every_case_use_them_up() -> None:
+    slow = replace(ECHO, cases=ECHO.cases * 20, case_s=6.0)
+    quick = references.Ready(seconds=0)
+    assert ceiling(slow, quick, Grading()) == 40 * 7 + 5
+    assert ceiling(slow, quick, Grading(wall_s=500)) == 500
+    assert ceiling(replace(slow, case_s=None), quick, Grading()) == pytest.approx(40)
+
+
+def test_livecodebench_and_apps_judge_calls_by_rules_of_their_own() -> None:
+    task = Task(
+        task_id="one",
+        prompt="Give the list of the number.",
+        solution=None,
+        tests="",
+        entry_point="Solution().one",
+        call_form="method",
+        comparison="livecodebench",
+        cases=(Case("[3]", "[3]"), Case("[4]", "[4]")),
+        case_s=6.0,
+    )
+    method = "class Solution:\n    def one(self, x):\n        return {}\n"
+    state = "class Solution:\n    def one(self, x):\n        self.n = getattr(self, 'n', 0) + 1\n        return [x] * self.n\n"
+    answers = method.format("[x]"), method.format("(x,)"), method.format("x"), "def one(x):\n    return [x]\n", state
+    assert statuses(task, *answers, form="chat") == ["passed", "passed", "failed", "passed", "passed"]
+    assert statuses(replace(task, comparison="apps"), method.format("x"), form="chat") == ["passed"]
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("print(input())\nraise SystemExit(1)", "passed"),
+        ("import sys\nprint(input())\nsys.exit('done')", "passed"),
+        ("def main():\n    print(input())\n    exit(2)\nmain()", "passed"),
+        ("print(7)\nraise SystemExit(0)", "failed"),
+        ("print(input())\n1 / 0", "failed"),
+        ("import os\nprint(input(), flush=True)\nos._exit(1)", "failed"),
+        # the judge has the standard library in scope
+        ("print(sys.stdin.readline().strip())", "passed"),
+        ("print(int(input()) * gcd(2, 3) + len(defaultdict(list)) + sum([]))", "passed"),
+    ],
+)
+def test_scripts_end_as_for_livecodebench(script: str, status: str) -> None:
+    assert statuses(replace(ECHO, solution=None), script, form="chat") == [status]
+
+
+def test_an_answer_that_only_says_that_a_library_is_missing_is_wrong() -> None:
+    said = "    raise ModuleNotFoundError(\"No module named 'tensorflow'\")\n"
+    given = "    return \"ModuleNotFoundError: No module named 'tensorflow'\"\n"
+    there = "    import {}\n" + said
+    inside = "    def inner():\n        from tensorflow.keras import layers\n    inner()\n"
+    assert statuses(ADD, said, there.format("math"), inside) == ["failed", "failed", "missing"]
+    assert statuses(MEAN, given, inside) == ["failed", "missing"]
+
+
+def test_a_library_that_is_there_is_not_missing(tmp_path: Path) -> None:
+    venv.create(tmp_path / "libraries", symlinks=True)
+    (site,) = (tmp_path / "libraries" / "lib").glob("python3*/site-packages")
+    (site / "tensorflow.py").write_text("")
+    answer = "    import tensorflow\n    raise ModuleNotFoundError(\"No module named 'tensorflow'\")\n"
+    with_library = Grading(environment=str(tmp_path / "libraries"), workers=1)
+    assert statuses(ADD, answer, settings=with_library) == ["failed"]
+    assert statuses(ADD, answer) == ["missing"]
+    own = ready(replace(ADD, solution=answer), settings=with_library)["add"]
+    assert own.ungradable == "its own solution does not pass (ModuleNotFoundError: No module named 'tensorflow')"
+    assert own.missing == ()
+
+
+def test_what_judges_is_told_by_the_comparison_and_not_by_tests() -> None:
+    both = replace(MEAN, tests="def check(candidate):\n    import tensorflow\n    assert False\n")
+    assert statuses(both, "    return sum(xs) / len(xs) if xs else 0.0\n", "    return 1.5\n") == ["passed", "failed"]
+    neither = ready(replace(both, cases=()))["mean"]
+    assert neither.ungradable == "the file has no tests for it"
+    other = replace(ADD, cases=(Case("[1, 2]", "4"),))
+    assert statuses(other, "    return a + b\n", "    return 4\n") == ["passed", "failed"]
+
+
+def test_a_library_that_another_one_asks_for_says_nothing_about_the_model(tmp_path: Path) -> None:
     optional = (
+        "    import pandas\n"
         "    raise ImportError(\"Missing optional dependency 'xlrd'. Install xlrd >= 2.0.1 for xls Excel support\")\n"
     )
+    venv.create(tmp_path / "libraries", symlinks=True)
+    (site,) = (tmp_path / "libraries" / "lib").glob("python3*/site-packages")
+    (site / "pandas.py").write_text("")
+    with_pandas = Grading(environment=str(tmp_path / "libraries"), workers=1)
     guarded = """    try:
         import numpy
     except ImportError:
         return a + b
     return numpy.add(a, b)
 """
-    missing, passed = judged(ADD, optional, guarded)
-    assert (missing.status, passed.status) == ("missing", "passed")
+    assert statuses(ADD, optional, optional.replace("pandas", "math"), guarded, settings=with_pandas) == [
+        "missing",
+        "failed",
+        "passed",
+    ]
 
 
 def test_tests_with_mocks_share_the_process_of_the_solution_even_if_it_passes_apart() -> None:

@@ -179,9 +179,9 @@ def test_tests_of_livecodebench():
     assert (task.prompt, task.contest_date) == ("Double the number.\n", "2024-05-01")
     task = parse_task(LIVE_CODE_BENCH_METHOD)
     assert task.cases == (Case("[[1, 2], 3]", "6"), Case("[[True], None]", "[1.5]"))
-    assert (task.call_form, task.comparison, task.entry_point) == ("method", "apps", "Solution().add")
+    assert (task.call_form, task.comparison, task.entry_point) == ("method", "livecodebench", "Solution().add")
     task = parse_task(LIVE_CODE_BENCH_FUNCTION)
-    assert (task.call_form, task.comparison, task.entry_point) == ("function", "apps", "add")
+    assert (task.call_form, task.comparison, task.entry_point) == ("function", "livecodebench", "add")
 
 
 @pytest.mark.parametrize("value", [datetime(2024, 5, 1, 7), date(2024, 5, 1), "2024-05-01", "2024-05-01T23:59:59"])

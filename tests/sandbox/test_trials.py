@@ -263,8 +263,8 @@ def test_answers_work_in_one_process_too(box):
 
 def test_a_script_runs_anew_for_each_input(box):
     script = (
-        "import sys, os\nseen = globals().setdefault('seen', 0)\nline = input()\nif line == 'exit': sys.exit(3)\n"
-        "if line == 'stop': sys.exit()\nif line == 'fork': os.fork()\nif line == 'kill': os.kill(os.getpid(), 15)\n"
+        "import sys, os\nseen = globals().setdefault('seen', 0)\nline = input()\nif line == 'exit': print(1); sys.exit(3)\n"
+        "if line == 'stop': os._exit(3)\nif line == 'fork': os.fork()\nif line == 'kill': os.kill(os.getpid(), 15)\n"
         "if __name__ == '__main__': print(2 * int(line or 0) if line.isdigit() else line, seen, os.listdir('.'))\n"
         "sys.modules['int'] = seen = 1"
     )
@@ -273,8 +273,8 @@ def test_a_script_runs_anew_for_each_input(box):
     result = ended(box, script, tests, is_script=True, entry_point=None)
     assert result.stdout.splitlines() == [
         "('ended', '8 0 []\\n', '')",
+        "('ended', '1\\n', '')",
         "('raised', '', 'exit code 3')",
-        "('ended', '', '')",
         "('ended', 'x 0 []\\n', '')",
         "('raised', '', 'EOFError: EOF when reading a line')",
         "('raised', '', 'exit code -15')",

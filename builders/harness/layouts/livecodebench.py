@@ -7,7 +7,12 @@ the published answers of models, serves decontamination only.
     task.contest_date      # '2024-05-01'
 
 In a test of a function each line of the input is one argument, in JSON. LiveCodeBench stops a test
-after 6 seconds.
+after 6 seconds, and all tests of an answer after 7 seconds for each, plus 5
+(`builders/harness/verdicts.py`, `ceiling`).
+
+A method is called on a new `Solution()` for each test, as on the site that the task is from.
+LiveCodeBench makes one instance for all tests, so that an answer whose instance keeps a result from
+one test to the next may be wrong there and right here.
 """
 
 from __future__ import annotations
@@ -44,7 +49,7 @@ def parse(row: Row) -> Task:
         completion=question.completion,
         stops=question.stops,
         call_form="method" if is_method else "function" if name else "stdin",
-        comparison="apps" if name else "text",
+        comparison="livecodebench" if name else "text",
         cases=tuple(_call(test) if name else Case(*test) for test in tests),
         case_s=CASE_SECONDS,
         contest_date=_date(row.get("contest_date")),

@@ -3,6 +3,10 @@
 In: what runs first, the program's pieces, and a frame with all inputs. Out: for each input, in
 order, how the run ended and what it printed. Each run is a forked child, which ends with all its
 descendants.
+
+`SystemExit` is an end like any other, whatever its code, as for LiveCodeBench's judge: a program
+that has printed its answer often leaves so. Another exception, a signal, and `os._exit` with
+another code than 0 are errors: after those nobody knows whether all was printed.
 """
 
 from __future__ import annotations
@@ -89,8 +93,8 @@ def _main(solution: Sequence[str]) -> int:
     try:
         pieces.load(solution, pieces.names_of(solution, "solution"), pieces.module("__main__"))
         code = 0
-    except SystemExit as stop:
-        code = pieces.exit_code_of(stop)
+    except SystemExit:
+        code = 0
     except BaseException as error:  # whatever the program raises is its result
         pieces.show(error, skipped=2)
         code = 1
