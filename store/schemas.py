@@ -31,9 +31,9 @@ PARSE_STATUSES = ("ok", "no_problem", "no_solution", "syntax_error", "unfinished
 
 EVALUATION_STATUSES_NOTE = (
     "passed; failed: a test did not hold, or the answer is no code; timeout, memory, output: over that limit; missing: it "
-    "imports a known library that the sandbox lacks, which counts as not passed; error: the sandbox failed; unanswered: "
-    "the engine gave no answer; ungradable: no answer to this task can be judged here, so none was asked for. The last "
-    "three are no verdicts, and no number counts them"
+    "imports a known library that the sandbox lacks; error: the sandbox failed; unanswered: the engine gave no answer; "
+    "ungradable: no answer to this task can be judged here, so none was asked for. The last four are no verdicts: no "
+    "number counts them, and is_passed is false"
 )
 """What the column status of evaluations says."""
 

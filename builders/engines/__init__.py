@@ -18,7 +18,7 @@ from builders.engines.settings import (
     VllmSettings,
     engine_settings,
 )
-from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
+from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Form, Request
 
 __all__ = [
     "AnyEngine",
@@ -28,6 +28,7 @@ __all__ = [
     "Engine",
     "EngineSettings",
     "FinishReason",
+    "Form",
     "OpenAISettings",
     "Request",
     "TransformersSettings",

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
 from urllib.parse import urlsplit
 
 from builders.engines.opening import open_engine
 from builders.engines.settings import EngineSettings, OpenAISettings
-from builders.engines.types import Request
+from builders.engines.types import Form, Request
 from store.errors import InputError, JobError, UnreachableError
-
-Form = Literal["chat", "completion"]
 
 _QUESTIONS = {
     "chat": Request("chat", messages=({"role": "user", "content": "Say yes."},), max_tokens=1, temperature=0),

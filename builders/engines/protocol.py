@@ -19,6 +19,8 @@ from builders.engines.types import Completion, FinishReason, Message, Request
 TOP_LOGPROBS = 20
 # Without logprobs the digit is read from the text, where a word may come before it.
 CHOICE_TOKENS = 8
+# OpenAI's own service takes no more.
+FEWEST_STOPS = 4
 
 Json = dict[str, Any]
 
@@ -37,6 +39,7 @@ class Dialect:
 
     token_field: str = "max_tokens"
     has_logprobs: bool = True
+    takes_all_stops: bool = True
 
     def spoken(self, body: Json) -> Json:
         """The body as this endpoint takes it."""
@@ -44,6 +47,8 @@ class Dialect:
         if not self.has_logprobs and said.pop("logprobs", None):
             del said["top_logprobs"]
             said["max_tokens"] = CHOICE_TOKENS
+        if not self.takes_all_stops and "stop" in said:
+            said["stop"] = said["stop"][:FEWEST_STOPS]
         if self.token_field != "max_tokens":
             said[self.token_field] = said.pop("max_tokens")
         return said
@@ -58,6 +63,9 @@ class Dialect:
             return True
         if "logprobs" in body and "logprobs" in refusal:
             self.has_logprobs = False
+            return True
+        if len(body.get("stop", ())) > FEWEST_STOPS and "stop" in refusal:
+            self.takes_all_stops = False
             return True
         return False
 
@@ -123,7 +131,10 @@ def _is_count(value: Any) -> bool:
 
 
 def completion(request: Request, answer: Json) -> Completion:
-    """What a checked answer says to a request."""
+    """What a checked answer says to a request.
+
+    The text ends before the first of the request's stops, also where the endpoint knew only some.
+    """
     choice = answer["choices"][0]
     message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
     text = (message.get("content") if request.messages is not None else choice.get("text")) or ""
@@ -132,8 +143,9 @@ def completion(request: Request, answer: Json) -> Completion:
     if told == "content_filter" or (isinstance(refusal, str) and refusal and not text):
         error = "the endpoint filtered the answer" if told == "content_filter" else f"the model refused: {refusal}"
         return Completion(request.request_id, text, "error", *tokens, None, error[:200])
-    reason: FinishReason = "length" if told == "length" else "stop"
-    return Completion(request.request_id, text, reason, *tokens, None)
+    end = min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=None)
+    reason: FinishReason = "length" if told == "length" and end is None else "stop"
+    return Completion(request.request_id, text[:end], reason, *tokens, None)
 
 
 def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:

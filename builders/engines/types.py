@@ -22,6 +22,8 @@ from typing import Literal, Protocol, Self
 
 Message = dict[str, str]
 FinishReason = Literal["stop", "length", "prompt_too_long", "error"]
+Form = Literal["chat", "completion"]
+"""How a model is asked: in a turn of a chat, or with a text to continue."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Form = Literal["chat", "completion"]
-"""How a model is asked: in a turn of a chat, or with a text to continue."""
+from builders.engines import Form
+
+__all__ = ["CallForm", "Case", "Comparison", "Form", "Task"]
 
 CallForm = Literal["function", "method", "stdin"]
 """How a solution is run: a function, a method of a class, or a script that reads standard input."""

@@ -85,6 +85,34 @@ def test_sampling_and_the_key_are_sent(serve):
     assert server.seen[1][1]["prompt"] == "once" and raw.text == "hi"
 
 
+FOUR = "Invalid 'stop': array too long. Expected an array with maximum length 4, but got one with length 7 instead."
+
+
+@pytest.mark.parametrize("is_picky", [True, False])
+def test_an_endpoint_that_takes_four_stops_gives_the_same_text(serve, is_picky):
+    """It is asked again with the first four, and the text is cut at the others here."""
+
+    def answer(body, _):
+        given = body.get("stop", [])
+        return status(400, FOUR) if is_picky and len(given) > 4 else ok("x = 1\ng()\nf()", "length")
+
+    server, stops = serve(answer), ("\na", "\nb", "\nc", "\nd", "\nf", "\ng", "\nh")
+    with open_engine(settings(server, max_in_flight=1), "m") as engine:
+        found = [next(engine.generate([Request(f"r{n}", prompt="x", stop=stops)])) for n in range(2)]
+        (other,) = engine.generate([Request("r2", prompt="x", stop=stops[:2])])
+    assert [(one.text, one.finish_reason, one.error) for one in found] == [("x = 1", "stop", None)] * 2
+    assert (other.text, other.finish_reason) == ("x = 1\ng()\nf()", "length")
+    sent = [len(body["stop"]) for _, body, _ in server.seen]
+    assert sent == ([7, 4, 4, 2] if is_picky else [7, 7, 2])
+
+
+def test_a_refusal_of_few_stops_is_a_refusal(serve):
+    server = serve(lambda body, _: status(400, FOUR))
+    with open_engine(settings(server), "m") as engine:
+        (found,) = engine.generate([Request("r", prompt="x", stop=tuple("abcdef"))])
+    assert found.finish_reason == "error" and len(server.seen) == 2
+
+
 @pytest.mark.parametrize("fault", ["429-seconds", "429-date"])
 def test_retry_after_is_honoured_and_everybody_waits(serve, fault):
     server = serve(lambda body, attempt: fault if body["seed"] == 0 and attempt == 0 else ok())
