@@ -159,7 +159,7 @@ def _trial(task: Task, is_apart: bool) -> sandbox.Trial:
         "patience_s": REFERENCE_S,
     }
     return sandbox.Trial(
-        solution=of_cases(task, pieces),
+        solution=pieces,
         tests=(checker_text(), "record()\n"),
         prelude=programs.prelude(task),
         entry_point=task.entry_point,
@@ -167,11 +167,6 @@ def _trial(task: Task, is_apart: bool) -> sandbox.Trial:
         wall_s=REFERENCE_S,
         is_script=task.call_form == "stdin",
     )
-
-
-def of_cases(task: Task, pieces: tuple[str, ...]) -> tuple[str, ...]:
-    """The pieces of a solution that is judged by cases. The sandbox gives no prelude to a script."""
-    return (programs.prelude(task), *pieces) if task.call_form == "stdin" and pieces else pieces
 
 
 def asserts_trial(task: Task, pieces: tuple[str, ...], wall_s: float, *, is_apart: bool) -> sandbox.Trial:

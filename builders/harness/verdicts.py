@@ -21,7 +21,6 @@ from builders.harness.references import (
     comparison_of,
     is_absent,
     last_line,
-    of_cases,
 )
 from builders.harness.tasks import Task
 from builders.recipe import Grading
@@ -65,7 +64,7 @@ def trial_of(task: Task, candidate: Candidate, ready: Ready, settings: Grading) 
         "case_s": task.case_s,
     }
     return sandbox.Trial(
-        solution=of_cases(task, candidate.pieces),
+        solution=candidate.pieces,
         tests=(checker_text(), "check()\n"),
         prelude=programs.prelude(task),
         entry_point=task.entry_point,

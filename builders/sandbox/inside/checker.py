@@ -21,7 +21,7 @@ from builders.sandbox.inside.solution import own_classes
 from builders.sandbox.inside.wire import Gone, Late, Wire
 
 _leave = os._exit
-_MAX_FRAME = 1 << 27
+_MAX_FRAME = 1 << 29
 
 
 def run(request: dict[str, Any], secret: bytes, fds: dict[str, int]) -> None:

@@ -16,7 +16,7 @@ from os import write as _write
 
 _LENGTH = struct.Struct("<I")
 _CHUNK = 1 << 16
-MAX_FRAME = 1 << 28
+MAX_FRAME = 1 << 29
 
 
 class Gone(BaseException):
