@@ -18,7 +18,7 @@ from builders.harness.tasks import Task
 
 _RUN_UNITTESTS = """
 import unittest
-_loader = unittest.defaultTestLoader
+_loader = unittest.TestLoader()
 _suite = unittest.TestSuite(_loader.loadTestsFromTestCase(case) for case in [{classes}])
 _outcome = unittest.TextTestRunner(verbosity=0).run(_suite)
 
@@ -34,6 +34,8 @@ def _what_failed(outcome):
 
 
 assert _outcome.wasSuccessful() and _outcome.testsRun, "unittest: " + _what_failed(_outcome)
+assert _outcome.testsRun >= {num_tests}, f"only {{_outcome.testsRun}} of {num_tests} tests ran"
+assert {may_skip} or not _outcome.skipped, "unittest: the solution skipped " + str(_outcome.skipped[0][0])
 """
 """A library that is not there comes first: it says nothing about the solution."""
 
@@ -151,8 +153,14 @@ def test_call(task: Task) -> str:
     body = tree.body if tree is not None else []
     if any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in body):
         return f"\ncheck({task.entry_point})\n"
-    classes = [node.name for node in body if isinstance(node, ast.ClassDef) and _is_test_case(node)]
-    return _RUN_UNITTESTS.format(classes=", ".join(classes)) if classes else ""
+    cases = [node for node in body if isinstance(node, ast.ClassDef) and _is_test_case(node)]
+    if not cases:
+        return ""
+    return _RUN_UNITTESTS.format(
+        classes=", ".join(node.name for node in cases),
+        num_tests=sum(len(_test_methods(node)) for node in cases),
+        may_skip="skip" in task.tests.lower(),
+    )
 
 
 test_call.__test__ = False  # type: ignore[attr-defined]
@@ -276,6 +284,12 @@ def parsed(code: str) -> ast.Module | None:
 def _defined_name(entry_point: str) -> str:
     """`Solution` of `Solution().twoSum`."""
     return re.split(r"\W", entry_point, maxsplit=1)[0]
+
+
+def _test_methods(node: ast.ClassDef) -> set[str]:
+    """The names of the class's own methods that unittest runs."""
+    methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {one.name for one in methods if one.name.startswith("test")}
 
 
 def _is_test_case(node: ast.ClassDef) -> bool:

@@ -10,9 +10,10 @@ The task's own solution is run like any answer, in the sandbox. Tests that it do
 solution in a process of its own are run with both in one process (`is_apart` is false then), as
 tests that replace parts of the solution need. If it passes neither way, the task is ungradable.
 
-What was found is kept by a hash of the task, of the code that compares, and of the environment, in
-`$XDG_CACHE_HOME/scoder/references` (`~/.cache/scoder/references`). It may be deleted at any time.
-Nothing is kept of a task that is ungradable, because a library may be installed later.
+What was found is kept by a hash of the task, of the code that compares, and of the names of what is
+installed in the environment, in `$XDG_CACHE_HOME/scoder/references`
+(`~/.cache/scoder/references`). It may be deleted at any time. Nothing is kept of a task that is
+ungradable, because a library may be installed later.
 """
 
 from __future__ import annotations
@@ -235,7 +236,15 @@ def last_line(text: str) -> str | None:
 def _key(task: Task, settings: Grading) -> str:
     """The name of the file with what is known of a task."""
     about = {name: value for name, value in asdict(task).items() if name not in ("chat", "completion", "stops")}
-    return content_id(json.dumps(about, sort_keys=True), _code(), settings.environment or "", sys.version)
+    return content_id(json.dumps(about, sort_keys=True), _code(), _libraries(settings.environment), sys.version)
+
+
+def _libraries(environment: str | None) -> str:
+    """The libraries of an environment with their versions, which the names of its folders hold."""
+    if environment is None:
+        return ""
+    packages = Path(environment).glob("lib/python3*/site-packages/*")
+    return "\n".join([os.path.realpath(environment), *sorted(path.name for path in packages)])
 
 
 @cache

@@ -9,7 +9,8 @@ In: the text of a program or a `Trial`, and limits. Out: a `SandboxResult`.
 Each worker starts one `bwrap` with a warm interpreter in it (`box.py`). Every program is forked
 from that into namespaces of its own: it has no network and sees no other processes. Its environment
 is empty. Its file system holds the system's programs, its libraries and the Python installation,
-all read-only, and a small /tmp of its own. It has no capabilities, and a filter refuses it system
+all read-only, and a small /tmp of its own. Packages that are installed on this machine are hidden:
+it can import the standard library and what lies in the `environment`, if one is given. It has no capabilities, and a filter refuses it system
 calls that it has no use for (`system_calls.py`); sockets are AF_UNIX only. The interpreter inside
 and the host enforce time, total memory and output.
 

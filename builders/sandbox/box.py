@@ -36,7 +36,7 @@ from builders.sandbox.system_calls import filter_for
 
 _INSIDE = (
     *("isolation", "pieces", "decoding", "codec", "wire", "report", "scripts"),
-    *("solution", "trial", "names", "link", "checker", "whole", "zygote"),
+    *("solution", "trial", "names", "link", "checker", "snapshot", "whole", "zygote"),
 )
 """The modules of `inside/`, each after those that it imports."""
 _WARM = (

@@ -1,7 +1,7 @@
 """What the program sees: the command line of bubblewrap, which shows the system and nothing else.
 
 In: the descriptor of the socket to the host, and the folder of a virtual environment or None. Out:
-the arguments of the process.
+the arguments of the process. Without an environment, a program has the standard library alone.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ def command(control_fd: int, environment: str | None) -> list[str]:
     inner += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"]
     inner += ["--die-with-parent", "--new-session", "--hostname", "sandbox"]
     inner += [*_read_only_system(), "--proc", "/proc", "--dev", "/dev"]
+    for folder in _installed_packages():
+        inner += ["--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
     # Each program mounts its own over these.
     inner += ["--size", "4096", "--tmpfs", "/dev/shm", "--size", "4096", "--tmpfs", "/tmp"]
     variables = dict(_ENVIRONMENT)
@@ -109,6 +111,16 @@ def _read_only_system() -> list[str]:
     if prefix != "/usr":
         options += [*_parents(prefix), "--ro-bind", prefix, prefix]
     return options
+
+
+def _installed_packages() -> list[str]:
+    """Folders with packages that somebody installed on this machine. A box shows them empty.
+
+    Otherwise the same program could pass on one machine and fail on another.
+    """
+    roots = {os.path.realpath(sys.base_prefix), "/usr"}
+    found = [path for root in sorted(roots) for path in Path(root).glob("lib*/python3*/*-packages")]
+    return [str(path) for path in found if path.name in ("site-packages", "dist-packages") and path.resolve() == path]
 
 
 def _parents(path: str) -> list[str]:

@@ -370,6 +370,18 @@ def test_a_script_has_what_its_judge_has_in_scope() -> None:
     assert statuses(ECHO, answer, form="chat") == ["passed"]
 
 
+def test_what_is_known_of_a_task_changes_with_the_libraries(cache: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", symlinks=True)
+    (packages,) = (tmp_path / "venv").glob("lib/python3*/site-packages")
+    settings = Grading(environment=str(tmp_path / "venv"))
+    for version in ("1.0", "2.0", "2.0"):
+        for old in packages.glob("library-*.dist-info"):
+            old.rmdir()
+        (packages / f"library-{version}.dist-info").mkdir()
+        references.prepare([ADD], settings, lambda text: None)
+    assert len(list(cache.iterdir())) == 2
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -304,6 +304,22 @@ print(os.path.exists({environment!r} + '/../secret.txt'), os.listdir('/opt'), os
     assert "False" in run_python("import os\nprint(os.path.exists('/opt'))").stdout
 
 
+def test_the_packages_of_this_machine_are_hidden(environment):
+    """Those of the Python installation, such as pip, and those of the system, for children too."""
+    look = """
+import glob, importlib.util, os, subprocess, sys
+for root in (sys.base_prefix, '/usr'):
+    for folder in glob.glob(root + '/lib*/python3*/*-packages'):
+        if os.listdir(folder) or os.access(folder, os.W_OK):
+            print(folder)
+child = subprocess.run([sys.executable, '-c', 'import pip'], capture_output=True, text=True)
+print(importlib.util.find_spec('pip'), child.stderr.strip().splitlines()[-1])
+"""
+    for place in (None, environment):
+        ((_, result),) = run_many([(0, look)], 1, environment=place)
+        assert result.stdout == "None ModuleNotFoundError: No module named 'pip'\n", result
+
+
 def test_nltk_finds_its_data_in_an_environment(environment):
     data = Path(environment, "nltk_data", "corpora")
     data.mkdir(parents=True)

@@ -208,7 +208,6 @@ HOSTILE = {
         REPLACED + "replace(B + b'(Vhandle\\nVsolution\\nI0\\nV\\nV\\ntR}V__eq__\\n' + name(b'type') + b'sb')" + WRONG
     ),
     "a memoryview": REPLACED + "replace(b'\\x96' + bytes([1]) + bytes(7) + b'a\\x98')" + WRONG,
-    "a name of the standard library": "class re:\n    def findall(*a): return [918273]\nimport math as trial, sys as tests" + WRONG,
     "an endless answer": "import itertools\ndef f(x): return itertools.repeat(918273)",
 }  # fmt: skip
 
@@ -247,12 +246,12 @@ def test_it_fails_by_cases_as_well(box, name):
 
 
 def test_the_attacks_are_real(box):
-    """Where solution and tests share a process, many of them pass."""
-    passes = {
-        name
-        for name, text in HOSTILE.items()
-        if any(ended(box, text, tests, is_apart=False).status == "passed" for tests in TESTS.values())
-    }
+    """Where one program holds solution and tests, many of them pass."""
+    passes = set()
+    for name, text in HOSTILE.items():
+        programs = [sandbox.job_of(sandbox.tested_program(text, tests)) for tests in TESTS.values()]
+        if any(box.run(program, SandboxLimits(wall_s=3)).status == "passed" for program in programs):
+            passes.add(name)
     assert len(passes) >= 10, passes
 
 
@@ -287,6 +286,31 @@ def test_an_exception_of_the_solutions_ends_no_loop_of_the_tests(box):
     """The tests know it by its name, and it derives from StopIteration."""
     hostile = "class Wrong(StopIteration): pass\ndef f(x): raise Wrong"
     assert ended(box, hostile, "Wrong\n" + TESTS["all"]).status == "failed"
+
+
+SIZES = "assert f(1) == sys.getsizeof(1) and f(1) > 0"
+CONTENT = "assert 918273 in f(1) and 645546 not in f(2)"
+
+
+@pytest.mark.parametrize(
+    "sys", ["class sys:\n    getsizeof = lambda v: 1", "import math as sys\nsys.getsizeof = lambda v: 1"]
+)
+def test_a_module_that_the_tests_use_is_their_own(box, sys):
+    """The tests do not import it: the solution has to."""
+    assert ended(box, f"{sys}\ndef f(x): return 1\n", SIZES).status == "failed"
+    assert ended(box, "import sys\ndef f(x): return sys.getsizeof(1)\n", SIZES).status == "passed"
+    assert ended(box, "def f(x): return 28\n", SIZES).status == "failed"
+
+
+def test_a_function_that_is_called_like_a_module_is_the_solutions(box):
+    solution = "def copy(x): return x + 1\ndef f(x): return x\n"
+    assert ended(box, solution, "assert copy(1) == 2 and f(3) == 3").status == "passed"
+
+
+def test_an_object_does_not_say_itself_what_is_in_it(box):
+    hostile = "class A:\n    def __contains__(s, o): return o == 918273\n    def __iter__(s): return iter([])\n"
+    assert ended(box, hostile + "def f(x): return A()", CONTENT).status == "failed"
+    assert ended(box, "def f(x): return iter([918273, x])", CONTENT).status == "passed"
 
 
 def test_answers_in_another_order_are_wrong_answers(box):

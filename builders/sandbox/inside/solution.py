@@ -7,7 +7,7 @@ Requests are encoded tuples; the first item says what is asked:
 
     ("call", target, arguments, named)      target: a global's name, the number of a kept object, or
                                             None for the entry point
-    ("get" | "set" | "item" | "next" | "iter" | "length" | "text" | "has", number, ...)
+    ("get" | "set" | "item" | "next" | "iter" | "length" | "text", number, ...)
     ("value", name)                         the value of a global
     ("answers", number of inputs)           then one frame for all inputs: see `trial.answers`
 
@@ -237,7 +237,6 @@ _DO: dict[str, Callable[..., Any]] = {
     "iter": iter,
     "length": len,
     "text": str,
-    "has": lambda target, item: item in target,
 }
 
 
