@@ -192,6 +192,8 @@ def _announce(
     """Say what came of a benchmark."""
     where = {"checkpoint": checkpoint, "benchmark": benchmark}
     found = [row for table in store.read("evaluations", **where) for row in table.to_pylist()]
-    for summary in summaries(found, {benchmark: known[benchmark]}, settings.max_error_share, left_out):
+    for summary in summaries(
+        found, {benchmark: known[benchmark]}, settings.max_error_share, left_out, settings.max_tokens
+    ):
         for remark in summary.remarks():
             store.announce(remark)

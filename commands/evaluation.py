@@ -128,6 +128,7 @@ def evaluate(
         ),
         as_json,
         model,
+        look=f"`scoder grade {output} --failed` prints what did not pass" if output else None,
     )
 
 
@@ -137,6 +138,13 @@ def grade(
         str, typer.Argument(help="Folder of `evaluate -o`, or samples of EvalPlus or bigcode's harness.")
     ],
     benchmarks: Annotated[list[str] | None, typer.Option(help=f"For samples. {BENCHMARK}")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="For samples. Folder that keeps rows and summary.", callback=local_folder),
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Print the answers that did not pass, and why, instead of the summary.")
+    ] = False,
     environment: EnvironmentOption = None,
     workers: WorkersOption = None,
     memory_mb: MemoryOption = None,
@@ -165,15 +173,19 @@ def grade(
     from builders.recipe import Evaluation, Grading, files
     from builders.standalone import grading
 
-    place = Path(answers)
+    place, again = Path(answers), "the same command with --failed prints what did not pass"
     is_saved = (place / saved.SETTINGS).is_file()
     changed = files.override(_limits(environment, workers, memory_mb, wall_s), set_ or [])
     if is_saved:
+        if output:
+            raise InputError(f"{answers} keeps its results itself: leave -o {output} out")
         if benchmarks or since or until:
             raise InputError(f"{answers} names its benchmarks itself: leave --benchmarks, --from and --until out")
         before = saved.settings_of(place)["evaluation"]["grading"]
         limits = files.checked(Grading, before | changed)
-        _report(lambda: grading.grade(place, limits, max_error_share, announce=announce), as_json, answers)
+        _report(
+            lambda: grading.grade(place, limits, max_error_share, announce=announce), as_json, answers, failed, again
+        )
         return
     if not place.exists():
         raise InputError(f"no file or folder {answers}")
@@ -181,7 +193,14 @@ def grade(
         raise InputError(f"{answers} is no folder of `scoder evaluate -o`: name the --benchmarks that it answers")
     share = Evaluation().max_error_share if max_error_share is None else max_error_share
     limits, wanted = files.checked(Grading, changed), _named(benchmarks, since, until)
-    _report(lambda: grading.grade_samples(place, wanted, limits, share, announce=announce), as_json, answers)
+    folder = Path(output) if output else None
+    _report(
+        lambda: grading.grade_samples(place, wanted, limits, share, folder=folder, announce=announce),
+        as_json,
+        answers,
+        failed,
+        again + (f", and all of them are in {output}/rows.parquet" if output else ""),
+    )
 
 
 @app.command(rich_help_panel=PANEL)
@@ -226,10 +245,13 @@ def _held(found: Mapping[tuple[str, str], Any]) -> str:
 @app.command(rich_help_panel=PANEL)
 def environment(
     folder: Annotated[str, typer.Argument(help="Folder to make or to complete.", callback=local_folder)],
-    benchmarks: BenchmarksOption,
+    benchmarks: Annotated[list[str] | None, typer.Option(help=BENCHMARK)] = None,
+    packages: Annotated[
+        str | None, typer.Option(help="Libraries that answers import, with commas: numpy,pandas. As evaluate says.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Install the libraries that benchmarks import, for evaluate and grade --environment.
+    """Install the libraries that benchmarks or answers import, for evaluate and grade --environment.
 
     Each library is installed by itself. What cannot be installed is said, and the others stay.
 
@@ -242,8 +264,12 @@ def environment(
     from builders.harness import environments
     from builders.standalone.evaluation import read
 
-    wanted = environments.packages(task for part in read(_named(benchmarks)).values() for task in part)
-    found = environments.build(Path(folder), wanted, announce)
+    if not benchmarks and not packages:
+        raise InputError("nothing is to be installed: give --benchmarks, or --packages with names")
+    asked = {package.name: package for package in environments.named((packages or "").split(","))}
+    tasks = [task for part in read(_named(benchmarks or [])).values() for task in part]
+    wanted = {**asked, **{package.name: package for package in environments.packages(tasks)}}
+    found = environments.build(Path(folder), list(wanted.values()), announce)
     rows = [
         {"package": p.name, "imported as": ", ".join(p.modules), "tasks": p.tasks, "installed": p.problem or "yes"}
         for p in found
@@ -261,21 +287,39 @@ def _say_failed(failed: list[str], num_wanted: int) -> int:
     return 1
 
 
-def _report(measure: Callable[[], Evaluated], as_json: bool, title: str) -> None:
-    """Print what came of it, also where there is no number, and then raise."""
+def _report(
+    measure: Callable[[], Evaluated], as_json: bool, title: str, failed: bool = False, look: str | None = None
+) -> None:
+    """Print what came of it, also where there is no number, and then raise.
+
+    With `failed`, the answers that did not pass are printed. `look` says how to see
+    them.
+    """
     from builders.harness.summary import NoNumberError
 
-    error, told = None, []
+    error: NoNumberError | None = None
     try:
-        told = measure().summaries
+        found = measure()
+        told, rows = found.summaries, found.rows
     except NoNumberError as raised:
-        error, told = raised, raised.summaries
-    print_rows([summary.as_json() for summary in told] if as_json else _lines(told), as_json, title)
+        error, told, rows = raised, raised.summaries, raised.rows
+    if failed:
+        print_rows([_verdict(row) for row in rows if not row["is_passed"]], as_json, f"{title}: what did not pass")
+    else:
+        print_rows([summary.as_json() for summary in told] if as_json else _lines(told), as_json, title)
     for summary in told:
         for remark in summary.remarks():
             announce(remark)
+    if look and not failed and any(not row["is_passed"] for row in rows):
+        announce(f"single verdicts: {look}")
     if error is not None:
         raise error
+
+
+def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What people want to know of one answer that did not pass."""
+    told = {name: row[name] for name in ("benchmark", "form", "task_id", "sample_index", "status")}
+    return told | {"message": row["message"] or row["error"]}
 
 
 def _lines(told: list[Summary]) -> list[dict[str, Any]]:

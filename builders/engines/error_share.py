@@ -15,6 +15,14 @@ FEW_ERRORS = 3
 """Fewer errors than this are bad rows, unless nothing else was answered."""
 
 
+class StormError(JobError):
+    """Too many requests ended in an engine error. `what` says how many, and gives an example."""
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(f"{what}. {advice}")
+        self.what = what
+
+
 class ErrorShare:
     """Counts answers and errors. An item of `per_item` requests is lost with one of them."""
 
@@ -53,9 +61,10 @@ class ErrorShare:
 
     def _error(self) -> JobError:
         of_item = f" ({self._per_item} for each item)" if self._per_item > 1 else ""
-        return JobError(
+        return StormError(
             f"{self._num_errors:,} of {self._num_answers:,} requests{of_item} ended in an engine error, such as: "
-            f"{self._last_error!r}. That is more than max_error_share={self._max_share:g}. All answers are kept, "
+            f"{self._last_error!r}",
+            f"That is more than max_error_share={self._max_share:g}. All answers are kept, "
             "and the failed requests are asked again: mend the cause and run again, or raise max_error_share to go on "
-            "without these rows"
+            "without these rows",
         )

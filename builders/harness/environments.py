@@ -60,6 +60,17 @@ def packages(tasks: Iterable[Task]) -> list[Package]:
     return [Package(name, tuple(sorted(modules[name])), len(wanted[name])) for name in sorted(modules, key=str.lower)]
 
 
+def named(names: Iterable[str]) -> list[Package]:
+    """The packages of these names, as they are imported or as they are called on PyPI.
+
+    named(["cv2"])[0].name    # opencv-python-headless
+    """
+    imported = {package: module for module, package in PACKAGES.items()}
+    modules = {name.strip() if name.strip() in PACKAGES else imported.get(name.strip(), name.strip()) for name in names}
+    wanted = {n for module in modules if module for n in (module, *ALSO.get(module, ()))}
+    return [Package(PACKAGES.get(name, name), (name,), 0) for name in sorted(wanted, key=str.lower)]
+
+
 def build(folder: Path, wanted: Sequence[Package], announce: Announce = lambda message: None) -> list[Package]:
     """Make or complete the environment. Returns the packages, with what went wrong with each.
 

@@ -118,6 +118,15 @@ def _table(folder: Path, columns: list[str] | None = None) -> list[Row]:
         ) from None
 
 
+def open_for_results(folder: Path) -> None:
+    """Make a folder for results without answers. InputError if it holds anything but such results."""
+    check_folder(folder)
+    others = {path.name for path in folder.iterdir()} - {ROWS, SUMMARY, SAMPLES} if folder.exists() else set()
+    if others:
+        raise InputError(f"{folder} holds {min(others)}, and no results of `scoder grade -o`: give a new folder")
+    make_folder(folder)
+
+
 def write_results(folder: Path, model: str, rows: Sequence[Row], summaries: Sequence[Summary]) -> None:
     """Write rows, samples and summary, each whole or not at all."""
     table = pa.Table.from_pylist(

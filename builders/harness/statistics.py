@@ -41,18 +41,19 @@ def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
 
 
 def passes(num_graded_T: Iterable[int], num_passed_T: Iterable[int]) -> dict[int, intervals.Estimate]:
-    """pass@k over tasks, for k = 1 and every other k up to the answers that tasks have.
+    """pass@k over tasks, for k = 1 and every other k of which all tasks have graded answers.
 
-    A task counts for the k of which it has so many graded answers; `num_items` are these tasks. The
-    tasks are what is drawn: the interval is Wilson's where each task has passed or not, as with one
+    `num_items` are the tasks with a graded answer. If one of them has fewer answers than k, there
+    is no pass@k, as in EvalPlus: that of the others would not be the benchmark's. The tasks are what is drawn: the interval is Wilson's where each task has passed or not, as with one
     answer per task or with k = n, and a bootstrap over tasks elsewhere.
     """
     pairs = [(int(n), int(c)) for n, c in zip(num_graded_T, num_passed_T, strict=True)]
-    return {k: _pass_at_k(pairs, k) for k in range(1, max([1, *(n for n, _ in pairs)]) + 1)}
+    graded = [(n, c) for n, c in pairs if n]
+    return {k: _pass_at_k(graded, k) for k in range(1, min([n for n, _ in graded], default=1) + 1)}
 
 
 def _pass_at_k(pairs: list[tuple[int, int]], k: int) -> intervals.Estimate:
-    rates_T = np.array([pass_at_k(n, c, k) for n, c in pairs if n >= k])
+    rates_T = np.array([pass_at_k(n, c, k) for n, c in pairs])
     return intervals.share(rates_T, np.ones(len(rates_T)))
 
 
@@ -81,7 +82,7 @@ def task_counts(graded: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, int
 
 
 def pass_rates(graded: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a report says of the answers of one form: tasks, and pass@k for every k with its ends.
+    """What a report says of the answers of one form: tasks, and pass@k with its ends, as `passes`.
 
     `tasks` are those with a graded answer. `not_graded` counts the answers that say nothing about
     the model.

@@ -24,6 +24,7 @@ from builders import sandbox
 from builders.benchmarks import tasks as tasks_of
 from builders.engines import Completion, EngineSettings, OpenAISettings, Request, forms, open_engine
 from builders.engines.answers import answers_in, open_answers, spent_in
+from builders.engines.error_share import StormError
 from builders.harness import references, saved
 from builders.harness.jobs import Job, Known, answers_per_shard, jobs, obstacle, request, tolerant
 from builders.harness.rows import Row, is_answered, joined, rows, unjudged
@@ -36,6 +37,8 @@ from store.files import check_folder
 from store.store import Track
 
 Tasks = dict[str, list[Task]]
+KEPT = "All answers are kept"
+"""Engines say so, whose answers have a folder."""
 ASKED = ("task_id", "prompt", "chat", "completion", "stops")
 """What of a task decides what a model is asked. The other fields decide how it is judged."""
 
@@ -95,9 +98,9 @@ def evaluate(
         run.find_forms(answers, announce)
         saved.add(place, {"left_out": run.left_out})
         found = run.rows(answers, track)
-        told = summaries(found, known, settings.max_error_share, run.left_out)
+        told = summaries(found, known, settings.max_error_share, run.left_out, settings.max_tokens)
         saved.write_results(place, adapter or model, found, told)
-    require_numbers(told)
+    require_numbers(told, found)
     return Evaluated(found, told)
 
 
@@ -173,7 +176,9 @@ class _Run:
             lost = (
                 f"{sum(one.unanswered for one in told):,} of {sum(one.answers for one in told):,} answers are missing"
             )
-            raise NoNumberError(f"there is no number, as {lost}: {error}", told, error.exit_code) from error
+            raise NoNumberError(
+                f"there is no number, as {lost}: {_advice(error, self.settings.max_error_share)}", told, error.exit_code
+            ) from error
         return found
 
     def find_forms(self, folder: Path, announce: Announce) -> None:
@@ -228,7 +233,17 @@ class _Run:
         kept = cast(dict[str, Completion], answers_in(folder))
         wanted = [job for shard in range(len(self.starts)) for job in self._jobs(shard)]
         found = list(unjudged(joined(wanted, kept.values()), self.known))
-        return summaries(found, self.known, self.settings.max_error_share, self.left_out)
+        return summaries(found, self.known, self.settings.max_error_share, self.left_out, self.settings.max_tokens)
+
+
+def _advice(error: UserError, max_error_share: float) -> str:
+    """What an engine says, with the option of an evaluation where one can mend it."""
+    if not isinstance(error, StormError):
+        return str(error)
+    return (
+        f"{error.what}. {KEPT}, and the failed requests are asked again: mend the cause and run the same command again, "
+        f"or bear it with --max-error-share, which is {max_error_share:g}"
+    )
 
 
 @contextmanager
@@ -239,7 +254,7 @@ def _honest(folder: Path | None) -> Iterator[None]:
     except NoNumberError as error:
         if folder is not None:
             raise
-        text = f"{error}. As no folder was given, nothing of this evaluation is kept"
+        text = str(error).replace(KEPT, "Nothing of this evaluation is kept, as no folder was given (-o DIR)")
         raise NoNumberError(text, error.summaries, error.exit_code) from error
 
 

@@ -54,9 +54,9 @@ def grade(
         _check_whole(folder, answers, asked, given, announce)
         known = prepared(tasks, settings.grading, announce)
         found = list(rows(joined(asked, given.values()), known, settings.grading))
-        told = summaries(found, known, share, left_out)
+        told = summaries(found, known, share, left_out, settings.max_tokens)
         saved.write_results(folder, kept["adapter"] or kept["model"], found, told)
-    require_numbers(told)
+    require_numbers(told, found)
     return Evaluated(found, told)
 
 
@@ -66,17 +66,21 @@ def grade_samples(
     grading: Grading,
     max_error_share: float,
     *,
+    folder: Path | None = None,
     announce: Announce = silent,
 ) -> Evaluated:
     """Judge the answers of a file of EvalPlus or of bigcode's harness. See `sample_files.read`.
 
-    A task without an answer counts as unanswered.
+    A task without an answer counts as unanswered. With a folder, rows and summary are written
+    there, as `evaluate` does. InputError if it holds anything else.
 
     Example:
         given = [named("humaneval=HumanEval.jsonl.gz")]
         grade_samples(Path("samples.jsonl"), given, Grading(), 0.02)
     """
     sandbox.require()
+    if folder is not None:
+        saved.open_for_results(folder)
     tasks = read(given)
     samples = sample_files.read(path, tasks)
     _tell_absent(path, tasks, samples, announce)
@@ -90,7 +94,9 @@ def grade_samples(
     ]
     found = list(rows(answers, known, grading, NO_SAMPLE))
     told = summaries(found, known, max_error_share)
-    require_numbers(told)
+    if folder is not None:
+        saved.write_results(folder, path.name, found, told)
+    require_numbers(told, found)
     return Evaluated(found, told)
 
 

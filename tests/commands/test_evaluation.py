@@ -13,6 +13,7 @@ import pytest
 
 from builders import sandbox
 from tests.fault_server import FaultServer, ok, status
+from tests.harness.test_environments import wheel
 from tests.made_benchmarks import answer, benchmark, number_of, written
 from tests.smoke_run import command, scoder_here
 
@@ -49,7 +50,16 @@ def test_what_is_printed_for_people_and_for_programs(server: FaultServer, tmp_pa
     (told,) = json.loads(evaluated(server, path, "--json").stdout)
     assert told.items() >= {"benchmark": "made", "form": "chat", "tasks": 4, "answered": 4, "pass@1": 0.75}.items()
     assert told["statuses"] == {"failed": 1, "passed": 3} and told["problem"] is None
-    assert {"truncated", "unanswered", "errors", "ungradable", "reasons", "missing_modules", "together"} <= told.keys()
+    assert {
+        "empty",
+        "truncated",
+        "unanswered",
+        "errors",
+        "ungradable",
+        "reasons",
+        "missing_modules",
+        "together",
+    } <= told.keys()
 
 
 @needs_sandbox
@@ -63,7 +73,9 @@ def test_refusals_print_no_number_and_end_with_1(server: FaultServer, tmp_path: 
     assert "Traceback" not in done.stderr and "bug" not in done.stderr
     table = evaluated(server, path)
     assert table.returncode == 1 and "no number" in table.stdout
-    assert "nothing of this evaluation is kept" in table.stderr
+    assert "Nothing of this evaluation is kept, as no folder was given (-o DIR)" in table.stderr
+    assert "All answers are kept" not in table.stderr and "All answers are kept" in done.stderr
+    assert "--max-error-share, which is 0.02" in table.stderr and "0.05" not in table.stderr
 
 
 @needs_sandbox
@@ -88,6 +100,14 @@ def test_saved_answers_are_graded_and_samples_too(server: FaultServer, tmp_path:
     samples = str(out / "samples" / "made-chat.jsonl")
     done = scoder_here("grade", samples, "--benchmarks", f"made={path}")
     assert done.returncode == 0 and "0.75" in done.stdout, done.stderr
+    assert "the same command with --failed prints what did not pass" in done.stderr
+    for arguments in ((str(out),), (samples, "--benchmarks", f"made={path}", "-o", str(tmp_path / "kept"))):
+        shown = json.loads(scoder_here("grade", *arguments, "--failed", "--json").stdout)
+        assert {(one["task_id"], one["status"]) for one in shown} == {("Made/1", "failed")}
+        assert shown[0]["message"].startswith("AssertionError")
+    assert (tmp_path / "kept" / "rows.parquet").exists()
+    refused = scoder_here("grade", str(out), "-o", str(tmp_path / "other"))
+    assert refused.returncode == 2 and "keeps its results itself" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -129,6 +149,18 @@ def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     done = scoder_here("environment", str(tmp_path / "x"), "--benchmarks", "here")
     assert done.returncode == 2 and "may not be written to" in done.stderr
+
+
+def test_an_environment_has_the_libraries_that_answers_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel(tmp_path, "natsort")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    folder = str(tmp_path / "libraries")
+    done = scoder_here("environment", folder, "--packages", "natsort,strange_library", "--json")
+    told = {one["package"]: one["installed"] for one in json.loads(done.stdout)}
+    assert done.returncode == 1 and told["natsort"] == "yes" and "no known library" in told["strange_library"]
+    nothing = scoder_here("environment", folder)
+    assert nothing.returncode == 2 and "give --benchmarks, or --packages" in nothing.stderr
 
 
 def test_an_environment_for_nothing_says_so(tmp_path: Path) -> None:

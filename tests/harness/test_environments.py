@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.harness.environments import build, packages
+from builders.harness.environments import build, named, packages
 from builders.harness.tasks import Task
 from store.errors import InputError
 
@@ -38,6 +38,17 @@ def test_packages_are_named_as_on_pypi_and_the_standard_library_is_none() -> Non
         ("pyyaml", ("yaml",), 1),
         ("scikit-learn", ("sklearn",), 2),
     ]
+
+
+def test_packages_are_named_as_they_are_imported_or_as_on_pypi() -> None:
+    found = {p.name: p.modules for p in named(["cv2", " scikit-learn", "pandas", ""])}
+    assert found == {
+        "opencv-python-headless": ("cv2",),
+        "scikit-learn": ("sklearn",),
+        "pandas": ("pandas",),
+        "openpyxl": ("openpyxl",),
+        "xlrd": ("xlrd",),
+    }
 
 
 def test_what_cannot_be_installed_does_not_keep_the_others_away(

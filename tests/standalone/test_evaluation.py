@@ -100,6 +100,8 @@ def test_half_refused_is_no_number(serve: Serve, tmp_path: Path, engine_share: f
     given = given.model_copy(update={"engine": given.engine.model_copy(update={"max_error_share": engine_share})})
     with pytest.raises(NoNumberError, match=says) as raised:
         evaluate("m", [named(str(benchmark(tmp_path / "b.jsonl", 40)))], given, folder=tmp_path / "out")
+    assert ("max-error-share, which is 0.02" if engine_share < 1 else "--max-error-share 0.02") in str(raised.value)
+    assert "0.05" not in str(raised.value)
     (summary,) = raised.value.summaries
     assert summary.rates is None and summary.answered + summary.unanswered == 40
     kept = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -129,6 +131,21 @@ def test_cut_answers_are_judged_and_counted(serve: Serve, tmp_path: Path) -> Non
     server = serve(lambda body, _: answer(body, "length" if number_of(body) < 2 else "stop"))
     (summary,) = asked(server, benchmark(tmp_path / "b.jsonl", 3)).summaries
     assert (summary.answered, summary.truncated, pass_at(summary)) == (3, 2, {"pass@1": 1.0})
+
+
+def test_empty_and_cut_answers_are_said_loudly(serve: Serve, tmp_path: Path) -> None:
+    def said(body: dict[str, Any], _: int) -> Any:
+        number = number_of(body)
+        return ok("  \n") if number < 4 else ok("", "length") if number < 6 else answer(body)
+
+    (summary,) = asked(serve(said), benchmark(tmp_path / "b.jsonl", 10)).summaries
+    assert (summary.answered, summary.empty, summary.truncated, summary.num_poor) == (10, 6, 2, 6)
+    told = summary.remarks()
+    assert "the number says little, as more than half" in told[0]
+    assert "6 of 10 answers are empty: the model's text may be in another field" in told[1]
+    assert "2 of 10 answers were cut at max_tokens=64: raise --max-tokens" in told[2]
+    few = asked(serve(lambda b, _: ok("") if number_of(b) == 0 else answer(b)), benchmark(tmp_path / "c.jsonl", 10))
+    assert few.summaries[0].empty == 1 and few.summaries[0].remarks() == []
 
 
 def test_a_refused_key_ends_at_once(serve: Serve, tmp_path: Path) -> None:
@@ -189,10 +206,30 @@ def test_a_timeout_and_a_library_of_an_answer_are_counted(serve: Serve, tmp_path
     (summary,) = asked(server, benchmark(tmp_path / "b.jsonl", 3), **given).summaries
     assert summary.statuses == {"missing": 1, "passed": 1, "timeout": 1}
     assert summary.missing_modules == {"wordninja": 1}
-    assert any("-m pip install wordninja`" in remark for remark in summary.remarks())
+    assert any("`scoder environment DIR --packages wordninja`" in remark for remark in summary.remarks())
     assert pass_at(summary) == {"pass@1": 0.5}
-    with pytest.raises(NoNumberError, match=r"1 of 3 answers are missing.*No module named 'wordninja'"):
+    with pytest.raises(
+        NoNumberError, match=r"missing, more than --max-error-share 0\.02 allows: 1 × the sandbox lacks"
+    ):
         asked(server, benchmark(tmp_path / "b.jsonl", 3), grading=Grading(wall_s=1))
+
+
+def test_libraries_of_answers_are_counted_by_name_and_the_command_is_given(serve: Serve, tmp_path: Path) -> None:
+    said = {n: f"import {name}\ndef plus_{n}(x): return x" for n, name in enumerate(("cv2", "cv2.x", "wordninja"))}
+    server = serve(lambda body, _: ok(said[number_of(body)]) if number_of(body) in said else answer(body))
+    with pytest.raises(NoNumberError) as raised:
+        asked(server, benchmark(tmp_path / "b.jsonl", 4))
+    assert "2 × the sandbox lacks cv2; 1 × the sandbox lacks wordninja. To have them: `scoder environment DIR " in str(
+        raised.value
+    )
+    assert "--packages opencv-python-headless,wordninja`, then give --environment DIR" in str(raised.value)
+
+
+def test_a_library_that_we_do_not_know_is_named_too(tmp_path: Path) -> None:
+    rows = [row(0), row(1, solution="    import strange_library\n    return x + 1\n")]
+    samples = written(tmp_path / "s.jsonl", [{"task_id": f"Made/{n}", "completion": "    return x\n"} for n in (0, 1)])
+    (summary,) = grade_samples(samples, [named(str(written(tmp_path / "b.jsonl", rows)))], Grading(), 0.02).summaries
+    assert summary.missing_modules == {"strange_library": 1} and summary.ungradable == 1
 
 
 # -- forms -----------------------------------------------------------------------------------------
@@ -405,6 +442,19 @@ def test_samples_of_other_harnesses_are_judged_and_written(serve: Serve, tmp_pat
     for file in ("made-chat.jsonl", "made-chat.generations.json"):
         (summary,) = grade_samples(tmp_path / "out" / "samples" / file, given, Grading(), 0.02).summaries
         assert pass_at(summary) == {"pass@1": pytest.approx(2 / 3, abs=1e-4)}, file
+
+
+def test_verdicts_on_samples_are_kept_in_a_folder(tmp_path: Path) -> None:
+    path, out = benchmark(tmp_path / "b.jsonl", 2), tmp_path / "out"
+    samples = written(tmp_path / "s.jsonl", [{"task_id": f"Made/{n}", "completion": "    return x\n"} for n in (0, 1)])
+    for _ in range(2):
+        found = grade_samples(samples, [named(str(path))], Grading(), 0.02, folder=out)
+    rows = pq.read_table(out / "rows.parquet")
+    assert rows.schema.names == CONTRACTS["evaluations"].names and rows["is_passed"].to_pylist() == [True, False]
+    assert json.loads((out / "summary.json").read_text()) == [found.summaries[0].as_json()]
+    (out / "mine").touch()
+    with pytest.raises(InputError, match="holds mine"):
+        grade_samples(samples, [named(str(path))], Grading(), 0.02, folder=out)
 
 
 def test_a_task_without_a_sample_is_unanswered(tmp_path: Path) -> None:
