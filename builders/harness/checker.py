@@ -268,7 +268,7 @@ def same_as_apps(got, expected):
 
 
 def same_as_livecodebench(got, expected):
-    """Whether an answer is right, as LiveCodeBench judges: it equals what JSON gives for the output.
+    """Whether an answer is right, as LiveCodeBench judges: it equals the JSON of the output.
 
     A tuple is taken for a list, but not one inside of another value (`grade_call_based` in
     `lcb_runner/evaluation/testing_util.py`).

@@ -1,4 +1,4 @@
-"""Before answers are judged: each task's own solution runs once, and its outputs and times are kept.
+"""Before answers are judged: each task's own solution runs once, to keep its outputs and times.
 
 In: tasks. Out: for each a `Ready`: what its answers are compared with and how long they may take,
 or the reason why no answer to it can be judged here.
@@ -129,7 +129,7 @@ def run(
 
 
 def _has_something_to_run(task: Task) -> bool:
-    """Whether there is anything to find out. What judges is told by `comparison`, never by `tests`."""
+    """Whether there is anything to find out. `comparison` tells what judges, never `tests`."""
     if task.comparison != "asserts":
         return bool(task.cases)
     return bool(task.tests.strip()) and programs.reference(task) is not None
@@ -165,7 +165,7 @@ def _trial(task: Task, is_apart: bool) -> sandbox.Trial:
 
 
 def of_cases(task: Task, pieces: tuple[str, ...]) -> tuple[str, ...]:
-    """The pieces of a solution that is judged by cases. The sandbox gives no prelude to a script."""
+    """The pieces of a solution that is judged by cases. A script gets no prelude otherwise."""
     return (programs.prelude(task), *pieces) if task.call_form == "stdin" and pieces else pieces
 
 
