@@ -26,6 +26,8 @@ TOLERANCE = 1e-6
 RELATIVE = 1e-7
 SHOWN = 120
 """Characters of a value in a message."""
+BEFORE = 20
+"""Characters that are shown before the place where two long values begin to differ."""
 
 
 def record():
@@ -97,7 +99,7 @@ class Judge:
         import trial
 
         if state != "value":
-            raise AssertionError(f"its own solution fails on {self.shown(position)}: {payload}")
+            raise AssertionError(f"its own solution fails on {self.shown(position)}: {on_one_line(payload)}")
         if self.job["oracle"] == "not_none":
             return trial.encode(trial.decode(payload) is not None)
         if self.job["form"] != "stdin" and not is_plain(trial.decode(payload)):
@@ -110,12 +112,12 @@ class Judge:
 
         expected = self.outputs[position]
         if state != "value":
-            raise AssertionError(f"{self.shown(position)}: {payload}")
+            raise AssertionError(f"{self.shown(position)}: {on_one_line(payload)}")
         if payload == expected and self.job["oracle"] != "find_zero":
             return
         if self.job["form"] == "stdin":
             if not same_text(payload, expected):
-                raise AssertionError(f"{self.shown(position)}: expected {short(expected)}, got {short(payload)}")
+                raise AssertionError(f"{self.shown(position)}: {difference(expected, payload)}")
             return
         got, wanted = trial.decode(payload), trial.decode(expected)
         arguments = trial.decode(self.inputs[position]) if self.job["oracle"] else ()
@@ -126,7 +128,7 @@ class Judge:
         else:
             is_same = is_right(got, wanted, arguments, self.job["atol"], self.job["oracle"])
         if not is_same:
-            raise AssertionError(f"{self.shown(position)}: expected {short(wanted)}, got {short(got)}")
+            raise AssertionError(f"{self.shown(position)}: {difference(wanted, got)}")
 
     def shown(self, position):
         """The input of a case, shortened."""
@@ -143,8 +145,38 @@ def literal(text):
 
 def short(value):
     """The repr of a value, shortened."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+    return part(repr(value), 0)
+
+
+def difference(expected, got):
+    """What was expected and what came, each shortened to the part where they begin to differ."""
+    one, other = repr(expected), repr(got)
+    is_long = len(one) > SHOWN or len(other) > SHOWN
+    start = max(0, same_start(one, other) - BEFORE) if is_long else 0
+    return f"expected {part(one, start)}, got {part(other, start)}"
+
+
+def same_start(one, other):
+    """How many characters two texts begin with in common. They may be very long."""
+    least, most = 0, min(len(one), len(other))
+    while least < most:
+        middle = (least + most + 1) // 2
+        if one[least:middle] == other[least:middle]:
+            least = middle
+        else:
+            most = middle - 1
+    return least
+
+
+def part(text, start):
+    """The text from there on, shortened."""
+    end = start + SHOWN
+    return ("…" if start else "") + text[start:end] + ("…" if end < len(text) else "")
+
+
+def on_one_line(text):
+    """An error message without its line ends, shortened."""
+    return part(" ".join(text.split()), 0)
 
 
 def is_plain(value):
@@ -236,7 +268,7 @@ def same_as_apps(got, expected):
 
 
 def same_as_livecodebench(got, expected):
-    """Whether an answer is right, as LiveCodeBench judges: it equals what JSON gives for the output.
+    """Whether an answer is right, as LiveCodeBench judges: it equals the JSON of the output.
 
     A tuple is taken for a list, but not one inside of another value (`grade_call_based` in
     `lcb_runner/evaluation/testing_util.py`).

@@ -48,6 +48,7 @@ REFERENCE_S = 300.0
 """Seconds that a task's own solution may take for all of its cases."""
 LIBRARY_THREADS = 256
 """Processes and threads of a program with libraries. tensorflow ends if it cannot start its own."""
+_FRAME = re.compile(r'  File "')
 _MOCKS = re.compile(r"\b(?:mock|patch|MagicMock)\b")
 
 
@@ -135,7 +136,7 @@ def run(
 
 
 def _has_something_to_run(task: Task) -> bool:
-    """Whether there is anything to find out. What judges is told by `comparison`, never by `tests`."""
+    """Whether there is anything to find out. `comparison` tells what judges, never `tests`."""
     if task.comparison != "asserts":
         return bool(task.cases)
     return bool(task.tests.strip()) and programs.reference(task) is not None
@@ -228,9 +229,14 @@ def is_absent(name: str, environment: str | None) -> bool:
 
 
 def last_line(text: str) -> str | None:
-    """The last line that holds something: of a traceback, what was raised."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:500] if lines else None
+    """What was raised, on one line: all that stands below the last frame of a traceback.
+
+    Without a traceback it is the last line that holds something.
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    last_frame = max((number for number, line in enumerate(lines) if _FRAME.match(line)), default=len(lines))
+    raised = next((n for n in range(last_frame, len(lines)) if not lines[n].startswith(" ")), len(lines) - 1)
+    return " ".join(" ".join(lines[raised:]).split())[:500] or None
 
 
 def _key(task: Task, settings: Grading) -> str:

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from builders.harness.checker import is_plain, is_right, literal, same_as_apps, same_as_livecodebench, same_text, short
+from builders.harness.checker import (
+    difference,
+    is_plain,
+    is_right,
+    literal,
+    on_one_line,
+    same_as_apps,
+    same_as_livecodebench,
+    same_text,
+    short,
+)
 
 NAN = float("nan")
 
@@ -149,3 +159,12 @@ def test_values_that_cannot_be_compared_are_not_plain() -> None:
 def test_long_values_are_shortened() -> None:
     assert short("a") == "'a'"
     assert len(short("a" * 1000)) == 121
+
+
+def test_of_long_values_the_part_is_shown_where_they_differ() -> None:
+    assert difference([1, "a\n"], None) == "expected [1, 'a\\n'], got None"
+    shown = difference([0] * 500 + [1], [0] * 500 + [2])
+    assert shown == "expected …, 0, 0, 0, 0, 0, 0, 1], got …, 0, 0, 0, 0, 0, 0, 2]"
+    assert difference("a" * 500, "a" * 400).endswith(f"got …{'a' * 20}'")
+    assert difference("b", "a" * 400) == f"expected 'b', got '{'a' * 119}…"
+    assert on_one_line("ValueError: a\n\n  b") == "ValueError: a b"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import venv
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,8 +12,9 @@ import pytest
 
 from builders import sandbox
 from builders.harness import grading, references
+from builders.harness.extraction import candidate
 from builders.harness.tasks import Case, Form, Task
-from builders.harness.verdicts import Verdict, ceiling
+from builders.harness.verdicts import Verdict, ceiling, trial_of
 from builders.recipe import Grading
 
 pytestmark = pytest.mark.skipif(not sandbox.is_available(), reason="no bubblewrap sandbox can be started here")
@@ -93,6 +95,33 @@ def test_the_tests_of_the_original_benchmark_are_told_apart() -> None:
     assert judged(ADD, "    return a + b\n")[0].is_base_passed is None
 
 
+def test_messages_name_the_input_and_both_values_on_one_line() -> None:
+    text = replace(ECHO, cases=(Case("1\n2\n", "1\n2\n"),), solution=None)
+    assert judged(text, "print('3\\n4')", form="chat")[0].message == (
+        r"AssertionError: '1\n2\n': expected '1\n2\n', got '3\n4\n'"
+    )
+    raising = "    raise ValueError('first\\n\\n  second\\nNone')\n"
+    of_cases, of_asserts = judged(MEAN, raising)[0], judged(ADD, raising)[0]
+    assert of_cases.message == "AssertionError: [[1, 2]]: ValueError: first second None"
+    assert of_asserts.message == "ValueError: first second None"
+    assert judged(ADD, "    return a +\n")[0].message == "SyntaxError: invalid syntax"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "message"),
+    [
+        ("", None),
+        (" \n", None),
+        ("a\nb\n\n", "b"),
+        ('Traceback:\n  File "x", line 1\n    f()\nValueError: a\n\n  b\nc\n', "ValueError: a b c"),
+        ('ValueError: a\n\nThen:\n  File "x", line 1\n    f()\n    ^^^\nKeyError: 1\n', "KeyError: 1"),
+        ('  File "x", line 1\n    f()\n', "f()"),
+    ],
+)
+def test_what_was_raised_is_told_on_one_line(stderr: str, message: str | None) -> None:
+    assert references.last_line(stderr) == message
+
+
 def test_a_case_may_take_what_the_reference_takes_four_times() -> None:
     slow = replace(MEAN, solution="    import time\n    time.sleep(0.3)\n    return sum(xs) / max(1, len(xs))\n")
     assert ready(slow)["mean"].seconds == pytest.approx(0.9, abs=0.4)
@@ -112,6 +141,28 @@ def test_an_endless_answer_is_a_time_out_and_does_not_delay_the_others() -> None
     ]
     assert statuses(MEAN, endless, settings=Grading(min_case_s=0.5, workers=1)) == ["timeout"]
     assert statuses(ECHO, "while True: pass", settings=Grading(min_case_s=0.5, workers=1), form="chat") == ["timeout"]
+
+
+def test_an_answer_that_is_slow_only_beside_others_passes_when_it_is_tried_alone() -> None:
+    """Seven answers that compute for 0.5 s share one CPU: there they take longer than 2 s."""
+    answer = """    import time
+    while time.process_time() < 0.5:
+        pass
+    return sum(xs) / max(1, len(xs))
+"""
+    task = replace(MEAN, cases=(Case("[[1, 2]]"),), num_base_cases=0)
+    settings = Grading(min_case_s=2.0, workers=7)
+    known = ready(task)
+    trial = trial_of(task, candidate(task, answer, "completion"), known["mean"], settings)
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        once = [result.status for _, result in references.run(((str(n), trial) for n in range(7)), settings)]
+        found = grading.verdicts([(n, task, "completion", answer) for n in range(7)], known, settings)
+        assert [one.status for _, one in found] == ["passed"] * 7
+    finally:
+        os.sched_setaffinity(0, cpus)
+    assert "timeout" in once
 
 
 def test_the_ceiling_of_an_answer_grows_with_the_reference() -> None:
