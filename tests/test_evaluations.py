@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,15 @@ import pytest
 
 from builders import benchmarks, checkpoints, evaluations, metrics, sandbox
 from builders.engines import OpenAISettings, TransformersSettings
+from builders.engines.answers import answers_in, finished_journals
 from builders.engines.checkpoints import last_checkpoint
-from builders.recipe import Benchmark, Evaluation
+from builders.recipe import Benchmark, Evaluation, Grading
 from store import CONTRACTS, Store
-from store.errors import JobError
+from store.errors import DeniedError, InputError, JobError
+from store.rebuild import Rebuild
 from tests.engine_models import save_model
 from tests.fault_server import FaultServer, ok, status
-from tests.made_benchmarks import answer, benchmark, number_of, row, written
+from tests.made_benchmarks import answer, benchmark, is_chat, number_of, row, written
 from tests.tiny_recipes import read
 
 pytestmark = pytest.mark.skipif(not sandbox.is_available(), reason="no sandbox")
@@ -185,9 +189,45 @@ def test_a_benchmark_without_tests_ends_before_the_first_request(serve: Serve, t
     path = written(tmp_path / "b.jsonl", [row(0, tests="")])
     given = made(tmp_path, 2), Benchmark(name="bare", path=str(path))
     store, checkpoint = opened(tmp_path, *given)
-    with pytest.raises(JobError, match="no task of the benchmark bare can be judged here"):
+    with pytest.raises(JobError, match="no task of bare can be judged here"):
         evaluations.build(store, served(server), checkpoint, list(given), 0)
     assert not server.seen
+
+
+def test_what_is_built_with_many_errors_is_no_number_when_fewer_are_borne(serve: Serve, tmp_path: Path) -> None:
+    is_bad, given = [True], made(tmp_path, 8)
+    server = serve(lambda body, _: status(400, "no") if is_bad and number_of(body) % 2 else answer(body))
+    store, checkpoint = opened(tmp_path, given)
+    evaluations.build(store, served(server, max_error_share=0.6), checkpoint, [given], 0)
+    with pytest.raises(JobError, match=r"4 of 8 answers in the form chat .* '400: no'.*`--rebuild evaluations`.* made"):
+        evaluations.build(store, served(server), checkpoint, [given], 0)
+    assert len(server.seen) == 8 and len(rows(store, checkpoint)) == 8
+    is_bad.clear()
+    where = f"evaluations/checkpoint-{checkpoint['checkpoint_id']}/benchmark-made"
+    again = Store(store.root, rebuild=Rebuild(what="evaluations", id="1", partitions=frozenset({where})))
+    evaluations.build(again, served(server), checkpoint, [given], 0)
+    assert len(server.seen) == 12, "only the four that failed are asked again"
+    assert all(one["is_passed"] for one in rows(store, checkpoint))
+
+
+def test_fewer_errors_are_borne_by_a_build_that_was_killed(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All errors are in the shard that is written already."""
+    monkeypatch.setattr("builders.harness.jobs.ANSWERS_PER_SHARD", 4)
+    is_down, given = [True], made(tmp_path, 8)
+
+    def said(body: dict[str, Any], attempt: int) -> Any:
+        if number_of(body) == 1:
+            return status(400, "no")
+        return status(401, "no") if is_down and number_of(body) >= 4 else answer(body)
+
+    store, checkpoint = opened(tmp_path, given)
+    with pytest.raises(DeniedError):
+        evaluations.build(store, served(serve(said), max_in_flight=1, max_error_share=0.5), checkpoint, [given], 0)
+    is_down.clear()
+    with pytest.raises(JobError, match="1 of 8 answers in the form chat are missing, such as: '400: no'"):
+        evaluations.build(store, served(serve(said)), checkpoint, [given], 0)
 
 
 def test_other_limits_are_another_plan_and_other_workers_are_not(tmp_path: Path) -> None:
@@ -198,6 +238,107 @@ def test_other_limits_are_another_plan_and_other_workers_are_not(tmp_path: Path)
     assert same.plan.fingerprint == first.plan.fingerprint
     with pytest.raises(ValueError, match=r"grading\.wall_s: 10\.0 -> 5\.0"):
         evaluations.build(store, local(forms=("completion",), grading={"wall_s": 5.0}), checkpoint, [given], 0)
+
+
+def slow(body: dict[str, Any], attempt: int) -> Any:
+    """Right answers; that to task 0 takes a while."""
+    return ok("import time\ndef plus_0(x):\n    time.sleep(0.8)\n    return x") if is_slow(body) else answer(body)
+
+
+def is_slow(body: dict[str, Any]) -> bool:
+    return number_of(body) == 0 and is_chat(body)
+
+
+def test_other_limits_judge_the_same_answers_anew(serve: Serve, tmp_path: Path) -> None:
+    """Not even the forms of the endpoint are found out again, and it need not be there."""
+    server, given = serve(slow), made(tmp_path, 3)
+    store, checkpoint = opened(tmp_path, given)
+    both: dict[str, Any] = {"forms": ("chat", "completion")}
+    tight, wide = (served(server, **both, grading=Grading(wall_s=seconds)) for seconds in (0.9, 20))
+    nowhere = OpenAISettings(base_url="http://no-such-host.invalid/v1")
+    evaluations.build(store, tight, checkpoint, [given], 0)
+    assert Counter(one["status"] for one in rows(store, checkpoint)) == {"passed": 5, "timeout": 1}
+    num_seen = len(server.seen)
+    with pytest.raises(ValueError, match=r"grading\.wall_s: 0\.9 -> 20"):
+        evaluations.build(store, wide, checkpoint, [given], 0)
+    gone = wide.model_copy(update={"engine": nowhere})
+    evaluations.build(Store(store.root, force=True), gone, checkpoint, [given], 0)
+    assert Counter(one["status"] for one in rows(store, checkpoint)) == {"passed": 6}
+    assert len(server.seen) == num_seen
+
+
+def test_other_tests_judge_the_same_answers_anew_and_another_prompt_is_asked(serve: Serve, tmp_path: Path) -> None:
+    server, given = serve(lambda body, _: answer(body)), made(tmp_path, 2)
+    store, checkpoint = opened(tmp_path, given)
+    evaluations.build(store, served(server), checkpoint, [given], 0)
+    forced = Store(store.root, force=True)
+    strict = row(0, tests="def check(candidate):\n    assert candidate(0) == 7\n", solution="    return 7\n")
+    written(Path(given.path), [strict, row(1)])
+    benchmarks.build(forced, given)
+    evaluations.build(forced, served(server), checkpoint, [given], 0)
+    assert [one["is_passed"] for one in rows(store, checkpoint)] == [False, True] and len(server.seen) == 2
+    written(Path(given.path), [row(0), row(1) | {"prompt": 'def plus_1(x):\n    """Add 1."""\n'}])
+    benchmarks.build(forced, given)
+    evaluations.build(forced, served(server), checkpoint, [given], 0)
+    assert len(server.seen) == 4
+
+
+def test_answers_of_a_model_in_this_process_are_kept_too(tmp_path: Path) -> None:
+    """The model is gone, so that nobody can ask it again."""
+    given = made(tmp_path, 3)
+    store, checkpoint = opened(tmp_path, given, model=save_model(tmp_path / "model"))
+    evaluations.build(store, local(forms=("completion",)), checkpoint, [given], 0)
+    before = [one["completion"] for one in rows(store, checkpoint)]
+    (tmp_path / "model" / "model.safetensors").unlink()
+    wide = local(forms=("completion",), grading={"wall_s": 20})
+    evaluations.build(Store(store.root, force=True), wide, checkpoint, [given], 0)
+    assert [one["completion"] for one in rows(store, checkpoint)] == before
+
+
+def test_another_model_or_seed_is_asked(serve: Serve, tmp_path: Path) -> None:
+    server, given = serve(lambda body, _: answer(body)), made(tmp_path, 2)
+    store, checkpoint = opened(tmp_path, given)
+    evaluations.build(store, served(server), checkpoint, [given], 0)
+    evaluations.build(Store(store.root, force=True), served(server), checkpoint, [given], 1)
+    assert len(server.seen) == 4
+
+
+def test_answers_of_a_finished_table_can_be_cleaned_away(serve: Serve, tmp_path: Path) -> None:
+    given = made(tmp_path, 2)
+    store, checkpoint = opened(tmp_path, given)
+    evaluations.build(store, served(serve(lambda body, _: answer(body))), checkpoint, [given], 0)
+    (folder,) = finished_journals(store)
+    assert len(answers_in(folder)) == 2
+
+
+def test_verdicts_of_older_code_and_of_another_environment_are_of_another_plan(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, given = serve(lambda body, _: answer(body)), made(tmp_path, 1)
+    site = tmp_path / "venv" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+    (site / "numpy-1.26.4.dist-info").mkdir(parents=True)
+    (tmp_path / "venv" / "pyvenv.cfg").touch()
+    settings = served(server, grading=Grading(environment=str(tmp_path / "venv")))
+    store, checkpoint = opened(tmp_path, given)
+    evaluations.build(store, settings, checkpoint, [given], 0)
+    moved = served(server, grading=Grading(environment=str((tmp_path / "venv").rename(tmp_path / "moved"))))
+    evaluations.build(store, moved, checkpoint, [given], 0)
+    site = Path(str(site).replace("venv", "moved"))
+    (site / "numpy-1.26.4.dist-info").rename(site / "numpy-2.0.0.dist-info")
+    with pytest.raises(ValueError, match=r'grading\.environment: "1 packages \w+" -> "1 packages'):
+        evaluations.build(store, moved, checkpoint, [given], 0)
+    (site / "numpy-2.0.0.dist-info").rename(site / "numpy-1.26.4.dist-info")
+    monkeypatch.setattr(evaluations, "JUDGING_VERSION", 0)
+    with pytest.raises(ValueError, match=r"judging: \d+ -> 0"):
+        evaluations.build(store, moved, checkpoint, [given], 0)
+
+
+def test_an_environment_that_is_none_is_said_at_once(serve: Serve, tmp_path: Path) -> None:
+    server, given = serve(lambda body, _: answer(body)), made(tmp_path, 1)
+    store, checkpoint = opened(tmp_path, given)
+    settings = served(server, grading=Grading(environment=str(tmp_path)))
+    with pytest.raises(InputError, match="is no virtual environment"):
+        evaluations.build(store, settings, checkpoint, [given], 0)
 
 
 def test_the_contract_says_what_each_status_means() -> None:

@@ -20,7 +20,16 @@ from pathlib import Path
 
 from builders.engines.budget import Spent
 from builders.engines.error_share import ErrorShare
-from builders.engines.journal import Journal, Journals, answers_in, close, holds_answers, spent, unreadable_in
+from builders.engines.journal import (
+    Journal,
+    Journals,
+    answers_in,
+    close,
+    holds_answers,
+    is_final,
+    spent,
+    unreadable_in,
+)
 from builders.engines.journalled_stream import JournalledStream
 from builders.engines.repeats import Answered, Asked, Repeats
 from builders.engines.settings import EngineSettings
@@ -30,7 +39,7 @@ from store import Plan, Store, Usage
 
 __all__ = [
     "Journals", "answers_in", "batches", "close_journal", "finished_journals", "journals", "open_answers",
-    "spent_before", "spent_in", "unreadable_in", "usage",
+    "paid_in", "spent_before", "spent_in", "unreadable_in", "usage",
 ]  # fmt: skip
 
 
@@ -91,8 +100,11 @@ def spent_in(folder: Path, settings: EngineSettings) -> Spent:
 def finished_journals(store: Store) -> list[Path]:
     """The journals whose tables are built and that still hold answers, or the batches they were
     asked in. Stale tables count as built.
+
+    A journal is named by the plan of its table, or by the `questions` of that plan.
     """
-    plans = {r.plan.fingerprint for r in store.records() if r.status != "building"}
+    built = [r.plan for r in store.records() if r.status != "building"]
+    plans = {plan.fingerprint for plan in built} | {plan.fields.get("questions") for plan in built}
     found = sorted(Path(store.scratch("")).glob("journal-*"))
     return [f for f in found if f.name.rpartition("-")[2] in plans and holds_answers(f)]
 
@@ -100,6 +112,11 @@ def finished_journals(store: Store) -> list[Path]:
 def close_journal(folder: Path) -> None:
     """Remove the answers of a journal. What they cost stays: `spent_before` goes on counting it."""
     close(folder)
+
+
+def paid_in(folder: Path) -> dict[str, Completion | ChoiceCompletion]:
+    """The answers of a journal, by request id, that are not asked for again."""
+    return {name: answer for name, answer in answers_in(folder).items() if is_final(answer)}
 
 
 def usage(settings: EngineSettings, answers: Iterable[Completion | ChoiceCompletion]) -> Usage:

@@ -59,10 +59,13 @@ class WholeShards(Generic[Asked, Answered]):
         return in_order(request_ids, found)
 
     def _kept(self, shard: int) -> dict[str, Answered]:
-        """The answers of a shard that an earlier run has kept, if it has kept all of them."""
+        """The answers of a shard that an earlier run has kept, if it has kept all of them.
+
+        An error that cost nothing is no answer to keep.
+        """
         if self._journal is None:
             return {}
-        found = cast(dict[str, Answered], self._journal.answers(shard))
+        found = cast(dict[str, Answered], self._journal.paid(shard))
         return {} if self._repeats.unanswered(shard, self._requests_of(shard), found) else found
 
     def _keep(self, shard: int, answer: Answered) -> None:

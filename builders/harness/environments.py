@@ -25,7 +25,7 @@ from pathlib import Path
 from builders.harness.extraction import imports
 from builders.harness.libraries import ALSO, KNOWN, PACKAGES, VERSIONS
 from builders.harness.tasks import Task
-from store import Announce
+from store import Announce, content_id
 from store.errors import InputError, JobError
 from store.files import check_folder, make_folder
 
@@ -44,6 +44,24 @@ class Package:
     modules: tuple[str, ...]
     tasks: int
     problem: str | None = None
+
+
+def contents(folder: str | None) -> str | None:
+    """What answers find in an environment: how many packages, and a hash of their versions.
+
+    None without an environment. InputError if there is none in the folder.
+
+        contents("libraries")    # '33 packages 1f0e…'
+    """
+    if folder is None:
+        return None
+    places = list(Path(folder).glob("lib/python*/site-packages"))
+    if not places:
+        raise InputError(f"{folder} is no virtual environment: `scoder environment {folder} …` makes one")
+    names = sorted(
+        path.name for place in places for path in place.iterdir() if path.suffix in (".dist-info", ".egg-info")
+    )
+    return f"{len(names)} packages {content_id(*names)}"
 
 
 def packages(tasks: Iterable[Task]) -> list[Package]:

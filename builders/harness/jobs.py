@@ -10,7 +10,7 @@ every run, so that a run that was killed finds its shards again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 from builders.engines import EngineSettings, Request
 from builders.harness import asking
@@ -25,6 +25,8 @@ Known = Mapping[str, Mapping[str, Ready]]
 
 ANSWERS_PER_SHARD = 256
 """Answers that are judged together while the next ones come."""
+ASKED = ("task_id", "prompt", "chat", "completion", "stops")
+"""What of a task decides what a model is asked. The other fields decide how it is judged."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,30 @@ def obstacle(job: Job, known: Known) -> str | None:
     return reason
 
 
+def nothing_gradable(benchmark: str, wanted: Iterable[Job], known: Known) -> str | None:
+    """Why no answer about a benchmark can be judged here. None if one can."""
+    reasons = {obstacle(job, known) for job in wanted}
+    if None in reasons:
+        return None
+    return f"no task of {benchmark} can be judged here: {'; '.join(sorted(map(str, reasons))[:3]) or 'it has none'}"
+
+
 def request(job: Job, settings: Evaluation, seed: int, adapter: str | None = None) -> Request:
-    """The request of a job."""
-    asked = asking.request(job.task, job.number, job.form, settings, seed, adapter, benchmark=job.benchmark)
-    return replace(asked, request_id=job.name, top_p=settings.top_p)
+    """The request of a job. Its id is the job's name."""
+    return asking.request(job.task, job.number, job.form, settings, seed, adapter, benchmark=job.benchmark)
+
+
+def requests(
+    wanted: Iterable[Job], known: Known, settings: Evaluation, seed: int, adapter: str | None = None
+) -> list[Request]:
+    """The requests of those jobs whose answers can be judged."""
+    return [request(job, settings, seed, adapter) for job in wanted if obstacle(job, known) is None]
+
+
+def tasks_hash(tasks: Iterable[Task], names: Sequence[str] = ()) -> str:
+    """A hash of tasks in their order, or of some of their fields."""
+    names = names or [field.name for field in fields(Task)]
+    return content_id(*(repr([getattr(task, name) for name in names]) for task in tasks))
 
 
 def tolerant(settings: Evaluation) -> EngineSettings:

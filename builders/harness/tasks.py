@@ -11,7 +11,9 @@ from typing import Literal
 
 from builders.engines import Form
 
-__all__ = ["CallForm", "Case", "Comparison", "Form", "Task"]
+__all__ = ["FORMS", "CallForm", "Case", "Comparison", "Form", "Task"]
+
+FORMS: tuple[Form, ...] = ("chat", "completion")
 
 CallForm = Literal["function", "method", "stdin"]
 """How a solution is run: a function, a method of a class, or a script that reads standard input."""

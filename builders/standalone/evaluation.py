@@ -16,7 +16,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,12 +26,22 @@ from builders.engines import Completion, EngineSettings, OpenAISettings, Request
 from builders.engines.answers import answers_in, open_answers, spent_in
 from builders.engines.error_share import StormError
 from builders.harness import references, saved
-from builders.harness.jobs import Job, Known, answers_per_shard, jobs, obstacle, request, tolerant
+from builders.harness.jobs import (
+    ASKED,
+    Job,
+    Known,
+    answers_per_shard,
+    jobs,
+    nothing_gradable,
+    requests,
+    tasks_hash,
+    tolerant,
+)
 from builders.harness.rows import Row, is_answered, joined, rows, unjudged
 from builders.harness.summary import NoNumberError, Summary, require_numbers, summaries, tell_ungradable
-from builders.harness.tasks import Form, Task
+from builders.harness.tasks import FORMS, Form, Task
 from builders.recipe import Benchmark, Evaluation, Grading
-from store import Announce, Plan, content_id
+from store import Announce, Plan
 from store.errors import InputError, UserError
 from store.files import check_folder
 from store.store import Track
@@ -39,8 +49,6 @@ from store.store import Track
 Tasks = dict[str, list[Task]]
 KEPT = "All answers are kept"
 """Engines say so, whose answers have a folder."""
-ASKED = ("task_id", "prompt", "chat", "completion", "stops")
-"""What of a task decides what a model is asked. The other fields decide how it is judged."""
 
 
 @dataclass(frozen=True)
@@ -130,17 +138,10 @@ def prepared(tasks: Tasks, grading: Grading, announce: Announce) -> dict[str, di
     known = {name: references.prepare(part, grading, announce) for name, part in tasks.items()}
     tell_ungradable(announce, known)
     for name, part in tasks.items():
-        reasons = sorted({str(ready.ungradable) for ready in known[name].values()})
-        if all(ready.ungradable for ready in known[name].values()):
+        if reason := nothing_gradable(name, jobs({name: part}, FORMS, 1), known):
             told = summaries(unjudged([(Job(name, task, "chat", 0), None) for task in part], known), known, 1.0)
-            raise NoNumberError(f"no task of {name} can be judged here: {'; '.join(reasons[:3])}", told)
+            raise NoNumberError(reason, told)
     return known
-
-
-def tasks_hash(tasks: Sequence[Task], names: Sequence[str] = ()) -> str:
-    """A hash of the tasks, or of some of their fields."""
-    names = names or [field.name for field in fields(Task)]
-    return content_id(*(repr([getattr(task, name) for name in names]) for task in tasks))
 
 
 class _Run:
@@ -202,8 +203,7 @@ class _Run:
 
     def _requests(self, shard: int) -> list[Request]:
         adapter = next(iter(self.adapters), None)
-        asked = [job for job in self._jobs(shard) if obstacle(job, self.known) is None]
-        return [request(job, self.settings, self.seed, adapter) for job in asked]
+        return requests(self._jobs(shard), self.known, self.settings, self.seed, adapter)
 
     @contextmanager
     def _answers(self, folder: Path) -> Iterator[Callable[[int], list[Completion]]]:

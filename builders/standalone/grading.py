@@ -16,13 +16,13 @@ from builders import sandbox
 from builders.engines import Completion
 from builders.engines.answers import answers_in, unreadable_in
 from builders.harness import sample_files, saved
-from builders.harness.jobs import Job, jobs
+from builders.harness.jobs import ASKED, Job, jobs, tasks_hash
 from builders.harness.rows import Given, is_answered, joined, rows
 from builders.harness.sample_files import Samples
 from builders.harness.summary import first_names, require_numbers, summaries
 from builders.harness.tasks import Form, Task
 from builders.recipe import Benchmark, Evaluation, Grading
-from builders.standalone.evaluation import ASKED, Evaluated, prepared, read, silent, tasks_hash
+from builders.standalone.evaluation import Evaluated, prepared, read, silent
 from store import Announce, Plan
 from store.errors import InputError
 
