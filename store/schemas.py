@@ -257,7 +257,7 @@ _ALL = [
             req("completion", STRING, "the text that a model continues; '' if the task is not asked"),
             req("stops", list_of(STRING), "where a continuation ends"),
             req("call_form", STRING, "function, method or stdin"),
-            req("comparison", STRING, "asserts: the tests judge; equal, apps or text: the cases do"),
+            req("comparison", STRING, "asserts: the tests judge; equal, apps, livecodebench or text: the cases do"),
             req(
                 "cases",
                 list_of(CASE),
