@@ -1,4 +1,4 @@
-"""The code that a benchmark task comes with: its own solution, what a judge has in scope, its tests.
+"""The code that a task comes with: its own solution, what a judge has in scope, its tests.
 
 In: a `Task`. Out: texts of Python code, and what such a text defines. Nothing is executed here.
 

@@ -1,4 +1,4 @@
-"""Before answers are judged: each task's own solution runs once, and its outputs and times are kept.
+"""Before answers are judged: each task's own solution runs once. Outputs and times are kept.
 
 In: tasks. Out: for each a `Ready`: what its answers are compared with and how long they may take,
 or the reason why no answer to it can be judged here.
