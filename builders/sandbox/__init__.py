@@ -10,9 +10,10 @@ Each worker starts one `bwrap` with a warm interpreter in it (`box.py`). Every p
 from that into namespaces of its own: it has no network and sees no other processes. Its environment
 is empty. Its file system holds the system's programs, its libraries and the Python installation,
 all read-only, and a small /tmp of its own. Packages that are installed on this machine are hidden:
-it can import the standard library and what lies in the `environment`, if one is given. It has no capabilities, and a filter refuses it system
-calls that it has no use for (`system_calls.py`); sockets are AF_UNIX only. The interpreter inside
-and the host enforce time, total memory and output.
+a program can import the standard library, and what lies in the `environment` if one is given. It
+has no capabilities, and a filter refuses it system calls that it has no use for
+(`system_calls.py`); sockets are AF_UNIX only. The interpreter inside and the host enforce time,
+total memory and output.
 
 The two halves of a trial run in two such processes. The solution's cannot see, reach or guess what
 the tests hold. The tests see of the solution only plain values, and handles that equal nothing but
@@ -23,10 +24,13 @@ before the end.
 
 What the sandbox does not hold back:
 - A program of plain text and a trial with `is_apart=False` share one interpreter with their tests.
-  Code written against this very sandbox can search its own descriptors for the key, replace
-  `unittest`, or return objects that equal everything. There a pass is a measurement, not a proof.
+  Before such tests run, `unittest`, builtins and the functions of the modules that they import are
+  put back as they were (`inside/snapshot.py`), so plain tricks fail. Code written against this very
+  sandbox can still search its descriptors for the key, or change what the tests hold. There a pass
+  is a measurement, not a proof.
 - A helper that the tests take from the solution, such as a function of the task's own prompt,
-  answers what the solution wants. Give it as `prelude`, and the tests use their own.
+  answers what the solution wants. Give it as `prelude`, and the tests use their own. Modules, such
+  as `sys`, the tests import themselves.
 - A function that works in place gives nothing. Only then are its changes of arguments seen.
 - Apart, a solution's own `__eq__`, operators and coroutines are not asked: an object that is not
   plain equals itself only, and an instance of a subclass of a builtin type loses its class.

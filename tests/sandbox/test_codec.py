@@ -187,6 +187,8 @@ class Node:
     def __init__(self, value, after=None):
         self.value, self.after = value, after
 
+    size = len
+
     def is_last(self):
         return self.after is None
 
@@ -210,7 +212,7 @@ def test_a_long_chain_and_a_circle_of_nodes_arrive():
     assert made.after is made
 
 
-@pytest.mark.parametrize("name", ["is_last", "__class__", "__dict__", 5])
+@pytest.mark.parametrize("name", ["is_last", "size", "__class__", "__dict__", 5])
 def test_an_instance_cannot_hide_its_methods(name):
     node = Node(1)
     vars(node)[name] = 2
@@ -305,7 +307,8 @@ HOSTILE = {
         BUILD + b"(X\x08\x00\x00\x00FractionK\x01K\x02tRN}X\x0a\x00\x00\x00_numerator]s\x86b."
     ),
     "SETITEM on an instance": NODE + b"K\x01K\x02s.}.",
-    "a circle through a note": BUILD + b"(X\x05\x00\x00\x00value]p1\ntR0" + b"g1\n" + BUILD + b"(X\x05\x00\x00\x00valueg1\n\x85p2\n0" + b"tRa.",
+    "a circle through a tuple": BUILD + b"0]p1\n\x85p2\n0g1\ng2\na0g2\n.",
+    "a circle through a deque": BUILD + b"(X\x05\x00\x00\x00deque]p1\nNtRp2\n0g1\ng2\na0g2\n.",
     "a range of too many parts": BUILD + b"(X\x05\x00\x00\x00rangeK\x01K\x02K\x03K\x04tR.",
     "a complex of text": BUILD + b"(X\x07\x00\x00\x00complexX\x01\x00\x00\x001K\x01tR.",
     "another pickle's object": pickle.dumps(decimal.Decimal(1)),

@@ -79,7 +79,10 @@ TRICKS = {
         "unittest.TextTestRunner = Runner" + WRONG
     ),
     "a test that is skipped": "import unittest\ndef task_func(value): raise unittest.SkipTest('not today')",
-    "equal to everything": "class Any:\n    def __eq__(s, o): return True\n    def __len__(s): return 6\ndef task_func(value): return Any()\nisinstance = lambda *a: True",
+    "equal to everything": (
+        "class Any(str):\n    def __eq__(s, o): return True\n    __hash__ = str.__hash__\n"
+        "def task_func(value): return Any('123456')"
+    ),
     "builtins hidden": (
         "isinstance = lambda *a: True\nlen = lambda v: 6\nclass T(str):\n    def __eq__(s, o): return True\n"
         "    __hash__ = None\ndef task_func(value): return T()"
