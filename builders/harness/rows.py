@@ -26,8 +26,11 @@ sandbox lacks a library that it imports, or the sandbox failed."""
 NEVER_ASKED = "it was not asked for"
 
 
-def rows(given: Given, known: Known, settings: Grading) -> Iterator[Row]:
-    """One row per job. The answers of one benchmark are judged together."""
+def rows(given: Given, known: Known, settings: Grading, *, is_code: bool = False) -> Iterator[Row]:
+    """One row per job. The answers of one benchmark are judged together.
+
+    With `is_code`, the answers are programs, and run as they are.
+    """
     for benchmark, part in groupby(given, lambda pair: pair[0].benchmark):
         pairs = list(part)
         answers = [
@@ -35,7 +38,7 @@ def rows(given: Given, known: Known, settings: Grading) -> Iterator[Row]:
             for number, (job, completion) in enumerate(pairs)
             if completion is not None and is_answered(completion) and obstacle(job, known) is None
         ]
-        found = dict(grading.verdicts(answers, known[benchmark], settings)) if answers else {}
+        found = dict(grading.verdicts(answers, known[benchmark], settings, is_code=is_code)) if answers else {}
         for number, (job, completion) in enumerate(pairs):
             yield _row(job, completion, known, found.get(number))
 

@@ -35,7 +35,7 @@ _MISSING = re.compile(r"No module named '([\w.]+)'")
 class Summary:
     """One benchmark in one form. `rates` is None where there is no number.
 
-    `answers` counts those that were wanted. `errors` and `reasons` say how often which text came,
+    `answers` counts those that were wanted. `ungradable_tasks` says why, by task. `errors` and `reasons` say how often which text came,
     `missing_modules` for how many answers and tasks a library is missing. `left_out` says why the
     model was not asked in this form at all. `base_rates` is about the tests of the original
     benchmark, where others were added to them.
@@ -51,6 +51,7 @@ class Summary:
     errors: dict[str, int] = field(default_factory=dict)
     ungradable: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    ungradable_tasks: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     missing_modules: dict[str, int] = field(default_factory=dict)
     together: int = 0
@@ -166,6 +167,7 @@ def _summary(benchmark: str, form: str, rows: list[Row], known: Known, max_error
         errors=_counts(row["error"] or "unknown" for row in rows if row["status"] == "unanswered"),
         ungradable=len(reasons),
         reasons=_counts(reasons.values()),
+        ungradable_tasks=reasons,
         statuses=dict(sorted(statuses.items())),
         missing_modules=_missing_modules(rows, known[benchmark]),
         together=sum(not row["is_apart"] for row in judged),
