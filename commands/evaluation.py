@@ -160,7 +160,8 @@ def grade(
     """Judge saved answers again, without a model: with other limits, or another environment.
 
     Samples are JSON lines of task_id and solution (or completion), EvalPlus's folders, or
-    generations.json.
+    generations.json. They run as they are, as in these harnesses, and a completion is appended to
+    the prompt. So sanitize answers with prose or fences first.
 
     Example:
     ```

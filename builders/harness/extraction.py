@@ -83,6 +83,15 @@ class Candidate:
     pieces: tuple[str, ...]
     code: str
 
+    @property
+    def whole(self) -> str:
+        """All pieces as one program, for whoever runs it elsewhere. It is what was judged."""
+        if len(self.pieces) == 1:
+            return self.pieces[0]
+        lines = [line for piece in self.pieces for line in piece.rstrip("\n").split("\n")]
+        first = [line for line in lines if line.startswith("from __future__ ")]
+        return "\n".join([*first, *(line for line in lines if line not in first)]) + "\n"
+
 
 def candidate(task: Task, text: str, form: Form) -> Candidate:
     """The code in the text that a model wrote, when it was asked about the task in this form."""

@@ -17,7 +17,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TypeVar
 
-from builders.harness.extraction import candidate
+from builders.harness.extraction import Candidate, candidate
 from builders.harness.references import Ready, run
 from builders.harness.tasks import Form, Task
 from builders.harness.verdicts import Verdict, trial_of, verdict
@@ -34,28 +34,37 @@ TOGETHER = 256
 
 
 def verdicts(
-    answers: Iterable[tuple[Id, Task, Form, str]], ready: Mapping[str, Ready], settings: Grading
+    answers: Iterable[tuple[Id, Task, Form, str]],
+    ready: Mapping[str, Ready],
+    settings: Grading,
+    *,
+    is_code: bool = False,
 ) -> Iterator[tuple[Id, Verdict]]:
     """A verdict for each answer, in their order. The answers are read lazily.
 
+    With `is_code`, each answer is a whole program and runs as it is: nothing is extracted.
     ValueError for a task that is ungradable.
     """
     stream = iter(answers)
     while part := list(islice(stream, TOGETHER)):
-        found = _judged(part, ready, settings, settings.workers)
+        found = _judged(part, ready, settings, settings.workers, is_code)
         slow = [number for number, one in found.items() if one.status == "timeout"]
         for number in slow:
-            found |= {number: _judged([part[number]], ready, settings, 1)[0]}
+            found |= {number: _judged([part[number]], ready, settings, 1, is_code)[0]}
         yield from ((answer[0], found[number]) for number, answer in enumerate(part))
 
 
 def _judged(
-    part: list[tuple[Id, Task, Form, str]], ready: Mapping[str, Ready], settings: Grading, workers: int | None
+    part: list[tuple[Id, Task, Form, str]],
+    ready: Mapping[str, Ready],
+    settings: Grading,
+    workers: int | None,
+    is_code: bool,
 ) -> dict[int, Verdict]:
     for _, task, _, _ in part:
         if reason := ready[task.task_id].ungradable:
             raise ValueError(f"no answer to {task.task_id} can be judged ({reason}): leave it out")
-    candidates = [candidate(task, text, form) for _, task, form, text in part]
+    candidates = [Candidate((text,), text) if is_code else candidate(task, text, form) for _, task, form, text in part]
     tasks = [task for _, task, _, _ in part]
     trials = (
         (str(number), trial_of(task, found, ready[task.task_id], settings))

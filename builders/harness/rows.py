@@ -26,10 +26,17 @@ sandbox lacks a library that it imports, or the sandbox failed."""
 NEVER_ASKED = "it was not asked for"
 
 
+<<<<<<< HEAD
 def rows(given: Given, known: Known, settings: Grading, absent: str = NEVER_ASKED) -> Iterator[Row]:
     """One row per job. The answers of one benchmark are judged together.
 
     `absent` is said of jobs without a completion.
+=======
+def rows(given: Given, known: Known, settings: Grading, *, is_code: bool = False) -> Iterator[Row]:
+    """One row per job. The answers of one benchmark are judged together.
+
+    With `is_code`, the answers are programs, and run as they are.
+>>>>>>> h11-m
     """
     for benchmark, part in groupby(given, lambda pair: pair[0].benchmark):
         pairs = list(part)
@@ -38,7 +45,7 @@ def rows(given: Given, known: Known, settings: Grading, absent: str = NEVER_ASKE
             for number, (job, completion) in enumerate(pairs)
             if completion is not None and is_answered(completion) and obstacle(job, known) is None
         ]
-        found = dict(grading.verdicts(answers, known[benchmark], settings)) if answers else {}
+        found = dict(grading.verdicts(answers, known[benchmark], settings, is_code=is_code)) if answers else {}
         for number, (job, completion) in enumerate(pairs):
             yield _row(job, completion, known, found.get(number), absent)
 

@@ -1,9 +1,13 @@
 """Files of answers that other harnesses write and read.
 
-- EvalPlus: JSON lines of `{"task_id", "solution"}`, where a solution is whole code, or of
+- EvalPlus: JSON lines of `{"task_id", "solution"}`, where a solution is a whole program, or of
   `{"task_id", "completion"}`, which continues the prompt. Several lines of a task are its samples.
 - EvalPlus's folders: `HumanEval_0/0.py`, `HumanEval_0/1.py` and so on.
 - bigcode-evaluation-harness: `generations.json`, a list per task, in the order of the benchmark.
+
+Both harnesses run these programs as they are, so we do the same: what is read is not searched for
+code. Answers of a model with prose or fences must go through `evalplus.sanitize` first. What we
+write is the program that was judged, so that another harness can run it.
 
     read(Path("samples.jsonl"), {"humaneval": tasks})["humaneval", "HumanEval/0"]    # [Sample(…)]
     write(Path("samples"), rows)    # samples/humaneval-chat.jsonl and .generations.json
@@ -19,6 +23,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from builders.harness.programs import parses
 from builders.harness.rows import Row
 from builders.harness.tasks import Form, Task
 from store.errors import InputError, MissingError
@@ -27,9 +32,9 @@ from store.files import write_text
 
 @dataclass(frozen=True)
 class Sample:
-    """One answer of a file. Whole code counts as an answer in a chat."""
+    """One program of a file. One that continued the prompt has the form `completion`."""
 
-    text: str
+    code: str
     form: Form
 
 
@@ -53,12 +58,20 @@ def read(path: Path, tasks: Mapping[str, Sequence[Task]]) -> Samples:
     # not splitlines(), which also ends a line at U+2028 and U+0085: JSON may hold these in a string
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
+<<<<<<< HEAD
             task_id, sample = _of_line(line, f"{path}, line {number}")
             found[_benchmark_of(task_id, tasks, f"{path}, line {number}"), task_id].append(sample)
     if not found:
         raise InputError(
             f"{path} has no samples: give JSON lines of task_id and solution, or of task_id and completion"
         )
+=======
+            task_id, text, form = _of_line(line, f"{path}, line {number}")
+            benchmark = _benchmark_of(task_id, tasks, f"{path}, line {number}")
+            task = next(task for task in tasks[benchmark] if task.task_id == task_id)
+            sample = Sample(text if form == "chat" else _continued(task, text), form)
+            found[benchmark, task_id].append(sample)
+>>>>>>> h11-m
     return dict(found)
 
 
@@ -83,14 +96,24 @@ def write(folder: Path, rows: Iterable[Row]) -> None:
         write_text(folder / f"{benchmark}-{form}.generations.json", json.dumps(list(by_task.values())) + "\n")
 
 
-def _of_line(line: str, where: str) -> tuple[str, Sample]:
+def _continued(task: Task, text: str) -> str:
+    """The program that a completion makes of the prompt.
+
+    Where the prompt is prose, it continues what a model continues in the form `completion`.
+    """
+    code = task.prompt + text
+    return code if parses(code) or not task.completion else task.completion + text
+
+
+def _of_line(line: str, where: str) -> tuple[str, str, Form]:
     try:
         row: Any = json.loads(line)
     except ValueError as error:
         raise InputError(f"{where} is not JSON ({error})") from None
-    for name, form in (("solution", "chat"), ("completion", "completion")):
+    forms: tuple[tuple[str, Form], ...] = (("solution", "chat"), ("completion", "completion"))
+    for name, form in forms:
         if isinstance(row, dict) and isinstance(row.get("task_id"), str) and isinstance(row.get(name), str):
-            return row["task_id"], Sample(row[name], "chat" if form == "chat" else "completion")
+            return row["task_id"], row[name], form
     fields = sorted(row) if isinstance(row, dict) else type(row).__name__
     raise InputError(f"{where} needs a text task_id and a text solution or completion, but has {fields}")
 

@@ -40,8 +40,12 @@ _MISSING = re.compile(r"(?:No module named|Missing optional dependency) '([\w.]+
 class Summary:
     """One benchmark in one form. `rates` is None where there is no number.
 
+<<<<<<< HEAD
     `answers` counts those that were wanted, `empty` those without any text, and `num_poor` those that
     are empty or cut, so that a model could not do better. `errors` and `reasons` say how often which text came,
+=======
+    `answers` counts those that were wanted. `ungradable_tasks` says why, by task. `errors` and `reasons` say how often which text came,
+>>>>>>> h11-m
     `missing_modules` for how many answers and tasks a library is missing. `left_out` says why the
     model was not asked in this form at all. `base_rates` is about the tests of the original
     benchmark, where others were added to them.
@@ -60,6 +64,7 @@ class Summary:
     errors: dict[str, int] = field(default_factory=dict)
     ungradable: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    ungradable_tasks: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     missing_modules: dict[str, int] = field(default_factory=dict)
     together: int = 0
@@ -214,6 +219,7 @@ def _summary(
         errors=_counts(row["error"] or "unknown" for row in rows if row["status"] == "unanswered"),
         ungradable=len(reasons),
         reasons=_counts(reasons.values()),
+        ungradable_tasks=reasons,
         statuses=dict(sorted(statuses.items())),
         missing_modules=_missing_modules(rows, known[benchmark]),
         together=sum(not row["is_apart"] for row in judged),

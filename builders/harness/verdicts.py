@@ -104,7 +104,7 @@ def verdict(
         status=status,
         is_passed=is_passed,
         is_base_passed=(is_passed or result.given.startswith(b"base")) if has_more else None,
-        extracted=candidate.code,
+        extracted=candidate.whole,
         seconds=result.wall_s,
         message=message,
         is_apart=ready.is_apart,

@@ -71,8 +71,13 @@ def grade_samples(
 ) -> Evaluated:
     """Judge the answers of a file of EvalPlus or of bigcode's harness. See `sample_files.read`.
 
+<<<<<<< HEAD
     A task without an answer counts as unanswered. With a folder, rows and summary are written
     there, as `evaluate` does. InputError if it holds anything else.
+=======
+    Samples are programs, and run as they are: nothing is extracted from them. A task without an
+    answer counts as unanswered.
+>>>>>>> h11-m
 
     Example:
         given = [named("humaneval=HumanEval.jsonl.gz")]
@@ -92,7 +97,11 @@ def grade_samples(
         for task in part
         for pair in _sampled(benchmark, task, samples.get((benchmark, task.task_id), []), forms_there)
     ]
+<<<<<<< HEAD
     found = list(rows(answers, known, grading, NO_SAMPLE))
+=======
+    found = list(rows(answers, known, grading, is_code=True))
+>>>>>>> h11-m
     told = summaries(found, known, max_error_share)
     if folder is not None:
         saved.write_results(folder, path.name, found, told)
@@ -157,7 +166,7 @@ def _sampled(benchmark: str, task: Task, samples: list[sample_files.Sample], for
     """The samples of a task. One that has none in a form counts as unanswered there."""
     found: list[tuple[Job, Completion | None]] = []
     for form in sorted(forms_there):
-        texts = [sample.text for sample in samples if sample.form == form]
+        texts = [sample.code for sample in samples if sample.form == form]
         for number, text in enumerate(texts):
             job = Job(benchmark, task, form, number)
             found.append((job, Completion(job.name, text, "stop", 0, 0, None)))

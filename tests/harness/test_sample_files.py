@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from store.errors import InputError, MissingError
 
 
 def task(name: str) -> Task:
-    return Task(task_id=name, prompt="", solution=None, tests="assert f()", entry_point="f")
+    return Task(task_id=name, prompt="def f():\n", solution=None, tests="assert f()", entry_point="f")
 
 
 TASKS = {"he": [task("HumanEval/0"), task("HumanEval/1")]}
@@ -34,15 +35,23 @@ def test_lines_of_solutions_and_of_completions(tmp_path: Path) -> None:
     )
     assert read(path, TASKS) == {
         ("he", "HumanEval/1"): [Sample("def f(): pass", "chat"), Sample("def f(): return 2", "chat")],
-        ("he", "HumanEval/0"): [Sample("    return 1", "completion")],
+        ("he", "HumanEval/0"): [Sample("def f():\n    return 1", "completion")],
     }
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
 def test_only_a_line_feed_ends_a_line(tmp_path: Path, sign: str) -> None:
     row = {"task_id": "HumanEval/0", "solution": f"x = '{sign}'"}
     (tmp_path / "s").write_text(json.dumps(row, ensure_ascii=False) + "\r\n", encoding="utf-8", newline="")
     assert read(tmp_path / "s", TASKS) == {("he", "HumanEval/0"): [Sample(row["solution"], "chat")]}
+=======
+def test_a_completion_of_a_statement_in_prose_continues_what_a_model_continues(tmp_path: Path) -> None:
+    path = lines(tmp_path / "s.jsonl", {"task_id": "Mbpp/2", "completion": "def f(): pass"})
+    prose = replace(task("Mbpp/2"), prompt="Write a function.", completion='"""\nWrite a function.\n"""\n')
+    (found,) = read(path, {"mbpp": [prose]})["mbpp", "Mbpp/2"]
+    assert found.code == '"""\nWrite a function.\n"""\ndef f(): pass'
+>>>>>>> h11-m
 
 
 def test_lists_in_the_order_of_the_tasks(tmp_path: Path) -> None:

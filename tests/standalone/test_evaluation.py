@@ -444,6 +444,7 @@ def test_samples_of_other_harnesses_are_judged_and_written(serve: Serve, tmp_pat
         assert pass_at(summary) == {"pass@1": pytest.approx(2 / 3, abs=1e-4)}, file
 
 
+<<<<<<< HEAD
 def test_verdicts_on_samples_are_kept_in_a_folder(tmp_path: Path) -> None:
     path, out = benchmark(tmp_path / "b.jsonl", 2), tmp_path / "out"
     samples = written(tmp_path / "s.jsonl", [{"task_id": f"Made/{n}", "completion": "    return x\n"} for n in (0, 1)])
@@ -455,6 +456,43 @@ def test_verdicts_on_samples_are_kept_in_a_folder(tmp_path: Path) -> None:
     (out / "mine").touch()
     with pytest.raises(InputError, match="holds mine"):
         grade_samples(samples, [named(str(path))], Grading(), 0.02, folder=out)
+=======
+def test_samples_run_as_they_are(tmp_path: Path) -> None:
+    """As in EvalPlus: code in a fence is no program, and what stands after the solution runs."""
+    path = benchmark(tmp_path / "b.jsonl", 4)
+    right = "def plus_{0}(x):\n    return x + {0}\n"
+    texts = [f"```python\n{right.format(0)}```", right.format(1) + "raise ValueError", right.format(2)]
+    samples = [{"task_id": f"Made/{n}", "solution": text} for n, text in enumerate(texts)]
+    samples.append({"task_id": "Made/3", "completion": "    return x + 3\n\nraise ValueError"})
+    found = grade_samples(written(tmp_path / "s.jsonl", samples), [named(f"made={path}")], Grading(), 1.0)
+    passed = {(one["task_id"], one["form"]) for one in found.rows if one["is_passed"]}
+    assert passed == {("Made/2", "chat")}
+
+
+def test_samples_that_are_written_hold_all_that_was_judged(serve: Serve, tmp_path: Path) -> None:
+    """The tests of HumanEval may use what the prompt has above the function."""
+    helped = row(0)
+    helped["prompt"] = "import math\n\n\ndef helper(x):\n    return math.floor(x)\n\n\n" + helped["prompt"]
+    helped["test"] = "def check(candidate):\n    assert candidate(2) == helper(2.5)\n"
+    path = written(tmp_path / "b.jsonl", [helped])
+    code = "from __future__ import annotations\ndef plus_0(x: Unknown):\n    return helper(x)\n"
+    (first,) = asked(serve(lambda body, _: ok(code)), path, tmp_path / "out").rows
+    assert first["is_passed"], first["message"]
+    file = tmp_path / "out" / "samples" / "made-chat.jsonl"
+    solution = json.loads(file.read_text())["solution"]
+    assert solution.startswith("from __future__ import annotations\nimport math\n")
+    space: dict[str, Any] = {}
+    exec(compile(solution, "solution", "exec"), space)
+    assert space["plus_0"](2.5) == 2
+    (again,) = grade_samples(file, [named(f"made={path}")], Grading(), 0.0).rows
+    assert again["is_passed"], again["message"]
+
+
+def test_the_ungradable_tasks_are_named(serve: Serve, tmp_path: Path) -> None:
+    path = written(tmp_path / "b.jsonl", [row(0), row(1, tests="")])
+    (summary,) = asked(serve(lambda body, _: answer(body)), path).summaries
+    assert list(summary.as_json()["ungradable_tasks"]) == ["Made/1"]
+>>>>>>> h11-m
 
 
 def test_a_task_without_a_sample_is_unanswered(tmp_path: Path) -> None:
