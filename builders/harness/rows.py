@@ -26,17 +26,13 @@ sandbox lacks a library that it imports, or the sandbox failed."""
 NEVER_ASKED = "it was not asked for"
 
 
-<<<<<<< HEAD
-def rows(given: Given, known: Known, settings: Grading, absent: str = NEVER_ASKED) -> Iterator[Row]:
+def rows(
+    given: Given, known: Known, settings: Grading, absent: str = NEVER_ASKED, *, is_code: bool = False
+) -> Iterator[Row]:
     """One row per job. The answers of one benchmark are judged together.
 
-    `absent` is said of jobs without a completion.
-=======
-def rows(given: Given, known: Known, settings: Grading, *, is_code: bool = False) -> Iterator[Row]:
-    """One row per job. The answers of one benchmark are judged together.
-
-    With `is_code`, the answers are programs, and run as they are.
->>>>>>> h11-m
+    `absent` is said of jobs without a completion. With `is_code`, the answers are programs, and run
+    as they are.
     """
     for benchmark, part in groupby(given, lambda pair: pair[0].benchmark):
         pairs = list(part)

@@ -58,20 +58,15 @@ def read(path: Path, tasks: Mapping[str, Sequence[Task]]) -> Samples:
     # not splitlines(), which also ends a line at U+2028 and U+0085: JSON may hold these in a string
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-<<<<<<< HEAD
-            task_id, sample = _of_line(line, f"{path}, line {number}")
-            found[_benchmark_of(task_id, tasks, f"{path}, line {number}"), task_id].append(sample)
-    if not found:
-        raise InputError(
-            f"{path} has no samples: give JSON lines of task_id and solution, or of task_id and completion"
-        )
-=======
             task_id, text, form = _of_line(line, f"{path}, line {number}")
             benchmark = _benchmark_of(task_id, tasks, f"{path}, line {number}")
             task = next(task for task in tasks[benchmark] if task.task_id == task_id)
             sample = Sample(text if form == "chat" else _continued(task, text), form)
             found[benchmark, task_id].append(sample)
->>>>>>> h11-m
+    if not found:
+        raise InputError(
+            f"{path} has no samples: give JSON lines of task_id and solution, or of task_id and completion"
+        )
     return dict(found)
 
 

@@ -71,13 +71,9 @@ def grade_samples(
 ) -> Evaluated:
     """Judge the answers of a file of EvalPlus or of bigcode's harness. See `sample_files.read`.
 
-<<<<<<< HEAD
-    A task without an answer counts as unanswered. With a folder, rows and summary are written
-    there, as `evaluate` does. InputError if it holds anything else.
-=======
     Samples are programs, and run as they are: nothing is extracted from them. A task without an
-    answer counts as unanswered.
->>>>>>> h11-m
+    answer counts as unanswered. With a folder, rows and summary are written there, as `evaluate`
+    does. InputError if it holds anything else.
 
     Example:
         given = [named("humaneval=HumanEval.jsonl.gz")]
@@ -97,11 +93,7 @@ def grade_samples(
         for task in part
         for pair in _sampled(benchmark, task, samples.get((benchmark, task.task_id), []), forms_there)
     ]
-<<<<<<< HEAD
-    found = list(rows(answers, known, grading, NO_SAMPLE))
-=======
-    found = list(rows(answers, known, grading, is_code=True))
->>>>>>> h11-m
+    found = list(rows(answers, known, grading, NO_SAMPLE, is_code=True))
     told = summaries(found, known, max_error_share)
     if folder is not None:
         saved.write_results(folder, path.name, found, told)

@@ -39,19 +39,18 @@ def test_lines_of_solutions_and_of_completions(tmp_path: Path) -> None:
     }
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
 def test_only_a_line_feed_ends_a_line(tmp_path: Path, sign: str) -> None:
     row = {"task_id": "HumanEval/0", "solution": f"x = '{sign}'"}
     (tmp_path / "s").write_text(json.dumps(row, ensure_ascii=False) + "\r\n", encoding="utf-8", newline="")
     assert read(tmp_path / "s", TASKS) == {("he", "HumanEval/0"): [Sample(row["solution"], "chat")]}
-=======
+
+
 def test_a_completion_of_a_statement_in_prose_continues_what_a_model_continues(tmp_path: Path) -> None:
     path = lines(tmp_path / "s.jsonl", {"task_id": "Mbpp/2", "completion": "def f(): pass"})
     prose = replace(task("Mbpp/2"), prompt="Write a function.", completion='"""\nWrite a function.\n"""\n')
     (found,) = read(path, {"mbpp": [prose]})["mbpp", "Mbpp/2"]
     assert found.code == '"""\nWrite a function.\n"""\ndef f(): pass'
->>>>>>> h11-m
 
 
 def test_lists_in_the_order_of_the_tasks(tmp_path: Path) -> None:

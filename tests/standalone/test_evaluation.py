@@ -444,7 +444,6 @@ def test_samples_of_other_harnesses_are_judged_and_written(serve: Serve, tmp_pat
         assert pass_at(summary) == {"pass@1": pytest.approx(2 / 3, abs=1e-4)}, file
 
 
-<<<<<<< HEAD
 def test_verdicts_on_samples_are_kept_in_a_folder(tmp_path: Path) -> None:
     path, out = benchmark(tmp_path / "b.jsonl", 2), tmp_path / "out"
     samples = written(tmp_path / "s.jsonl", [{"task_id": f"Made/{n}", "completion": "    return x\n"} for n in (0, 1)])
@@ -456,7 +455,8 @@ def test_verdicts_on_samples_are_kept_in_a_folder(tmp_path: Path) -> None:
     (out / "mine").touch()
     with pytest.raises(InputError, match="holds mine"):
         grade_samples(samples, [named(str(path))], Grading(), 0.02, folder=out)
-=======
+
+
 def test_samples_run_as_they_are(tmp_path: Path) -> None:
     """As in EvalPlus: code in a fence is no program, and what stands after the solution runs."""
     path = benchmark(tmp_path / "b.jsonl", 4)
@@ -492,7 +492,6 @@ def test_the_ungradable_tasks_are_named(serve: Serve, tmp_path: Path) -> None:
     path = written(tmp_path / "b.jsonl", [row(0), row(1, tests="")])
     (summary,) = asked(serve(lambda body, _: answer(body)), path).summaries
     assert list(summary.as_json()["ungradable_tasks"]) == ["Made/1"]
->>>>>>> h11-m
 
 
 def test_a_task_without_a_sample_is_unanswered(tmp_path: Path) -> None:
