@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from builders.engines.budget import Spent
-from builders.engines.error_share import ErrorShare
+from builders.engines.error_share import ErrorShare, StormError
 from builders.engines.journal import Journal, Journals, answers_in, close, holds_answers, spent, unreadable_in
 from builders.engines.journalled_stream import JournalledStream
 from builders.engines.repeats import Answered, Asked, Repeats
@@ -29,7 +29,7 @@ from builders.engines.whole_shards import WholeShards
 from store import Plan, Store, Usage
 
 __all__ = [
-    "Journals", "answers_in", "batches", "close_journal", "finished_journals", "journals", "open_answers",
+    "Journals", "StormError", "answers_in", "batches", "close_journal", "finished_journals", "journals", "open_answers",
     "spent_before", "spent_in", "unreadable_in", "usage",
 ]  # fmt: skip
 

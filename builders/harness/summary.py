@@ -40,11 +40,11 @@ _MISSING = re.compile(r"(?:No module named|Missing optional dependency) '([\w.]+
 class Summary:
     """One benchmark in one form. `rates` is None where there is no number.
 
-    `answers` counts those that were wanted, `empty` those without any text, and `num_poor` those that
-    are empty or cut, so that a model could not do better. `errors` and `reasons` say how often which text came,
-    `missing_modules` for how many answers and tasks a library is missing. `left_out` says why the
-    model was not asked in this form at all. `base_rates` is about the tests of the original
-    benchmark, where others were added to them.
+    `answers` counts those that were wanted, `empty` those without any text, and `num_poor` those
+    that are empty or cut, so that a model could not do better. `errors` and `reasons` say how often
+    which text came, `missing_modules` for how many answers and tasks a library is missing.
+    `left_out` says why the model was not asked in this form at all. `base_rates` is about the tests
+    of the original benchmark, where others were added to them.
     """
 
     benchmark: str
