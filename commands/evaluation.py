@@ -252,7 +252,7 @@ def environment(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Install the libraries that benchmarks or answers import, for evaluate and grade --environment.
+    """Install libraries that benchmarks or answers import, for evaluate and grade --environment.
 
     Each library is installed by itself. What cannot be installed is said, and the others stay.
 

@@ -78,6 +78,14 @@ def require_host(settings: EngineSettings) -> None:
         ) from None
 
 
+def require_key(settings: EngineSettings) -> None:
+    """InputError if an endpoint needs a key, and there is none."""
+    if isinstance(settings, OpenAISettings):
+        from builders.engines.endpoint import DEFAULT_BASE_URL, api_key
+
+        api_key(settings.api_key_env, settings.base_url or DEFAULT_BASE_URL)
+
+
 def _refused(
     settings: EngineSettings, model: str, adapters: Mapping[str, str], forms: Sequence[Form]
 ) -> dict[Form, str]:

@@ -119,7 +119,7 @@ def _table(folder: Path, columns: list[str] | None = None) -> list[Row]:
 
 
 def open_for_results(folder: Path) -> None:
-    """Make a folder for results without answers. InputError if it holds anything but such results."""
+    """Make a folder for results without answers. InputError if it holds anything else."""
     check_folder(folder)
     others = {path.name for path in folder.iterdir()} - {ROWS, SUMMARY, SAMPLES} if folder.exists() else set()
     if others:

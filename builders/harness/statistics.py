@@ -44,8 +44,9 @@ def passes(num_graded_T: Iterable[int], num_passed_T: Iterable[int]) -> dict[int
     """pass@k over tasks, for k = 1 and every other k of which all tasks have graded answers.
 
     `num_items` are the tasks with a graded answer. If one of them has fewer answers than k, there
-    is no pass@k, as in EvalPlus: that of the others would not be the benchmark's. The tasks are what is drawn: the interval is Wilson's where each task has passed or not, as with one
-    answer per task or with k = n, and a bootstrap over tasks elsewhere.
+    is no pass@k, as in EvalPlus: that of the others would not be the benchmark's. The tasks are
+    what is drawn: the interval is Wilson's where each task has passed or not, as with one answer
+    per task or with k = n, and a bootstrap over tasks elsewhere.
     """
     pairs = [(int(n), int(c)) for n, c in zip(num_graded_T, num_passed_T, strict=True)]
     graded = [(n, c) for n, c in pairs if n]

@@ -22,9 +22,8 @@ from typing import Any, cast
 
 from builders import sandbox
 from builders.benchmarks import tasks as tasks_of
-from builders.engines import Completion, EngineSettings, OpenAISettings, Request, forms, open_engine
-from builders.engines.answers import answers_in, open_answers, spent_in
-from builders.engines.error_share import StormError
+from builders.engines import Completion, EngineSettings, Request, forms, open_engine
+from builders.engines.answers import StormError, answers_in, open_answers, spent_in
 from builders.harness import references, saved
 from builders.harness.jobs import (
     ASKED,
@@ -113,13 +112,10 @@ def evaluate(
 
 
 def _require_endpoint(engine: EngineSettings, folder: Path | None) -> None:
-    """Say what an endpoint lacks before any work: its host, and the key unless a run is finished."""
+    """Say what an endpoint lacks before any work: its host, and its key if it will be asked."""
     forms.require_host(engine)
-    is_finished = folder is not None and (folder / saved.ROWS).exists()
-    if isinstance(engine, OpenAISettings) and not is_finished:
-        from builders.engines.endpoint import DEFAULT_BASE_URL, api_key
-
-        api_key(engine.api_key_env, engine.base_url or DEFAULT_BASE_URL)
+    if folder is None or not (folder / saved.ROWS).exists():
+        forms.require_key(engine)
 
 
 def read(given: Sequence[Benchmark]) -> Tasks:
@@ -172,7 +168,8 @@ class _Run:
                     found += rows(joined(self._jobs(shard), of(shard)), self.known, self.settings.grading)
         except UserError as error:
             told = self._broken_off(folder)
-            if not (folder.parent / saved.ROWS).exists():  # the summary of a finished run stays beside its rows
+            # The summary of a finished run stays beside its rows.
+            if not (folder.parent / saved.ROWS).exists():
                 saved.write_summary(folder.parent, told)
             lost = (
                 f"{sum(one.unanswered for one in told):,} of {sum(one.answers for one in told):,} answers are missing"

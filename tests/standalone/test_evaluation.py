@@ -386,7 +386,7 @@ def test_answers_are_judged_again_with_other_limits_and_no_model(
 
 @pytest.mark.parametrize("loss", ["cut", "line", "all"])
 def test_lost_answers_are_named_and_what_was_judged_stays(serve: Serve, tmp_path: Path, loss: str) -> None:
-    """The end of a shard is cut, a line in its middle is damaged, or the folder of answers is gone."""
+    """The end of a shard is cut, a line in it is damaged, or the folder of answers is gone."""
     server, out = serve(lambda body, _: answer(body)), tmp_path / "out"
     given = {"max_error_share": 1.0}
     asked(server, benchmark(tmp_path / "b.jsonl", 4), out, **given)
