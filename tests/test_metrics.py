@@ -164,9 +164,14 @@ def test_several_samples_have_pass_at_every_k_and_the_original_tests_their_own(s
     original = "coder on b, chat, original tests"
     assert {(r["name"], r["subject"]): (r["value"], r["num_items"]) for r in found} == {
         ("pass_at_1", "coder on b, chat"): (0.25, 2),
-        ("pass_at_2", "coder on b, chat"): (1.0, 1),
         ("pass_at_1", original): (0.5, 2),
-        ("pass_at_2", original): (1.0, 1),
+    }, "t2 has one graded answer, so that no pass@2 is the benchmark's"
+    found = graded(Store(store.root, force=True), [*answers, ("chat", "t2", "failed", True)])
+    assert {(r["name"], r["subject"]): (r["value"], r["num_items"]) for r in found} == {
+        ("pass_at_1", "coder on b, chat"): (0.25, 2),
+        ("pass_at_2", "coder on b, chat"): (0.5, 2),
+        ("pass_at_1", original): (0.75, 2),
+        ("pass_at_2", original): (1.0, 2),
     }
 
 

@@ -69,6 +69,19 @@ def test_what_was_not_graded_is_counted_and_does_not_lower_a_number(store: Store
     assert (second["ungradable"], second["unanswered"]) == (1, None)
 
 
+@pytest.mark.parametrize(("num_of_second", "k"), [(1, None), (2, 2)])
+def test_pass_at_k_is_shown_where_all_tasks_have_so_many_answers(store: Store, num_of_second: int, k: int) -> None:
+    rows = [
+        {"checkpoint_id": "coder", "benchmark": "b", "form": "chat", "task_id": task, "sample_index": number}
+        | {"status": "passed", "is_passed": True}
+        for task, count in (("t1", 2), ("t2", num_of_second))
+        for number in range(count)
+    ]
+    put(Store(store.root, force=True), "evaluations", rows, checkpoint="coder", benchmark="b")
+    (shown,) = [one for one in report(Ledger(store.root))["evaluations"] if one["model"] == "coder"]
+    assert (shown["k"], shown["pass_at_1"], shown["pass_at_k"]) == (k, 1.0, k and 1.0)
+
+
 def resembles(store: Store, *hits: tuple[str, float], benchmark: str = "b") -> None:
     """Instructions c0, c1 … that resemble tasks."""
     named = [(f"c{n}", *hit) for n, hit in enumerate(hits)]
