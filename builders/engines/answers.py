@@ -19,8 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from builders.engines.budget import Spent
-<<<<<<< HEAD
-from builders.engines.error_share import ErrorShare
+from builders.engines.error_share import ErrorShare, StormError
 from builders.engines.journal import (
     Journal,
     Journals,
@@ -31,10 +30,6 @@ from builders.engines.journal import (
     spent,
     unreadable_in,
 )
-=======
-from builders.engines.error_share import ErrorShare, StormError
-from builders.engines.journal import Journal, Journals, answers_in, close, holds_answers, spent, unreadable_in
->>>>>>> h11-h
 from builders.engines.journalled_stream import JournalledStream
 from builders.engines.repeats import Answered, Asked, Repeats
 from builders.engines.settings import EngineSettings
@@ -43,13 +38,8 @@ from builders.engines.whole_shards import WholeShards
 from store import Plan, Store, Usage
 
 __all__ = [
-<<<<<<< HEAD
-    "Journals", "answers_in", "batches", "close_journal", "finished_journals", "journals", "open_answers",
-    "paid_in", "spent_before", "spent_in", "unreadable_in", "usage",
-=======
-    "Journals", "StormError", "answers_in", "batches", "close_journal", "finished_journals", "journals", "open_answers",
-    "spent_before", "spent_in", "unreadable_in", "usage",
->>>>>>> h11-h
+    "Journals", "StormError", "answers_in", "batches", "close_journal", "finished_journals", "journals",
+    "open_answers", "paid_in", "spent_before", "spent_in", "unreadable_in", "usage",
 ]  # fmt: skip
 
 

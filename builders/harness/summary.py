@@ -41,18 +41,11 @@ class Summary:
     """One benchmark in one form. `rates` is None where there is no number.
 
     `answers` counts those that were wanted, `empty` those without any text, and `num_poor` those
-<<<<<<< HEAD
     that are empty or cut, so that a model could not do better. `ungradable_tasks` says why, by
     task. `errors` and `reasons` say how often which text came, `missing_modules` for how many
     answers and tasks a library is missing. `left_out` says why the model was not asked in this form
     at all. `base_rates` is about the tests of the original benchmark, where others were added to
     them.
-=======
-    that are empty or cut, so that a model could not do better. `errors` and `reasons` say how often
-    which text came, `missing_modules` for how many answers and tasks a library is missing.
-    `left_out` says why the model was not asked in this form at all. `base_rates` is about the tests
-    of the original benchmark, where others were added to them.
->>>>>>> h11-h
     """
 
     benchmark: str
