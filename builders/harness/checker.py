@@ -120,6 +120,9 @@ class Judge:
                 raise AssertionError(f"{self.shown(position)}: {difference(expected, payload)}")
             return
         got, wanted = trial.decode(payload), trial.decode(expected)
+        # What is no value stays in the solution's process, which is busy with the next cases.
+        if self.job["oracle"] != "not_none" and not is_plain(got):
+            raise AssertionError(f"{self.shown(position)}: expected {short(wanted)}, got {short(got)}")
         arguments = trial.decode(self.inputs[position]) if self.job["oracle"] else ()
         if self.job["comparison"] == "apps":
             is_same = same_as_apps(got, wanted)

@@ -470,3 +470,10 @@ def test_tests_call_the_helpers_of_the_prompt_and_not_those_of_an_answer() -> No
 def test_answers_to_an_ungradable_task_are_refused() -> None:
     with pytest.raises(ValueError, match=r"no answer to add can be judged \(the file has no tests for it\)"):
         judged(replace(ADD, tests=""), "    return a + b\n")
+
+
+def test_an_iterator_is_no_value() -> None:
+    task = replace(MEAN, task_id="set", solution="    return list(xs)\n", oracle="set")
+    right, wrong = judged(task, "    return tuple(xs)\n", "    return iter(xs)\n")
+    assert right.is_passed and wrong.status == "failed"
+    assert wrong.message is not None and "got <list_iterator of the solution>" in wrong.message
