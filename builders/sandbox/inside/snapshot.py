@@ -181,9 +181,8 @@ def _defined(tree: ast.Module) -> set[str]:
 
 def check_no_liars(files: Sequence[str]) -> None:
     """AssertionError if a class of the solution's has instances that equal everything."""
-    classes: list[Any] = [
-        value for value in gc.get_objects() if issubclass(type(value), type)
-    ]  # isinstance asks dead proxies
+    # isinstance would ask dead proxies, which raise
+    classes: list[Any] = [value for value in gc.get_objects() if issubclass(type(value), type)]
     for kind in classes:
         own = vars(kind).get("__eq__")
         code = getattr(own, "__code__", None)
