@@ -135,6 +135,16 @@ def test_names_that_hide_builtins_stay_the_solutions_own(box):
     assert ended(box, solution, Task("T/1", "", None, tests, "task_func")).status == "passed"
 
 
+def test_the_tests_see_the_solutions_module_by_its_name(box):
+    tests = (
+        "import unittest\nfrom unittest.mock import patch\nclass TestCases(unittest.TestCase):\n"
+        "    @patch(f'{__name__}.helper', return_value=5)\n    def test(self, _):\n"
+        "        self.assertEqual(task_func(), 5)\n"
+    )
+    solution = "import weakref\nclass C: pass\nproxy = weakref.proxy(C())\ndef helper(): return 1\ndef task_func(): return helper()\n"
+    assert ended(box, solution, Task("T/3", "", None, tests, "task_func")).status == "passed"
+
+
 def test_a_class_with_an_honest_comparison_passes(box):
     solution = RIGHT + "class P:\n    def __eq__(s, o): return isinstance(o, P)\n    def __ne__(s, o): return s.x\n"
     assert ended(box, solution).status == "passed"
