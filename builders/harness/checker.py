@@ -259,15 +259,21 @@ def digit_distance(first, second):
 
 
 def same_as_apps(got, expected):
-    """Whether an answer is right, as APPS judges.
+    """Whether an answer is right, as APPS judges (its eval/testing_util.py).
 
-    A tuple equals a list. An answer may be the only item of the expected list.
+    A tuple equals a list. The first item of an expected list is right, too, since many files wrap
+    the value in a list; and so are tuples in a list for the lists in that item.
     """
     got = list(got) if isinstance(got, tuple) else got
     expected = list(expected) if isinstance(expected, tuple) else expected
     if got == expected:
         return True
-    return isinstance(expected, list) and len(expected) == 1 and bool(got == expected[0])
+    if not isinstance(expected, list) or not expected:
+        return False
+    if got == expected[0]:
+        return True
+    has_tuples = isinstance(got, list) and got and isinstance(got[0], tuple)
+    return bool(has_tuples and [list(item) if isinstance(item, tuple) else item for item in got] == expected[0])
 
 
 def same_as_livecodebench(got, expected):

@@ -33,6 +33,9 @@ _SETUPS = {
 }
 """Calls that change the interpreter, not a value of the module."""
 
+_FILLS = {"heapify", "heappush", "insort", "insort_left", "insort_right", "setattr", "shuffle"}
+"""Functions that change what they are given. Those of a module (`heapq.heappush`) count as well."""
+
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 _DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _ASSIGNMENTS = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.For | ast.AsyncFor | ast.Delete
@@ -45,7 +48,8 @@ class Statement:
     - binds: the names that it gives a value
     - loads: the module's names that it uses, also when what it defines is called later
     - changes: the names whose values it changes in place (`f.cache = {}`, `table[0] = 1`)
-    - appends: the names of which it calls a method (`table.append(1)`)
+    - appends: the names of which it calls a method (`table.append(1)`), or that it gives to a
+      function that changes them (`heapq.heappush(heap, 1)`)
     - calls: the functions that it calls for their effect, as a statement or a decorator
     - late_changes: what a call of what it defines changes
     - methods: the functions of a class
@@ -166,6 +170,8 @@ def _effects(nodes: list[ast.AST]) -> tuple[Names, Names, Names]:
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             function = node.value.func
             (called if isinstance(function, ast.Name) else appended).add(_root(function))
+            if isinstance(function, ast.Attribute) or (isinstance(function, ast.Name) and function.id in _FILLS):
+                appended |= {given.id for given in node.value.args if isinstance(given, ast.Name)}
     nobody = {None}
     return frozenset(changed - nobody), frozenset(appended - nobody), frozenset(called - nobody)
 

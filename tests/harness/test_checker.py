@@ -102,9 +102,14 @@ def test_single_tasks_have_a_comparison_of_their_own(
         ([3], 3, False),
         ("a", ["a"], True),
         (1, 2, False),
+        (3, [3, 4], True),
+        (4, [3, 4], False),
+        ([(1, 2), (3, 4)], [[[1, 2], [3, 4]]], True),
+        ([(1, 2)], [[1, 2]], False),
+        (0, [], False),
     ],
 )
-def test_apps_takes_a_tuple_for_a_list_and_an_only_item(got: Any, expected: Any, right: bool) -> None:
+def test_apps_takes_tuples_for_lists_and_the_first_item(got: Any, expected: Any, right: bool) -> None:
     assert same_as_apps(got, expected) is right
 
 

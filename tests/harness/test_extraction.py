@@ -600,3 +600,21 @@ def test_time_is_linear_in_the_text(text, form):
     candidate(FUNCTION, text, form)
     # The slowest takes 5 s on a slow core. What is quadratic takes hours.
     assert time.process_time() - started < 60
+
+
+@pytest.mark.parametrize(
+    ("line", "is_kept"),
+    [
+        ("heapq.heappush(K, 3)", True),
+        ("heappush(K, 3)", True),
+        ("setattr(K, 'a', 1)", True),
+        ("random.shuffle(K)", True),
+        ("print(K)", False),
+        ("print(add(1))", False),
+        ("check(K)", False),
+        ("sys.stdout.write(str(add(K)))", False),
+    ],
+)
+def test_calls_that_change_what_they_are_given_are_kept(line, is_kept):
+    code = f"import heapq, random, sys\nfrom heapq import heappush\nK = [1]\n\ndef check(k):\n    print(k)\n\n{line}\n\ndef add(n):\n    return n + K[0]\n"
+    assert (line in candidate(FUNCTION, code, "chat").code) is is_kept

@@ -16,6 +16,9 @@ from builders.harness.layouts.fields import Row, json_field, optional, text, uni
 from builders.harness.questions import of_apps
 from builders.harness.tasks import Case, Task
 
+CASE_SECONDS = 4.0
+"""What a solution may take for one input, as in APPS."""
+
 
 def parse(row: Row) -> Task:
     """The task of a row."""
@@ -37,6 +40,7 @@ def parse(row: Row) -> Task:
         stops=asked.stops,
         call_form="method" if is_method else "function" if name else "stdin",
         comparison="apps" if name else "text",
+        case_s=CASE_SECONDS,
         cases=tuple(_call(*pair) if name else _lines(*pair) for pair in pairs),
         ungradable=None if pairs else "the file has no tests for it",
     )
