@@ -11,9 +11,15 @@ below it: `record()` or `check()`. The module `trial` exists only there. In: `tr
              Gives back `base` when all cases of the original benchmark are right
 
 `is_right` compares as EvalPlus 0.3.1 does (evalplus/eval/__init__.py, Apache-2.0), in words of our
-own and without numpy. Three things differ: an answer that is the same value as the reference's,
-with its NaN, is right; values arrive as plain builtin values, so that a subclass of float is a
-float; and numpy's arrays are no lists, which fails there, too, with an error.
+own and without numpy. What differs:
+
+- An answer that is the same value as the reference's, with its NaN, is right.
+- Values arrive as plain builtin values, so that a subclass of float is a float. An iterator is no
+  value; EvalPlus makes a set of it where it compares sets.
+- EvalPlus keeps the tolerance that one float has brought for all later cases, where it then also
+  allows nested numbers to be near. Here each case has its own. It compares with numpy's rules of
+  broadcasting; here lists must be as long.
+- HumanEval/32: EvalPlus does not count the cases of this task as done, and so refuses every answer.
 """
 
 import json
