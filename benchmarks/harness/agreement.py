@@ -259,8 +259,8 @@ def report(answers: Sequence[mutations.Answer], peer: Verdicts, ours: Verdicts) 
             f"{sum(a in differing for a in of_it):8}"
         )
     print("\npolicy differences")
-    for policy, count in Counter(policy(a) for a in by_policy).most_common():
-        print(f"{count:5}  {policy}")
+    for reason, count in Counter(policy(a) for a in by_policy).most_common():
+        print(f"{count:5}  {reason}")
     print("\ndisagreements")
     for a in [*wrong, *by_policy]:
         kind = "policy" if policy(a) else "unexplained"
