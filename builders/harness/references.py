@@ -215,11 +215,12 @@ def _ungradable(task: Task, result: sandbox.SandboxResult, settings: Grading) ->
 def _lacking(task: Task, message: str | None, settings: Grading) -> tuple[str, ...]:
     """The libraries of the task that the sandbox lacks, if it was one of them that stopped it."""
     stopped_by = missing_library(message)
-    if stopped_by is None or not is_absent(stopped_by, settings.environment):
+    if stopped_by is None:
         return ()
     tests = task.tests if task.comparison == "asserts" else ""
     wanted = imports(programs.reference(task) or "") | imports(tests) | {stopped_by}
-    return tuple(sorted(sandbox.modules_missing(wanted, settings.environment)))
+    absent = sandbox.modules_missing(sorted(wanted), settings.environment)
+    return tuple(absent) if stopped_by in absent else ()
 
 
 @cache

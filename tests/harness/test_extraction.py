@@ -173,7 +173,7 @@ CHAT = [
         True,
     ),
     ("gpt-oss, only thinks", f"<|channel|>analysis<|message|>{FENCED}<|end|>", False),
-    ("gpt-oss without tokens", f"analysisWe add.\n{py(LONG_WRONG)}assistantfinal{FENCED}", True),
+    ("gpt-oss without tokens", f"analysisWe add.\n{py(LONG_WRONG)}assistantfinal{RIGHT}", True),
     ("channel in code", 'def add(n):\n    x = "<|channel|>final<|message|>"\n    return sum(n)\n', True),
     ("channel in fenced code", py('TAG = "<|channel|>analysis"\ndef add(n):\n    return sum(n)\n'), True),
     ("still thinking after an answer", f"{FENCED}<think>Hm: ```python\n{WRONG}```", True),

@@ -104,6 +104,8 @@ def test_messages_name_the_input_and_both_values_on_one_line() -> None:
     of_cases, of_asserts = judged(MEAN, raising)[0], judged(ADD, raising)[0]
     assert of_cases.message == "AssertionError: [[1, 2]]: ValueError: first second None"
     assert of_asserts.message == "ValueError: first second None"
+    traced = "    raise ValueError('first\\n  File \"x\"\\n    second')\n"
+    assert judged(MEAN, traced)[0].message == 'AssertionError: [[1, 2]]: ValueError: first File "x" second'
     assert judged(ADD, "    return a +\n")[0].message == "SyntaxError: invalid syntax"
 
 

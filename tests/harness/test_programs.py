@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from builders import sandbox
 from builders.harness import grading, programs, references
 from builders.harness.files import read_tasks
 from builders.harness.layouts import parse_task
-from builders.harness.tasks import Task
+from builders.harness.tasks import Case, Task
 from builders.harness.verdicts import Verdict
 from builders.recipe import Grading
 from builders.sandbox import run_many
@@ -167,3 +168,17 @@ def test_every_twentieth_public_solution_passes(file):
     tasks = [task for task in list(read_tasks(DATA / file))[::20] if task.task_id != "Mbpp/271"]
     found = zip(tasks, verdicts(*((task, task.solution) for task in tasks)), strict=True)
     assert [(task.task_id, one.message) for task, one in found if not one.is_passed] == []
+
+
+def test_tests_of_calls_take_an_only_item_where_apps_does():
+    task = Task("one", "", None, "", "one", comparison="livecodebench", cases=(Case("[3]", "[3]"),))
+    for comparison, is_right in (("apps", True), ("livecodebench", False)):
+        tests = programs.tests_as_code(replace(task, comparison=comparison))
+        exec(tests, {"one": lambda x: (x,)})
+        try:
+            exec(tests, {"one": lambda x: x})
+        except AssertionError:
+            assert not is_right
+        else:
+            assert is_right
+        assert programs.prelude(replace(task, comparison=comparison)) == programs.JUDGE_IMPORTS
