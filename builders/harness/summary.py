@@ -36,9 +36,9 @@ class Summary:
     """One benchmark in one form. `rates` is None where there is no number.
 
     `answers` counts those that were wanted. `ungradable_tasks` says why, by task. `errors` and
-    `reasons` say how often which text came, `missing_modules` for how many answers and tasks a library is missing. `left_out` says why the
-    model was not asked in this form at all. `base_rates` is about the tests of the original
-    benchmark, where others were added to them.
+    `reasons` say how often which text came, `missing_modules` for how many answers and tasks a
+    library is missing. `left_out` says why the model was not asked in this form at all.
+    `base_rates` is about the tests of the original benchmark, where others were added to them.
     """
 
     benchmark: str

@@ -338,7 +338,6 @@ def test_a_local_engine_answers_whole_shards_and_leaves_no_journal(tmp_path):
 def test_a_kept_shard_with_an_error_is_asked_as_a_whole_again(tmp_path):
     engines = Echo(errors={"r0"}), Echo(), Echo()
     for engine in engines:
-        requests_of = lambda shard: [Request(name, prompt="x") for name in ids(shard)]  # noqa: E731
         with open_answers(tmp_path, [0], LOCAL, engine.generate, requests_of, keeps_whole_shards=True) as answers:
             found = answers.of(0, ids(0))
     assert [engine.asked for engine in engines] == [ids(0), ids(0), []]
