@@ -267,6 +267,22 @@ def test_other_limits_judge_the_same_answers_anew(serve: Serve, tmp_path: Path) 
     assert len(server.seen) == num_seen
 
 
+def test_answers_outlive_a_kill_when_the_old_rows_have_gone(serve: Serve, tmp_path: Path) -> None:
+    server, given = serve(slow), made(tmp_path, 2)
+    store, checkpoint = opened(tmp_path, given)
+    evaluations.build(store, served(server, grading=Grading(wall_s=0.9)), checkpoint, [given], 0)
+
+    def kill(message: str) -> None:
+        if "built again" in message:
+            raise KeyboardInterrupt
+
+    wide = served(server, grading=Grading(wall_s=20))
+    with pytest.raises(KeyboardInterrupt):
+        evaluations.build(Store(store.root, kill, force=True), wide, checkpoint, [given], 0)
+    evaluations.build(store, wide, checkpoint, [given], 0)
+    assert all(one["is_passed"] for one in rows(store, checkpoint)) and len(server.seen) == 2
+
+
 def test_other_tests_judge_the_same_answers_anew_and_another_prompt_is_asked(serve: Serve, tmp_path: Path) -> None:
     server, given = serve(lambda body, _: answer(body)), made(tmp_path, 2)
     store, checkpoint = opened(tmp_path, given)

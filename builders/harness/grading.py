@@ -26,9 +26,9 @@ from builders.recipe import Grading
 Id = TypeVar("Id", bound=Hashable)
 
 JUDGING_VERSION = 1
-"""Raise it when the same answer to the same task may get another verdict, or other extracted code:
-a change of extraction, checker, references, verdicts or sandbox. Tables of older verdicts are then
-of another plan. Judging them anew asks no model again."""
+"""Raise it when the same answer to the same task may get another verdict, or other extracted code.
+That may be a change of extraction, checker, references, verdicts or sandbox. Tables of older
+verdicts are then of another plan. Judging them anew asks no model again."""
 TOGETHER = 256
 """Answers that are judged before those among them that were too slow are tried again."""
 

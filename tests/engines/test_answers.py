@@ -335,6 +335,15 @@ def test_a_local_engine_answers_whole_shards_and_leaves_no_journal(tmp_path):
     assert Journal(tmp_path).path(0).read_bytes() == before and not Journal(tmp_path).path(1).exists()
 
 
+def test_a_kept_shard_with_an_error_is_asked_as_a_whole_again(tmp_path):
+    engines = Echo(errors={"r0"}), Echo(), Echo()
+    for engine in engines:
+        with open_answers(tmp_path, [0], LOCAL, engine.generate, requests_of, keeps_whole_shards=True) as answers:
+            found = answers.of(0, ids(0))
+    assert [engine.asked for engine in engines] == [ids(0), ids(0), []]
+    assert {answer.finish_reason for answer in found} == {"stop"}
+
+
 def test_choices_are_journalled_too(tmp_path):
     def asked(shard: int) -> list[ChoiceRequest]:
         return [ChoiceRequest(name, (({"role": "user", "content": "?"},),) * 2, ("a", "b")) for name in ids(shard)]
