@@ -95,9 +95,15 @@ def contents(store: Path) -> dict[str, str]:
     return {segments(r.plan.table, r.plan.partition): r.content for r in Store(store).records()}
 
 
+def unmeasured(found: dict[str, str]) -> dict[str, str]:
+    """Contents without those of `evaluations`, which hold seconds, and of what reads them."""
+    return {k: content for k, content in found.items() if not k.startswith(("evaluations", "metrics/name-pass_at_1"))}
+
+
 def rows(store: Path, table: str) -> pa.Table:
-    """All rows of a table, ordered by its key and then by all columns."""
+    """All rows of a table, ordered by its key and then by all columns. Seconds are left out."""
     contract = CONTRACTS[table]
-    order = ", ".join([*contract.key, *(n for n in contract.schema.names if n not in contract.key)])
-    names = ", ".join(contract.schema.names)
+    columns = [name for name in contract.schema.names if (table, name) != ("evaluations", "seconds")]
+    order = ", ".join([*contract.key, *(name for name in columns if name not in contract.key)])
+    names = ", ".join(columns)
     return connect(Store(store)).sql(f"SELECT {names} FROM {table} ORDER BY {order}").to_arrow_table()
