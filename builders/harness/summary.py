@@ -97,7 +97,7 @@ class Summary:
         if self.missing_modules:
             said.append(f"{where}: libraries that the sandbox lacks: {_listed(self.missing_modules)}")
         if self.statuses.get("missing"):
-            said.append(f"{where}: {_install(self.missing_modules)}")
+            said.append(f"{where}: to have them: {_install(self.missing_modules)}")
         if failed := self.statuses.get("error"):
             said.append(f"{where}: the sandbox failed for {counted(failed, 'answer')}")
         if self.together:
@@ -239,7 +239,7 @@ def _problem(rows: list[Row], judged: list[Row], max_error_share: float) -> str 
     modules = _counts(name for row in wanted if row["status"] == "missing" for name in _modules_of(row["message"]))
     is_borne = num_lost <= max_error_share * len(wanted)
     share = "" if is_borne else f", more than --max-error-share {max_error_share:g} allows"
-    advice = f". T{_install(modules).removeprefix('t')}" if modules else ""
+    advice = f". To have them: {_install(modules)}" if modules else ""
     return f"{num_lost:,} of {len(wanted):,} answers are missing{share}: {_most(errors)}{advice}"
 
 
@@ -252,11 +252,9 @@ def _loss(row: Row) -> str:
 
 
 def _install(modules: Iterable[str]) -> str:
-    """How to have these libraries."""
+    """The command that gives these libraries to answers."""
     names = ",".join(sorted({PACKAGES.get(name, name) for name in modules}))
-    return (
-        f"to have them: `scoder environment DIR --packages {names}`, then give --environment DIR to evaluate or grade"
-    )
+    return f"`scoder environment DIR --packages {names}`, then give --environment DIR to evaluate or grade"
 
 
 def _rates(judged: list[Row]) -> dict[str, Any]:
