@@ -53,11 +53,11 @@ import shutil
 import sys
 import threading
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from builders.sandbox.box import Box, BoxLostError, Job
 from builders.sandbox.inside import codec
@@ -81,6 +81,11 @@ __all__ = [
 ]
 
 Id = TypeVar("Id", bound=Hashable)
+
+AHEAD = 64
+"""Programs for each worker that may be under way, waiting, or done and not yet given back."""
+AHEAD_BYTES = 1 << 26
+"""What these may take together, if they are more than two for each worker."""
 
 _TESTED_PROGRAM = """\
 (lambda run, load, scope, modules, lines, pieces: (
@@ -168,7 +173,8 @@ def run_many(
 ) -> Iterator[tuple[Id, SandboxResult]]:
     """Run programs in `workers` boxes at a time. Results come in the order of the input.
 
-    The input is read lazily. `environment` is the folder of a virtual environment whose packages
+    The input is read lazily, `AHEAD` programs for each worker, or fewer if they are large: then a
+    slow program keeps no other worker waiting. `environment` is the folder of a virtual environment whose packages
     the programs may import. JobError where no sandbox works here, InputError for a folder that is
     no such environment.
     """
@@ -235,7 +241,7 @@ class _Boxes(threading.local):
 def _run_many(
     programs: Iterable[tuple[Id, str | Trial]], workers: int, limits: SandboxLimits, environment: str | None
 ) -> Iterator[tuple[Id, SandboxResult]]:
-    pending: deque[tuple[Id, Future[SandboxResult]]] = deque()
+    pending: deque[_Pending[Id]] = deque()
     every, is_over = set[Box](), threading.Event()
     boxes = _Boxes(every, is_over, environment)
 
@@ -245,20 +251,46 @@ def _run_many(
     with ThreadPoolExecutor(workers) as pool:
         try:
             for program_id, program in programs:
-                pending.append((program_id, pool.submit(run, program)))
-                if len(pending) >= 2 * workers:
-                    first_id, future = pending.popleft()
-                    yield first_id, future.result()
+                pending.append(_Pending(program_id, pool.submit(run, program), _size(program)))
+                while pending and (pending[0].future.done() or _is_full(pending, workers)):
+                    first = pending.popleft()
+                    yield first.program_id, first.future.result()
             while pending:
-                first_id, future = pending.popleft()
-                yield first_id, future.result()
+                first = pending.popleft()
+                yield first.program_id, first.future.result()
         finally:
             is_early = bool(pending)
             is_over.set()
-            for _, future in pending:
-                future.cancel()
+            for one in pending:
+                one.future.cancel()
             for box in list(every):
                 box.kill() if is_early else box.close()
+
+
+@dataclass(frozen=True)
+class _Pending(Generic[Id]):
+    """A program that is not yet given back, and how many characters and bytes it has."""
+
+    program_id: Id
+    future: Future[SandboxResult]
+    size: int
+
+    @property
+    def held(self) -> int:
+        """What is in memory for it: what it is made of, or what it gave."""
+        return len(self.future.result().given) if self.future.done() else self.size
+
+
+def _size(program: str | Trial) -> int:
+    if isinstance(program, str):
+        return len(program)
+    return len(program.data) + sum(map(len, (*program.solution, *program.tests)))
+
+
+def _is_full(pending: Sequence[_Pending[Id]], workers: int) -> bool:
+    if len(pending) < 2 * workers:
+        return False
+    return len(pending) >= AHEAD * workers or sum(one.held for one in pending) > AHEAD_BYTES
 
 
 def job_of(program: str | Trial) -> Job:

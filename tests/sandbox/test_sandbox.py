@@ -309,18 +309,44 @@ print(ctypes.CDLL(None).unshare(CLONE_NEWUSER), os.getuid())
     assert printed(program) == "['0000000000000000', '1']\n-1 65534\n"
 
 
-def test_many_programs_come_back_in_order_and_are_read_lazily():
+def test_many_programs_come_back_in_order_and_are_read_lazily(monkeypatch):
+    monkeypatch.setattr(sandbox, "AHEAD", 3)
     taken = []
 
     def programs():
         for number in range(12):
             taken.append(number)
-            yield number, f"import time; time.sleep({0.2 if number == 0 else 0}); print({number})"
+            yield number, f"import time; time.sleep({1 if number == 0 else 0}); print({number})"
 
     results = run_many(programs(), workers=2)
     first_id, first = next(results)
-    assert (first_id, first.stdout, len(taken)) == (0, "0\n", 4)
+    assert (first_id, first.stdout, len(taken)) == (0, "0\n", 6)
     assert [(key, result.stdout) for key, result in results] == [(n, f"{n}\n") for n in range(1, 12)]
+
+
+def test_a_slow_program_keeps_no_other_worker_waiting():
+    taken = []
+
+    def programs():
+        for number in range(20):
+            taken.append(number)
+            yield number, f"import time; time.sleep({3 if number == 0 else 0}); print(time.monotonic())"
+
+    times = [float(result.stdout) for _, result in run_many(programs(), workers=2)]
+    assert len(taken) == 20 and times[0] == max(times)
+
+
+def test_few_large_programs_are_read_ahead(monkeypatch):
+    monkeypatch.setattr(sandbox, "AHEAD_BYTES", 1 << 20)
+    taken = []
+
+    def programs():
+        for number in range(12):
+            taken.append(number)
+            yield number, f"import time; time.sleep({1 if number == 0 else 0})\n#" + "x" * (1 << 18)
+
+    next(run_many(programs(), workers=1))
+    assert len(taken) == 4
 
 
 def test_wrong_limits_and_workers_are_refused():
