@@ -33,6 +33,8 @@ _MADE_OF_STAGING: tuple[tuple[str, dict[str, str | int]], ...] = (
     ("rejects", {"stage": "extract"}),
 )
 
+JUDGED_ANSWERS = "answers of a finished table; without them, other limits of grading ask the model again"
+
 
 @dataclass(frozen=True)
 class Waste:
@@ -79,7 +81,8 @@ def _scratch(store: Store, records: list[Record]) -> Iterator[tuple[Path, str]]:
             yield path, "rows that did not fit in memory"
         elif path.name.startswith("journal-"):
             if path in finished:
-                yield path, "answers of a finished table"
+                is_judged = path.name.startswith("journal-evaluations-")
+                yield path, JUDGED_ANSWERS if is_judged else "answers of a finished table"
         elif not (named & building or (not named and building) or _is_awaited(store, records, path.name)):
             yield path, "scratch of a build that is over"
 

@@ -16,6 +16,7 @@ from builders.engines import OpenAISettings, TransformersSettings
 from builders.engines.answers import answers_in, finished_journals
 from builders.engines.checkpoints import last_checkpoint
 from builders.recipe import Benchmark, Evaluation, Grading
+from commands import clean
 from store import CONTRACTS, Store
 from store.errors import DeniedError, InputError, JobError
 from store.rebuild import Rebuild
@@ -325,6 +326,8 @@ def test_answers_of_a_finished_table_can_be_cleaned_away(serve: Serve, tmp_path:
     evaluations.build(store, served(serve(lambda body, _: answer(body))), checkpoint, [given], 0)
     (folder,) = finished_journals(store)
     assert len(answers_in(folder)) == 2
+    (waste,) = (one for one in clean.found(store) if Path(store.root, one.path) == folder)
+    assert "other limits of grading ask the model again" in waste.what
 
 
 def test_verdicts_of_older_code_and_of_another_environment_are_of_another_plan(
