@@ -8,7 +8,8 @@ In: tasks with what a model wrote for them, and what `references.prepare` says o
     found.status    # 'passed'
 
 A time-out under load may be the load's fault. So answers that were too slow are tried once more,
-alone, and the second verdict counts.
+alone, and the second verdict counts. Answers that lack a library are run once more with an empty
+module in place of it: those that still say that it is not there have failed.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from typing import TypeVar
 from builders.harness.extraction import Candidate, candidate
 from builders.harness.references import Ready, run
 from builders.harness.tasks import Form, Task
-from builders.harness.verdicts import Verdict, trial_of, verdict
+from builders.harness.verdicts import Verdict, confirmed, trial_of, verdict, with_stand_in
 from builders.recipe import Grading
 
 Id = TypeVar("Id", bound=Hashable)
 
-JUDGING_VERSION = 1
+JUDGING_VERSION = 2
 """Raise it when the same answer to the same task may get another verdict, or other extracted code.
 That may be a change of extraction, checker, references, verdicts or sandbox. Tables of older
 verdicts are then of another plan. Judging them anew asks no model again."""
@@ -51,6 +52,7 @@ def verdicts(
         slow = [number for number, one in found.items() if one.status == "timeout"]
         for number in slow:
             found |= {number: _judged([part[number]], ready, settings, 1, is_code)[0]}
+        found |= _confirmed(part, found, ready, settings, is_code)
         yield from ((answer[0], found[number]) for number, answer in enumerate(part))
 
 
@@ -64,7 +66,7 @@ def _judged(
     for _, task, _, _ in part:
         if reason := ready[task.task_id].ungradable:
             raise ValueError(f"no answer to {task.task_id} can be judged ({reason}): leave it out")
-    candidates = [Candidate((text,), text) if is_code else candidate(task, text, form) for _, task, form, text in part]
+    candidates = [_candidate(answer, is_code) for answer in part]
     tasks = [task for _, task, _, _ in part]
     trials = (
         (str(number), trial_of(task, found, ready[task.task_id], settings))
@@ -76,3 +78,26 @@ def _judged(
         )
         for name, result in run(trials, settings, workers)
     }
+
+
+def _confirmed(
+    part: list[tuple[Id, Task, Form, str]],
+    found: Mapping[int, Verdict],
+    ready: Mapping[str, Ready],
+    settings: Grading,
+    is_code: bool,
+) -> dict[int, Verdict]:
+    """The verdicts on answers that lack a library, after a run with a stand-in for it."""
+    lacking = {number: one for number, one in found.items() if one.status == "missing"}
+    tasks = {number: part[number][1] for number in lacking}
+    trials = (
+        (str(number), trial_of(tasks[number], again, ready[tasks[number].task_id], settings))
+        for number, one in lacking.items()
+        for again in [with_stand_in(_candidate(part[number], is_code), one)]
+    )
+    return {int(name): confirmed(lacking[int(name)], result) for name, result in run(trials, settings)}
+
+
+def _candidate(answer: tuple[Id, Task, Form, str], is_code: bool) -> Candidate:
+    _, task, form, text = answer
+    return Candidate((text,), text) if is_code else candidate(task, text, form)

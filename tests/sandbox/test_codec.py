@@ -78,6 +78,14 @@ def test_values_of_the_standard_library_arrive(value):
     assert made == [value, (value,)] and type(made[0]) is type(value)
 
 
+@pytest.mark.parametrize("made", [{"b": 1, "a": 2}, collections.OrderedDict(b=1, a=2), collections.Counter("baa")])
+def test_the_views_of_a_dict_arrive_as_such(made):
+    keys, values, items = decode(encode([made.keys(), made.values(), made.items()]))
+    assert (type(keys), type(values), type(items)) == (type({}.keys()), type({}.values()), type({}.items()))
+    assert (list(keys), list(values), list(items)) == (["b", "a"], [1, 2], [("b", 1), ("a", 2)])
+    assert keys == {"a", "b"} and items == dict(made).items()
+
+
 class Number(int):
     def __eq__(self, other):
         return True

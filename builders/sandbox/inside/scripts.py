@@ -1,9 +1,10 @@
 """Inside a box: a solution that is a program. It runs anew, as `__main__`, for each input.
 
 In: what runs first, the program's pieces, and a frame with all inputs. Out: for each input, in
-order, how the run ended and what it printed. Each run is a forked child, which ends with all its
-descendants. What it prints is the answer, so more than MAX_PRINTED bytes are an error; of its
-standard error the end is kept.
+order, how the run ended and what it printed. Each run is a forked child, which ends as Python does,
+with its threads and exit functions. All its descendants and the files that it has left end with it.
+What it prints is the answer, so more than MAX_PRINTED bytes are an error; of its standard error the
+end is kept.
 
 `SystemExit` is an end like any other, whatever its code, as for LiveCodeBench's judge: a program
 that has printed its answer often leaves so. Another exception, a signal, and `os._exit` with
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import struct
 import sys
@@ -59,6 +61,8 @@ def _run(solution: Sequence[str], given: bytes, fds: dict[str, int]) -> tuple[in
         os.close(fd)
     code, printed, errors = _watched(child, out, err)
     seconds = time.perf_counter() - started
+    for folder in ("/tmp", "/dev/shm"):
+        _empty(folder)
     lines = errors.decode("utf-8", "replace").strip().splitlines()
     message = (lines[-1] if lines else f"exit code {code}") if code else ""
     return int(code != 0), printed, message[:2000].encode(), seconds
@@ -142,6 +146,15 @@ def _take(fd: int, text: bytearray, poll: select.poll) -> None:
     text += chunk
     if not chunk:
         poll.unregister(fd)
+
+
+def _empty(folder: str) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)
 
 
 def _reap() -> None:
