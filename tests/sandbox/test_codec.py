@@ -169,6 +169,9 @@ class Handle:
         self.given = given
 
 
+VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+
+
 def assert_plain(value: object, seen: frozenset[int] = frozenset()) -> None:
     """Of these very types all the way down. A class may be a value, but only a builtin one."""
     if id(value) in seen or type(value) in (*PLAIN, Handle):
@@ -182,7 +185,7 @@ def assert_plain(value: object, seen: frozenset[int] = frozenset()) -> None:
         assert all(type(name) is str and not hasattr(Node, name) for name in vars(value))
         assert_plain(list(vars(value).values()), within)
     else:
-        assert type(value) in (list, tuple, dict, set, frozenset, collections.deque), type(value)
+        assert type(value) in (list, tuple, dict, set, frozenset, collections.deque, *VIEWS), type(value)
         for item in value:
             assert_plain(item, within)
         assert_plain(list(value.values()) if type(value) is dict else (), within)
@@ -317,6 +320,13 @@ HOSTILE = {
     "SETITEM on an instance": NODE + b"K\x01K\x02s.}.",
     "a circle through a tuple": BUILD + b"0]p1\n\x85p2\n0g1\ng2\na0g2\n.",
     "a circle through a deque": BUILD + b"(X\x05\x00\x00\x00deque]p1\nNtRp2\n0g1\ng2\na0g2\n.",
+    "a circle through the keys of a dict": BUILD + b"(X\x09\x00\x00\x00dict_keys]p1\ntRp2\n0g1\ng2\na0g2\n.",
+    "keys that cannot be hashed": BUILD + b"(X\x09\x00\x00\x00dict_keys(]ltR.",
+    "keys in a handle": BUILD + b"(X\x09\x00\x00\x00dict_keys" + HANDLE + b"tR.",
+    "values in a tuple": BUILD + b"(X\x0b\x00\x00\x00dict_values)tR.",
+    "items that are texts": BUILD + b"(X\x0a\x00\x00\x00dict_items(X\x02\x00\x00\x00abltR.",
+    "items that are handles": BUILD + b"(X\x0a\x00\x00\x00dict_items(" + HANDLE + b"ltR.",
+    "items that are triples": BUILD + b"(X\x0a\x00\x00\x00dict_items(K\x01K\x01K\x01\x87ltR.",
     "a range of too many parts": BUILD + b"(X\x05\x00\x00\x00rangeK\x01K\x02K\x03K\x04tR.",
     "a complex of text": BUILD + b"(X\x07\x00\x00\x00complexX\x01\x00\x00\x001K\x01tR.",
     "another pickle's object": pickle.dumps(decimal.Decimal(1)),
@@ -409,6 +419,7 @@ def random_frame(random: Random) -> bytes:
 
 BUILDABLE = (
     *("value", "complex", "range", "slice", "deque", "Decimal", "Fraction", "date", "time", "datetime"),
+    *("dict_keys", "dict_values", "dict_items"),
     *("timedelta", "text", "type", "single", "instance", "handle"),
 )
 

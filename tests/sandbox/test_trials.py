@@ -215,12 +215,16 @@ def test_pipes_that_stay_open_keep_nobody_waiting(box):
 
 # -- the stack -------------------------------------------------------------------------------------
 
-DEEP = "import sys, functools\nsys.setrecursionlimit(10**6)\n@functools.lru_cache(None)\ndef f(n): return n and f(n - 1)\n"
+DEEP = (
+    "import sys, functools\nsys.setrecursionlimit(10**6)\n@functools.lru_cache(None)\ndef f(n): return n and f(n - 1)\n"
+)
 
 
 def test_the_stack_is_deep(box):
     assert ended(box, DEEP, "assert f(30_000) == 0").status == "passed"
-    by_sorting = "import sys\nsys.setrecursionlimit(10**6)\ndef f(n): return n and sorted([n], key=lambda n: f(n - 1))[0]"
+    by_sorting = (
+        "import sys\nsys.setrecursionlimit(10**6)\ndef f(n): return n and sorted([n], key=lambda n: f(n - 1))[0]"
+    )
     assert ended(box, by_sorting, "assert f(8_000) == 8_000").status == "passed"
     tests = "import trial\nassert [t for _, t, _, _ in trial.outputs(['40000'], [5])] == ['0\\n']"
     result = ended(box, DEEP + "print(f(int(input())))", tests, is_script=True, entry_point=None)
@@ -376,7 +380,7 @@ AT_EXIT = (
 @pytest.mark.parametrize(
     ("script", "state"),
     [
-        ("import time\n" + THREAD.replace("print", "time.sleep(0.1), print"), "ended"),
+        ("import time\n" + THREAD.replace("int(input", "(time.sleep(0.1) or int)(input"), "ended"),
         (THREAD + "raise SystemExit(1)", "ended"),
         (AT_EXIT, "ended"),
         (AT_EXIT + "sys.exit(1)", "ended"),
