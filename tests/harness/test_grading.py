@@ -256,7 +256,8 @@ def test_an_answer_that_only_says_that_a_library_is_missing_is_wrong() -> None:
         ("    if a > 9:\n        import tensorflow\n" + SAID, "failed"),
         ("    return a - b\n    import tensorflow\n", "failed"),
         (
-            "    try:\n        import tensorflow\n    except ImportError:\n" + SAID.replace("    ", "        "),
+            "    try:\n        from tensorflow import keras\n    except ImportError:\n"
+            + SAID.replace("    ", "        "),
             "missing",
         ),
         (

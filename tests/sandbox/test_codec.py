@@ -322,6 +322,7 @@ HOSTILE = {
     "a circle through a deque": BUILD + b"(X\x05\x00\x00\x00deque]p1\nNtRp2\n0g1\ng2\na0g2\n.",
     "a circle through the keys of a dict": BUILD + b"(X\x09\x00\x00\x00dict_keys]p1\ntRp2\n0g1\ng2\na0g2\n.",
     "keys that cannot be hashed": BUILD + b"(X\x09\x00\x00\x00dict_keys(]ltR.",
+    "keys in a text": BUILD + b"(X\x09\x00\x00\x00dict_keysX\x02\x00\x00\x00abtR.",
     "keys in a handle": BUILD + b"(X\x09\x00\x00\x00dict_keys" + HANDLE + b"tR.",
     "values in a tuple": BUILD + b"(X\x0b\x00\x00\x00dict_values)tR.",
     "items that are texts": BUILD + b"(X\x0a\x00\x00\x00dict_items(X\x02\x00\x00\x00abltR.",

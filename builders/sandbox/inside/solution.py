@@ -240,9 +240,7 @@ _DO: dict[str, Callable[..., Any]] = {
 }
 
 
-_NAME, _MODULE, _ANCESTORS, _NAMES = (
-    type.__dict__[name].__get__ for name in ("__name__", "__module__", "__mro__", "__dict__")
-)
+_NAME, _MODULE, _ANCESTORS = (type.__dict__[name].__get__ for name in ("__name__", "__module__", "__mro__"))
 """What a class says of itself, without asking its metaclass, which may raise."""
 
 
@@ -258,7 +256,7 @@ def _is_class(value: Any) -> bool:
 
 def kind_of(value: Any) -> str:
     """`function` for what can be called, `iterator`, or `object`."""
-    if any("__next__" in _NAMES(kind) for kind in _ANCESTORS(type(value))):
+    if hasattr(type(value), "__next__"):
         return "iterator"
     return "function" if callable(value) else "object"
 
