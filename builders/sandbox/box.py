@@ -50,8 +50,8 @@ _START_S = 60.0
 _GRACE_S = 3.0
 """How long a box may take, after a program's time is over, to say so."""
 _FLOOD_FACTOR = 16
-"""A plain program ends when it has printed so many times what is kept. What a trial prints is thrown
-away for as long as it has time: a right answer may print."""
+"""A plain program ends when it has printed so many times what is kept. What a trial prints is
+thrown away for as long as it has time: a right answer may print."""
 
 
 class BoxLostError(Exception):

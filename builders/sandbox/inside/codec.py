@@ -10,8 +10,8 @@ instances of the prelude's classes. The form is pickle's, since that is fast. Bu
 Exact builtin values keep their type. An instance of a subclass loses its class: a Counter becomes a
 dict, an object that equals everything but derives from int becomes that int. numpy's numbers and
 arrays become numbers and lists. Some values of the standard library (Decimal, Fraction, dates,
-deque, the views of a dict) are taken apart and built again. Everything else is kept by its owner, and the other side
-gets a handle.
+deque, the views of a dict) are taken apart and built again. Everything else is kept by its owner,
+and the other side gets a handle.
 
 A class of the prelude exists on both sides. Its instances travel as their attributes, one after the
 other, so that a long chain of nodes needs no deep recursion and may have circles.

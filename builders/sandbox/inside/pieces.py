@@ -14,7 +14,7 @@ import traceback
 import types
 from atexit import _run_exitfuncs as _run_exit_functions
 from collections.abc import Sequence
-from threading import _shutdown as _wait_for_threads  # type: ignore[attr-defined]  # as Python's own end does
+from threading import _shutdown as _wait_for_threads  # type: ignore[attr-defined]  # not public
 from typing import Any
 
 _compile, _exec = compile, exec
@@ -62,7 +62,7 @@ def exit_code_of(stop: SystemExit) -> int:
 
 
 def finish() -> None:
-    """What Python does at the end of a program: wait for its threads, and run its exit functions."""
+    """What Python does at the end of a program: wait for its threads, run its exit functions."""
     for step in (_wait_for_threads, _run_exit_functions):
         with contextlib.suppress(BaseException):
             step()
