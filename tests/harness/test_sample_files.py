@@ -34,7 +34,7 @@ def test_lines_of_solutions_and_of_completions(tmp_path: Path) -> None:
         {"task_id": "HumanEval/1", "solution": "def f(): return 2"},
     )
     assert read(path, TASKS) == {
-        ("he", "HumanEval/1"): [Sample("def f(): pass", "chat"), Sample("def f(): return 2", "chat")],
+        ("he", "HumanEval/1"): [Sample("def f(): pass", "samples"), Sample("def f(): return 2", "samples")],
         ("he", "HumanEval/0"): [Sample("def f():\n    return 1", "completion")],
     }
 
@@ -43,7 +43,7 @@ def test_lines_of_solutions_and_of_completions(tmp_path: Path) -> None:
 def test_only_a_line_feed_ends_a_line(tmp_path: Path, sign: str) -> None:
     row = {"task_id": "HumanEval/0", "solution": f"x = '{sign}'"}
     (tmp_path / "s").write_text(json.dumps(row, ensure_ascii=False) + "\r\n", encoding="utf-8", newline="")
-    assert read(tmp_path / "s", TASKS) == {("he", "HumanEval/0"): [Sample(row["solution"], "chat")]}
+    assert read(tmp_path / "s", TASKS) == {("he", "HumanEval/0"): [Sample(row["solution"], "samples")]}
 
 
 def test_a_completion_of_a_statement_in_prose_continues_what_a_model_continues(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_lists_in_the_order_of_the_tasks(tmp_path: Path) -> None:
     path = tmp_path / "generations.json"
     path.write_text(json.dumps([["a = 1", "a = 2"], []]))
     assert read(path, TASKS) == {
-        ("he", "HumanEval/0"): [Sample("a = 1", "chat"), Sample("a = 2", "chat")],
+        ("he", "HumanEval/0"): [Sample("a = 1", "samples"), Sample("a = 2", "samples")],
         ("he", "HumanEval/1"): [],
     }
 
@@ -66,7 +66,7 @@ def test_folders_of_samples_in_the_order_of_their_numbers(tmp_path: Path) -> Non
     (tmp_path / "HumanEval_1").mkdir()
     for number in (10, 2):
         (tmp_path / "HumanEval_1" / f"{number}.py").write_text(f"x = {number}")
-    assert read(tmp_path, TASKS) == {("he", "HumanEval/1"): [Sample("x = 2", "chat"), Sample("x = 10", "chat")]}
+    assert read(tmp_path, TASKS) == {("he", "HumanEval/1"): [Sample("x = 2", "samples"), Sample("x = 10", "samples")]}
 
 
 @pytest.mark.parametrize(

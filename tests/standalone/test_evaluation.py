@@ -434,6 +434,26 @@ def test_a_damaged_line_is_refused_also_where_nothing_was_judged(serve: Serve, t
     assert not (out / "rows.parquet").exists()
 
 
+@pytest.mark.parametrize(("sign", "kept"), [("\ud800", "\ufffd"), ("\0", "\0")], ids=["surrogate", "null"])
+def test_an_answer_with_half_of_a_character_spoils_no_other(serve: Serve, tmp_path: Path, sign: str, kept: str) -> None:
+    """In an answer, in a journal that an older version wrote, and in samples."""
+    code = f"def plus_1(x): return x + 1  # {sign}"
+    server = serve(lambda body, _: ok(code) if number_of(body) == 1 else answer(body))
+    path, out = benchmark(tmp_path / "b.jsonl", 4), tmp_path / "out"
+    found = asked(server, path, out)
+    assert pq.read_table(out / "rows.parquet")["completion"].to_pylist()[1] == code.replace(sign, kept)
+    (journal,) = (out / "answers").glob("shard-*.jsonl")
+    old = journal.read_text().replace(json.dumps(kept)[1:-1], json.dumps(sign)[1:-1])
+    journal.write_text(old)
+    assert json.dumps(sign)[1:-1] in old and len(server.seen) == 4
+    assert without_seconds(grade(out).rows) == without_seconds(found.rows)
+    assert without_seconds(asked(server, path, out).rows) == without_seconds(found.rows)
+    samples = written(tmp_path / "s.jsonl", [{"task_id": f"Made/{n}", "solution": code} for n in range(4)])
+    judged = grade_samples(samples, [named(str(path))], Grading(), 0.0, folder=tmp_path / "judged").rows
+    assert [one["completion"] for one in judged] == [code.replace(sign, kept)] * 4
+    assert len(server.seen) == 4
+
+
 def test_samples_of_other_harnesses_are_judged_and_written(serve: Serve, tmp_path: Path) -> None:
     path = benchmark(tmp_path / "b.jsonl", 3)
     server = serve(lambda body, _: ok("def plus_1(x): return 0") if number_of(body) == 1 else answer(body))
