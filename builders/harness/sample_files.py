@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -33,7 +33,6 @@ from builders.harness.rows import Row
 from builders.harness.tasks import Task
 from store.errors import InputError, MissingError
 from store.files import write_text
-
 
 SampleForm = Literal["chat", "completion", "samples"]
 """How the model was asked; `samples` where nobody knows."""
@@ -66,11 +65,12 @@ def read(path: Path, tasks: Mapping[str, Sequence[Task]]) -> Samples:
     if text.lstrip().startswith("["):
         return _generations(path, text, tasks)
     found: Samples = defaultdict(list)
+    task_of = _finder(tasks)
     # not splitlines(), which also ends a line at U+2028 and U+0085: JSON may hold these in a string
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             name, text, is_whole = _of_line(line, f"{path}, line {number}")
-            benchmark, task = _task_of(name, tasks, f"{path}, line {number}")
+            benchmark, task = task_of(name, f"{path}, line {number}")
             form = _form_of(path) or ("samples" if is_whole else "completion")
             sample = Sample(text if is_whole else _continued(task, text), form)
             found[benchmark, task.task_id].append(sample)
@@ -84,11 +84,12 @@ def read(path: Path, tasks: Mapping[str, Sequence[Task]]) -> Samples:
 def of_rows(rows: Iterable[Row], tasks: Mapping[str, Sequence[Task]], where: str) -> Samples:
     """The samples that rows of `grade -o` were made of. InputError as above."""
     there = {(name, task.task_id) for name, part in tasks.items() for task in part}
+    task_of = _finder(tasks)
     found: Samples = defaultdict(list)
     for row in rows:
         key = row["benchmark"], row["task_id"]
         if key not in there:
-            benchmark, task = _task_of(row["task_id"], tasks, where)
+            benchmark, task = task_of(row["task_id"], where)
             key = benchmark, task.task_id
         if row["finish_reason"]:
             found[key].append(Sample(row["completion"], row["form"]))
@@ -157,17 +158,27 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
-def _task_of(name: str, tasks: Mapping[str, Sequence[Task]], where: str) -> tuple[str, Task]:
-    """The benchmark and the task of this name, or of this number: the Hub's MBPP+ has 2 for Mbpp/2."""
-    for is_it in (lambda task: task.task_id == name, lambda task: task.task_id.rpartition("/")[2] == name):
-        found = [(benchmark, task) for benchmark, part in tasks.items() for task in part if is_it(task)]
+def _finder(tasks: Mapping[str, Sequence[Task]]) -> Callable[[str, str], tuple[str, Task]]:
+    """A function that finds the benchmark and the task of a name, or of a number.
+
+    The Hub's MBPP+ calls Mbpp/2 just 2. InputError if there is none, or more than one.
+    """
+    whole: dict[str, list[tuple[str, Task]]] = defaultdict(list)
+    short: dict[str, list[tuple[str, Task]]] = defaultdict(list)
+    for benchmark, part in tasks.items():
+        for task in part:
+            whole[task.task_id].append((benchmark, task))
+            short[task.task_id.rpartition("/")[2]].append((benchmark, task))
+
+    def task_of(name: str, where: str) -> tuple[str, Task]:
+        found = whole.get(name) or short.get(name, [])
         if len(found) == 1:
             return found[0]
-        if found:
-            raise InputError(
-                f"{where}: the task {name!r} is in {' and in '.join(b for b, _ in found)}: give one of them"
-            )
-    raise InputError(f"{where}: the task {name!r} is in none of {', '.join(tasks)}")
+        both = " and in ".join(benchmark for benchmark, _ in found)
+        what = f"is in {both}: give one of them" if found else f"is in none of {', '.join(tasks)}"
+        raise InputError(f"{where}: the task {name!r} {what}")
+
+    return task_of
 
 
 def _generations(path: Path, text: str, tasks: Mapping[str, Sequence[Task]]) -> Samples:
@@ -196,11 +207,12 @@ def _generations(path: Path, text: str, tasks: Mapping[str, Sequence[Task]]) -> 
 
 def _of_folders(folder: Path, tasks: Mapping[str, Sequence[Task]]) -> Samples:
     names = {task.task_id.replace("/", "_"): task.task_id for part in tasks.values() for task in part}
+    task_of = _finder(tasks)
     found: Samples = {}
     for below in sorted(path for path in folder.iterdir() if path.is_dir()):
         if below.name not in names:
             raise InputError(f"{below}: no task of {', '.join(tasks)} has this name")
-        benchmark, task = _task_of(names[below.name], tasks, str(below))
+        benchmark, task = task_of(names[below.name], str(below))
         files = sorted(below.glob("*.py"), key=lambda path: (len(path.stem), path.stem))
         found[benchmark, task.task_id] = [Sample(path.read_text(encoding="utf-8"), "samples") for path in files]
     if not any(found.values()):

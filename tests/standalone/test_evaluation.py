@@ -486,7 +486,7 @@ def test_samples_run_as_they_are(tmp_path: Path) -> None:
     samples.append({"task_id": "Made/3", "completion": "    return x + 3\n\nraise ValueError"})
     found = grade_samples(written(tmp_path / "s.jsonl", samples), [named(f"made={path}")], Grading(), 1.0)
     passed = {(one["task_id"], one["form"]) for one in found.rows if one["is_passed"]}
-    assert passed == {("Made/2", "chat")}
+    assert passed == {("Made/2", "samples")}
 
 
 def test_samples_that_are_written_hold_all_that_was_judged(serve: Serve, tmp_path: Path) -> None:
