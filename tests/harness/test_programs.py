@@ -197,11 +197,16 @@ def test_the_tests_as_code_know_nan_and_leave_out_what_no_solution_answers():
     solution = "def f(x):\n    return [float('nan'), 1 / x]\n"
     task = Task("T/0", "", solution, "", "f", comparison="equal", cases=(Case("[0]"), Case("[4]")))
     tests = programs.tests_as_code(task)
-    # The names of the comparison are its own, and those of the answer the answer's.
-    names = {"is_right": None, "zip": None, "sum": None}
-    assert passes(tests, {"f": lambda x: [math.nan, 0.25], **names})
-    assert not passes(tests, {"f": lambda x: [math.nan, 0.5], **names})
+    assert passes(tests, {"f": lambda x: [math.nan, 0.25]})
+    assert not passes(tests, {"f": lambda x: [math.nan, 0.5]})
     assert not passes(programs.tests_as_code(replace(task, cases=task.cases[:1])), {"f": lambda x: [math.nan, 0.25]})
+
+
+def test_the_tests_as_code_and_the_answer_have_names_of_their_own():
+    task = Task("T/0", "", "def f(x):\n    return 3", "", "f", comparison="equal", cases=(Case("[0]"),))
+    scope: dict = {}
+    exec("def literal(x):\n    return 3\n\ndef f(x):\n    return literal(x)\n\nzip = compare = None\n", scope)
+    assert passes(programs.tests_as_code(task), scope)
 
 
 def passes(tests: str, scope: dict) -> bool:
