@@ -29,7 +29,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from builders import sandbox
 from builders.executors.cpus import usable_cpus
@@ -162,10 +161,10 @@ def _trial(task: Task, is_apart: bool) -> sandbox.Trial:
     }
     return sandbox.Trial(
         solution=pieces,
-        tests=(checker_text(), "record()\n"),
+        tests=(programs.checker_text(), "record()\n"),
         prelude=programs.prelude(task),
         entry_point=task.entry_point,
-        data=json.dumps(job | comparison_of(task)).encode(),
+        data=json.dumps(job | programs.comparison_of(task)).encode(),
         wall_s=REFERENCE_S,
         is_script=task.call_form == "stdin",
     )
@@ -187,17 +186,6 @@ def asserts_trial(task: Task, pieces: tuple[str, ...], wall_s: float, *, is_apar
         wall_s=wall_s,
         is_apart=is_apart,
     )
-
-
-def comparison_of(task: Task) -> dict[str, Any]:
-    """What the checker must know of a task to compare its answers."""
-    return {"form": task.call_form, "comparison": task.comparison, "atol": task.atol, "oracle": task.oracle}
-
-
-@cache
-def checker_text() -> str:
-    """The code of `builders/harness/checker.py`."""
-    return Path(str(checker.__file__)).read_text(encoding="utf-8")
 
 
 def _ungradable(task: Task, result: sandbox.SandboxResult, settings: Grading) -> Ready:
