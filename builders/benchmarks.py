@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from builders.datasets.rows import FILE_SUFFIXES, check_place
+from builders.datasets.rows import FILE_SUFFIXES, check_place, rows
 from builders.engines import prompts
 from builders.harness.files import read_tasks
 from builders.harness.questions import PROMPTS
@@ -28,6 +28,7 @@ from builders.harness.tasks import Case, Task
 from builders.recipe import Benchmark
 from store import CONTRACTS, Plan, Record, Store, check_name, content_id
 from store.errors import InputError, MissingError
+from store.shards import shard_name
 
 ROWS_PER_PART = 50
 
@@ -117,6 +118,21 @@ def task_of(row: Mapping[str, Any]) -> Task:
     if "stops" in values:
         values["stops"] = tuple(values["stops"])
     return Task(**values)
+
+
+def built(store: Store, benchmark: str) -> Iterator[Task]:
+    """The tasks of a benchmark in the store, one after the other.
+
+    Example:
+        [task.task_id for task in built(store, "humaneval")]
+    """
+    where = {"benchmark": benchmark}
+    store.input("benchmarks", **where)
+    record = store.record("benchmarks", **where)
+    assert record is not None
+    for shard in record.shards:
+        path = Path(store.directory("benchmarks", **where), shard_name(shard.index))
+        yield from map(task_of, rows(path))
 
 
 def build(store: Store, benchmark: Benchmark) -> Record:
