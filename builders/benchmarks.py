@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +163,8 @@ def _digest(benchmark: Benchmark) -> str:
 def _table(benchmark: Benchmark, digest: str) -> pa.Table:
     """The rows in parts: the texts of one Arrow array are at most 2 GiB long."""
     schema = CONTRACTS["benchmarks"].schema
-    rows = [_row(benchmark, task) | {"file_hash": digest} for task in tasks(benchmark)]
-    parts = [rows[start : start + ROWS_PER_PART] for start in range(0, len(rows), ROWS_PER_PART)]
+    made = (_row(benchmark, task) | {"file_hash": digest} for task in tasks(benchmark))
+    parts = iter(lambda: list(islice(made, ROWS_PER_PART)), [])
     return pa.concat_tables([pa.Table.from_pylist(part, schema=schema) for part in parts])
 
 

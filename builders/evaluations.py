@@ -260,7 +260,7 @@ def _jobs(plan: Plan, found: list[Job], left_out: Mapping[Form, str]) -> list[li
 
 
 def _tasks(store: Store, benchmark: str) -> list[Task]:
-    """The tasks of a benchmark. Their cases lie in a file, so that memory does not grow with them."""
+    """The tasks of a benchmark. Their cases lie in a file, so memory does not grow with them."""
     file = CaseFile(references.own_folder())
     return [file.stored(task) for task in benchmarks.built(store, benchmark)]
 

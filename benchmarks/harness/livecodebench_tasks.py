@@ -156,7 +156,7 @@ _COUNT = "text = input()\nprint(len(text))\nprint(text)\n"
 
 
 def large_rows(gigabytes: float) -> Iterator[dict[str, Any]]:
-    """Tasks with as many GB of private tests. What is read is printed, so the outputs are as large."""
+    """Tasks with as many GB of private tests. What is read is printed, so outputs are as large."""
     for number in range(round(gigabytes * 1e9 / (4 * LARGE_BYTES))):
         texts = ["a", *(f"{number}-{test}-".ljust(LARGE_BYTES, "0") for test in range(2))]
         tests = [_test(f"{text}\n", f"{len(text)}\n{text}\n", "stdin") for text in texts]

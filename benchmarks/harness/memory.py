@@ -2,10 +2,10 @@
 
     python benchmarks/harness/memory.py [--gigabytes 0.2 1] [--code DIR] [--answers 4] [--workers 2]
 
-In: nothing. It makes tasks in LiveCodeBench's format (`livecodebench_tasks.py`). Out: a table with a
-line for each size: the peak of the resident memory of the process that reads, prepares and judges,
-and the peak of this process with all of its sandboxes. Each line is measured in a process of its
-own. `--code` measures the code of another checkout. The files and the cache lie in a folder that is
+In: nothing. It makes tasks in LiveCodeBench's format (`livecodebench_tasks.py`). Out: a table with
+a line for each size: the peak of the resident memory of the process that reads, prepares and
+judges, and the peak of this process with all of its sandboxes. Each line is measured in a process
+of its own. `--code` measures the code of another checkout. Files and cache lie in a folder that is
 removed at the end, and that needs four times as much space as the largest size.
 """
 

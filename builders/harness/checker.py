@@ -33,7 +33,7 @@ TOLERANCE = 1e-6
 """How far numbers may differ where only floats are expected and the file gives no tolerance."""
 RELATIVE = 1e-7
 BUILT = b"__build_class__"
-"""Stands in the bytes of a value that is not made of plain ones alone (`sandbox/inside/codec.py`)."""
+"""Stands in the bytes of a value that is not of plain ones alone (`sandbox/inside/codec.py`)."""
 SHOWN = 120
 """Characters of a value in a message."""
 BEFORE = 20
@@ -106,7 +106,7 @@ def line_at(data, place):
 
 
 def cut(data, place, sizes):
-    """The parts of these sizes, which lie one behind the other. They are views: nothing is copied."""
+    """The parts of these sizes, one behind the other. They are views: nothing is copied."""
     view, parts = memoryview(data), []
     for size in sizes:
         parts.append(view[place : place + size])

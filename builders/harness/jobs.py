@@ -91,7 +91,7 @@ def tasks_hash(tasks: Iterable[Task], names: Sequence[str] = ()) -> str:
 
 
 def _hashed(task: Task, name: str) -> object:
-    """What stands for a field in a hash. Cases may be many GB, so their own hash stands for them."""
+    """What stands for a field in a hash. For cases it is their own hash, as they may be GBs."""
     return cases_hash(task.cases) if name == "cases" else getattr(task, name)
 
 

@@ -68,7 +68,7 @@ class Ready:
     missing: tuple[str, ...] = ()
 
     def data(self, head: bytes) -> bytes | Below:
-        """A head, and below it the cases with their outputs and seconds, as the checker reads them."""
+        """A head, and below it the cases as the checker reads them."""
         if self.kept is None:
             return head
         with open(self.kept, "rb") as file:

@@ -53,8 +53,8 @@ class Task:
 
     A task is judged by `tests` (Python code) where `comparison` is asserts, and by `cases`
     elsewhere, never by both. Some files have tests beside the cases: they are kept in `tests`, for
-    decontamination. Cases may lie in a file (`builders/harness/stored_cases.py`), which is read each
-    time that they are gone through. `num_base_cases` of the cases are those of the original
+    decontamination. Cases may lie in a file (`stored_cases.py`), which is read each time that they
+    are gone through. `num_base_cases` of the cases are those of the original
     benchmark, the rest was added by EvalPlus. It is 0 where the file does not say. `oracle` names a
     comparison of EvalPlus for this one task. `case_s` is the time limit of a case where the
     benchmark has one. `contest_date` is in ISO form. `ungradable` is the reason why no answer to

@@ -122,8 +122,9 @@ class Trial:
     All code comes in pieces, and each is compiled by itself, so that no piece can swallow the next
     one with an open string. `prelude` is run first on both sides. `entry_point` is `f` or
     `Solution().f`. `data` is for the tests alone; they read it, and call the solution on many
-    inputs, with the module `trial` (`inside/trial.py`). Data that is not bytes is read only when the
-    trial runs, so that trials that wait take no memory. `wall_s` takes the place of the limits'.
+    inputs, with the module `trial` (`inside/trial.py`). Data that is not bytes is read only when
+    the trial runs, so that trials that wait take no memory. `wall_s` takes the place of the
+    limits'.
 
     Without `is_apart`, solution and tests share one process and one module, as tests with mocks
     need. With `is_script`, the solution is a program that reads standard input. It runs anew, as
@@ -177,8 +178,8 @@ def run_many(
     """Run programs in `workers` boxes at a time. Results come in the order of the input.
 
     The input is read lazily, `AHEAD` programs for each worker, or fewer if they are large: then a
-    slow program keeps no other worker waiting. `environment` is the folder of a virtual environment whose packages
-    the programs may import. JobError where no sandbox works here, InputError for a folder that is
+    slow program keeps no other worker waiting. `environment` is the folder of a virtual environment
+    whose packages the programs may import. JobError where no sandbox works here, InputError for a folder that is
     no such environment.
     """
     if workers < 1:
