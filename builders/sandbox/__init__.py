@@ -179,8 +179,8 @@ def run_many(
 
     The input is read lazily, `AHEAD` programs for each worker, or fewer if they are large: then a
     slow program keeps no other worker waiting. `environment` is the folder of a virtual environment
-    whose packages the programs may import. JobError where no sandbox works here, InputError for a folder that is
-    no such environment.
+    whose packages the programs may import. JobError where no sandbox works here, InputError for a
+    folder that is no such environment.
     """
     if workers < 1:
         raise ValueError(f"run_many needs at least 1 worker, got {workers}")
