@@ -68,7 +68,7 @@ def trial_of(task: Task, candidate: Candidate, ready: Ready, settings: Grading) 
         tests=(checker_text(), "check()\n"),
         prelude=programs.prelude(task),
         entry_point=task.entry_point,
-        data=json.dumps(job).encode() + b"\n" + ready.data(),
+        data=ready.data(json.dumps(job).encode() + b"\n"),
         wall_s=ceiling(task, ready, settings),
         is_script=task.call_form == "stdin",
     )
