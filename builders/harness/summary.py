@@ -33,7 +33,7 @@ SHOWN = 3
 COUNTED = ("answered", "truncated", "empty", "unanswered", "ungradable")
 MANY = 0.1
 """From this share of the answers on, it is said that they are cut or empty."""
-_MISSING = re.compile(r"(?:No module named|Missing optional dependency) '([\w.]+)'")
+_MISSING = re.compile(r"(?:No module named|Missing optional dependency) '(\w[\w.]*)'")
 
 
 @dataclass(frozen=True)

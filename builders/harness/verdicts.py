@@ -13,6 +13,7 @@ from typing import Literal
 from builders import sandbox
 from builders.harness import programs
 from builders.harness.extraction import Candidate, imports
+from builders.harness.failed_asserts import failed_assert
 from builders.harness.libraries import ALSO, missing_library
 from builders.harness.references import (
     Ready,
@@ -66,7 +67,7 @@ def trial_of(task: Task, candidate: Candidate, ready: Ready, settings: Grading) 
         tests=(programs.checker_text(), "check()\n"),
         prelude=programs.prelude(task),
         entry_point=task.entry_point,
-        data=json.dumps(job).encode() + b"\n" + ready.data(),
+        data=ready.data(json.dumps(job).encode() + b"\n"),
         wall_s=ceiling(task, ready, settings),
         is_script=task.call_form == "stdin",
     )
@@ -93,6 +94,9 @@ def verdict(
 ) -> Verdict:
     """What the end of a trial in the sandbox of this environment says about the answer."""
     message = None if result.status == "passed" else last_line(result.stderr) or _in_short(result)
+    if message == "AssertionError" and task.comparison == "asserts":
+        tests = asserts_trial(task, (), 1.0, is_apart=ready.is_apart).tests[0]
+        message = ": ".join(filter(None, (message, failed_assert(result.stderr, tests))))
     status: Outcome = result.status
     if status == "failed" and _lacks_library(candidate, message, environment):
         status = "missing"

@@ -37,6 +37,7 @@ from builders.harness.jobs import (
     tolerant,
 )
 from builders.harness.rows import Row, is_answered, joined, rows, unjudged
+from builders.harness.stored_cases import CaseFile
 from builders.harness.summary import NoNumberError, Summary, require_numbers, summaries, tell_ungradable
 from builders.harness.tasks import FORMS, Form, Task
 from builders.recipe import Benchmark, Evaluation, Grading
@@ -126,11 +127,15 @@ def _is_asked(folder: Path | None) -> bool:
 
 
 def read(given: Sequence[Benchmark]) -> Tasks:
-    """The tasks of benchmarks by their names. InputError if two have the same name."""
+    """The tasks of benchmarks by their names. InputError if two have the same name.
+
+    Their cases lie in a file, so that memory does not grow with them.
+    """
     names = [benchmark.name for benchmark in given]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"two benchmarks are called {', '.join(twice)}: write NAME=FILE to tell them apart")
-    return {benchmark.name: list(tasks_of(benchmark)) for benchmark in given}
+    file = CaseFile(references.own_folder())
+    return {benchmark.name: [file.stored(task) for task in tasks_of(benchmark)] for benchmark in given}
 
 
 def prepared(tasks: Tasks, grading: Grading, announce: Announce) -> dict[str, dict[str, references.Ready]]:
@@ -279,7 +284,7 @@ def found_again(benchmark: Benchmark) -> dict[str, Any]:
 
 
 def hashes_of(tasks: Tasks) -> dict[str, dict[str, str]]:
-    """By benchmark, a hash of what is `asked`, and one of `all` that tasks hold, with their tests."""
+    """By benchmark, a hash of what is `asked`, and one of `all` that tasks hold, also the tests."""
     return {name: {"asked": tasks_hash(part, ASKED), "all": tasks_hash(part)} for name, part in tasks.items()}
 
 
