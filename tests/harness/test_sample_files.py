@@ -46,6 +46,27 @@ def test_only_a_line_feed_ends_a_line(tmp_path: Path, sign: str) -> None:
     assert read(tmp_path / "s", TASKS) == {("he", "HumanEval/0"): [Sample(row["solution"], "samples")]}
 
 
+@pytest.mark.parametrize("name", ["Mbpp/2", "2", 2])
+def test_a_task_is_also_called_by_its_number(tmp_path: Path, name: str | int) -> None:
+    tasks = {"mbpp": [task("Mbpp/12"), task("Mbpp/2")], "he": [task("HumanEval/1")]}
+    path = lines(tmp_path / "s.jsonl", {"task_id": name, "solution": "x"})
+    assert read(path, tasks) == {("mbpp", "Mbpp/2"): [Sample("x", "samples")]}
+    with pytest.raises(InputError, match=f"the task '{name}' is in mbpp and in again: give one of them"):
+        read(path, tasks | {"again": tasks["mbpp"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("he-chat", "chat"), ("he-completion", "completion"), ("he-samples", "samples"), ("chat", "samples")],
+)
+def test_our_own_files_say_the_form_in_their_names(tmp_path: Path, name: str, form: str) -> None:
+    path = lines(tmp_path / f"{name}.jsonl", {"task_id": "HumanEval/0", "solution": "x"})
+    assert [one.form for one in read(path, TASKS)["he", "HumanEval/0"]] == [form]
+    (tmp_path / f"{name}.generations.json").write_text('[["x"], []]')
+    found = read(tmp_path / f"{name}.generations.json", TASKS)
+    assert [one.form for one in found["he", "HumanEval/0"]] == [form]
+
+
 def test_a_completion_of_a_statement_in_prose_continues_what_a_model_continues(tmp_path: Path) -> None:
     path = lines(tmp_path / "s.jsonl", {"task_id": "Mbpp/2", "completion": "def f(): pass"})
     prose = replace(task("Mbpp/2"), prompt="Write a function.", completion='"""\nWrite a function.\n"""\n')
