@@ -9,11 +9,14 @@ import pytest
 
 from builders import sandbox
 from builders.benchmarks import named
-from builders.recipe import Grading
+from builders.engines import OpenAISettings
+from builders.recipe import Evaluation, Grading
 from builders.standalone.comparing import shared
+from builders.standalone.evaluation import evaluate
 from builders.standalone.grading import grade, grade_samples
 from store.errors import InputError
-from tests.made_benchmarks import row, written
+from tests.fault_server import FaultServer
+from tests.made_benchmarks import answer, row, written
 
 pytestmark = pytest.mark.skipif(not sandbox.is_available(), reason="no sandbox")
 
@@ -94,3 +97,21 @@ def test_a_folder_that_does_not_say_its_tests_is_refused_with_advice_that_works(
     grade_samples(old, [named(f"made={path}")], Grading(), 0.02, folder=old)
     assert shared(one, old).counts["made", "samples"][1]["Made/3"] == (1, 1)
     assert json.loads((old / "settings.json").read_text())["model"] == "old"
+
+
+def test_answers_that_were_judged_again_are_compared_by_their_new_tests_and_limits(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    server = FaultServer(lambda body, _: answer(body))
+    settings = Evaluation(engine=OpenAISettings(base_url=server.url), forms=("chat",))
+    one, other = tmp_path / "one", tmp_path / "other"
+    evaluate("m", [named(f"made={path}")], settings, folder=one)
+    written(path, [row(n, tests=row(n)["test"] + "    assert 1\n") for n in range(4)])
+    evaluate("m", [named(f"made={path}")], settings.model_copy(update={"max_tokens": 99}), folder=other)
+    server.close()
+    with pytest.raises(InputError, match="made has other tests in"):
+        shared(one, other)
+    grade(one, Grading(wall_s=20))
+    said = "max_tokens 512 -> 99; grading.wall_s 20.0 -> 10.0"
+    assert shared(one, other).remarks == [f"not asked or judged alike, which may be all that differs: {said}"]
