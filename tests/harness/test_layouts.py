@@ -11,6 +11,7 @@ from datetime import date, datetime
 import pytest
 
 from builders.harness import programs
+from builders.harness.checker import literal
 from builders.harness.files import read_tasks
 from builders.harness.layouts import parse_task, private_tests
 from builders.harness.tasks import Case
