@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from store.errors import InputError, MissingError, UserError
+from training import hub
 from training.errors import TrainingError, loading
 
 Row = dict[str, Any]
@@ -263,6 +264,7 @@ def _dataset_rows(
     import datasets
 
     check_place(place)
+    hub.require("dataset", place, revision)
     where: dict[str, Any] = {"name": config, "revision": revision}
     try:
         chosen = split or _split(place, datasets.get_dataset_split_names(place, config, revision=revision), usual_split)

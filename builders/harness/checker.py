@@ -11,6 +11,9 @@ below it: `record()` or `check()`. The module `trial` exists only there. In: `tr
              "factor", "case_s"}, and below it what `record` gave. Raises at the first wrong answer.
              Gives back `base` when all cases of the original benchmark are right
 
+`compare()` is for decontamination: there the function runs in the process that compares it, and
+`programs.tests_as_code` sends this text with a line that calls it.
+
 `is_right` compares as EvalPlus 0.3.1 does (evalplus/eval/__init__.py, Apache-2.0), in words of our
 own and without numpy. What differs:
 
@@ -26,6 +29,7 @@ own and without numpy. What differs:
 import io
 import json
 import math
+import pickle
 from builtins import *  # noqa: F403, UP029 - the solution may be called `sum` (Mbpp/126), and hide it
 from decimal import Decimal, InvalidOperation
 
@@ -165,13 +169,7 @@ class Judge:
         if self.job["oracle"] != "not_none" and not is_plain(got):
             raise AssertionError(f"{self.shown(position)}: expected {short(wanted)}, got {short(got)}")
         arguments = trial.decode(self.inputs[position]) if self.job["oracle"] else ()
-        if self.job["comparison"] == "apps":
-            is_same = same_as_apps(got, wanted)
-        elif self.job["comparison"] == "livecodebench":
-            is_same = same_as_livecodebench(got, wanted)
-        else:
-            is_same = is_right(got, wanted, arguments, self.job["atol"], self.job["oracle"])
-        if not is_same:
+        if not is_accepted(got, wanted, arguments, self.job):
             raise AssertionError(f"{self.shown(position)}: {difference(wanted, got)}")
 
     def shown(self, position):
@@ -185,6 +183,39 @@ class Judge:
 def text_of(packed):
     """The text of bytes that `packed` has made."""
     return bytes(packed).decode("utf-8", "surrogatepass")
+
+
+def compare(candidate, job):
+    """Compare a function of this process on all cases. AssertionError at the first wrong answer.
+
+    `job` has {"inputs", "outputs", "comparison", "atol", "oracle", "solution", "entry_point"}. The
+    task's own solution gives the outputs that are None. Inputs on which it raises are left out.
+    """
+    scope = {"__name__": "reference"}
+    if None in job["outputs"]:
+        exec(job["solution"], scope)
+    compared = 0
+    for text, output in zip(job["inputs"], job["outputs"], strict=True):
+        try:
+            expected = own_answer(job, scope, text) if output is None else literal(output)
+        except Exception:
+            continue
+        got = candidate(*literal(text))
+        is_same = is_accepted(got, expected, literal(text), job) or is_same_value(got, expected, job)
+        assert is_same, f"{short(literal(text))}: {difference(expected, got)}"
+        compared += 1
+    assert compared, "the task's own solution raises on every input"
+
+
+def own_answer(job, scope, text):
+    """What the task's own solution answers."""
+    answer = eval(job["entry_point"], scope)(*literal(text))
+    return answer is not None if job["oracle"] == "not_none" else answer
+
+
+def is_same_value(got, expected, job):
+    """Whether an answer is the same value as the expected one, with its NaN."""
+    return job["oracle"] != "find_zero" and pickle.dumps(got) == pickle.dumps(expected)
 
 
 def literal(text):
@@ -236,6 +267,15 @@ def is_plain(value):
     if kind is dict:
         return all(map(is_plain, value)) and all(map(is_plain, value.values()))
     return value is None or kind in (bool, int, float, complex, str, bytes, bytearray)
+
+
+def is_accepted(got, expected, arguments, job):
+    """Whether an answer is right by the comparison of its task."""
+    if job["comparison"] == "apps":
+        return same_as_apps(got, expected)
+    if job["comparison"] == "livecodebench":
+        return same_as_livecodebench(got, expected)
+    return is_right(got, expected, arguments, job["atol"], job["oracle"])
 
 
 def is_right(got, expected, arguments, atol, oracle):

@@ -29,7 +29,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from builders import sandbox
 from builders.executors.cpus import usable_cpus
@@ -159,10 +158,10 @@ def _trial(task: Task, is_apart: bool) -> sandbox.Trial:
     pieces = () if solution is None else (solution,)
     if task.comparison == "asserts":
         return asserts_trial(task, pieces, REFERENCE_S, is_apart=is_apart)
-    job = {"has_solution": solution is not None, "patience_s": REFERENCE_S} | comparison_of(task)
+    job = {"has_solution": solution is not None, "patience_s": REFERENCE_S} | programs.comparison_of(task)
     return sandbox.Trial(
         solution=pieces,
-        tests=(checker_text(), "record()\n"),
+        tests=(programs.checker_text(), "record()\n"),
         prelude=programs.prelude(task),
         entry_point=task.entry_point,
         data=data_of(json.dumps(job).encode() + b"\n", task.cases),
@@ -187,17 +186,6 @@ def asserts_trial(task: Task, pieces: tuple[str, ...], wall_s: float, *, is_apar
         wall_s=wall_s,
         is_apart=is_apart,
     )
-
-
-def comparison_of(task: Task) -> dict[str, Any]:
-    """What the checker must know of a task to compare its answers."""
-    return {"form": task.call_form, "comparison": task.comparison, "atol": task.atol, "oracle": task.oracle}
-
-
-@cache
-def checker_text() -> str:
-    """The code of `builders/harness/checker.py`."""
-    return Path(str(checker.__file__)).read_text(encoding="utf-8")
 
 
 def _ungradable(task: Task, result: sandbox.SandboxResult, settings: Grading) -> Ready:

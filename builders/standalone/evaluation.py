@@ -22,7 +22,7 @@ from typing import Any, cast
 
 from builders import sandbox
 from builders.benchmarks import tasks as tasks_of
-from builders.engines import Completion, EngineSettings, Request, forms, open_engine
+from builders.engines import Completion, EngineSettings, Request, forms, open_engine, require_weights
 from builders.engines.answers import StormError, answers_in, open_answers, spent_in
 from builders.harness import references, saved
 from builders.harness.jobs import (
@@ -91,6 +91,8 @@ def evaluate(
     sandbox.require()
     if folder is not None:
         check_folder(folder)
+    if not settings.engine.is_endpoint and not _is_asked(folder):
+        require_weights(model, {"adapter": adapter} if adapter else {}, revision)
     _require_endpoint(settings.engine, folder)
     tasks = read(given)
     plan = _plan(model, tasks, settings, adapter, revision, seed)
@@ -115,8 +117,13 @@ def evaluate(
 def _require_endpoint(engine: EngineSettings, folder: Path | None) -> None:
     """Say what an endpoint lacks before any work: its host, and its key if it will be asked."""
     forms.require_host(engine)
-    if folder is None or not (folder / saved.ROWS).exists():
+    if not _is_asked(folder):
         forms.require_key(engine)
+
+
+def _is_asked(folder: Path | None) -> bool:
+    """Whether the model was asked about everything before."""
+    return folder is not None and (folder / saved.ROWS).exists()
 
 
 def read(given: Sequence[Benchmark]) -> Tasks:
