@@ -7,7 +7,7 @@ cache. Where HF_HUB_OFFLINE is set, it is not asked at all.
 
     require("model", "recipes/tiny-base")              # a folder: all is well
     require("model", "./tiny")                         # TrainingError: no folder ./tiny …
-    require("model", "HuggingFaceTB/SmolLM2-135M")     # looking for HuggingFaceTB/SmolLM2-135M on the Hub
+    require("model", "HuggingFaceTB/SmolLM2-135M")     # looking for HuggingFaceTB/SmolLM2-135M …
 """
 
 from __future__ import annotations

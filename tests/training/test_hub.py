@@ -1,4 +1,4 @@
-"""The Hub is asked once about what is neither a folder nor in its cache, and by a real server here."""
+"""The Hub, which is a real server here, is asked once about what is neither here nor cached."""
 
 from __future__ import annotations
 

@@ -29,6 +29,9 @@ WORTHWHILE = 1.5
 of the solution alone.
 """
 
+TASKS_VERSION = 2
+"""Raise it when the same task is made into other texts, or its tests compare in another way."""
+
 Task = Mapping[str, Any]
 
 
