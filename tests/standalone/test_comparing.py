@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not sandbox.is_available(), reason="no sandbox")
 
 
 def judged(folder: Path, path: Path, numbers: range, name: str = "s.jsonl", grading: Grading | None = None) -> Path:
-    """A folder of verdicts on right samples, in the form `samples`, or in the one that a name says."""
+    """A folder of verdicts on right samples. The name of their file may say their form."""
     folder.with_suffix(".given").mkdir()
     samples = [{"task_id": f"Made/{n}", "solution": f"def plus_{n}(x): return x + {n}"} for n in numbers]
     file = written(folder.with_suffix(".given") / name, samples)
