@@ -25,7 +25,7 @@ from builders.harness.rows import Row, lost
 from builders.harness.statistics import NOT_GRADED, UNJUDGED, pass_rates
 from builders.harness.tasks import Form
 from store import Announce
-from store.counts import counted
+from store.counts import counted, with_interval
 from store.errors import JobError
 
 SHOWN = 3
@@ -33,7 +33,7 @@ SHOWN = 3
 COUNTED = ("answered", "truncated", "empty", "unanswered", "ungradable")
 MANY = 0.1
 """From this share of the answers on, it is said that they are cut or empty."""
-_MISSING = re.compile(r"(?:No module named|Missing optional dependency) '([\w.]+)'")
+_MISSING = re.compile(r"(?:No module named|Missing optional dependency) '(\w[\w.]*)'")
 
 
 @dataclass(frozen=True)
@@ -276,12 +276,8 @@ def _base_rates(judged: list[Row]) -> dict[str, Any] | None:
 def _in_one(rates: dict[str, float] | None) -> dict[str, str]:
     """pass@1 and the pass@k of the largest k, each with its interval."""
     names = [name for name in rates or {} if not name.endswith(("_low", "_high"))]
-    shown = dict.fromkeys([*names[:1], *names[-1:]])
-    ends = {name: ((rates or {}).get(f"{name}_low"), (rates or {}).get(f"{name}_high")) for name in shown}
-    return {
-        name: f"{(rates or {})[name]:.3f}" + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")
-        for name, (low, high) in ends.items()
-    }
+    told = {n: with_interval(rates[n], rates.get(f"{n}_low"), rates.get(f"{n}_high")) for n in names} if rates else {}
+    return {name: str(told[name]) for name in dict.fromkeys([*names[:1], *names[-1:]])}
 
 
 def _missing_modules(rows: list[Row], known: Mapping[str, Any]) -> dict[str, int]:

@@ -13,12 +13,11 @@ from typing import Literal
 from builders import sandbox
 from builders.harness import programs
 from builders.harness.extraction import Candidate, imports
+from builders.harness.failed_asserts import failed_assert
 from builders.harness.libraries import ALSO, missing_library
 from builders.harness.references import (
     Ready,
     asserts_trial,
-    checker_text,
-    comparison_of,
     is_absent,
     last_line,
 )
@@ -82,7 +81,7 @@ def trial_of(task: Task, candidate: Candidate, ready: Ready, settings: Grading) 
     """The trial of an answer."""
     if task.comparison == "asserts":
         return asserts_trial(task, candidate.pieces, ceiling(task, ready, settings), is_apart=ready.is_apart)
-    job = comparison_of(task) | {
+    job = programs.comparison_of(task) | {
         "num_base": task.num_base_cases,
         "min_case_s": settings.min_case_s,
         "factor": settings.reference_factor,
@@ -90,10 +89,10 @@ def trial_of(task: Task, candidate: Candidate, ready: Ready, settings: Grading) 
     }
     return sandbox.Trial(
         solution=candidate.pieces,
-        tests=(checker_text(), "check()\n"),
+        tests=(programs.checker_text(), "check()\n"),
         prelude=programs.prelude(task),
         entry_point=task.entry_point,
-        data=json.dumps(job).encode() + b"\n" + ready.data(),
+        data=ready.data(json.dumps(job).encode() + b"\n"),
         wall_s=ceiling(task, ready, settings),
         is_script=task.call_form == "stdin",
     )
@@ -120,6 +119,9 @@ def verdict(
 ) -> Verdict:
     """What the end of a trial in the sandbox of this environment says about the answer."""
     message = None if result.status == "passed" else last_line(result.stderr) or _in_short(result)
+    if message == "AssertionError" and task.comparison == "asserts":
+        tests = asserts_trial(task, (), 1.0, is_apart=ready.is_apart).tests[0]
+        message = ": ".join(filter(None, (message, failed_assert(result.stderr, tests))))
     status: Outcome = result.status
     if status == "failed" and _lacks_library(candidate, message, environment):
         status = "missing"
