@@ -76,7 +76,7 @@ def _triggers(
             if statement.is_test:
                 continue
             changed = (statement.appends | _effects(statement, callable_here, known)) - fixed
-            changed |= statement.changes - imported
+            changed |= statement.changes | (statement.registers - imported)
             changed |= {name for other in changed | statement.calls for name in same.get(other, ())} - fixed
             for name in statement.binds | changed:
                 # What the main block makes of another block's value counts as well.

@@ -21,7 +21,10 @@ from builders.harness.programs import parsed
 Names = frozenset[str]
 
 _SETUPS = {"setrecursionlimit", "set_int_max_str_digits", "stack_size", "filterwarnings", "simplefilter"}
-"""Calls that change the interpreter, not a value of the module. `random.seed` is one, too."""
+"""Calls that change the interpreter, not a value of the module. `random.seed` is one, too.
+
+Those that begin with `set` count also without their module.
+"""
 
 _FILLS = {"heapify", "heappush", "insort", "insort_left", "insort_right", "shuffle"}
 """Functions that change what they are given. Those of a module (`heapq.heappush`) count as well."""
@@ -45,8 +48,8 @@ class Statement:
     - binds: the names that it gives a value
     - loads: the module's names that it uses, also when what it defines is called later
     - needs_old: the names that it gives a value made of their old one (`f = cache(f)`, `k += 1`)
-    - changes: the names whose values it changes in place (`f.cache = {}`, `table[0] = 1`,
-      `@f.register`)
+    - changes: the names whose values it changes in place (`f.cache = {}`, `table[0] = 1`)
+    - registers: the names of which an attribute is a decorator (`@f.register`)
     - appends: the names of which it calls a method (`table.append(1)`), or that it gives to a
       function that changes them (`heapq.heappush(heap, 1)`)
     - calls: the functions that it calls for their effect, as a statement or a decorator
@@ -61,6 +64,7 @@ class Statement:
     loads: Names
     needs_old: Names
     changes: Names
+    registers: Names
     appends: Names
     calls: Names
     gives: Names
@@ -119,7 +123,8 @@ def _statement(source: str, nodes: list[ast.stmt]) -> Statement:
         binds=binds,
         loads=loads,
         needs_old=_needs_old(nodes),
-        changes=changed | {root for d in decorators if isinstance(d, ast.Attribute) and (root := _root(d))},
+        changes=changed,
+        registers=frozenset(root for d in decorators if isinstance(d, ast.Attribute) and (root := _root(d))),
         appends=appended,
         calls=called | {root for d in decorators if (root := _root(d))},
         gives=given,
@@ -206,7 +211,8 @@ def _aliases(nodes: Sequence[ast.stmt]) -> Names:
     for node in nodes:
         if isinstance(node, ast.Assign):
             names = {target.id for target in node.targets if isinstance(target, ast.Name)}
-            root = _root(node.value)
+            is_copy = isinstance(node.value, ast.Subscript) and isinstance(node.value.slice, ast.Slice)
+            root = None if is_copy else _root(node.value)
             found |= names | {root} if names and root else names if len(names) > 1 else set()
     return frozenset(found)
 
@@ -297,8 +303,8 @@ def _is_setup(node: ast.stmt) -> bool:
         return bool(bare) and not _is_test(node) and all(_is_setup(s) for s in bare)
     if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
         return False
-    name = ast.unparse(node.value.func)
-    return name.rpartition(".")[2] in _SETUPS or name.endswith("random.seed")
+    module, _, name = ast.unparse(node.value.func).rpartition(".")
+    return (name in _SETUPS and (bool(module) or name.startswith("set"))) or (name == "seed" and "random" in module)
 
 
 def _is_test(node: ast.stmt) -> bool:
