@@ -44,45 +44,57 @@ def needed(blocks: Sequence[Block], main: int, names: Names | None) -> str:
 
 
 def _owners(blocks: Sequence[Block], order: Sequence[int], main: int) -> dict[str, int]:
-    """For each name the block that it is taken from."""
+    """For each name the block that it is taken from.
+
+    A function that sets a global, and `f = cache(f)`, give a name its first value only where no
+    block does so.
+    """
     owner: dict[str, int] = {}
-    for block in order:
-        for statement in blocks[block]:
-            if statement.is_stub and block != main:
-                continue
-            bound = statement.binds | (statement.late_changes if statement.is_definition else frozenset())
-            for name in (bound if block == main else bound - _BUILTINS) - statement.needs_old:
-                owner.setdefault(name, block)
-    # `f = cache(f)` gives the name its first value only where no block does so.
-    for block in order:
-        for statement in blocks[block]:
-            for name in statement.needs_old if block == main else statement.needs_old - _BUILTINS:
-                owner.setdefault(name, block)
+    for is_first in (True, False):
+        for block in order:
+            for statement in blocks[block]:
+                if statement.is_stub and block != main:
+                    continue
+                bound = (
+                    statement.binds - statement.needs_old if is_first else statement.needs_old | statement.late_binds
+                )
+                for name in bound if block == main else bound - _BUILTINS:
+                    owner.setdefault(name, block)
     return owner
 
 
 def _triggers(
     blocks: Sequence[Block], main: int, owner: dict[str, int], names: Names
 ) -> dict[str, list[tuple[int, int]]]:
-    """For each name the statements that give it a value, or change its value."""
+    """For each name the statements that give it a value, or change its value.
+
+    These are in the block that the name is taken from. Changes are also in the main block, and in
+    those between the two.
+    """
     triggers: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    ordered = [*blocks[:main], *blocks[main + 1 :], blocks[main]]
+    functions = {name: s for block in ordered for s in block if s.is_definition for name in s.binds}
+    imported = {name for block in blocks for s in block if s.is_import for name in s.binds}
+    fixed, known = functions.keys() | imported, dict[str, Names]()
+    called = {name: s for name, s in functions.items() if name not in names and name != "main"}
     for number, block in enumerate(blocks):
-        functions = {name: s for s in block if s.is_definition for name in s.binds}
-        imported = {name for s in block if s.is_import for name in s.binds}
-        fixed = functions.keys() | imported
-        same, known = _same_values(block), dict[str, Names]()
-        callable_here = {k: s for k, s in functions.items() if k not in names and k != "main"}
+        same = _same_values(block)
         for place, statement in enumerate(block):
             if statement.is_test:
                 continue
-            changed = (statement.appends | _effects(statement, callable_here, known)) - fixed
+            changed = (statement.appends | _effects(statement, called, known)) - fixed
             changed |= statement.changes | (statement.registers - imported)
             changed |= {name for other in changed | statement.calls for name in same.get(other, ())} - fixed
             for name in statement.binds | changed:
-                # What the main block makes of another block's value counts as well.
-                if owner.get(name) == number or (number == main and name in statement.needs_old):
+                source = owner.get(name)
+                is_change = name in changed or name in statement.needs_old
+                if source == number or (is_change and source is not None and _is_between(source, number, main)):
                     triggers[name].append((number, place))
     return triggers
+
+
+def _is_between(source: int, number: int, main: int) -> bool:
+    return number == main or source < number < main
 
 
 def _same_values(block: Block) -> dict[str, Names]:

@@ -54,6 +54,7 @@ class Statement:
       function that changes them (`heapq.heappush(heap, 1)`)
     - calls: the functions that it calls for their effect, as a statement or a decorator
     - gives: the names that it gives to these functions
+    - late_binds: the names that a call of what it defines gives a value (`global k`)
     - late_changes: what a call of what it defines changes
     - aliases: names for one value (`a = b = []`, `a = b`, `put = rows.append`)
     - methods: the functions of a class
@@ -68,6 +69,7 @@ class Statement:
     appends: Names
     calls: Names
     gives: Names
+    late_binds: Names
     late_changes: Names
     aliases: Names
     methods: Names
@@ -128,6 +130,7 @@ def _statement(source: str, nodes: list[ast.stmt]) -> Statement:
         appends=appended,
         calls=called | {root for d in decorators if (root := _root(d))},
         gives=given,
+        late_binds=late,
         late_changes=late | ((later_changed | later_appended) & loads),
         aliases=_aliases(nodes),
         methods=_methods(nodes),
