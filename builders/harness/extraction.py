@@ -41,9 +41,15 @@ Where the verdict differs from EvalPlus's, and why:
 - joined: EvalPlus sees one run of lines. Here a helper in another block is found.
 - decorated: EvalPlus loses functions and classes with decorators (`@lru_cache`, `@dataclass`).
 - no return: EvalPlus loses helpers without `return`, such as generators.
-- set-up: EvalPlus loses `try: import`, `if`, loops, `a, b = 1, 2`, `x += 1`, `table[0] = 1`, calls
-  that fill a table, and `sys.setrecursionlimit(…)`. Here they are kept if the entry point needs
-  what they change.
+- set-up: EvalPlus loses `try: import`, `if`, loops, `a, b = 1, 2`, `x += 1`, `table[0] = 1`, and
+  calls at the top level. Here they are kept if the entry point needs what they change: a method of
+  a table (`memo.update(…)`), a function that fills one (`heapq.heapify(heap)`, `fill()`), also
+  under another name for the same value (`a = b = []`). Calls that set the interpreter up are always
+  kept: `sys.setrecursionlimit(…)`, seeds, filters of warnings. Other calls are dropped, such as
+  `print(fill())`, `main()` and `result = fill()`, if nothing needs the result.
+- wrapped: of a function and a later block `f = cache(f)` the function counts, as for EvalPlus. In
+  one block Python's order holds.
+- by text: both miss what a program finds by a text, such as `globals()["k"]` or `exec("k = 1")`.
 - same name: EvalPlus keeps `n = int(input())` above `def f(n)`, because the name is the same, and
   then it fails. Here a parameter is no use of the module's name.
 - mended: blanks that are no blanks, code that is indented as a whole, and lines for a notebook
