@@ -210,10 +210,11 @@ def _script(text: str) -> str:
 
 def _quoted_from(found: Sequence[Block], last: int) -> int:
     """The block before of which the last one explains a part. The last one if there is none."""
+    part = _plain(found[last].code)
     for number in range(last - 1, -1, -1):
         is_alike = not found[number].is_cut and found[number].rank == found[last].rank
-        if is_alike and _plain(found[last].code) in _plain(found[number].code):
-            last = number
+        if is_alike and part in (whole := _plain(found[number].code)):
+            last, part = number, whole
     return last
 
 

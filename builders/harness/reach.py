@@ -119,10 +119,12 @@ def _effects(statement: Statement, functions: dict[str, Statement], known: dict[
 
 def _used(name: str, functions: dict[str, Statement]) -> list[Statement]:
     """The function, those that it uses, those that they use, and so on."""
-    met = [name]
-    for one in met:
-        met += [n for n in functions[one].loads if n in functions and n not in met]
-    return [functions[one] for one in met]
+    met, waiting = {name}, [name]
+    for one in waiting:
+        new = (functions[one].loads & functions.keys()) - met
+        met |= new
+        waiting += new
+    return [functions[one] for one in waiting]
 
 
 def _follow(

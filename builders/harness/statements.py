@@ -198,13 +198,14 @@ def _read_first(body: Sequence[ast.stmt]) -> set[str]:
 def _needs_old(nodes: Sequence[ast.stmt]) -> Names:
     needed, bound = set[str](), set[str]()
     for node in nodes:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, _UPDATES) else []
+        if not isinstance(node, _UPDATES):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = {target.id for target in targets if isinstance(target, ast.Name)}
-        if isinstance(node, _UPDATES) and node.value is not None:
-            inside = [n for n in _run_at_once(node.value) if isinstance(n, ast.Name)]
-            # A name of a comprehension is another one.
-            used = {n.id for n in inside} - {n.id for n in inside if isinstance(n.ctx, ast.Store)}
-            needed |= (names if isinstance(node, ast.AugAssign) else names & used) - bound
+        inside = [n for n in _run_at_once(node) if isinstance(n, ast.Name) and n not in targets]
+        # A name of a comprehension is another one.
+        used = {n.id for n in inside} - {n.id for n in inside if isinstance(n.ctx, ast.Store)}
+        needed |= (names if isinstance(node, ast.AugAssign) else names & used) - bound
         bound |= names
     return frozenset(needed)
 
