@@ -20,9 +20,9 @@ from builders.recipe import Grading
 Row = dict[str, Any]
 Given = Sequence[tuple[Job, Completion | None]]
 
-LOST = ("unanswered", "missing", "error")
+LOST = ("unanswered", "missing", "error", "ungradable")
 """The statuses of answers that should have a verdict, and have none: the engine gave no answer, the
-sandbox lacks a library that it imports, or the sandbox failed."""
+sandbox lacks a library that it imports, the sandbox failed, or the task cannot be judged here."""
 NEVER_ASKED = "it was not asked for"
 
 
@@ -46,10 +46,10 @@ def rows(
             yield _row(job, completion, known, found.get(number), absent)
 
 
-def unjudged(given: Given, known: Known) -> Iterator[Row]:
+def unjudged(given: Given, known: Known, absent: str = NEVER_ASKED) -> Iterator[Row]:
     """The same where a run was broken off: what was answered is noted, but not judged."""
     for job, completion in given:
-        yield _row(job, completion, known, None, NEVER_ASKED)
+        yield _row(job, completion, known, None, absent)
 
 
 def is_answered(completion: Completion) -> bool:
@@ -64,7 +64,7 @@ def joined(wanted: Iterable[Job], given: Iterable[Completion]) -> Given:
 
 
 def lost(found: Iterable[Row]) -> Counter[str]:
-    """How many answers to gradable tasks have no verdict, by form."""
+    """How many answers have no verdict, by form."""
     return Counter(row["form"] for row in found if row["status"] in LOST)
 
 
