@@ -15,12 +15,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from builders.datasets.rows import FILE_SUFFIXES, check_place
+from builders.datasets.rows import FILE_SUFFIXES, check_place, rows
 from builders.engines import prompts
 from builders.harness.files import read_tasks
 from builders.harness.questions import PROMPTS
@@ -28,6 +29,7 @@ from builders.harness.tasks import Case, Task
 from builders.recipe import Benchmark
 from store import CONTRACTS, Plan, Record, Store, check_name, content_id
 from store.errors import InputError, MissingError
+from store.shards import shard_name
 
 ROWS_PER_PART = 50
 
@@ -119,6 +121,21 @@ def task_of(row: Mapping[str, Any]) -> Task:
     return Task(**values)
 
 
+def built(store: Store, benchmark: str) -> Iterator[Task]:
+    """The tasks of a benchmark in the store, one after the other.
+
+    Example:
+        [task.task_id for task in built(store, "humaneval")]
+    """
+    where = {"benchmark": benchmark}
+    store.input("benchmarks", **where)
+    record = store.record("benchmarks", **where)
+    assert record is not None
+    for shard in record.shards:
+        path = Path(store.directory("benchmarks", **where), shard_name(shard.index))
+        yield from map(task_of, rows(path))
+
+
 def build(store: Store, benchmark: Benchmark) -> Record:
     """Read one benchmark."""
     check(benchmark)
@@ -146,8 +163,8 @@ def _digest(benchmark: Benchmark) -> str:
 def _table(benchmark: Benchmark, digest: str) -> pa.Table:
     """The rows in parts: the texts of one Arrow array are at most 2 GiB long."""
     schema = CONTRACTS["benchmarks"].schema
-    rows = [_row(benchmark, task) | {"file_hash": digest} for task in tasks(benchmark)]
-    parts = [rows[start : start + ROWS_PER_PART] for start in range(0, len(rows), ROWS_PER_PART)]
+    made = (_row(benchmark, task) | {"file_hash": digest} for task in tasks(benchmark))
+    parts = iter(lambda: list(islice(made, ROWS_PER_PART)), [])
     return pa.concat_tables([pa.Table.from_pylist(part, schema=schema) for part in parts])
 
 

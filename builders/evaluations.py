@@ -43,6 +43,7 @@ from builders.harness.jobs import (
 )
 from builders.harness.obstacles import tell_ungradable, too_few
 from builders.harness.rows import Row, joined, lost, rows
+from builders.harness.stored_cases import CaseFile
 from builders.harness.summary import summaries
 from builders.harness.tasks import Form, Task
 from builders.recipe import Benchmark, Evaluation
@@ -268,7 +269,9 @@ def _jobs(plan: Plan, found: list[Job], left_out: Mapping[Form, str]) -> list[li
 
 
 def _tasks(store: Store, benchmark: str) -> list[Task]:
-    return [benchmarks.task_of(row) for t in store.read("benchmarks", benchmark=benchmark) for row in t.to_pylist()]
+    """The tasks of a benchmark. Their cases lie in a file, so memory does not grow with them."""
+    file = CaseFile(references.own_folder())
+    return [file.stored(task) for task in benchmarks.built(store, benchmark)]
 
 
 def _table(found: list[Row], checkpoint: str) -> pa.Table:

@@ -21,13 +21,13 @@ import typer
 
 # The order of these imports is the order of the commands in --help.
 # isort: off
-from commands import runs, rows, datasets, models, evaluation
+from commands import runs, rows, datasets, models, evaluation, comparison, environments
 
 # isort: on
 from commands.errors import report
 from commands.terminal import app, notes
 
-__all__ = ["app", "datasets", "evaluation", "main", "models", "rows", "runs"]
+__all__ = ["app", "comparison", "datasets", "environments", "evaluation", "main", "models", "rows", "runs"]
 
 
 def narrowed(words: list[str]) -> typer.Typer:

@@ -1,4 +1,4 @@
-"""Commands that measure models, without a store: evaluate, grade, compare and environment."""
+"""Commands that measure models, without a store: evaluate and grade."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from commands.benchmarks import BENCHMARK, named
 from commands.terminal import JsonOption, announce, app, local_folder, print_rows, track
 from store.errors import InputError
 
 if TYPE_CHECKING:
     from builders.harness.summary import Summary
-    from builders.recipe import Benchmark
     from builders.standalone.evaluation import Evaluated
 
 PANEL = "Models"
-BENCHMARK = "Benchmark: [NAME=]FILE or [NAME=]HUB_ID[:CONFIG][@SPLIT]; repeat for several."
 
 BenchmarksOption = Annotated[list[str], typer.Option("--benchmarks", help=BENCHMARK)]
 EnvironmentOption = Annotated[
@@ -109,7 +108,7 @@ def evaluate(
     settings = files.checked(
         Evaluation, files.override(given | ({"forms": asked_forms} if asked_forms else {}), set_ or [])
     )
-    wanted = _named(benchmarks, since, until)
+    wanted = named(benchmarks, since, until)
     if not asked_forms and "forms" not in _set_keys(set_):
         settings = settings.model_copy(update={"forms": (_default_form(settings, model, adapter, revision),)})
     if output is None:
@@ -193,7 +192,7 @@ def grade(
     if not benchmarks:
         raise InputError(f"{answers} is no folder of `scoder evaluate -o`: name the --benchmarks that it answers")
     share = Evaluation().max_error_share if max_error_share is None else max_error_share
-    limits, wanted = files.checked(Grading, changed), _named(benchmarks, since, until)
+    limits, wanted = files.checked(Grading, changed), named(benchmarks, since, until)
     folder = Path(output) if output else None
     _report(
         lambda: grading.grade_samples(place, wanted, limits, share, folder=folder, announce=announce),
@@ -202,90 +201,6 @@ def grade(
         failed,
         again + (f", and all of them are in {output}/rows.parquet" if output else ""),
     )
-
-
-@app.command(rich_help_panel=PANEL)
-def compare(
-    before: Annotated[str, typer.Argument(help="Folder of `evaluate -o`: the model to compare with.")],
-    after: Annotated[str, typer.Argument(help="Folder of `evaluate -o`: the other model.")],
-    as_json: JsonOption = False,
-) -> None:
-    """Compare two evaluated models, task by task, in the forms in which both were asked.
-
-    With one answer per task p is McNemar's exact one, with several that of a bootstrap over tasks.
-
-    Example:
-    ```
-    $ scoder compare my-base my-coder
-    │ benchmark │ form │ tasks │ before │ after │ difference │ verdict │ p │
-    …
-    ```
-    """
-    from builders.harness import saved
-    from commands import pass_rates
-
-    first, second = saved.task_counts(Path(before)), saved.task_counts(Path(after))
-    rows = [
-        {"benchmark": benchmark, "form": form}
-        | pass_rates.compared(first[benchmark, form], second[benchmark, form], "before", "after")
-        for benchmark, form in first
-        if (benchmark, form) in second
-    ]
-    if not rows:
-        raise InputError(
-            f"{before} and {after} have no benchmark in the same form: they hold {_held(first)} and {_held(second)}"
-        )
-    title = f"{before} to {after}"
-    print_rows(rows if as_json else list(map(pass_rates.readable_row, rows)), as_json, title)
-
-
-def _held(found: Mapping[tuple[str, str], Any]) -> str:
-    return ", ".join(f"{benchmark} ({form})" for benchmark, form in found) or "nothing"
-
-
-@app.command(rich_help_panel=PANEL)
-def environment(
-    folder: Annotated[str, typer.Argument(help="Folder to make or to complete.", callback=local_folder)],
-    benchmarks: Annotated[list[str] | None, typer.Option(help=BENCHMARK)] = None,
-    packages: Annotated[
-        str | None, typer.Option(help="Libraries that answers import, with commas: numpy,pandas. As evaluate says.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Install libraries that benchmarks or answers import, for evaluate and grade --environment.
-
-    Each library is installed by itself. What cannot be installed is said, and the others stay.
-
-    Example:
-    ```
-    $ scoder environment libraries --benchmarks recipes/demo-benchmark.jsonl
-    libraries: no library is needed
-    ```
-    """
-    from builders.harness import environments
-    from builders.standalone.evaluation import read
-
-    if not benchmarks and not packages:
-        raise InputError("nothing is to be installed: give --benchmarks, or --packages with names")
-    asked = {package.name: package for package in environments.named((packages or "").split(","))}
-    tasks = [task for part in read(_named(benchmarks or [])).values() for task in part]
-    wanted = {**asked, **{package.name: package for package in environments.packages(tasks)}}
-    found = environments.build(Path(folder), list(wanted.values()), announce)
-    rows = [
-        {"package": p.name, "imported as": ", ".join(p.modules), "tasks": p.tasks, "installed": p.problem or "yes"}
-        for p in found
-    ]
-    if rows or as_json:
-        print_rows(rows, as_json, folder)
-    else:
-        announce(f"{folder}: no library is needed")
-    if failed := [package.name for package in found if package.problem]:
-        raise typer.Exit(_say_failed(failed, len(found)))
-
-
-def _say_failed(failed: list[str], num_wanted: int) -> int:
-    announce(f"{len(failed)} of {num_wanted} packages are not installed: {', '.join(failed)}")
-    return 1
 
 
 def _report(
@@ -328,18 +243,6 @@ def _lines(told: list[Summary]) -> list[dict[str, Any]]:
     lines = [summary.as_line() for summary in told]
     quiet = {name for line in lines for name in line if all(other.get(name) == 0 for other in lines)}
     return [{name: value for name, value in line.items() if name not in quiet} for line in lines]
-
-
-def _named(given: list[str], since: str | None = None, until: str | None = None) -> list[Benchmark]:
-    """The benchmarks, of contests in a window. MissingError, before any work, for no file."""
-    from builders.benchmarks import check, named
-    from builders.recipe import Benchmark, files
-
-    dates = {name: day for name, day in (("contest_from", since), ("contest_until", until)) if day}
-    found = [named(text) for text in given]
-    for benchmark in found:
-        check(benchmark)
-    return [files.checked(Benchmark, b.model_dump() | dates) for b in found] if dates else found
 
 
 def _limits(

@@ -32,6 +32,8 @@ JOINED_ROWS, JOINED_BYTES = 10_000, 4_000_000
 """A file has at least as many rows and bytes, where its neighbours have enough. Thousands of small
 files make every query slow, and one large file cannot be shared out among workers."""
 
+WIDE_ROW_BYTES, WIDE_GROUP_BYTES = 1 << 18, 1 << 25
+"""Rows of more bytes than the first are compressed in groups of about the second."""
 FOOTER_PLAN, FOOTER_TABLE, FOOTER_VERSION = b"scoder.plan", b"scoder.table", b"scoder.contract"
 
 
@@ -90,8 +92,17 @@ def encode(table: pa.Table, contract: Contract, plan: str) -> bytes:
     compression = "none" if plain else "zstd"
     with pq.ParquetWriter(buffer, schema, compression=compression, use_dictionary=not plain) as writer:
         if rows.num_rows:  # Hugging Face `datasets` cannot read a row group without rows
-            writer.write_table(rows)
+            writer.write_table(rows, row_group_size=_rows_in_group(rows))
     return buffer.getvalue()
+
+
+def _rows_in_group(table: pa.Table) -> int:
+    """How many rows are compressed together: all of them, unless a row has hundreds of kB.
+
+    Such rows could not be read one after the other, as a page of Parquet holds 1,024 values.
+    """
+    is_wide = table.nbytes > WIDE_ROW_BYTES * table.num_rows
+    return max(1, WIDE_GROUP_BYTES * table.num_rows // table.nbytes) if is_wide else max(1, table.num_rows)
 
 
 def write_shard(

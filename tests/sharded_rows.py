@@ -75,9 +75,12 @@ def slow(store: Store, plan: Plan, index: int) -> pa.Table:
 
 
 def waiting(store: Store, plan: Plan, index: int) -> pa.Table:
-    """As `shard`, but not before the store's neighbour `...-held` is gone, for a minute at most."""
+    """As `shard`, but not before the store's neighbour `...-held` is gone.
+
+    It waits for five minutes at most.
+    """
     made = shard(store, plan, index)
-    for _ in range(1200):
+    for _ in range(6000):
         if not Path(f"{store.root}-held").exists():
             break
         time.sleep(0.05)

@@ -4,9 +4,11 @@ import hashlib
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from builders import benchmarks
+from builders.datasets.rows import _rows_at_once
 from builders.harness.tasks import Case
 from builders.recipe import Benchmark
 from store import ContractError, Store
@@ -228,3 +230,22 @@ def test_a_file_that_is_there_is_never_taken_apart(tmp_path, monkeypatch):
     found = benchmarks.named("a=b@c")
     assert (found.path, found.split) == ("a=b@c", None)
     assert [t.task_id for t in benchmarks.tasks(found)] == ["T/0"]
+
+
+def test_tasks_of_several_mb_are_read_one_after_the_other(tmp_path):
+    """Parquet gives back whole pages, so such rows lie in groups of their own."""
+    tests = [[{"input": f"{n}" * 2**22, "output": f"{test}" * 2**22} for test in range(3)] for n in range(5)]
+    large = [
+        {**STATEMENT, "question_id": str(n), "private_test_cases": json.dumps(of_task)}
+        for n, of_task in enumerate(tests)
+    ]
+    store = Store(tmp_path / "store")
+    for name, rows in (("large", large), ("small", [ROW, {**ROW, "task_id": "T/1"}])):
+        benchmark = Benchmark(name=name, path=str(written(tmp_path / f"{name}.jsonl", *rows)))
+        benchmarks.build(store, benchmark)
+        assert list(benchmarks.built(store, name)) == list(benchmarks.tasks(benchmark))
+    files = {
+        name: Path(store.directory("benchmarks", benchmark=name), "part-00000.parquet") for name in ("large", "small")
+    }
+    assert {name: pq.read_metadata(file).num_row_groups for name, file in files.items()} == {"large": 5, "small": 1}
+    assert _rows_at_once(pq.read_metadata(files["large"])) < 5 <= _rows_at_once(pq.read_metadata(files["small"]))

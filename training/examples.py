@@ -22,6 +22,7 @@ from peft import PeftModel
 from pydantic import BaseModel, ConfigDict
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from training import hub
 from training.errors import TrainingError, loading
 from training.progress import quiet
 from training.settings import DtypeName
@@ -79,6 +80,7 @@ def load_rows(dataset: str, split: str, revision: str | None, expects: str) -> D
 
     TrainingError for a dataset with other columns; `expects` says in it what the caller trains on.
     """
+    hub.require("dataset", dataset, revision)
     with quiet(), loading(f"the dataset {dataset} (split {split})"):
         rows = load_dataset(dataset, split=split, revision=revision, cache_dir=_cache(dataset))
     columns = set(rows.column_names)
@@ -202,7 +204,8 @@ def load_tokenizer(base: str, adapter: str | None = None, revision: str | None =
     It always has a chat template and a pad token.
     """
     has_own = adapter is not None and os.path.exists(os.path.join(adapter, "tokenizer_config.json"))
-    place, commit = (adapter, None) if has_own else (base, revision)
+    place, commit = (str(adapter), None) if has_own else (base, revision)
+    hub.require("model", place, commit)
     with loading(f"the tokenizer of {place}"):
         tokenizer = AutoTokenizer.from_pretrained(place, revision=commit)
     if tokenizer.eos_token is None:
@@ -227,6 +230,9 @@ def load_model(
     """The causal language model on `device()`, with its LoRA adapter if one is given."""
     if os.path.exists(os.path.join(base, "adapter_config.json")):
         raise TrainingError(f"{base} is an adapter. Give its base model as base, and this folder as adapter.")
+    hub.require("model", base, revision)
+    if adapter is not None:
+        hub.require("adapter", adapter)
     with quiet(), loading(f"the model {base}"):
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch_dtype(dtype), revision=revision)
     torch.nn.Module.to(model, device())

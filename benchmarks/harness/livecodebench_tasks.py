@@ -1,6 +1,8 @@
 """Tasks in LiveCodeBench's public format, with solutions: its own files come without any.
 
     python benchmarks/harness/livecodebench_tasks.py FILE      # write the tasks as JSON lines
+    python benchmarks/harness/livecodebench_tasks.py FILE --gigabytes 1     # large ones, as many as
+                                                                            # hold so much
 
 A third of them read standard input, a third are functions, and a third are methods of a class. The
 private tests are JSON, pickled, compressed and written as base64, as in the published files.
@@ -8,11 +10,12 @@ private tests are JSON, pickled, compressed and written as base64, as in the pub
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import pickle
-import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -147,5 +150,34 @@ def _test(given: str, expected: str, kind: str) -> dict[str, str]:
     return {"input": given, "output": expected, "testtype": kind}
 
 
+LARGE_BYTES = 2**22
+"""What each of the two private tests of a large task holds."""
+_COUNT = "text = input()\nprint(len(text))\nprint(text)\n"
+
+
+def large_rows(gigabytes: float) -> Iterator[dict[str, Any]]:
+    """Tasks with as many GB of private tests. What is read is printed, so outputs are as large."""
+    for number in range(round(gigabytes * 1e9 / (4 * LARGE_BYTES))):
+        texts = ["a", *(f"{number}-{test}-".ljust(LARGE_BYTES, "0") for test in range(2))]
+        tests = [_test(f"{text}\n", f"{len(text)}\n{text}\n", "stdin") for text in texts]
+        yield _row(number, f"Print how long the line is, and the line. Variant {number}.", "", {}, tests)
+
+
+def large_answer() -> str:
+    """A right answer to each of the large tasks."""
+    return _COUNT
+
+
+def main() -> None:
+    """Write the tasks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--gigabytes", type=float, help="write large tasks, which hold so much in all")
+    options = parser.parse_args()
+    made = rows() if options.gigabytes is None else large_rows(options.gigabytes)
+    with open(options.file, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in made)
+
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text("".join(json.dumps(row) + "\n" for row in rows()), encoding="utf-8")
+    main()

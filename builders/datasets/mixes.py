@@ -14,6 +14,7 @@ from typing import Any
 
 from builders.recipe import Mix
 from store.errors import InputError
+from training import hub
 from training.errors import loading
 
 QUESTIONS = ("problem", "instruction", "prompt", "question")
@@ -55,6 +56,7 @@ def _rows(mix: Mix) -> Iterator[dict[str, Any]]:
         where: dict[str, Any] = {"path": kind, "data_files": str(path), "split": "train"}
     else:
         where = {"path": mix.dataset, "revision": mix.revision, "split": mix.split}
+        hub.require("dataset", mix.dataset, mix.revision)
     with loading(f"the dataset {mix.dataset}"):
         rows = datasets.load_dataset(**where, streaming=True)
     yield from rows

@@ -26,12 +26,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from store.errors import InputError, MissingError, UserError
+from training import hub
 from training.errors import TrainingError, loading
 
 Row = dict[str, Any]
 
 FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".gz", ".parquet")
 BATCH_ROWS = 1000
+BATCH_BYTES = 1 << 25
+"""About what the rows of a batch may take, packed as they are in the file."""
 _GZIP_MAGIC, _PARQUET_MAGIC = b"\x1f\x8b", b"PAR1"
 _CHUNK_CHARS = 1 << 20
 _LONGEST_ROW_CHARS = 1 << 28
@@ -146,8 +149,15 @@ def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
     except pa.ArrowInvalid as error:
         raise InputError(f"{path} is not a whole Parquet file ({error}). Copy or write it again.") from error
     with file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns) if columns else None):
+        size = _rows_at_once(file.metadata)
+        for batch in file.iter_batches(batch_size=size, columns=list(columns) if columns else None):
             yield from batch.to_pylist()
+
+
+def _rows_at_once(about: pq.FileMetaData) -> int:
+    """So many rows that they take little memory, also where each has several MB."""
+    num_bytes = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+    return max(1, min(BATCH_ROWS, BATCH_BYTES * about.num_rows // max(1, num_bytes)))
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
@@ -254,6 +264,7 @@ def _dataset_rows(
     import datasets
 
     check_place(place)
+    hub.require("dataset", place, revision)
     where: dict[str, Any] = {"name": config, "revision": revision}
     try:
         chosen = split or _split(place, datasets.get_dataset_split_names(place, config, revision=revision), usual_split)

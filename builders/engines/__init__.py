@@ -9,7 +9,7 @@ engine over rows of the table of that name, `forms` says whether a model can be 
 `prompts` are the texts that models read.
 """
 
-from builders.engines.opening import open_engine
+from builders.engines.opening import open_engine, require_weights
 from builders.engines.settings import (
     AnyEngine,
     EngineSettings,
@@ -39,5 +39,6 @@ __all__ = [
     "forms",
     "open_engine",
     "prompts",
+    "require_weights",
     "settings",
 ]

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from builders.engines.opening import open_engine
+from builders.engines.opening import open_engine, require_weights
 from builders.engines.settings import EngineSettings, OpenAISettings
 from builders.engines.types import Form, Request
 from store.errors import InputError, JobError, UnreachableError
@@ -54,6 +54,8 @@ def left_out(
 
 def without_chat(model: str, adapters: Mapping[str, str] | None = None, revision: str | None = None) -> str | None:
     """Why a local model cannot be asked in a chat. None if it can."""
+    # before transformers, which takes seconds to import
+    require_weights(model, adapters or {}, revision)
     from transformers import AutoTokenizer
 
     from builders.engines.tokenizing import with_template

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections import deque
 from dataclasses import dataclass
 from typing import Literal
@@ -37,6 +38,8 @@ FAILED_SHARE = 0.25
 ROUNDS_TO_RECOVER = 16
 # Providers look at windows shorter than a minute, so a minute's allowance is not sent at once.
 BURST_S = 2.0
+SAY_AFTER_S = 30.0
+"""After so long without an answer, people are told why nothing goes on."""
 
 
 class StoppedError(Exception):
@@ -96,7 +99,7 @@ class Gate:
         self._requests, self._tokens = Bucket(settings.requests_per_minute), Bucket(settings.tokens_per_minute)
         self._paused_until = -math.inf
         self._round_began, self._round_count, self._round_failed = -math.inf, 0, 0
-        self._last_good = self._loop.time()
+        self._last_good, self._told_of = self._loop.time(), -math.inf
         self._num_calls = self._num_failed = self._num_first_failed = self._given_up = 0
 
     # -- one call ----------------------------------------------------------------------------------
@@ -171,7 +174,9 @@ class Gate:
         """
         wakes_at = self._loop.time() + seconds
         while (left_s := wakes_at - self._loop.time()) > 0:
-            patient_s = max(0.0, self._last_good + self._settings.patience_s - self._loop.time()) + 0.01
+            is_told = self._told_of == self._last_good
+            patience_s = self._settings.patience_s if is_told else min(SAY_AFTER_S, self._settings.patience_s)
+            patient_s = max(0.0, self._last_good + patience_s - self._loop.time()) + 0.01
             try:
                 await asyncio.wait_for(self._stopped.wait(), min(left_s, patient_s))
             except TimeoutError:
@@ -253,6 +258,14 @@ class Gate:
 
     def _check_patience(self, message: str) -> None:
         silent_s = self._loop.time() - self._last_good
+        if silent_s > SAY_AFTER_S and self._told_of != self._last_good:
+            self._told_of = self._last_good
+            print(
+                f"the endpoint has given no answer for {silent_s:,.0f} s, the last: {message}. It is asked until "
+                f"{self._settings.patience_s:,.0f} s are over (patience_s)",
+                file=sys.stderr,
+                flush=True,
+            )
         if silent_s > self._settings.patience_s:
             self.stop(
                 UnreachableError(

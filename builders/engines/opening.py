@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from builders.engines.settings import EngineSettings, TransformersSettings, VllmSettings
 from builders.engines.types import Engine
 from store.errors import InputError
+from training import hub
 
 if TYPE_CHECKING:
     from builders.engines.budget import Spent
@@ -40,12 +41,14 @@ def open_engine(
     """
     # Each engine pulls in torch, vllm or aiohttp: they are loaded only when they are used.
     if isinstance(settings, TransformersSettings):
+        require_weights(model, adapters or {}, revision)
         from builders.engines.transformers import TransformersEngine
 
         return TransformersEngine(settings, model, adapters or {}, revision)
     if isinstance(settings, VllmSettings):
         from builders.engines.vllm import VllmEngine
 
+        require_weights(model, adapters or {}, revision)
         return VllmEngine(settings, model, adapters or {}, revision)
     from builders.engines.budget import Spent
 
@@ -61,3 +64,10 @@ def open_engine(
     from builders.engines.openai import OpenAIEngine
 
     return OpenAIEngine(settings, model, adapters or {}, spent or Spent())
+
+
+def require_weights(model: str, adapters: Mapping[str, str], revision: str | None) -> None:
+    """TrainingError if a model or an adapter is no folder, and cannot be had from the Hub."""
+    hub.require("model", model, revision)
+    for folder in adapters.values():
+        hub.require("adapter", folder)

@@ -2,5 +2,5 @@
 
 __all__ = [
     "asking", "environments", "extraction", "fences", "files", "grading", "jobs", "literals", "programs", "questions", "references", "rows",
-    "sample_files", "saved", "statistics", "summary", "tasks",
+    "sample_files", "saved", "statistics", "stored_cases", "summary", "tasks",
 ]  # fmt: skip

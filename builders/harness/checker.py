@@ -3,12 +3,16 @@
 `builders/harness/references.py` and `verdicts.py` send this text into the sandbox, with one line
 below it: `record()` or `check()`. The module `trial` exists only there. In: `trial.data`.
 
-    record   {"inputs", "outputs", "form", "comparison", "atol", "oracle", "has_solution"} as JSON.
-             Runs the task's own solution on all inputs, and gives back a line of JSON, {"seconds"},
-             and below it the inputs, the expected outputs and the seconds of each, encoded
+    record   a line of JSON, {"form", "comparison", "atol", "oracle", "has_solution", "patience_s"},
+             and below it a line of JSON for each case, [input, output]. Runs the task's own
+             solution on all inputs, and gives back a line of JSON, {"seconds"}, and below it the
+             cases: a line of JSON, {"sizes", "seconds"}, and the inputs and outputs, encoded
     check    a line of JSON, {"form", "comparison", "atol", "oracle", "num_base", "min_case_s",
              "factor", "case_s"}, and below it what `record` gave. Raises at the first wrong answer.
              Gives back `base` when all cases of the original benchmark are right
+
+`compare()` is for decontamination: there the function runs in the process that compares it, and
+`programs.tests_as_code` sends this text with a line that calls it.
 
 `is_right` compares as EvalPlus 0.3.1 does (evalplus/eval/__init__.py, Apache-2.0), in words of our
 own and without numpy. What differs:
@@ -22,14 +26,18 @@ own and without numpy. What differs:
 - HumanEval/32: EvalPlus does not count the cases of this task as done, and so refuses every answer.
 """
 
+import io
 import json
 import math
+import pickle
 from builtins import *  # noqa: F403, UP029 - the solution may be called `sum` (Mbpp/126), and hide it
 from decimal import Decimal, InvalidOperation
 
 TOLERANCE = 1e-6
 """How far numbers may differ where only floats are expected and the file gives no tolerance."""
 RELATIVE = 1e-7
+BUILT = b"__build_class__"
+"""Stands in the bytes of a value that is not of plain ones alone (`sandbox/inside/codec.py`)."""
 SHOWN = 120
 """Characters of a value in a message."""
 BEFORE = 20
@@ -40,12 +48,13 @@ def record():
     """Run the task's own solution, and give back inputs, expected outputs and seconds."""
     import trial
 
-    job = json.loads(trial.data)
-    if job["form"] == "stdin":
-        inputs, outputs = job["inputs"], job["outputs"]
-    else:
-        inputs = [trial.encode(literal(text)) for text in job["inputs"]]
-        outputs = [None if text is None else trial.encode(literal(text)) for text in job["outputs"]]
+    lines = io.BytesIO(trial.data)
+    job = json.loads(next(lines))
+    inputs, outputs = [], []
+    for line in lines:
+        given, expected = json.loads(line)
+        inputs.append(packed(job, given))
+        outputs.append(None if expected is None else packed(job, expected))
     seconds = [0.0] * len(inputs)
     if job["has_solution"]:
         judge = Judge(job, inputs, outputs)
@@ -58,17 +67,22 @@ def record():
                 judge.look(position, state, payload)
     if None in outputs:
         raise AssertionError("a case has no output, and the task has no solution that could give it")
-    head = json.dumps({"seconds": sum(seconds)}).encode()
-    trial.give(head + b"\n" + trial.encode([inputs, outputs, seconds]))
+    sizes = [len(part) for part in (*inputs, *outputs)]
+    for about in ({"seconds": sum(seconds)}, {"sizes": sizes, "seconds": seconds}):
+        trial.give(json.dumps(about).encode() + b"\n")
+    for part in (*inputs, *outputs):
+        trial.give(part)
 
 
 def check():
     """Compare every answer of the solution. AssertionError at the first that is wrong."""
     import trial
 
-    head, _, below = trial.data.partition(b"\n")
-    job = json.loads(head)
-    inputs, outputs, seconds = trial.decode(below)
+    job, place = line_at(trial.data, 0)
+    about, place = line_at(trial.data, place)
+    seconds = about["seconds"]
+    parts = cut(trial.data, place, about["sizes"])
+    inputs, outputs = parts[: len(seconds)], parts[len(seconds) :]
     judge = Judge(job, inputs, outputs)
     least = job["case_s"] or job["min_case_s"]
     limits = [max(least, job["factor"] * took) for took in seconds]
@@ -82,8 +96,30 @@ def check():
         raise AssertionError(f"{done} of {len(inputs)} cases were answered")
 
 
+def packed(job, text):
+    """The bytes of an input or output, as they are kept: a text, or an encoded value."""
+    import trial
+
+    return text.encode("utf-8", "surrogatepass") if job["form"] == "stdin" else trial.encode(literal(text))
+
+
+def line_at(data, place):
+    """The JSON of the line that begins there, and the place behind it."""
+    end = data.index(b"\n", place) + 1
+    return json.loads(data[place:end]), end
+
+
+def cut(data, place, sizes):
+    """The parts of these sizes, one behind the other. They are views: nothing is copied."""
+    view, parts = memoryview(data), []
+    for size in sizes:
+        parts.append(view[place : place + size])
+        place += size
+    return parts
+
+
 class Judge:
-    """The cases of a task, and how their answers are compared."""
+    """The cases of a task, and how their answers are compared. Inputs and outputs are bytes."""
 
     def __init__(self, job, inputs, outputs):
         self.job = job
@@ -97,8 +133,10 @@ class Judge:
         if self.job["form"] != "stdin":
             yield from trial.answers(self.inputs, limits)
             return
-        for state, text, message, seconds in trial.outputs(self.inputs, limits):
-            yield ("value", text, seconds) if state == "ended" else ("raised", message, seconds)
+        texts = (text_of(one) for one in self.inputs)
+        for state, text, message, seconds in trial.outputs(texts, limits):
+            printed = text.encode("utf-8", "surrogatepass")
+            yield ("value", printed, seconds) if state == "ended" else ("raised", message, seconds)
 
     def reference(self, position, state, payload):
         """The answer of the task's own solution, as it is expected from others."""
@@ -108,7 +146,7 @@ class Judge:
             raise AssertionError(f"its own solution fails on {self.shown(position)}: {on_one_line(payload)}")
         if self.job["oracle"] == "not_none":
             return trial.encode(trial.decode(payload) is not None)
-        if self.job["form"] != "stdin" and not is_plain(trial.decode(payload)):
+        if self.job["form"] != "stdin" and BUILT in payload and not is_plain(trial.decode(payload)):
             raise AssertionError(f"its own solution gives no plain value for {self.shown(position)}")
         return payload
 
@@ -116,35 +154,68 @@ class Judge:
         """AssertionError if the answer is wrong."""
         import trial
 
-        expected = self.outputs[position]
+        expected = bytes(self.outputs[position])
         if state != "value":
             raise AssertionError(f"{self.shown(position)}: {on_one_line(payload)}")
         if payload == expected and self.job["oracle"] != "find_zero":
             return
         if self.job["form"] == "stdin":
-            if not same_text(payload, expected):
-                raise AssertionError(f"{self.shown(position)}: {difference(expected, payload)}")
+            text, wanted = text_of(payload), text_of(expected)
+            if not same_text(text, wanted):
+                raise AssertionError(f"{self.shown(position)}: {difference(wanted, text)}")
             return
         got, wanted = trial.decode(payload), trial.decode(expected)
         # What is no value stays in the solution's process, which is busy with the next cases.
         if self.job["oracle"] != "not_none" and not is_plain(got):
             raise AssertionError(f"{self.shown(position)}: expected {short(wanted)}, got {short(got)}")
         arguments = trial.decode(self.inputs[position]) if self.job["oracle"] else ()
-        if self.job["comparison"] == "apps":
-            is_same = same_as_apps(got, wanted)
-        elif self.job["comparison"] == "livecodebench":
-            is_same = same_as_livecodebench(got, wanted)
-        else:
-            is_same = is_right(got, wanted, arguments, self.job["atol"], self.job["oracle"])
-        if not is_same:
+        if not is_accepted(got, wanted, arguments, self.job):
             raise AssertionError(f"{self.shown(position)}: {difference(wanted, got)}")
 
     def shown(self, position):
         """The input of a case, shortened."""
         import trial
 
-        value = self.inputs[position]
-        return short(value if isinstance(value, str) else trial.decode(value))
+        given = self.inputs[position]
+        return short(text_of(given) if self.job["form"] == "stdin" else trial.decode(given))
+
+
+def text_of(packed):
+    """The text of bytes that `packed` has made."""
+    return bytes(packed).decode("utf-8", "surrogatepass")
+
+
+def compare(candidate, job):
+    """Compare a function of this process on all cases. AssertionError at the first wrong answer.
+
+    `job` has {"inputs", "outputs", "comparison", "atol", "oracle", "solution", "entry_point"}. The
+    task's own solution gives the outputs that are None. Inputs on which it raises are left out.
+    """
+    scope = {"__name__": "reference"}
+    if None in job["outputs"]:
+        exec(job["solution"], scope)
+    compared = 0
+    for text, output in zip(job["inputs"], job["outputs"], strict=True):
+        try:
+            expected = own_answer(job, scope, text) if output is None else literal(output)
+        except Exception:
+            continue
+        got = candidate(*literal(text))
+        is_same = is_accepted(got, expected, literal(text), job) or is_same_value(got, expected, job)
+        assert is_same, f"{short(literal(text))}: {difference(expected, got)}"
+        compared += 1
+    assert compared, "the task's own solution raises on every input"
+
+
+def own_answer(job, scope, text):
+    """What the task's own solution answers."""
+    answer = eval(job["entry_point"], scope)(*literal(text))
+    return answer is not None if job["oracle"] == "not_none" else answer
+
+
+def is_same_value(got, expected, job):
+    """Whether an answer is the same value as the expected one, with its NaN."""
+    return job["oracle"] != "find_zero" and pickle.dumps(got) == pickle.dumps(expected)
 
 
 def literal(text):
@@ -196,6 +267,15 @@ def is_plain(value):
     if kind is dict:
         return all(map(is_plain, value)) and all(map(is_plain, value.values()))
     return value is None or kind in (bool, int, float, complex, str, bytes, bytearray)
+
+
+def is_accepted(got, expected, arguments, job):
+    """Whether an answer is right by the comparison of its task."""
+    if job["comparison"] == "apps":
+        return same_as_apps(got, expected)
+    if job["comparison"] == "livecodebench":
+        return same_as_livecodebench(got, expected)
+    return is_right(got, expected, arguments, job["atol"], job["oracle"])
 
 
 def is_right(got, expected, arguments, atol, oracle):

@@ -25,7 +25,7 @@ from builders.recipe import Grading
 
 Id = TypeVar("Id", bound=Hashable)
 
-JUDGING_VERSION = 1
+JUDGING_VERSION = 2
 """Raise it when the same answer to the same task may get another verdict, or other extracted code.
 That may be a change of extraction, checker, references, verdicts or sandbox. Tables of older
 verdicts are then of another plan. Judging them anew asks no model again."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from builders.engines import EngineSettings, Request
 from builders.harness import asking
 from builders.harness.references import Ready
+from builders.harness.stored_cases import cases_hash
 from builders.harness.tasks import Form, Task
 from builders.recipe import Evaluation
 from store import content_id
@@ -86,7 +87,12 @@ def requests(
 def tasks_hash(tasks: Iterable[Task], names: Sequence[str] = ()) -> str:
     """A hash of tasks in their order, or of some of their fields."""
     names = names or [field.name for field in fields(Task)]
-    return content_id(*(repr([getattr(task, name) for name in names]) for task in tasks))
+    return content_id(*(repr([_hashed(task, name) for name in names]) for task in tasks))
+
+
+def _hashed(task: Task, name: str) -> object:
+    """What stands for a field in a hash. For cases it is their own hash, as they may be GBs."""
+    return cases_hash(task.cases) if name == "cases" else getattr(task, name)
 
 
 def tolerant(settings: Evaluation) -> EngineSettings:

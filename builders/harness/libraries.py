@@ -171,7 +171,7 @@ numpy, scikit-image, scipy, tensorflow, and networkx.
 ALSO = {"pandas": ("openpyxl", "xlrd")}
 """What a library imports only when it is asked to: pandas needs these for Excel's files."""
 
-_MISSING = re.compile(r"(?:ModuleNotFoundError: No module named|ImportError: Missing optional dependency) '([\w.]+)'")
+_MISSING = re.compile(r"(?:ModuleNotFoundError: No module named|ImportError: Missing optional dependency) '(\w[\w.]*)'")
 
 
 def missing_library(message: str | None) -> str | None:

@@ -1,24 +1,20 @@
-"""Values as Python literals, and back: how the cases of a task are stored.
+"""Values as Python literals: how the cases of a task are stored.
 
-In: a value of built-in types. Out: its text, and from the text the same value. Beside what Python
-calls a literal there are `inf`, `nan` and `set()`, which `repr` writes, and `complex(-0.0, 1.0)`,
-because `repr` loses the sign of a zero. Nothing is executed.
+In: a value of built-in types. Out: its text, from which `literal` of `checker.py` makes the same
+value in the sandbox. Beside what Python calls a literal there are `inf`, `nan` and `set()`, which
+`repr` writes, and `complex(-0.0, 1.0)`, because `repr` loses the sign of a zero. Nothing is
+executed here.
 
     text([1, float("inf")])     # '[1, inf]'
-    value("[1, inf]")           # [1, inf]
     items("[[1, 'a,b'], (2,)]") # ["[1, 'a,b']", '(2,)']
 """
 
 from __future__ import annotations
 
-import ast
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
 
-_NUMBERS = {"inf": math.inf, "nan": math.nan}
-_SPECIAL = re.compile(r"\b(?:inf|nan|complex)\b")
 _PIECE = re.compile(
     r"""'(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*"   # a string
       | \[[^][(){}'"]*\] | \([^][(){}'"]*\)     # a list or tuple without strings or other brackets
@@ -26,19 +22,6 @@ _PIECE = re.compile(
     re.VERBOSE,
 )
 """What matters for the structure of a literal. All between is numbers, names, colons and blanks."""
-
-
-class _Values(ast.NodeTransformer):
-    """`inf`, `nan` and `complex(…)` become constants."""
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return ast.copy_location(ast.Constant(_NUMBERS[node.id]), node) if node.id in _NUMBERS else node
-
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        self.generic_visit(node)
-        if not isinstance(node.func, ast.Name) or node.func.id != "complex" or node.keywords:
-            return node
-        return ast.copy_location(ast.Constant(complex(*map(ast.literal_eval, node.args))), node)
 
 
 def text(value: Any) -> str:
@@ -62,15 +45,6 @@ def _with_complex(value: Any) -> str:
         return repr(value)
     items = ", ".join(map(_with_complex, value))
     return f"[{items}]" if isinstance(value, list) else f"({items},)" if isinstance(value, tuple) else f"{{{items}}}"
-
-
-def value(literal: str) -> Any:
-    """The value of a literal. ValueError for anything else."""
-    try:
-        tree = ast.parse(literal.strip(), mode="eval")
-        return ast.literal_eval(_Values().visit(tree) if _SPECIAL.search(literal) else tree)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{literal!r:.80} is no literal of Python ({error})") from error
 
 
 def items(literal: str) -> list[str]:

@@ -19,7 +19,7 @@ from builders.harness.libraries import KNOWN, PACKAGES
 from builders.harness.references import Ready
 from builders.harness.rows import Row
 
-_MISSING = re.compile(r"(?:No module named|Missing optional dependency) '([\w.]+)'")
+_MISSING = re.compile(r"(?:No module named|Missing optional dependency) '(\w[\w.]*)'")
 
 
 def modules_of(message: str | None) -> list[str]:

@@ -12,8 +12,11 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+from builders.harness import checker
 from builders.harness.tasks import Task
 
 _RUN_UNITTESTS = """
@@ -65,67 +68,9 @@ sys.setrecursionlimit(50000)
 """
 """The imports of LiveCodeBench's judge (`lcb_runner/evaluation/testing_util.py`), in its order."""
 
-# All names are inside one function, so that they do not hide the candidate's: one MBPP task is
-# called `check`.
-_EQUAL_TESTS = """\
-def _compare_with_reference(candidate):
-    import copy
-
-    inf, nan = float("inf"), float("nan")
-    inputs = {inputs}
-    atol = {atol!r}
-    oracle = {oracle!r}
-
-    def is_same(got, expected):
-        if got == expected:
-            return True
-        if isinstance(expected, float) and isinstance(got, (int, float)):
-            return abs(got - expected) <= atol + 1e-7 * abs(expected) or (got != got and expected != expected)
-        if type(got) is type(expected) and isinstance(expected, (list, tuple)) and len(got) == len(expected):
-            return all(map(is_same, got, expected))
-        return False
-
-    def as_truth(answer):
-        return answer if isinstance(answer, bool) else answer is not None
-
-    unknown = object()
-    {expected}
-    expectations = [(a, e) for a, e in zip(inputs, results) if e is not unknown]
-    assert expectations, "the canonical solution raised on every input"
-    # A regular expression's match equals only itself. What counts is whether there is one.
-    is_match = any(type(expected).__name__ == "Match" for _, expected in expectations)
-    views = {{"set": set, "not_none": as_truth}}
-    view = as_truth if is_match else views.get(oracle, lambda answer: answer)
-    for arguments, expected in expectations:
-        got = candidate(*copy.deepcopy(arguments))
-        assert is_same(view(got), view(expected)), f"{{arguments!r}}: expected {{expected!r}}, got {{got!r}}"
-
-
-_compare_with_reference({entry_point})
-"""
-
-_OWN_RESULTS = """\
-scope = {{"__name__": "reference"}}
-    exec({reference!r}, scope)
-    results = []
-    for arguments in inputs:
-        try:
-            results.append(scope[{entry_point!r}](*copy.deepcopy(arguments)))
-        except Exception:
-            results.append(unknown)"""
-
-_CALL_TESTS = """\
-def _compare_with_outputs(candidate):
-    inf, nan = float("inf"), float("nan")
-    for arguments, expected in zip({inputs}, {outputs}):
-        got = candidate(*arguments)
-        got = list(got) if isinstance(got, tuple) else got
-        is_first_item = {is_apps} and isinstance(expected, list) and expected and got == expected[0]
-        assert got == expected or is_first_item, f"expected {{expected!r}}, got {{got!r}}"
-
-
-_compare_with_outputs({entry_point})
-"""
+# The comparison has namespaces of its own. So it hides no name of the candidate, and the candidate
+# hides none of its: one MBPP task is called `check`, another one `sum`.
+_COMPARED = "__import__('builtins').exec({code!r}, {{'candidate': {entry_point}, '__name__': 'tests'}})\n"
 
 
 def split_tests(task: Task) -> tuple[list[str], str]:
@@ -193,37 +138,38 @@ def prelude(task: Task) -> str:
 
 
 def tests_as_code(task: Task) -> str:
-    """The tests as Python code: those of the file, or else code that goes through the cases.
+    """The tests as Python code: those of the file, or else code that compares all cases.
 
     It is for decontamination, which records the calls. The code runs in one process with the
-    solution, so a hostile solution can cheat it. Of EvalPlus's own comparisons it knows sets and
-    whether there is an answer. Tasks that read standard input have none.
+    solution, so a hostile solution can cheat it. Answers are compared by `checker.py`, as in an
+    evaluation. Tasks that read standard input have none.
 
     Example:
         tests_as_code(task)  # 'def check(candidate):\\n    ...'
     """
     if task.tests or not task.cases or task.call_form == "stdin":
         return task.tests
-    inputs = _list_of(case.input for case in task.cases)
-    outputs = _list_of(case.output for case in task.cases if case.output is not None)
-    if task.comparison in ("apps", "livecodebench"):
-        is_apps = task.comparison == "apps"
-        return _CALL_TESTS.format(inputs=inputs, outputs=outputs, entry_point=task.entry_point, is_apps=is_apps)
-    expected = f"results = {outputs}" if task.cases[0].output is not None else _own_results(task)
-    return _EQUAL_TESTS.format(
-        inputs=inputs, expected=expected, atol=task.atol or 1e-6, oracle=task.oracle, entry_point=task.entry_point
-    )
+    job = comparison_of(task) | {
+        "inputs": [case.input for case in task.cases],
+        "outputs": [case.output for case in task.cases],
+        "solution": reference(task),
+        "entry_point": task.entry_point,
+    }
+    return _COMPARED.format(code=f"{checker_text()}\n\ncompare(candidate, {job!r})\n", entry_point=task.entry_point)
 
 
 tests_as_code.__test__ = False  # type: ignore[attr-defined]
 
 
-def _list_of(literals: Iterable[str]) -> str:
-    return f"[{', '.join(literals)}]"
+def comparison_of(task: Task) -> dict[str, Any]:
+    """What the checker must know of a task to compare its answers."""
+    return {"form": task.call_form, "comparison": task.comparison, "atol": task.atol, "oracle": task.oracle}
 
 
-def _own_results(task: Task) -> str:
-    return _OWN_RESULTS.format(reference=reference(task), entry_point=task.entry_point)
+@cache
+def checker_text() -> str:
+    """The code of `builders/harness/checker.py`."""
+    return Path(str(checker.__file__)).read_text(encoding="utf-8")
 
 
 def above_entry_point(task: Task) -> str | None:

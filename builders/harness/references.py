@@ -26,16 +26,16 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from builders import sandbox
 from builders.executors.cpus import usable_cpus
 from builders.harness import checker, literals, programs
 from builders.harness.extraction import imports
 from builders.harness.libraries import missing_library
+from builders.harness.stored_cases import Below, Block, cases_hash, data_of
 from builders.harness.tasks import Task
 from builders.recipe import Grading
 from store import Announce, content_id
@@ -66,15 +66,19 @@ class Ready:
     ungradable: str | None = None
     missing: tuple[str, ...] = ()
 
-    def data(self) -> bytes:
-        """Inputs, expected outputs and seconds of the cases, as the checker reads them."""
-        return self.kept.read_bytes().partition(b"\n")[2] if self.kept is not None else b""
+    def data(self, head: bytes) -> bytes | Below:
+        """A head, and below it the cases as the checker reads them."""
+        if self.kept is None:
+            return head
+        with open(self.kept, "rb") as file:
+            start = len(file.readline())
+            return Below(head, Block(self.kept, start, file.seek(0, os.SEEK_END) - start))
 
 
 def prepare(tasks: Sequence[Task], settings: Grading, announce: Announce) -> dict[str, Ready]:
     """What is known of each task, by its id. JobError where no sandbox works here."""
     sandbox.require()
-    folder = _folder()
+    folder = own_folder()
     ready = {task.task_id: Ready(ungradable=task.ungradable) for task in tasks if task.ungradable}
     open_tasks = []
     for task in tasks:
@@ -154,18 +158,13 @@ def _trial(task: Task, is_apart: bool) -> sandbox.Trial:
     pieces = () if solution is None else (solution,)
     if task.comparison == "asserts":
         return asserts_trial(task, pieces, REFERENCE_S, is_apart=is_apart)
-    job = {
-        "inputs": [case.input for case in task.cases],
-        "outputs": [case.output for case in task.cases],
-        "has_solution": solution is not None,
-        "patience_s": REFERENCE_S,
-    }
+    job = {"has_solution": solution is not None, "patience_s": REFERENCE_S} | programs.comparison_of(task)
     return sandbox.Trial(
         solution=pieces,
-        tests=(checker_text(), "record()\n"),
+        tests=(programs.checker_text(), "record()\n"),
         prelude=programs.prelude(task),
         entry_point=task.entry_point,
-        data=json.dumps(job | comparison_of(task)).encode(),
+        data=data_of(json.dumps(job).encode() + b"\n", task.cases),
         wall_s=REFERENCE_S,
         is_script=task.call_form == "stdin",
     )
@@ -187,17 +186,6 @@ def asserts_trial(task: Task, pieces: tuple[str, ...], wall_s: float, *, is_apar
         wall_s=wall_s,
         is_apart=is_apart,
     )
-
-
-def comparison_of(task: Task) -> dict[str, Any]:
-    """What the checker must know of a task to compare its answers."""
-    return {"form": task.call_form, "comparison": task.comparison, "atol": task.atol, "oracle": task.oracle}
-
-
-@cache
-def checker_text() -> str:
-    """The code of `builders/harness/checker.py`."""
-    return Path(str(checker.__file__)).read_text(encoding="utf-8")
 
 
 def _ungradable(task: Task, result: sandbox.SandboxResult, settings: Grading) -> Ready:
@@ -242,7 +230,8 @@ def last_line(text: str) -> str | None:
 
 def _key(task: Task, settings: Grading) -> str:
     """The name of the file with what is known of a task."""
-    about = {name: value for name, value in asdict(task).items() if name not in ("chat", "completion", "stops")}
+    names = {field.name for field in fields(task)} - {"chat", "completion", "stops", "cases"}
+    about = {name: getattr(task, name) for name in names} | {"cases": cases_hash(task.cases)}
     return content_id(json.dumps(about, sort_keys=True), _code(), _libraries(settings.environment), sys.version)
 
 
@@ -262,7 +251,7 @@ def _code() -> str:
     return "".join(path.read_text(encoding="utf-8") for path in places)
 
 
-def _folder() -> Path:
+def own_folder() -> Path:
     """Where cases are kept. A folder of this process, if the cache is not this user's to write.
 
     Whoever can write there decides what is right. So it must belong to the user alone.
@@ -296,13 +285,15 @@ def _kept(path: Path) -> Ready | None:
 
 def _keep(path: Path, result: sandbox.SandboxResult, is_apart: bool) -> Ready:
     """Write what was found, whole or not at all. JobError where there is no space."""
-    head, _, cases = result.given.partition(b"\n")
+    head, cases = _parted(result.given)
     took = float(json.loads(head)["seconds"]) if head else result.wall_s
     seconds = min(max(took, 0.0), REFERENCE_S)
     kept = {"is_apart": is_apart, "seconds": seconds, "sha256": hashlib.sha256(cases).hexdigest()}
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(json.dumps(kept).encode() + b"\n" + cases)
+        with open(temporary, "wb") as file:
+            file.write(json.dumps(kept).encode() + b"\n")
+            file.write(cases)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -311,3 +302,9 @@ def _keep(path: Path, result: sandbox.SandboxResult, is_apart: bool) -> Ready:
             "make room there, or set XDG_CACHE_HOME to another folder"
         ) from None
     return Ready(is_apart=is_apart, seconds=seconds, kept=path)
+
+
+def _parted(given: bytes) -> tuple[bytes, memoryview]:
+    """The first line, and the rest, which may be large and is not copied."""
+    end = given.find(b"\n") + 1
+    return given[:end], memoryview(given)[end:]

@@ -6,6 +6,7 @@ the room works with, so that nobody else needs to know the layout of a file.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,11 +53,12 @@ class Task:
 
     A task is judged by `tests` (Python code) where `comparison` is asserts, and by `cases`
     elsewhere, never by both. Some files have tests beside the cases: they are kept in `tests`, for
-    decontamination. `num_base_cases` of the cases are those of the original benchmark, the rest
-    was added by EvalPlus. It is 0 where the file does not say. `oracle` names a comparison of
-    EvalPlus for this one task. `case_s` is the time limit of a case where the benchmark has one.
-    `contest_date` is in ISO form. `ungradable` is the reason why no answer to this task can be
-    judged.
+    decontamination. Cases may lie in a file (`stored_cases.py`), which is read each time that they
+    are gone through. `num_base_cases` of the cases are those of the original
+    benchmark, the rest was added by EvalPlus. It is 0 where the file does not say. `oracle` names a
+    comparison of EvalPlus for this one task. `case_s` is the time limit of a case where the
+    benchmark has one. `contest_date` is in ISO form. `ungradable` is the reason why no answer to
+    this task can be judged.
     """
 
     task_id: str
@@ -70,7 +72,7 @@ class Task:
     stops: tuple[str, ...] = ()
     call_form: CallForm = "function"
     comparison: Comparison = "asserts"
-    cases: tuple[Case, ...] = ()
+    cases: Sequence[Case] = ()
     num_base_cases: int = 0
     atol: float = 0.0
     oracle: str | None = None

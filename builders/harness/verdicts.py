@@ -17,8 +17,6 @@ from builders.harness.libraries import ALSO, missing_library
 from builders.harness.references import (
     Ready,
     asserts_trial,
-    checker_text,
-    comparison_of,
     is_absent,
     last_line,
 )
@@ -57,7 +55,7 @@ def trial_of(task: Task, candidate: Candidate, ready: Ready, settings: Grading) 
     """The trial of an answer."""
     if task.comparison == "asserts":
         return asserts_trial(task, candidate.pieces, ceiling(task, ready, settings), is_apart=ready.is_apart)
-    job = comparison_of(task) | {
+    job = programs.comparison_of(task) | {
         "num_base": task.num_base_cases,
         "min_case_s": settings.min_case_s,
         "factor": settings.reference_factor,
@@ -65,10 +63,10 @@ def trial_of(task: Task, candidate: Candidate, ready: Ready, settings: Grading) 
     }
     return sandbox.Trial(
         solution=candidate.pieces,
-        tests=(checker_text(), "check()\n"),
+        tests=(programs.checker_text(), "check()\n"),
         prelude=programs.prelude(task),
         entry_point=task.entry_point,
-        data=json.dumps(job).encode() + b"\n" + ready.data(),
+        data=ready.data(json.dumps(job).encode() + b"\n"),
         wall_s=ceiling(task, ready, settings),
         is_script=task.call_form == "stdin",
     )

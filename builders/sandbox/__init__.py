@@ -36,7 +36,9 @@ What the sandbox does not hold back:
   plain equals itself only, and an instance of a subclass of a builtin type loses its class.
 - `memory_mb` bounds each process by `RLIMIT_AS`. All processes together are only looked at every
   0.1 s, and shared pages count once for each. What lies in /tmp and /dev/shm counts against
-  `file_mb`, not against `memory_mb`. Put a cgroup around untrusted bulk runs.
+  `file_mb`, not against `memory_mb`. Tests that run apart do not count: their process holds their
+  data and the answers, and has a limit of its own, twice `memory_mb` and 1 GiB and twice the data.
+  So an answer that is a very large value makes it large. Put a cgroup around untrusted bulk runs.
 - Kernels before 5.14 count all processes of the user against `processes`. Newer ones count those of
   the box.
 - A program is the first process of its namespace: a signal that it has no handler for and that
@@ -59,7 +61,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from builders.sandbox.box import Box, BoxLostError, Job
+from builders.sandbox.box import Box, BoxLostError, Job, Parts
 from builders.sandbox.inside import codec
 from builders.sandbox.jail import INSTALL
 from builders.sandbox.limits import DEFAULT_LIMITS, SandboxLimits, SandboxResult
@@ -120,7 +122,9 @@ class Trial:
     All code comes in pieces, and each is compiled by itself, so that no piece can swallow the next
     one with an open string. `prelude` is run first on both sides. `entry_point` is `f` or
     `Solution().f`. `data` is for the tests alone; they read it, and call the solution on many
-    inputs, with the module `trial` (`inside/trial.py`). `wall_s` takes the place of the limits'.
+    inputs, with the module `trial` (`inside/trial.py`). Data that is not bytes is read only when
+    the trial runs, so that trials that wait take no memory. `wall_s` takes the place of the
+    limits'.
 
     Without `is_apart`, solution and tests share one process and one module, as tests with mocks
     need. With `is_script`, the solution is a program that reads standard input. It runs anew, as
@@ -131,7 +135,7 @@ class Trial:
     tests: tuple[str, ...]
     prelude: str = ""
     entry_point: str | None = None
-    data: bytes = b""
+    data: bytes | Parts = b""
     wall_s: float | None = None
     is_apart: bool = True
     is_script: bool = False
@@ -284,7 +288,8 @@ class _Pending(Generic[Id]):
 def _size(program: str | Trial) -> int:
     if isinstance(program, str):
         return len(program)
-    return len(program.data) + sum(map(len, (*program.solution, *program.tests)))
+    held = len(program.data) if isinstance(program.data, bytes) else 0
+    return held + sum(map(len, (*program.solution, *program.tests)))
 
 
 def _is_full(pending: Sequence[_Pending[Id]], workers: int) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import array
 import contextlib
 import functools
+import itertools
 import json
 import math
 import os
@@ -24,10 +25,11 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from builders.sandbox.inside.report import KEY_BYTES, frames
 from builders.sandbox.jail import SITE, command
@@ -53,6 +55,16 @@ _GRACE_S = 3.0
 _FLOOD_FACTOR = 16
 
 
+class Parts(Protocol):
+    """Bytes that are read in pieces, and only when they are needed. It may be more than once."""
+
+    def __len__(self) -> int:
+        """How many bytes they are together."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The pieces."""
+
+
 class BoxLostError(Exception):
     """The box ended or hung while a program was in it."""
 
@@ -62,7 +74,7 @@ class Job:
     """What a box runs: the requests for its processes, as the modules of `inside/` read them."""
 
     tests: dict[str, Any]
-    data: bytes
+    data: bytes | Parts
     solution: dict[str, Any] | None
     wall_s: float | None
 
@@ -85,7 +97,7 @@ class Box:
                 start_new_session=True,
             )
         try:
-            with _file(_setup(environment)) as setup:
+            with _file([_setup(environment)]) as setup:
                 self._send(b"setup", [setup.fileno()])
             self._control.settimeout(_START_S)
             is_ready = bool(self._control.recv(64))
@@ -130,9 +142,10 @@ class Box:
         streams = _Streams(is_apart=job.solution is not None)
         with contextlib.ExitStack() as opened:
             opened.callback(streams.close)
-            files = {"tests": opened.enter_context(_file(_packed(job.tests, job.data)))}
+            data = [job.data] if isinstance(job.data, bytes) else job.data
+            files = {"tests": opened.enter_context(_file([_packed(job.tests)], data))}
             if job.solution is not None:
-                files["code"] = opened.enter_context(_file(_packed(job.solution)))
+                files["code"] = opened.enter_context(_file([_packed(job.solution)]))
             fds = {**streams.theirs, **{name: file.fileno() for name, file in files.items()}}
             self._ask(job, limits, wall_s, fds)
             streams.close_theirs()
@@ -146,6 +159,7 @@ class Box:
             "wall_s": wall_s,
             "cpu_s": _cpu_s(limits, wall_s),
             "memory_mb": limits.memory_mb,
+            "tests_mb": _tests_mb(limits, len(job.data)),
             "file_mb": limits.file_mb,
             # bubblewrap's first process, the zygote and the other half of a trial count as well
             "processes": limits.processes + (3 if is_apart else 2),
@@ -265,7 +279,7 @@ def _result(
     wall_s: float,
     cpu_s: int,
 ) -> SandboxResult:
-    said = frames(bytes(streams.kept["report"]))
+    said = frames(memoryview(streams.kept["report"]))
     letters = {letter for letter, _ in said}
     status: Status = cut or ended["cut"] or "failed"
     if status == "failed":
@@ -288,17 +302,27 @@ def _result(
     )
 
 
-def _packed(request: dict[str, Any], data: bytes = b"") -> bytes:
+def _tests_mb(limits: SandboxLimits, num_bytes: int) -> int:
+    """The limit of tests that run apart. They hold their data, and what the solution answers.
+
+    An answer arrives in at most 512 MiB, twice while it is taken over. It becomes as large a value
+    as it was in the solution's process, and another one may be compared with it.
+    """
+    return 2 * limits.memory_mb + 1024 + 2 * num_bytes // 2**20
+
+
+def _packed(request: dict[str, Any]) -> bytes:
     head = json.dumps(request).encode()
-    return len(head).to_bytes(4, "little") + head + data
+    return len(head).to_bytes(4, "little") + head
 
 
-def _file(content: bytes) -> Any:
-    """An open file without a name that holds the content."""
+def _file(*parts: Iterable[bytes]) -> Any:
+    """An open file without a name that holds the parts, one after the other."""
     file = os.fdopen(os.memfd_create("content"), "wb+", buffering=0)
-    view = memoryview(content)
-    while view:
-        view = view[file.write(view) :]
+    for part in itertools.chain(*parts):
+        view = memoryview(part)
+        while view:
+            view = view[file.write(view) :]
     file.seek(0)
     return file
 

@@ -13,9 +13,9 @@ class SandboxLimits:
     """What one program may use.
 
     `cpu_s` holds for each process; None follows the wall time. `memory_mb` bounds the address space
-    of each process, and the resident memory of all processes together. `file_mb` bounds each file
-    and all of /tmp. `output_bytes` is how much of each stream is kept, and `given_bytes` how much a
-    checker may give back.
+    of each process, and the resident memory of all processes together. Tests that run apart are not
+    among them, and may take more. `file_mb` bounds each file and all of /tmp. `output_bytes` is how
+    much of each stream is kept, and `given_bytes` how much a checker may give back.
     """
 
     wall_s: float = 10

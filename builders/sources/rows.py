@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from builders.recipe import Source
 from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, paths_of, printable
 from store.errors import InputError
+from training import hub
 from training.errors import loading
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
@@ -251,6 +252,7 @@ def _hub_shards(source: Source) -> tuple[list[Shard], Any]:
 def _builder(source: Source) -> Any:
     import datasets
 
+    hub.require("dataset", str(source.dataset), source.revision)
     with loading(f"source {source.name!r}: the dataset {source.dataset}"):
         return datasets.load_dataset_builder(source.dataset, data_dir=source.data_dir, revision=source.revision)
 

@@ -22,7 +22,7 @@ from typing import Any, cast
 
 from builders import sandbox
 from builders.benchmarks import tasks as tasks_of
-from builders.engines import Completion, EngineSettings, Request, forms, open_engine
+from builders.engines import Completion, EngineSettings, Request, forms, open_engine, require_weights
 from builders.engines.answers import StormError, answers_in, open_answers, spent_in
 from builders.harness import references, saved
 from builders.harness.jobs import (
@@ -38,6 +38,7 @@ from builders.harness.jobs import (
 )
 from builders.harness.obstacles import tell_ungradable, too_few
 from builders.harness.rows import Row, is_answered, joined, rows, unjudged
+from builders.harness.stored_cases import CaseFile
 from builders.harness.summary import NoNumberError, Summary, require_numbers, summaries
 from builders.harness.tasks import FORMS, Form, Task
 from builders.recipe import Benchmark, Evaluation, Grading
@@ -91,6 +92,8 @@ def evaluate(
     sandbox.require()
     if folder is not None:
         check_folder(folder)
+    if not settings.engine.is_endpoint and not _is_asked(folder):
+        require_weights(model, {"adapter": adapter} if adapter else {}, revision)
     _require_endpoint(settings.engine, folder)
     tasks = read(given)
     plan = _plan(model, tasks, settings, adapter, revision, seed)
@@ -115,16 +118,25 @@ def evaluate(
 def _require_endpoint(engine: EngineSettings, folder: Path | None) -> None:
     """Say what an endpoint lacks before any work: its host, and its key if it will be asked."""
     forms.require_host(engine)
-    if folder is None or not (folder / saved.ROWS).exists():
+    if not _is_asked(folder):
         forms.require_key(engine)
 
 
+def _is_asked(folder: Path | None) -> bool:
+    """Whether the model was asked about everything before."""
+    return folder is not None and (folder / saved.ROWS).exists()
+
+
 def read(given: Sequence[Benchmark]) -> Tasks:
-    """The tasks of benchmarks by their names. InputError if two have the same name."""
+    """The tasks of benchmarks by their names. InputError if two have the same name.
+
+    Their cases lie in a file, so that memory does not grow with them.
+    """
     names = [benchmark.name for benchmark in given]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"two benchmarks are called {', '.join(twice)}: write NAME=FILE to tell them apart")
-    return {benchmark.name: list(tasks_of(benchmark)) for benchmark in given}
+    file = CaseFile(references.own_folder())
+    return {benchmark.name: [file.stored(task) for task in tasks_of(benchmark)] for benchmark in given}
 
 
 def prepared(

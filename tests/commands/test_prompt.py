@@ -88,12 +88,24 @@ class Terminal:
         return self.until(expected)
 
     def until(self, expected: str) -> str:
-        came, late = "", time.monotonic() + 30
+        came, late = "", time.monotonic() + 120
         while expected not in came:
             assert time.monotonic() < late, f"{expected!r} did not come, but {came!r}"
             if select.select([self.place], [], [], 0.1)[0]:
                 came += os.read(self.place, 65536).decode(errors="replace")
         return came
+
+    def works(self, seconds: float) -> None:
+        """Return when the process has computed for so long from now on."""
+        until, late = self._computed() + seconds, time.monotonic() + 120
+        while self._computed() < until:
+            assert time.monotonic() < late, "the process does not compute"
+            time.sleep(0.05)
+
+    def _computed(self) -> float:
+        """The seconds of computing of the process so far, which the fields 14 and 15 give."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def leave(self) -> int:
         os.write(self.place, b"\x04")
@@ -112,8 +124,9 @@ def _take_terminal() -> None:
 def test_ctrl_c_ends_a_statement_and_a_line_but_not_the_prompt(store: Path, tmp_path: Path) -> None:
     terminal = Terminal(store, tmp_path / "state")
     terminal.until("scoder sql> ")
+    assert "41" in terminal.type("SELECT 40 + 1 AS n;\n", "scoder sql> ")
     os.write(terminal.place, b"SELECT * FROM range(1_000_000_000_000) WHERE range % 7 = 8;\n")
-    time.sleep(1.5)
+    terminal.works(0.5)
     assert "stopped" in terminal.type("\x03", "scoder sql> ")
     terminal.type("SELECT reason\n", "...> ")
     terminal.type("\x03", "scoder sql> ")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from builders.code import tokens
 from builders.decontamination import detectors
-from builders.decontamination.detectors import HITS, background, features
+from builders.decontamination.detectors import HITS, background, features, units
 from builders.decontamination.detectors.calibration import CALIBRATIONS, FLOOR, LONG, SHORT, Calibration
 from builders.decontamination.detectors.postings import inverted, longest_run, shares
 from builders.decontamination.detectors.statements import statement
@@ -208,6 +208,16 @@ def test_the_inputs_of_cases_are_literals_like_those_of_tests():
     as_cases = task | {"tests": "", "comparison": "equal", "cases": [{"input": a, "output": None} for a in arguments]}
     for row in (as_tests, as_cases):
         assert found(text, detectors.index([row], Decontamination())).keys() == {("0", "literals")}
+
+
+def test_of_cases_only_inputs_and_outputs_are_looked_for():
+    """What compares the answers is no part of a task, and neither is what a script reads."""
+    case = {"input": "[13, 987654321, 'velociraptor', 'quagmire']", "output": "[31337, 271828, 'zeitgeist']"}
+    row = {"benchmark": "b", "task_id": "0", "prompt": "Compute it.", "solution": "def f(x): return 'own'"}
+    row |= {"tests": "", "entry_point": "f", "comparison": "livecodebench", "call_form": "function", "cases": [case]}
+    assert units.tests_of(row) == f"{case['input']}\n{case['output']}"
+    assert units.tests_of(row | {"call_form": "stdin"}) == ""
+    assert units.tests_of(row | {"tests": "assert f(1)"}) == "assert f(1)"
 
 
 def test_only_the_detectors_that_are_asked_for():

@@ -125,6 +125,16 @@ def test_cases_are_recorded_like_tests():
     assert found(made, ITERATIVE, "def series(count):\n    return count * 3\n") == [("0", "T/0")]
 
 
+def test_cases_are_compared_as_the_benchmark_compares_them():
+    """A task that EvalPlus compares as sets is found in another order, and others are not."""
+    cases = [{"input": f"['{text}', 'xz']", "output": None} for text in ("qqrst", "fmdwx", "zab", "xyz")]
+    solution = "def letters(a, b):\n    return sorted({*a, *b})\n"
+    backwards = "def joined(one, two):\n    return sorted(set(one + two), reverse=True)\n"
+    for oracle, hits in (("set", [("0", "T/4")]), (None, [])):
+        row = task("T/4", solution, "", "letters", comparison="equal", cases=cases, oracle=oracle)
+        assert found(execution.record_oracle([row]), backwards) == hits
+
+
 def test_independent_implementations_are_found(oracle):
     stats: Counter[str] = Counter()
     texts = [

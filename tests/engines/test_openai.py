@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from builders.engines import ChoiceRequest, OpenAISettings, Request, endpoint, open_engine
+from builders.engines import ChoiceRequest, OpenAISettings, Request, endpoint, gate, open_engine
 from builders.engines.budget import BudgetError, Spent, prompt_bound
 from builders.engines.protocol import path_and_body
 from tests.fault_server import PASSING, FaultServer, ok, status
@@ -431,6 +431,22 @@ def test_a_storm_of_429_ends_by_patience_and_not_by_losing_rows(serve):
         for completion in engine.generate(chats(10)):
             found.append(completion)
     assert found == []
+
+
+def test_a_storm_is_told_once_before_patience_ends(serve, monkeypatch, capfd):
+    monkeypatch.setattr(gate, "SAY_AFTER_S", 0.2)
+    refuses = True
+    server = serve(lambda body, _: status(429, "slow down") if refuses else ok())
+    storm = settings(server, patience_s=1, max_in_flight=2)
+    with open_engine(storm, "m") as engine, pytest.raises(ConnectionError, match="no answer for"):
+        list(engine.generate(chats(8)))
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 1 and told[0].startswith("the endpoint has given no answer for 0 s, the last: 429: slow down")
+    assert "until 1 s are over (patience_s)" in told[0]
+    refuses = False
+    with open_engine(settings(server), "m") as engine:
+        assert len(list(engine.generate(chats(8)))) == 8
+    assert capfd.readouterr().err == ""
 
 
 def test_patience_ends_in_the_middle_of_a_long_wait(serve, monkeypatch):

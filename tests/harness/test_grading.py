@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builders import sandbox
-from builders.harness import grading, references
+from builders.harness import grading, references, summary
 from builders.harness.extraction import candidate
 from builders.harness.tasks import Case, Form, Task
 from builders.harness.verdicts import Verdict, ceiling, trial_of
@@ -193,6 +193,29 @@ def test_much_memory_is_refused_and_more_is_an_option() -> None:
     assert statuses(ADD, answer, settings=Grading(memory_mb=2048, workers=1)) == ["passed"]
 
 
+BIG = Task(
+    task_id="big",
+    prompt="def big(letter):\n",
+    solution="    return letter * (90 << 20)\n",
+    tests="",
+    entry_point="big",
+    comparison="equal",
+    cases=(Case("['a']"), Case("['b']")),
+)
+
+
+def test_a_right_answer_that_is_large_needs_no_more_memory_than_it_takes_itself() -> None:
+    right, wrong = BIG.solution or "", "    return letter * (90 << 20) + 'c'\n"
+    greedy = "    x = bytearray(500 << 20)\n" + right
+    settings = Grading(memory_mb=512, workers=1)
+    known = ready(BIG, settings=settings)
+    assert known["big"].ungradable is None
+    answers = [(n, BIG, "completion", text) for n, text in enumerate([right, wrong, greedy])]
+    found = [verdict for _, verdict in grading.verdicts(answers, known, settings)]  # type: ignore[arg-type]
+    assert [one.status for one in found] == ["passed", "failed", "memory"]
+    assert (found[1].message or "").startswith("AssertionError: ['a']: expected …aaa")
+
+
 def test_the_ceiling_of_a_benchmark_with_limits_of_its_own_lets_every_case_use_them_up() -> None:
     slow = replace(ECHO, cases=ECHO.cases * 20, case_s=6.0)
     quick = references.Ready(seconds=0)
@@ -245,6 +268,34 @@ def test_an_answer_that_only_says_that_a_library_is_missing_is_wrong() -> None:
     inside = "    def inner():\n        from tensorflow.keras import layers\n    inner()\n"
     assert statuses(ADD, said, there.format("math"), inside) == ["failed", "failed", "missing"]
     assert statuses(MEAN, given, inside) == ["failed", "missing"]
+
+
+def test_a_library_that_another_one_asks_for_is_named(tmp_path: Path) -> None:
+    venv.create(tmp_path / "libraries", symlinks=True)
+    (site,) = (tmp_path / "libraries" / "lib").glob("python3*/site-packages")
+    (site / "pandas.py").write_text("raise ImportError(\"Missing optional dependency 'xlrd'. Install it\")\n")
+    settings = Grading(environment=str(tmp_path / "libraries"), workers=1)
+    task = replace(ADD, solution="    import pandas\n    return a + b\n")
+    assert ready(task, settings=settings)["add"].ungradable == "the sandbox lacks xlrd"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "No module named '.pandas'",
+        "No module named ''",
+        "No module named 'pandas.x'",
+        "Missing optional dependency '.'",
+    ],
+)
+def test_what_is_said_of_a_missing_library_always_names_one(said: str) -> None:
+    for kind in ("ModuleNotFoundError", "ImportError"):
+        task = replace(ADD, solution=f"    raise {kind}({said!r})\n")
+        known = ready(task)["add"]
+        names = summary._lacking(known)
+        assert all(names) and (known.ungradable or "").removeprefix("the sandbox lacks ").strip(), known
+        row = {"status": "missing", "message": f"{kind}: {said}", "error": None}
+        assert summary._loss(row).removeprefix("the sandbox lacks ").strip()
 
 
 def test_a_library_that_is_there_is_not_missing(tmp_path: Path) -> None:

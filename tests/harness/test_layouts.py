@@ -10,7 +10,8 @@ from datetime import date, datetime
 
 import pytest
 
-from builders.harness import literals, programs
+from builders.harness import programs
+from builders.harness.checker import literal
 from builders.harness.files import read_tasks
 from builders.harness.layouts import parse_task, private_tests
 from builders.harness.tasks import Case
@@ -137,7 +138,7 @@ def test_inputs_of_mbpp_plus_have_the_types_of_evalplus():
     task = parse_task(MBPP_PLUS_MATCH)
     assert (len(task.cases), task.num_base_cases, task.oracle) == (2, 2, "not_none")
     task = parse_task(MBPP_PLUS_COMPLEX)
-    assert [literals.value(case.input) for case in task.cases] == [[0.0, 1j], [-0.0, complex("(-1-0j)")]]
+    assert [literal(case.input) for case in task.cases] == [[0.0, 1j], [-0.0, complex("(-1-0j)")]]
     assert task.cases[1].input == "[-0.0, complex(-1.0, -0.0)]"
 
 
@@ -159,7 +160,7 @@ def test_inputs_of_mbpp_plus_have_the_types_of_evalplus():
 )
 def test_each_kind_of_input_of_mbpp_plus(task_id, given, expected):
     task = parse_task({**MBPP_PLUS, "task_id": task_id, "base_input": [given], "plus_input": []})
-    assert literals.value(task.cases[0].input) == expected
+    assert literal(task.cases[0].input) == expected
 
 
 def test_the_layouts_of_the_hub_have_inputs_and_results():

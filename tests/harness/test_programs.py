@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import textwrap
 from dataclasses import replace
 
@@ -170,15 +171,56 @@ def test_every_twentieth_public_solution_passes(file):
     assert [(task.task_id, one.message) for task, one in found if not one.is_passed] == []
 
 
+@pytest.mark.parametrize(
+    ("oracle", "answer", "is_right"),
+    [
+        (None, "[2, 1]", False),
+        (None, "[1.0, 2.0]", True),
+        ("set", "[2, 1, 2]", True),
+        ("set", "[2]", False),
+        ("zero", "0", True),
+        ("zero", "1", False),
+        ("any", "'what it likes'", True),
+        ("not_none", "True", True),
+        ("not_none", "False", False),
+        ("not_none", "None", False),
+    ],
+)
+def test_the_tests_as_code_compare_as_an_evaluation_does(oracle, answer, is_right):
+    task = Task(
+        "T/0", "", "def f(x):\n    return [1, 2]\n", "", "f", comparison="equal", cases=(Case("[3]"),), oracle=oracle
+    )
+    assert passes(programs.tests_as_code(task), {"f": lambda x: ast.literal_eval(answer)}) == is_right
+
+
+def test_the_tests_as_code_know_nan_and_leave_out_what_no_solution_answers():
+    solution = "def f(x):\n    return [float('nan'), 1 / x]\n"
+    task = Task("T/0", "", solution, "", "f", comparison="equal", cases=(Case("[0]"), Case("[4]")))
+    tests = programs.tests_as_code(task)
+    assert passes(tests, {"f": lambda x: [math.nan, 0.25]})
+    assert not passes(tests, {"f": lambda x: [math.nan, 0.5]})
+    assert not passes(programs.tests_as_code(replace(task, cases=task.cases[:1])), {"f": lambda x: [math.nan, 0.25]})
+
+
+def test_the_tests_as_code_and_the_answer_have_names_of_their_own():
+    task = Task("T/0", "", "def f(x):\n    return 3", "", "f", comparison="equal", cases=(Case("[0]"),))
+    scope: dict = {}
+    exec("def literal(x):\n    return 3\n\ndef f(x):\n    return literal(x)\n\nzip = compare = None\n", scope)
+    assert passes(programs.tests_as_code(task), scope)
+
+
+def passes(tests: str, scope: dict) -> bool:
+    try:
+        exec(tests, scope)
+    except AssertionError:
+        return False
+    return True
+
+
 def test_tests_of_calls_take_an_only_item_where_apps_does():
     task = Task("one", "", None, "", "one", comparison="livecodebench", cases=(Case("[3]", "[3]"),))
     for comparison, is_right in (("apps", True), ("livecodebench", False)):
         tests = programs.tests_as_code(replace(task, comparison=comparison))
-        exec(tests, {"one": lambda x: (x,)})
-        try:
-            exec(tests, {"one": lambda x: x})
-        except AssertionError:
-            assert not is_right
-        else:
-            assert is_right
+        assert passes(tests, {"one": lambda x: (x,)})
+        assert passes(tests, {"one": lambda x: x}) == is_right
         assert programs.prelude(replace(task, comparison=comparison)) == programs.JUDGE_IMPORTS

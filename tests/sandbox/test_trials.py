@@ -167,10 +167,64 @@ def test_the_trial_has_its_own_time(box):
         Trial(("",), ("",), wall_s=0)
 
 
-def test_memory_of_both_sides_together_is_bounded(box):
-    both = "x = bytearray(b'x') * (150 << 20)\ndef f():\n    import time; time.sleep(60)"
-    result = ended(box, both, "x = bytearray(b'x') * (150 << 20)\nf()", SandboxLimits(memory_mb=200))
+LARGE = sandbox.codec.encode("a" * (90 << 20))
+HALF = "x = bytearray(b'x') * (150 << 20)\n"
+"""150 MiB, which are really there."""
+
+
+def test_memory_of_the_solution_is_bounded_with_its_children(box):
+    children = (
+        HALF
+        + "def f():\n    import os, time\n    if not os.fork(): y = bytearray(b'y') * (150 << 20)\n    time.sleep(60)"
+    )
+    result = ended(box, children, "f()", SandboxLimits(memory_mb=200))
     assert result.status == "memory" and result.wall_s < 5
+
+
+def test_memory_of_the_tests_is_not_the_solutions(box):
+    waits = "def f():\n    import time; time.sleep(0.5)"
+    limits = SandboxLimits(memory_mb=200)
+    assert ended(box, HALF + waits, HALF + "f()", limits).status == "passed"
+    assert ended(box, HALF * 2 + waits, "f()", limits).status == "memory"
+    assert ended(box, HALF + waits, "x = bytearray(2 << 30)\nf()", limits).status == "memory"
+
+
+def test_a_large_answer_passes_in_little_memory(box):
+    tests = (
+        "import trial\n((_, payload, _),) = trial.answers([trial.encode((1,))], [9])\n"
+        "assert payload == trial.data and trial.decode(payload) == 'a' * (90 << 20)"
+    )
+    result = ended(box, "def f(n): return 'a' * (90 << 20)", tests, SandboxLimits(memory_mb=400), data=LARGE)
+    assert result.status == "passed", result
+    result = ended(box, "def f(n): return 'a' * (500 << 20)", tests, SandboxLimits(memory_mb=400), data=LARGE)
+    assert result.status == "memory", result
+
+
+def test_inputs_do_not_count_as_the_solutions_memory(box):
+    tests = (
+        "import trial\ninputs = [trial.encode((n, 'a' * (12 << 20))) for n in range(20)]\n"
+        "got = [trial.decode(answer) for _, answer, _ in trial.answers(inputs, [1] * 19 + [9])]\n"
+        "assert got == [(n, 12 << 20) for n in range(20)]"
+    )
+    solution = "def f(n, text): return n, len(text)"
+    assert ended(box, solution, tests, SandboxLimits(memory_mb=200)).status == "passed"
+
+
+def test_data_that_lies_elsewhere_is_read_when_the_trial_runs(box):
+    class Counted:
+        reads = 0
+
+        def __len__(self):
+            return 9
+
+        def __iter__(self):
+            Counted.reads += 1
+            yield from (b"abc", b"def", b"ghi")
+
+    trials = [(n, Trial(("",), ("import trial\nassert trial.data == b'abcdefghi'",), data=Counted())) for n in range(3)]
+    assert Counted.reads == 0
+    assert [result.status for _, result in run_many(trials, 1)] == ["passed"] * 3
+    assert Counted.reads == 3
 
 
 # -- the module `trial` ----------------------------------------------------------------------------

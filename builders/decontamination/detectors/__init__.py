@@ -106,6 +106,7 @@ def rules() -> dict[str, Any]:
     It is part of the plan of a table of hits.
     """
     return {
+        "tasks": units.TASKS_VERSION,
         "background": background.digest(),
         "calibrations": {name: asdict(calibration) for name, calibration in CALIBRATIONS.items()},
     }

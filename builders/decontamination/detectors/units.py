@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from builders.benchmarks import task_of
 from builders.code import tokens
 from builders.decontamination.detectors import background
 from builders.decontamination.detectors.features import normalised, of_tokens
 from builders.decontamination.detectors.postings import Postings, inverted
-from builders.harness.programs import tests_as_code
 
 MIN_BITS = 6.0
 """N-grams of less information are left out: they are in very many texts."""
@@ -30,6 +28,9 @@ WORTHWHILE = 1.5
 """Prompt and solution together are a unit of their own only if they have this many times the bits
 of the solution alone.
 """
+
+TASKS_VERSION = 2
+"""Raise it when the same task is made into other texts, or its tests compare in another way."""
 
 Task = Mapping[str, Any]
 
@@ -52,15 +53,21 @@ def _whole(task: Task) -> str:
     return f"{task['prompt']}\n{task['solution']}" if task["solution"] else ""
 
 
-def _tests(task: Task) -> str:
-    return tests_as_code(task_of(task)) if task.get("cases") else task["tests"] or ""
+def tests_of(task: Task) -> str:
+    """The tests that are code, or else the inputs of the cases and then their outputs.
+
+    What a script reads and prints is left out.
+    """
+    if task["tests"] or not task.get("cases") or task.get("call_form") == "stdin":
+        return task["tests"] or ""
+    return "\n".join([*(case["input"] for case in task["cases"]), *(case["output"] or "" for case in task["cases"])])
 
 
 PARTS: dict[str, tuple[Callable[[Task], str], ...]] = {
     "ngram": (lambda task: task["solution"] or "", _whole),
     "renamed": (lambda task: task["solution"] or "", _whole),
     "prose": (lambda task: task["prompt"],),
-    "literals": (lambda task: task["prompt"], _tests),
+    "literals": (lambda task: task["prompt"], tests_of),
 }
 """Detector -> the parts of a task that are its units."""
 

@@ -21,6 +21,8 @@ from builders.sandbox.inside.wire import Gone, Late, Wire
 _ANSWER = struct.Struct("<IBd")
 _OUTPUT = struct.Struct("<IIBd")
 _GRACE_S = 0.5
+_BATCH_BYTES = 1 << 24
+"""Inputs that are sent to the solution's process at once."""
 _ERRORS = {
     name: value
     for name, value in vars(builtins).items()
@@ -277,24 +279,20 @@ class Link:
 
         A call that takes longer than its `seconds` by this process's clock ends the trial.
         """
-        given = list(inputs)
-        limits = [float(s) for s in seconds]
-        assert len(given) == len(limits), f"{len(given)} inputs, but {len(limits)} limits"
-        if not given:
-            return
-        least = min(limits)
-        eager = {n for n, s in enumerate(limits) if s > least}
-        self.check()
-        self._send(codec.encode(("answers", frozenset(eager)), self._keep, self.classes))
-        self._send(_joined(given))
-        for limit in limits:
-            length, state, took = _ANSWER.unpack(self._take(_ANSWER.size, limit))
-            payload = self._take(length, limit)
-            if state:
-                self.has_run_out = self.has_run_out or payload.startswith(b"MemoryError")
-                yield "raised", payload.decode("utf-8", "replace"), took
-            else:
-                yield "value", payload, took
+        least = min(seconds, default=0.0)
+        for given, limits in _batches(inputs, seconds):
+            eager = {n for n, s in enumerate(limits) if s > least}
+            self.check()
+            self._send(codec.encode(("answers", frozenset(eager)), self._keep, self.classes))
+            self._send(_joined(given))
+            for limit in limits:
+                length, state, took = _ANSWER.unpack(self._take(_ANSWER.size, limit))
+                payload = self._take(length, limit)
+                if state:
+                    self.has_run_out = self.has_run_out or payload.startswith(b"MemoryError")
+                    yield "raised", payload.decode("utf-8", "replace"), took
+                else:
+                    yield "value", payload, took
 
     def _take(self, length: int, limit: float) -> bytes:
         try:
@@ -306,17 +304,32 @@ class Link:
 
     def outputs(self, inputs: Iterable[str], seconds: Sequence[float]) -> Iterator[trial.Output]:
         """What the script prints for each input, in order. Limits as for `answers`."""
-        given = [text.encode("utf-8", "surrogateescape") for text in inputs]
-        assert len(given) == len(seconds), f"{len(given)} inputs, but {len(seconds)} limits"
-        self.check()
-        self._send(codec.encode(("outputs",)))
-        self._send(_joined(given))
-        for limit in seconds:
-            length, said, state, took = _OUTPUT.unpack(self._take(_OUTPUT.size, limit))
-            text = self._take(length, limit).decode("utf-8", "replace")
-            message = self._take(said, limit).decode("utf-8", "replace")
-            self.has_run_out = self.has_run_out or message.startswith("MemoryError")
-            yield ("raised" if state else "ended"), text, message, took
+        for given, limits in _batches((text.encode("utf-8", "surrogateescape") for text in inputs), seconds):
+            self.check()
+            self._send(codec.encode(("outputs",)))
+            self._send(_joined(given))
+            for limit in limits:
+                length, said, state, took = _OUTPUT.unpack(self._take(_OUTPUT.size, limit))
+                text = self._take(length, limit).decode("utf-8", "replace")
+                message = self._take(said, limit).decode("utf-8", "replace")
+                self.has_run_out = self.has_run_out or message.startswith("MemoryError")
+                yield ("raised" if state else "ended"), text, message, took
+
+
+def _batches(inputs: Iterable[bytes], seconds: Sequence[float]) -> Iterator[tuple[list[bytes], list[float]]]:
+    """Inputs and their limits, few enough that no process has to hold them all at once."""
+    given: list[bytes] = []
+    limits: list[float] = []
+    size = 0
+    for one, limit in zip(inputs, seconds, strict=True):
+        if given and size + len(one) > _BATCH_BYTES:
+            yield given, limits
+            given, limits, size = [], [], 0
+        given.append(one)
+        limits.append(float(limit))
+        size += len(one)
+    if given:
+        yield given, limits
 
 
 def _joined(inputs: Sequence[bytes]) -> bytes:

@@ -66,11 +66,13 @@ def flush() -> None:
             stream.flush()
 
 
-def content(fd: int) -> bytes:
-    """All bytes of a file. The descriptor's position is shared with other processes: not used."""
-    parts, place = [], 0
-    while chunk := os.pread(fd, 1 << 20, place):
+def content(fd: int, start: int, end: int) -> bytes:
+    """The bytes of a file between two places. They may be many, so they are read at once.
+
+    The descriptor's position is shared with other processes: it is not used.
+    """
+    parts = []
+    while start < end and (chunk := os.pread(fd, min(end - start, 1 << 30), start)):
         parts.append(chunk)
-        place += len(chunk)
-    os.close(fd)
+        start += len(chunk)
     return b"".join(parts)

@@ -36,8 +36,11 @@ class Report:
         self.say(b"P", _read(self._key, KEY_BYTES))
 
 
-def frames(content: bytes) -> list[tuple[bytes, bytes]]:
-    """The frames of what arrived, as pairs of letter and content. A cut last frame is left out."""
+def frames(content: memoryview) -> list[tuple[bytes, memoryview]]:
+    """The frames of what arrived, as pairs of letter and content. A cut last frame is left out.
+
+    The contents may be large. They are views: nothing is copied.
+    """
     found, place = [], 0
     while place + _HEAD.size <= len(content):
         letter, length = _HEAD.unpack_from(content, place)

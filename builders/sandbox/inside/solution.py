@@ -199,8 +199,15 @@ class _Server:
                 ready, size, sent_at = [], 0, perf_counter()
             number += 1
             state, payload, seconds = self._answer_one(given)
-            ready.append(_ANSWER.pack(len(payload), state, seconds) + payload)
-            size += len(payload)
+            ready.append(_ANSWER.pack(len(payload), state, seconds))
+            if len(payload) > _FLUSH_BYTES:  # to join it would be to copy it
+                self._wire.send_raw(b"".join(ready))
+                self._wire.send_raw(payload)
+                ready, size, sent_at = [], 0, perf_counter()
+            else:
+                ready.append(payload)
+                size += len(payload)
+            del payload
         pieces.flush()
         self._wire.send_raw(b"".join(ready))
 

@@ -40,7 +40,11 @@ class Wire:
 
     def send(self, content: bytes) -> None:
         """Send one frame."""
-        self.send_raw(_LENGTH.pack(len(content)) + content)
+        if len(content) > _CHUNK:
+            self.send_raw(_LENGTH.pack(len(content)))
+            self.send_raw(content)
+        else:
+            self.send_raw(_LENGTH.pack(len(content)) + content)
 
     def send_raw(self, content: bytes) -> None:
         """Send bytes that are frames already."""
@@ -61,9 +65,7 @@ class Wire:
             raise Gone(f"its process sent a frame of {length} bytes")
         while len(waiting) < 4 + length:
             self._fill(deadline)
-        frame = bytes(waiting[4 : 4 + length])
-        del waiting[: 4 + length]
-        return frame
+        return self._cut(4, 4 + length)
 
     def take(self, length: int, seconds: float) -> bytes:
         """The next bytes of a stream without frames. Late if they stay away for that long."""
@@ -74,8 +76,13 @@ class Wire:
             deadline = time.monotonic() + seconds
             while len(waiting) < length:
                 self._fill(deadline)
-        taken = bytes(waiting[:length])
-        del waiting[:length]
+        return self._cut(0, length)
+
+    def _cut(self, start: int, end: int) -> bytes:
+        """These bytes of what is waiting. They may be many, so they are copied once only."""
+        with memoryview(self._waiting) as view:
+            taken = bytes(view[start:end])
+        del self._waiting[:end]
         return taken
 
     def _fill(self, deadline: float | None) -> None:

@@ -102,14 +102,18 @@ class _Run:
             streams = ("solution_out", "solution_err") if role == "solution" else ("stdout", "stderr")
             fds = {"stdout": self._fds[streams[0]], "stderr": self._fds[streams[1]]}
             fds |= {name: self._fds[source] for name, source in names.items()}
-            settled = isolation.settle(self._request, fds, self._system_calls)
+            limits = self._request | {"memory_mb": self._request["tests_mb" if role == "checker" else "memory_mb"]}
+            settled = isolation.settle(limits, fds, self._system_calls)
             gc.enable()
-            content = pieces.content(settled.pop("code"))
-            size = int.from_bytes(content[:4], "little")
-            request = json.loads(content[4 : 4 + size])
+            code = settled.pop("code")
+            start = 4 + int.from_bytes(pieces.content(code, 0, 4), "little")
+            request = json.loads(pieces.content(code, 4, start))
             if role == "solution":
+                os.close(code)
                 solution.run(request, settled)
-            (checker if role == "checker" else whole).run(request, content[4 + size :], settled)
+            data = pieces.content(code, start, os.fstat(code).st_size)
+            os.close(code)
+            (checker if role == "checker" else whole).run(request, data, settled)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -126,18 +130,25 @@ class _Run:
                 return None, bool(control.recv(16))
             if ended in ready:
                 return None, True
-            if self._resident_mb() > self._request["memory_mb"] + _OVERHEAD_MB:
+            if self._takes_too_much():
                 return "memory", True
 
-    def _resident_mb(self) -> float:
-        """Resident memory of all other processes in the box. It is 0 before a look is due."""
+    def _takes_too_much(self) -> bool:
+        """Whether resident memory is over its limit. It is False before a look is due.
+
+        The process of tests that run apart has a limit of its own. All others count together.
+        """
         if time.monotonic() < self._looked_at + _LOOK_S:
-            return 0.0
+            return False
         self._looked_at = time.monotonic()
-        total = 0
-        for name in os.listdir("/proc"):
-            if name.isdigit() and name != "1" and int(name) != os.getpid():
-                # Processes end while they are looked at.
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{name}/statm") as file:
-                    total += int(file.read().split()[1])
-        return total * _PAGE / 2**20
+        tests = self._pids[-1] if self._request["is_apart"] else None
+        found = {int(name): 0 for name in os.listdir("/proc") if name.isdigit()}
+        for pid in found.keys() - {1, os.getpid()}:
+            # Processes end while they are looked at.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/statm") as file:
+                found[pid] = int(file.read().split()[1]) * _PAGE
+        of_tests = found.pop(tests, 0) if tests is not None else 0
+        return any(
+            used > (self._request[limit] + _OVERHEAD_MB) * 2**20
+            for used, limit in ((sum(found.values()), "memory_mb"), (of_tests, "tests_mb"))
+        )
