@@ -137,7 +137,7 @@ def _build(
         def shard_of(shard: int) -> tuple[pa.Table, Usage]:
             number = numbers[name, shard]
             given = answers.of(number, [asked.request_id for asked in requests_of(number)])
-            found = list(rows(joined(parts[name].jobs[shard], given), known, settings.grading))
+            found = list(rows(joined(parts[name].jobs[shard], given), known, settings.grading, announce=store.announce))
             parts[name].check(found, settings.max_error_share)
             return _table(found, name_of), usage(engine, given)
 

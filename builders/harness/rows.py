@@ -16,6 +16,7 @@ from builders.harness import grading
 from builders.harness.jobs import Job, Known, obstacle
 from builders.harness.verdicts import Verdict
 from builders.recipe import Grading
+from store import Announce
 
 Row = dict[str, Any]
 Given = Sequence[tuple[Job, Completion | None]]
@@ -27,9 +28,17 @@ NEVER_ASKED = "it was not asked for"
 
 
 def rows(
-    given: Given, known: Known, settings: Grading, absent: str = NEVER_ASKED, *, is_code: bool = False
+    given: Given,
+    known: Known,
+    settings: Grading,
+    absent: str = NEVER_ASKED,
+    *,
+    is_code: bool = False,
+    announce: Announce | None = None,
 ) -> Iterator[Row]:
     """One row per job. The answers of one benchmark are judged together.
+
+    `announce` says once a minute how many are judged.
 
     `absent` is said of jobs without a completion. With `is_code`, the answers are programs, and run
     as they are.
@@ -41,7 +50,9 @@ def rows(
             for number, (job, completion) in enumerate(pairs)
             if completion is not None and is_answered(completion) and obstacle(job, known) is None
         ]
-        found = dict(grading.verdicts(answers, known[benchmark], settings, is_code=is_code)) if answers else {}
+        progress = grading.Progress(len(answers), announce, benchmark) if announce else None
+        judged = grading.verdicts(answers, known[benchmark], settings, is_code=is_code, progress=progress)
+        found = dict(judged) if answers else {}
         for number, (job, completion) in enumerate(pairs):
             yield _row(job, completion, known, found.get(number), absent)
 

@@ -96,6 +96,8 @@ def evaluate(
         require_weights(model, {"adapter": adapter} if adapter else {}, revision)
     _require_endpoint(settings.engine, folder)
     tasks = read(given)
+    if folder is None:
+        announce("nothing is kept: with -o DIR, answers and rows are saved, and the same command resumes")
     plan = _plan(model, tasks, settings, adapter, revision, seed)
     about = {
         "model": model,
@@ -108,7 +110,7 @@ def evaluate(
         run = _Run(model, adapter, revision, seed, settings, jobs(tasks, settings.forms, settings.num_samples), known)
         run.find_forms(answers, announce)
         saved.add(place, {"left_out": run.left_out})
-        found = run.rows(answers, track)
+        found = run.rows(answers, track, announce)
         told = summaries(found, known, settings.max_error_share, run.left_out, settings.max_tokens)
         saved.write_results(place, adapter or model, found, told)
     require_numbers(told, found)
@@ -178,13 +180,15 @@ class _Run:
         self.wanted, self.starts = wanted, range(0, len(wanted), size)
         self.left_out: dict[Form, str] = {}
 
-    def rows(self, folder: Path, track: Track) -> list[Row]:
+    def rows(self, folder: Path, track: Track, announce: Announce) -> list[Row]:
         """A row for each job. The answers are kept in a folder."""
         found: list[Row] = []
         try:
             with self._answers(folder) as of:
                 for shard in track(range(len(self.starts)), "answers"):
-                    found += rows(joined(self._jobs(shard), of(shard)), self.known, self.settings.grading)
+                    found += rows(
+                        joined(self._jobs(shard), of(shard)), self.known, self.settings.grading, announce=announce
+                    )
         except UserError as error:
             told = self._broken_off(folder)
             # The summary of a finished run stays beside its rows.

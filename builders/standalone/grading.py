@@ -53,7 +53,7 @@ def grade(
         given = cast(dict[str, Completion], answers_in(answers))
         _check_whole(folder, answers, asked, given, announce)
         known = prepared(tasks, settings.grading, announce)
-        found = list(rows(joined(asked, given.values()), known, settings.grading))
+        found = list(rows(joined(asked, given.values()), known, settings.grading, announce=announce))
         told = summaries(found, known, share, left_out, settings.max_tokens)
         saved.write_results(folder, kept["adapter"] or kept["model"], found, told)
     require_numbers(told, found)
@@ -93,7 +93,7 @@ def grade_samples(
         for task in part
         for pair in _sampled(benchmark, task, samples.get((benchmark, task.task_id), []), forms_there)
     ]
-    found = list(rows(answers, known, grading, NO_SAMPLE, is_code=True))
+    found = list(rows(answers, known, grading, NO_SAMPLE, is_code=True, announce=announce))
     told = summaries(found, known, max_error_share)
     if folder is not None:
         saved.write_results(folder, path.name, found, told)
