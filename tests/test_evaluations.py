@@ -196,7 +196,7 @@ def test_a_benchmark_without_tests_ends_before_the_first_request(serve: Serve, t
 
 
 def test_many_tasks_that_cannot_be_judged_end_it_before_the_first_request(serve: Serve, tmp_path: Path) -> None:
-    """They are missing like answers that do not come, also of what was built when more was borne."""
+    """They are missing like answers that do not come, also in what is built already."""
     server = serve(lambda body, _: answer(body))
     path = written(tmp_path / "b.jsonl", [row(n, tests="" if n == 1 else None) for n in range(4)])
     given = Benchmark(name="made", path=str(path))

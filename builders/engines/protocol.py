@@ -189,7 +189,7 @@ def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:
 
 
 def _text(choice: Json) -> str | None:
-    """The text of a choice, None without one. A list of parts is joined, as some endpoints answer."""
+    """The text of a choice, None without one. Some endpoints answer with a list of texts."""
     message = choice.get("message")
     content = message.get("content") if isinstance(message, dict) else choice.get("text")
     if not isinstance(content, list):

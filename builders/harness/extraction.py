@@ -72,9 +72,9 @@ from builders.harness.tasks import Form, Task
 _READS = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\(0")
 
 
-MAX_CHARACTERS = 2_000_000
-"""Of a longer text only so much is read. No model answers so much, but a broken server may. It takes
-up to 16 s in a chat, and mostly below 1 s."""
+MAX_CHARACTERS = 1_000_000
+"""Of a longer text only so much is read. No model answers so much, but a broken server may. It
+takes up to 8 s in a chat, and mostly below 1 s."""
 
 
 @dataclass(frozen=True)

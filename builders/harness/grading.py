@@ -112,15 +112,17 @@ def _judged(
     for _, task, _, _ in part:
         if reason := ready[task.task_id].ungradable:
             raise ValueError(f"no answer to {task.task_id} can be judged ({reason}): leave it out")
-    candidates = [Candidate((text,), text) if is_code else candidate(task, text, form) for _, task, form, text in part]
-    tasks = [task for _, task, _, _ in part]
-    trials = (
-        (str(number), trial_of(task, found, ready[task.task_id], settings))
-        for number, (task, found) in enumerate(zip(tasks, candidates, strict=True))
-    )
-    for name, result in run(trials, settings, workers):
+    candidates = list[Candidate]()
+
+    def trials() -> Iterator[tuple[str, sandbox.Trial]]:
+        """The code of an answer is looked for while those before it run."""
+        for number, (_, task, form, text) in enumerate(part):
+            candidates.append(Candidate((text,), text) if is_code else candidate(task, text, form))
+            yield str(number), trial_of(task, candidates[-1], ready[task.task_id], settings)
+
+    for name, result in run(trials(), settings, workers):
         number = int(name)
-        task, text = tasks[number], part[number][3]
+        _, task, _, text = part[number]
         one = verdict(task, candidates[number], ready[task.task_id], result, settings.environment)
         yield number, one if is_code or one.is_passed else noted(one, text), result
 

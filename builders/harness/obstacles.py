@@ -1,4 +1,4 @@
-"""What stands in the way of an evaluation, before the first request: tasks that none can judge here.
+"""What stands in the way of an evaluation before the first request: tasks not judged here.
 
 In: what `references.prepare` says of the tasks. Out: words for people, and the reason why a
 benchmark would have no number. A task that cannot be judged counts as missing, like one that is not

@@ -47,8 +47,8 @@ MOST = 0.5
 class Summary:
     """One benchmark in one form. `rates` is None where there is no number.
 
-    `judged` counts the tasks with a judged answer: `rates` are about them. `if_missing` is pass@1 of
-    all tasks if all missing answers had failed, and if all had passed. `answers` counts those that
+    `judged` counts the tasks with a judged answer: `rates` are about them. `if_missing` is pass@1
+    of all tasks if all missing answers had failed, and if all had passed. `answers` counts those that
     were wanted, `empty` those without any text, and `num_poor` the poor ones (see the module).
     `ungradable_tasks` says why, by task. `errors` and `reasons` say how often which text came,
     `missing_modules` for how many answers and tasks a library is missing, and `unknown_modules` how
@@ -129,7 +129,7 @@ class Summary:
         """What makes the number doubtful."""
         said = []
         if self.num_poor > MOST * self.answered:
-            said.append("the number says little, as more than half of the answers failed and are empty or cut")
+            said.append("more than half of the answers failed and are empty or cut: that says little about the model")
         if self.empty > MANY * self.answered:
             said.append(
                 f"{self.empty:,} of {self.answered:,} answers are empty: the model's text may be in another "

@@ -263,7 +263,7 @@ def _advice(error: UserError, max_error_share: float) -> str:
     return (
         f"their requests ended in an engine error, such as: {error.example!r}, or were not sent after that. {KEPT}, and "
         "the failed requests are asked again: mend the cause and run the same command again, or bear it with "
-        f" --max-error-share, which is {max_error_share:g}"
+        f"--max-error-share, which is {max_error_share:g}"
     )
 
 

@@ -144,7 +144,7 @@ def test_empty_and_cut_answers_are_said_loudly(serve: Serve, tmp_path: Path) -> 
     assert (summary.answered, summary.empty, summary.truncated, summary.num_poor) == (10, 6, 2, 6)
     told = summary.remarks()
     assert summary.as_json()["warnings"] == [remark.removeprefix("made (chat): ") for remark in told[:3]]
-    assert "the number says little, as more than half" in told[0]
+    assert "more than half of the answers failed and are empty or cut" in told[0]
     assert "6 of 10 answers are empty: the model's text may be in another field" in told[1]
     assert "2 of 10 answers were cut at max_tokens=64: raise --max-tokens" in told[2]
     with pytest.raises(NoNumberError, match="6 of 10 answers failed and are empty or were cut at --max-tokens"):

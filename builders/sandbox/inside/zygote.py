@@ -159,9 +159,10 @@ class _Run:
         )
 
     def _note_waits(self, pid: int) -> None:
-        """How long each thread was ready to run and had no CPU (Documentation/scheduler/sched-stats).
+        """Note how long each thread was ready to run and had no CPU.
 
-        A kernel that does not count it has no such file.
+        See Documentation/scheduler/sched-stats of Linux. A kernel that does not count it has no
+        such file.
         """
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
