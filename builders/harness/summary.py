@@ -47,14 +47,14 @@ MOST = 0.5
 class Summary:
     """One benchmark in one form. `rates` is None where there is no number.
 
-    `judged` counts the tasks with a judged answer: `rates` are about them. `if_missing` is pass@1
-    of all tasks if all missing answers had failed, and if all had passed. `answers` counts those that
-    were wanted, `empty` those without any text, and `num_poor` the poor ones (see the module).
-    `ungradable_tasks` says why, by task. `errors` and `reasons` say how often which text came,
-    `missing_modules` for how many answers and tasks a library is missing, and `unknown_modules` how
-    many failed answers import what is no library that we know. `left_out` says why the model was
-    not asked in this form at all. `base_rates` is about the tests of the original benchmark, where
-    others were added to them.
+    `judged` counts the tasks with a judged answer: `rates` are about them. `if_missing` is
+    pass@1 of all tasks if all missing answers had failed, and if all had passed. `answers`
+    counts those that were wanted, `empty` those without any text, and `num_poor` the poor ones
+    (see the module). `ungradable_tasks` says why, by task. `errors` and `reasons` say how often
+    which text came, `missing_modules` for how many answers and tasks a library is missing, and
+    `unknown_modules` how many failed answers import what is no library that we know. `left_out`
+    says why the model was not asked in this form at all. `base_rates` is about the tests of the
+    original benchmark, where others were added to them.
     """
 
     benchmark: str
