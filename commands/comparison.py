@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from commands.terminal import JsonOption, app, print_rows
-from store.errors import InputError
+from commands.terminal import JsonOption, announce, app, print_rows
 
 PANEL = "Models"
 
 
 @app.command(rich_help_panel=PANEL)
 def compare(
-    before: Annotated[str, typer.Argument(help="Folder of `evaluate -o`: the model to compare with.")],
-    after: Annotated[str, typer.Argument(help="Folder of `evaluate -o`: the other model.")],
+    before: Annotated[str, typer.Argument(help="Folder of `evaluate -o` or `grade -o`: the model to compare with.")],
+    after: Annotated[str, typer.Argument(help="Folder of `evaluate -o` or `grade -o`: the other model.")],
     as_json: JsonOption = False,
 ) -> None:
     """Compare two evaluated models, task by task, in the forms in which both were asked.
 
     With one answer per task p is McNemar's exact one, with several that of a bootstrap over tasks.
+    Verdicts of other tests are refused. What only one of the two has, or was asked or judged
+    otherwise, is said.
 
     Example:
     ```
@@ -31,23 +31,14 @@ def compare(
     …
     ```
     """
-    from builders.harness import saved
+    from builders.standalone import comparing
     from commands import pass_rates
 
-    first, second = saved.task_counts(Path(before)), saved.task_counts(Path(after))
+    found = comparing.shared(Path(before), Path(after))
     rows = [
-        {"benchmark": benchmark, "form": form}
-        | pass_rates.compared(first[benchmark, form], second[benchmark, form], "before", "after")
-        for benchmark, form in first
-        if (benchmark, form) in second
+        {"benchmark": benchmark, "form": form} | pass_rates.compared(*counts, "before", "after")
+        for (benchmark, form), counts in found.counts.items()
     ]
-    if not rows:
-        raise InputError(
-            f"{before} and {after} have no benchmark in the same form: they hold {_held(first)} and {_held(second)}"
-        )
-    title = f"{before} to {after}"
-    print_rows(rows if as_json else list(map(pass_rates.readable_row, rows)), as_json, title)
-
-
-def _held(found: Mapping[tuple[str, str], Any]) -> str:
-    return ", ".join(f"{benchmark} ({form})" for benchmark, form in found) or "nothing"
+    print_rows(rows if as_json else list(map(pass_rates.readable_row, rows)), as_json, f"{before} to {after}")
+    for remark in found.remarks:
+        announce(remark)

@@ -134,7 +134,7 @@ def evaluate(
 @app.command(rich_help_panel=PANEL)
 def grade(
     answers: Annotated[
-        str, typer.Argument(help="Folder of `evaluate -o`, or samples of EvalPlus or bigcode's harness.")
+        str, typer.Argument(help="Folder of `evaluate -o` or `grade -o`, or samples of EvalPlus or bigcode's harness.")
     ],
     benchmarks: Annotated[list[str] | None, typer.Option(help=f"For samples. {BENCHMARK}")] = None,
     output: Annotated[
@@ -160,13 +160,14 @@ def grade(
 
     Samples are JSON lines of task_id and solution (or completion), EvalPlus's folders, or
     generations.json. They run as they are, as in these harnesses, and a completion is appended to
-    the prompt. So sanitize answers with prose or fences first.
+    the prompt. So sanitize answers with prose or fences first. A program does not say in which form
+    its model was asked. So its form is `samples`, but not in files that `evaluate -o` wrote.
 
     Example:
     ```
     $ scoder grade my-samples.jsonl --benchmarks recipes/demo-benchmark.jsonl
-    │ benchmark      │ form │ tasks │ judged │ pass@1               │ answered │ …
-    │ demo-benchmark │ chat │    16 │     16 │ 1.000 [0.806, 1.000] │       16 │ …
+    │ benchmark      │ form    │ tasks │ judged │ pass@1               │ answered │ …
+    │ demo-benchmark │ samples │    16 │     16 │ 1.000 [0.806, 1.000] │       16 │ …
     ```
     """
     from builders.harness import saved
@@ -190,7 +191,7 @@ def grade(
     if not place.exists():
         raise InputError(f"no file or folder {answers}")
     if not benchmarks:
-        raise InputError(f"{answers} is no folder of `scoder evaluate -o`: name the --benchmarks that it answers")
+        raise InputError(f"{answers} does not say which --benchmarks it answers: name them")
     share = Evaluation().max_error_share if max_error_share is None else max_error_share
     limits, wanted = files.checked(Grading, changed), named(benchmarks, since, until)
     folder = Path(output) if output else None

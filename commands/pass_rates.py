@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import queries
 from store.catalog import connect
+from store.counts import with_interval
 from store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -171,8 +172,6 @@ def readable(found: dict[str, list[Row]]) -> dict[str, list[Row]]:
 
 def readable_row(row: Row) -> Row:
     """A row with intervals beside their numbers, and without counts of nothing."""
-    from commands.reports import with_interval
-
     shown: Row = {}
     for key, value in row.items():
         name = key.removeprefix("num_")

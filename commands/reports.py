@@ -16,6 +16,7 @@ from rich.text import Text
 
 import queries
 from store.catalog import connect
+from store.counts import with_interval
 from store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -59,13 +60,6 @@ def rejects_and_metrics(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
     found = {name: queries.relation(connection, f"report_{name}") for name in ("rejects", "metrics")}
     # not by way of Arrow, which is slow to import
     return {name: [dict(zip(r.columns, row, strict=True)) for row in r.fetchall()] for name, r in found.items()}
-
-
-def with_interval(value: float | None, low: float | None, high: float | None) -> str | None:
-    """A number with its interval, such as `0.521 [0.444, 0.597]`. None if there is no number."""
-    if value is None:
-        return None
-    return f"{value:.3g}" if low is None or high is None else f"{value:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def readable_metrics(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

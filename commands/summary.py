@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 
 from commands.progress import duration
-from commands.reports import with_interval
 from commands.terminal import DEFAULT_STORE
 from store.catalog import connect, notes
-from store.counts import counted
+from store.counts import counted, with_interval
 from store.ledger import Ledger
 from store.schemas import CONTRACTS
 

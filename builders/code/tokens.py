@@ -60,6 +60,7 @@ from builders.code.lexer import (
     hash_bytes,
     lex_texts,
 )
+from store.texts import storable
 
 __all__ = [
     "ANNOTATION",
@@ -216,7 +217,7 @@ def flat(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
 
     An Arrow array of one chunk is not copied.
     """
-    array: Any = pa.array([_encodable(t) for t in texts], pa.large_string()) if isinstance(texts, list) else texts
+    array: Any = pa.array([storable(t or "") for t in texts], pa.large_string()) if isinstance(texts, list) else texts
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
@@ -230,13 +231,6 @@ def flat(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
     bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     flat = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
     return flat[bounds[0] : bounds[-1]], bounds - bounds[0]
-
-
-def _encodable(text: str | None) -> str:
-    """The text with lone surrogates replaced, because they have no bytes in UTF-8."""
-    if text is None or text.isascii():
-        return text or ""
-    return text.encode("utf-8", "replace").decode()
 
 
 @cache

@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
+from store.texts import storable
+
 Message = dict[str, str]
 FinishReason = Literal["stop", "length", "prompt_too_long", "error"]
 Form = Literal["chat", "completion"]
@@ -73,6 +75,9 @@ class Completion:
     stop string. `logprob` is the sum of their log-probabilities (nats) under the model at
     temperature 1. It is None where an engine cannot tell. `error` is a short message where
     `finish_reason` is 'error'.
+
+    An endpoint's JSON can hold half of a surrogate pair, which no table can. It is replaced here,
+    where every answer of an engine, of a journal and of a file of samples comes by.
     """
 
     request_id: str
@@ -82,6 +87,10 @@ class Completion:
     num_completion_tokens: int
     logprob: float | None
     error: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", storable(self.text))
+        object.__setattr__(self, "error", self.error and storable(self.error))
 
 
 @dataclass(frozen=True)
@@ -110,10 +119,9 @@ class ChoiceCompletion:
     """The answer to a `ChoiceRequest`.
 
     `probabilities` holds one row per question: the probability of each choice, renormalised to sum
-    to
-    1. It is None where the request could not be answered. The tokens are sums over the questions.
-       The shared prefix counts each time, as an endpoint bills it. `finish_reason` is 'stop' for an
-       answer.
+    to 1. It is None where the request could not be answered. The tokens are sums over the
+    questions. The shared prefix counts each time, as an endpoint bills it. `finish_reason` is
+    'stop' for an answer.
     """
 
     request_id: str
@@ -122,6 +130,9 @@ class ChoiceCompletion:
     finish_reason: FinishReason
     error: str | None = None
     num_completion_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", self.error and storable(self.error))
 
 
 class Engine(Protocol):

@@ -34,6 +34,11 @@ _END = re.compile(
 )
 _CHANNEL = re.compile(r"(?<![\"'`])<\|channel\|>\s{0,9}(?:analysis|commentary)\b")
 _FINAL = re.compile(r"(?<![\"'`])<\|channel\|>\s{0,9}final\b[^<\n]{0,99}(?:<\|constrain\|>[^<\n]{0,99})?<\|message\|>")
+_BEGINS_THINKING = re.compile(r"^[ \t]*(?:`{3,}|~{3,})?[ \t]*\Z")
+_QUOTES = re.compile(r"\"|(?<!\w)[rbfuRBFU]{0,2}'|'(?!\w)")
+_COMMENT = re.compile(r"(?:^|\s)#")
+_NEAR = 200
+"""So many characters of a line before and behind a tag are looked at."""
 _TAGGED = re.compile(
     r"\[PYTHON\]\n?(?P<a>.*?)(?:\[/PYTHON\]|\Z)"
     r"|<code(?: [^>\n]{0,99})?>\n?(?P<b>.*?)(?:</code>|\Z)"
@@ -96,22 +101,64 @@ def answer(text: str) -> str:
     """What follows the model's thinking, up to an end token. Empty while it still thinks.
 
     The opening tag may be missing: some templates put it into the prompt. In the channels of
-    gpt-oss, what follows the last `final` is the answer.
+    gpt-oss, what follows the last `final` is the answer. Tags and tokens in the strings and
+    comments of code are no marks of the model (see `_marks`).
 
     Thinking that was cut off is no answer, whatever drafts it holds. But if it ends with a whole
     fenced block, the model has stopped there, and only forgot to close the tag: then the block
-    counts. A text that is cut by its length seldom ends so.
+    counts. A text that is cut by its length seldom ends so. A tag that is not closed begins a line,
+    or follows a fence. In the middle of a sentence it is what the sentence is about.
     """
-    text = _last_channel(text[max((found.end() for found in _CLOSED.finditer(text)), default=0) :])
-    opened, ends = _OPENED.search(text), _END.search(text)
-    if opened is None:
-        return text[: ends.start() if ends else len(text)]
-    if ends is not None and ends.start() < opened.start():
-        return text[: ends.start()]
-    ends = _END.search(text, opened.end())
-    thought = text[opened.end() : ends.start() if ends else len(text)]
+    text = _last_channel(text[max((found.end() for found in _marks(_CLOSED, text)), default=0) :])
+    begins = (found for found in _marks(_OPENED, text) if _BEGINS_THINKING.search(_line_before(text, found.start())))
+    opened, end = next(begins, None), min(_ends(text), default=len(text))
+    if opened is None or end < opened.start():
+        return text[:end]
+    thought = text[opened.end() : end]
     is_answer = not text[: opened.start()].strip() and _ends_with_block(thought)
     return thought if is_answer else text[: opened.start()]
+
+
+def _marks(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
+    """What the pattern finds in the text, but not in a program that has it in a text of its own.
+
+    That is within a fenced block that is Python with it.
+    """
+    found = list(pattern.finditer(text))
+    if not found:
+        return []
+    ends = [end.start() for end in re.finditer("\n", text)]
+    programs = [
+        (block.line, block.line + block.code.count("\n") + 1) for block in fenced(text)[0] if parses(block.code)
+    ]
+    starts = [first for first, _ in programs]
+
+    def is_in_program(position: int) -> bool:
+        line = bisect(ends, position - 1)
+        place = bisect(starts, line) - 1
+        return place >= 0 and programs[place][0] < line <= programs[place][1]
+
+    return [one for one in found if not is_in_program(one.start()) and not _is_quoted(one, text)]
+
+
+def _ends(text: str) -> list[int]:
+    """Where end tokens stand that are not within quotes or a comment of one line."""
+    return [found.start() for found in _marks(_END, text) if not _is_quoted(found, text)]
+
+
+def _is_quoted(found: re.Match[str], text: str) -> bool:
+    before = _line_before(text, found.start())
+    after = text[found.end() : found.end() + _NEAR].partition("\n")[0].strip()
+    if len(before) == _NEAR or after.startswith("<|"):
+        return False
+    quotes = "".join(_QUOTES.findall(before))
+    is_open = any(quotes.count(quote) % 2 and quote in after for quote in "\"'")
+    return is_open or (bool(after) and _COMMENT.search(before) is not None)
+
+
+def _line_before(text: str, position: int) -> str:
+    """What stands before a position in its line, or the nearest part of it."""
+    return text[max(0, position - _NEAR) : position].rpartition("\n")[2]
 
 
 def _last_channel(text: str) -> str:
@@ -121,9 +168,8 @@ def _last_channel(text: str) -> str:
     """
     if text.startswith("analysis") and "assistantfinal" in text:
         return text.rpartition("assistantfinal")[2]
-    ends = [found.end() for found in _FINAL.finditer(text)]
-    thinks = _CHANNEL.search(text)
-    return text[ends[-1] :] if ends else text[: thinks.start() if thinks else len(text)]
+    ends, thinks = _marks(_FINAL, text), _marks(_CHANNEL, text)
+    return text[ends[-1].end() :] if ends else text[: thinks[0].start() if thinks else len(text)]
 
 
 def _ends_with_block(text: str) -> bool:

@@ -18,8 +18,14 @@ below it: `record()` or `check()`. The module `trial` exists only there. In: `tr
 own and without numpy. What differs:
 
 - An answer that is the same value as the reference's, with its NaN, is right.
-- Values arrive as plain builtin values, so that a subclass of float is a float. An iterator is no
-  value; EvalPlus makes a set of it where it compares sets.
+- Values arrive as plain values of builtin types, Decimal, Fraction and deque, so that a subclass of
+  float is a float. Whatever else the solution makes equals nothing: an iterator (EvalPlus makes a
+  set of it where it compares sets), UserList and UserDict, MappingProxyType, array, memoryview,
+  dates, and instances of its own classes, whose `__eq__` is not asked.
+- The solution and the checker are two processes, and EvalPlus takes more away from the first. Here
+  it may start other programs, write files in /tmp, ask for the current folder, the source of a
+  function (`inspect.getsource`) or shared memory (`mmap`), pickle what it defines, and use a
+  ProcessPoolExecutor. What it prints is thrown away in both.
 - EvalPlus keeps the tolerance that one float has brought for all later cases, where it then also
   allows nested numbers to be near. Here each case has its own. It compares with numpy's rules of
   broadcasting; here lists must be as long.
@@ -31,11 +37,14 @@ import json
 import math
 import pickle
 from builtins import *  # noqa: F403, UP029 - the solution may be called `sum` (Mbpp/126), and hide it
+from collections import deque
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 
 TOLERANCE = 1e-6
 """How far numbers may differ where only floats are expected and the file gives no tolerance."""
 RELATIVE = 1e-7
+VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 BUILT = b"__build_class__"
 """Stands in the bytes of a value that is not of plain ones alone (`sandbox/inside/codec.py`)."""
 SHOWN = 120
@@ -260,13 +269,14 @@ def on_one_line(text):
 
 
 def is_plain(value):
-    """Whether a value is made of builtin values alone, so that it can be compared."""
+    """Whether a value is made of Python's own values alone, so that it can be compared."""
     kind = type(value)
-    if kind in (list, tuple, set, frozenset):
+    if kind in (list, tuple, set, frozenset, deque, *VIEWS):
         return all(map(is_plain, value))
     if kind is dict:
         return all(map(is_plain, value)) and all(map(is_plain, value.values()))
-    return value is None or kind in (bool, int, float, complex, str, bytes, bytearray)
+    numbers = (bool, int, float, complex, Decimal, Fraction)
+    return value is None or kind in (*numbers, str, bytes, bytearray, range)
 
 
 def is_accepted(got, expected, arguments, job):

@@ -41,9 +41,15 @@ Where the verdict differs from EvalPlus's, and why:
 - joined: EvalPlus sees one run of lines. Here a helper in another block is found.
 - decorated: EvalPlus loses functions and classes with decorators (`@lru_cache`, `@dataclass`).
 - no return: EvalPlus loses helpers without `return`, such as generators.
-- set-up: EvalPlus loses `try: import`, `if`, loops, `a, b = 1, 2`, `x += 1`, `table[0] = 1`, calls
-  that fill a table, and `sys.setrecursionlimit(…)`. Here they are kept if the entry point needs
-  what they change.
+- set-up: EvalPlus loses `try: import`, `if`, loops, `a, b = 1, 2`, `x += 1`, `table[0] = 1`, and
+  calls at the top level. Here they are kept if the entry point needs what they change: a method of
+  a table (`memo.update(…)`), a function that fills one (`heapq.heapify(heap)`, `fill()`), also
+  under another name for the same value (`a = b = []`). Calls that set the interpreter up are always
+  kept: `sys.setrecursionlimit(…)`, seeds, filters of warnings. Other calls are dropped, such as
+  `print(fill())`, `main()` and `result = fill()`, if nothing needs the result.
+- wrapped: of a function and a later block `f = cache(f)` the function counts, as for EvalPlus. In
+  one block Python's order holds.
+- by text: both miss what a program finds by a text, such as `globals()["k"]` or `exec("k = 1")`.
 - same name: EvalPlus keeps `n = int(input())` above `def f(n)`, because the name is the same, and
   then it fails. Here a parameter is no use of the module's name.
 - mended: blanks that are no blanks, code that is indented as a whole, and lines for a notebook
@@ -160,7 +166,7 @@ def _completed(task: Task, text: str) -> str:
     for lines in _continuations(start, text):
         size, _ = prefix(lines)
         found = _first_versions(statements("\n".join(lines[:size])))
-        if any(_defines(task, s) and not s.is_weak for s in found):
+        if any(_defines(task, s) and not s.is_weak(_name(task)) for s in found):
             return needed([above, found, *(b.statements for b in blocks(text))], 1, _wanted(task))
     blocks_of_chat = _blocks(task, text)
     main = _best(task, blocks_of_chat)
@@ -183,7 +189,8 @@ def _first_versions(found: Sequence[Statement]) -> list[Statement]:
     met, kept = set[str](), list[Statement]()
     for statement in found:
         is_again = bool(statement.binds) and statement.binds <= (real if statement.is_stub else met)
-        if not (statement.is_definition and is_again):
+        # Functions for `@f.register` often share the name `_`.
+        if not (statement.is_definition and is_again and statement.binds != {"_"}):
             kept.append(statement)
             met |= statement.binds if statement.is_definition and not statement.is_stub else set()
     return kept
@@ -201,7 +208,23 @@ def _script(text: str) -> str:
         block = found[number]
         return block.is_cut, block.rank, _READS.search(block.code) is None, -number
 
-    return needed([block.statements for block in found], min(range(len(found)), key=unfitness), None)
+    main = _quoted_from(found, min(range(len(found)), key=unfitness))
+    return needed([block.statements for block in found], main, None)
+
+
+def _quoted_from(found: Sequence[Block], last: int) -> int:
+    """The block before of which the last one explains a part. The last one if there is none."""
+    for number in range(last - 1, -1, -1):
+        is_alike = not found[number].is_cut and found[number].rank == found[last].rank
+        if is_alike and _plain(found[last].code) in _plain(found[number].code):
+            last = number
+    return last
+
+
+def _plain(code: str) -> str:
+    """The lines of the code without indentation, comments and empty ones."""
+    lines = (re.sub(r"(?:^|\s)#.*", "", line).strip() for line in code.split("\n"))
+    return "\n".join(["", *(line for line in lines if line), ""])
 
 
 def _blocks(task: Task, text: str) -> list[Block]:
@@ -217,7 +240,7 @@ def _best(task: Task, found: Sequence[Block]) -> int | None:
         defining = [s for s in block.statements if _defines(task, s)]
         if defining:
             is_broken = block.is_cut and defining == block.statements[-1:]
-            is_weak = all(s.is_weak for s in defining)
+            is_weak = all(s.is_weak(_name(task)) for s in defining)
             choices.append((is_weak, is_broken, block.rank, -number))
     return -min(choices)[-1] if choices else None
 

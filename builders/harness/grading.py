@@ -9,7 +9,9 @@ In: tasks with what a model wrote for them, and what `references.prepare` says o
 
 A time-out under load may be the load's fault. So an answer that was too slow is tried once more,
 alone, and the second verdict counts. One that hardly ever waited for a CPU, since it was running
-or asleep, was not kept from it by others: it is not tried again.
+or asleep, was not kept from it by others: it is not tried again. Answers that lack a library are
+run once more with an empty module in place of it: those that still say that it is not there have
+failed.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from builders import sandbox
 from builders.harness.extraction import MAX_CHARACTERS, Candidate, candidate
 from builders.harness.references import Ready, run
 from builders.harness.tasks import Form, Task
-from builders.harness.verdicts import Verdict, trial_of, verdict
+from builders.harness.verdicts import Verdict, confirmed, trial_of, verdict, with_stand_in
 from builders.recipe import Grading
 from store import Announce
 
@@ -89,6 +91,7 @@ def verdicts(
         for count, number in enumerate(slow, start=1):
             progress.again(count, len(slow))
             ((_, found[number], _),) = _judged([part[number]], ready, settings, 1, is_code)
+        found |= _confirmed(part, found, ready, settings, is_code)
         yield from ((answer[0], found[number]) for number, answer in enumerate(part))
 
 
@@ -116,9 +119,9 @@ def _judged(
 
     def trials() -> Iterator[tuple[str, sandbox.Trial]]:
         """The code of an answer is looked for while those before it run."""
-        for number, (_, task, form, text) in enumerate(part):
-            candidates.append(Candidate((text,), text) if is_code else candidate(task, text, form))
-            yield str(number), trial_of(task, candidates[-1], ready[task.task_id], settings)
+        for number, answer in enumerate(part):
+            candidates.append(_candidate(answer, is_code))
+            yield str(number), trial_of(answer[1], candidates[-1], ready[answer[1].task_id], settings)
 
     for name, result in run(trials(), settings, workers):
         number = int(name)
@@ -133,3 +136,26 @@ def noted(found: Verdict, text: str) -> Verdict:
         return found
     note = f"(of {len(text):,} characters of the answer {MAX_CHARACTERS:,} were read)"
     return replace(found, message=f"{found.message or found.status} {note}")
+
+
+def _confirmed(
+    part: list[tuple[Id, Task, Form, str]],
+    found: Mapping[int, Verdict],
+    ready: Mapping[str, Ready],
+    settings: Grading,
+    is_code: bool,
+) -> dict[int, Verdict]:
+    """The verdicts on answers that lack a library, after a run with a stand-in for it."""
+    lacking = {number: one for number, one in found.items() if one.status == "missing"}
+    tasks = {number: part[number][1] for number in lacking}
+    trials = (
+        (str(number), trial_of(tasks[number], again, ready[tasks[number].task_id], settings))
+        for number, one in lacking.items()
+        for again in [with_stand_in(_candidate(part[number], is_code), one)]
+    )
+    return {int(name): confirmed(lacking[int(name)], result) for name, result in run(trials, settings)}
+
+
+def _candidate(answer: tuple[Id, Task, Form, str], is_code: bool) -> Candidate:
+    _, task, form, text = answer
+    return Candidate((text,), text) if is_code else candidate(task, text, form)

@@ -6,8 +6,12 @@
 - bigcode-evaluation-harness: `generations.json`, a list per task, in the order of the benchmark.
 
 Both harnesses run these programs as they are, so we do the same: what is read is not searched for
-code. Answers of a model with prose or fences must go through `evalplus.sanitize` first. What we
-write is the program that was judged, so that another harness can run it.
+code. Answers of a model with prose or fences must go through `evalplus.sanitize` first, and
+`not_python` counts those that did not. What we write is the program that was judged, so that
+another harness can run it.
+
+A program does not say how its model was asked. Our own files have the form in their names, such as
+`humaneval-chat.jsonl`. A completion continued the prompt. All others get the form `samples`.
 
     read(Path("samples.jsonl"), {"humaneval": tasks})["humaneval", "HumanEval/0"]    # [Sample(…)]
     write(Path("samples"), rows)    # samples/humaneval-chat.jsonl and .generations.json
@@ -16,26 +20,32 @@ write is the program that was judged, so that another harness can run it.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from builders.harness.programs import parses
 from builders.harness.rows import Row
-from builders.harness.tasks import Form, Task
+from builders.harness.tasks import Task
 from store.errors import InputError, MissingError
 from store.files import write_text
+
+SampleForm = Literal["chat", "completion", "samples"]
+"""How the model was asked; `samples` where nobody knows."""
+_OUR_NAME = re.compile(r".+-(chat|completion|samples)\.(?:jsonl|generations\.json)")
+_FENCE = re.compile(r"\s*(?:```|~~~)")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One program of a file. One that continued the prompt has the form `completion`."""
+    """One program of a file, and how its model was asked."""
 
     code: str
-    form: Form
+    form: SampleForm
 
 
 Samples = dict[tuple[str, str], list[Sample]]
@@ -55,19 +65,44 @@ def read(path: Path, tasks: Mapping[str, Sequence[Task]]) -> Samples:
     if text.lstrip().startswith("["):
         return _generations(path, text, tasks)
     found: Samples = defaultdict(list)
+    task_of = _finder(tasks)
     # not splitlines(), which also ends a line at U+2028 and U+0085: JSON may hold these in a string
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            task_id, text, form = _of_line(line, f"{path}, line {number}")
-            benchmark = _benchmark_of(task_id, tasks, f"{path}, line {number}")
-            task = next(task for task in tasks[benchmark] if task.task_id == task_id)
-            sample = Sample(text if form == "chat" else _continued(task, text), form)
-            found[benchmark, task_id].append(sample)
+            name, text, is_whole = _of_line(line, f"{path}, line {number}")
+            benchmark, task = task_of(name, f"{path}, line {number}")
+            form = _form_of(path) or ("samples" if is_whole else "completion")
+            sample = Sample(text if is_whole else _continued(task, text), form)
+            found[benchmark, task.task_id].append(sample)
     if not found:
         raise InputError(
             f"{path} has no samples: give JSON lines of task_id and solution, or of task_id and completion"
         )
     return dict(found)
+
+
+def of_rows(rows: Iterable[Row], tasks: Mapping[str, Sequence[Task]], where: str) -> Samples:
+    """The samples that rows of `grade -o` were made of. InputError as above."""
+    there = {(name, task.task_id) for name, part in tasks.items() for task in part}
+    task_of = _finder(tasks)
+    found: Samples = defaultdict(list)
+    for row in rows:
+        key = row["benchmark"], row["task_id"]
+        if key not in there:
+            benchmark, task = task_of(row["task_id"], where)
+            key = benchmark, task.task_id
+        if row["finish_reason"]:
+            found[key].append(Sample(row["completion"], row["form"]))
+    return dict(found)
+
+
+def not_python(samples: Iterable[Sample]) -> tuple[int, int]:
+    """How many samples are no Python because of a fence: those that begin with it, and all.
+
+    not_python([Sample("```python\\nx = 1\\n```", "samples")])    # (1, 1)
+    """
+    fenced = [s.code for s in samples if ("```" in s.code or "~~~" in s.code) and not parses(s.code)]
+    return sum(_FENCE.match(code) is not None for code in fenced), len(fenced)
 
 
 def write(folder: Path, rows: Iterable[Row]) -> None:
@@ -100,25 +135,50 @@ def _continued(task: Task, text: str) -> str:
     return code if parses(code) or not task.completion else task.completion + text
 
 
-def _of_line(line: str, where: str) -> tuple[str, str, Form]:
+def _form_of(path: Path) -> SampleForm | None:
+    """The form that the name of one of our own files says."""
+    found = _OUR_NAME.fullmatch(path.name)
+    return cast(SampleForm, found.group(1)) if found else None
+
+
+def _of_line(line: str, where: str) -> tuple[str, str, bool]:
+    """The name of a task, a text, and whether that is a whole program."""
     try:
         row: Any = json.loads(line)
     except ValueError as error:
         raise InputError(f"{where} is not JSON ({error})") from None
-    forms: tuple[tuple[str, Form], ...] = (("solution", "chat"), ("completion", "completion"))
-    for name, form in forms:
-        if isinstance(row, dict) and isinstance(row.get("task_id"), str) and isinstance(row.get(name), str):
-            return row["task_id"], row[name], form
+    for field in ("solution", "completion"):
+        if isinstance(row, dict) and _is_name(row.get("task_id")) and isinstance(row.get(field), str):
+            return str(row["task_id"]), row[field], field == "solution"
     fields = sorted(row) if isinstance(row, dict) else type(row).__name__
     raise InputError(f"{where} needs a text task_id and a text solution or completion, but has {fields}")
 
 
-def _benchmark_of(task_id: str, tasks: Mapping[str, Sequence[Task]], where: str) -> str:
-    found = [name for name, part in tasks.items() if any(task.task_id == task_id for task in part)]
-    if len(found) == 1:
-        return found[0]
-    what = f"is in {' and in '.join(found)}: give one of them" if found else f"is in none of {', '.join(tasks)}"
-    raise InputError(f"{where}: the task {task_id!r} {what}")
+def _is_name(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _finder(tasks: Mapping[str, Sequence[Task]]) -> Callable[[str, str], tuple[str, Task]]:
+    """A function that finds the benchmark and the task of a name, or of a number.
+
+    The Hub's MBPP+ calls Mbpp/2 just 2. InputError if there is none, or more than one.
+    """
+    whole: dict[str, list[tuple[str, Task]]] = defaultdict(list)
+    short: dict[str, list[tuple[str, Task]]] = defaultdict(list)
+    for benchmark, part in tasks.items():
+        for task in part:
+            whole[task.task_id].append((benchmark, task))
+            short[task.task_id.rpartition("/")[2]].append((benchmark, task))
+
+    def task_of(name: str, where: str) -> tuple[str, Task]:
+        found = whole.get(name) or short.get(name, [])
+        if len(found) == 1:
+            return found[0]
+        both = " and in ".join(benchmark for benchmark, _ in found)
+        what = f"is in {both}: give one of them" if found else f"is in none of {', '.join(tasks)}"
+        raise InputError(f"{where}: the task {name!r} {what}")
+
+    return task_of
 
 
 def _generations(path: Path, text: str, tasks: Mapping[str, Sequence[Task]]) -> Samples:
@@ -140,20 +200,21 @@ def _generations(path: Path, text: str, tasks: Mapping[str, Sequence[Task]]) -> 
             "order alone, so the numbers must be equal"
         )
     return {
-        (benchmark, task.task_id): [Sample(code, "chat") for code in one] for task, one in zip(part, lists, strict=True)
+        (benchmark, task.task_id): [Sample(code, _form_of(path) or "samples") for code in one]
+        for task, one in zip(part, lists, strict=True)
     }
 
 
 def _of_folders(folder: Path, tasks: Mapping[str, Sequence[Task]]) -> Samples:
     names = {task.task_id.replace("/", "_"): task.task_id for part in tasks.values() for task in part}
+    task_of = _finder(tasks)
     found: Samples = {}
     for below in sorted(path for path in folder.iterdir() if path.is_dir()):
-        task_id = names.get(below.name)
-        if task_id is None:
+        if below.name not in names:
             raise InputError(f"{below}: no task of {', '.join(tasks)} has this name")
+        benchmark, task = task_of(names[below.name], str(below))
         files = sorted(below.glob("*.py"), key=lambda path: (len(path.stem), path.stem))
-        samples = [Sample(path.read_text(encoding="utf-8"), "chat") for path in files]
-        found[_benchmark_of(task_id, tasks, str(below)), task_id] = samples
+        found[benchmark, task.task_id] = [Sample(path.read_text(encoding="utf-8"), "samples") for path in files]
     if not any(found.values()):
         raise InputError(f"{folder} holds neither an evaluation nor folders such as HumanEval_0/0.py")
     return found

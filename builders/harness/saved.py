@@ -6,6 +6,10 @@
     summary.json       what came of it, per benchmark and form
     samples/           the extracted code, in the forms that EvalPlus and bigcode's harness read
 
+A folder of `grade -o` has no answers: its rows hold the samples, and its settings.json says what
+they are verdicts on. There the column `form` may also be `samples`: nobody knows how the models of
+these were asked.
+
 The rows are Parquet under the contract of the table, so that one query reads a store and a folder:
 
     with opened("my-evaluation", plan, about) as answers:
@@ -18,7 +22,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,11 +34,16 @@ from builders.harness import sample_files, statistics
 from builders.harness.rows import Row
 from builders.harness.statistics import Counts
 from builders.harness.summary import Summary
+from builders.harness.tasks import Task
 from store import CONTRACTS, Plan
 from store.errors import InputError, JobError, MissingError
 from store.files import check_folder, make_folder, write_text
 
 SETTINGS, ANSWERS, ROWS, SUMMARY, SAMPLES = "settings.json", "answers", "rows.parquet", "summary.json", "samples"
+JUDGED = "judged"
+"""In the settings: the tests and the limits of the verdicts, where these are not the first."""
+SAMPLES_OF = "samples"
+"""In the settings: the file whose samples were judged. An evaluation has none."""
 
 
 @contextmanager
@@ -122,9 +131,46 @@ def open_for_results(folder: Path) -> None:
     """Make a folder for results without answers. InputError if it holds anything else."""
     check_folder(folder)
     others = {path.name for path in folder.iterdir()} - {ROWS, SUMMARY, SAMPLES} if folder.exists() else set()
+    if SETTINGS in others and is_of_samples(settings_of(folder)):
+        others.discard(SETTINGS)
     if others:
         raise InputError(f"{folder} holds {min(others)}, and no results of `scoder grade -o`: give a new folder")
     make_folder(folder)
+
+
+def is_of_samples(kept: Mapping[str, Any]) -> bool:
+    """Whether these settings are those of `grade -o`."""
+    return SAMPLES_OF in kept
+
+
+def holds_verdicts_alone(folder: Path) -> bool:
+    """Whether a path is a folder of `grade -o`, also one that an older version made."""
+    return (folder / ROWS).is_file() and not (folder / ANSWERS).exists()
+
+
+def samples(folder: Path, tasks: Mapping[str, Sequence[Task]]) -> sample_files.Samples:
+    """The samples that a folder of `grade -o` holds verdicts on. InputError for other tasks."""
+    names = ["benchmark", "form", "task_id", "sample_index", "completion", "finish_reason"]
+    found = _table(folder, names)
+    if not (folder / SETTINGS).exists():
+        # Older versions called the form `chat` where nobody knew it.
+        found = [row | {"form": "samples" if row["form"] == "chat" else row["form"]} for row in found]
+    return sample_files.of_rows(found, tasks, str(folder / ROWS))
+
+
+def write_verdicts(
+    folder: Path, path: Path, about: dict[str, Any], rows: Sequence[Row], summaries: Sequence[Summary]
+) -> None:
+    """Write the verdicts on the samples of a file, and what they come from, so that `grade` can
+    judge the samples again. `path` may be the folder itself.
+    """
+    there = folder / SETTINGS
+    kept = settings_of(folder) if path.resolve() == folder.resolve() and there.exists() else {}
+    model = kept.get("model", path.name)
+    write_results(folder, model, rows, summaries)
+    plan = Plan(table="evaluations", fields={"samples": model, "benchmarks": about[JUDGED]["benchmarks"]})
+    said = {"model": model, SAMPLES_OF: kept.get(SAMPLES_OF, str(path.absolute()))}
+    write_text(there, json.dumps(said | about | {"plan": plan.model_dump(mode="json")}, indent=1) + "\n")
 
 
 def write_results(folder: Path, model: str, rows: Sequence[Row], summaries: Sequence[Summary]) -> None:

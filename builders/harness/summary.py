@@ -31,7 +31,7 @@ from builders.harness.missing import counts, install, missing_modules, modules_o
 from builders.harness.rows import Row, lost
 from builders.harness.statistics import NOT_GRADED, UNJUDGED, pass_rates, rates_if_missing, task_counts
 from builders.harness.tasks import Form
-from store.counts import counted
+from store.counts import counted, with_interval
 from store.errors import JobError
 
 SHOWN = 3
@@ -290,12 +290,8 @@ def _base_rates(judged: list[Row]) -> dict[str, Any] | None:
 def _in_one(rates: dict[str, float] | None) -> dict[str, str]:
     """pass@1 and the pass@k of the largest k, each with its interval."""
     names = [name for name in rates or {} if not name.endswith(("_low", "_high"))]
-    shown = dict.fromkeys([*names[:1], *names[-1:]])
-    ends = {name: ((rates or {}).get(f"{name}_low"), (rates or {}).get(f"{name}_high")) for name in shown}
-    return {
-        name: f"{(rates or {})[name]:.3f}" + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")
-        for name, (low, high) in ends.items()
-    }
+    told = {n: with_interval(rates[n], rates.get(f"{n}_low"), rates.get(f"{n}_high")) for n in names} if rates else {}
+    return {name: str(told[name]) for name in dict.fromkeys([*names[:1], *names[-1:]])}
 
 
 def most(counts: Mapping[str, int]) -> str:

@@ -7,12 +7,13 @@ In: a task, what a model wrote, and what is known of the task. Out: a `Trial`, a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from builders import sandbox
 from builders.harness import programs
 from builders.harness.extraction import Candidate, imports
+from builders.harness.failed_asserts import failed_assert
 from builders.harness.libraries import ALSO, missing_library
 from builders.harness.references import (
     Ready,
@@ -28,6 +29,29 @@ LONGEST_CASES_S = 60.0
 MORE_PER_CASE_S, MORE_PER_ANSWER_S = 1.0, 5.0
 """What LiveCodeBench adds to the time limits of the cases for the whole of an answer
 (`lcb_runner/evaluation/compute_code_generation_metrics.py`)."""
+_STAND_IN = """\
+def stand_in(wanted):
+    import importlib.machinery
+    import sys
+
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            is_wanted = name.partition(".")[0] == wanted
+            return importlib.machinery.ModuleSpec(name, self, is_package=True) if is_wanted else None
+
+        def create_module(self, spec):
+            return None
+
+        def exec_module(self, module):
+            pass
+
+    sys.meta_path.insert(0, Finder())
+
+
+stand_in(%r)
+del stand_in
+"""
+"""Makes an empty module of that name importable. What is imported from it is such a module, too."""
 
 Outcome = Literal["passed", "failed", "timeout", "memory", "output", "missing", "error"]
 
@@ -38,7 +62,9 @@ class Verdict:
 
     `missing` means that it stopped where it imports a known library that the sandbox lacks, and
     `error` that the sandbox did not work: neither says anything about the model. An answer that
-    raises such an error itself has failed. `is_base_passed` is about the tests
+    raises such an error itself has failed: it does so also with a stand-in for the library. Code
+    that looks for the stand-in can still be taken for `missing`; an evaluation with more such
+    answers than its `max_error_share` fails. `is_base_passed` is about the tests
     of the original benchmark alone. It is None where there are no others.
     """
 
@@ -93,6 +119,9 @@ def verdict(
 ) -> Verdict:
     """What the end of a trial in the sandbox of this environment says about the answer."""
     message = None if result.status == "passed" else last_line(result.stderr) or _in_short(result)
+    if message == "AssertionError" and task.comparison == "asserts":
+        tests = asserts_trial(task, (), 1.0, is_apart=ready.is_apart).tests[0]
+        message = ": ".join(filter(None, (message, failed_assert(result.stderr, tests))))
     status: Outcome = result.status
     if status == "failed" and _lacks_library(candidate, message, environment):
         status = "missing"
@@ -107,6 +136,20 @@ def verdict(
         message=message,
         is_apart=ready.is_apart,
     )
+
+
+def with_stand_in(candidate: Candidate, missing: Verdict) -> Candidate:
+    """The same answer, with an empty module in place of the library that it is said to lack."""
+    return replace(candidate, pieces=(_STAND_IN % missing_library(missing.message), *candidate.pieces))
+
+
+def confirmed(missing: Verdict, result: sandbox.SandboxResult) -> Verdict:
+    """The verdict `missing` after a run with the stand-in.
+
+    The answer has failed if it says again that the library is not there.
+    """
+    is_pretence = missing_library(last_line(result.stderr)) == missing_library(missing.message)
+    return replace(missing, status="failed") if is_pretence else missing
 
 
 def _lacks_library(candidate: Candidate, message: str | None, environment: str | None) -> bool:

@@ -41,6 +41,10 @@ What the sandbox does not hold back:
   So an answer that is a very large value makes it large. Put a cgroup around untrusted bulk runs.
 - Kernels before 5.14 count all processes of the user against `processes`. Newer ones count those of
   the box.
+- What a trial prints is thrown away beyond `output_bytes`, for as long as it has time. A plain
+  program that prints 16 times as much is ended, and a script whose answer is above 16 MiB fails.
+- The stack may grow to 512 MiB (`jail.py`), or to the hard limit of this process if that is less.
+  Threads have 8 MiB, but those of a Python that the program starts anew have 512 MiB of its memory.
 - A program is the first process of its namespace: a signal that it has no handler for and that
   would end it, such as SIGTERM or SIGALRM, is ignored.
 - The filter lists what is refused. A bug of the kernel in one of the other calls stays open.

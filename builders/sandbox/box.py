@@ -7,7 +7,7 @@ namespaces of its own (`inside/isolation.py`), so nothing stays from one to the 
         box.run(job, limits)
 
 The host makes the pipes and files of each program and hands them in. It reads all output itself,
-ends what floods it, and kills the whole box where the box does not answer in time.
+ends a program that floods it, and kills the whole box where the box does not answer in time.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ _WARM = (
 _START_S = 60.0
 _GRACE_S = 3.0
 """How long a box may take, after a program's time is over, to say so."""
-# To discard output costs time. A stream of more than so many times its limit ends the program.
 _FLOOD_FACTOR = 16
+"""A plain program ends when it has printed so many times what is kept. What a trial prints is
+thrown away for as long as it has time: a right answer may print."""
 
 
 class Parts(Protocol):
@@ -77,6 +78,11 @@ class Job:
     data: bytes | Parts
     solution: dict[str, Any] | None
     wall_s: float | None
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether a solution is tested, and not a program run by itself."""
+        return self.tests["module"] != "__main__"
 
 
 class Box:
@@ -139,7 +145,7 @@ class Box:
         """Run one program. BoxLostError where the box did not survive it."""
         wall_s = job.wall_s or limits.wall_s
         started = time.monotonic()
-        streams = _Streams(is_apart=job.solution is not None)
+        streams = _Streams(is_apart=job.solution is not None, is_trial=job.is_trial)
         with contextlib.ExitStack() as opened:
             opened.callback(streams.close)
             data = [job.data] if isinstance(job.data, bytes) else job.data
@@ -175,14 +181,17 @@ class Box:
         self._control.sendmsg([content], [rights])
 
     def _watch(self, streams: _Streams, limits: SandboxLimits, deadline: float) -> tuple[dict[str, Any], Status | None]:
-        """Read until the box says how the program ended, and then what is left in the pipes."""
+        """Read until the box says how the program ended, and then what is left in the pipes.
+
+        They do not always end then: a program can have left their other ends in messages on a
+        socket that nobody takes. But nobody is left who could write.
+        """
         poll = select.poll()
         for fd in (self._control.fileno(), *streams.ours):
             poll.register(fd, select.POLLIN)
         ended: dict[str, Any] | None = None
         cut: Status | None = None
-        num_open = len(streams.ours)
-        while ended is None or num_open:
+        while ended is None:
             ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000 + 1)
             if not ready and time.monotonic() > deadline:
                 raise BoxLostError(f"the box did not answer: {self.said()}")
@@ -192,13 +201,16 @@ class Box:
                     poll.unregister(fd)
                 elif not streams.read(fd, limits):
                     poll.unregister(fd)
-                    num_open -= 1
             if cut is None and streams.is_flood(limits):
                 cut = "output"
                 if ended is None:
                     with contextlib.suppress(OSError):
                         self._control.send(b"stop")
-        return ended, cut
+        while ready := poll.poll(0):
+            for fd, _ in ready:
+                if not streams.read(fd, limits):
+                    poll.unregister(fd)
+        return ended, "output" if streams.is_flood(limits) else cut
 
     def _ended(self) -> dict[str, Any]:
         try:
@@ -211,9 +223,14 @@ class Box:
 
 
 class _Streams:
-    """The pipes of one program: both ends, and what has come out of ours."""
+    """The pipes of one program: both ends, and what has come out of ours.
 
-    def __init__(self, is_apart: bool) -> None:
+    The first bytes of a stream are kept, and of the standard error the last ones, as it ends with
+    what went wrong.
+    """
+
+    def __init__(self, is_apart: bool, is_trial: bool) -> None:
+        self._is_trial = is_trial
         self.theirs: dict[str, int] = {}
         self.ours: dict[int, str] = {}
         self.kept: dict[str, bytearray] = {}
@@ -235,15 +252,20 @@ class _Streams:
         name = self.ours[fd]
         self.totals[name] += len(chunk)
         most = _report_bytes(limits) if name == "report" else limits.output_bytes
-        self.kept[name] += chunk[: max(0, most - len(self.kept[name]))]
+        kept = self.kept[name]
+        if name in ("stderr", "solution_err"):
+            kept += chunk
+            del kept[: max(0, len(kept) - most)]
+        else:
+            kept += chunk[: max(0, most - len(kept))]
         return bool(chunk)
 
     def is_flood(self, limits: SandboxLimits) -> bool:
-        """Whether a stream is far over its limit."""
+        """Whether a stream is far over its limit. What a trial prints is no part of its result."""
+        if self.totals["report"] > _report_bytes(limits) or self._is_trial:
+            return self.totals["report"] > _report_bytes(limits)
         most = _FLOOD_FACTOR * limits.output_bytes
-        return self.totals["report"] > _report_bytes(limits) or any(
-            total > most for name, total in self.totals.items() if name != "report"
-        )
+        return any(total > most for name, total in self.totals.items() if name != "report")
 
     def text(self, *names: str) -> str:
         """The kept streams of these names, one after the other."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import resource
 import shutil
 import sys
 from pathlib import Path
@@ -39,6 +40,8 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
 }
 _NOBODY = "65534"
+STACK_MB = 512
+"""How large the stack of a program may grow. EvalPlus gives it as much as all of its memory."""
 _PLACE = "/opt/environment"
 """Where a box shows a virtual environment."""
 SITE = f"{_PLACE}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
@@ -69,7 +72,17 @@ def command(control_fd: int, environment: str | None) -> list[str]:
         inner += ["--setenv", name, value]
     options = ["-s", "-P", "-B", *(["-S"] if environment is not None else [])]
     start = [_interpreter(), *options, "-c", _start_text(), str(control_fd)]
-    return [*_give_up_root(bwrap, environment), *inner, "--", *start]
+    return [*_give_up_root(bwrap, environment), *inner, "--", *_with_large_stack(), *start]
+
+
+def _with_large_stack() -> list[str]:
+    """What starts the interpreter. The kernel leaves as much room as the limit allows at that time.
+
+    Nothing but a shell sets a limit between two programs without a risk for our threads.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    kibibytes = STACK_MB * 1024 if hard == resource.RLIM_INFINITY else min(STACK_MB * 1024, hard // 1024)
+    return ["/bin/sh", "-c", 'ulimit -S -s "$0" && exec "$@"', str(kibibytes)]
 
 
 def _give_up_root(bwrap: str, environment: str | None) -> list[str]:

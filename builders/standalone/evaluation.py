@@ -102,7 +102,7 @@ def evaluate(
     about = {
         "model": model,
         "adapter": adapter,
-        "benchmarks": [_found_again(benchmark) for benchmark in given],
+        "benchmarks": [found_again(benchmark) for benchmark in given],
         "evaluation": settings.model_dump(mode="json"),
     }
     with _place(folder) as place, saved.opened(place, plan, about) as answers, _honest(folder):
@@ -289,10 +289,15 @@ def _place(folder: Path | None) -> Iterator[Path]:
         yield Path(temporary)
 
 
-def _found_again(benchmark: Benchmark) -> dict[str, Any]:
+def found_again(benchmark: Benchmark) -> dict[str, Any]:
     """A benchmark as it is kept. A file is named by its whole path, to be found again."""
     path = Path(benchmark.path)
     return benchmark.model_dump(mode="json") | ({"path": str(path.absolute())} if path.exists() else {})
+
+
+def hashes_of(tasks: Tasks) -> dict[str, dict[str, str]]:
+    """By benchmark, a hash of what is `asked`, and one of `all` that tasks hold, also the tests."""
+    return {name: {"asked": tasks_hash(part, ASKED), "all": tasks_hash(part)} for name, part in tasks.items()}
 
 
 def _plan(model: str, tasks: Tasks, settings: Evaluation, adapter: str | None, revision: str | None, seed: int) -> Plan:
@@ -304,9 +309,7 @@ def _plan(model: str, tasks: Tasks, settings: Evaluation, adapter: str | None, r
             "model": _identity(model, revision, engine),
             "adapter": _identity(adapter, None, engine) if adapter else None,
             "engine": [*engine.identity(), getattr(engine, "base_url", None)],
-            "benchmarks": {
-                name: {"asked": tasks_hash(part, ASKED), "all": tasks_hash(part)} for name, part in tasks.items()
-            },
+            "benchmarks": hashes_of(tasks),
             "seed": seed,
             **settings.model_dump(mode="json", include={"forms", "num_samples", "temperature", "top_p", "max_tokens"}),
         },

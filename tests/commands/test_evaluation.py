@@ -116,7 +116,8 @@ def test_saved_answers_are_graded_and_samples_too(server: FaultServer, tmp_path:
         shown = json.loads(scoder_here("grade", *arguments, "--failed", "--json").stdout)
         assert {(one["task_id"], one["status"]) for one in shown} == {("Made/1", "failed")}
         assert shown[0]["message"].startswith("AssertionError")
-    assert (tmp_path / "kept" / "rows.parquet").exists()
+    again = json.loads(scoder_here("grade", str(tmp_path / "kept"), "--memory-mb", "512", "--json").stdout)
+    assert [(one["form"], one["pass@1"]) for one in again] == [("chat", 0.75)]
     refused = scoder_here("grade", str(out), "-o", str(tmp_path / "other"))
     assert refused.returncode == 2 and "keeps its results itself" in refused.stderr
 
@@ -197,7 +198,9 @@ def test_two_evaluations_are_compared_task_by_task(server: FaultServer, tmp_path
     (told,) = json.loads(scoder_here("compare", str(one), str(other), "--json").stdout)
     assert told["num_tasks"] == 8 and (told["before"], told["after"], told["difference"]) == (0.875, 0.875, 0)
     assert (told["verdict"], told["p"]) == ("within noise", 1.0)
-    assert "within noise" in scoder_here("compare", str(one), str(other)).stdout
+    shown = scoder_here("compare", str(one), str(other))
+    assert "within noise" in shown.stdout and "0.875 [0.529, 0.978]" in shown.stdout and "0.000 [-0.3" in shown.stdout
+    assert "max_tokens 512 -> 99" in shown.stderr
     nothing = scoder_here("compare", str(one), str(tmp_path))
     assert nothing.returncode != 0 and "holds no finished evaluation" in nothing.stderr
 

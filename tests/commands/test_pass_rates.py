@@ -65,7 +65,7 @@ def test_what_was_not_graded_is_counted_and_does_not_lower_a_number(store: Store
     assert (coder["num_ungradable"], coder["num_timeouts"], coder["num_truncated"]) == (1, 1, 1)
     assert shown["coder-base", "chat"]["num_unanswered"] == 1
     (first, second, _) = readable(report(Ledger(store.root)))["evaluations"]
-    assert (first["tasks"], first["pass@1"]) == ("11 of 12", "0.0909 [0.0162, 0.377]")
+    assert (first["tasks"], first["pass@1"]) == ("11 of 12", "0.091 [0.016, 0.377]")
     assert (second["ungradable"], second["unanswered"]) == (1, None)
 
 

@@ -42,7 +42,7 @@ def test_it_says_what_was_made_where_and_how_good(store: Store) -> None:
     assert found[:3] == [
         f"2 instructions: {store.root}/_datasets/instructions",
         f"synthesizer G1: {store.root}/_models/synthesizer-1/checkpoint-2",
-        "parse rate: G0 0.5, G1 0.75",
+        "parse rate: G0 0.500, G1 0.750",
     ]
     assert found[3].startswith("all builds of this store took ") and found[3].endswith(
         " s, 1,500 tokens read and 400 written, 0.25 USD"

@@ -97,7 +97,7 @@ def run(
 def test_answers_are_in_the_order_of_the_requests(tmp_path, settings):
     found = run(tmp_path, Echo(), settings=settings)
     assert [c.request_id for c in found] == [f"r{n}" for n in range(12)]
-    assert [c.text for c in found] == [f"question {n}\x0b\u2028\x85 né\r\n \ud83d" for n in range(12)]
+    assert [c.text for c in found] == [f"question {n}\x0b\u2028\x85 né\r\n \ufffd" for n in range(12)]
 
 
 def test_a_slow_sequence_holds_up_neither_the_engine_nor_later_shards(tmp_path):

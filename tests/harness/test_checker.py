@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import UserList, deque
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -156,7 +159,11 @@ def test_literals_are_read_with_inf_and_nan() -> None:
 
 def test_values_that_cannot_be_compared_are_not_plain() -> None:
     assert is_plain([1, (2.0, {"a": {3}}), None, b"x", 1j])
+    assert is_plain([Decimal(1), Fraction(1, 2), range(3), deque([1]), {1: 2}.keys(), {1: 2}.values(), {1: 2}.items()])
     assert not is_plain([object()])
+    assert not is_plain(deque([object()]))
+    assert not is_plain({1: object()}.values())
+    assert not is_plain(UserList([1]))
     assert not is_plain({1: iter([])})
     assert not is_plain({frozenset([len]): 1})
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
+import dis
+import importlib.util
 import io
+import sys
 import time
+import types
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -33,6 +39,8 @@ HELPER = "def plus_all(numbers):\n    return sum(numbers)\n"
 FENCED = f"```python\n{RIGHT}```"
 PARENT = "```\nclass A:\n    def go(self, n): return sum(n)\n```\n"
 CHILD = "```\nclass B(A): pass\ndef add(n): return B().go(n)\n```"
+USES_K = "def add(numbers):\n    return k * sum(numbers)\n"
+WRAP = "\nadd = cache(add)\n"
 NEWTON = "def add(numbers):\n    return math.fsum(numbers)\n"
 
 FUNCTION = Task(
@@ -197,7 +205,67 @@ CHAT = [
     ("two in one block", py(f"{WRONG}\n\n# better\n{RIGHT}"), True),
     ("bare draft, fenced final", f"{WRONG}\nBetter:\n{FENCED}", True),
     ("fenced first, mentioned bare", f"{FENCED}\nThe line\ndef add(numbers): return 7\nis wrong.", True),
+    ("tag in a comment", py(f"# <think> about it\n{RIGHT}"), True),
+    ("tag in a comment of bare code, prose", f"Here:\n\n# <think> about it\n{RIGHT}\nIt adds.", True),
+    ("closing tag in a comment", py(f"# Up to </think> it adds.\n{RIGHT}"), True),
+    ("tag in a docstring", py(f'def spare():\n    """Handles <think> tags."""\n{RIGHT}'), True),
+    ("tag begins a line of a docstring", py(f'"""\n<think> is a tag.\n"""\n{RIGHT}'), True),
+    ("tag in a sentence", f"I would <think> of a loop.\n{FENCED}", True),
+    ("still thinking, on a line of its own", f"{py(RIGHT)}\n<think>\nOr:\n{py(WRONG)}\nBut", True),
+    ("thinking about tags", f"<think>A </think> tag?\n{py(WRONG)}\n</think>\n{FENCED}", True),
+    ("end token in a string", py(f"STOP = 'x <|im_end|> y'\n{RIGHT}"), True),
+    ("end token in a string, prose in the fence", py(f"STOP = r'x <|im_end|> y'\n{RIGHT}\nThis adds.\n"), True),
+    ("end token in a string of bare code, prose", f'So:\n\nSTOP = "x <|im_end|> y"\n{RIGHT}\nIt adds.', True),
+    ("end token in a comment", py(f"# ends at <|im_end|>\n{RIGHT}"), True),
+    ("end token in a comment, prose in the fence", py(f"# x <|im_end|> y\n{RIGHT}\nThis adds.\n"), True),
+    ("end token in an open fence", f"```python\n{RIGHT.rstrip()}<|im_end|>\n<|im_start|>user\nNo.\n{py(WRONG)}", True),
+    ("end token between sentences", f"{FENCED}\nIt's done.<|im_end|> Now it's {py(WRONG)}", True),
+    (
+        "end token behind quotes",
+        f'{FENCED}\nIt\'s "done".<|eot_id|><|start_header_id|>"user"\n{py(WRONG)}',
+        True,
+    ),
+    ("channel in a comment", py(f"# x <|channel|>analysis and <|channel|>final<|message|> y\n{RIGHT}"), True),
+    ("wrapped in a later block", f"{FENCED}\nCached:\n{py('from functools import cache' + WRAP)}", True),
+    ("wrapped by an update", f"{FENCED}\nOr:\n{py('add += 1')}", True),
+    ("wrapped in its block", py(f"{WRONG}\n{RIGHT}\nfrom functools import wraps\nadd = wraps(add)(add)\n"), True),
+    (
+        "only the wrapped one",
+        py("from math import *\nfsum = (lambda f: f)(fsum)\nadd = lambda n: int(fsum(n))\n"),
+        True,
+    ),
     # joined
+    (
+        "helper wrapped in the last block",
+        f"{py(HELPER)}\n{py('plus_all = (lambda f: f)(plus_all)' + chr(10) + USES_HELPER)}",
+        True,
+    ),
+    ("value of another block updated", f"{py('k = 0')}\n{py('k += 1' + chr(10) + USES_K)}", True),
+    (
+        "value of another block filled",
+        f"{py('k = []')}\n{py('k.append(1)' + chr(10) + USES_K.replace('k *', 'k[0] *'))}",
+        True,
+    ),
+    (
+        "value of another block filled between",
+        f"{py('k = []')}\n{py('k.append(1)')}\n{py(USES_K.replace('k *', 'k[0] *'))}",
+        True,
+    ),
+    (
+        "value of another block counted",
+        f"{py('k = 0')}\n{py('def add(n):' + chr(10) + '    global k' + chr(10) + '    k += 1' + chr(10) + '    return sum(n)')}",
+        True,
+    ),
+    (
+        "import apart, called as a statement",
+        f"{py('import heapq')}\n{py('def add(n):' + chr(10) + '    heapq.heapify(n)' + chr(10) + '    return sum(n)')}",
+        True,
+    ),
+    (
+        "import apart, an example calls it",
+        f"{py('import sys')}\n{py(f'def add(n):{chr(10)}    return sum(n) if sys else 0{chr(10)}sys.exit(add([1]))')}",
+        True,
+    ),
     ("helper before", f"```python\n{HELPER}```\nthen\n```python\n{USES_HELPER}```", True),
     ("helper after", f"```python\n{USES_HELPER}```\nwhere\n```python\n{HELPER}```", True),
     ("helper beside a draft", f"```python\n{HELPER}{WRONG}```\nBetter:\n```python\n{USES_HELPER}```", True),
@@ -424,6 +492,8 @@ def test_where_tests_are_code_the_prompt_comes_first():
 SUM = "import sys\nprint(sum(map(int, sys.stdin.read().split())))"
 READS = "n = int(input())\nassert n\nprint(n)\nif __name__ == '__main__':\n    print(n)"
 
+LOOP = "def main():\n    n = 0\n    for line in open(0):\n        n += 1\n    print(n)\nmain()"
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -439,6 +509,12 @@ READS = "n = int(input())\nassert n\nprint(n)\nif __name__ == '__main__':\n    p
             "def two():\n    return 2\nprint(two())",
         ),
         ("```python\nn = input()\n!pip install x\nprint(n)\n```", "n = input()\nprint(n)"),
+        (f"```python\n{READS}\n```\nHere\n```python\nn = int(input())  # one\n```\nreads n.", READS),
+        (f"```python\n{LOOP}\n```\nHere\n```python\nfor line in open(0):\n    n += 1\n```\ncounts.", LOOP),
+        (
+            f"```python\n{READS}\n```\nShorter:\n```python\nn = int(input())\nprint(n)\n```",
+            "n = int(input())\nprint(n)",
+        ),
         ("```python\nprint(input())\n```\nExample:\n```python\nprint(1)\n```", "print(input())"),
     ],
 )
@@ -620,3 +696,128 @@ def test_time_is_linear_in_the_text(text, form):
 def test_calls_that_change_what_they_are_given_are_kept(line, is_kept):
     code = f"import heapq, random, sys\nfrom heapq import heappush\nK = [1]\n\ndef check(k):\n    print(k)\n\n{line}\n\ndef add(n):\n    return n + K[0]\n"
     assert (line in candidate(FUNCTION, code, "chat").code) is is_kept
+
+
+GCD = "def add(numbers):\n{}    return sum(numbers) + {}\n"
+
+
+# code above, what `add` adds to the sum (0 if all is there), code in `add`
+@pytest.mark.parametrize(
+    ("above", "more", "inside"),
+    [
+        ("cnt = 0", "0", "    global cnt\n    cnt += 1\n"),
+        ("cnt = 0\ndef tick():\n    global cnt\n    cnt += 1", "0", "    tick()\n"),
+        ("cnt = 0\nclass C:\n    def tick(self):\n        global cnt\n        cnt += 1", "0", "    C().tick()\n"),
+        ("cnt = 0\ndef h():\n    global cnt\n    del cnt\n    cnt = 0", "0", "    h()\n"),
+        ("K = 7\nclass C:\n    K = K", "C.K - 7", ""),
+        ("K = 7\nclass C:\n    K += 1", "C.K - 8", ""),
+        ("K = 7\nclass C:\n    L, K = K, 2", "C.L - 7", ""),
+        ("K = [7]\nclass C:\n    for K in K: pass", "C.K - 7", ""),
+        ("K = 7\ndef h():\n    class C:\n        K = K\n    return C.K", "h() - 7", ""),
+        ("k = input()\nclass C:\n    k = 3\n    l = k", "C.l - 3", ""),
+        ("k = input()", "0", "    global k\n    k = 3\n"),
+        ("k = [0]\nxs = [last := i for i in k]", "last", ""),
+        ("a = b = []\na.append(0)", "b[0]", ""),
+        ("a = []\nb = a\nb.append(0)", "a[0]", ""),
+        ("a = []\nput = a.append\nput(0)", "a[0]", ""),
+        ("a = {}\na.setdefault(1, []).append(0)", "a[1][0]", ""),
+        ("a = []\n[a.append(i) for i in range(3)]", "a[0]", ""),
+        ("a = [9, 0]\nfirst = a.pop(0)", "a[0]", ""),
+        ("a = []\ndef fill(x): x.append(0)\nfill(a)", "a[0]", ""),
+        ("a = {}\ndef put(): a[0] = 0\ndef fill(): put()\ndef start(): fill()\nstart()", "a[0]", ""),
+        ("class O: pass\nsetattr(O, 'x', 0)", "O.x", ""),
+        (
+            "from functools import singledispatch as s\n@s\ndef h(x): 0\n@h.register(int)\ndef _(x): return 0",
+            "h(1)",
+            "",
+        ),
+        ("import sys as s\ns.setrecursionlimit(8001)\nimport sys", "sys.getrecursionlimit() - 8001", ""),
+        (
+            "import sys\ntry:\n    sys.setrecursionlimit(8002)\nexcept ValueError: pass",
+            "sys.getrecursionlimit() - 8002",
+            "",
+        ),
+        ("import sys\nif sys:\n    sys.setrecursionlimit(8003)", "sys.getrecursionlimit() - 8003", ""),
+        ("match [0, 1]:\n    case [x, *rest]: pass", "x", ""),
+        ("for k in range(3):\n    def h(k=k): return k - 2", "h()", ""),
+        ("k = 0\ndef h(*, x=k) -> k: return x", "h()", ""),
+        ("k = 0\ndef d(n): return lambda f: lambda: n\n@d(k)\ndef h(): return 1", "h()", ""),
+        ("k = 0\nclass P:\n    def __init_subclass__(cls, k): cls.k = k\nclass Q(P, k=k): pass", "Q.k", ""),
+        ("import contextlib\nwith contextlib.suppress(KeyError):\n    k = 0", "k", ""),
+    ],
+)
+@pytest.mark.parametrize("form", ["chat", "completion"])
+def test_all_that_a_function_reads_is_kept(above, more, inside, form):
+    limit = sys.getrecursionlimit()
+    try:
+        code = f"{above}\n{GCD.format(inside, more)}"
+        assert is_right(WHOLE, py(code) if form == "chat" else code, form)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_a_copy_is_no_other_name_for_a_value():
+    code = "a = [0]\nb = a[:]\nb.append(1)\ndef add(n):\n    return sum(n) + a[0]\n"
+    assert "append" not in candidate(WHOLE, py(code), "chat").code
+
+
+def test_a_second_function_for_a_registration_is_kept_in_a_completion():
+    code = (
+        "from functools import singledispatch\n@singledispatch\ndef h(x): return 0\n"
+        "@h.register(str)\ndef _(x): return 1\n@h.register(list)\ndef _(x): return sum(x)\n"
+        "def add(n):\n    return h(n)\n"
+    )
+    assert is_right(WHOLE, code, "completion")
+
+
+def lacking(code: str, whole: str) -> set[str]:
+    """The module's names that the code reads but does not define, although the whole does."""
+    read, bound = names_of_bytecode(code)
+    return (read - bound) & names_of_bytecode(whole)[1]
+
+
+def names_of_bytecode(code: str) -> tuple[set[str], set[str]]:
+    read, bound, top = set[str](), set[str](), compile(code, "code", "exec", dont_inherit=True)
+    waiting = [top]
+    for one in waiting:
+        waiting += [inner for inner in one.co_consts if isinstance(inner, types.CodeType)]
+        steps = [(step.opname, step.argval) for step in dis.get_instructions(one)]
+        own = {name for op, name in steps if op == "STORE_NAME"}
+        bound |= {name for op, name in steps if op == "STORE_GLOBAL"} | (own if one is top else set())
+        read |= {n for op, n in steps if op == "LOAD_GLOBAL" or (op == "LOAD_NAME" and (one is top or n not in own))}
+    return read - {"__name__", "__doc__"}, bound
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "argparse",
+        "copy",
+        "heapq",
+        "inspect",
+        "json.decoder",
+        "locale",
+        "quopri",
+        "random",
+        "shlex",
+        "string",
+        "textwrap",
+    ],
+)
+def test_no_name_of_a_real_module_is_lost(name):
+    whole = Path(importlib.util.find_spec(name).origin).read_text("utf-8")
+    definitions = [n.name for n in ast.parse(whole).body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    for entry_point in definitions[:: max(1, len(definitions) // 8)]:
+        task = dataclasses.replace(WHOLE, entry_point=entry_point)
+        code = candidate(task, py(whole), "chat").code
+        assert entry_point in names_of_bytecode(code)[1]
+        assert not lacking(code, whole)
+        # Each statement in a fence of its own: all but the last are other blocks.
+        parts = "and\n".join(f"````python\n{part}\n````\n" for part in pieces(whole))
+        assert not lacking(candidate(task, parts, "chat").code, whole)
+
+
+def pieces(code: str) -> list[str]:
+    lines = code.split("\n")
+    starts = [min([n.lineno, *(d.lineno for d in getattr(n, "decorator_list", []))]) - 1 for n in ast.parse(code).body]
+    return ["\n".join(lines[a:b]) for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)]

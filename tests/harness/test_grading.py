@@ -298,6 +298,9 @@ def test_scripts_end_as_for_livecodebench(script: str, status: str) -> None:
     assert statuses(replace(ECHO, solution=None), script, form="chat") == [status]
 
 
+SAID = "    raise ModuleNotFoundError(\"No module named 'tensorflow'\")\n"
+
+
 def test_an_answer_that_only_says_that_a_library_is_missing_is_wrong() -> None:
     said = "    raise ModuleNotFoundError(\"No module named 'tensorflow'\")\n"
     given = "    return \"ModuleNotFoundError: No module named 'tensorflow'\"\n"
@@ -305,6 +308,34 @@ def test_an_answer_that_only_says_that_a_library_is_missing_is_wrong() -> None:
     inside = "    def inner():\n        from tensorflow.keras import layers\n    inner()\n"
     assert statuses(ADD, said, there.format("math"), inside) == ["failed", "failed", "missing"]
     assert statuses(MEAN, given, inside) == ["failed", "missing"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ("    if a > 9:\n        import tensorflow\n" + SAID, "failed"),
+        ("    return a - b\n    import tensorflow\n", "failed"),
+        (
+            "    try:\n        from tensorflow import keras\n    except ImportError:\n"
+            + SAID.replace("    ", "        "),
+            "missing",
+        ),
+        (
+            "    import importlib\n    return importlib.import_module('tensorflow').a\n    import tensorflow\n",
+            "missing",
+        ),
+        ("    import tensorflow.keras.layers as layers\n    return layers.Dense(a, b)\n", "missing"),
+        ("    from tensorflow import add as plus\n    return plus(a, b)\n", "missing"),
+        ("    import tensorflow\n    import torch\n    return torch.add(a, b)\n", "missing"),
+        ("    import tensorflow\n    return a + b\n", "missing"),
+    ],
+)
+def test_missing_is_what_ends_otherwise_with_a_stand_in(answer: str, status: str) -> None:
+    assert statuses(ADD, answer) == [status]
+    assert statuses(replace(MEAN, solution="    a = b = sum(xs)\n    return a + b\n"), f"    a = b = 1\n{answer}") == [
+        status
+    ]
+    assert statuses(ECHO, f"def add(a, b):\n{answer}print(add(1, 2))\n", form="chat") == [status]
 
 
 def test_a_library_that_another_one_asks_for_is_named(tmp_path: Path) -> None:
@@ -342,7 +373,8 @@ def test_a_library_that_is_there_is_not_missing(tmp_path: Path) -> None:
     answer = "    import tensorflow\n    raise ModuleNotFoundError(\"No module named 'tensorflow'\")\n"
     with_library = Grading(environment=str(tmp_path / "libraries"), workers=1)
     assert statuses(ADD, answer, settings=with_library) == ["failed"]
-    assert statuses(ADD, answer) == ["missing"]
+    # it would fail with the library, too
+    assert statuses(ADD, answer, answer.replace("    raise", "    tensorflow.a()\n    raise")) == ["failed", "missing"]
     own = ready(replace(ADD, solution=answer), settings=with_library)["add"]
     assert own.ungradable == "its own solution does not pass (ModuleNotFoundError: No module named 'tensorflow')"
     assert own.missing == ()
@@ -359,12 +391,13 @@ def test_what_judges_is_told_by_the_comparison_and_not_by_tests() -> None:
 
 def test_a_library_that_another_one_asks_for_says_nothing_about_the_model(tmp_path: Path) -> None:
     optional = (
-        "    import pandas\n"
         "    raise ImportError(\"Missing optional dependency 'xlrd'. Install xlrd >= 2.0.1 for xls Excel support\")\n"
     )
+    excel = f"def read_excel():\n    try:\n        import xlrd\n    except ImportError:\n    {optional}    xlrd.open_workbook()\n"
     venv.create(tmp_path / "libraries", symlinks=True)
     (site,) = (tmp_path / "libraries" / "lib").glob("python3*/site-packages")
-    (site / "pandas.py").write_text("")
+    (site / "pandas.py").write_text(excel)
+    reads, says = "    import pandas\n    pandas.read_excel()\n", f"    import pandas\n{optional}"
     with_pandas = Grading(environment=str(tmp_path / "libraries"), workers=1)
     guarded = """    try:
         import numpy
@@ -372,8 +405,9 @@ def test_a_library_that_another_one_asks_for_says_nothing_about_the_model(tmp_pa
         return a + b
     return numpy.add(a, b)
 """
-    assert statuses(ADD, optional, optional.replace("pandas", "math"), guarded, settings=with_pandas) == [
+    assert statuses(ADD, reads, says, optional, guarded, settings=with_pandas) == [
         "missing",
+        "failed",
         "failed",
         "passed",
     ]

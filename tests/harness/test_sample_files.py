@@ -34,7 +34,7 @@ def test_lines_of_solutions_and_of_completions(tmp_path: Path) -> None:
         {"task_id": "HumanEval/1", "solution": "def f(): return 2"},
     )
     assert read(path, TASKS) == {
-        ("he", "HumanEval/1"): [Sample("def f(): pass", "chat"), Sample("def f(): return 2", "chat")],
+        ("he", "HumanEval/1"): [Sample("def f(): pass", "samples"), Sample("def f(): return 2", "samples")],
         ("he", "HumanEval/0"): [Sample("def f():\n    return 1", "completion")],
     }
 
@@ -43,7 +43,28 @@ def test_lines_of_solutions_and_of_completions(tmp_path: Path) -> None:
 def test_only_a_line_feed_ends_a_line(tmp_path: Path, sign: str) -> None:
     row = {"task_id": "HumanEval/0", "solution": f"x = '{sign}'"}
     (tmp_path / "s").write_text(json.dumps(row, ensure_ascii=False) + "\r\n", encoding="utf-8", newline="")
-    assert read(tmp_path / "s", TASKS) == {("he", "HumanEval/0"): [Sample(row["solution"], "chat")]}
+    assert read(tmp_path / "s", TASKS) == {("he", "HumanEval/0"): [Sample(row["solution"], "samples")]}
+
+
+@pytest.mark.parametrize("name", ["Mbpp/2", "2", 2])
+def test_a_task_is_also_called_by_its_number(tmp_path: Path, name: str | int) -> None:
+    tasks = {"mbpp": [task("Mbpp/12"), task("Mbpp/2")], "he": [task("HumanEval/1")]}
+    path = lines(tmp_path / "s.jsonl", {"task_id": name, "solution": "x"})
+    assert read(path, tasks) == {("mbpp", "Mbpp/2"): [Sample("x", "samples")]}
+    with pytest.raises(InputError, match=f"the task '{name}' is in mbpp and in again: give one of them"):
+        read(path, tasks | {"again": tasks["mbpp"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("he-chat", "chat"), ("he-completion", "completion"), ("he-samples", "samples"), ("chat", "samples")],
+)
+def test_our_own_files_say_the_form_in_their_names(tmp_path: Path, name: str, form: str) -> None:
+    path = lines(tmp_path / f"{name}.jsonl", {"task_id": "HumanEval/0", "solution": "x"})
+    assert [one.form for one in read(path, TASKS)["he", "HumanEval/0"]] == [form]
+    (tmp_path / f"{name}.generations.json").write_text('[["x"], []]')
+    found = read(tmp_path / f"{name}.generations.json", TASKS)
+    assert [one.form for one in found["he", "HumanEval/0"]] == [form]
 
 
 def test_a_completion_of_a_statement_in_prose_continues_what_a_model_continues(tmp_path: Path) -> None:
@@ -57,7 +78,7 @@ def test_lists_in_the_order_of_the_tasks(tmp_path: Path) -> None:
     path = tmp_path / "generations.json"
     path.write_text(json.dumps([["a = 1", "a = 2"], []]))
     assert read(path, TASKS) == {
-        ("he", "HumanEval/0"): [Sample("a = 1", "chat"), Sample("a = 2", "chat")],
+        ("he", "HumanEval/0"): [Sample("a = 1", "samples"), Sample("a = 2", "samples")],
         ("he", "HumanEval/1"): [],
     }
 
@@ -66,7 +87,7 @@ def test_folders_of_samples_in_the_order_of_their_numbers(tmp_path: Path) -> Non
     (tmp_path / "HumanEval_1").mkdir()
     for number in (10, 2):
         (tmp_path / "HumanEval_1" / f"{number}.py").write_text(f"x = {number}")
-    assert read(tmp_path, TASKS) == {("he", "HumanEval/1"): [Sample("x = 2", "chat"), Sample("x = 10", "chat")]}
+    assert read(tmp_path, TASKS) == {("he", "HumanEval/1"): [Sample("x = 2", "samples"), Sample("x = 10", "samples")]}
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,14 @@ def test_values_of_the_standard_library_arrive(value):
     assert made == [value, (value,)] and type(made[0]) is type(value)
 
 
+@pytest.mark.parametrize("made", [{"b": 1, "a": 2}, collections.OrderedDict(b=1, a=2), collections.Counter("baa")])
+def test_the_views_of_a_dict_arrive_as_such(made):
+    keys, values, items = decode(encode([made.keys(), made.values(), made.items()]))
+    assert (type(keys), type(values), type(items)) == (type({}.keys()), type({}.values()), type({}.items()))
+    assert (list(keys), list(values), list(items)) == (["b", "a"], [1, 2], [("b", 1), ("a", 2)])
+    assert keys == {"a", "b"} and items == dict(made).items()
+
+
 class Number(int):
     def __eq__(self, other):
         return True
@@ -161,6 +169,9 @@ class Handle:
         self.given = given
 
 
+VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+
+
 def assert_plain(value: object, seen: frozenset[int] = frozenset()) -> None:
     """Of these very types all the way down. A class may be a value, but only a builtin one."""
     if id(value) in seen or type(value) in (*PLAIN, Handle):
@@ -174,7 +185,7 @@ def assert_plain(value: object, seen: frozenset[int] = frozenset()) -> None:
         assert all(type(name) is str and not hasattr(Node, name) for name in vars(value))
         assert_plain(list(vars(value).values()), within)
     else:
-        assert type(value) in (list, tuple, dict, set, frozenset, collections.deque), type(value)
+        assert type(value) in (list, tuple, dict, set, frozenset, collections.deque, *VIEWS), type(value)
         for item in value:
             assert_plain(item, within)
         assert_plain(list(value.values()) if type(value) is dict else (), within)
@@ -309,6 +320,14 @@ HOSTILE = {
     "SETITEM on an instance": NODE + b"K\x01K\x02s.}.",
     "a circle through a tuple": BUILD + b"0]p1\n\x85p2\n0g1\ng2\na0g2\n.",
     "a circle through a deque": BUILD + b"(X\x05\x00\x00\x00deque]p1\nNtRp2\n0g1\ng2\na0g2\n.",
+    "a circle through the keys of a dict": BUILD + b"(X\x09\x00\x00\x00dict_keys]p1\ntRp2\n0g1\ng2\na0g2\n.",
+    "keys that cannot be hashed": BUILD + b"(X\x09\x00\x00\x00dict_keys(]ltR.",
+    "keys in a text": BUILD + b"(X\x09\x00\x00\x00dict_keysX\x02\x00\x00\x00abtR.",
+    "keys in a handle": BUILD + b"(X\x09\x00\x00\x00dict_keys" + HANDLE + b"tR.",
+    "values in a tuple": BUILD + b"(X\x0b\x00\x00\x00dict_values)tR.",
+    "items that are texts": BUILD + b"(X\x0a\x00\x00\x00dict_items(X\x02\x00\x00\x00abltR.",
+    "items that are handles": BUILD + b"(X\x0a\x00\x00\x00dict_items(" + HANDLE + b"ltR.",
+    "items that are triples": BUILD + b"(X\x0a\x00\x00\x00dict_items(K\x01K\x01K\x01\x87ltR.",
     "a range of too many parts": BUILD + b"(X\x05\x00\x00\x00rangeK\x01K\x02K\x03K\x04tR.",
     "a complex of text": BUILD + b"(X\x07\x00\x00\x00complexX\x01\x00\x00\x001K\x01tR.",
     "another pickle's object": pickle.dumps(decimal.Decimal(1)),
@@ -401,6 +420,7 @@ def random_frame(random: Random) -> bytes:
 
 BUILDABLE = (
     *("value", "complex", "range", "slice", "deque", "Decimal", "Fraction", "date", "time", "datetime"),
+    *("dict_keys", "dict_values", "dict_items"),
     *("timedelta", "text", "type", "single", "instance", "handle"),
 )
 

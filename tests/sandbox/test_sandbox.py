@@ -211,6 +211,16 @@ except OSError:
     assert result.status == "timeout" and result.wall_s < 5
 
 
+def test_a_program_ends_as_python_does():
+    thread = "import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.1), print('thread'))).start()\n"
+    at_exit = "import atexit\natexit.register(print, 'exit')\n"
+    assert printed(thread + at_exit) == "thread\nexit\n"
+    early = run_python(thread + at_exit + "raise SystemExit(0)")
+    assert (early.status, early.stdout) == ("failed", "thread\nexit\n")
+    endless = "import threading\nthreading.Thread(target=threading.Event().wait).start()"
+    assert run_python(endless, SandboxLimits(wall_s=1)).status == "timeout"
+
+
 def test_children_do_not_outlive_the_program():
     mark = "sandbox-orphan-4f1c"
     started = time.monotonic()

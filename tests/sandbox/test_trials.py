@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import pytest
 
 from builders import sandbox
@@ -126,6 +129,32 @@ def test_a_helper_in_the_prelude_is_the_tests_own(box):
     assert ended(box, hostile, "assert close(f(), 5)", prelude=prelude).status == "failed"
 
 
+ODD = """
+import weakref
+class Raises(type):
+    def __getattribute__(kind, name): raise KeyError(name)
+    def __instancecheck__(kind, value): raise KeyError
+class Thing: __class__ = property(lambda self: 1 / 0)
+class Odd(metaclass=Raises): pass
+class Wrong(Exception, metaclass=Raises): pass
+gone = weakref.proxy(Thing())
+thing, odd = Thing(), Odd()
+def f(n):
+    if n == 3: raise Wrong
+    return (n, gone, thing, odd)[n]
+"""
+
+
+def test_values_that_raise_when_they_are_looked_at_do_no_harm(box):
+    tests = (
+        "import trial\nfound = [s for s, _, _ in trial.answers([trial.encode((n,)) for n in range(4)], [1] * 4)]\n"
+        "assert found == ['value', 'value', 'value', 'raised'], found\nassert f(0) == 0\n"
+        "for n in (1, 2, 3):\n    try: assert f(n) != n\n    except Exception: pass\nassert f(0) == 0"
+    )
+    for result in (ended(box, ODD, tests), ended(box, ODD, "assert f(0) == 0", prelude=ODD)):
+        assert (result.status, result.stderr) == ("passed", "")
+
+
 # -- how a trial ends ------------------------------------------------------------------------------
 
 
@@ -146,7 +175,7 @@ def test_a_helper_in_the_prelude_is_the_tests_own(box):
         ("def f(): return [0] * 10**9", "f()", "memory", "MemoryError"),
         ("x = [0] * 10**9", "f()", "memory", "MemoryError"),
         ("def f(): return 1", "x = [0] * 10**9", "memory", "MemoryError"),
-        ("def f():\n    while True: print('x' * 9999)", "f()", "output", ""),
+        ("def f():\n    while True: print('x' * 9999)", "f()", "timeout", ""),
     ],
 )
 def test_a_trial_ends_as(box, solution, tests, status, line):
@@ -157,6 +186,89 @@ def test_a_trial_ends_as(box, solution, tests, status, line):
 def test_what_both_sides_print_is_kept(box):
     result = ended(box, "import sys\nprint('a')\ndef f(): print('b'); print('c', file=sys.stderr)", "print('d')\nf()")
     assert (result.stdout, result.stderr) == ("a\nb\nd\n", "c\n")
+
+
+def test_what_a_solution_prints_decides_nothing(box):
+    loud = "import sys\ndef f():\n    for _ in range(40): print('x' * 99_999); print('y' * 99_999, file=sys.stderr)\n    {}"
+    for is_apart in (True, False):
+        result = ended(box, loud.format("return 1"), "assert f() == 1", is_apart=is_apart)
+        assert (result.status, result.output_truncated, result.stdout) == ("passed", True, "x" * 65536)
+        result = ended(box, loud.format("\nf()\nnothing"), "assert f() == 1", is_apart=is_apart)
+        assert last_line(result) == "NameError: name 'nothing' is not defined"
+
+
+IN_FLIGHT = """
+import array, socket
+a, b = socket.socketpair()
+for s, t in ((a, b), (b, a)):
+    s.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [a.fileno(), b.fileno(), 1, 2]))])
+"""
+
+
+def test_pipes_that_stay_open_keep_nobody_waiting(box):
+    held = IN_FLIGHT + "print('x' * 50_000)\ndef f(): return 1"
+    for _ in range(3):
+        result = ended(box, held, "assert f() == 1", SandboxLimits(wall_s=2))
+        assert (result.status, result.stdout, result.wall_s < 1) == ("passed", "x" * 50_000 + "\n", True)
+    script = IN_FLIGHT + "print(input() * 20_000)"
+    tests = "import trial\nassert [t for _, t, _, _ in trial.outputs('abc', [1] * 3)] == [c * 20_000 + '\\n' for c in 'abc']"
+    result = ended(box, script, tests, is_script=True, entry_point=None)
+    assert (result.status, result.stderr) == ("passed", "")
+
+
+LATE = "import fcntl, os\nfcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 20)\n{}os.write(1, b'x' * 300_000)\nos._exit(0)"
+IDLE = (
+    "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+    "os.sched_setaffinity(os.getppid(), os.sched_getaffinity(0))\n"
+    "os.sched_setscheduler(os.getppid(), os.SCHED_IDLE, os.sched_param(0))\n"
+)
+"""The process that reads gets to it only when the script has ended."""
+
+
+def test_what_lies_in_the_pipes_at_the_end_is_kept(box):
+    tests = "import trial\nassert [len(t) for _, t, _, _ in trial.outputs('a', [30])] == [300_000]"
+    result = ended(box, LATE.format(IDLE), tests, SandboxLimits(wall_s=60), is_script=True, entry_point=None)
+    assert (result.status, result.stderr) == ("passed", "")
+    results: list[SandboxResult] = []
+    limits = SandboxLimits(output_bytes=1 << 20)
+    reader = threading.Thread(target=lambda: results.append(box.run(sandbox.job_of(LATE.format("")), limits)))
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.02)  # now the reader has to wait whenever it has read something
+    try:
+        reader.start()
+        while reader.is_alive():
+            pass
+    finally:
+        sys.setswitchinterval(before)
+    assert len(results[0].stdout) == 300_000
+
+
+# -- the stack -------------------------------------------------------------------------------------
+
+DEEP = (
+    "import sys, functools\nsys.setrecursionlimit(10**6)\n@functools.lru_cache(None)\ndef f(n): return n and f(n - 1)\n"
+)
+
+
+def test_the_stack_is_deep(box):
+    assert ended(box, DEEP, "assert f(30_000) == 0").status == "passed"
+    by_sorting = (
+        "import sys\nsys.setrecursionlimit(10**6)\ndef f(n): return n and sorted([n], key=lambda n: f(n - 1))[0]"
+    )
+    assert ended(box, by_sorting, "assert f(8_000) == 8_000").status == "passed"
+    tests = "import trial\nassert [t for _, t, _, _ in trial.outputs(['40000'], [5])] == ['0\\n']"
+    result = ended(box, DEEP + "print(f(int(input())))", tests, is_script=True, entry_point=None)
+    assert (result.status, result.stderr) == ("passed", "")
+
+
+def test_threads_have_small_stacks(box):
+    many = (
+        "import threading\ndef f():\n    all_here = threading.Barrier(9)\n"
+        "    threads = [threading.Thread(target=all_here.wait) for _ in range(8)]\n"
+        "    for thread in threads: thread.start()\n    all_here.wait(2)\n    return len(threads)"
+    )
+    result = ended(box, many, "assert f() == 8")
+    assert (result.status, result.stderr) == ("passed", "")
 
 
 def test_the_trial_has_its_own_time(box):
@@ -340,6 +452,47 @@ def test_scripts_take_and_print_much(box):
     tests = "import trial\nbig = '7' * 3_000_000\nassert [t for _, t, _, _ in trial.outputs([big, 'a'], [5, 5])] == [big, 'a']"
     script = "import sys\nsys.stdout.write(sys.stdin.read())"
     assert ended(box, script, tests, is_script=True).status == "passed"
+
+
+THREAD = "import threading\nthreading.Thread(target=lambda: print(2 * int(input()))).start()\n"
+AT_EXIT = (
+    "import sys, io, atexit\nkept = sys.stdout = io.StringIO()\n"
+    "atexit.register(lambda: sys.__stdout__.write(kept.getvalue()))\nprint(2 * int(input()))\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("script", "state"),
+    [
+        ("import time\n" + THREAD.replace("int(input", "(time.sleep(0.1) or int)(input"), "ended"),
+        (THREAD + "raise SystemExit(1)", "ended"),
+        (AT_EXIT, "ended"),
+        (AT_EXIT + "sys.exit(1)", "ended"),
+        (AT_EXIT + "1 / 0", "raised"),
+        ("out = open(1, 'w')\nout.write(f'{2 * int(input())}\\n')", "ended"),
+    ],
+)
+def test_a_script_ends_as_python_does(box, script, state):
+    tests = f"import trial\nassert [f[:2] for f in trial.outputs(['1', '2'], [2, 2])] == [({state!r}, '2\\n'), ({state!r}, '4\\n')]"
+    result = ended(box, script, tests, is_script=True, entry_point=None)
+    assert (result.status, result.stderr) == ("passed", "")
+
+
+def test_a_script_that_prints_too_much_has_failed(box):
+    script = "import sys\nif input() == 'out': print('x' * (1 << 25))\nprint('y' * (1 << 25), file=sys.stderr)\nraise KeyError"
+    tests = "import trial\nfor found in trial.outputs(['out', 'err'], [9, 9]): print(found[0], found[2])"
+    result = ended(box, script, tests, SandboxLimits(wall_s=20), is_script=True, entry_point=None)
+    assert result.stdout == "raised too much output\nraised KeyError\n"
+
+
+def test_a_script_finds_no_files_of_the_run_before(box):
+    script = (
+        "import os\nprint([os.listdir(folder) for folder in ('/tmp', '/dev/shm')])\n"
+        "os.makedirs('a/b/c')\nos.symlink('/usr', 'usr')\nfor name in ('a/x', '/dev/shm/x', '.x'): open(name, 'w').close()"
+    )
+    tests = "import trial\nassert [t for _, t, _, _ in trial.outputs('ab', [2, 2])] == ['[[], []]\\n'] * 2"
+    result = ended(box, script, tests, is_script=True, entry_point=None)
+    assert (result.status, result.stderr) == ("passed", "")
 
 
 def test_a_script_over_its_time_is_a_timeout(box):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
@@ -22,7 +23,7 @@ from builders.recipe import Evaluation, Grading
 from builders.standalone.evaluation import Evaluated, evaluate
 from builders.standalone.grading import grade, grade_samples
 from store import CONTRACTS
-from store.errors import InputError, UnreachableError
+from store.errors import InputError, MissingError, UnreachableError
 from tests.engine_models import save_model
 from tests.fault_server import FaultServer, ok, status
 from tests.made_benchmarks import answer, benchmark, is_chat, number_of, row, written
@@ -440,6 +441,26 @@ def test_a_damaged_line_is_refused_also_where_nothing_was_judged(serve: Serve, t
     assert not (out / "rows.parquet").exists()
 
 
+@pytest.mark.parametrize(("sign", "kept"), [("\ud800", "\ufffd"), ("\0", "\0")], ids=["surrogate", "null"])
+def test_an_answer_with_half_of_a_character_spoils_no_other(serve: Serve, tmp_path: Path, sign: str, kept: str) -> None:
+    """In an answer, in a journal that an older version wrote, and in samples."""
+    code = f"def plus_1(x): return x + 1  # {sign}"
+    server = serve(lambda body, _: ok(code) if number_of(body) == 1 else answer(body))
+    path, out = benchmark(tmp_path / "b.jsonl", 4), tmp_path / "out"
+    found = asked(server, path, out)
+    assert pq.read_table(out / "rows.parquet")["completion"].to_pylist()[1] == code.replace(sign, kept)
+    (journal,) = (out / "answers").glob("shard-*.jsonl")
+    old = journal.read_text().replace(json.dumps(kept)[1:-1], json.dumps(sign)[1:-1])
+    journal.write_text(old)
+    assert json.dumps(sign)[1:-1] in old and len(server.seen) == 4
+    assert without_seconds(grade(out).rows) == without_seconds(found.rows)
+    assert without_seconds(asked(server, path, out).rows) == without_seconds(found.rows)
+    samples = written(tmp_path / "s.jsonl", [{"task_id": f"Made/{n}", "solution": code} for n in range(4)])
+    judged = grade_samples(samples, [named(str(path))], Grading(), 0.0, folder=tmp_path / "judged").rows
+    assert [one["completion"] for one in judged] == [code.replace(sign, kept)] * 4
+    assert len(server.seen) == 4
+
+
 def test_samples_of_other_harnesses_are_judged_and_written(serve: Serve, tmp_path: Path) -> None:
     path = benchmark(tmp_path / "b.jsonl", 3)
     server = serve(lambda body, _: ok("def plus_1(x): return 0") if number_of(body) == 1 else answer(body))
@@ -472,7 +493,7 @@ def test_samples_run_as_they_are(tmp_path: Path) -> None:
     samples.append({"task_id": "Made/3", "completion": "    return x + 3\n\nraise ValueError"})
     found = grade_samples(written(tmp_path / "s.jsonl", samples), [named(f"made={path}")], Grading(), 1.0)
     passed = {(one["task_id"], one["form"]) for one in found.rows if one["is_passed"]}
-    assert passed == {("Made/2", "chat")}
+    assert passed == {("Made/2", "samples")}
 
 
 def test_samples_that_are_written_hold_all_that_was_judged(serve: Serve, tmp_path: Path) -> None:
@@ -580,3 +601,65 @@ def test_a_task_without_a_sample_is_unanswered(tmp_path: Path) -> None:
     assert summary.errors == {"the file has no sample for it": 1}
     assert any(line.endswith("unanswered: Made/1") and "no sample for 1 of 2 tasks of b" in line for line in said)
     assert (summary.form, pass_at(summary), summary.unanswered) == ("completion", {"pass@1": 1.0}, 1)
+
+
+# -- samples, once more ----------------------------------------------------------------------------
+
+
+def test_verdicts_on_samples_can_be_judged_again(tmp_path: Path) -> None:
+    path, out = benchmark(tmp_path / "b.jsonl", 4), tmp_path / "out"
+    texts = [f"def plus_{n}(x): return x + {n}" for n in (0, 7, 2)]
+    samples = written(tmp_path / "s.jsonl", [{"task_id": str(n), "solution": text} for n, text in enumerate(texts)])
+    first = grade_samples(samples, [named(f"made={path}")], Grading(), 0.5, folder=out).rows
+    samples.unlink()
+    again = grade(out, Grading(wall_s=20)).rows
+    assert without_seconds(again) == without_seconds(first)
+    assert [one["form"] for one in again] == ["samples"] * 4
+    kept = json.loads((out / "settings.json").read_text())
+    assert (kept["model"], kept["evaluation"]["grading"]["wall_s"]) == ("s.jsonl", 20)
+    with pytest.raises(InputError, match="holds the answers of another run"):
+        evaluate("m", [named(f"made={path}")], Evaluation(engine=OpenAISettings()), folder=out)
+    benchmark(path, 1)
+    with pytest.raises(InputError, match=r"Made/1' is in none of made"):
+        grade(out)
+
+
+def test_a_folder_of_an_older_version_is_judged_with_its_benchmarks(tmp_path: Path) -> None:
+    path, out = benchmark(tmp_path / "b.jsonl", 2), tmp_path / "old"
+    samples = [{"task_id": f"Made/{n}", "solution": f"def plus_{n}(x): return x + {n}"} for n in range(2)]
+    found = grade_samples(written(tmp_path / "s", samples), [named(f"made={path}")], Grading(), 0.0, folder=out).rows
+    table = pq.read_table(out / "rows.parquet").to_pylist()
+    pq.write_table(pa.Table.from_pylist([one | {"form": "chat"} for one in table]), out / "rows.parquet")
+    (out / "settings.json").unlink()
+    again = grade_samples(out, [named(f"other={path}")], Grading(), 0.0).rows
+    assert without_seconds(again) == [one | {"benchmark": "other"} for one in without_seconds(found)]
+
+
+@pytest.mark.parametrize(
+    ("before", "says"), [("", "they begin with a fence"), ("Here:\n", "they hold a fence"), ("x = '''", None)]
+)
+def test_samples_in_fences_are_said(tmp_path: Path, before: str, says: str | None) -> None:
+    path, said = benchmark(tmp_path / "b.jsonl", 2), list[str]()
+    rows = [{"task_id": f"Made/{n}", "solution": f"{before}```\ndef plus_{n}(x): return x\n```"} for n in range(2)]
+    rows = rows if says else [{"task_id": f"Made/{n}", "solution": f"{before}```'''" if n else "f("} for n in range(2)]
+    grade_samples(written(tmp_path / "s", rows), [named(f"made={path}")], Grading(), 0.0, announce=said.append)
+    told = [one for one in said if "are not Python" in one]
+    assert bool(told) == bool(says)
+    if says:
+        assert f"made: 2 of 2 samples are not Python ({says})" in told[0] and "evalplus.sanitize" in told[0]
+
+
+def test_what_was_not_asked_for_and_a_vanished_benchmark_say_what_to_do(serve: Serve, tmp_path: Path) -> None:
+    server, path, out = serve(lambda body, _: answer(body)), benchmark(tmp_path / "b.jsonl", 4), tmp_path / "out"
+    asked(server, path, out)
+    (journal,) = (out / "answers").glob("shard-*.jsonl")
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:3]))
+    (out / "rows.parquet").unlink()
+    with pytest.raises(NoNumberError, match="the same `scoder evaluate` again asks for it"):
+        grade(out)
+    moved = path.rename(tmp_path / "moved.jsonl")
+    with pytest.raises(MissingError, match=f"{out} cannot be judged again: .*{path}.* into {out / 'settings.json'}"):
+        grade(out, max_error_share=0.5)
+    settings_file = out / "settings.json"
+    settings_file.write_text(settings_file.read_text().replace(str(path), str(moved)))
+    assert grade(out, max_error_share=0.5).summaries[0].answered == 3, "as the advice says"

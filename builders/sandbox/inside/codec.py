@@ -10,8 +10,8 @@ instances of the prelude's classes. The form is pickle's, since that is fast. Bu
 Exact builtin values keep their type. An instance of a subclass loses its class: a Counter becomes a
 dict, an object that equals everything but derives from int becomes that int. numpy's numbers and
 arrays become numbers and lists. Some values of the standard library (Decimal, Fraction, dates,
-deque) are taken apart and built again. Everything else is kept by its owner, and the other side
-gets a handle.
+deque, the views of a dict) are taken apart and built again. Everything else is kept by its owner,
+and the other side gets a handle.
 
 A class of the prelude exists on both sides. Its instances travel as their attributes, one after the
 other, so that a long chain of nodes needs no deep recursion and may have circles.
@@ -81,7 +81,7 @@ class Encoder(pickle.Pickler):
         if kind is type and value in _TYPE_NAMES:
             return _BUILD, ("type", _TYPE_NAMES[value])
         for plain in _PLAIN:
-            if isinstance(value, plain):
+            if issubclass(kind, plain):
                 return _BUILD, ("value", _without_class(value, plain))
         if kind.__module__ == "numpy" and hasattr(value, "tolist"):
             return _BUILD, ("value", value.tolist())
@@ -109,11 +109,17 @@ def _without_class(value: Any, plain: Any) -> Any:
     return plain(plain.__iter__(value)) if plain is not dict else dict(dict.items(value))
 
 
+_VIEWS: dict[type, str] = {
+    type(view): f"dict_{name}"
+    for made in (dict[Any, Any](), collections.OrderedDict[Any, Any]())
+    for name, view in (("keys", made.keys()), ("values", made.values()), ("items", made.items()))
+}
 _TAKEN_APART: dict[type, Callable[[Any], tuple[Any, ...]]] = {
     complex: lambda v: ("complex", v.real, v.imag),
     range: lambda v: ("range", v.start, v.stop, v.step),
     slice: lambda v: ("slice", v.start, v.stop, v.step),
     collections.deque: lambda v: ("deque", list(v), v.maxlen),
+    **dict.fromkeys(_VIEWS, lambda v: (_VIEWS[type(v)], list(v))),
     decimal.Decimal: lambda v: ("Decimal", str(v)),
     fractions.Fraction: lambda v: ("Fraction", v.numerator, v.denominator),
     datetime.date: lambda v: ("date", v.year, v.month, v.day),

@@ -101,6 +101,13 @@ def _deque(items: Any, longest: Any) -> Any:
     return collections.deque(items, longest)
 
 
+def _dict_items(pairs: Any) -> Any:
+    # A pair that is no tuple could be an object that asks the other process for its items.
+    if type(pairs) is not list or any(type(pair) is not tuple or len(pair) != 2 for pair in pairs):
+        raise FrameError("the items of a dict need a list of pairs")
+    return dict(pairs).items()
+
+
 def _slice(*given: Any) -> slice:
     if len(given) != 3:
         raise FrameError("a slice has three parts")
@@ -113,6 +120,9 @@ _BUILT: dict[str, Callable[..., Any]] = {
     "range": _made(range, int, int, int),
     "slice": _slice,
     "deque": _deque,
+    "dict_keys": _made(lambda keys: dict.fromkeys(keys).keys(), list),
+    "dict_values": _made(lambda values: dict(enumerate(values)).values(), list),
+    "dict_items": _dict_items,
     "Decimal": _made(decimal.Decimal, str),
     "Fraction": _made(fractions.Fraction, int, int),
     "date": _made(datetime.date, int, int, int),

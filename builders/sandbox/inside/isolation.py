@@ -27,6 +27,8 @@ FIRST_FD = 240
 """The descriptors of the sandbox lie here and above, so that a program's own begin with 3."""
 MOST_FDS = 256
 
+_THREAD_STACK = 8 << 20
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _python = ctypes.PyDLL(None)
 _python.syscall.restype = ctypes.c_long
@@ -44,6 +46,19 @@ def harden() -> None:
         _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     set_dumpable(False)
+    _keep_thread_stacks_small()
+
+
+def _keep_thread_stacks_small() -> None:
+    """Give threads stacks of the usual size, for which there is room in a program's memory.
+
+    The C library would make them as large as the stack of the process may be.
+    """
+    attributes = ctypes.create_string_buffer(256)
+    if hasattr(_libc, "pthread_setattr_default_np"):  # another C library has a size of its own
+        _libc.pthread_attr_init(attributes)
+        _libc.pthread_attr_setstacksize(attributes, ctypes.c_size_t(_THREAD_STACK))
+        _libc.pthread_setattr_default_np(attributes)
 
 
 def set_dumpable(is_dumpable: bool) -> None:

@@ -12,7 +12,9 @@ import os
 import sys
 import traceback
 import types
+from atexit import _run_exitfuncs as _run_exit_functions
 from collections.abc import Sequence
+from threading import _shutdown as _wait_for_threads  # type: ignore[attr-defined]  # not public
 from typing import Any
 
 _compile, _exec = compile, exec
@@ -59,11 +61,19 @@ def exit_code_of(stop: SystemExit) -> int:
     return 1
 
 
+def finish() -> None:
+    """What Python does at the end of a program: wait for its threads, run its exit functions."""
+    for step in (_wait_for_threads, _run_exit_functions):
+        with contextlib.suppress(BaseException):
+            step()
+    flush()
+
+
 def flush() -> None:
     """Flush what the program printed. It may have closed or replaced the streams."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.__stdout__, sys.stderr):
         with contextlib.suppress(BaseException):
-            stream.flush()
+            stream.flush()  # type: ignore[union-attr]  # the program may have set it to None
 
 
 def content(fd: int, start: int, end: int) -> bytes:

@@ -1,8 +1,10 @@
 """Inside a box: a solution that is a program. It runs anew, as `__main__`, for each input.
 
 In: what runs first, the program's pieces, and a frame with all inputs. Out: for each input, in
-order, how the run ended and what it printed. Each run is a forked child, which ends with all its
-descendants.
+order, how the run ended and what it printed. Each run is a forked child, which ends as Python does,
+with its threads and exit functions. All its descendants and the files that it has left end with it.
+What it prints is the answer, so more than MAX_PRINTED bytes are an error; of its standard error the
+end is kept.
 
 `SystemExit` is an end like any other, whatever its code, as for LiveCodeBench's judge: a program
 that has printed its answer often leaves so. Another exception, a signal, and `os._exit` with
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import struct
 import sys
@@ -27,6 +30,7 @@ from builders.sandbox.inside.wire import Wire
 _ANSWER = struct.Struct("<IIBd")
 _PIPE_BYTES = 1 << 15
 MAX_PRINTED = 1 << 24
+_ERRORS_KEPT = 1 << 16
 
 
 def serve(solution: Sequence[str], wire: Wire, fds: dict[str, int]) -> None:
@@ -57,6 +61,8 @@ def _run(solution: Sequence[str], given: bytes, fds: dict[str, int]) -> tuple[in
         os.close(fd)
     code, printed, errors = _watched(child, out, err)
     seconds = time.perf_counter() - started
+    for folder in ("/tmp", "/dev/shm"):
+        _empty(folder)
     lines = errors.decode("utf-8", "replace").strip().splitlines()
     message = (lines[-1] if lines else f"exit code {code}") if code else ""
     return int(code != 0), printed, message[:2000].encode(), seconds
@@ -90,20 +96,22 @@ def _become(solution: Sequence[str], streams: tuple[int, ...], fds: dict[str, in
 
 
 def _main(solution: Sequence[str]) -> int:
+    scope = pieces.module("__main__")
     try:
-        pieces.load(solution, pieces.names_of(solution, "solution"), pieces.module("__main__"))
+        pieces.load(solution, pieces.names_of(solution, "solution"), scope)
         code = 0
     except SystemExit:
         code = 0
     except BaseException as error:  # whatever the program raises is its result
         pieces.show(error, skipped=2)
         code = 1
-    pieces.flush()
+    pieces.finish()
+    scope.clear()  # so that files that it has left open are written
     return code
 
 
 def _watched(child: int, out: int, err: int) -> tuple[int, bytes, bytes]:
-    """The exit code, and both streams up to MAX_PRINTED. All that the run has left is killed."""
+    """The exit code, and both streams. All that the run has left is killed."""
     texts: dict[int, Any] = {out: bytearray(), err: bytearray()}
     poll = select.poll()
     ended = os.pidfd_open(child)
@@ -115,20 +123,38 @@ def _watched(child: int, out: int, err: int) -> tuple[int, bytes, bytes]:
             if fd == ended:
                 is_over = True
                 continue
-            chunk = os.read(fd, 1 << 16)
-            texts[fd] += chunk
-            if not chunk:
-                poll.unregister(fd)
-            is_flood = is_flood or len(texts[fd]) > MAX_PRINTED
+            _take(fd, texts[fd], poll)
+            is_flood = len(texts[out]) > MAX_PRINTED
+            del texts[err][:-_ERRORS_KEPT]
     os.kill(-1, signal.SIGKILL)  # this process is the first of its namespace, so it lives on
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    for fd in (out, err):
-        while not is_flood and (chunk := os.read(fd, 1 << 16)):
-            texts[fd] += chunk
+    _reap()
+    # Nobody is left who could write. But the pipes need not have ended: their other ends may lie in
+    # messages that nobody takes.
+    poll.unregister(ended)
+    while ready := poll.poll(0):
+        for fd, _ in ready:
+            _take(fd, texts[fd], poll)
     for fd in (out, err, ended):
         os.close(fd)
-    _reap()
     return (1 if is_flood else code), bytes(texts[out]), b"too much output" if is_flood else bytes(texts[err])
+
+
+def _take(fd: int, text: bytearray, poll: select.poll) -> None:
+    """Read what has arrived, and look at the pipe no longer once it has ended."""
+    chunk = os.read(fd, 1 << 16)
+    text += chunk
+    if not chunk:
+        poll.unregister(fd)
+
+
+def _empty(folder: str) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)
 
 
 def _reap() -> None:

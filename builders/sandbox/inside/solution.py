@@ -102,7 +102,7 @@ class _Server:
         except BaseException as error:
             pieces.show(error, skipped=2)
             pieces.flush()
-            self._wire.send(codec.encode(("failed", [c.__name__ for c in type(error).__mro__])))
+            self._wire.send(codec.encode(("failed", [_NAME(c) for c in _ANCESTORS(type(error))])))
             return False
         return True
 
@@ -232,7 +232,7 @@ def said(error: BaseException) -> str:
     try:
         text = traceback.format_exception_only(type(error), error)[-1].strip()
     except BaseException:  # the solution's own __str__
-        text = type(error).__name__
+        text = _NAME(type(error))
     return text[:2000]
 
 
@@ -247,13 +247,18 @@ _DO: dict[str, Callable[..., Any]] = {
 }
 
 
+_NAME, _MODULE, _ANCESTORS = (type.__dict__[name].__get__ for name in ("__name__", "__module__", "__mro__"))
+"""What a class says of itself, without asking its metaclass, which may raise."""
+
+
 def own_classes(scope: dict[str, Any], module: str) -> dict[str, type]:
     """The classes that the prelude has defined, by name."""
-    return {name: v for name, v in scope.items() if isinstance(v, type) and v.__module__ == module == _home(v, name)}
+    return {n: v for n, v in scope.items() if _is_class(v) and _MODULE(v) == module and _NAME(v) == n}
 
 
-def _home(kind: type, name: str) -> str | None:
-    return kind.__module__ if kind.__name__ == name else None
+def _is_class(value: Any) -> bool:
+    """Whether a value is a class. `isinstance` would ask the value, and a dead proxy raises."""
+    return type in _ANCESTORS(type(value))
 
 
 def kind_of(value: Any) -> str:
@@ -269,8 +274,8 @@ def _globals(scope: dict[str, Any]) -> list[tuple[str, str, Any]]:
     for name, value in list(scope.items()):
         if type(name) is not str or name.startswith("__"):
             continue
-        if isinstance(value, type) and issubclass(value, BaseException):
-            found.append((name, "exception", [c.__name__ for c in value.__mro__]))
+        if _is_class(value) and BaseException in _ANCESTORS(value):
+            found.append((name, "exception", [_NAME(c) for c in _ANCESTORS(value)]))
         else:
             found.append((name, "function" if callable(value) else "value", None))
     return found
@@ -281,4 +286,4 @@ def _raised(error: BaseException) -> tuple[Any, ...]:
         arguments = [v if type(v) in (str, int, float) else repr(v) for v in error.args]
     except BaseException:  # the solution's own __repr__
         arguments = []
-    return "raise", [c.__name__ for c in type(error).__mro__], arguments, said(error)
+    return "raise", [_NAME(c) for c in _ANCESTORS(type(error))], arguments, said(error)

@@ -39,9 +39,10 @@ def _run(request: dict[str, Any], secret: bytes, report: Report) -> int:
             _load_both(request, scope)
         else:
             pieces.load(request["tests"], request["names"], scope)
+            pieces.finish()
     except SystemExit as stop:
         code = pieces.exit_code_of(stop)
-        pieces.flush()
+        pieces.finish()
         return code
     except MemoryError:
         report.say(b"M")
