@@ -94,11 +94,13 @@ def _in_window(benchmark: Benchmark, found: Iterable[Task]) -> Iterator[Task]:
             yield task
     place = f"benchmark {benchmark.name!r} ({benchmark.path})"
     if not dates:
-        raise InputError(f"{place}: no task has a contest_date: leave out contest_from and contest_until")
+        raise InputError(
+            f"{place}: no task has a contest_date: leave out contest_from and contest_until (--from and --until)"
+        )
     if not num_inside:
         raise InputError(
             f"{place}: no contest is from {first} to {last}, they are from {min(dates)} to {max(dates)}: "
-            "change contest_from or contest_until"
+            "change contest_from or contest_until (--from and --until)"
         )
 
 

@@ -41,9 +41,10 @@ from builders.harness.jobs import (
     tasks_hash,
     tolerant,
 )
+from builders.harness.obstacles import tell_ungradable, too_few
 from builders.harness.rows import Row, joined, lost, rows
 from builders.harness.stored_cases import CaseFile
-from builders.harness.summary import summaries, tell_ungradable
+from builders.harness.summary import summaries
 from builders.harness.tasks import Form, Task
 from builders.recipe import Benchmark, Evaluation
 from store import CONTRACTS, Plan, Record, Store, Usage
@@ -121,7 +122,7 @@ def _build(
     known = {name: references.prepare(part, settings.grading, store.announce) for name, part in tasks.items()}
     wanted = {name: jobs({name: part}, settings.forms, settings.num_samples) for name, part in tasks.items()}
     kept = {name for folder in folders.values() for name in paid_in(folder)}
-    _check(store, known, wanted)
+    _check(store, known, wanted, settings.max_error_share)
     left_out = _left_out(store, settings, checkpoint, _answered(wanted, known, kept))
     parts = {name: _Part(store, plan, _jobs(plan, wanted[name], left_out), known) for name, plan in plans.items()}
     places = [(name, shard) for name, part in parts.items() for shard in part.missing]
@@ -136,7 +137,7 @@ def _build(
         def shard_of(shard: int) -> tuple[pa.Table, Usage]:
             number = numbers[name, shard]
             given = answers.of(number, [asked.request_id for asked in requests_of(number)])
-            found = list(rows(joined(parts[name].jobs[shard], given), known, settings.grading))
+            found = list(rows(joined(parts[name].jobs[shard], given), known, settings.grading, announce=store.announce))
             parts[name].check(found, settings.max_error_share)
             return _table(found, name_of), usage(engine, given)
 
@@ -176,7 +177,10 @@ def _answered(wanted: Mapping[str, list[Job]], known: Known, kept: set[str]) -> 
 
 
 class _Losses:
-    """How many answers were wanted in each form, and how many have no verdict so far."""
+    """How many answers were wanted in each form, and how many have no verdict so far.
+
+    A form in which a benchmark cannot be asked at all is not wanted.
+    """
 
     def __init__(self, wanted: Iterable[str]) -> None:
         self._wanted, self._lost = Counter(wanted), Counter[str]()
@@ -185,7 +189,7 @@ class _Losses:
     def add(self, found: Iterable[Row]) -> None:
         """Count rows."""
         for row in found:
-            if lost([row]):
+            if row["form"] in self._wanted and lost([row]):
                 self._lost[row["form"]] += 1
                 self._examples.setdefault(row["form"], row["error"] or row["message"] or row["status"])
 
@@ -208,7 +212,9 @@ class _Part:
 
     def __init__(self, store: Store, plan: Plan, jobs_of: list[list[Job]], known: Known) -> None:
         self.jobs, self.missing = jobs_of, store.missing(plan)
-        self._losses = _Losses(job.form for part in jobs_of for job in part if obstacle(job, known) is None)
+        every = [job for part in jobs_of for job in part]
+        there = {job.form for job in every if obstacle(job, known) is None}
+        self._losses = _Losses(job.form for job in every if job.form in there)
         for shard in store.present(plan):
             path = Path(store.work_folder(plan), shard_name(shard))
             self._losses.add(pq.read_table(path, columns=COUNTED).to_pylist())
@@ -223,13 +229,14 @@ class _Part:
 def _check_built(store: Store, plan: Plan, max_error_share: float) -> None:
     """JobError when a partition was built with more missing answers than are borne now."""
     found = [row for table in store.read("evaluations", COUNTED, **plan.partition) for row in table.to_pylist()]
-    losses = _Losses(row["form"] for row in found if row["status"] != "ungradable")
+    there = {row["form"] for row in found if row["status"] != "ungradable"}
+    losses = _Losses(row["form"] for row in found if row["form"] in there)
     losses.add(found)
     way_on = "mend the cause and run with `--rebuild evaluations`, or raise evaluation.max_error_share"
     losses.check(max_error_share, f"{way_on} (the benchmark is {plan.partition['benchmark']})")
 
 
-def _check(store: Store, known: Known, wanted: Mapping[str, list[Job]]) -> None:
+def _check(store: Store, known: Known, wanted: Mapping[str, list[Job]], max_error_share: float) -> None:
     """Everything that would end the work, before the first request."""
     tell_ungradable(store.announce, known)
     for name, part in wanted.items():
@@ -238,6 +245,8 @@ def _check(store: Store, known: Known, wanted: Mapping[str, list[Job]]) -> None:
                 f"{reason}. Set its `evaluate` to false, or make an environment with `scoder environment` and set "
                 "evaluation.grading.environment"
             )
+    if reason := too_few(known, max_error_share, "evaluation.max_error_share"):
+        raise JobError(f"there would be no number: {reason}")
 
 
 def _left_out(store: Store, settings: Evaluation, checkpoint: dict[str, Any], answered: set[Form]) -> dict[Form, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.benchmarks import BENCHMARK, named
+from commands.benchmarks import BENCHMARK, in_options, named
 from commands.terminal import JsonOption, announce, app, local_folder, print_rows, track
 from store.errors import InputError
 
@@ -85,8 +86,8 @@ def evaluate(
     Example:
     ```
     $ scoder evaluate recipes/tiny-base --benchmarks recipes/demo-benchmark.jsonl --base-model
-    │ benchmark      │ form       │ tasks │ pass@1 │ answered │ …
-    │ demo-benchmark │ completion │    16 │  0.125 │       16 │ …
+    │ benchmark      │ form       │ tasks │ judged │ pass@1               │ answered │ …
+    │ demo-benchmark │ completion │    16 │     16 │ 0.125 [0.035, 0.360] │       16 │ …
     ```
     """
     from builders.recipe import Evaluation, files
@@ -105,14 +106,13 @@ def evaluate(
         raise InputError(f"--form {strange[0]} is no form: give chat or completion, or the option twice for both")
     if is_base and asked_forms != ["completion"]:
         raise InputError(f"--base-model means --form completion, but --form {asked_forms[0]} is given: leave one out")
-    settings = files.checked(
-        Evaluation, files.override(given | ({"forms": asked_forms} if asked_forms else {}), set_ or [])
-    )
+    raw = files.override(given | ({"forms": asked_forms} if asked_forms else {}), set_ or [])
+    # what --set gives has the names of a recipe
+    with nullcontext() if set_ else in_options():
+        settings = files.checked(Evaluation, raw)
     wanted = named(benchmarks, since, until)
     if not asked_forms and "forms" not in _set_keys(set_):
         settings = settings.model_copy(update={"forms": (_default_form(settings, model, adapter, revision),)})
-    if output is None:
-        announce("nothing is kept: with -o DIR, answers and rows are saved, and the same command resumes")
     _report(
         lambda: evaluation.evaluate(
             model,
@@ -166,8 +166,8 @@ def grade(
     Example:
     ```
     $ scoder grade my-samples.jsonl --benchmarks recipes/demo-benchmark.jsonl
-    │ benchmark      │ form    │ tasks │ pass@1               │ answered │ …
-    │ demo-benchmark │ samples │    16 │ 1.000 [0.806, 1.000] │       16 │ …
+    │ benchmark      │ form    │ tasks │ judged │ pass@1               │ answered │ …
+    │ demo-benchmark │ samples │    16 │     16 │ 1.000 [0.806, 1.000] │       16 │ …
     ```
     """
     from builders.harness import saved

@@ -195,6 +195,21 @@ def test_a_benchmark_without_tests_ends_before_the_first_request(serve: Serve, t
     assert not server.seen
 
 
+def test_many_tasks_that_cannot_be_judged_end_it_before_the_first_request(serve: Serve, tmp_path: Path) -> None:
+    """They are missing like answers that do not come, also in what is built already."""
+    server = serve(lambda body, _: answer(body))
+    path = written(tmp_path / "b.jsonl", [row(n, tests="" if n == 1 else None) for n in range(4)])
+    given = Benchmark(name="made", path=str(path))
+    store, checkpoint = opened(tmp_path, given)
+    with pytest.raises(JobError, match=r"1 of 4 tasks of made .* bear it with evaluation\.max_error_share 0\.25"):
+        evaluations.build(store, served(server), checkpoint, [given], 0)
+    assert not server.seen
+    evaluations.build(store, served(server, max_error_share=0.25), checkpoint, [given], 0)
+    assert len(server.seen) == 3
+    with pytest.raises(JobError, match="1 of 4 answers in the form chat are missing, such as: 'the file has no tests"):
+        evaluations.build(store, served(server), checkpoint, [given], 0)
+
+
 def test_what_is_built_with_many_errors_is_no_number_when_fewer_are_borne(serve: Serve, tmp_path: Path) -> None:
     is_bad, given = [True], made(tmp_path, 8)
     server = serve(lambda body, _: status(400, "no") if is_bad and number_of(body) % 2 else answer(body))

@@ -32,7 +32,7 @@ import aiohttp
 
 from builders.engines.budget import Budget, Spent
 from builders.engines.gate import Ending, Gate, Load, StoppedError
-from builders.engines.protocol import Dialect, Json, MalformedError, checked, usage
+from builders.engines.protocol import Dialect, Json, MalformedError, UnreadableError, checked, usage
 from builders.engines.settings import OpenAISettings
 from builders.engines.types import FinishReason
 from store.errors import DeniedError, InputError
@@ -175,6 +175,10 @@ class Endpoint:
         except MalformedError as malformed:
             ending, message = "failed", str(malformed)
             raise PassingError(message, is_paid=True) from None
+        except UnreadableError as unreadable:
+            # Such an answer is paid for. The next one would look the same.
+            ending, message = "refused", str(unreadable)
+            raise RefusedError(message) from None
         except RefusedError as refused:
             ending, actual = "refused", Spent()
             if body.get("response_format") and _is_about_schema(refused.whole_text):

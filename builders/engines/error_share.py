@@ -16,11 +16,11 @@ FEW_ERRORS = 3
 
 
 class StormError(JobError):
-    """Too many requests ended in an engine error. `what` says how many, and gives an example."""
+    """Too many requests ended in an engine error. `example` is one of the errors."""
 
-    def __init__(self, what: str, advice: str) -> None:
-        super().__init__(f"{what}. {advice}")
-        self.what = what
+    def __init__(self, what: str, example: str | None, advice: str) -> None:
+        super().__init__(f"{what}, such as: {example!r}. {advice}")
+        self.example = example
 
 
 class ErrorShare:
@@ -62,8 +62,8 @@ class ErrorShare:
     def _error(self) -> JobError:
         of_item = f" ({self._per_item} for each item)" if self._per_item > 1 else ""
         return StormError(
-            f"{self._num_errors:,} of {self._num_answers:,} requests{of_item} ended in an engine error, such as: "
-            f"{self._last_error!r}",
+            f"{self._num_errors:,} of {self._num_answers:,} requests{of_item} ended in an engine error",
+            self._last_error,
             f"That is more than max_error_share={self._max_share:g}. All answers are kept, "
             "and the failed requests are asked again: mend the cause and run again, or raise max_error_share to go on "
             "without these rows",

@@ -26,7 +26,11 @@ Json = dict[str, Any]
 
 
 class MalformedError(Exception):
-    """An answer without the parts that the protocol promises."""
+    """An answer without the parts that the protocol promises. The next one may have them."""
+
+
+class UnreadableError(Exception):
+    """An answer whose content has a format that we do not read. The next one will have it, too."""
 
 
 class NoChoiceError(Exception):
@@ -104,17 +108,18 @@ def choice_body(question: tuple[Message, ...], model: str) -> Json:
 
 
 def checked(answer: Any) -> Json:
-    """The answer if it has a choice with a text, else MalformedError."""
+    """The answer if it has a choice with a text or a message.
+
+    MalformedError if it has none, UnreadableError if the content of the message is no text.
+    """
     choices = answer.get("choices") if isinstance(answer, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict):
         raise MalformedError("the answer has no choices")
     message = choice.get("message")
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, str | None):
-        raise MalformedError(f"the content of the answer is {type(content).__name__}, not text")
     if not isinstance(message, dict) and not isinstance(choice.get("text"), str):
         raise MalformedError("the answer has neither a message nor a text")
+    _text(choice)
     return answer
 
 
@@ -134,18 +139,33 @@ def completion(request: Request, answer: Json) -> Completion:
     """What a checked answer says to a request.
 
     The text ends before the first of the request's stops, also where the endpoint knew only some.
+    A message without any content is an error: the model called tools, or the server put the text
+    into another field. It is no error if the answer was cut, as thinking may take all tokens. An
+    empty text is an answer: a model may say nothing.
     """
     choice = answer["choices"][0]
     message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
-    text = (message.get("content") if request.messages is not None else choice.get("text")) or ""
-    tokens = usage(answer) or (0, 0)
+    content = _text(choice) if request.messages is not None else choice.get("text")
+    text, tokens = content or "", usage(answer) or (0, 0)
     told, refusal = choice.get("finish_reason"), message.get("refusal")
-    if told == "content_filter" or (isinstance(refusal, str) and refusal and not text):
-        error = "the endpoint filtered the answer" if told == "content_filter" else f"the model refused: {refusal}"
+    if error := _no_answer(content, told, refusal):
         return Completion(request.request_id, text, "error", *tokens, None, error[:200])
     end = min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=None)
     reason: FinishReason = "length" if told == "length" and end is None else "stop"
     return Completion(request.request_id, text[:end], reason, *tokens, None)
+
+
+def _no_answer(content: str | None, told: Any, refusal: Any) -> str | None:
+    """Why what came is no answer of the model. None if it is one."""
+    if told == "content_filter":
+        return "the endpoint filtered the answer"
+    if isinstance(refusal, str) and refusal and not content:
+        return f"the model refused: {refusal}"
+    if not content and told in ("tool_calls", "function_call"):
+        return f"the answer has no text (finish_reason {told}): the model called a tool instead of answering"
+    if content is None and told != "length":
+        return f"the answer has no text (content null, finish_reason {told}): it may be in another field"
+    return None
 
 
 def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:
@@ -160,7 +180,7 @@ def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:
         if token.strip() in mass:
             mass[token.strip()] += math.exp(min(logprob, 0.0))
     if not sum(mass.values()):
-        named = next((word for word in re.findall(r"\w+", _text(choice)) if word in mass), None)
+        named = next((word for word in re.findall(r"\w+", _text(choice) or "") if word in mass), None)
         if named is None:
             raise NoChoiceError("none of the choices is among the tokens of the answer")
         mass[named] = 1.0
@@ -168,9 +188,18 @@ def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:
     return tuple(mass[name] / total for name in choices)
 
 
-def _text(choice: Json) -> str:
+def _text(choice: Json) -> str | None:
+    """The text of a choice, None without one. Some endpoints answer with a list of texts."""
     message = choice.get("message")
-    return (message.get("content") if isinstance(message, dict) else choice.get("text")) or ""
+    content = message.get("content") if isinstance(message, dict) else choice.get("text")
+    if not isinstance(content, list):
+        if isinstance(content, str | None):
+            return content
+        raise UnreadableError(f"the content of the answer is {type(content).__name__}, not text")
+    parts = [part.get("text") if isinstance(part, dict) else part for part in content]
+    if not all(isinstance(part, str) for part in parts):
+        raise UnreadableError("the content of the answer is a list with parts that are no text")
+    return "".join(part for part in parts if isinstance(part, str)) if parts else None
 
 
 def _top_logprobs(choice: Json) -> list[tuple[str, float]]:

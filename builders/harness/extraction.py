@@ -78,8 +78,9 @@ from builders.harness.tasks import Form, Task
 _READS = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\(0")
 
 
-MAX_CHARACTERS = 200_000
-"""Of a longer text only so much is read. No model answers so much, but a broken server may."""
+MAX_CHARACTERS = 1_000_000
+"""Of a longer text only so much is read. No model answers so much, but a broken server may. It
+takes up to 8 s in a chat, and mostly below 1 s."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,13 @@ def _without_class(task: Task, text: str, form: Form) -> Candidate | None:
 
 
 def _cut(text: str, form: Form) -> str:
-    """Answers end with the code, behind the thinking. Completions begin with it."""
+    """Completions begin with the code. Of answers both ends are read, without the thinking."""
     if len(text) <= MAX_CHARACTERS:
         return text
-    return text[:MAX_CHARACTERS] if form == "completion" else answer(text)[-MAX_CHARACTERS:]
+    if form == "completion":
+        return text[:MAX_CHARACTERS]
+    text, half = answer(text), MAX_CHARACTERS // 2
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:half]}\n{text[-half:]}"
 
 
 def imports(code: str) -> set[str]:

@@ -16,20 +16,29 @@ from builders.harness import grading
 from builders.harness.jobs import Job, Known, obstacle
 from builders.harness.verdicts import Verdict
 from builders.recipe import Grading
+from store import Announce
 
 Row = dict[str, Any]
 Given = Sequence[tuple[Job, Completion | None]]
 
-LOST = ("unanswered", "missing", "error")
+LOST = ("unanswered", "missing", "error", "ungradable")
 """The statuses of answers that should have a verdict, and have none: the engine gave no answer, the
-sandbox lacks a library that it imports, or the sandbox failed."""
+sandbox lacks a library that it imports, the sandbox failed, or the task cannot be judged here."""
 NEVER_ASKED = "it was not asked for"
 
 
 def rows(
-    given: Given, known: Known, settings: Grading, absent: str = NEVER_ASKED, *, is_code: bool = False
+    given: Given,
+    known: Known,
+    settings: Grading,
+    absent: str = NEVER_ASKED,
+    *,
+    is_code: bool = False,
+    announce: Announce | None = None,
 ) -> Iterator[Row]:
     """One row per job. The answers of one benchmark are judged together.
+
+    `announce` says once a minute how many are judged.
 
     `absent` is said of jobs without a completion. With `is_code`, the answers are programs, and run
     as they are.
@@ -41,15 +50,17 @@ def rows(
             for number, (job, completion) in enumerate(pairs)
             if completion is not None and is_answered(completion) and obstacle(job, known) is None
         ]
-        found = dict(grading.verdicts(answers, known[benchmark], settings, is_code=is_code)) if answers else {}
+        progress = grading.Progress(len(answers), announce, benchmark) if announce else None
+        judged = grading.verdicts(answers, known[benchmark], settings, is_code=is_code, progress=progress)
+        found = dict(judged) if answers else {}
         for number, (job, completion) in enumerate(pairs):
             yield _row(job, completion, known, found.get(number), absent)
 
 
-def unjudged(given: Given, known: Known) -> Iterator[Row]:
+def unjudged(given: Given, known: Known, absent: str = NEVER_ASKED) -> Iterator[Row]:
     """The same where a run was broken off: what was answered is noted, but not judged."""
     for job, completion in given:
-        yield _row(job, completion, known, None, NEVER_ASKED)
+        yield _row(job, completion, known, None, absent)
 
 
 def is_answered(completion: Completion) -> bool:
@@ -64,7 +75,7 @@ def joined(wanted: Iterable[Job], given: Iterable[Completion]) -> Given:
 
 
 def lost(found: Iterable[Row]) -> Counter[str]:
-    """How many answers to gradable tasks have no verdict, by form."""
+    """How many answers have no verdict, by form."""
     return Counter(row["form"] for row in found if row["status"] in LOST)
 
 

@@ -10,7 +10,7 @@ about those that were.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,21 @@ def task_counts(graded: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, int
         answers[row["task_id"]] += is_graded
         passed[row["task_id"]] += is_graded and row["is_passed"]
     return {task: (answers[task], passed[task]) for task in answers}
+
+
+def rates_if_missing(wanted: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """pass@1 over all tasks if all answers without a verdict had failed, and if all had passed.
+
+    Between the two lies the number of the whole benchmark, whatever is missing. The rows are those
+    of one form.
+
+    rates_if_missing([{"task_id": "a", "status": "error", "is_passed": False}])    # (0.0, 1.0)
+    """
+    sizes = Counter(row["task_id"] for row in wanted)
+    found = task_counts(wanted)
+    low = sum(passed / sizes[task] for task, (_, passed) in found.items()) / len(sizes)
+    high = sum((passed + sizes[task] - graded) / sizes[task] for task, (graded, passed) in found.items()) / len(sizes)
+    return round(low, 4), round(high, 4)
 
 
 def pass_rates(graded: list[dict[str, Any]]) -> dict[str, Any]:

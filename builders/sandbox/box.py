@@ -321,6 +321,7 @@ def _result(
         output_truncated=printed > limits.output_bytes,
         wall_s=wall_s,
         given=b"".join(content for letter, content in said if letter == b"G"),
+        waited_s=ended["waited_s"],
     )
 
 

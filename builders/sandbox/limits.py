@@ -36,7 +36,9 @@ class SandboxLimits:
 class SandboxResult:
     """How one program ended. The status `error` means that the sandbox did not work.
 
-    `exit_code` is negative for a signal. `given` is what the tests of a trial gave back.
+    `exit_code` is negative for a signal. `given` is what the tests of a trial gave back. `waited_s`
+    is how long its threads together were ready to run, and had no CPU. None if the kernel does not
+    say.
     """
 
     status: Status
@@ -47,6 +49,7 @@ class SandboxResult:
     output_truncated: bool
     wall_s: float
     given: bytes = b""
+    waited_s: float | None = None
 
     @property
     def seconds(self) -> float:

@@ -36,9 +36,10 @@ from builders.harness.jobs import (
     tasks_hash,
     tolerant,
 )
+from builders.harness.obstacles import tell_ungradable, too_few
 from builders.harness.rows import Row, is_answered, joined, rows, unjudged
 from builders.harness.stored_cases import CaseFile
-from builders.harness.summary import NoNumberError, Summary, require_numbers, summaries, tell_ungradable
+from builders.harness.summary import NoNumberError, Summary, require_numbers, summaries
 from builders.harness.tasks import FORMS, Form, Task
 from builders.recipe import Benchmark, Evaluation, Grading
 from store import Announce, Plan
@@ -95,6 +96,8 @@ def evaluate(
         require_weights(model, {"adapter": adapter} if adapter else {}, revision)
     _require_endpoint(settings.engine, folder)
     tasks = read(given)
+    if folder is None:
+        announce("nothing is kept: with -o DIR, answers and rows are saved, and the same command resumes")
     plan = _plan(model, tasks, settings, adapter, revision, seed)
     about = {
         "model": model,
@@ -103,11 +106,11 @@ def evaluate(
         "evaluation": settings.model_dump(mode="json"),
     }
     with _place(folder) as place, saved.opened(place, plan, about) as answers, _honest(folder):
-        known = prepared(tasks, settings.grading, announce)
+        known = prepared(tasks, settings.grading, announce, settings.max_error_share)
         run = _Run(model, adapter, revision, seed, settings, jobs(tasks, settings.forms, settings.num_samples), known)
         run.find_forms(answers, announce)
         saved.add(place, {"left_out": run.left_out})
-        found = run.rows(answers, track)
+        found = run.rows(answers, track, announce)
         told = summaries(found, known, settings.max_error_share, run.left_out, settings.max_tokens)
         saved.write_results(place, adapter or model, found, told)
     require_numbers(told, found)
@@ -138,10 +141,12 @@ def read(given: Sequence[Benchmark]) -> Tasks:
     return {benchmark.name: [file.stored(task) for task in tasks_of(benchmark)] for benchmark in given}
 
 
-def prepared(tasks: Tasks, grading: Grading, announce: Announce) -> dict[str, dict[str, references.Ready]]:
+def prepared(
+    tasks: Tasks, grading: Grading, announce: Announce, max_error_share: float = 1.0
+) -> dict[str, dict[str, references.Ready]]:
     """What is known of the tasks, by benchmark. What cannot be judged here is told.
 
-    NoNumberError if that is all of a benchmark.
+    NoNumberError if that is all of a benchmark, or more than `max_error_share` of one.
     """
     known = {name: references.prepare(part, grading, announce) for name, part in tasks.items()}
     tell_ungradable(announce, known)
@@ -149,6 +154,10 @@ def prepared(tasks: Tasks, grading: Grading, announce: Announce) -> dict[str, di
         if reason := nothing_gradable(name, jobs({name: part}, FORMS, 1), known):
             told = summaries(unjudged([(Job(name, task, "chat", 0), None) for task in part], known), known, 1.0)
             raise NoNumberError(reason, told)
+    if reason := too_few(known, max_error_share):
+        every = [(Job(name, task, "chat", 0), None) for name, part in tasks.items() for task in part]
+        told = summaries(unjudged(every, known, "nothing was asked"), known, max_error_share)
+        raise NoNumberError(f"there would be no number: {reason}", told)
     return known
 
 
@@ -171,13 +180,15 @@ class _Run:
         self.wanted, self.starts = wanted, range(0, len(wanted), size)
         self.left_out: dict[Form, str] = {}
 
-    def rows(self, folder: Path, track: Track) -> list[Row]:
+    def rows(self, folder: Path, track: Track, announce: Announce) -> list[Row]:
         """A row for each job. The answers are kept in a folder."""
         found: list[Row] = []
         try:
             with self._answers(folder) as of:
                 for shard in track(range(len(self.starts)), "answers"):
-                    found += rows(joined(self._jobs(shard), of(shard)), self.known, self.settings.grading)
+                    found += rows(
+                        joined(self._jobs(shard), of(shard)), self.known, self.settings.grading, announce=announce
+                    )
         except UserError as error:
             told = self._broken_off(folder)
             # The summary of a finished run stays beside its rows.
@@ -187,7 +198,7 @@ class _Run:
                 f"{sum(one.unanswered for one in told):,} of {sum(one.answers for one in told):,} answers are missing"
             )
             raise NoNumberError(
-                f"there is no number, as {lost}: {_advice(error, self.settings.max_error_share)}", told, error.exit_code
+                f"there is no number, as {lost}: {_advice(error, self.settings.max_error_share)}", told
             ) from error
         return found
 
@@ -250,8 +261,9 @@ def _advice(error: UserError, max_error_share: float) -> str:
     if not isinstance(error, StormError):
         return str(error)
     return (
-        f"{error.what}. {KEPT}, and the failed requests are asked again: mend the cause and run the same command again, "
-        f"or bear it with --max-error-share, which is {max_error_share:g}"
+        f"their requests ended in an engine error, such as: {error.example!r}, or were not sent after that. {KEPT}, and "
+        "the failed requests are asked again: mend the cause and run the same command again, or bear it with "
+        f"--max-error-share, which is {max_error_share:g}"
     )
 
 
@@ -264,7 +276,7 @@ def _honest(folder: Path | None) -> Iterator[None]:
         if folder is not None:
             raise
         text = str(error).replace(KEPT, "Nothing of this evaluation is kept, as no folder was given (-o DIR)")
-        raise NoNumberError(text, error.summaries, error.exit_code) from error
+        raise NoNumberError(text, error.summaries) from error
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def grade(
         given = cast(dict[str, Completion], answers_in(answers))
         _check_whole(folder, answers, asked, given, announce)
         known = prepared(tasks, settings.grading, announce)
-        found = list(rows(joined(asked, given.values()), known, settings.grading, NOT_YET_ASKED))
+        found = list(rows(joined(asked, given.values()), known, settings.grading, NOT_YET_ASKED, announce=announce))
         told = summaries(found, known, share, left_out, settings.max_tokens)
         saved.write_results(folder, kept["adapter"] or kept["model"], found, told)
         saved.add(folder, {saved.JUDGED: _judged_by(tasks, settings.grading)})
@@ -106,7 +106,7 @@ def _judged(
     _tell_absent(path, tasks, samples, announce)
     _tell_fences(path, tasks, samples, announce)
     known = prepared(tasks, grading, announce)
-    found = list(_rows(tasks, samples, known, grading))
+    found = list(_rows(tasks, samples, known, grading, announce))
     told = summaries(found, known, max_error_share)
     if folder is not None:
         about = {
@@ -210,7 +210,11 @@ def _tell_other_tests(kept: Mapping[str, Any], tasks: Tasks, announce: Announce)
 
 
 def _rows(
-    tasks: Tasks, samples: Samples, known: Mapping[str, Mapping[str, references.Ready]], grading: Grading
+    tasks: Tasks,
+    samples: Samples,
+    known: Mapping[str, Mapping[str, references.Ready]],
+    grading: Grading,
+    announce: Announce,
 ) -> Iterator[Row]:
     """A row per sample. A task that has none in one of the file's forms counts as unanswered there.
 
@@ -229,5 +233,5 @@ def _rows(
             job = Job(benchmark, task, asked, number)
             pairs.append((job, None if text is None else Completion(job.name, text, "stop", 0, 0, None)))
             forms.append(form)
-    found = rows(pairs, known, grading, NO_SAMPLE, is_code=True)
+    found = rows(pairs, known, grading, NO_SAMPLE, is_code=True, announce=announce)
     return ({**row, "form": form} for row, form in zip(found, forms, strict=True))

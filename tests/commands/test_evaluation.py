@@ -86,6 +86,17 @@ def test_a_wrong_key_is_no_bug_of_ours(tmp_path: Path, monkeypatch: pytest.Monke
     server.close()
     assert done.returncode == 1 and "check the variable OPENAI_API_KEY" in done.stderr
     assert "bug" not in done.stderr
+    other = FaultServer(lambda body, _: status(404, "no such model"))
+    done = evaluated(other, tmp_path / "b.jsonl")
+    other.close()
+    assert done.returncode == 1 and "check the model's name" in done.stderr, "the same code for a wrong name"
+
+
+@needs_sandbox
+def test_an_empty_window_is_told_before_that_nothing_is_kept(server: FaultServer, tmp_path: Path) -> None:
+    done = evaluated(server, benchmark(tmp_path / "b.jsonl", 1), "--from", "2025-01-01")
+    assert done.returncode == 2 and "leave out contest_from and contest_until (--from and --until)" in done.stderr
+    assert "nothing is kept" not in done.stderr
 
 
 @needs_sandbox
@@ -114,7 +125,15 @@ def test_saved_answers_are_graded_and_samples_too(server: FaultServer, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("evaluate", "m", "--samples", "2"), "at temperature 0 all answers to a task are the same"),
+        (
+            ("evaluate", "m", "--samples", "2"),
+            "--samples is 2, but at temperature 0 all answers to a task are the same",
+        ),
+        (("evaluate", "m", "--max-tokens", "0"), "scoder: --max-tokens: Input should be greater than or equal to 1"),
+        (("evaluate", "m", "--wall-s", "-1"), "scoder: --wall-s: Input should be greater than 0"),
+        (("evaluate", "m", "--from", "soon"), "scoder: --from: Input should be a valid date"),
+        (("evaluate", "m", "--from", "2025-02-01", "--until", "2025-01-01"), "--from 2025-02-01 is after --until"),
+        (("evaluate", "m", "--benchmarks", "b=b.jsonl", "--benchmarks", "b=b.jsonl"), "two benchmarks are called b"),
         (("evaluate", "m", "--form", "talk"), "--form talk is no form: give chat or completion"),
         (("evaluate", "m", "--form", "chat", "--base-model"), "--base-model means --form completion"),
         (("evaluate", "m", "--environment", "/nowhere"), "/nowhere is no virtual environment"),
@@ -131,9 +150,9 @@ def test_saved_answers_are_graded_and_samples_too(server: FaultServer, tmp_path:
 )
 def test_mistakes_get_one_message(tmp_path: Path, arguments: tuple[str, ...], expected: str) -> None:
     path = benchmark(tmp_path / "b.jsonl", 1)
-    done = scoder_here(*arguments, "--benchmarks", str(path))
+    done = scoder_here(*(one.replace("b=b.jsonl", f"b={path}") for one in arguments), "--benchmarks", str(path))
     assert done.returncode == 2 and expected in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and "nothing is kept" not in done.stderr
 
 
 @needs_sandbox

@@ -85,6 +85,28 @@ def test_sampling_and_the_key_are_sent(serve):
     assert server.seen[1][1]["prompt"] == "once" and raw.text == "hi"
 
 
+def test_content_in_parts_is_joined_and_a_format_that_nobody_reads_is_asked_for_once(serve):
+    """A list of texts is the text. Whoever sends a number or a picture would send it again."""
+    parts = [{"type": "text", "text": "x ="}, {"type": "text", "text": " 1"}]
+    contents = {"parts": parts, "number": 7, "picture": [{"type": "image_url", "image_url": "x"}], "none": []}
+
+    def answer(body, _):
+        message = {"content": contents[body["messages"][0]["content"]]}
+        return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+    server = serve(answer)
+    with open_engine(settings(server), "m") as engine:
+        asked = [Request(name, messages=({"role": "user", "content": name},)) for name in contents]
+        found = {one.request_id: one for one in engine.generate(asked)}
+    assert (found["parts"].text, found["parts"].finish_reason) == ("x = 1", "stop")
+    assert (found["number"].finish_reason, found["number"].error) == (
+        "error",
+        "the content of the answer is int, not text",
+    )
+    assert "a list with parts that are no text" in found["picture"].error and "no text" in found["none"].error
+    assert len(server.seen) == len(contents)
+
+
 FOUR = "Invalid 'stop': array too long. Expected an array with maximum length 4, but got one with length 7 instead."
 
 

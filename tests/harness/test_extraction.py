@@ -543,7 +543,9 @@ def test_what_tests_use_of_the_solution_is_kept():
 
 def test_a_text_without_end_is_cut():
     assert is_right(FUNCTION, "No.\n" * MAX_CHARACTERS + FENCED, "chat")
-    assert not is_right(FUNCTION, FENCED + "\nNo." * MAX_CHARACTERS, "chat")
+    assert is_right(FUNCTION, FENCED + "\nNo." * MAX_CHARACTERS, "chat"), "both ends are read"
+    middle = "No.\n" * MAX_CHARACTERS
+    assert not is_right(FUNCTION, middle + FENCED + middle, "chat")
     assert not is_right(FUNCTION, f"<think>\n{'No. ' * MAX_CHARACTERS}{FENCED}\nBut", "chat")
     assert is_right(FUNCTION, BODY + "\nNo." * MAX_CHARACTERS, "completion")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import venv
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from builders import sandbox
-from builders.harness import grading, references, summary
-from builders.harness.extraction import candidate
+from builders.harness import grading, missing, references, summary
+from builders.harness.extraction import MAX_CHARACTERS, candidate
 from builders.harness.tasks import Case, Form, Task
 from builders.harness.verdicts import Verdict, ceiling, trial_of
 from builders.recipe import Grading
@@ -160,11 +161,47 @@ def test_an_answer_that_is_slow_only_beside_others_passes_when_it_is_tried_alone
     os.sched_setaffinity(0, {min(cpus)})
     try:
         once = [result.status for _, result in references.run(((str(n), trial) for n in range(7)), settings)]
+        again = [one for one in references.run([("slow", trial)] * 7, settings) if one[1].status == "timeout"]
         found = grading.verdicts([(n, task, "completion", answer) for n in range(7)], known, settings)
         assert [one.status for _, one in found] == ["passed"] * 7
     finally:
         os.sched_setaffinity(0, cpus)
-    assert "timeout" in once
+    assert "timeout" in once and again
+    assert all(grading.may_be_kept_waiting(result) for _, result in again)
+
+
+def test_an_answer_that_sleeps_is_not_tried_again() -> None:
+    """It never waits for a CPU, so nobody kept it from one."""
+    settings = Grading(min_case_s=3, workers=1)
+    answer, known = "    import time\n    time.sleep(100)\n", ready(MEAN)
+    began = time.monotonic()
+    [(_, found)] = grading.verdicts([(0, MEAN, "completion", answer)], known, settings)
+    assert found.status == "timeout" and 3 <= time.monotonic() - began < 5.5
+
+
+def test_it_is_said_how_many_answers_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grading, "SAY_EVERY_S", 0.0)
+    said, known = list[str](), ready(MEAN)
+    progress = grading.Progress(3, said.append, "made")
+    answers = [(number, MEAN, "completion", "    return 1\n") for number in range(3)]
+    list(grading.verdicts(answers, known, Grading(workers=1), progress=progress))
+    assert said == [f"judged: {n} of 3 answers of made" for n in (1, 2, 3)]
+    progress.again(1, 2)
+    assert said[-1] == "judged: 1 of 2 answers of made that were too slow are tried again alone"
+    monkeypatch.setattr(grading, "SAY_EVERY_S", 60.0)
+    list(grading.verdicts(answers, known, Grading(workers=1), progress=progress))
+    assert len(said) == 4
+
+
+def test_it_is_said_that_a_long_answer_was_not_read_as_a_whole() -> None:
+    lost = "x = 1\n" * MAX_CHARACTERS
+    text = f"No.\n{lost}def mean(xs):\n    return sum(xs) / max(1, len(xs))\n{lost}"
+    [(_, found)] = grading.verdicts([(0, MEAN, "chat", text)], ready(MEAN), Grading(workers=1))
+    assert found.status == "failed"
+    assert (found.message or "").endswith(f"(of {len(text):,} characters of the answer 1,000,000 were read)")
+    right = "```python\ndef mean(xs):\n    return sum(xs) / max(1, len(xs))\n```\n" + "x" * 5_000_000
+    [(_, found)] = grading.verdicts([(0, MEAN, "chat", right)], ready(MEAN), Grading(workers=1))
+    assert (found.status, found.message) == ("passed", None)
 
 
 def test_the_ceiling_of_an_answer_grows_with_the_reference() -> None:
@@ -323,7 +360,7 @@ def test_what_is_said_of_a_missing_library_always_names_one(said: str) -> None:
     for kind in ("ModuleNotFoundError", "ImportError"):
         task = replace(ADD, solution=f"    raise {kind}({said!r})\n")
         known = ready(task)["add"]
-        names = summary._lacking(known)
+        names = missing.lacking(known)
         assert all(names) and (known.ungradable or "").removeprefix("the sandbox lacks ").strip(), known
         row = {"status": "missing", "message": f"{kind}: {said}", "error": None}
         assert summary._loss(row).removeprefix("the sandbox lacks ").strip()

@@ -89,9 +89,12 @@ def test_a_task_is_judged_or_says_why_not():
         for row in (LIVE_CODE_BENCH, CRUX_EVAL, DS_1000, MULTIPL_E, HUMAN_EVAL_HUB_BROKEN)
     }
     assert reasons == {
-        "2678": "the file has no tests for it",
-        "CRUXEval/sample_7": "CRUXEval asks for the input or output of given code, and not for code",
-        "DS-1000/12": "DS-1000 asks for lines inside a program of its own, whose libraries and checks are not run here",
+        "2678": "the file has no tests for it: give a release with test cases (test.jsonl … test6.jsonl)",
+        "CRUXEval/sample_7": "CRUXEval asks for the input or output of given code, and not for code: "
+        "it serves decontamination (`scoder contamination`). Give a benchmark that asks for code, such as HumanEval or "
+        "LiveCodeBench",
+        "DS-1000/12": "DS-1000 asks for lines inside a program of its own, whose libraries and checks are not run here: "
+        "it serves decontamination (`scoder contamination`). Give BigCodeBench for tasks with libraries",
         "HumanEval_23_strlen": "it is in the language 'rs', and only Python can be run",
         "HumanEval/32": "its test is broken in this file, no answer can pass: "
         "'assert _poly(*candidate(*inp), inp) <= 0.0001' unpacks the answer, a number",

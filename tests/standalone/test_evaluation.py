@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from aiohttp import web
 
 from builders import sandbox
 from builders.benchmarks import named
@@ -139,12 +140,16 @@ def test_empty_and_cut_answers_are_said_loudly(serve: Serve, tmp_path: Path) -> 
         number = number_of(body)
         return ok("  \n") if number < 4 else ok("", "length") if number < 6 else answer(body)
 
-    (summary,) = asked(serve(said), benchmark(tmp_path / "b.jsonl", 10)).summaries
+    path = benchmark(tmp_path / "b.jsonl", 10)
+    (summary,) = asked(serve(said), path, max_error_share=0.6).summaries
     assert (summary.answered, summary.empty, summary.truncated, summary.num_poor) == (10, 6, 2, 6)
     told = summary.remarks()
-    assert "the number says little, as more than half" in told[0]
+    assert summary.as_json()["warnings"] == [remark.removeprefix("made (chat): ") for remark in told[:3]]
+    assert "more than half of the answers failed and are empty or cut" in told[0]
     assert "6 of 10 answers are empty: the model's text may be in another field" in told[1]
     assert "2 of 10 answers were cut at max_tokens=64: raise --max-tokens" in told[2]
+    with pytest.raises(NoNumberError, match="6 of 10 answers failed and are empty or were cut at --max-tokens"):
+        asked(serve(said), path, max_error_share=0.5)
     few = asked(serve(lambda b, _: ok("") if number_of(b) == 0 else answer(b)), benchmark(tmp_path / "c.jsonl", 10))
     assert few.summaries[0].empty == 1 and few.summaries[0].remarks() == []
 
@@ -192,7 +197,8 @@ def test_tasks_that_lack_a_library_are_named_and_not_asked(serve: Serve, tmp_pat
     server, said = serve(lambda body, _: answer(body)), list[str]()
     rows = [row(0), row(1, tests="import wordninja\ndef check(candidate):\n    wordninja.split(candidate(1))\n")]
     path = written(tmp_path / "b.jsonl", rows)
-    found = evaluate("m", [named(f"made={path}")], settings(server), announce=said.append)
+    given = settings(server, max_error_share=0.5)
+    found = evaluate("m", [named(f"made={path}")], given, announce=said.append)
     assert any("Made/1" in line for line in said) and any("missing libraries: wordninja" in line for line in said)
     (summary,) = found.summaries
     assert (summary.ungradable, summary.missing_modules) == (1, {"wordninja": 1})
@@ -229,7 +235,7 @@ def test_libraries_of_answers_are_counted_by_name_and_the_command_is_given(serve
 def test_a_library_that_we_do_not_know_is_named_too(tmp_path: Path) -> None:
     rows = [row(0), row(1, solution="    import strange_library\n    return x + 1\n")]
     samples = written(tmp_path / "s.jsonl", [{"task_id": f"Made/{n}", "completion": "    return x\n"} for n in (0, 1)])
-    (summary,) = grade_samples(samples, [named(str(written(tmp_path / "b.jsonl", rows)))], Grading(), 0.02).summaries
+    (summary,) = grade_samples(samples, [named(str(written(tmp_path / "b.jsonl", rows)))], Grading(), 0.5).summaries
     assert summary.missing_modules == {"strange_library": 1} and summary.ungradable == 1
 
 
@@ -511,8 +517,78 @@ def test_samples_that_are_written_hold_all_that_was_judged(serve: Serve, tmp_pat
 
 def test_the_ungradable_tasks_are_named(serve: Serve, tmp_path: Path) -> None:
     path = written(tmp_path / "b.jsonl", [row(0), row(1, tests="")])
-    (summary,) = asked(serve(lambda body, _: answer(body)), path).summaries
+    server = serve(lambda body, _: answer(body))
+    (summary,) = asked(server, path, max_error_share=0.5).summaries
     assert list(summary.as_json()["ungradable_tasks"]) == ["Made/1"]
+    assert (summary.tasks, summary.judged, summary.if_missing) == (2, 1, (0.5, 1.0))
+    assert summary.as_line()["pass@1"].endswith(" over 1 of 2 tasks") and summary.as_line()["judged"] == 1
+    assert any("0.500 if all missing answers failed, and 1.000 if all passed" in one for one in summary.remarks())
+
+
+def test_more_ungradable_tasks_than_are_borne_end_before_the_first_request(serve: Serve, tmp_path: Path) -> None:
+    """Tasks that cannot be judged are missing: pass@1 of the others is not the benchmark's."""
+    server = serve(lambda body, _: answer(body))
+    lacking = "import wordninja\ndef check(candidate):\n    wordninja.split(candidate(1))\n"
+    path = written(tmp_path / "b.jsonl", [row(0), *(row(n, tests=lacking) for n in range(1, 4))])
+    with pytest.raises(NoNumberError, match="3 of 4 tasks of made cannot be judged here, more than") as raised:
+        asked(server, path, max_error_share=0.7)
+    assert "3 × the sandbox lacks wordninja" in str(raised.value) and not server.seen
+    assert "`scoder environment DIR --benchmarks …`" in str(raised.value)
+    assert "--max-error-share 0.75: the number is then over at most 1 task" in str(raised.value)
+    (summary,) = raised.value.summaries
+    assert (summary.rates, summary.ungradable, summary.tasks) == (None, 3, 4)
+    (borne,) = asked(server, path, max_error_share=0.75).summaries
+    assert (pass_at(borne), borne.judged, borne.if_missing) == ({"pass@1": 1.0}, 1, (0.25, 1.0))
+    samples = written(tmp_path / "s.jsonl", [{"task_id": "Made/0", "completion": "    return x\n"}])
+    with pytest.raises(NoNumberError, match=r"3 of 4 answers are missing, more than --max-error-share 0\.02"):
+        grade_samples(samples, [named(str(path))], Grading(), 0.02)
+
+
+def test_one_ungradable_task_of_many_is_borne(serve: Serve, tmp_path: Path) -> None:
+    path = written(tmp_path / "b.jsonl", [row(n, tests="" if n == 7 else None) for n in range(60)])
+    (summary,) = asked(serve(lambda body, _: answer(body)), path).summaries
+    assert (pass_at(summary), summary.judged, summary.tasks) == ({"pass@1": 1.0}, 59, 60)
+
+
+def test_messages_without_text_are_no_wrong_answers(serve: Serve, tmp_path: Path) -> None:
+    """A model that calls tools has not answered. One that thinks to the end was cut."""
+
+    def said(reason: str) -> Any:
+        message = {"role": "assistant", "content": None, "tool_calls": []}
+        return web.json_response({"choices": [{"message": message, "finish_reason": reason}]})
+
+    server = serve(lambda body, _: said("tool_calls"))
+    with pytest.raises(NoNumberError, match=r"has no text \(finish_reason tool_calls\)") as raised:
+        asked(server, benchmark(tmp_path / "b.jsonl", 20), max_in_flight=1)
+    assert str(raised.value).count("of 20") == 1 and "11 of 11" not in str(raised.value), "one count"
+    with pytest.raises(NoNumberError, match="content null, finish_reason stop"):
+        asked(serve(lambda body, _: said("stop")), tmp_path / "b.jsonl")
+    with pytest.raises(NoNumberError, match="20 of 20 answers failed and are empty or were cut"):
+        asked(serve(lambda body, _: said("length")), tmp_path / "b.jsonl")
+
+
+def test_a_completion_that_is_cut_is_no_loss(serve: Serve, tmp_path: Path) -> None:
+    """Base models go on until something ends them. In a chat the same is no number."""
+    path = benchmark(tmp_path / "b.jsonl", 4)
+    server = serve(lambda body, _: ok("    return 7\n", "length"))
+    (summary,) = asked(server, path, forms=("completion",)).summaries
+    assert (pass_at(summary), summary.truncated, summary.num_poor) == ({"pass@1": 0.0}, 4, 0)
+    assert summary.as_json()["warnings"] == ["4 of 4 answers were cut at max_tokens=64: raise --max-tokens"]
+    with pytest.raises(NoNumberError, match="4 of 4 answers failed and are empty or were cut"):
+        asked(server, path)
+
+
+def test_a_module_that_nobody_knows_is_named_and_the_answer_has_failed(serve: Serve, tmp_path: Path) -> None:
+    def said(body: dict[str, Any], _: int) -> Any:
+        number = number_of(body)
+        raised = "    raise ImportError(\"No module named 'made_up'\")"
+        first = f"import nosuchlib_abc\ndef plus_{number}(x):\n    return x"
+        return ok([first, f"def plus_{number}(x):\n{raised}"][number]) if number < 2 else answer(body)
+
+    (summary,) = asked(serve(said), benchmark(tmp_path / "b.jsonl", 4)).summaries
+    assert (pass_at(summary), summary.statuses) == ({"pass@1": 0.5}, {"failed": 2, "passed": 2})
+    assert summary.as_json()["unknown_modules"] == {"nosuchlib_abc": 1} and summary.missing_modules == {}
+    assert "1 answer failed with an import that is not known here: nosuchlib_abc (1)" in summary.remarks()[0]
 
 
 def test_a_task_without_a_sample_is_unanswered(tmp_path: Path) -> None:

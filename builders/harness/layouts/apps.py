@@ -42,7 +42,7 @@ def parse(row: Row) -> Task:
         comparison="apps" if name else "text",
         case_s=CASE_SECONDS,
         cases=tuple(_call(*pair) if name else _lines(*pair) for pair in pairs),
-        ungradable=None if pairs else "the file has no tests for it",
+        ungradable=None if pairs else "the file has no tests for it: give the file with input_output",
     )
 
 

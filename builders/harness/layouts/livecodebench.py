@@ -53,7 +53,9 @@ def parse(row: Row) -> Task:
         cases=tuple(_call(test) if name else Case(*test) for test in tests),
         case_s=CASE_SECONDS,
         contest_date=_date(row.get("contest_date")),
-        ungradable=None if tests else "the file has no tests for it",
+        ungradable=None
+        if tests
+        else "the file has no tests for it: give a release with test cases (test.jsonl … test6.jsonl)",
     )
 
 

@@ -21,7 +21,8 @@ def crux_eval(row: Row) -> Task:
         solution=code,
         tests="",
         entry_point="f",
-        ungradable="CRUXEval asks for the input or output of given code, and not for code",
+        ungradable="CRUXEval asks for the input or output of given code, and not for code: it serves decontamination "
+        "(`scoder contamination`). Give a benchmark that asks for code, such as HumanEval or LiveCodeBench",
     )
 
 
@@ -36,5 +37,6 @@ def ds_1000(row: Row) -> Task:
         solution=text(row, "reference_code"),
         tests="",
         entry_point=None,
-        ungradable="DS-1000 asks for lines inside a program of its own, whose libraries and checks are not run here",
+        ungradable="DS-1000 asks for lines inside a program of its own, whose libraries and checks are not run "
+        "here: it serves decontamination (`scoder contamination`). Give BigCodeBench for tasks with libraries",
     )

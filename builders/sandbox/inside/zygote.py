@@ -57,6 +57,7 @@ class _Run:
         self._system_calls = system_calls
         self._pids: list[int] = []
         self._looked_at = time.monotonic()
+        self._waited_ns: dict[str, int] = {}
 
     def result(self, control: socket.socket) -> dict[str, Any] | None:
         """How the program ended, or None where the host is gone."""
@@ -79,7 +80,9 @@ class _Run:
             _, status, usage = os.wait4(pid, 0)
             codes.append(os.waitstatus_to_exitcode(status))
             seconds = max(seconds, usage.ru_utime + usage.ru_stime)
-        return {"cut": cut, "exit_code": codes[-1], "cpu_s": seconds} if is_host_there else None
+        waited_s = sum(self._waited_ns.values()) / 1e9 if self._waited_ns else None
+        told = {"cut": cut, "exit_code": codes[-1], "cpu_s": seconds, "waited_s": waited_s}
+        return told if is_host_there else None
 
     def _start(self) -> None:
         if self._request["is_apart"]:
@@ -145,10 +148,22 @@ class _Run:
         found = {int(name): 0 for name in os.listdir("/proc") if name.isdigit()}
         for pid in found.keys() - {1, os.getpid()}:
             # Processes end while they are looked at.
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/statm") as file:
-                found[pid] = int(file.read().split()[1]) * _PAGE
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                with open(f"/proc/{pid}/statm") as file:
+                    found[pid] = int(file.read().split()[1]) * _PAGE
+                self._note_waits(pid)
         of_tests = found.pop(tests, 0) if tests is not None else 0
         return any(
             used > (self._request[limit] + _OVERHEAD_MB) * 2**20
             for used, limit in ((sum(found.values()), "memory_mb"), (of_tests, "tests_mb"))
         )
+
+    def _note_waits(self, pid: int) -> None:
+        """Note how long each thread was ready to run and had no CPU.
+
+        See Documentation/scheduler/sched-stats of Linux. A kernel that does not count it has no
+        such file.
+        """
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
+                self._waited_ns[thread] = int(file.read().split()[1])
