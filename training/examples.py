@@ -20,10 +20,12 @@ from datasets import Dataset, load_dataset
 from datasets.config import HF_DATASETS_CACHE
 from peft import PeftModel
 from pydantic import BaseModel, ConfigDict
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from training import hub
+from training import hub, pretrained
+from training.chat_templates import Arguments
 from training.errors import TrainingError, loading
+from training.precision import torch_dtype
 from training.progress import quiet
 from training.settings import DtypeName
 
@@ -198,16 +200,17 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def load_tokenizer(base: str, adapter: str | None = None, revision: str | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    base: str, adapter: str | None = None, revision: str | None = None, arguments: Arguments | None = None
+) -> PreTrainedTokenizerBase:
     """The adapter folder's tokenizer if it has one, else the base's.
 
-    It always has a chat template and a pad token.
+    It always has a chat template and a pad token. The template has the `arguments`.
     """
     has_own = adapter is not None and os.path.exists(os.path.join(adapter, "tokenizer_config.json"))
     place, commit = (str(adapter), None) if has_own else (base, revision)
     hub.require("model", place, commit)
-    with loading(f"the tokenizer of {place}"):
-        tokenizer = AutoTokenizer.from_pretrained(place, revision=commit)
+    tokenizer = pretrained.read_tokenizer(place, commit, arguments)
     if tokenizer.eos_token is None:
         raise TrainingError(f"the tokenizer of {base} has no eos_token. Set one in its tokenizer_config.json.")
     if tokenizer.pad_token is None:
@@ -233,20 +236,12 @@ def load_model(
     hub.require("model", base, revision)
     if adapter is not None:
         hub.require("adapter", adapter)
-    with quiet(), loading(f"the model {base}"):
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch_dtype(dtype), revision=revision)
+    model = pretrained.read_model(base, torch_dtype(dtype), revision)
     torch.nn.Module.to(model, device())
     if adapter is None:
         return model
-    with quiet(), loading(f"the adapter {adapter}"):
-        return PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable)
+    return pretrained.read_adapters(model, {"default": adapter}, is_trainable=is_trainable)
 
 
 def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def torch_dtype(dtype: DtypeName) -> torch.dtype:
-    if dtype == "auto":
-        return torch.bfloat16 if device().type == "cuda" else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]

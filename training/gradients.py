@@ -15,6 +15,7 @@ dimension.
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -92,6 +93,8 @@ class GradientModel:
         revision: str | None = None,
     ) -> None:
         self.settings = settings
+        self.name = adapter or base
+        self.has_direction = False
         self.map = optimizer_map(settings.optimizer_map, adapter, device())
         self.tokenizer = load_tokenizer(base, adapter, revision)
         self.model = load_gradient_model(base, adapter, settings.seed, dtype, revision)
@@ -125,6 +128,7 @@ class GradientModel:
                 else:
                     rejects.append(Reject(row=window[place][0], reason="no_direction", value=norm, threshold=0))
         kept = sorted(features)
+        self._require_directions(len(kept), [r.value for r in rejects if r.reason == "no_direction"])
         return GradientBatch(
             ids=[window[place][0] for place in kept],
             unit_ND=np.array([features[place][0] for place in kept], np.float16).reshape(-1, self.settings.dimension),
@@ -133,6 +137,19 @@ class GradientModel:
             num_tokens_N=np.array([len(examples[place].completion_ids) for place in kept], np.int32),
             rejects=rejects,
         )
+
+    def _require_directions(self, num_kept: int, norms: Sequence[float]) -> None:
+        """TrainingError if no gradient so far was a number.
+
+        A single row without one is a reject. If it is all rows, the model is broken.
+        """
+        self.has_direction |= num_kept > 0
+        broken = [norm for norm in norms if not math.isfinite(norm)]
+        if broken and not self.has_direction:
+            raise TrainingError(
+                f"all gradients of {self.name} are no numbers: {len(broken)} rows have a norm such as {broken[0]}. Its "
+                "weights are broken, or overflow. Train it again with a lower learning_rate, or set dtype to float32"
+            )
 
     def _features(self, batch: Batch) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
         """Unit sketches float16 [N, D], norms [N] and losses [N]."""

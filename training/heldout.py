@@ -7,10 +7,13 @@ a short one.
     heldout_nll("base", "out/checkpoint-000012", "data").nll
 """
 
+import math
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from training.completion_loss import check_head, hidden_states, pad, sample_losses
+from training.errors import TrainingError
 from training.examples import Reject, encode_rows, load_model, load_rows, load_tokenizer
 from training.settings import DtypeName
 
@@ -57,6 +60,12 @@ def heldout_nll(
         batch = pad([examples[place] for place in places], tokenizer.pad_token_id, model.device)
         for place, loss in zip(places, sample_losses(model, hidden_states(model, batch), batch).tolist(), strict=True):
             losses[place] = loss
+    if broken := [loss for loss in losses if not math.isfinite(loss)]:
+        raise TrainingError(
+            f"{adapter or base} gives {len(broken)} of {len(losses)} rows of {dataset} a loss that is no number, such as "
+            f"{broken[0]}: its weights are broken, or overflow in {dtype}. Train it again with a lower learning_rate, or "
+            "set dtype to float32"
+        )
     return HeldoutReport(
         nll=sum(losses) / len(losses),
         num_rows=len(examples),

@@ -35,6 +35,7 @@ class TrainingPlan(BaseModel):
     base_fingerprint: str
     adapter_fingerprint: str | None
     settings: SftSettings
+    template_arguments: dict[str, bool | int | float | str] = Field(default={}, description="of the chat template")
 
 
 class TrainingReport(BaseModel):

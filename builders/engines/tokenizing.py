@@ -3,14 +3,15 @@
 `tokenizer` is a Hugging Face tokenizer throughout.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
 from builders.engines.types import Message, Request
-from store.errors import InputError
+from store.errors import InputError, JobError
 
 # Sentencepiece models put a space before the first word, so a choice is also tried after a line.
 _LINE_BREAK = "\n"
@@ -21,9 +22,9 @@ def with_template(tokenizer: Any, adapters: Mapping[str, str]) -> Any:
     if tokenizer.chat_template is None:
         for path in adapters.values():
             if Path(path, "tokenizer_config.json").exists():
-                from transformers import AutoTokenizer
+                from training import pretrained
 
-                tokenizer.chat_template = AutoTokenizer.from_pretrained(path).chat_template
+                tokenizer.chat_template = pretrained.read_tokenizer(path).chat_template
                 break
     return tokenizer
 
@@ -108,6 +109,17 @@ def common_prefix_length(sequences: Sequence[Sequence[int]]) -> int:
 def decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
     """The text without special tokens. Its spaces stay as they are: code must not be tidied."""
     return tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def require_numbers(values: Iterable[float | None], folder: str, request_id: str) -> None:
+    """JobError if the model in the folder answered a request with something that is no number."""
+    broken = [value for value in values if value is not None and not math.isfinite(value)]
+    if broken:
+        raise JobError(
+            f"{folder} answers request {request_id!r} with a probability that is no number ({broken[0]}): its weights "
+            "are broken, or overflow in the engine's dtype. Train it again with a lower learning_rate, or set the "
+            "engine's dtype to float32"
+        )
 
 
 def first_stop(text: str, stop: Sequence[str]) -> int | None:

@@ -20,9 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from builders.engines.settings import VllmSettings
-from builders.engines.tokenizing import choice_token_ids, encode_questions, encode_requests, with_template
+from builders.engines.tokenizing import (
+    choice_token_ids,
+    encode_questions,
+    encode_requests,
+    require_numbers,
+    with_template,
+)
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
 from store.errors import InputError, MissingError, MissingLibraryError
+from training import pretrained
+from training.chat_templates import Arguments
+from training.precision import choice
 
 try:
     from vllm import LLM, SamplingParams
@@ -79,7 +88,19 @@ class _Prompt:
 class VllmEngine(Engine):
     """See the module. `adapters` maps names to local adapter folders."""
 
-    def __init__(self, settings: VllmSettings, model: str, adapters: Mapping[str, str], revision: str | None) -> None:
+    def __init__(
+        self,
+        settings: VllmSettings,
+        model: str,
+        adapters: Mapping[str, str],
+        revision: str | None,
+        template_arguments: Arguments | None = None,
+    ) -> None:
+        self._folders: dict[str | None, str] = {None: model}
+        self._folders.update(adapters)
+        # Before vLLM starts, which takes long. It also keeps a template that does not end from it.
+        tokenizer = pretrained.read_tokenizer(model, revision, template_arguments)
+        self._tokenizer = with_template(tokenizer, adapters)
         self._max_model_tokens = settings.max_model_tokens
         self._adapters = {
             name: LoRARequest(name, number, path) for number, (name, path) in enumerate(adapters.items(), start=1)
@@ -94,29 +115,35 @@ class VllmEngine(Engine):
             self._nothing = LoRARequest("none", len(adapters) + 1, _adapter_of_zeros(self._scratch, adapters))
         if current_platform.is_cpu() and _num_cores() <= CORES_ALL_COMPUTE:
             os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
-        self._llm: Any = LLM(
-            model=model,
-            revision=revision,
-            tokenizer_revision=revision,
-            dtype=settings.dtype,
-            max_model_len=settings.max_model_tokens,
-            gpu_memory_utilization=settings.gpu_memory_utilization,
-            tensor_parallel_size=settings.tensor_parallel,
-            enforce_eager=settings.enforce_eager,
-            enable_prefix_caching=True,
-            # raw: under the model at temperature 1, as every engine reports them
-            logprobs_mode="raw_logprobs",
-            # the model's own generation_config would change sampling behind the recipe's back
-            generation_config="vllm",
-            seed=0,
-            **_lora_options(adapters),
-            **({"block_size": CPU_BLOCK_TOKENS} if current_platform.is_cpu() else {}),
-        )
-        self._tokenizer = with_template(self._llm.get_tokenizer(), adapters)
+        with pretrained.without_own_code(model):
+            self._llm: Any = LLM(
+                model=model,
+                revision=revision,
+                tokenizer_revision=revision,
+                trust_remote_code=False,
+                dtype=_dtype(settings),
+                max_model_len=settings.max_model_tokens,
+                gpu_memory_utilization=settings.gpu_memory_utilization,
+                tensor_parallel_size=settings.tensor_parallel,
+                enforce_eager=settings.enforce_eager,
+                enable_prefix_caching=True,
+                # raw: under the model at temperature 1, as every engine reports them
+                logprobs_mode="raw_logprobs",
+                # the model's own generation_config would change sampling behind the recipe's back
+                generation_config="vllm",
+                seed=0,
+                **_lora_options(adapters),
+                **({"block_size": CPU_BLOCK_TOKENS} if current_platform.is_cpu() else {}),
+            )
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         for waiting in self._run(self._generation_prompts(requests)):
-            yield waiting if isinstance(waiting, Completion) else _completion(waiting.request, waiting.outputs[0])
+            if isinstance(waiting, Completion):
+                yield waiting
+                continue
+            given = _completion(waiting.request, waiting.outputs[0])
+            require_numbers([given.logprob], self._folders[waiting.request.adapter], given.request_id)
+            yield given
 
     def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
         for waiting in self._run(self._choice_prompts(requests)):
@@ -124,7 +151,10 @@ class VllmEngine(Engine):
                 yield waiting
             else:
                 choice_ids = choice_token_ids(self._tokenizer, waiting.request.choices)
-                yield _choice_completion(waiting.request, choice_ids, waiting.num_prompt_tokens, waiting.outputs)
+                given = _choice_completion(waiting.request, choice_ids, waiting.num_prompt_tokens, waiting.outputs)
+                sums = [sum(row) for row in given.probabilities or ()]
+                require_numbers(sums, self._folders[waiting.request.adapter], given.request_id)
+                yield given
 
     def close(self) -> None:
         if self._llm is None:
@@ -202,6 +232,14 @@ class VllmEngine(Engine):
             lora_request=self._nothing if adapter is None else self._adapters[adapter],
         )
         return name
+
+
+def _dtype(settings: VllmSettings) -> str:
+    """The number format. vLLM's platform is asked, as torch itself would begin to use the GPU."""
+    import torch
+
+    has_bfloat16 = torch.bfloat16 in current_platform.supported_dtypes
+    return choice(settings.dtype, "engine", not current_platform.is_cpu(), has_bfloat16)
 
 
 def _num_cores() -> int:
