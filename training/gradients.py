@@ -91,12 +91,13 @@ class GradientModel:
         settings: GradientSettings,
         dtype: DtypeName = "float32",
         revision: str | None = None,
+        template_arguments: tuple[tuple[str, bool | int | float | str], ...] = (),
     ) -> None:
         self.settings = settings
         self.name = adapter or base
         self.has_direction = False
         self.map = optimizer_map(settings.optimizer_map, adapter, device())
-        self.tokenizer = load_tokenizer(base, adapter, revision)
+        self.tokenizer = load_tokenizer(base, adapter, revision, dict(template_arguments))
         self.model = load_gradient_model(base, adapter, settings.seed, dtype, revision)
         where = self.model.device
         self.folding = functools.cache(
