@@ -27,7 +27,16 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from training import sketch
 from training.adapters import add_lora, lora_matrices, saved_name
-from training.completion_loss import Batch, causal_model, check_head, hidden_states, pad, sample_losses
+from training.completion_loss import (
+    MEND,
+    Batch,
+    causal_model,
+    check_head,
+    hidden_states,
+    pad,
+    sample_losses,
+    weights_of,
+)
 from training.errors import TrainingError
 from training.examples import Example, Flaw, Message, Reject, device, encode, load_model, load_tokenizer
 from training.optimizer_maps import optimizer_map
@@ -94,7 +103,7 @@ class GradientModel:
         template_arguments: tuple[tuple[str, bool | int | float | str], ...] = (),
     ) -> None:
         self.settings = settings
-        self.name = adapter or base
+        self.name = weights_of(base, adapter)
         self.has_direction = False
         self.map = optimizer_map(settings.optimizer_map, adapter, device())
         self.tokenizer = load_tokenizer(base, adapter, revision, dict(template_arguments))
@@ -148,8 +157,7 @@ class GradientModel:
         broken = [norm for norm in norms if not math.isfinite(norm)]
         if broken and not self.has_direction:
             raise TrainingError(
-                f"all gradients of {self.name} are no numbers: {len(broken)} rows have a norm such as {broken[0]}. Its "
-                "weights are broken, or overflow. Train it again with a lower learning_rate, or set dtype to float32"
+                f"all gradients of {self.name} are no numbers, {len(broken)} rows so far, as {broken[0]}: {MEND}"
             )
 
     def _features(self, batch: Batch) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
@@ -194,7 +202,7 @@ def load_gradient_model(
             model = add_lora(model, LoraSettings())
     assert isinstance(model, PeftModel), type(model)
     _check_adapter(model, adapter)
-    check_head(model)
+    check_head(model, weights_of(base, adapter))
     model.eval().requires_grad_(False)
     return model
 

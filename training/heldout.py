@@ -12,7 +12,7 @@ import math
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.completion_loss import check_head, hidden_states, pad, sample_losses
+from training.completion_loss import MEND, check_head, hidden_states, pad, sample_losses, weights_of
 from training.errors import TrainingError
 from training.examples import Reject, encode_rows, load_model, load_rows, load_tokenizer
 from training.settings import DtypeName
@@ -52,7 +52,7 @@ def heldout_nll(
     tokenizer = load_tokenizer(base, adapter, base_revision)
     examples, rejects = encode_rows(tokenizer, rows, max_tokens)
     model = load_model(base, adapter, dtype, base_revision).eval()
-    check_head(model)
+    check_head(model, weights_of(base, adapter))
     by_length = sorted(range(len(examples)), key=lambda place: examples[place].num_tokens)
     losses = [0.0] * len(examples)
     for start in range(0, len(by_length), batch_size):
@@ -62,9 +62,8 @@ def heldout_nll(
             losses[place] = loss
     if broken := [loss for loss in losses if not math.isfinite(loss)]:
         raise TrainingError(
-            f"{adapter or base} gives {len(broken)} of {len(losses)} rows of {dataset} a loss that is no number, such as "
-            f"{broken[0]}: its weights are broken, or overflow in {dtype}. Train it again with a lower learning_rate, or "
-            "set dtype to float32"
+            f"{weights_of(base, adapter)} gives {len(broken)} of {len(losses)} rows of {dataset} a loss that is no "
+            f"number ({broken[0]}): {MEND}"
         )
     return HeldoutReport(
         nll=sum(losses) / len(losses),
