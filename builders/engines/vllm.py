@@ -142,7 +142,7 @@ class VllmEngine(Engine):
                 yield waiting
                 continue
             given = _completion(waiting.request, waiting.outputs[0])
-            require_numbers([given.logprob], self._folders[waiting.request.adapter], given.request_id)
+            require_numbers([given.logprob], self._weights_of(waiting), given.request_id)
             yield given
 
     def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
@@ -153,7 +153,7 @@ class VllmEngine(Engine):
                 choice_ids = choice_token_ids(self._tokenizer, waiting.request.choices)
                 given = _choice_completion(waiting.request, choice_ids, waiting.num_prompt_tokens, waiting.outputs)
                 sums = [sum(row) for row in given.probabilities or ()]
-                require_numbers(sums, self._folders[waiting.request.adapter], given.request_id)
+                require_numbers(sums, self._weights_of(waiting), given.request_id)
                 yield given
 
     def close(self) -> None:
@@ -187,6 +187,14 @@ class VllmEngine(Engine):
             waiting = _Waiting(request, num_tokens, [None] * len(questions))
             for position, ids in enumerate(questions):
                 yield _Prompt(waiting, position, ids, _choice_params(choice_ids))
+
+    def _weights_of(self, waiting: _Waiting) -> str:
+        """The folder of the weights that answered, for an error.
+
+        What is no number spreads in a batch: vLLM multiplies the numbers of other adapters by zero.
+        """
+        beside = " (or an adapter that was asked beside it)" if len(self._adapters) > 1 else ""
+        return self._folders[waiting.request.adapter] + beside
 
     def _fits(self, num_tokens: int) -> bool:
         return num_tokens <= self._max_model_tokens

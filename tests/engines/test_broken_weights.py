@@ -27,8 +27,9 @@ def broken(tmp_path_factory) -> tuple[str, dict[str, str]]:
     return model, adapters
 
 
-def check(settings, model: str, adapters: dict[str, str]) -> None:
-    with open_engine(settings, model, adapters) as engine:
+def test_transformers_names_the_broken_adapter(broken) -> None:
+    model, adapters = broken
+    with open_engine(TransformersSettings(num_threads=1, max_model_tokens=256), model, adapters) as engine:
         for temperature in (0.0, 1.0):
             asked = [Request(n, messages=CHAT, adapter=n, max_tokens=3, temperature=temperature) for n in adapters]
             assert next(iter(engine.generate(asked[1:]))).request_id == "good"
@@ -39,13 +40,17 @@ def check(settings, model: str, adapters: dict[str, str]) -> None:
             list(engine.choose([ChoiceRequest("bad", (CHAT, CHAT), adapter="bad")]))
 
 
-def test_transformers_names_the_broken_adapter(broken) -> None:
-    check(TransformersSettings(num_threads=1, max_model_tokens=256), *broken)
-
-
 def test_vllm_names_the_broken_adapter(broken) -> None:
     pytest.importorskip("vllm", reason="vLLM is not in this environment")
-    check(VllmSettings(max_model_tokens=256, enforce_eager=True), *broken)
+    model, adapters = broken
+    with open_engine(VllmSettings(max_model_tokens=256, enforce_eager=True), model, adapters) as engine:
+        asked = [Request(n, messages=CHAT, adapter=n, max_tokens=3, temperature=0) for n in adapters]
+        assert next(iter(engine.generate(asked[1:]))).request_id == "good"
+        told = rf"{adapters['bad']} .or an adapter that was asked beside it. answers request 'bad' with a probability"
+        with pytest.raises(JobError, match=told):
+            list(engine.generate(asked[:1]))
+        with pytest.raises(JobError, match=told):
+            list(engine.choose([ChoiceRequest("bad", (CHAT, CHAT), adapter="bad")]))
 
 
 def test_a_row_of_no_numbers_gets_a_token_and_a_logprob_that_is_none_either() -> None:
