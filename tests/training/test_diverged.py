@@ -71,12 +71,16 @@ def test_a_training_that_diverges_ends_with_its_step_and_rate_and_leaves_nothing
     assert list(tmp_path.iterdir()) == []
 
 
-def test_weights_that_the_last_step_breaks_are_not_saved(data, base, tmp_path) -> None:
-    # The loss and the gradient of the only step are numbers. The weights after it are not.
-    once = WILD.model_copy(update={"epochs": 0.5, "num_checkpoints": 1, "learning_rate": 1.0, "weight_decay": 1e39})
-    with pytest.raises(TrainingError, match=r"at step 1 of 1, .*: largest weight (inf|nan)"):
-        sft.train(data, base, str(tmp_path / "out"), once)
-    assert list(tmp_path.iterdir()) == []
+def test_broken_weights_that_no_loss_shows_are_not_saved(data, base, tmp_path) -> None:
+    shutil.copytree(base, tmp_path / "base")
+    path = tmp_path / "base" / "model.safetensors"
+    weights = load_file(path)
+    weights["model.embed_tokens.weight"][0] = math.inf  # of the padding, which no row has
+    save_file(weights, path, {"format": "pt"})
+    calm = WILD.model_copy(update={"epochs": 1, "learning_rate": 1e-3, "num_checkpoints": 1, "lora": None})
+    with pytest.raises(TrainingError, match=r"at step 2 of 2, at a learning rate of 0.001: largest weight (inf|nan)\."):
+        sft.train(data, str(tmp_path / "base"), str(tmp_path / "out" / "run"), calm)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_an_infinite_gradient_norm_is_no_number() -> None:
