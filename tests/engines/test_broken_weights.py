@@ -18,7 +18,7 @@ CHAT = ({"role": "user", "content": "How clear?"},)
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory) -> tuple[str, dict[str, str]]:
-    """A model that is all right, and two adapters, of which `bad` has weights that are no numbers."""
+    """A model that is all right, and two adapters. Those of `bad` are no numbers."""
     folder = tmp_path_factory.mktemp("broken")
     model = save_model(folder / "model", hidden_size=128)
     adapters = {name: save_adapter(model, folder / name, seed) for seed, name in enumerate(("bad", "good"))}
