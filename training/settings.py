@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 DtypeName = Literal["float32", "bfloat16", "auto"]
-"""The number formats of a training and of gradients. `training/precision.py` says what they mean."""
+"""The number formats of a training and of gradients; see `training/precision.py`."""
 
 # What every template is given. An argument of the same name would have no effect.
 RESERVED = ("messages", "tools", "documents", "add_generation_prompt", "continue_final_message", "tokenize")
