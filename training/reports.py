@@ -35,6 +35,9 @@ class TrainingPlan(BaseModel):
     base_fingerprint: str
     adapter_fingerprint: str | None
     settings: SftSettings
+    encoding: str | None = Field(
+        default=None, description="how the ids differ from those of the chat template alone; null: not at all"
+    )
 
 
 class TrainingReport(BaseModel):

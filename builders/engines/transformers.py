@@ -16,22 +16,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.utils import logging
 
 from builders.engines.sampling import sample
 from builders.engines.settings import TransformersSettings
 from builders.engines.tokenizing import (
-    choice_token_ids,
     common_prefix_length,
     decode,
-    encode_questions,
+    encode_choices,
     encode_requests,
+    end_ids,
     first_stop,
+    place_of,
     with_template,
 )
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
 from training.errors import loading
+from training.tokenizer_files import read_tokenizer
 
 # Requests are sorted by length within so many micro-batches. That saves padding in little memory.
 WINDOW_MICRO_BATCHES = 8
@@ -75,8 +77,7 @@ class TransformersEngine(Engine):
             torch.set_num_threads(settings.num_threads)
         self._micro_batch = settings.micro_batch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        with loading(f"the tokenizer of {model}"):
-            self._tokenizer = with_template(AutoTokenizer.from_pretrained(model, revision=revision), adapters)
+        self._tokenizer = with_template(read_tokenizer(model, revision), adapters)
         bars = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()
         with loading(f"the model {model}"):
@@ -86,7 +87,7 @@ class TransformersEngine(Engine):
         if bars:
             logging.enable_progress_bar()
         self._config = loaded.config
-        self._eos_ids = _eos_ids(self._tokenizer, loaded.generation_config)
+        self._eos_ids = _eos_ids(self._tokenizer, loaded.generation_config) | end_ids(self._tokenizer)
         positions = getattr(self._config, "max_position_embeddings", None) or settings.max_model_tokens
         self._max_model_tokens = min(settings.max_model_tokens, positions)
         # PEFT's names are keys of modules and may not hold a dot, so it is given names of our own.
@@ -112,8 +113,8 @@ class TransformersEngine(Engine):
     def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
         for request in requests:
             self._check_adapters({request.adapter})
-            choice_ids = choice_token_ids(self._tokenizer, request.choices)
-            question_ids = encode_questions(self._tokenizer, request.questions)
+            choice_ids = place_of(self._tokenizer, request.choices).token_ids
+            question_ids = encode_choices(self._tokenizer, request.choices, request.questions)
             num_tokens = sum(len(ids) for ids in question_ids)
             if not self._fits(max(len(ids) for ids in question_ids)):
                 yield ChoiceCompletion(request.request_id, None, num_tokens, "prompt_too_long")
