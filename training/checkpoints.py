@@ -37,10 +37,13 @@ class Recorder(TrainerCallback):
     saved, and by then the trainer has not written its report.
     """
 
-    def __init__(self, folder: Path, steps: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self, folder: Path, steps: Sequence[int], tokenizer: PreTrainedTokenizerBase, end_id: int | None
+    ) -> None:
         self.folder = folder
         self.steps = steps
         self.tokenizer = tokenizer
+        self.end_id = end_id
         self.learning_rates: list[float] = []
         self.losses: list[float] = []
         self.num_tokens_seen = 0
@@ -59,7 +62,8 @@ class Recorder(TrainerCallback):
         if step in self.steps:
             # The step itself may have broken the weights. No loss has shown that yet.
             require_numbers({"largest weight": _largest(kwargs["model"])}, where)
-            save_checkpoint(self.folder / _folder(step), kwargs["model"], self.tokenizer, kwargs["optimizer"])
+            folder = self.folder / _folder(step)
+            save_checkpoint(folder, kwargs["model"], self.tokenizer, kwargs["optimizer"], self.end_id)
 
     def checkpoints(self) -> list[SavedCheckpoint]:
         return [
@@ -99,8 +103,15 @@ def save_checkpoint(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     optimizer: torch.optim.Optimizer,
+    end_id: int | None = None,
 ) -> None:
-    """Write weights, tokenizer, optimizer state, and the names behind its integer keys."""
+    """Write weights, tokenizer, optimizer state, and the names behind its integer keys.
+
+    `end_id` is the token that a trained answer ends in. If it is not the tokenizer's eos, it goes
+    into the generation config, so that whoever loads the weights stops there.
+    """
+    if end_id is not None and end_id != tokenizer.eos_token_id:
+        _stop_at(model, end_id, folder)
     with quiet():
         model.save_pretrained(str(folder))
     tokenizer.save_pretrained(folder)
@@ -108,3 +119,13 @@ def save_checkpoint(
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     in_order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
     (folder / "parameter_names.json").write_text(json.dumps([saved_name(name) for name in in_order], indent=0))
+
+
+def _stop_at(model: PreTrainedModel | PeftModel, end_id: int, folder: Path) -> None:
+    """Add a token to those that generation stops at. PEFT saves no generation config: write it."""
+    config = model.generation_config
+    eos = config.eos_token_id
+    known = eos if isinstance(eos, list) else [] if eos is None else [eos]
+    config.eos_token_id = [*known, *({end_id} - set(known))]
+    if isinstance(model, PeftModel):
+        config.save_pretrained(folder)

@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from training import chat_templates
+from training import chat_templates, tokenizer_files
 from training.chat_templates import Arguments
 from training.errors import TrainingError, loading
 from training.progress import quiet
@@ -34,8 +34,8 @@ def read_tokenizer(
 
     TrainingError for a template that does not end in time, or that does not know an argument.
     """
-    with loading(f"the tokenizer of {place}"), without_own_code(place):
-        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
+    with without_own_code(place):
+        tokenizer = tokenizer_files.read_tokenizer(place, revision)
     chat_templates.require_end(tokenizer)
     chat_templates.set_arguments(tokenizer, arguments or {})
     return tokenizer

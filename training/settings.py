@@ -136,8 +136,9 @@ class WarmupSettings(BaseModel):
         return self
 
 
-# Part of `features_name`. Change it when a change of training/gradients.py changes the features.
-FEATURES_VERSION = "mean-completion-nll lora-a-b countsketch-splitmix64 1"
+# Part of `features_name`. Change it when a change of training/gradients.py, or of the tokens in
+# training/encoding.py, changes the features.
+FEATURES_VERSION = "mean-completion-nll lora-a-b countsketch-splitmix64 2"
 
 
 def features_name(settings: GradientSettings, prompt_hash: str) -> str:

@@ -32,6 +32,7 @@ from training import fingerprints
 from training.adapters import add_lora
 from training.chat_templates import Arguments
 from training.checkpoints import Recorder, checkpoint_steps
+from training.encoding import choice_place, encoder
 from training.errors import TrainingError
 from training.examples import (
     Example,
@@ -63,6 +64,7 @@ def train(
     adapter: str | None = None,
     template_arguments: Arguments | None = None,
     expects: str = "a conversation in every row, the last turn the assistant's",
+    choices: Sequence[str] = (),
 ) -> TrainingReport:
     """Train and return the report. If the same training is already in `output`, return its report.
 
@@ -70,20 +72,24 @@ def train(
     layers must be those of the settings. `template_arguments` are written into the chat template,
     and saved with it. ValueError for a dataset of other columns, for no usable row, for fewer steps
     than checkpoints, and for a training that diverges. FileExistsError if `output` holds anything
-    else.
+    else. `choices` are the answers of a model that is asked for one token: ValueError if they are
+    more.
     """
     start = time.monotonic()
     rows = load_rows(dataset, split, revision, expects)
+    tokenizer = load_tokenizer(base, adapter, base_revision, template_arguments)
     plan = TrainingPlan(
         dataset_fingerprint=fingerprints.dataset_fingerprint(rows),
         base_fingerprint=fingerprints.model_fingerprint(base, base_revision),
         adapter_fingerprint=fingerprints.model_fingerprint(adapter) if adapter else None,
         settings=settings,
         template_arguments=dict(template_arguments or {}),
+        encoding=encoder(tokenizer).changes(),
     )
     if report := finished(Path(output), plan):
         return report
-    tokenizer = load_tokenizer(base, adapter, base_revision, template_arguments)
+    if choices:
+        choice_place(tokenizer, tuple(choices))
     examples, rejects = encode_rows(tokenizer, rows, settings.max_tokens)
     order = training_order([example.num_tokens for example in examples], settings)
     num_steps = math.ceil(len(order) / (settings.batch_size * settings.gradient_accumulation))
@@ -92,7 +98,7 @@ def train(
     set_seed(settings.seed)
     model = _model(base, adapter, settings, base_revision)
     partial = _empty_sibling(Path(output))
-    recorder = Recorder(partial, steps, tokenizer)
+    recorder = Recorder(partial, steps, tokenizer, encoder(tokenizer).end_id)
     try:
         _fit(model, tokenizer, examples, order, num_steps, settings, partial, recorder)
     except TrainingError:

@@ -21,12 +21,13 @@ from transformers import DynamicCache
 from builders.engines.sampling import sample
 from builders.engines.settings import TransformersSettings
 from builders.engines.tokenizing import (
-    choice_token_ids,
     common_prefix_length,
     decode,
-    encode_questions,
+    encode_choices,
     encode_requests,
+    end_ids,
     first_stop,
+    place_of,
     require_numbers,
     with_template,
 )
@@ -89,7 +90,7 @@ class TransformersEngine(Engine):
         dtype = torch_dtype(settings.dtype, "engine")
         loaded = pretrained.read_model(model, dtype, revision, attn_implementation="sdpa")
         self._config = loaded.config
-        self._eos_ids = _eos_ids(self._tokenizer, loaded.generation_config)
+        self._eos_ids = _eos_ids(self._tokenizer, loaded.generation_config) | end_ids(self._tokenizer)
         positions = getattr(self._config, "max_position_embeddings", None) or settings.max_model_tokens
         self._max_model_tokens = min(settings.max_model_tokens, positions)
         # PEFT's names are keys of modules and may not hold a dot, so it is given names of our own.
@@ -117,8 +118,8 @@ class TransformersEngine(Engine):
     def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
         for request in requests:
             self._check_adapters({request.adapter})
-            choice_ids = choice_token_ids(self._tokenizer, request.choices)
-            question_ids = encode_questions(self._tokenizer, request.questions)
+            choice_ids = place_of(self._tokenizer, request.choices).token_ids
+            question_ids = encode_choices(self._tokenizer, request.choices, request.questions)
             num_tokens = sum(len(ids) for ids in question_ids)
             if not self._fits(max(len(ids) for ids in question_ids)):
                 yield ChoiceCompletion(request.request_id, None, num_tokens, "prompt_too_long")

@@ -16,7 +16,7 @@ from training.errors import TrainingError
 from training.examples import load_model, load_tokenizer
 
 ROOT = Path(__file__).parents[2]
-LOADERS = {"training/pretrained.py"}
+LOADERS = {"training/pretrained.py", "training/tokenizer_files.py"}
 """The modules in which `from_pretrained` may stand."""
 
 
