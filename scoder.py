@@ -149,7 +149,8 @@ def build_pool(store: Store, recipe: Recipe) -> None:
         benchmarks.build(store, benchmark)
         contamination.build(store, recipe.decontamination, recipe.executor, "snippet", benchmark)
     if recipe.docstring_judge:
-        checkpoints.build_base(store, recipe.docstring_judge.model, recipe.docstring_judge.revision, "docstring-judge")
+        judge = recipe.docstring_judge
+        checkpoints.build_base(store, judge.model, judge.revision, "docstring-judge", judge.template_arguments)
         aspect_scores.build_snippets(store, recipe, last_checkpoint(store, "docstring-judge"))
     pool.build(store, recipe)
 
@@ -185,7 +186,8 @@ def build_bootstrap(store: Store, recipe: Recipe) -> None:
 
     For comparison, the untrained base model writes, too.
     """
-    checkpoints.build_base(store, recipe.synthesizer.model, recipe.synthesizer.revision)
+    base = recipe.synthesizer
+    checkpoints.build_base(store, base.model, base.revision, template_arguments=base.template_arguments)
     if recipe.sampling.base_snippets:
         sample(store, recipe, 0, "base")
     checkpoints.build_synthesizer(store, recipe, 0)
@@ -286,7 +288,8 @@ def build_instructions(store: Store, recipe: Recipe) -> None:
 
 def build_coder(store: Store, recipe: Recipe) -> None:
     """SCoder: the coder's base fine-tuned on the published instructions."""
-    checkpoints.build_base(store, recipe.coder.model, recipe.coder.revision, role="coder-base")
+    base = recipe.coder
+    checkpoints.build_base(store, base.model, base.revision, "coder-base", base.template_arguments)
     checkpoints.build_coder(store, recipe.coder)
 
 
@@ -302,8 +305,9 @@ def build_evaluation(store: Store, recipe: Recipe) -> None:
             "(`apt-get install bubblewrap`) and run again"
         )
         return
+    settings = recipe.evaluation.model_copy(update={"template_arguments": recipe.coder.template_arguments})
     for role in ("coder-base", "coder"):
         checkpoint = last_checkpoint(store, role)
-        evaluations.build(store, recipe.evaluation, checkpoint, wanted, recipe.seed)
+        evaluations.build(store, settings, checkpoint, wanted, recipe.seed)
         for benchmark in wanted:
             metrics.build_pass_at_1(store, checkpoint, role, benchmark)

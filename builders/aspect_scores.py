@@ -34,7 +34,7 @@ from builders.engines import ChoiceRequest, Engine, EngineSettings, open_engine,
 from builders.engines.answers import batches, journals, open_answers, spent_before, usage
 from builders.engines.checkpoints import open_checkpoints
 from builders.pairs import labels
-from builders.recipe import Recipe, Scorer, Teacher
+from builders.recipe import DocstringJudge, Recipe, Scorer, Teacher
 from builders.teacher import asking
 from store import ASPECTS, CONTRACTS, Plan, Record, Store, Usage
 from store.catalog import connect
@@ -64,19 +64,22 @@ class _Asked:
     open: Callable[..., Engine]
     account: str
     inputs: dict[str, str]
-    fields: dict[str, str]
+    fields: dict[str, Any]
 
 
-def _checkpoint(store: Store, role: str, settings: EngineSettings, prompt: str, row: dict[str, Any]) -> _Asked:
-    name = row["checkpoint_id"]
-    opened = partial(open_checkpoints, store, settings, [row])
-    return _Asked(name, prompt, settings, name, opened, "aspect_scores", store.input("checkpoints", role=role), {})
+def _checkpoint(store: Store, role: str, section: Scorer | DocstringJudge, row: dict[str, Any]) -> _Asked:
+    name, settings, arguments = row["checkpoint_id"], section.engine, section.template_arguments
+    opened = partial(open_checkpoints, store, settings, [row], template_arguments=arguments)
+    given = store.input("checkpoints", role=role)
+    return _Asked(name, section.prompt, settings, name, opened, "aspect_scores", given, {})
 
 
 def _teacher(teacher: Teacher, prompt: str) -> _Asked:
     settings, model = teacher.engine_settings(), teacher.model
-    opened = partial(open_engine, settings, model)
-    return _Asked(model, prompt, settings, None, opened, "teacher_samples", {}, asking.weights(teacher))
+    opened = partial(open_engine, settings, model, template_arguments=teacher.template_arguments)
+    return _Asked(
+        model, prompt, settings, None, opened, "teacher_samples", {}, asking.weights(teacher) | asking.template(teacher)
+    )
 
 
 def question(prompt: str, code: str, problem: str, solution: str, aspect: str) -> str:
@@ -93,7 +96,7 @@ def build(store: Store, settings: Scorer, scorer: dict[str, Any], iteration: int
         {"item_kind": "teacher"} if iteration is None else {"item_kind": "candidate", "iteration": iteration}
     )
     query = f"{where['item_kind']}s_to_score"
-    asked = _checkpoint(store, "scorer", settings.engine, settings.prompt, scorer)
+    asked = _checkpoint(store, "scorer", settings, scorer)
     if iteration is None:
         source = store.input("teacher_samples") | raw_pool.inputs(store)
     else:
@@ -160,7 +163,7 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
     The judge decides nothing: `queries/pool_verdicts.sql` compares the scores with a threshold.
     """
     assert recipe.docstring_judge is not None
-    asked = _checkpoint(store, "docstring-judge", recipe.docstring_judge.engine, recipe.docstring_judge.prompt, judge)
+    asked = _checkpoint(store, "docstring-judge", recipe.docstring_judge, judge)
     given = pool.values(recipe) | {"min_docstring_score": None}
 
     found = pool.unjudged_inputs(store, recipe)

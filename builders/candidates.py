@@ -184,7 +184,14 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
     spent, state = spent_before(store, plan.table, engine), batches(store, plan)
     with (
         staged(store, plan, free, by=("position", "snippet_id")) as snippets,
-        open_checkpoints(store, engine, drawn.checkpoints, spent=spent, state=state) as opened,
+        open_checkpoints(
+            store,
+            engine,
+            drawn.checkpoints,
+            template_arguments=recipe.synthesizer.template_arguments,
+            spent=spent,
+            state=state,
+        ) as opened,
         open_answers(journals(store, plan), store.missing(plan), engine, opened.generate, requests_of) as answers,
     ):
         return store.materialize(plan, make)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -29,14 +29,26 @@ from store import CONTRACTS, Plan, Record, Store, content_id, fields_of, markers
 from store.counts import counted
 from training.settings import SftSettings
 
+if TYPE_CHECKING:
+    from training.chat_templates import Arguments
+
 Publish = Callable[[str, Plan], dict[str, int]]
 
 
-def build_base(store: Store, model: str, revision: str | None, role: str = "base") -> Record:
-    """Note an untrained model as a checkpoint, so that what it writes can be told apart."""
+def build_base(
+    store: Store,
+    model: str,
+    revision: str | None,
+    role: str = "base",
+    template_arguments: Arguments | None = None,
+) -> Record:
+    """Note an untrained model as a checkpoint, so that what it writes can be told apart.
+
+    With other arguments of its chat template it is another one.
+    """
     from training.fingerprints import model_fingerprint
 
-    identity = {"model": model_fingerprint(model, revision), "revision": revision}
+    identity = {"model": model_fingerprint(model, revision), "revision": revision, **_template(template_arguments)}
     plan = Plan(table="checkpoints", partition={"role": role}, fields=identity, num_shards=1)
     row = {
         "checkpoint_id": content_id(plan.fingerprint, 0),
@@ -77,6 +89,7 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
         role="synthesizer",
         iteration=iteration,
         model=(recipe.synthesizer.model, recipe.synthesizer.revision),
+        template_arguments=recipe.synthesizer.template_arguments,
         settings=recipe.synthesizer.training,
         inputs=inputs,
         extra={"min_strength": recipe.decontamination.min_strength},
@@ -100,12 +113,13 @@ def build_scorer(store: Store, scorer: Scorer, synthesizer: Synthesizer, seed: i
     model = scorer.model or synthesizer.model
     revision = scorer.revision if scorer.model else synthesizer.revision
     if scorer.training is None:
-        return build_base(store, model, revision, role="scorer")
+        return build_base(store, model, revision, role="scorer", template_arguments=scorer.template_arguments)
     return _train(
         store,
         role="scorer",
         iteration=None,
         model=(model, revision),
+        template_arguments=scorer.template_arguments,
         settings=scorer.training,
         inputs=labels.inputs(store, scorer),
         extra={"corruptions_per_sample": scorer.corruptions_per_sample, "seed": seed},
@@ -121,6 +135,7 @@ def build_coder(store: Store, coder: Coder) -> Record:
         role="coder",
         iteration=None,
         model=(coder.model, coder.revision),
+        template_arguments=coder.template_arguments,
         settings=coder.training,
         inputs=store.input("instructions"),
         extra={"mix": [_mixed(m) for m in coder.mix]},
@@ -144,6 +159,7 @@ def _train(
     role: str,
     iteration: int | None,
     model: tuple[str, str | None],
+    template_arguments: Arguments,
     settings: SftSettings,
     inputs: dict[str, str],
     extra: dict[str, Any],
@@ -163,6 +179,7 @@ def _train(
             "model": model_fingerprint(*model),
             "previous": previous["checkpoint_id"] if previous else None,
             "settings": fields_of(settings),
+            **_template(template_arguments),
             **extra,
         },
         texts=texts,
@@ -182,7 +199,15 @@ def _train(
         store.announce(f"training {label} on {counted(counts['train'], 'row')} of {dataset}")
         adapter = weights(store, previous)[1] if previous else None
         train, _ = trainer(role)
-        report = train(dataset, model[0], output, settings, base_revision=model[1], adapter=adapter)
+        report = train(
+            dataset,
+            model[0],
+            output,
+            settings,
+            base_revision=model[1],
+            adapter=adapter,
+            template_arguments=template_arguments,
+        )
         markers.mark_new(Path(output), plan.fingerprint)
         if report.rejects:
             store.announce(
@@ -192,6 +217,11 @@ def _train(
         return pa.Table.from_pylist(rows, schema=CONTRACTS["checkpoints"].schema)
 
     return store.materialize(plan, make)
+
+
+def _template(arguments: Arguments | None) -> dict[str, Any]:
+    """What a plan names of the arguments of a chat template. Nothing if there are none."""
+    return {"template_arguments": dict(arguments)} if arguments else {}
 
 
 def trainer(role: str) -> tuple[Callable[..., Any], SftSettings]:

@@ -53,6 +53,9 @@ from store.shards import shard_name
 
 Ask = Callable[[Iterable[Request]], Iterator[Completion]]
 
+APART = {"engine", "grading", "max_error_share", "template_arguments"}
+"""Settings that a plan names otherwise, or not. The id of a checkpoint depends on the arguments."""
+
 
 def build(
     store: Store, settings: Evaluation, checkpoint: dict[str, Any], given: Sequence[Benchmark], seed: int
@@ -85,7 +88,7 @@ def _asked(
         table="evaluations",
         partition={"checkpoint": checkpoint["checkpoint_id"], "benchmark": benchmark},
         inputs=input_of(store, checkpoint),
-        fields=settings.model_dump(mode="json", exclude={"engine", "grading", "max_error_share"})
+        fields=settings.model_dump(mode="json", exclude=APART)
         | {"engine": settings.engine.identity(), "seed": seed, "tasks": tasks_hash(tasks, ASKED)},
         rows_per_shard=answers_per_shard(settings.engine),
     )
@@ -100,7 +103,7 @@ def _plan(
         table="evaluations",
         partition=asked.partition,
         inputs=store.input("benchmarks", benchmark=asked.partition["benchmark"]) | input_of(store, checkpoint),
-        fields=settings.model_dump(mode="json", exclude={"engine", "grading", "max_error_share"})
+        fields=settings.model_dump(mode="json", exclude=APART)
         | {"engine": settings.engine.identity(), "grading": grading, "seed": seed}
         | {"judging": JUDGING_VERSION, "questions": asked.fingerprint},
         num_shards=max(1, -(-num_answers // asked.rows_per_shard)),
@@ -150,7 +153,10 @@ def _build(
             yield _ask_nobody
             return
         spent = spent_before(store, "evaluations", engine)
-        with open_checkpoints(store, engine, [checkpoint], spent=spent, state=state) as opened:
+        arguments = settings.template_arguments
+        with open_checkpoints(
+            store, engine, [checkpoint], template_arguments=arguments, spent=spent, state=state
+        ) as opened:
             yield opened.generate
 
     at = Journals([(folders[name], shard) for name, shard in places])

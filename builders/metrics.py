@@ -173,7 +173,8 @@ def _scorer_auc(store: Store, settings: Scorer, seed: int, scorer: Row) -> list[
         )
         for number, e in enumerate(examples)
     ]
-    with open_checkpoints(store, settings.engine, [scorer]) as engine:
+    arguments = settings.template_arguments
+    with open_checkpoints(store, settings.engine, [scorer], template_arguments=arguments) as engine:
         answers = {int(c.request_id): c.probabilities for c in engine.choose(requests) if c.probabilities}
     return auc_rows([(examples[n], found) for n, found in sorted(answers.items())])
 

@@ -78,7 +78,8 @@ def is_asked(store: Store) -> bool:
 def _identity(teacher: Teacher) -> dict[str, Any]:
     """Those of the teacher's settings that change its samples."""
     engine = "docstring" if isinstance(teacher.engine, str) else teacher.engine.identity()
-    return teacher.model_dump(mode="json", exclude={"engine"}) | {"engine": engine}
+    fields = teacher.model_dump(mode="json", exclude={"engine", "template_arguments"})
+    return fields | asking.template(teacher) | {"engine": engine}
 
 
 def _check_size(store: Store, teacher: Teacher) -> None:
@@ -125,7 +126,9 @@ def _asked(store: Store, teacher: Teacher, seed: int, plan: Plan, snippets: Stag
 
     spent, state = spent_before(store, plan.table, settings), batches(store, plan)
     with (
-        open_engine(settings, teacher.model, spent=spent, state=state) as engine,
+        open_engine(
+            settings, teacher.model, template_arguments=teacher.template_arguments, spent=spent, state=state
+        ) as engine,
         open_answers(
             journals(store, plan), store.missing(plan), settings, engine.generate, requests_of,
             is_usable=lambda c: read(c.text, c.finish_reason).status == "ok", max_reasks=teacher.max_reasks,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from builders.checkpoints import build_coder
-from builders.recipe import Coder
+from builders.checkpoints import build_base, build_coder
+from builders.recipe import Coder, Evaluation, Teacher
+from builders.teacher_samples import _identity
 from store import ContractError, Record, Store
 from store.inspection import Inspection
 from store.markers import folders_of
@@ -102,3 +103,22 @@ def test_a_rebuild_that_was_killed_before_it_removed_anything_is_finished_by_any
     fulfilled(str(store))
     build_coder(Store(store), coder(base, mix))
     assert problems(store) == []
+
+
+def test_arguments_of_a_chat_template_make_another_checkpoint(
+    trained: tuple[Path, Path], base: str, tmp_path: Path
+) -> None:
+    store, mix = trained
+    assert "template_arguments" not in record(store).plan.fields, "the plan of before"
+    settings = coder(base, mix).model_copy(update={"template_arguments": {"add": 1}})
+    with pytest.raises(ContractError, match=r"fields\.template_arguments\.add: .absent. -> 1"):
+        build_coder(Store(store), settings)
+    plain = build_base(Store(tmp_path / "a"), base, None).plan
+    other = build_base(Store(tmp_path / "b"), base, None, template_arguments={"add": 1}).plan
+    assert set(plain.fields) == {"model", "revision"} and plain.fingerprint != other.fingerprint
+
+
+def test_plans_name_the_arguments_of_a_teacher_only_where_there_are_any() -> None:
+    assert "template_arguments" not in _identity(Teacher())
+    assert _identity(Teacher(template_arguments={"add": 1}))["template_arguments"] == {"add": 1}
+    assert Evaluation().template_arguments == {}

@@ -8,6 +8,7 @@ Shapes: N samples, L padded length, S supervised positions of the batch, C of th
 hidden size, V vocabulary.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,11 @@ from training.examples import Example
 
 # 1024 positions of a 152k vocabulary are 0.6 GB of float32 logits.
 POSITIONS_AT_ONCE = 1024
+
+MEND = (
+    "its weights are broken, or overflow in their number format. Train it again with a lower learning_rate, or set "
+    "dtype to float32"
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,11 @@ def pad(examples: Sequence[Example], pad_id: int, device: torch.device) -> Batch
     )
 
 
+def weights_of(base: str, adapter: str | None) -> str:
+    """The folders of the weights, for an error."""
+    return f"{adapter} over {base}" if adapter else base
+
+
 def causal_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
     causal = model.get_base_model() if isinstance(model, PeftModel) else model
     assert isinstance(causal, PreTrainedModel), type(causal)
@@ -93,16 +104,19 @@ def sample_losses(model: PreTrainedModel | PeftModel, hidden_SH: torch.Tensor, b
 
 
 @torch.no_grad()
-def check_head(model: PreTrainedModel | PeftModel) -> None:
+def check_head(model: PreTrainedModel | PeftModel, name: str = "the model") -> None:
     """ValueError for a model whose logits are not its head over the last hidden states.
 
-    For example, a model with a soft cap or a scale on its logits.
+    For example, a model with a soft cap or a scale on its logits. Also for logits that are no
+    numbers. `name` says in the error which weights these are.
     """
     batch = pad([Example([1, 2], [3, 1])], pad_id=0, device=model.device)
     causal = causal_model(model)
     ours_SV = causal.get_output_embeddings()(hidden_states(model, batch)).float()
     theirs_SV = causal(input_ids=batch.ids_NL, use_cache=False).logits.flatten(0, 1)[batch.positions_S].float()
     difference, scale = (ours_SV - theirs_SV).abs().max().item(), theirs_SV.abs().max().item()
+    if not math.isfinite(scale):
+        raise TrainingError(f"{name} gives logits that are no numbers ({scale}): {MEND}")
     if not difference <= 0.01 * scale:
         raise TrainingError(
             f"{type(causal).__name__} changes its logits after the head (by up to {difference:.3g} of "

@@ -4,8 +4,8 @@ In: a row of a Hugging Face dataset. It has `messages`, the last one the assista
 and `completion`. These are lists of messages, or strings, which become a user turn and an assistant
 turn. Out: an `Example`, or the `Flaw` that makes the row unusable.
 
-The completion is the last assistant turn exactly as the chat template renders it, with its
-end-of-turn token. The prompt is what the model is given at generation.
+The completion is the last assistant turn as the chat template renders it, up to its end-of-turn
+token. The prompt is what the model is given at generation (training/encoding.py).
 """
 
 import hashlib
@@ -20,10 +20,13 @@ from datasets import Dataset, load_dataset
 from datasets.config import HF_DATASETS_CACHE
 from peft import PeftModel
 from pydantic import BaseModel, ConfigDict
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from training import hub
+from training import hub, pretrained
+from training.chat_templates import Arguments
+from training.encoding import RefusedTurnsError, encoder
 from training.errors import TrainingError, loading
+from training.precision import torch_dtype
 from training.progress import quiet
 from training.settings import DtypeName
 
@@ -126,27 +129,20 @@ def _turns(text: str | Sequence[Message] | None, role: str) -> Sequence[Message]
 def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_tokens: int) -> Example | Flaw:
     """Token ids of a conversation, or the `Flaw` that makes it unusable.
 
-    TrainingError for a chat template that renders the prompt differently once the answer follows.
-    With such a template the model would be trained in another context than it meets at generation.
+    TrainingError for a chat template that cannot be trained with, such as one that renders the
+    prompt differently once the answer follows: the model would be trained in another context than
+    it meets at generation.
     """
     if flaw := _flaw(messages):
         return flaw
-    prompt = _render(tokenizer, messages[:-1], add_generation_prompt=True)
-    whole = _render(tokenizer, messages, add_generation_prompt=False)
-    if not whole.startswith(prompt):
-        raise TrainingError(
-            f"the chat template of {tokenizer.name_or_path} renders the prompt as {prompt[-80:]!r} alone, but "
-            f"as {whole[: len(prompt)][-80:]!r} before an answer. Give the tokenizer a template that renders "
-            "both alike."
-        )
-    prompt_ids = _ids(tokenizer, prompt)
-    whole_ids = _ids(tokenizer, whole)
-    if whole_ids[: len(prompt_ids)] == prompt_ids:
-        completion_ids = whole_ids[len(prompt_ids) :]
-    # A token spans the boundary, such as two newlines. Generation starts after the prompt's own
-    # tokens, so the completion is tokenised alone.
-    else:
-        completion_ids = _ids(tokenizer, whole[len(prompt) :])
+    encoding = encoder(tokenizer)
+    try:
+        ids = encoding.split(messages)
+    except RefusedTurnsError as error:
+        return Flaw(str(error), 0, 1)
+    if ids is None:
+        return Flaw(f"the answer does not begin after {encoding.lead_asked!r}, as it would be asked for", 0, 1)
+    prompt_ids, completion_ids = ids
     if (
         not prompt_ids or not completion_ids
     ):  # a template that leaves a turn out: nothing to predict, or nothing before it
@@ -188,26 +184,17 @@ def _flaw(messages: Sequence[Message]) -> Flaw | None:
     return None
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], add_generation_prompt: bool) -> str:
-    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=add_generation_prompt)
-    assert isinstance(text, str), type(text)
-    return text
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
-def load_tokenizer(base: str, adapter: str | None = None, revision: str | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    base: str, adapter: str | None = None, revision: str | None = None, arguments: Arguments | None = None
+) -> PreTrainedTokenizerBase:
     """The adapter folder's tokenizer if it has one, else the base's.
 
-    It always has a chat template and a pad token.
+    It always has a chat template and a pad token. The template has the `arguments`.
     """
     has_own = adapter is not None and os.path.exists(os.path.join(adapter, "tokenizer_config.json"))
     place, commit = (str(adapter), None) if has_own else (base, revision)
     hub.require("model", place, commit)
-    with loading(f"the tokenizer of {place}"):
-        tokenizer = AutoTokenizer.from_pretrained(place, revision=commit)
+    tokenizer = pretrained.read_tokenizer(place, commit, arguments)
     if tokenizer.eos_token is None:
         raise TrainingError(f"the tokenizer of {base} has no eos_token. Set one in its tokenizer_config.json.")
     if tokenizer.pad_token is None:
@@ -233,20 +220,12 @@ def load_model(
     hub.require("model", base, revision)
     if adapter is not None:
         hub.require("adapter", adapter)
-    with quiet(), loading(f"the model {base}"):
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch_dtype(dtype), revision=revision)
+    model = pretrained.read_model(base, torch_dtype(dtype), revision)
     torch.nn.Module.to(model, device())
     if adapter is None:
         return model
-    with quiet(), loading(f"the adapter {adapter}"):
-        return PeftModel.from_pretrained(model, adapter, is_trainable=is_trainable)
+    return pretrained.read_adapters(model, {"default": adapter}, is_trainable=is_trainable)
 
 
 def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def torch_dtype(dtype: DtypeName) -> torch.dtype:
-    if dtype == "auto":
-        return torch.bfloat16 if device().type == "cuda" else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]

@@ -15,6 +15,7 @@ dimension.
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -26,7 +27,16 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from training import sketch
 from training.adapters import add_lora, lora_matrices, saved_name
-from training.completion_loss import Batch, causal_model, check_head, hidden_states, pad, sample_losses
+from training.completion_loss import (
+    MEND,
+    Batch,
+    causal_model,
+    check_head,
+    hidden_states,
+    pad,
+    sample_losses,
+    weights_of,
+)
 from training.errors import TrainingError
 from training.examples import Example, Flaw, Message, Reject, device, encode, load_model, load_tokenizer
 from training.optimizer_maps import optimizer_map
@@ -90,10 +100,13 @@ class GradientModel:
         settings: GradientSettings,
         dtype: DtypeName = "float32",
         revision: str | None = None,
+        template_arguments: tuple[tuple[str, bool | int | float | str], ...] = (),
     ) -> None:
         self.settings = settings
+        self.name = weights_of(base, adapter)
+        self.has_direction = False
         self.map = optimizer_map(settings.optimizer_map, adapter, device())
-        self.tokenizer = load_tokenizer(base, adapter, revision)
+        self.tokenizer = load_tokenizer(base, adapter, revision, dict(template_arguments))
         self.model = load_gradient_model(base, adapter, settings.seed, dtype, revision)
         where = self.model.device
         self.folding = functools.cache(
@@ -125,6 +138,7 @@ class GradientModel:
                 else:
                     rejects.append(Reject(row=window[place][0], reason="no_direction", value=norm, threshold=0))
         kept = sorted(features)
+        self._require_directions(len(kept), [r.value for r in rejects if r.reason == "no_direction"])
         return GradientBatch(
             ids=[window[place][0] for place in kept],
             unit_ND=np.array([features[place][0] for place in kept], np.float16).reshape(-1, self.settings.dimension),
@@ -133,6 +147,18 @@ class GradientModel:
             num_tokens_N=np.array([len(examples[place].completion_ids) for place in kept], np.int32),
             rejects=rejects,
         )
+
+    def _require_directions(self, num_kept: int, norms: Sequence[float]) -> None:
+        """TrainingError if no gradient so far was a number.
+
+        A single row without one is a reject. If it is all rows, the model is broken.
+        """
+        self.has_direction |= num_kept > 0
+        broken = [norm for norm in norms if not math.isfinite(norm)]
+        if broken and not self.has_direction:
+            raise TrainingError(
+                f"all gradients of {self.name} are no numbers, {len(broken)} rows so far, as {broken[0]}: {MEND}"
+            )
 
     def _features(self, batch: Batch) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
         """Unit sketches float16 [N, D], norms [N] and losses [N]."""
@@ -176,7 +202,7 @@ def load_gradient_model(
             model = add_lora(model, LoraSettings())
     assert isinstance(model, PeftModel), type(model)
     _check_adapter(model, adapter)
-    check_head(model)
+    check_head(model, weights_of(base, adapter))
     model.eval().requires_grad_(False)
     return model
 

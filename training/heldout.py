@@ -7,10 +7,13 @@ a short one.
     heldout_nll("base", "out/checkpoint-000012", "data").nll
 """
 
+import math
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.completion_loss import check_head, hidden_states, pad, sample_losses
+from training.completion_loss import MEND, check_head, hidden_states, pad, sample_losses, weights_of
+from training.errors import TrainingError
 from training.examples import Reject, encode_rows, load_model, load_rows, load_tokenizer
 from training.settings import DtypeName
 
@@ -49,7 +52,7 @@ def heldout_nll(
     tokenizer = load_tokenizer(base, adapter, base_revision)
     examples, rejects = encode_rows(tokenizer, rows, max_tokens)
     model = load_model(base, adapter, dtype, base_revision).eval()
-    check_head(model)
+    check_head(model, weights_of(base, adapter))
     by_length = sorted(range(len(examples)), key=lambda place: examples[place].num_tokens)
     losses = [0.0] * len(examples)
     for start in range(0, len(by_length), batch_size):
@@ -57,6 +60,11 @@ def heldout_nll(
         batch = pad([examples[place] for place in places], tokenizer.pad_token_id, model.device)
         for place, loss in zip(places, sample_losses(model, hidden_states(model, batch), batch).tolist(), strict=True):
             losses[place] = loss
+    if broken := [loss for loss in losses if not math.isfinite(loss)]:
+        raise TrainingError(
+            f"{weights_of(base, adapter)} gives {len(broken)} of {len(losses)} rows of {dataset} a loss that is no "
+            f"number ({broken[0]}): {MEND}"
+        )
     return HeldoutReport(
         nll=sum(losses) / len(losses),
         num_rows=len(examples),

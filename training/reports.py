@@ -35,6 +35,10 @@ class TrainingPlan(BaseModel):
     base_fingerprint: str
     adapter_fingerprint: str | None
     settings: SftSettings
+    template_arguments: dict[str, bool | int | float | str] = Field(default={}, description="of the chat template")
+    encoding: str | None = Field(
+        default=None, description="how the ids differ from those of the chat template alone; null: not at all"
+    )
 
 
 class TrainingReport(BaseModel):

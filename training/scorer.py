@@ -14,6 +14,7 @@ from training.settings import SftSettings
 # The loss is on a digit and the end of its turn, so batches are large. The values are ours, not the
 # paper's.
 DEFAULT = SftSettings(epochs=2, learning_rate=1e-4, batch_size=8, gradient_accumulation=8, max_tokens=4096)
+DIGITS = tuple("0123456789")
 EXPECTS = "the scoring prompt of one aspect in the user's turn, one digit in the assistant's"
 
 
@@ -22,4 +23,4 @@ def train(dataset: str, base: str, output: str, settings: SftSettings = DEFAULT,
 
     `options` are the keyword arguments of `sft.train`.
     """
-    return sft.train(dataset, base, output, settings, expects=EXPECTS, **options)
+    return sft.train(dataset, base, output, settings, expects=EXPECTS, choices=DIGITS, **options)

@@ -6,11 +6,29 @@ pydantic and nothing heavier.
 
 import hashlib
 import json
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 DtypeName = Literal["float32", "bfloat16", "auto"]
+"""The number formats of a training and of gradients; see `training/precision.py`."""
+
+# What every template is given. An argument of the same name would have no effect.
+RESERVED = ("messages", "tools", "documents", "add_generation_prompt", "continue_final_message", "tokenize")
+
+
+def _named_well(arguments: dict[str, bool | int | float | str]) -> dict[str, bool | int | float | str]:
+    wrong = sorted(n for n in arguments if not n.isidentifier() or n in RESERVED or n.endswith("_token"))
+    if wrong:
+        raise ValueError(
+            f"{', '.join(wrong)}: an argument of a chat template is a name such as enable_thinking, and none of "
+            f"{', '.join(RESERVED)} or a special token"
+        )
+    return arguments
+
+
+TemplateArguments = Annotated[dict[str, bool | int | float | str], AfterValidator(_named_well)]
+"""Arguments of a model's chat template, such as `{enable_thinking: false}`."""
 
 
 class LoraSettings(BaseModel):
@@ -62,8 +80,8 @@ class SftSettings(BaseModel):
     )
     dtype: DtypeName = Field(
         default="auto",
-        description="number format; auto: bfloat16 on a GPU, float32 on the CPU; with bfloat16, the weights "
-        "that are trained are still kept in float32",
+        description="number format; auto: bfloat16 on a GPU that computes it, else float32; with bfloat16, the "
+        "weights that are trained are still kept in float32",
     )
     gradient_checkpointing: bool = Field(
         default=False, description="compute activations twice instead of keeping them: slower, less memory"
@@ -108,9 +126,19 @@ class WarmupSettings(BaseModel):
         description="how it is trained; by default four epochs with a checkpoint after each",
     )
 
+    @model_validator(mode="after")
+    def _trains_an_adapter(self) -> "WarmupSettings":
+        if self.training.lora is None:
+            raise ValueError(
+                "training.lora is null, but gradients are taken of an adapter, which this training makes: leave out "
+                "training.lora, or set it to {r: 16, alpha: 32}"
+            )
+        return self
 
-# Part of `features_name`. Change it when a change of training/gradients.py changes the features.
-FEATURES_VERSION = "mean-completion-nll lora-a-b countsketch-splitmix64 1"
+
+# Part of `features_name`. Change it when a change of training/gradients.py, or of the tokens in
+# training/encoding.py, changes the features.
+FEATURES_VERSION = "mean-completion-nll lora-a-b countsketch-splitmix64 2"
 
 
 def features_name(settings: GradientSettings, prompt_hash: str) -> str:

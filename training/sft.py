@@ -30,7 +30,9 @@ from trl import SFTConfig, SFTTrainer
 
 from training import fingerprints
 from training.adapters import add_lora
+from training.chat_templates import Arguments
 from training.checkpoints import Recorder, checkpoint_steps
+from training.encoding import choice_place, encoder
 from training.errors import TrainingError
 from training.examples import (
     Example,
@@ -39,8 +41,8 @@ from training.examples import (
     load_model,
     load_rows,
     load_tokenizer,
-    torch_dtype,
 )
+from training.precision import torch_dtype
 from training.progress import StepBar
 from training.reports import REPORT, TrainingPlan, TrainingReport, finished
 from training.settings import SftSettings
@@ -60,25 +62,34 @@ def train(
     revision: str | None = None,
     base_revision: str | None = None,
     adapter: str | None = None,
+    template_arguments: Arguments | None = None,
     expects: str = "a conversation in every row, the last turn the assistant's",
+    choices: Sequence[str] = (),
 ) -> TrainingReport:
     """Train and return the report. If the same training is already in `output`, return its report.
 
     `adapter` is a LoRA folder over `base` whose training continues with these rows. Its rank and
-    layers must be those of the settings. ValueError for a dataset of other columns, for no usable
-    row, and for fewer steps than checkpoints. FileExistsError if `output` holds anything else.
+    layers must be those of the settings. `template_arguments` are written into the chat template,
+    and saved with it. ValueError for a dataset of other columns, for no usable row, for fewer steps
+    than checkpoints, and for a training that diverges. FileExistsError if `output` holds anything
+    else. `choices` are the answers of a model that is asked for one token: ValueError if they are
+    more.
     """
     start = time.monotonic()
     rows = load_rows(dataset, split, revision, expects)
+    tokenizer = load_tokenizer(base, adapter, base_revision, template_arguments)
     plan = TrainingPlan(
         dataset_fingerprint=fingerprints.dataset_fingerprint(rows),
         base_fingerprint=fingerprints.model_fingerprint(base, base_revision),
         adapter_fingerprint=fingerprints.model_fingerprint(adapter) if adapter else None,
         settings=settings,
+        template_arguments=dict(template_arguments or {}),
+        encoding=encoder(tokenizer).changes(),
     )
     if report := finished(Path(output), plan):
         return report
-    tokenizer = load_tokenizer(base, adapter, base_revision)
+    if choices:
+        choice_place(tokenizer, tuple(choices))
     examples, rejects = encode_rows(tokenizer, rows, settings.max_tokens)
     order = training_order([example.num_tokens for example in examples], settings)
     num_steps = math.ceil(len(order) / (settings.batch_size * settings.gradient_accumulation))
@@ -87,8 +98,12 @@ def train(
     set_seed(settings.seed)
     model = _model(base, adapter, settings, base_revision)
     partial = _empty_sibling(Path(output))
-    recorder = Recorder(partial, steps, tokenizer)
-    _fit(model, tokenizer, examples, order, num_steps, settings, partial, recorder)
+    recorder = Recorder(partial, steps, tokenizer, encoder(tokenizer).end_id)
+    try:
+        _fit(model, tokenizer, examples, order, num_steps, settings, partial, recorder)
+    except TrainingError:
+        shutil.rmtree(partial)
+        raise
     report = TrainingReport(
         dataset=dataset,
         split=split,
@@ -199,6 +214,8 @@ def _fit(
         dataset_kwargs={"skip_prepare_dataset": True},
         save_strategy="no",
         logging_steps=1,
+        # By default transformers reports a loss that is no number as one of the steps before it.
+        logging_nan_inf_filter=False,
         report_to="none",
         disable_tqdm=True,
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from training.chat_templates import Arguments
 from training.errors import TrainingError
 from training.settings import WarmupSettings
 
@@ -47,6 +48,7 @@ def warm_up(
     folder: Path,
     settings: WarmupSettings,
     revision: str | None = None,
+    template_arguments: Arguments | None = None,
 ) -> list[Checkpoint]:
     """Train, or find the same training finished in the folder. By default one checkpoint per epoch.
 
@@ -63,7 +65,14 @@ def warm_up(
     data.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"messages": [list(turns) for turns in conversations]}), data / "train.parquet")
     kept_settings = training.model_copy(update={"num_checkpoints": kept})
-    sft.train(str(data), base, str(folder / "run"), kept_settings, base_revision=revision)
+    sft.train(
+        str(data),
+        base,
+        str(folder / "run"),
+        kept_settings,
+        base_revision=revision,
+        template_arguments=template_arguments,
+    )
     return saved(str(folder / "run"))
 
 

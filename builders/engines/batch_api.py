@@ -25,7 +25,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 
@@ -39,6 +39,9 @@ from builders.engines.protocol import Json, MalformedError, checked, choice_body
 from builders.engines.settings import OpenAISettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from store.errors import InputError, JobError, UnreachableError
+
+if TYPE_CHECKING:
+    from training.chat_templates import Arguments
 
 # Each open batch holds its requests in memory, and providers limit the tokens that wait.
 OPEN_BATCHES = 4
@@ -54,13 +57,20 @@ class BatchEngine(Engine):
     """See the module. `state` is the file in which the submitted batches are kept."""
 
     def __init__(
-        self, settings: OpenAISettings, model: str, adapters: Mapping[str, str], spent: Spent, state: Path | None
+        self,
+        settings: OpenAISettings,
+        model: str,
+        adapters: Mapping[str, str],
+        spent: Spent,
+        state: Path | None,
+        template_arguments: Arguments | None = None,
     ) -> None:
         if state is None:
             raise InputError(
                 "batch: true works only where the answers become rows of a table of a store: set batch to false here"
             )
         self._settings = settings
+        self._template_arguments = template_arguments or {}
         self._models: dict[str | None, str] = {None: model}
         self._models.update(adapters)
         self._state = BatchState(state)
@@ -72,7 +82,7 @@ class BatchEngine(Engine):
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         def lines_of(request: Request) -> list[Line]:
-            path, body = path_and_body(request, self._models[request.adapter])
+            path, body = path_and_body(request, self._models[request.adapter], self._template_arguments)
             return [self._line(request.request_id, path, body)]
 
         def answer(request: Request, answers: list[Json | BaseException]) -> Completion:
@@ -86,7 +96,8 @@ class BatchEngine(Engine):
 
     def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
         def lines_of(request: ChoiceRequest) -> list[Line]:
-            bodies = [choice_body(question, self._models[request.adapter]) for question in request.questions]
+            model = self._models[request.adapter]
+            bodies = [choice_body(question, model, self._template_arguments) for question in request.questions]
             return [
                 self._line(f"{request.request_id}/{number}", "chat/completions", body)
                 for number, body in enumerate(bodies)

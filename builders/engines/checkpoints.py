@@ -7,8 +7,9 @@ function loads them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import queries
 from builders.engines.budget import Spent
@@ -19,6 +20,9 @@ from builders.engines.types import Engine
 from store import Store
 from store.catalog import connect
 from store.errors import InputError
+
+if TYPE_CHECKING:
+    from training.chat_templates import Arguments
 
 
 def last_checkpoints(store: Store, role: str, iteration: int | None, num: int) -> list[dict[str, Any]]:
@@ -73,6 +77,7 @@ def open_checkpoints(
     settings: EngineSettings,
     used: Sequence[dict[str, Any]],
     *,
+    template_arguments: Arguments | None = None,
     spent: Spent | None = None,
     state: Path | None = None,
 ) -> Engine:
@@ -80,17 +85,18 @@ def open_checkpoints(
 
     Full weights are loaded when they are asked for, one after the other.
     """
+    opened = partial(open_engine, template_arguments=template_arguments, spent=spent, state=state)
     found = {c["checkpoint_id"]: weights(store, c) for c in used}
     if share_an_engine(settings, used):
         model, _, revision = found[used[0]["checkpoint_id"]]
         served = {name: adapter or full for name, (full, adapter, _) in found.items()}
         # whoever started an endpoint decided which commit it serves
         revision = None if settings.is_endpoint else revision
-        return open_engine(settings, model, served, revision, spent=spent, state=state)
+        return opened(settings, model, served, revision)
 
     def open_one(name: str | None) -> Engine:
         model, adapter, revision = found[str(name)]
         assert adapter is None, f"{name} is an adapter among full weights: a training run saves one or the other"
-        return open_engine(settings, model, {}, revision, spent=spent, state=state)
+        return opened(settings, model, {}, revision)
 
     return EnginesInTurn(open_one)

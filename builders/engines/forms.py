@@ -56,13 +56,10 @@ def without_chat(model: str, adapters: Mapping[str, str] | None = None, revision
     """Why a local model cannot be asked in a chat. None if it can."""
     # before transformers, which takes seconds to import
     require_weights(model, adapters or {}, revision)
-    from transformers import AutoTokenizer
-
     from builders.engines.tokenizing import with_template
-    from training.errors import loading
+    from training import pretrained
 
-    with loading(f"the tokenizer of {model}"):
-        tokenizer = with_template(AutoTokenizer.from_pretrained(model, revision=revision), adapters or {})
+    tokenizer = with_template(pretrained.read_tokenizer(model, revision), adapters or {})
     return None if tokenizer.chat_template else f"the tokenizer of {model} has no chat template"
 
 

@@ -18,7 +18,7 @@ import json
 import queue
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from builders.engines.budget import Spent
 from builders.engines.endpoint import Endpoint, PassingError, RefusedError
@@ -36,6 +36,9 @@ from builders.engines.settings import OpenAISettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from store.errors import UnreachableError
 
+if TYPE_CHECKING:
+    from training.chat_templates import Arguments
+
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 Asked = TypeVar("Asked")
@@ -48,8 +51,16 @@ class OpenAIEngine(Engine):
     `adapters` maps names to the model names under which the endpoint serves them.
     """
 
-    def __init__(self, settings: OpenAISettings, model: str, adapters: Mapping[str, str], spent: Spent) -> None:
+    def __init__(
+        self,
+        settings: OpenAISettings,
+        model: str,
+        adapters: Mapping[str, str],
+        spent: Spent,
+        template_arguments: Arguments | None = None,
+    ) -> None:
         self._settings = settings
+        self._template_arguments = template_arguments or {}
         self._model_names: dict[str | None, str] = {None: model}
         self._model_names.update(adapters)
         self._endpoint = Endpoint(settings, spent)
@@ -125,14 +136,15 @@ class OpenAIEngine(Engine):
 
     async def _complete(self, request: Request) -> Completion:
         try:
-            path, body = path_and_body(request, self._model_name(request.adapter))
+            path, body = path_and_body(request, self._model_name(request.adapter), self._template_arguments)
             return completion(request, await self._endpoint.complete(path, body))
         except RefusedError as refused:
             return Completion(request.request_id, "", refused.finish_reason, 0, 0, None, str(refused))
 
     async def _choose(self, request: ChoiceRequest) -> ChoiceCompletion:
         model = self._model_name(request.adapter)
-        calls = [self._endpoint.complete("chat/completions", choice_body(q, model)) for q in request.questions]
+        bodies = [choice_body(question, model, self._template_arguments) for question in request.questions]
+        calls = [self._endpoint.complete("chat/completions", body) for body in bodies]
         # Wait for all: the answered questions of a request that fails are paid for, and must be
         # counted.
         return choice_completion(request, await asyncio.gather(*calls, return_exceptions=True))

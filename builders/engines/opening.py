@@ -18,6 +18,7 @@ from training import hub
 
 if TYPE_CHECKING:
     from builders.engines.budget import Spent
+    from training.chat_templates import Arguments
 
 
 def open_engine(
@@ -26,15 +27,16 @@ def open_engine(
     adapters: Mapping[str, str] | None = None,
     revision: str | None = None,
     *,
+    template_arguments: Arguments | None = None,
     spent: Spent | None = None,
     state: Path | None = None,
 ) -> Engine:
     """The engine that `settings.engine` names, with `model` loaded or reachable.
 
     `adapters` maps a name to the folder of a LoRA adapter. For the openai engine it maps to the
-    model name under which the endpoint serves the adapter. Only the openai engine uses `spent`,
-    what was spent of its budget before, and `state`, the file in which it keeps the batches that it
-    submitted.
+    model name under which the endpoint serves the adapter. `template_arguments` are those of the
+    model's chat template. Only the openai engine uses `spent`, what was spent of its budget before,
+    and `state`, the file in which it keeps the batches that it submitted.
 
         with open_engine(TransformersSettings(), "recipes/tiny-base") as engine:
             print(next(engine.generate([Request("1", prompt="def add(a, b):")])).text)
@@ -44,12 +46,12 @@ def open_engine(
         require_weights(model, adapters or {}, revision)
         from builders.engines.transformers import TransformersEngine
 
-        return TransformersEngine(settings, model, adapters or {}, revision)
+        return TransformersEngine(settings, model, adapters or {}, revision, template_arguments)
     if isinstance(settings, VllmSettings):
         from builders.engines.vllm import VllmEngine
 
         require_weights(model, adapters or {}, revision)
-        return VllmEngine(settings, model, adapters or {}, revision)
+        return VllmEngine(settings, model, adapters or {}, revision, template_arguments)
     from builders.engines.budget import Spent
 
     if revision is not None:
@@ -60,10 +62,10 @@ def open_engine(
     if settings.batch:
         from builders.engines.batch_api import BatchEngine
 
-        return BatchEngine(settings, model, adapters or {}, spent or Spent(), state)
+        return BatchEngine(settings, model, adapters or {}, spent or Spent(), state, template_arguments)
     from builders.engines.openai import OpenAIEngine
 
-    return OpenAIEngine(settings, model, adapters or {}, spent or Spent())
+    return OpenAIEngine(settings, model, adapters or {}, spent or Spent(), template_arguments)
 
 
 def require_weights(model: str, adapters: Mapping[str, str], revision: str | None) -> None:

@@ -11,9 +11,12 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builders.engines.types import Completion, FinishReason, Message, Request
+
+if TYPE_CHECKING:
+    from training.chat_templates import Arguments
 
 # The most that the protocol allows.
 TOP_LOGPROBS = 20
@@ -74,8 +77,11 @@ class Dialect:
         return False
 
 
-def path_and_body(request: Request, model: str) -> tuple[str, Json]:
-    """The path that a request goes to, and the body that is sent there."""
+def path_and_body(request: Request, model: str, template_arguments: Arguments | None = None) -> tuple[str, Json]:
+    """The path that a request goes to, and the body that is sent there.
+
+    Arguments of the chat template are sent as vLLM's and SGLang's servers take them.
+    """
     body: Json = {
         "model": model,
         "max_tokens": request.max_tokens,
@@ -92,10 +98,12 @@ def path_and_body(request: Request, model: str) -> tuple[str, Json]:
         body["prompt"] = request.prompt
         return "completions", body
     body["messages"] = list(request.messages)
+    if template_arguments:
+        body["chat_template_kwargs"] = dict(template_arguments)
     return "chat/completions", body
 
 
-def choice_body(question: tuple[Message, ...], model: str) -> Json:
+def choice_body(question: tuple[Message, ...], model: str, template_arguments: Arguments) -> Json:
     """One question whose answer is one token."""
     return {
         "model": model,
@@ -104,6 +112,7 @@ def choice_body(question: tuple[Message, ...], model: str) -> Json:
         "temperature": 0,
         "logprobs": True,
         "top_logprobs": TOP_LOGPROBS,
+        **({"chat_template_kwargs": dict(template_arguments)} if template_arguments else {}),
     }
 
 
@@ -178,7 +187,8 @@ def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:
     for token, logprob in _top_logprobs(choice):
         # Some tokens hold a digit with the space before it: that is the same answer.
         if token.strip() in mass:
-            mass[token.strip()] += math.exp(min(logprob, 0.0))
+            # A server with broken weights sends NaN, which is never more than -inf.
+            mass[token.strip()] += math.exp(min(logprob, 0.0)) if logprob > -math.inf else 0.0
     if not sum(mass.values()):
         named = next((word for word in re.findall(r"\w+", _text(choice) or "") if word in mass), None)
         if named is None:

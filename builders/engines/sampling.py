@@ -18,7 +18,8 @@ def sample(logits_BV: Tensor, temperature_B: Tensor, top_p_B: Tensor, uniform_B:
 
     A token is the inverse of the cumulative distribution at `uniform_B` (in [0, 1), float64), after
     temperature and nucleus (Holtzman et al. 2020: the smallest set of most probable tokens with
-    mass >= top_p). Temperature 0 takes the most probable token. A row depends on no other row.
+    mass >= top_p). Temperature 0 takes the most probable token. A row depends on no other row. A
+    row whose logits are no numbers gets some token, and a log-probability that is no number.
     """
     logprobs_BV = torch.log_softmax(logits_BV.float(), dim=-1)
     is_greedy_B = temperature_B == 0
@@ -51,4 +52,5 @@ def nucleus(probs_BV: Tensor, top_p_B: Tensor) -> Tensor:
 def _invert(probs_BV: Tensor, uniform_B: Tensor) -> Tensor:
     cumulative_BV = probs_BV.cumsum(dim=-1, dtype=torch.float64)
     target_B1 = uniform_B.clamp(max=_BELOW_ONE).unsqueeze(1) * cumulative_BV[:, -1:]
-    return torch.searchsorted(cumulative_BV, target_B1, right=True).squeeze(1)
+    found_B = torch.searchsorted(cumulative_BV, target_B1, right=True).squeeze(1)
+    return found_B.clamp(max=probs_BV.shape[1] - 1)

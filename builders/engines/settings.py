@@ -86,8 +86,10 @@ class _LocalModel(AnyEngine):
     """A model that is loaded on this machine."""
 
     max_model_tokens: int = Field(4096, ge=2, description="tokens of prompt and completion together at most")
-    dtype: Literal["float32", "bfloat16", "auto"] = Field(
-        "float32", description="number format of the weights; auto: the engine goes by how the model was saved"
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = Field(
+        "float32",
+        description="number format of the weights; auto: bfloat16 on a GPU that computes it, float16 on an older GPU, "
+        "float32 on the CPU",
     )
 
 

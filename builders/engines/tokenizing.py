@@ -3,17 +3,16 @@
 `tokenizer` is a Hugging Face tokenizer throughout.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
 from builders.engines.types import Message, Request
-from store.errors import InputError
-
-# Sentencepiece models put a space before the first word, so a choice is also tried after a line.
-_LINE_BREAK = "\n"
+from store.errors import InputError, JobError
+from training.encoding import ChoicePlace, choice_place, encoder, render
+from training.errors import TrainingError
 
 
 def with_template(tokenizer: Any, adapters: Mapping[str, str]) -> Any:
@@ -21,9 +20,9 @@ def with_template(tokenizer: Any, adapters: Mapping[str, str]) -> Any:
     if tokenizer.chat_template is None:
         for path in adapters.values():
             if Path(path, "tokenizer_config.json").exists():
-                from transformers import AutoTokenizer
+                from training import pretrained
 
-                tokenizer.chat_template = AutoTokenizer.from_pretrained(path).chat_template
+                tokenizer.chat_template = pretrained.read_tokenizer(path).chat_template
                 break
     return tokenizer
 
@@ -35,17 +34,39 @@ def chat_text(tokenizer: Any, messages: Sequence[Message]) -> str:
             f"the tokenizer of {tokenizer.name_or_path!r} has no chat template for messages: "
             "use an instruction-tuned model, add a template to its tokenizer, or send a raw prompt"
         )
-    return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    return render(tokenizer, messages, add_generation_prompt=True)
+
+
+def end_ids(tokenizer: Any) -> frozenset[int]:
+    """The token that ends an answer in the chat template, at which generation stops.
+
+    Empty if there is no template, or none that can be rendered: then chats are refused when they
+    come.
+    """
+    try:
+        end = encoder(tokenizer).end_id if tokenizer.chat_template else None
+    except TrainingError:
+        end = None
+    return frozenset() if end is None else frozenset((end,))
 
 
 def encode_chats(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
-    """Token ids of each chat. The template writes the special tokens itself, so none are added."""
-    texts = [chat_text(tokenizer, chat) for chat in chats]
+    """Token ids of each chat, up to where a trained answer begins.
+
+    The template writes the special tokens itself, so none are added.
+    """
+    texts = [encoder(tokenizer).asked(chat_text(tokenizer, chat)) for chat in chats]
     return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
 
 
+def encode_choices(tokenizer: Any, choices: tuple[str, ...], chats: Sequence[Sequence[Message]]) -> list[list[int]]:
+    """Token ids of each chat, up to where a trained answer has one of the choices."""
+    questions, lead = encode_questions(tokenizer, chats), list(place_of(tokenizer, choices).lead_ids)
+    return [question + lead for question in questions]
+
+
 def encode_questions(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list[list[int]]:
-    """Token ids of chats that begin alike, as from `encode_chats`, but the start is encoded once.
+    """Token ids of chats that begin alike, as the template renders them. The start is encoded once.
 
     The texts are cut before the last line of which all share more than blanks. The first text is
     encoded whole and in parts. If both give the same tokens, the cut is harmless for all: where a
@@ -58,10 +79,12 @@ def encode_questions(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list
     shared = commonprefix(texts).rstrip()  # noqa: RUF071 characters, not folders, are compared
     cut = shared.rfind("\n") + 1
     if shared[cut:].lstrip().startswith("/"):
-        return encode_chats(tokenizer, chats)
+        return tokenizer(texts, add_special_tokens=False)["input_ids"]
     whole, *tails = tokenizer([texts[0], *(text[cut:] for text in texts)], add_special_tokens=False)["input_ids"]
     head, last = whole[: len(whole) - len(tails[0])], whole[len(whole) - len(tails[0]) :]
-    return [head + tail for tail in tails] if last == tails[0] else encode_chats(tokenizer, chats)
+    if last == tails[0]:
+        return [head + tail for tail in tails]
+    return tokenizer(texts, add_special_tokens=False)["input_ids"]
 
 
 def encode_requests(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
@@ -72,27 +95,14 @@ def encode_requests(tokenizer: Any, requests: Sequence[Request]) -> list[list[in
     return [next(chats) if request.messages else next(raw) for request in requests]
 
 
-@lru_cache(maxsize=16)
-def choice_token_ids(tokenizer: Any, choices: tuple[str, ...]) -> tuple[int, ...]:
-    """The token of each choice. InputError where a choice is not one token of its own."""
-    token_ids = tuple(_single_token_id(tokenizer, choice) for choice in choices)
-    if len(set(token_ids)) < len(token_ids):
-        raise InputError(f"choices {choices} have the tokens {token_ids}, of which two are equal: use other choices")
-    return token_ids
-
-
-def _single_token_id(tokenizer: Any, choice: str) -> int:
-    alone = tokenizer(choice, add_special_tokens=False)["input_ids"]
-    if len(alone) == 1:
-        return alone[0]
-    before = tokenizer(_LINE_BREAK, add_special_tokens=False)["input_ids"]
-    after = tokenizer(_LINE_BREAK + choice, add_special_tokens=False)["input_ids"]
-    if len(after) == len(before) + 1 and after[:-1] == before:
-        return after[-1]
-    raise InputError(
-        f"choice {choice!r} is {len(alone)} tokens {alone} for {tokenizer.name_or_path!r}: "
-        "each choice must be exactly one token, such as a digit or a capital letter"
-    )
+def place_of(tokenizer: Any, choices: tuple[str, ...]) -> ChoicePlace:
+    """Where a trained answer has a choice, and the token of each. InputError where a choice is not
+    one token of its own.
+    """
+    try:
+        return choice_place(tokenizer, choices)
+    except TrainingError as error:
+        raise InputError(str(error)) from None
 
 
 def common_prefix_length(sequences: Sequence[Sequence[int]]) -> int:
@@ -108,6 +118,17 @@ def common_prefix_length(sequences: Sequence[Sequence[int]]) -> int:
 def decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
     """The text without special tokens. Its spaces stay as they are: code must not be tidied."""
     return tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def require_numbers(values: Iterable[float | None], folder: str, request_id: str) -> None:
+    """JobError if the model in the folder answered a request with something that is no number."""
+    broken = [value for value in values if value is not None and not math.isfinite(value)]
+    if broken:
+        raise JobError(
+            f"{folder} answers request {request_id!r} with a probability that is no number ({broken[0]}): its weights "
+            "are broken, or overflow in the engine's dtype. Train it again with a lower learning_rate, or set the "
+            "engine's dtype to float32"
+        )
 
 
 def first_stop(text: str, stop: Sequence[str]) -> int | None:

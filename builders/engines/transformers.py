@@ -16,22 +16,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
-from transformers.utils import logging
+from transformers import DynamicCache
 
 from builders.engines.sampling import sample
 from builders.engines.settings import TransformersSettings
 from builders.engines.tokenizing import (
-    choice_token_ids,
     common_prefix_length,
     decode,
-    encode_questions,
+    encode_choices,
     encode_requests,
+    end_ids,
     first_stop,
+    place_of,
+    require_numbers,
     with_template,
 )
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
-from training.errors import loading
+from training import pretrained
+from training.chat_templates import Arguments
+from training.precision import torch_dtype
 
 # Requests are sorted by length within so many micro-batches. That saves padding in little memory.
 WINDOW_MICRO_BATCHES = 8
@@ -67,7 +70,12 @@ class TransformersEngine(Engine):
     """See the module. `adapters` maps names to adapter folders."""
 
     def __init__(
-        self, settings: TransformersSettings, model: str, adapters: Mapping[str, str], revision: str | None
+        self,
+        settings: TransformersSettings,
+        model: str,
+        adapters: Mapping[str, str],
+        revision: str | None,
+        template_arguments: Arguments | None = None,
     ) -> None:
         # put back on close: later results must not depend on whether this engine was opened here
         self._threads_before = torch.get_num_threads()
@@ -75,24 +83,22 @@ class TransformersEngine(Engine):
             torch.set_num_threads(settings.num_threads)
         self._micro_batch = settings.micro_batch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        with loading(f"the tokenizer of {model}"):
-            self._tokenizer = with_template(AutoTokenizer.from_pretrained(model, revision=revision), adapters)
-        bars = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
-        with loading(f"the model {model}"):
-            loaded = AutoModelForCausalLM.from_pretrained(
-                model, revision=revision, dtype=settings.dtype, attn_implementation="sdpa"
-            )
-        if bars:
-            logging.enable_progress_bar()
+        self._folders: dict[str | None, str] = {None: model}
+        self._folders.update(adapters)
+        tokenizer = pretrained.read_tokenizer(model, revision, template_arguments)
+        self._tokenizer = with_template(tokenizer, adapters)
+        dtype = torch_dtype(settings.dtype, "engine")
+        loaded = pretrained.read_model(model, dtype, revision, attn_implementation="sdpa")
         self._config = loaded.config
-        self._eos_ids = _eos_ids(self._tokenizer, loaded.generation_config)
+        self._eos_ids = _eos_ids(self._tokenizer, loaded.generation_config) | end_ids(self._tokenizer)
         positions = getattr(self._config, "max_position_embeddings", None) or settings.max_model_tokens
         self._max_model_tokens = min(settings.max_model_tokens, positions)
         # PEFT's names are keys of modules and may not hold a dot, so it is given names of our own.
         self._adapters = {name: f"adapter_{i}" for i, name in enumerate(adapters)}
-        self._model = _with_adapters(loaded, {self._adapters[name]: path for name, path in adapters.items()})
-        self._model.to(self._device).eval()
+        renamed = {self._adapters[name]: path for name, path in adapters.items()}
+        self._model: Any = pretrained.read_adapters(loaded, renamed) if renamed else loaded
+        torch.nn.Module.to(self._model, self._device)
+        self._model.eval()
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         stream = iter(requests)
@@ -112,14 +118,15 @@ class TransformersEngine(Engine):
     def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
         for request in requests:
             self._check_adapters({request.adapter})
-            choice_ids = choice_token_ids(self._tokenizer, request.choices)
-            question_ids = encode_questions(self._tokenizer, request.questions)
+            choice_ids = place_of(self._tokenizer, request.choices).token_ids
+            question_ids = encode_choices(self._tokenizer, request.choices, request.questions)
             num_tokens = sum(len(ids) for ids in question_ids)
             if not self._fits(max(len(ids) for ids in question_ids)):
                 yield ChoiceCompletion(request.request_id, None, num_tokens, "prompt_too_long")
                 continue
             with self._adapter(request.adapter):
                 probs_QC = self._choice_probabilities(question_ids, choice_ids)
+            require_numbers([float(probs_QC.sum())], self._folders[request.adapter], request.request_id)
             yield ChoiceCompletion(request.request_id, tuple(map(tuple, probs_QC.tolist())), num_tokens, "stop")
 
     def close(self) -> None:
@@ -179,6 +186,7 @@ class TransformersEngine(Engine):
     def _take(self, row: _Row, token: int, logprob: float) -> None:
         if row.finish_reason is not None:
             return
+        require_numbers([logprob], self._folders[row.request.adapter], row.request.request_id)
         row.token_ids.append(token)
         row.logprob += logprob
         if token in self._eos_ids or self._ends_in_stop(row):
@@ -254,19 +262,6 @@ def _eos_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:
     listed = getattr(generation_config, "eos_token_id", None)
     listed = listed if isinstance(listed, list) else [listed]
     return frozenset(token_id for token_id in [tokenizer.eos_token_id, *listed] if token_id is not None)
-
-
-def _with_adapters(model: Any, adapters: Mapping[str, str]) -> Any:
-    if not adapters:
-        return model
-    from peft import PeftModel
-
-    (first, first_path), *others = adapters.items()
-    with loading(f"the adapters {', '.join(adapters.values())}"):
-        model = PeftModel.from_pretrained(model, first_path, adapter_name=first)
-        for name, path in others:
-            model.load_adapter(path, adapter_name=name)
-    return model
 
 
 def _micro_batches(rows: list[_Row], size: int) -> Iterator[list[_Row]]:

@@ -20,9 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from builders.engines.settings import VllmSettings
-from builders.engines.tokenizing import choice_token_ids, encode_questions, encode_requests, with_template
+from builders.engines.tokenizing import (
+    encode_choices,
+    encode_requests,
+    end_ids,
+    place_of,
+    require_numbers,
+    with_template,
+)
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
 from store.errors import InputError, MissingError, MissingLibraryError
+from training import pretrained
+from training.chat_templates import Arguments
+from training.precision import choice
+from training.tokenizer_files import lost, of_named_class
 
 try:
     from vllm import LLM, SamplingParams
@@ -79,52 +90,75 @@ class _Prompt:
 class VllmEngine(Engine):
     """See the module. `adapters` maps names to local adapter folders."""
 
-    def __init__(self, settings: VllmSettings, model: str, adapters: Mapping[str, str], revision: str | None) -> None:
+    def __init__(
+        self,
+        settings: VllmSettings,
+        model: str,
+        adapters: Mapping[str, str],
+        revision: str | None,
+        template_arguments: Arguments | None = None,
+    ) -> None:
+        self._folders: dict[str | None, str] = {None: model}
+        self._folders.update(adapters)
+        # Before vLLM starts, which takes long. It also keeps a template that does not end from it.
+        tokenizer = pretrained.read_tokenizer(model, revision, template_arguments)
+        self._tokenizer = with_template(tokenizer, adapters)
+        self._stop_ids = sorted(end_ids(self._tokenizer) - {self._tokenizer.eos_token_id})
         self._max_model_tokens = settings.max_model_tokens
         self._adapters = {
             name: LoRARequest(name, number, path) for number, (name, path) in enumerate(adapters.items(), start=1)
         }
         self._names = map(str, count())
-        self._nothing, self._scratch = None, None
+        self._nothing = None
+        self._scratch = tempfile.mkdtemp(prefix="scoder-vllm-")
         if adapters and current_platform.is_cpu():
             # vLLM's CPU kernels take "no adapter" (index -1) for the last one loaded (its pull
             # requests 48421 and 49656, open in July 2026). So the base answers through an adapter
             # of zeros.
-            self._scratch = tempfile.mkdtemp(prefix="scoder-adapter-")
-            self._nothing = LoRARequest("none", len(adapters) + 1, _adapter_of_zeros(self._scratch, adapters))
+            zeros = _adapter_of_zeros(tempfile.mkdtemp(dir=self._scratch), adapters)
+            self._nothing = LoRARequest("none", len(adapters) + 1, zeros)
         if current_platform.is_cpu() and _num_cores() <= CORES_ALL_COMPUTE:
             os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
-        self._llm: Any = LLM(
-            model=model,
-            revision=revision,
-            tokenizer_revision=revision,
-            dtype=settings.dtype,
-            max_model_len=settings.max_model_tokens,
-            gpu_memory_utilization=settings.gpu_memory_utilization,
-            tensor_parallel_size=settings.tensor_parallel,
-            enforce_eager=settings.enforce_eager,
-            enable_prefix_caching=True,
-            # raw: under the model at temperature 1, as every engine reports them
-            logprobs_mode="raw_logprobs",
-            # the model's own generation_config would change sampling behind the recipe's back
-            generation_config="vllm",
-            seed=0,
-            **_lora_options(adapters),
-            **({"block_size": CPU_BLOCK_TOKENS} if current_platform.is_cpu() else {}),
-        )
-        self._tokenizer = with_template(self._llm.get_tokenizer(), adapters)
+        with pretrained.without_own_code(model):
+            self._llm: Any = LLM(
+                model=model,
+                revision=revision,
+                trust_remote_code=False,
+                dtype=_dtype(settings),
+                max_model_len=settings.max_model_tokens,
+                gpu_memory_utilization=settings.gpu_memory_utilization,
+                tensor_parallel_size=settings.tensor_parallel,
+                enforce_eager=settings.enforce_eager,
+                enable_prefix_caching=True,
+                # raw: under the model at temperature 1, as every engine reports them
+                logprobs_mode="raw_logprobs",
+                # the model's own generation_config would change sampling behind the recipe's back
+                generation_config="vllm",
+                seed=0,
+                **_lora_options(adapters),
+                **_tokenizer_options(model, revision, self._tokenizer, self._scratch),
+                **({"block_size": CPU_BLOCK_TOKENS} if current_platform.is_cpu() else {}),
+            )
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         for waiting in self._run(self._generation_prompts(requests)):
-            yield waiting if isinstance(waiting, Completion) else _completion(waiting.request, waiting.outputs[0])
+            if isinstance(waiting, Completion):
+                yield waiting
+                continue
+            given = _completion(waiting.request, waiting.outputs[0])
+            require_numbers([given.logprob], self._weights_of(waiting), given.request_id)
+            yield given
 
     def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
         for waiting in self._run(self._choice_prompts(requests)):
             if isinstance(waiting, ChoiceCompletion):
                 yield waiting
             else:
-                choice_ids = choice_token_ids(self._tokenizer, waiting.request.choices)
-                yield _choice_completion(waiting.request, choice_ids, waiting.num_prompt_tokens, waiting.outputs)
+                choice_ids = place_of(self._tokenizer, waiting.request.choices).token_ids
+                given = _choice_completion(waiting.request, choice_ids, waiting.num_prompt_tokens, waiting.outputs)
+                sums = [sum(row) for row in given.probabilities or ()]
+                require_numbers(sums, self._weights_of(waiting), given.request_id)
+                yield given
 
     def close(self) -> None:
         if self._llm is None:
@@ -132,8 +166,7 @@ class VllmEngine(Engine):
         # The engine core is another process. It holds the GPU's memory until it is told to end.
         self._llm.llm_engine.engine_core.shutdown()
         self._llm = None
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        shutil.rmtree(self._scratch, ignore_errors=True)
         gc.collect()
 
     def _generation_prompts(self, requests: Iterable[Request]) -> Iterator[_Prompt | Completion]:
@@ -141,14 +174,15 @@ class VllmEngine(Engine):
         while together := list(islice(stream, TOKENIZED_TOGETHER)):
             for request, ids in zip(together, encode_requests(self._tokenizer, together), strict=True):
                 if self._fits(len(ids) + request.max_tokens):
-                    yield _Prompt(_Waiting(request, len(ids), [None]), 0, ids, _sampling_params(request))
+                    params = _sampling_params(request, self._stop_ids)
+                    yield _Prompt(_Waiting(request, len(ids), [None]), 0, ids, params)
                 else:
                     yield Completion(request.request_id, "", "prompt_too_long", len(ids), 0, None)
 
     def _choice_prompts(self, requests: Iterable[ChoiceRequest]) -> Iterator[_Prompt | ChoiceCompletion]:
         for request in requests:
-            choice_ids = choice_token_ids(self._tokenizer, request.choices)
-            questions = encode_questions(self._tokenizer, request.questions)
+            choice_ids = place_of(self._tokenizer, request.choices).token_ids
+            questions = encode_choices(self._tokenizer, request.choices, request.questions)
             num_tokens = sum(map(len, questions))
             # One token is generated after each question.
             if not self._fits(max(map(len, questions)) + 1):
@@ -157,6 +191,14 @@ class VllmEngine(Engine):
             waiting = _Waiting(request, num_tokens, [None] * len(questions))
             for position, ids in enumerate(questions):
                 yield _Prompt(waiting, position, ids, _choice_params(choice_ids))
+
+    def _weights_of(self, waiting: _Waiting) -> str:
+        """The folder of the weights that answered, for an error.
+
+        What is no number spreads in a batch: vLLM multiplies the numbers of other adapters by zero.
+        """
+        beside = " (or an adapter that was asked beside it)" if len(self._adapters) > 1 else ""
+        return self._folders[waiting.request.adapter] + beside
 
     def _fits(self, num_tokens: int) -> bool:
         return num_tokens <= self._max_model_tokens
@@ -204,6 +246,22 @@ class VllmEngine(Engine):
         return name
 
 
+def _dtype(settings: VllmSettings) -> str:
+    """The number format. vLLM's platform is asked, as torch itself would begin to use the GPU."""
+    import torch
+
+    has_bfloat16 = torch.bfloat16 in current_platform.supported_dtypes
+    return choice(settings.dtype, "engine", not current_platform.is_cpu(), has_bfloat16)
+
+
+def _tokenizer_options(model: str, revision: str | None, tokenizer: Any, scratch: str) -> dict[str, Any]:
+    """The tokenizer with which vLLM writes the texts of answers: ours, if it would load another."""
+    if lost(of_named_class(model, revision)) is None:
+        return {"tokenizer_revision": revision}
+    tokenizer.save_pretrained(Path(scratch, "tokenizer"))
+    return {"tokenizer": str(Path(scratch, "tokenizer"))}
+
+
 def _num_cores() -> int:
     """CPU cores of this process, or of the machine where the system does not tell (macOS)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -249,13 +307,15 @@ def _adapter_of_zeros(folder: str, adapters: Mapping[str, str]) -> str:
     return folder
 
 
-def _sampling_params(request: Request) -> Any:
+def _sampling_params(request: Request, stop_ids: Sequence[int]) -> Any:
     return SamplingParams(
         max_tokens=request.max_tokens,
         temperature=request.temperature,
         top_p=request.top_p,
         seed=request.seed,
         stop=list(request.stop) or None,
+        # besides the eos of the tokenizer and those of the model's generation config
+        stop_token_ids=list(stop_ids),
         # 0 asks for that of the sampled token only. Raw logprobs are before temperature and
         # nucleus.
         logprobs=0,

@@ -20,7 +20,7 @@ from builders.recipe.near_duplicates import NearDuplicates
 from builders.recipe.pool import DocstringJudge, Pool
 from builders.recipe.scorer import Scorer, Scoring
 from builders.recipe.selection import Final, Selection
-from builders.recipe.settings import Settings
+from builders.recipe.settings import Settings, check_arguments
 from builders.recipe.source import Source
 from builders.recipe.synthesizer import Sampling, Synthesizer
 from builders.recipe.teacher import Teacher
@@ -90,9 +90,35 @@ class Recipe(Settings):
                 f"sampling.checkpoints is {self.sampling.checkpoints}, but a training saves only "
                 f"synthesizer.training.num_checkpoints={self.synthesizer.training.num_checkpoints}: make the two fit"
             )
+        training, gradients = self.synthesizer.training, self.influence.gradients
+        if training.lora is None and gradients.optimizer_map == "adam":
+            raise ValueError(
+                "influence.gradients.optimizer_map is adam, but synthesizer.training.lora is null: Adam's map is made of "
+                "the optimizer's state of a LoRA adapter, and a training of all weights has none. Set optimizer_map to "
+                "sgd, or synthesizer.training.lora to {r: 16, alpha: 32}"
+            )
         if self.scorer.labels == "teacher" and (self.teacher.engine == "docstring" or self.scorer.training is None):
             raise ValueError(
                 "scorer.labels is teacher, so the scorer learns scores that the teacher gives. That needs "
                 "scorer.training, and a teacher that can be asked: set teacher.engine to the block of an engine"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _templates_are_given_one_form(self) -> Recipe:
+        """A model reads the same form everywhere, and an endpoint can be told of it."""
+        for name in ("docstring_judge", "teacher", "synthesizer", "scorer"):
+            if (section := getattr(self, name)) is not None:
+                check_arguments(section.engine, section.template_arguments, f"{name}.template_arguments")
+        check_arguments(self.evaluation.engine, self.coder.template_arguments, "coder.template_arguments")
+        for where, given, owner, own in (
+            ("scorer", self.scorer.template_arguments, "synthesizer", self.synthesizer.template_arguments),
+            ("evaluation", self.evaluation.template_arguments, "coder", self.coder.template_arguments),
+        ):
+            is_same_model = where == "scorer" and self.scorer.model is None
+            if given != own and (is_same_model or (where == "evaluation" and given)):
+                raise ValueError(
+                    f"{where}.template_arguments is {given}, but it is the model of {owner}, whose template_arguments is "
+                    f"{own}: write the same in both"
+                )
         return self

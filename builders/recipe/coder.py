@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from builders.recipe.settings import Settings
-from training.settings import SftSettings
+from training.settings import SftSettings, TemplateArguments
 
 
 class Mix(Settings):
@@ -26,6 +26,10 @@ class Coder(Settings):
 
     model: str = Field(description="model folder or Hub id of the base model")
     revision: str | None = Field(None, description="commit of the Hub model; null: the newest one")
+    template_arguments: TemplateArguments = Field(
+        default_factory=dict,
+        description="arguments of the model's chat template, such as {enable_thinking: false}; empty: none",
+    )
     mix: tuple[Mix, ...] = Field(
         (), description="public instruction sets to train on too; empty: only the run's own pairs"
     )

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from builders.engines.settings import EngineSettings, TransformersSettings
-from builders.recipe.settings import Settings
+from builders.recipe.settings import Settings, check_arguments
+from training.settings import TemplateArguments
 
 
 class Grading(Settings):
@@ -54,6 +55,11 @@ class Evaluation(Settings):
         min_length=1,
         description="forms in which every model is asked; one that a model cannot be asked in is left out, and said",
     )
+    template_arguments: TemplateArguments = Field(
+        default_factory=dict,
+        description="for `scoder evaluate`: arguments of the model's chat template, such as {enable_thinking: false}; "
+        "a run takes those of `coder`",
+    )
     num_samples: int = Field(1, ge=1, description="answers per task and form; more than 1 need a temperature above 0")
     temperature: float = Field(0.0, ge=0, description="sampling temperature; 0 always takes the most probable token")
     top_p: float = Field(1.0, gt=0, le=1, description="share of the probability mass that tokens are drawn from")
@@ -80,6 +86,11 @@ class Evaluation(Settings):
                 f"num_samples is {self.num_samples}, but at temperature 0 all answers to a task are the same: set "
                 "temperature above 0 (0.2 and 0.8 are usual), or num_samples to 1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_server_renders_the_template(self) -> Evaluation:
+        check_arguments(self.engine, self.template_arguments, "template_arguments")
         return self
 
     @model_validator(mode="after")

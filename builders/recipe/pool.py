@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from builders.engines.settings import EngineSettings, TransformersSettings
 from builders.recipe.settings import Settings, filled_as
+from training.settings import TemplateArguments
 
 
 class Pool(Settings):
@@ -91,6 +92,10 @@ class DocstringJudge(Settings):
 
     model: str = Field(description="model folder or Hub id of the judge")
     revision: str | None = Field(None, description="commit of the Hub model; null: the newest one")
+    template_arguments: TemplateArguments = Field(
+        default_factory=dict,
+        description="arguments of the model's chat template, such as {enable_thinking: false}; empty: none",
+    )
     prompt: Annotated[str, filled_as("docstring-judge")] = Field(
         "docstring-judge", description="prompt template that asks the judge"
     )

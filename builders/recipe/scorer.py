@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from builders.engines.settings import EngineSettings, TransformersSettings
 from builders.recipe.settings import Settings, check_aspects, filled_as
-from training.settings import SftSettings
+from training.settings import SftSettings, TemplateArguments
 
 
 class Scorer(Settings):
@@ -21,6 +21,10 @@ class Scorer(Settings):
         None, description="model folder or Hub id of the scorer; null: the synthesizer's base model"
     )
     revision: str | None = Field(None, description="commit of the Hub model; null: the newest one")
+    template_arguments: TemplateArguments = Field(
+        default_factory=dict,
+        description="arguments of the model's chat template, such as {enable_thinking: false}; empty: none",
+    )
     prompt: Annotated[str, filled_as("scorer")] = Field(
         "scorer",
         description="prompt template; scorer: rubrics, then the pair; scorer-short: no rubrics, for a "

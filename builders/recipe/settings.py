@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
 from builders.engines import prompts
+from builders.engines.settings import OpenAISettings
 from store import ASPECTS, CODE_ASPECTS
 
 
@@ -33,6 +34,18 @@ def check_aspects(weights: dict[str, float], where: str) -> None:
         raise ValueError(f"{where}: unknown aspects {unknown}; there are {', '.join(ASPECTS + CODE_ASPECTS)}")
     if weights and (min(weights.values()) < 0 or not 0 < sum(weights.values()) < math.inf):
         raise ValueError(f"{where}: no weight may be below 0, and one must be above 0; got {weights}")
+
+
+def check_arguments(engine: Any, arguments: dict[str, Any], where: str) -> None:
+    """ValueError for arguments of a chat template that nobody would read.
+
+    OpenAI's own service has no such thing. A server of one's own takes them.
+    """
+    if arguments and isinstance(engine, OpenAISettings) and engine.base_url is None:
+        raise ValueError(
+            f"{where}: https://api.openai.com/v1 takes no arguments of a chat template ({', '.join(arguments)}): leave "
+            "them out, or set base_url to the server that renders the template"
+        )
 
 
 def filled_as(default: str) -> AfterValidator:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from builders.engines.settings import EngineSettings, TransformersSettings
 from builders.recipe.settings import Settings, filled_as
-from training.settings import SftSettings
+from training.settings import SftSettings, TemplateArguments
 
 
 class Synthesizer(Settings):
@@ -16,6 +16,10 @@ class Synthesizer(Settings):
 
     model: str = Field(description="model folder or Hub id of the base model")
     revision: str | None = Field(None, description="commit of the Hub model; null: the newest one")
+    template_arguments: TemplateArguments = Field(
+        default_factory=dict,
+        description="arguments of the model's chat template, such as {enable_thinking: false}; empty: none",
+    )
     prompt: Annotated[str, filled_as("synthesizer")] = Field(
         "synthesizer",
         description="prompt template that asks for a pair; synthesizer-short: for a very small model",

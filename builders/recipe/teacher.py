@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from builders.engines.settings import BLOCK, ENGINES, EngineSettings, OpenAISettings
 from builders.recipe.settings import Settings, filled_as
+from training.settings import TemplateArguments
 
 TeacherEngine = Annotated[
     Annotated[Literal["docstring"], Tag("docstring")] | Annotated[EngineSettings, Tag(BLOCK)],
@@ -27,6 +28,10 @@ class Teacher(Settings):
         "block of an engine, such as {engine: openai, base_url: …}",
     )
     model: str = Field("docstring", description="name of the model at the endpoint, its folder, or its Hub id")
+    template_arguments: TemplateArguments = Field(
+        default_factory=dict,
+        description="arguments of the model's chat template, such as {enable_thinking: false}; empty: none",
+    )
     num_snippets: int = Field(1000, ge=1, description="snippets that the teacher is asked about, one sample each")
     reference_share: float = Field(
         0.15, ge=0, lt=1, description="share of the samples that influence compares with, 0 to 1"

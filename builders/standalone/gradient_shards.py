@@ -56,6 +56,7 @@ class Maker:
     settings: GradientSettings
     dtype: DtypeName
     key: str
+    template_arguments: tuple[tuple[str, bool | int | float | str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,15 @@ def make(job: Job, keeper: Keeper) -> None:
     from training.gradients import GradientModel
 
     maker = job.maker
-    model = keeper.get(GradientModel, maker.model, maker.adapter, maker.settings, maker.dtype, maker.revision)
+    model = keeper.get(
+        GradientModel,
+        maker.model,
+        maker.adapter,
+        maker.settings,
+        maker.dtype,
+        maker.revision,
+        maker.template_arguments,
+    )
     tables, rejects = [SCHEMA.empty_table()], []
     for batch in model.stream(read_texts(job.folder, job.name)):
         rejects += [reject.model_dump() for reject in batch.rejects]

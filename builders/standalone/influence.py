@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +114,12 @@ def _makers(
         announce(f"no learning rates are known: all {len(found)} checkpoints get the same weight")
     base = model_fingerprint(request.model, request.revision)
     name = features_name(request.choices.gradients, "chat template")
+    arguments = tuple(sorted(request.choices.template_arguments.items()))
     makers = []
     for checkpoint in found:
         adapter = model_fingerprint(checkpoint.folder)
         parts = [base, adapter, name, request.choices.gradients.max_tokens, _precision(request.choices.dtype)]
-        key = fingerprint(parts)[:24]
+        key = fingerprint([*parts, *([dict(arguments)] if arguments else [])])[:24]
         makers.append(
             Maker(
                 request.model,
@@ -127,6 +128,7 @@ def _makers(
                 request.choices.gradients,
                 request.choices.dtype,
                 key,
+                arguments,
             )
         )
     if len({m.key for m in makers}) < len(makers):
@@ -139,7 +141,9 @@ def _warmed_up(request: Request, folder: Path, index: Index, announce: Callable[
     from training.warmup import REPORT, sample, saved, warm_up
 
     chosen = sample(index.texts, request.choices.warmup)
+    arguments = request.choices.template_arguments
     parts = [model_fingerprint(request.model, request.revision), request.choices.warmup.model_dump(mode="json"), chosen]
+    parts += [arguments] if arguments else []
     where = folder / "_warmup" / fingerprint(parts)[:24]
     if (where / "run" / REPORT).is_file():
         return saved(str(where / "run"))
@@ -148,26 +152,27 @@ def _warmed_up(request: Request, folder: Path, index: Index, announce: Callable[
     )
     rows: dict[str, Conversation] = dict(texts(request.dataset, set(chosen)))
     return warm_up(
-        [rows[text_id] for text_id in chosen], request.model, where, request.choices.warmup, request.revision
+        [rows[text_id] for text_id in chosen],
+        request.model,
+        where,
+        request.choices.warmup,
+        request.revision,
+        arguments,
     )
 
 
 def _precision(dtype: DtypeName) -> str:
     """What `auto` means on this machine. Gradients of another precision are other gradients."""
-    if dtype != "auto":
-        return dtype
-    import torch
+    from training.precision import resolved
 
-    return "bfloat16" if torch.cuda.is_available() else "float32"
+    return resolved(dtype)
 
 
 def _plain(makers: Sequence[Maker]) -> list[Maker]:
     """The makers of reference gradients. LESS takes these without Adam's map."""
     plain = [m.settings.model_copy(update={"optimizer_map": "sgd"}) for m in makers]
     keys = [m.key if m.settings == s else fingerprint([m.key, "sgd"])[:24] for m, s in zip(makers, plain, strict=True)]
-    return [
-        Maker(m.model, m.adapter, m.revision, s, m.dtype, key) for m, s, key in zip(makers, plain, keys, strict=True)
-    ]
+    return [replace(m, settings=settings, key=key) for m, settings, key in zip(makers, plain, keys, strict=True)]
 
 
 def _compute(

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from builders.datasets.conversations import Dataset
 from store.errors import InputError
-from training.settings import DtypeName, GradientSettings, WarmupSettings
+from training.settings import DtypeName, GradientSettings, TemplateArguments, WarmupSettings
 
 
 class Choices(BaseModel):
@@ -26,6 +26,7 @@ class Choices(BaseModel):
     gradients: GradientSettings = GradientSettings()
     warmup: WarmupSettings = WarmupSettings()
     dtype: DtypeName = "auto"
+    template_arguments: TemplateArguments = {}
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,11 @@ def weights(teacher: Teacher) -> dict[str, str]:
     return {"weights": model_fingerprint(teacher.model)}
 
 
+def template(teacher: Teacher) -> dict[str, Any]:
+    """What the plan of a table names of the arguments of the teacher's chat template, if any."""
+    return {"template_arguments": teacher.template_arguments} if teacher.template_arguments else {}
+
+
 def reader(teacher: Teacher) -> Callable[[str, str], Parsed]:
     """How an answer is read: as the tagged form, or as JSON."""
     return as_json.parse if teacher.answer_form == "json" else parse

@@ -367,3 +367,34 @@ def test_a_recipe_is_remembered_whole_or_not_at_all(tmp_path, monkeypatch):
         remember(str(tmp_path), second)
     assert recall(str(tmp_path)) == first
     assert [p.name for p in (tmp_path / "_runs").iterdir()] == ["recipe.yaml"]
+
+
+def test_adams_map_without_an_adapter_is_refused_before_any_work(tmp_path):
+    whole = {"model": "a/model", "training": {"lora": None}}
+    adam = {"gradients": {"optimizer_map": "adam"}}
+    text = error_of(tmp_path, synthesizer=whole, influence=adam)
+    assert "optimizer_map is adam, but synthesizer.training.lora is null" in text
+    assert "Set optimizer_map to sgd, or synthesizer.training.lora to {r: 16" in text
+    assert load(written(tmp_path, LEAST | {"synthesizer": whole})).influence.gradients.optimizer_map == "sgd"
+    assert load(written(tmp_path, LEAST | {"influence": adam})).synthesizer.training.lora is not None
+    with pytest.raises(ValueError, match="gradients are taken of an adapter"):
+        WarmupSettings.model_validate({"training": {"lora": None}})
+
+
+def test_arguments_of_a_chat_template_are_those_of_one_model(tmp_path):
+    off = {"template_arguments": {"enable_thinking": False}}
+    model = {"model": "a/model"}
+    text = error_of(tmp_path, synthesizer=model | off)
+    assert "scorer.template_arguments is {}" in text and "write the same in both" in text
+    both = load(written(tmp_path, LEAST | {"synthesizer": model | off, "scorer": off}))
+    assert both.scorer.template_arguments == both.synthesizer.template_arguments == {"enable_thinking": False}
+    assert load(written(tmp_path, LEAST | {"synthesizer": model | off, "scorer": {"model": "b/model"}}))
+    assert load(written(tmp_path, LEAST | {"coder": model | off})).coder.template_arguments
+    text = error_of(tmp_path, coder=model, evaluation=off)
+    assert "evaluation.template_arguments" in text and "model of coder" in text
+    text = error_of(tmp_path, coder=model | off, evaluation={"engine": {"engine": "openai"}})
+    assert "coder.template_arguments: https://api.openai.com/v1 takes no arguments of a chat template" in text
+    for name in ("messages", "eos_token", "no name"):
+        assert "an argument of a chat template is a name" in error_of(
+            tmp_path, coder=model | {"template_arguments": {name: True}}
+        )

@@ -76,19 +76,19 @@ def encoded(base: str, adapter: str | None = None) -> list[Example]:
 def one_at_a_time(base: str, adapter: str, example: Example) -> tuple[dict[str, torch.Tensor], float]:
     """Autograd's own gradient of one example's mean completion loss, through the whole model."""
     model = load_model(base, adapter, "float32", is_trainable=True).eval()
-    ids = torch.tensor([example.prompt_ids + example.completion_ids])
+    ids = torch.tensor([example.prompt_ids + example.completion_ids], device=model.device)
     logits = model(input_ids=ids).logits[0, len(example.prompt_ids) - 1 : -1]
-    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(example.completion_ids))
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(example.completion_ids, device=model.device))
     loss.backward()
-    grads = {saved_name(n): p.grad for n, p in model.named_parameters() if p.grad is not None}
+    grads = {saved_name(n): p.grad.cpu() for n, p in model.named_parameters() if p.grad is not None}
     return grads, loss.item()
 
 
 def batched(base: str, adapter: str, examples: list[Example]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     model = gradients.load_gradient_model(base, adapter, 0, "float32")
     found: dict[str, torch.Tensor] = {}
-    losses = gradients.per_sample_gradients(model, pad(examples, 0, torch.device("cpu")), found.__setitem__)
-    return found, losses
+    losses = gradients.per_sample_gradients(model, pad(examples, 0, model.device), found.__setitem__)
+    return {name: grads.cpu() for name, grads in found.items()}, losses.cpu()
 
 
 def collect(base: str, adapter: str | None, rows: list, **settings: object) -> gradients.GradientBatch:
@@ -236,7 +236,7 @@ def test_slots_are_the_integer_hash_and_even() -> None:
 
 
 def test_adam_map_is_that_of_less(qwen: str, adapter: str) -> None:
-    optimizer = torch.load(Path(adapter) / "optimizer.pt", weights_only=True)
+    optimizer = torch.load(Path(adapter) / "optimizer.pt", map_location="cpu", weights_only=True)
     names = json.loads((Path(adapter) / "parameter_names.json").read_text())
     name, place = next((n, i) for i, n in enumerate(names) if "lora_B" in n)
     m_OI, v_OI = optimizer["state"][place]["exp_avg"], optimizer["state"][place]["exp_avg_sq"]

@@ -1,0 +1,61 @@
+"""`auto` means the same in training, for gradients and in both engines."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from builders.engines import TransformersSettings, VllmSettings, open_engine
+from builders.engines.transformers import TransformersEngine
+from builders.standalone.influence import _precision
+from tests.tiny_models import tiny_qwen
+from training.errors import TrainingError
+from training.examples import load_model
+from training.precision import choice
+from training.settings import SftSettings
+
+CPU, OLD_GPU, GPU = (False, False), (True, False), (True, True)
+
+
+@pytest.mark.parametrize(
+    "dtype, machine, engine, training",
+    [
+        ("auto", CPU, "float32", "float32"),
+        ("auto", OLD_GPU, "float16", "float32"),
+        ("auto", GPU, "bfloat16", "bfloat16"),
+        ("float32", GPU, "float32", "float32"),
+        ("bfloat16", CPU, "bfloat16", "bfloat16"),
+        ("bfloat16", GPU, "bfloat16", "bfloat16"),
+        ("float16", OLD_GPU, "float16", "float16"),
+    ],
+)
+def test_each_name_on_each_machine(dtype, machine, engine, training) -> None:
+    assert choice(dtype, "engine", *machine) == engine
+    assert choice(dtype, "training", *machine) == training
+
+
+@pytest.mark.parametrize("kind, instead", [("engine", "float16"), ("training", "float32")])
+def test_bfloat16_that_a_gpu_only_emulates_is_refused_with_the_way_on(kind, instead) -> None:
+    with pytest.raises(TrainingError, match=f"does not compute it: set dtype to {instead}, or to auto"):
+        choice("bfloat16", kind, *OLD_GPU)
+
+
+def test_a_base_saved_in_bfloat16_is_loaded_alike_for_training_and_for_answers(tmp_path: Path) -> None:
+    base = tiny_qwen(tmp_path / "base")
+    model = load_model(base, dtype="float32")
+    torch.nn.Module.to(model, torch.bfloat16).save_pretrained(base)
+    assert json.loads(Path(base, "config.json").read_text())["dtype"] == "bfloat16"
+    trained = load_model(base, dtype="auto").dtype
+    with open_engine(TransformersSettings(dtype="auto"), base) as engine:
+        assert isinstance(engine, TransformersEngine)
+        assert engine._model.dtype == trained == getattr(torch, _precision("auto"))
+
+
+def test_engines_take_float16_and_trainings_do_not(tmp_path: Path) -> None:
+    with open_engine(TransformersSettings(dtype="float16"), tiny_qwen(tmp_path / "base")) as engine:
+        assert isinstance(engine, TransformersEngine) and engine._model.dtype == torch.float16
+    assert VllmSettings.model_validate({"dtype": "float16"}).dtype == "float16"
+    with pytest.raises(ValidationError, match="Input should be 'float32', 'bfloat16' or 'auto'"):
+        SftSettings.model_validate({"dtype": "float16"})
