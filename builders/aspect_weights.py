@@ -22,7 +22,7 @@ import pyarrow as pa
 import queries
 from builders import contamination
 from builders.recipe import Recipe, Scoring
-from builders.statistics.weighting import contrast, cross_validated
+from builders.statistics import weighting
 from store import ASPECTS, CODE_ASPECTS, CONTRACTS, Plan, Record, Store
 from store.catalog import connect
 from store.counts import counted, with_interval
@@ -46,14 +46,14 @@ def build(store: Store, recipe: Recipe, iteration: int, weights: str = "default"
         partition={"iteration": iteration, "weights": weights},
         inputs=inputs,
         fields=fields,
-        texts=queries.versions("aspect_matrix" if is_fit else "aspect_counts"),
+        texts=queries.versions("aspect_matrix" if is_fit else "scored_items_count"),
         num_shards=1,
     )
     return store.materialize(plan, lambda index: (_fitted if is_fit else _fixed)(store, plan, recipe.scoring))
 
 
 def _fixed(store: Store, plan: Plan, scoring: Scoring) -> pa.Table:
-    (counts,) = queries.rows(connect(store, plan.inputs), "aspect_counts")
+    (counts,) = queries.rows(connect(store, plan.inputs), "scored_items_count")
     return _table(plan, fixed(scoring), {"method": "fixed", **counts})
 
 
@@ -69,8 +69,8 @@ def _fitted(store: Store, plan: Plan, scoring: Scoring) -> pa.Table:
     connection = connect(store, plan.inputs, memory_limit="500MB")
     digits_NZ, is_teacher_N, cluster_N = _digits(queries.stream(connection, "aspect_matrix", plan.fields))
     scores_NZ = digits_NZ / 9.0
-    fitted_Z = contrast(scores_NZ, is_teacher_N, scoring.l2)
-    found = cross_validated(scores_NZ, is_teacher_N, cluster_N, scoring.l2)
+    fitted_Z = weighting.contrast(scores_NZ, is_teacher_N, scoring.l2)
+    found = weighting.cross_validated(scores_NZ, is_teacher_N, cluster_N, scoring.l2)
     is_taken = found.low is not None and found.low > CHANCE
     if not is_taken:
         measured = with_interval(found.value, found.low, found.high)

@@ -18,7 +18,14 @@ WITH reasons AS (
     FROM digits
     WHERE top_share >= 0.95
     UNION ALL
-    SELECT aspect, 'little probability on digits', 'mean probability', mean_mass, NULL, NULL, num_items
+    SELECT
+        aspect,
+        'little probability on digits',
+        'mean probability',
+        mean_mass,
+        NULL,
+        NULL,
+        num_items
     FROM digits
     WHERE mean_mass < 0.5
     UNION ALL
@@ -35,4 +42,4 @@ WITH reasons AS (
 )
 SELECT aspect, reason, measure, value, low, high, num_items
 FROM reasons
-ORDER BY aspect, reason, measure, num_items
+ORDER BY reason, measure, num_items, aspect

@@ -1,8 +1,8 @@
 """What a scorer learns from and is measured on: pairs with the digits that they deserve.
 
-In: clean `teacher_samples`. If the recipe says `scorer.labels: teacher`, also the teacher's own scores in
-`aspect_scores/item_kind-label`. Out: `Labelled` pairs: teacher pairs and corrupted copies of them.
-`publishing.sets.scorer` makes the training set of them, and `metrics` the AUC.
+In: clean `teacher_samples`. If the recipe says `scorer.labels: teacher`, also the teacher's own
+scores in `aspect_scores/item_kind-label`. Out: `Labelled` pairs: teacher pairs and corrupted copies
+of them. `publishing.sets.scorer` makes the training set of them, and `metrics` the AUC.
 """
 
 from __future__ import annotations

@@ -25,6 +25,9 @@ MAX_SLOPE = 100.0
 """No slope is steeper: one digit more in a score then makes the odds 60,000 times as high. Where
 the two sides do not overlap, the loss alone has no minimum."""
 FLAT, STEEP = 1.0, 10.0
+"""The slopes to begin with."""
+LEAST = 1e-6
+"""Of a weight, before all are scaled to sum to 1. So no step of the search makes all of them 0."""
 
 
 def contrast(scores_NZ: np.ndarray, is_teacher_N: np.ndarray, l2: float) -> np.ndarray:
@@ -79,14 +82,14 @@ def _starts(scores_NZ: np.ndarray, is_teacher_N: np.ndarray) -> list[np.ndarray]
     equal_Z = np.ones(scores_NZ.shape[1])
     starts = [(equal_Z, FLAT)]
     if above_Z.any():
-        starts.append((above_Z / above_Z.sum() * len(above_Z), STEEP))
+        starts.append((np.maximum(above_Z / above_Z.sum() * len(above_Z), LEAST), STEEP))
     return [np.concatenate([v_Z, [slope, -slope * (scores_NZ @ v_Z).mean() / v_Z.sum()]]) for v_Z, slope in starts]
 
 
 def _least(loss: Callable[[np.ndarray], tuple[float, np.ndarray]], starts: list[np.ndarray]) -> np.ndarray:
     from scipy.optimize import minimize
 
-    bounds = [(0.0, None)] * (len(starts[0]) - 2) + [(0.0, MAX_SLOPE), (None, None)]
+    bounds = [(LEAST, None)] * (len(starts[0]) - 2) + [(0.0, MAX_SLOPE), (None, None)]
     found = [minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds) for start in starts]
     v_Z = min(found, key=lambda f: f.fun).x[:-2]
     return v_Z / v_Z.sum()
