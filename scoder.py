@@ -167,7 +167,7 @@ def build_teacher(store: Store, recipe: Recipe) -> None:
     for benchmark in recipe.benchmarks:
         contamination.build(store, recipe.decontamination, recipe.executor, "teacher", benchmark)
     if recipe.scorer.labels == "teacher":
-        aspect_scores.build_labels(store, recipe.scorer, recipe.teacher, recipe.seed)
+        aspect_scores.build_labels(store, recipe)
 
 
 def build_scorer(store: Store, recipe: Recipe) -> None:
@@ -175,9 +175,9 @@ def build_scorer(store: Store, recipe: Recipe) -> None:
 
     It is measured on held-out pairs, and it scores teacher samples that it was not trained on.
     """
-    checkpoints.build_scorer(store, recipe.scorer, recipe.synthesizer, recipe.seed)
+    checkpoints.build_scorer(store, recipe)
     scorer = last_checkpoint(store, "scorer")
-    metrics.build_scorer_auc(store, recipe.scorer, recipe.seed, scorer)
+    metrics.build_scorer_auc(store, recipe, scorer)
     aspect_scores.build(store, recipe.scorer, scorer)
 
 
@@ -229,11 +229,11 @@ def score(store: Store, recipe: Recipe, t: int, subject: str) -> None:
     for benchmark in recipe.benchmarks:
         contamination.build(store, recipe.decontamination, recipe.executor, "candidate", benchmark, t)
     aspect_scores.build(store, recipe.scorer, last_checkpoint(store, "scorer"), t)
-    aspect_weights.build(store, recipe.scoring, t)
+    aspect_weights.build(store, recipe, t)
     scored.build(store, t)
     made = store.input("candidates", iteration=t) | store.input("scored", iteration=t)
     rejects.build(store, "scored", made, {"iteration": t}, iteration=t)
-    metrics.build_mean_score(store, t, subject, t - 1 if t > 1 else None)
+    metrics.build_mean_score(store, recipe.scoring, t, subject, t - 1 if t > 1 else None)
 
 
 def select(store: Store, recipe: Recipe, t: int, name: str, batches: list[str] | None = None) -> None:

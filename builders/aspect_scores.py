@@ -118,26 +118,22 @@ def build(store: Store, settings: Scorer, scorer: dict[str, Any], iteration: int
     )
 
 
-def build_labels(store: Store, settings: Scorer, teacher: Teacher, seed: int) -> Record:
+def build_labels(store: Store, recipe: Recipe) -> Record:
     """Let the teacher score what the scorer learns from and is measured on.
 
     These are the teacher's pairs of the splits train and validation, and corrupted copies of them.
     """
+    settings = recipe.scorer
     assert settings.labels == "teacher"
-    asked = _teacher(teacher, settings.prompt)
-    pairs = {
-        labels.item_id(e): e
-        for split in ("train", "validation")
-        for e in labels.corrupted(store, settings, seed, split)
-    }
+    asked = _teacher(recipe.teacher, settings.prompt)
+    pairs = {labels.item_id(e): e for split in ("train", "validation") for e in labels.corrupted(store, recipe, split)}
     plan = _plan(
         {"item_kind": "label"},
-        labels.pair_inputs(store),
+        labels.pair_inputs(store, recipe),
         asked,
-        labels.texts(settings),
+        labels.texts(recipe),
         len(pairs),
-        corruptions_per_sample=settings.corruptions_per_sample,
-        seed=seed,
+        **labels.fields(recipe),
     )
 
     def items() -> pa.RecordBatchReader:
@@ -265,9 +261,10 @@ def _answered(
         for number, item in enumerate(part):
             said = given[number * len(groups) : (number + 1) * len(groups)]
             digits = [d for answer in said for d in answer.probabilities or ()]
+            masses = [m for answer in said for m in answer.masses or (None,) * len(answer.probabilities or ())]
             if len(digits) == len(aspects):
-                of_item = zip(aspects, digits, strict=True)
-                rows += [_row(item["item_id"], item_kind, aspect, by, d) for aspect, d in of_item]
+                of_item = zip(aspects, digits, masses, strict=True)
+                rows += [_row(item["item_id"], item_kind, aspect, by, d, m) for aspect, d, m in of_item]
         rows.sort(key=lambda r: (r["item_id"], r["aspect"], r["scorer"]))
         used = usage(asked.settings, given)
         return pa.Table.from_pylist(rows, schema=CONTRACTS["aspect_scores"].schema), used
@@ -283,7 +280,9 @@ def _answered(
         return store.materialize(plan, make)
 
 
-def _row(item_id: str, item_kind: str, aspect: str, by: dict[str, str], digits: Sequence[float]) -> dict[str, Any]:
+def _row(
+    item_id: str, item_kind: str, aspect: str, by: dict[str, str], digits: Sequence[float], mass: float | None
+) -> dict[str, Any]:
     return {
         "item_id": item_id,
         "item_kind": item_kind,
@@ -291,6 +290,7 @@ def _row(item_id: str, item_kind: str, aspect: str, by: dict[str, str], digits: 
         **by,
         "score": max(range(10), key=lambda d: digits[d]),
         "expected": sum(d * p for d, p in enumerate(digits)),
+        "mass": mass,
     }
 
 

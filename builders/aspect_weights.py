@@ -1,81 +1,134 @@
 """aspect_weights: one row is the weight of one aspect in one named weighting, with its fit.
 
-In: aspect scores of the candidates of an iteration, and of teacher samples that the scorer was not
-trained on. Out: `aspect_weights/iteration-t/weights-NAME`. The weights are non-negative and sum to
-1, so that a score lies in 0..9. The recipe's `scoring.method` says where they come from:
-    contrast   a logistic regression that tells the teacher's samples from candidates, with
-               non-negative coefficients and L2 regularisation (docs/method.md, 2.2 a)
+In: aspect scores of the candidates of an iteration, and of clean teacher samples that the scorer
+was not trained on. Out: `aspect_weights/iteration-t/weights-NAME`. The weights are non-negative and
+sum to 1, so that a score lies in 0..9. The recipe's `scoring.method` says where they come from:
+    contrast   fitted so that the teacher's samples score above candidates (docs/method.md, 2.2 a)
     fixed      the weights of the recipe; equal ones when it gives none
+
+The contrast fit is tried on snippets that it was not fitted on. If the interval of that AUC reaches
+down to 0.5, chance tells as much as the fit. Then all aspects weigh the same, and `method` is
+'equal'. What makes an aspect say little is said before: `queries/weak_aspects.sql`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 import queries
-from builders.recipe import Scoring
+from builders import contamination
+from builders.recipe import Recipe, Scoring
+from builders.statistics import weighting
 from store import ASPECTS, CODE_ASPECTS, CONTRACTS, Plan, Record, Store
 from store.catalog import connect
-from store.errors import InputError
+from store.counts import counted, with_interval
 
 ALL = (*ASPECTS, *CODE_ASPECTS)
+CHANCE = 0.5
 
 
-def build(store: Store, scoring: Scoring, iteration: int, weights: str = "default") -> Record:
+def build(store: Store, recipe: Recipe, iteration: int, weights: str = "default") -> Record:
     """Fit or write the weighting of one iteration."""
+    is_fit = recipe.scoring.method == "contrast"
+    inputs = store.input("aspect_scores", item_kind="candidate", iteration=iteration)
+    inputs |= store.input("aspect_scores", item_kind="teacher")
+    fields = recipe.scoring.model_dump(mode="json")
+    if is_fit:
+        inputs |= store.input("candidates", iteration=iteration) | store.input("teacher_samples")
+        inputs |= contamination.inputs(store, recipe.benchmarks, "teacher")
+        fields["min_strength"] = recipe.decontamination.min_strength
     plan = Plan(
         table="aspect_weights",
         partition={"iteration": iteration, "weights": weights},
-        inputs=store.input("aspect_scores", item_kind="candidate", iteration=iteration)
-        | store.input("aspect_scores", item_kind="teacher"),
-        fields=scoring.model_dump(mode="json"),
-        texts=queries.versions("aspect_matrix"),
+        inputs=inputs,
+        fields=fields,
+        texts=queries.versions("aspect_matrix" if is_fit else "scored_items_count"),
         num_shards=1,
     )
-    return store.materialize(plan, lambda index: _rows(store, plan, scoring))
+    return store.materialize(plan, lambda index: (_fitted if is_fit else _fixed)(store, plan, recipe.scoring))
 
 
-def _rows(store: Store, plan: Plan, scoring: Scoring) -> pa.Table:
+def _fixed(store: Store, plan: Plan, scoring: Scoring) -> pa.Table:
+    (counts,) = queries.rows(connect(store, plan.inputs), "scored_items_count")
+    return _table(plan, fixed(scoring), {"method": "fixed", **counts})
+
+
+def fixed(scoring: Scoring) -> np.ndarray:
+    """The weights (Z,) of the recipe, scaled to sum to 1; equal ones when it gives none."""
+    given = scoring.weights if scoring.method == "fixed" else {}
+    return normalised([given.get(a, 0.0) if given else 1.0 for a in ALL])
+
+
+def _fitted(store: Store, plan: Plan, scoring: Scoring) -> pa.Table:
+    for words in weak_aspects(store, plan.inputs):
+        store.announce(words)
     connection = connect(store, plan.inputs, memory_limit="500MB")
-    digits_NZ, is_teacher_N = _digits(queries.stream(connection, "aspect_matrix"), scoring.method == "contrast")
-    given = scoring.weights
-    if scoring.method == "fixed":
-        weight_Z, raw_Z, fit_auc = normalised([given.get(a, 0.0) if given else 1.0 for a in ALL]), None, None
-    else:
-        scores_NZ = digits_NZ / 9.0
-        raw_Z = contrast(scores_NZ, is_teacher_N, scoring.l2)
-        weight_Z = normalised(raw_Z)
-        fit_auc = auc(scores_NZ @ weight_Z, is_teacher_N)
+    digits_NZ, is_teacher_N, cluster_N = _digits(queries.stream(connection, "aspect_matrix", plan.fields))
+    scores_NZ = digits_NZ / 9.0
+    fitted_Z = weighting.contrast(scores_NZ, is_teacher_N, scoring.l2)
+    found = weighting.cross_validated(scores_NZ, is_teacher_N, cluster_N, scoring.l2)
+    is_taken = found.low is not None and found.low > CHANCE
+    if not is_taken:
+        measured = with_interval(found.value, found.low, found.high)
+        told = f"AUC {measured}, no better than chance" if measured else found.method
+        store.announce(
+            f"weights of iteration {plan.partition['iteration']}: all aspects weigh the same, because fitted weights do "
+            f"not tell the teacher's samples from candidates that they were not fitted on ({told})"
+        )
+    shared = {
+        "method": "contrast" if is_taken else "equal",
+        "fit_auc": auc(scores_NZ @ fitted_Z, is_teacher_N),
+        "cv_auc": found.value,
+        "cv_auc_low": found.low,
+        "cv_auc_high": found.high,
+        "cv_method": found.method,
+        "num_teacher": int(is_teacher_N.sum()),
+        "num_candidates": int(len(is_teacher_N) - is_teacher_N.sum()),
+    }
+    return _table(plan, fitted_Z if is_taken else normalised(np.zeros(len(ALL))), shared, fitted_Z)
+
+
+def _table(plan: Plan, weight_Z: np.ndarray, shared: dict[str, Any], fitted_Z: np.ndarray | None = None) -> pa.Table:
     rows = [
         {
             **plan.partition,
+            **shared,
             "aspect": aspect,
             "weight": float(weight_Z[z]),
-            "method": scoring.method,
-            "coefficient": None if raw_Z is None else float(raw_Z[z]),
-            "fit_auc": fit_auc,
-            "num_teacher": int(is_teacher_N.sum()),
-            "num_candidates": int(len(is_teacher_N) - is_teacher_N.sum()),
+            "coefficient": None if fitted_Z is None else float(fitted_Z[z]),
         }
         for z, aspect in enumerate(ALL)
     ]
     return pa.Table.from_pylist(rows, schema=CONTRACTS["aspect_weights"].schema)
 
 
-def _digits(batches: Iterable[pa.RecordBatch], is_fit: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The digits (N, Z) as bytes, and whether each item is the teacher's (N,).
+def weak_aspects(store: Store, inputs: dict[str, str]) -> list[str]:
+    """Why the digits of some aspects say little: a sentence each, for people.
 
-    Fixed weights need only the number of items: without a fit there are no digits, (N, 0).
+    The AUC on held-out pairs is looked up too, though no weight depends on it.
     """
-    digits, is_teacher = [np.zeros((0, len(ALL) * is_fit), np.int8)], [np.zeros(0)]
+    measured = {"name": "scorer_auc"}
+    known = store.input("metrics", **measured) if store.is_complete("metrics", **measured) else {}
+    rows = queries.rows(connect(store, inputs | known, memory_limit="500MB"), "weak_aspects")
+    return [
+        f"the digits of {row['aspect']} say little: {row['reason']} ({row['measure']}: "
+        f"{with_interval(row['value'], row['low'], row['high']) or 'none'}, {counted(row['num_items'], 'item')})"
+        for row in rows
+    ]
+
+
+def _digits(batches: Iterable[pa.RecordBatch]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The digits (N, Z) as bytes, whether each item is the teacher's (N,), and its snippet (N,)."""
+    digits, is_teacher, cluster = [np.zeros((0, len(ALL)), np.int8)], [np.zeros(0)], [np.zeros(0, np.int64)]
     for batch in batches:
         is_teacher.append(batch["is_teacher"].to_numpy(zero_copy_only=False).astype(float))
-        columns = [batch[a].to_numpy().astype(np.int8) for a in ALL] if is_fit else []
-        digits.append(np.stack(columns, axis=1) if columns else np.zeros((batch.num_rows, 0), np.int8))
-    return np.concatenate(digits), np.concatenate(is_teacher)
+        cluster.append(batch["snippet_number"].to_numpy())
+        digits.append(np.stack([batch[a].to_numpy().astype(np.int8) for a in ALL], axis=1))
+    return np.concatenate(digits), np.concatenate(is_teacher), np.concatenate(cluster)
 
 
 def normalised(raw: object) -> np.ndarray:
@@ -86,44 +139,6 @@ def normalised(raw: object) -> np.ndarray:
     raw_Z = np.asarray(raw, dtype=float)
     total = raw_Z.sum()
     return raw_Z / total if total > 0 else np.full(len(raw_Z), 1.0 / len(raw_Z))
-
-
-def contrast(scores_NZ: np.ndarray, is_teacher_N: np.ndarray, l2: float) -> np.ndarray:
-    """Coefficients (Z,) of the logistic regression that tells teacher samples from candidates.
-
-    `scores_NZ` has a row per item and a column per aspect; `is_teacher_N` is 1 for a teacher sample
-    and 0 for a candidate. Both sides count equally, however many items they have. No coefficient is
-    negative. `l2` is the strength of the L2 regularisation. Raises InputError when one side has no
-    item.
-
-    Example:
-        raw_Z = contrast(scores_NZ, is_teacher_N, l2=1.0)
-        weight_Z = normalised(raw_Z)
-    """
-    from scipy.optimize import minimize
-
-    num_teacher = is_teacher_N.sum()
-    if num_teacher == 0 or num_teacher == len(is_teacher_N):
-        raise InputError(
-            f"the contrast fit compares teacher samples with candidates, but there are {int(num_teacher)} "
-            f"teacher samples and {int(len(is_teacher_N) - num_teacher)} candidates; set scoring.method: fixed"
-        )
-    balance_N = np.where(is_teacher_N == 1, 0.5 / num_teacher, 0.5 / (len(is_teacher_N) - num_teacher))
-    sign_N = 2 * is_teacher_N - 1
-
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        weights_Z, bias = parameters[:-1], parameters[-1]
-        margin_N = sign_N * (scores_NZ @ weights_Z + bias)
-        slope_N = -balance_N * sign_N / (1.0 + np.exp(np.clip(margin_N, -500, 500)))
-        penalty = l2 / (2 * len(is_teacher_N))
-        value = float(balance_N @ np.logaddexp(0.0, -margin_N) + penalty * weights_Z @ weights_Z)
-        gradient = np.append(scores_NZ.T @ slope_N + 2 * penalty * weights_Z, slope_N.sum())
-        return value, gradient
-
-    width = scores_NZ.shape[1]
-    bounds = [(0.0, None)] * width + [(None, None)]
-    found = minimize(loss, np.zeros(width + 1), jac=True, method="L-BFGS-B", bounds=bounds)
-    return found.x[:-1]
 
 
 def auc(score_N: np.ndarray, is_positive_N: np.ndarray) -> float | None:

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from builders import raw_pool
+from builders import contamination, raw_pool
 from builders.datasets.rows import digest
 from builders.engines import prompts
 from builders.engines.checkpoints import checkpoint_input, last_checkpoint, weights
 from builders.pairs import labels
 from builders.publishing import sets
-from builders.recipe import Coder, Mix, Recipe, Scorer, Synthesizer
+from builders.recipe import Coder, Mix, Recipe
 from store import CONTRACTS, Plan, Record, Store, content_id, fields_of, markers
 from store.counts import counted
 from training.settings import SftSettings
@@ -76,8 +76,7 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
     name = recipe.selection_name
     used = list(range(1, iteration + 1)) if recipe.synthesizer.accumulate else [iteration] * (iteration > 0)
     inputs = store.input("teacher_samples") | raw_pool.inputs(store)
-    for benchmark in recipe.benchmarks:
-        inputs |= store.input("contamination", item_kind="teacher", benchmark=benchmark.name)
+    inputs |= contamination.inputs(store, recipe.benchmarks, "teacher")
     for t in used:
         inputs |= sets.selection_inputs(store, t, name)
     previous = None
@@ -108,8 +107,9 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
     )
 
 
-def build_scorer(store: Store, scorer: Scorer, synthesizer: Synthesizer, seed: int) -> Record:
+def build_scorer(store: Store, recipe: Recipe) -> Record:
     """Fine-tune the scorer on labelled pairs. Without `scorer.training`, use its model as it is."""
+    scorer, synthesizer = recipe.scorer, recipe.synthesizer
     model = scorer.model or synthesizer.model
     revision = scorer.revision if scorer.model else synthesizer.revision
     if scorer.training is None:
@@ -121,10 +121,10 @@ def build_scorer(store: Store, scorer: Scorer, synthesizer: Synthesizer, seed: i
         model=(model, revision),
         template_arguments=scorer.template_arguments,
         settings=scorer.training,
-        inputs=labels.inputs(store, scorer),
-        extra={"corruptions_per_sample": scorer.corruptions_per_sample, "seed": seed},
-        texts=labels.texts(scorer),
-        publish=lambda target, plan: sets.scorer(store, scorer, seed, target, plan=plan.fingerprint),
+        inputs=labels.inputs(store, recipe),
+        extra=labels.fields(recipe),
+        texts=labels.texts(recipe),
+        publish=lambda target, plan: sets.scorer(store, recipe, target, plan=plan.fingerprint),
     )
 
 

@@ -13,6 +13,7 @@ worker process keeps the index of a benchmark for its next shards.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,14 @@ def build(
         num_shards=len(source.shards) if source else 0,
     )
     return build_sharded(store, plan, "builders.contamination:shard", executor)
+
+
+def inputs(store: Store, benchmarks: Sequence[Benchmark], item_kind: str) -> dict[str, str]:
+    """The hits of one kind of items on all benchmarks, as inputs of a plan."""
+    found: dict[str, str] = {}
+    for benchmark in benchmarks:
+        found |= store.input("contamination", item_kind=item_kind, benchmark=benchmark.name)
+    return found
 
 
 def shard(store: Store, plan: Plan, index: int) -> pa.Table:

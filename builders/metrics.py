@@ -3,7 +3,7 @@
 In: tables and checkpoints of a store. Out: `metrics/name-N/[iteration-t]`. The names are
     heldout_nll         loss of G_t on the teacher's validation split, in nats per completion token
     parse_rate          share of an iteration's candidates that are a problem with a valid solution
-    mean_score          mean score of an iteration's scored candidates
+    mean_score          mean score of an iteration's scored candidates, all iterations weighed alike
     selection_overlap   Jaccard overlap of the snippets that the selections of t and t-1 keep
     scorer_auc          per aspect, on held-out pairs: labels 5..9 against labels 0..4
     pass_at_1           mean over tasks of the share of graded samples that pass, per checkpoint,
@@ -22,12 +22,13 @@ import numpy as np
 import pyarrow as pa
 
 import queries
+from builders import aspect_weights
 from builders.engines import ChoiceRequest
 from builders.engines.checkpoints import checkpoint_input, input_of, last_checkpoint, open_checkpoints, weights
 from builders.harness import statistics
 from builders.pairs import labels
 from builders.pairs.corruptions import Labelled
-from builders.recipe import Benchmark, Scorer
+from builders.recipe import Benchmark, Recipe, Scoring
 from builders.statistics import areas, comparison, intervals
 from store import ASPECTS, CONTRACTS, Plan, Record, Store
 from store.catalog import connect
@@ -49,14 +50,34 @@ def build_parse_rate(store: Store, iteration: int, subject: str, before: int | N
     return _build_clusters(store, "parse_rate", "candidates", iteration, subject, before)
 
 
-def build_mean_score(store: Store, iteration: int, subject: str, before: int | None = None) -> Record:
-    """The mean score of an iteration, and how it differs from that of the iteration `before`."""
-    return _build_clusters(store, "mean_score", "scored", iteration, subject, before)
+def build_mean_score(store: Store, scoring: Scoring, iteration: int, subject: str, before: int | None = None) -> Record:
+    """The mean score of an iteration, and how it differs from that of the iteration `before`.
+
+    All iterations of a run have one weighting here, so that their means are on one scale: the
+    recipe's weights if it fixes them, else equal weights. Fitted weights change from iteration to
+    iteration, so a mean of `scored.score` would change with them. The method of the row names the
+    weighting.
+    """
+    weights = dict(zip(aspect_weights.ALL, map(float, aspect_weights.fixed(scoring)), strict=True))
+    kind = "fixed" if scoring.method == "fixed" and scoring.weights else "equal"
+    return _build_clusters(store, "mean_score", "scored", iteration, subject, before, weights, f", {kind} weights")
 
 
-def _build_clusters(store: Store, name: str, table: str, iteration: int, subject: str, before: int | None) -> Record:
-    """A metric of candidates: `queries/metric_<name>.sql` gives sums and numbers per snippet."""
-    values = {"iteration": iteration, "before": before}
+def _build_clusters(
+    store: Store,
+    name: str,
+    table: str,
+    iteration: int,
+    subject: str,
+    before: int | None,
+    weights: dict[str, float] | None = None,
+    said: str = "",
+) -> Record:
+    """A metric of candidates: `queries/metric_<name>.sql` gives sums and numbers per snippet.
+
+    `said` stands behind the method of each row.
+    """
+    values: Row = {"iteration": iteration, "before": before} | ({} if weights is None else {"weights": weights})
     inputs = store.input(table, iteration=iteration)
     if before is not None:
         inputs |= store.input(table, iteration=before)
@@ -70,7 +91,7 @@ def _build_clusters(store: Store, name: str, table: str, iteration: int, subject
         if before is not None:
             compare = comparison.of_shares if is_share else comparison.of_clusters
             rows.append(_row(f"{name}_change", iteration, subject, compare(*sums_S)))
-        return _table(rows)
+        return _table([row | {"method": row["method"] + said} for row in rows])
 
     return store.materialize(plan, make)
 
@@ -140,28 +161,27 @@ def _change_of_losses(before: np.ndarray, after: np.ndarray) -> comparison.Diffe
     return comparison.of_clusters(before, each, after, each)
 
 
-def build_scorer_auc(store: Store, settings: Scorer, seed: int, scorer: Row) -> Record:
+def build_scorer_auc(store: Store, recipe: Recipe, scorer: Row) -> Record:
     """The AUC of the scorer's expected digit per aspect, on labelled pairs of split validation."""
     plan = Plan(
         table="metrics",
         partition={"name": "scorer_auc"},
-        inputs=labels.inputs(store, settings) | input_of(store, scorer),
+        inputs=labels.inputs(store, recipe) | input_of(store, scorer),
         fields={
             "scorer": scorer["checkpoint_id"],
-            "engine": settings.engine.identity(),
-            "corruptions_per_sample": settings.corruptions_per_sample,
-            "seed": seed,
+            "engine": recipe.scorer.engine.identity(),
+            **labels.fields(recipe),
         },
-        texts=labels.texts(settings),
+        texts=labels.texts(recipe),
         num_shards=1,
     )
-    return store.materialize(plan, lambda index: _table(_scorer_auc(store, settings, seed, scorer)))
+    return store.materialize(plan, lambda index: _table(_scorer_auc(store, recipe, scorer)))
 
 
-def _scorer_auc(store: Store, settings: Scorer, seed: int, scorer: Row) -> list[Row]:
+def _scorer_auc(store: Store, recipe: Recipe, scorer: Row) -> list[Row]:
     from builders.aspect_scores import question
 
-    examples = labels.labels(store, settings, seed, "validation")
+    settings, examples = recipe.scorer, labels.labels(store, recipe, "validation")
     requests = [
         ChoiceRequest(
             request_id=str(number),

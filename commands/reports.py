@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     import duckdb
 
 _CODE = {"code", "solution", "completion", "tests", "prompt"}
+FROM = {
+    "contrast": "fitted",
+    "fixed": "fixed in the recipe",
+    "equal": "equal: the fit is no better than chance",
+}
+"""What the method of a weighting means."""
+TITLES = {"weak_aspects": "aspects whose digits say little", "weights": "weights of the aspects"}
 FOLD = 24
 """How many lines of a long text are shown."""
 
@@ -60,6 +67,42 @@ def rejects_and_metrics(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
     found = {name: queries.relation(connection, f"report_{name}") for name in ("rejects", "metrics")}
     # not by way of Arrow, which is slow to import
     return {name: [dict(zip(r.columns, row, strict=True)) for row in r.fetchall()] for name, r in found.items()}
+
+
+def scoring(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
+    """Aspects whose digits say little, with the reason; and where the weights come from."""
+    connection = connect(ledger, tables=["aspect_scores", "aspect_weights", "metrics"])
+    found = {name: queries.relation(connection, name) for name in ("weak_aspects", "report_weights")}
+    rows = {name: [dict(zip(r.columns, row, strict=True)) for row in r.fetchall()] for name, r in found.items()}
+    return {"weak_aspects": rows["weak_aspects"], "weights": rows["report_weights"]}
+
+
+def readable_scoring(found: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """The same as people read it. Without weak aspects there is no table of them."""
+    weak = [
+        {
+            "aspect": row["aspect"],
+            "it says little because": row["reason"],
+            "measured": row["measure"],
+            "value": with_interval(row["value"], row["low"], row["high"]),
+            "n": row["num_items"],
+        }
+        for row in found["weak_aspects"]
+    ]
+    weights = [
+        {
+            "iteration": row["iteration"],
+            "weights": row["weights"],
+            "where from": FROM[row["method"]],
+            "AUC on other snippets": with_interval(row["cv_auc"], row["cv_auc_low"], row["cv_auc_high"])
+            or row["cv_method"],
+            "heaviest": row["heaviest"] and f"{row['heaviest']} {row['heaviest_weight']:.2f}",
+            "teacher samples": row["num_teacher"],
+            "candidates": row["num_candidates"],
+        }
+        for row in found["weights"]
+    ]
+    return {"weak_aspects": weak, "weights": weights}
 
 
 def readable_metrics(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

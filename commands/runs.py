@@ -111,6 +111,7 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     """Show what a store has: rows and rejects per stage, tokens, cost, time, measured numbers.
 
     Numbers come with their intervals of 95%. A difference whose interval holds 0 is called noise.
+    Aspects whose digits say little are named, and so are weights that fell back to equal ones.
     The coder is compared with its base on the same tasks in the same form, and pass@1 on tasks that
     the instructions resemble with pass@1 on the others.
 
@@ -128,13 +129,15 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     from store.schemas import CONTRACTS
 
     opened = open_ledger(store)
-    found = {"tables": reports.funnel(opened), **reports.rejects_and_metrics(opened), **pass_rates.report(opened)}
+    found = {"tables": reports.funnel(opened), **reports.rejects_and_metrics(opened)}
+    found |= {**reports.scoring(opened), **pass_rates.report(opened)}
     if as_json:
         print(json.dumps(found, default=str))
     else:
         readable = {"metrics": reports.readable_metrics(found["metrics"]), **pass_rates.readable(found)}
-        for title, rows in (found | readable).items():
-            title = pass_rates.TITLES.get(title, title)
+        titles = {**reports.TITLES, **pass_rates.TITLES}
+        for title, rows in (found | readable | reports.readable_scoring(found)).items():
+            title = titles.get(title, title)
             reports.print_rows(console, rows, title, section=reports.iteration_of if title == "tables" else None)
     for note in notes_of(opened, CONTRACTS):
         announce(note)

@@ -31,6 +31,7 @@ STEPS = {
     "gradient_items": {"weighed": "instruction_weighed", "best": "best_of_snippets"},
     "instruction_verdicts": {"weighed": "instruction_weighed", "best": "best_of_snippets"},
     "selection_verdicts": {"weighed": "selection_weighed", "best": "best_of_snippets"},
+    "weak_aspects": {"digits": "aspect_digits"},
 }
 """Queries in steps: the queries that run before, each by the name of the table that holds its rows
 for the next one."""

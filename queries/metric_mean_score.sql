@@ -1,8 +1,22 @@
 -- One row is one snippet: the sum and the number of the scores of its candidates of an iteration,
--- and of the iteration $before it. Whether the synthesizers improve, and how sure that is, is
--- computed from it. Decimal numbers add up to the same in any order. The rows are in no order.
+-- and of the iteration $before it. Both are weighed by the same $weights: the fitted ones change
+-- from iteration to iteration, and a difference between two scales says nothing. Whether the
+-- synthesizers improve, and how sure that is, is computed from it. Decimal numbers add up to the
+-- same in any order. The rows are in no order.
 WITH scores AS (
-    SELECT snippet_id, iteration, score::DECIMAL(18, 9) AS score
+    SELECT
+        snippet_id,
+        iteration,
+        (
+            ($weights).consistency * consistency
+            + ($weights).correctness * correctness
+            + ($weights).completeness * completeness
+            + ($weights).clarity * clarity
+            + ($weights).relevance * relevance
+            + ($weights).difficulty * difficulty
+            + ($weights).parses * parses
+            + ($weights).lint * lint
+        )::DECIMAL(18, 9) AS score
     FROM scored
     WHERE iteration IN ($iteration, $before::INTEGER)
 )

@@ -65,6 +65,9 @@ def test_the_judge_reads_the_docstring_of_each_snippet_that_passes_all_else(tmp_
             expected = sum(d * p for d, p in enumerate(digits))
             assert said[answer.request_id]["expected"] == pytest.approx(expected, abs=1e-4)
             assert said[answer.request_id]["score"] == digits.index(max(digits))
+            assert answer.masses is not None and 0 < answer.masses[0] < 0.99
+            assert said[answer.request_id]["mass"] == pytest.approx(answer.masses[0], abs=1e-4)
+    assert {r["mass"] for r in rows if r["scorer"] == "code"} == {None}
 
 
 def test_another_threshold_asks_the_judge_nothing(tmp_path, model):

@@ -156,7 +156,7 @@ def sample_and_score(store: Store, chosen: Recipe, t: int) -> None:
     taught = [r["sample_id"] for r in read(store, "teacher_samples")]
     samples = store.input("teacher_samples")
     made(store, "aspect_scores", lambda: scores("teacher", taught), samples, {}, item_kind="teacher")
-    aspect_weights.build(store, chosen.scoring, t)
+    aspect_weights.build(store, chosen, t)
     scored.build(store, t)
     rejects.build(store, "scored", source | store.input("scored", iteration=t), {"iteration": t}, iteration=t)
 

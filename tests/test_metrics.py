@@ -9,9 +9,9 @@ import pytest
 
 from builders import metrics
 from builders.pairs.corruptions import Labelled
-from builders.recipe import Benchmark
+from builders.recipe import Benchmark, Scoring
 from builders.statistics.intervals import wilson
-from store import ASPECTS, Store
+from store import ASPECTS, CODE_ASPECTS, Store
 from tests.rows import Row, put
 from tests.tiny_recipes import read
 
@@ -63,20 +63,25 @@ def test_iterations_are_compared_snippet_by_snippet(store: Store) -> None:
 
 
 def test_a_mean_score_is_a_mean_over_candidates_and_its_interval_over_snippets(store: Store) -> None:
-    for t, level in ((1, 5.0), (2, 7.0)):
+    for t, level in ((1, 5), (2, 7)):
         rows = [
-            {"candidate_id": f"{t}{n}{k}", "snippet_id": f"s{t}{n}", "iteration": t, "score": level + n % 3}
+            {"candidate_id": f"{t}{n}{k}", "snippet_id": f"s{t}{n}", "iteration": t}
+            | dict.fromkeys((*ASPECTS, *CODE_ASPECTS), level + n % 3)
             for n in range(30)
             for k in range(n % 2 + 1)
         ]
         put(store, "scored", rows, iteration=t)
-    metrics.build_mean_score(store, 1, "G0")
-    metrics.build_mean_score(store, 2, "G1", before=1)
+    metrics.build_mean_score(store, Scoring(), 1, "G0")
+    metrics.build_mean_score(store, Scoring(), 2, "G1", before=1)
     found = measured(store, "mean_score", 2)
     assert found["mean_score"]["value"] == pytest.approx(8.0) and found["mean_score"]["num_items"] == 45
     assert 0.4 < found["mean_score"]["high"] - found["mean_score"]["low"] < 0.8
     change = found["mean_score_change"]
-    assert change["value"] == pytest.approx(2.0) and 1.4 < change["low"] < 1.8 and change["method"] == "bootstrap"
+    assert (
+        change["value"] == pytest.approx(2.0)
+        and 1.4 < change["low"] < 1.8
+        and change["method"] == "bootstrap, equal weights"
+    )
     assert list(measured(store, "mean_score", 1)) == ["mean_score"]
 
 
@@ -84,10 +89,27 @@ def test_what_has_no_items_has_no_number(store: Store) -> None:
     put(store, "candidates", [], iteration=1)
     put(store, "scored", [], iteration=1)
     metrics.build_parse_rate(store, 1, "G0")
-    metrics.build_mean_score(store, 1, "G0")
-    for name in ("parse_rate", "mean_score"):
+    metrics.build_mean_score(store, Scoring(), 1, "G0")
+    for name, weights in (("parse_rate", ""), ("mean_score", ", equal weights")):
         found = measured(store, name, 1)[name]
-        assert (found["value"], found["low"], found["method"], found["num_items"]) == (None, None, "none: no items", 0)
+        assert (found["value"], found["low"], found["num_items"]) == (None, None, 0)
+        assert found["method"] == f"none: no items{weights}"
+
+
+def test_mean_scores_of_iterations_are_on_one_scale(store: Store) -> None:
+    """The same digits in both iterations. The fitted weights, and so the scores, are others."""
+    digits = dict.fromkeys((*ASPECTS, *CODE_ASPECTS), 4) | {"lint": 8}
+    for t, score in ((1, 8.0), (2, 4.0)):
+        rows = [{"candidate_id": f"{t}{n}", "snippet_id": f"s{n}", "iteration": t, "score": score} for n in range(9)]
+        put(store, "scored", [row | digits for row in rows], iteration=t)
+    metrics.build_mean_score(store, Scoring(), 2, "G1", before=1)
+    found = measured(store, "mean_score", 2)
+    assert (found["mean_score"]["value"], found["mean_score_change"]["value"]) == (4.5, 0.0)
+    fixed = Scoring(method="fixed", weights={"lint": 3.0, "clarity": 1.0})
+    metrics.build_mean_score(Store(store.root, force=True), fixed, 2, "G1", before=1)
+    found = measured(store, "mean_score", 2)
+    assert (found["mean_score"]["value"], found["mean_score_change"]["value"]) == (7.0, 0.0)
+    assert found["mean_score"]["method"].endswith(", fixed weights")
 
 
 def test_an_overlap_is_a_share_of_the_snippets_of_both_selections(store: Store) -> None:

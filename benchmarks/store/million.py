@@ -188,7 +188,9 @@ def build(folder: str, num: int) -> None:
         both = store.input("candidates", iteration=1) | store.input("scored", iteration=1)
         rejects.build(store, "scored", both, {"iteration": 1}, iteration=1)
         rejects.build(store, "candidates", store.input("candidates", iteration=1), {"iteration": 1}, iteration=1)
-        if hasattr(metrics, "build_mean_score"):
+        if "scoring" in inspect.signature(getattr(metrics, "build_mean_score", len)).parameters:
+            metrics.build_mean_score(store, recipe.scoring, 1, "G0")
+        elif hasattr(metrics, "build_mean_score"):  # older code
             metrics.build_mean_score(store, 1, "G0")
         else:  # older code
             metrics.build_query(store, "mean_score", 1, store.input("scored", iteration=1), subject="G0")

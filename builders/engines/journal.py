@@ -260,8 +260,12 @@ def _is_unreadable(line: bytes) -> bool:
 def _answer(record: dict[str, Any]) -> Answer:
     if "probabilities" not in record:
         return Completion(**record)
-    rows = record["probabilities"]
-    return ChoiceCompletion(**record | {"probabilities": None if rows is None else tuple(map(tuple, rows))})
+    rows, masses = record["probabilities"], record.get("masses")
+    lists = {
+        "probabilities": None if rows is None else tuple(map(tuple, rows)),
+        "masses": None if masses is None else tuple(masses),
+    }
+    return ChoiceCompletion(**record | lists)
 
 
 def _cut_torn_line(path: Path) -> None:

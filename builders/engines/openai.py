@@ -27,6 +27,7 @@ from builders.engines.protocol import (
     Json,
     NoChoiceError,
     choice_body,
+    choice_mass,
     completion,
     path_and_body,
     probabilities,
@@ -190,12 +191,13 @@ def choice_completion(request: ChoiceRequest, answers: list[Json | BaseException
     num_prompt, num_completion = sum(p for p, _ in billed), sum(c for _, c in billed)
     try:
         rows = tuple(_row(answer, request) for answer in answers)
+        masses = tuple(choice_mass(answer, request.choices) for answer in answers if isinstance(answer, dict))
     except RefusedError as refused:
         reason, told = refused.finish_reason, str(refused)
         return ChoiceCompletion(request.request_id, None, num_prompt, reason, told, num_completion)
     except NoChoiceError as error:
         return ChoiceCompletion(request.request_id, None, num_prompt, "error", str(error), num_completion)
-    return ChoiceCompletion(request.request_id, rows, num_prompt, "stop", None, num_completion)
+    return ChoiceCompletion(request.request_id, rows, num_prompt, "stop", None, num_completion, masses)
 
 
 def _row(answer: Json | BaseException, request: ChoiceRequest) -> tuple[float, ...]:

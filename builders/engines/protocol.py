@@ -183,12 +183,7 @@ def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:
     Where these hold no choice, the first choice in the text has probability 1.
     """
     choice = answer["choices"][0]
-    mass = dict.fromkeys(choices, 0.0)
-    for token, logprob in _top_logprobs(choice):
-        # Some tokens hold a digit with the space before it: that is the same answer.
-        if token.strip() in mass:
-            # A server with broken weights sends NaN, which is never more than -inf.
-            mass[token.strip()] += math.exp(min(logprob, 0.0)) if logprob > -math.inf else 0.0
+    mass = _mass_by_choice(choice, choices)
     if not sum(mass.values()):
         named = next((word for word in re.findall(r"\w+", _text(choice) or "") if word in mass), None)
         if named is None:
@@ -196,6 +191,26 @@ def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:
         mass[named] = 1.0
     total = sum(mass.values())
     return tuple(mass[name] / total for name in choices)
+
+
+def choice_mass(answer: Json, choices: tuple[str, ...]) -> float | None:
+    """The probability that the model gave to all choices together; None without logprobs.
+
+    An endpoint tells the most probable tokens alone, so it may be a little more. Where none of
+    these is a choice, it is 0.
+    """
+    choice = answer["choices"][0]
+    return min(1.0, sum(_mass_by_choice(choice, choices).values())) if _top_logprobs(choice) else None
+
+
+def _mass_by_choice(choice: Json, choices: tuple[str, ...]) -> dict[str, float]:
+    mass = dict.fromkeys(choices, 0.0)
+    for token, logprob in _top_logprobs(choice):
+        # Some tokens hold a digit with the space before it: that is the same answer.
+        if token.strip() in mass:
+            # A server with broken weights sends NaN, which is never more than -inf.
+            mass[token.strip()] += math.exp(min(logprob, 0.0)) if logprob > -math.inf else 0.0
+    return mass
 
 
 def _text(choice: Json) -> str | None:

@@ -125,9 +125,10 @@ class TransformersEngine(Engine):
                 yield ChoiceCompletion(request.request_id, None, num_tokens, "prompt_too_long")
                 continue
             with self._adapter(request.adapter):
-                probs_QC = self._choice_probabilities(question_ids, choice_ids)
+                probs_QC, mass_Q = self._choice_probabilities(question_ids, choice_ids)
             require_numbers([float(probs_QC.sum())], self._folders[request.adapter], request.request_id)
-            yield ChoiceCompletion(request.request_id, tuple(map(tuple, probs_QC.tolist())), num_tokens, "stop")
+            probs, masses = tuple(map(tuple, probs_QC.tolist())), tuple(mass_Q.tolist())
+            yield ChoiceCompletion(request.request_id, probs, num_tokens, "stop", masses=masses)
 
     def close(self) -> None:
         self._model = None
@@ -210,8 +211,11 @@ class TransformersEngine(Engine):
         return Completion(row.request.request_id, text, finish_reason, *num_tokens, row.logprob)
 
     @torch.inference_mode()
-    def _choice_probabilities(self, question_ids: list[list[int]], choice_ids: Sequence[int]) -> Tensor:
-        """Compute the shared prefix once, then the suffixes as one batch, padded on the right."""
+    def _choice_probabilities(self, question_ids: list[list[int]], choice_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The probabilities of the choices (Q, C), and the mass of all of them together (Q,).
+
+        The shared prefix is computed once, then the suffixes as one batch, padded on the right.
+        """
         prefix = common_prefix_length(question_ids)
         cache = DynamicCache(config=self._config)
         if prefix:
@@ -227,7 +231,9 @@ class TransformersEngine(Engine):
         kept, kept_Q = last_Q.unique(return_inverse=True)
         logits_QKV = self._forward(suffix_QS, mask_QT, position_QS, cache, keep=kept)
         logits_QV = logits_QKV[torch.arange(len(question_ids), device=self._device), kept_Q]
-        return torch.softmax(logits_QV[:, list(choice_ids)].double(), dim=-1)
+        chosen_QC = logits_QV[:, list(choice_ids)].double()
+        mass_Q = (chosen_QC.logsumexp(dim=-1) - logits_QV.double().logsumexp(dim=-1)).exp().clamp(max=1.0)
+        return torch.softmax(chosen_QC, dim=-1), mass_Q
 
     def _forward(
         self,

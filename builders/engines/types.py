@@ -122,6 +122,11 @@ class ChoiceCompletion:
     to 1. It is None where the request could not be answered. The tokens are sums over the
     questions. The shared prefix counts each time, as an endpoint bills it. `finish_reason` is
     'stop' for an answer.
+
+    `masses` holds, per question, the probability that the model gave to all choices together, of
+    all that it could have said. Where it is small, the model would say something else, however sure
+    the renormalised probabilities look. It is None where an engine cannot tell, or could not when
+    the answer was kept.
     """
 
     request_id: str
@@ -130,6 +135,7 @@ class ChoiceCompletion:
     finish_reason: FinishReason
     error: str | None = None
     num_completion_tokens: int = 0
+    masses: tuple[float | None, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "error", self.error and storable(self.error))

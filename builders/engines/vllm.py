@@ -353,7 +353,7 @@ def _completion(request: Request, output: Any) -> Completion:
 def _choice_completion(
     request: ChoiceRequest, choice_ids: Sequence[int], num_tokens: int, outputs: list[Any]
 ) -> ChoiceCompletion:
-    rows = []
+    rows, sums = [], []
     for output in outputs:
         positions = output.outputs[0].logprobs
         if not positions or any(token_id not in positions[0] for token_id in choice_ids):
@@ -362,4 +362,6 @@ def _choice_completion(
         logprobs = [positions[0][token_id].logprob for token_id in choice_ids]
         masses = [exp(logprob - max(logprobs)) for logprob in logprobs]
         rows.append(tuple(mass / sum(masses) for mass in masses))
-    return ChoiceCompletion(request.request_id, tuple(rows), num_tokens, "stop")
+        # raw logprobs are over all tokens
+        sums.append(min(1.0, sum(map(exp, logprobs))))
+    return ChoiceCompletion(request.request_id, tuple(rows), num_tokens, "stop", masses=tuple(sums))

@@ -24,7 +24,7 @@ from builders.pairs import fenced, labels
 from builders.pairs.corruptions import taught
 from builders.publishing.card import Card, render
 from builders.publishing.folder import write_dataset
-from builders.recipe import Mix, Scorer
+from builders.recipe import Mix, Recipe
 from store import CONTRACTS, ContractError, Plan, Store, markers
 from store.catalog import connect
 from store.counts import counted
@@ -93,14 +93,15 @@ def synthesizer(
     return write_dataset(target, {"train": split("train"), "validation": split("validation")}, card, plan)
 
 
-def scorer(store: Store, settings: Scorer, seed: int, target: str, *, plan: str = "") -> dict[str, int]:
+def scorer(store: Store, recipe: Recipe, target: str, *, plan: str = "") -> dict[str, int]:
     """The training set of the scorer: an item and an aspect -> the digit that the aspect deserves.
 
     Items are teacher pairs and corrupted copies of them. Labels that the teacher gave are all kept.
     """
+    settings = recipe.scorer
 
     def split(name: str, split_seed: int) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
-        licenses = {p["code"]: p["license"] for p in labels.pairs(store, name)}
+        licenses = {p["code"]: p["license"] for p in labels.pairs(store, recipe, name)}
         rng = random.Random(split_seed)
         rows = (
             {
@@ -112,14 +113,14 @@ def scorer(store: Store, settings: Scorer, seed: int, target: str, *, plan: str 
                 "corruption": e.corruption,
                 "license": licenses[e.code],
             }
-            for e in labels.labels(store, settings, seed, name)
+            for e in labels.labels(store, recipe, name)
             for aspect, digit in (e.labels if settings.labels == "teacher" else taught(e, rng)).items()
         )
         return LABELS, batches(rows, LABELS)
 
     by = "by the teacher" if settings.labels == "teacher" else "in code"
     card = Card("SCoder scorer training set", f"One digit per aspect, labelled {by}.", columns=_COLUMNS)
-    splits = {"train": split("train", seed), "validation": split("validation", seed + 1)}
+    splits = {"train": split("train", recipe.seed), "validation": split("validation", recipe.seed + 1)}
     return write_dataset(target, splits, card, plan)
 
 

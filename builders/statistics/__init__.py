@@ -1,3 +1,3 @@
-"""How sure a measured number is, and whether two of them differ: intervals and tests."""
+"""How sure a measured number is, whether two differ, and which weights tell two kinds apart."""
 
-__all__ = ["areas", "comparison", "intervals"]
+__all__ = ["areas", "comparison", "intervals", "weighting"]

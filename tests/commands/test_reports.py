@@ -18,6 +18,8 @@ from commands.reports import (
     print_rows,
     print_selection,
     printable,
+    readable_scoring,
+    scoring,
     selection,
 )
 from store import Plan, Store, Usage
@@ -157,3 +159,21 @@ def test_long_text_is_folded() -> None:
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
     assert printable("a\x1b[31mred\x07\nb\tc") == "a\ufffd[31mred\ufffd\nb\tc"
+
+
+def test_status_says_which_aspects_and_weights_are_no_better_than_chance(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    digit = {"item_kind": "teacher", "aspect": "clarity", "scorer": "s", "score": 1, "expected": 1.4, "mass": 0.01}
+    put(store, "aspect_scores", [digit | {"item_id": f"t{n}"} for n in range(60)], item_kind="teacher")
+    fit = {"cv_auc": 0.52, "cv_auc_low": 0.4, "cv_auc_high": 0.64, "cv_method": "delong", "method": "equal"}
+    rows = [{"weights": "default", "iteration": 1, "aspect": a, "weight": 0.5} | fit for a in ("clarity", "lint")]
+    put(store, "aspect_weights", rows, iteration=1, weights="default")
+    found = readable_scoring(scoring(Ledger(tmp_path)))
+    assert [(r["aspect"], r["it says little because"], r["value"]) for r in found["weak_aspects"]] == [
+        ("clarity", "its digits do not vary", "1.000"),
+        ("clarity", "little probability on digits", "0.0100"),
+    ]
+    (weighting,) = found["weights"]
+    assert weighting["where from"] == "equal: the fit is no better than chance"
+    assert (weighting["AUC on other snippets"], weighting["heaviest"]) == ("0.520 [0.400, 0.640]", None)
+    assert scoring(Ledger(tmp_path / "empty")) == {"weak_aspects": [], "weights": []}

@@ -357,6 +357,19 @@ def test_choices_are_journalled_too(tmp_path):
     assert usage(REMOTE, found[0]).cost_usd == pytest.approx(4 * (20 * 1.0 + 2 * 2.0) / 1e6)
 
 
+def test_a_journal_keeps_the_mass_of_choices_and_old_lines_have_none(tmp_path):
+    kept = Journal(tmp_path)
+    kept.add(0, ChoiceCompletion("new", ((0.25, 0.75),), 20, "stop", masses=(0.5,)), None)
+    kept.add(0, ChoiceCompletion("old", ((0.25, 0.75),), 20, "stop"), None)
+    kept.close()
+    path = Journal(tmp_path).path(0)
+    first, second = path.read_text().splitlines()
+    path.write_text(first + "\n" + second.replace(', "masses": null', "") + "\n")
+    assert '"masses"' not in path.read_text().splitlines()[1]
+    found = Journal(tmp_path).answers(0)
+    assert (found["new"].masses, found["old"].masses) == ((0.5,), None)
+
+
 def test_what_a_table_has_cost_is_the_sum_of_its_journals(tmp_path):
     store = Store(tmp_path)
     capped = REMOTE.model_copy(update={"budget_tokens": 10**6})

@@ -282,6 +282,7 @@ def test_choices_from_logprobs_and_from_text(serve):
     first, second = found["good"].probabilities
     assert first[7] == pytest.approx(1 / (1 + 2.718281828**-1)) and first[2] == pytest.approx(1 - first[7])
     assert second == tuple(float(digit == 7) for digit in range(10))
+    assert found["good"].masses == (pytest.approx(2.718281828**-0.5 + 2.718281828**-1.5), None)
     assert found["good"].num_prompt_tokens == 22
     assert (found["bad"].probabilities, found["bad"].finish_reason) == (None, "error")
     body = next(seen for _, seen, _ in server.seen)
@@ -299,7 +300,7 @@ def test_an_endpoint_without_logprobs_is_asked_for_the_digit_alone(serve):
     with open_engine(settings(server, max_in_flight=2), "m") as engine:
         found = list(engine.choose(asked))
     assert all(c.probabilities == (tuple(float(d == 8) for d in range(10)),) for c in found)
-    assert {c.num_completion_tokens for c in found} == {3}
+    assert {(c.num_completion_tokens, c.masses) for c in found} == {(3, (None,))}
     assert len(server.seen) <= 4 + 2, "what one refusal taught is not asked again"
 
 

@@ -261,12 +261,13 @@ def test_choices_equal_a_full_forward_pass(model, adapters, engine, with_adapter
         plain = PeftModel.from_pretrained(plain, adapters[name])
     digit_ids = tokenizer.convert_tokens_to_ids(list("0123456789"))
     num_tokens = 0
-    for question, row in zip(questions, answer.probabilities, strict=True):
+    for question, row, mass in zip(questions, answer.probabilities, answer.masses, strict=True):
         ids = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=True, return_tensors="pt")
         num_tokens += ids["input_ids"].shape[1]
         with torch.inference_mode():
-            logits = plain(**ids).logits[0, -1, digit_ids]
-        assert torch.allclose(torch.tensor(row), torch.softmax(logits, dim=-1), atol=1e-5)
+            logits = plain(**ids).logits[0, -1]
+        assert torch.allclose(torch.tensor(row), torch.softmax(logits[digit_ids], dim=-1), atol=1e-5)
+        assert mass == pytest.approx(float(torch.softmax(logits, dim=-1)[digit_ids].sum()), abs=1e-5) and mass < 0.9
     assert answer.num_prompt_tokens == num_tokens
     assert list(engine.choose([request])) == [answer]
     assert len(set(answer.probabilities)) == 3

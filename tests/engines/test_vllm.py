@@ -170,13 +170,14 @@ def test_digits_have_the_distribution_of_a_full_forward_pass(engine, models, tok
     questions = tuple(({"role": "user", "content": f"def f(): pass\n{name}?"},) for name in ("clear", "correct", "x"))
     (answer,) = engine.choose([ChoiceRequest("c", questions, adapter=adapter)])
     digits = [tokenizer.convert_tokens_to_ids(d) for d in "0123456789"]
-    for question, found in zip(questions, answer.probabilities, strict=True):
+    for question, found, mass in zip(questions, answer.probabilities, answer.masses, strict=True):
         ids = tokenizer.apply_chat_template(
             list(question), add_generation_prompt=True, return_tensors="pt", return_dict=True
         )["input_ids"]
         with torch.no_grad():
-            expected = models[adapter](ids).logits[0, -1, digits].softmax(-1)
-        assert found == pytest.approx(expected.tolist(), abs=TOLERANCE)
+            logits = models[adapter](ids).logits[0, -1]
+        assert found == pytest.approx(logits[digits].softmax(-1).tolist(), abs=TOLERANCE)
+        assert mass == pytest.approx(float(logits.softmax(-1)[digits].sum()), abs=TOLERANCE)
 
 
 def test_a_question_that_is_too_long_is_an_answer(engine):

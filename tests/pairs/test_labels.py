@@ -102,13 +102,13 @@ def text_of(pair: scorer_pairs.Labelled, aspect: str) -> str:
 
 def test_the_teachers_digits_are_learnt_and_measured_by(server, tmp_path):
     store, made = sampled(tmp_path / "store", 16), asking(tmp_path, server.url)
-    aspect_scores.build_labels(store, made.scorer, made.teacher, made.seed)
+    aspect_scores.build_labels(store, made)
     asked = set()
     for split, pairs in (("train", 8), ("validation", 4)):
-        by_code = scorer_pairs.corrupted(store, made.scorer, made.seed, split)
+        by_code = scorer_pairs.corrupted(store, made, split)
         assert len({e.code for e in by_code}) == pairs < len(by_code)
         asked |= {text_of(e, aspect) for e in by_code for aspect in ASPECTS}
-        learnt = scorer_pairs.labels(store, made.scorer, made.seed, split)
+        learnt = scorer_pairs.labels(store, made, split)
         assert split == "validation" or any(REFUSED in text_of(e, "clarity") for e in by_code)
         assert [(e.code, e.problem, e.solution, e.corruption) for e in learnt] == [
             (e.code, e.problem, e.solution, e.corruption) for e in by_code if REFUSED not in text_of(e, "clarity")
@@ -139,16 +139,16 @@ def test_the_plan_of_a_local_teachers_digits_names_its_files(tmp_path):
 def named(store: Store, made: Recipe) -> str:
     """What the plan of the teacher's digits says of its weights, told as it is refused."""
     with pytest.raises(ContractError) as refused:
-        aspect_scores.build_labels(store, made.scorer, made.teacher, made.seed)
+        aspect_scores.build_labels(store, made)
     return next(line for line in str(refused.value).splitlines() if "fields.weights" in line)
 
 
 def test_the_training_set_of_the_scorer_holds_them(server, tmp_path):
     store, made = sampled(tmp_path / "store", 16), asking(tmp_path, server.url)
-    aspect_scores.build_labels(store, made.scorer, made.teacher, made.seed)
-    sets.scorer(store, made.scorer, made.seed, str(tmp_path / "set"))
+    aspect_scores.build_labels(store, made)
+    sets.scorer(store, made, str(tmp_path / "set"))
     rows = load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
-    learnt = scorer_pairs.labels(store, made.scorer, made.seed, "train")
+    learnt = scorer_pairs.labels(store, made, "train")
     assert len(rows) == len(learnt) * len(ASPECTS) > 0
     for row in rows:
         user, assistant = row["messages"]
@@ -167,10 +167,8 @@ def test_the_teacher_stage_asks_for_scores_only_where_they_are_learnt(server, tm
 
 def test_labels_in_code_are_those_of_the_corruptions(server, tmp_path):
     store, made = sampled(tmp_path / "store", 16), asking(tmp_path, server.url, labels="corruptions")
-    assert scorer_pairs.labels(store, made.scorer, made.seed, "train") == scorer_pairs.corrupted(
-        store, made.scorer, made.seed, "train"
-    )
-    assert scorer_pairs.inputs(store, made.scorer) == store.input("teacher_samples") | store.input("raw_pool")
+    assert scorer_pairs.labels(store, made, "train") == scorer_pairs.corrupted(store, made, "train")
+    assert scorer_pairs.inputs(store, made) == store.input("teacher_samples") | store.input("raw_pool")
 
 
 def test_an_item_is_lost_with_one_of_its_questions(server, tmp_path, monkeypatch):
@@ -184,11 +182,9 @@ def test_an_item_is_lost_with_one_of_its_questions(server, tmp_path, monkeypatch
     with monkeypatch.context() as patched:
         patched.setitem(globals(), "digit", refusing)
         with pytest.raises(RuntimeError, match=rf"requests \({len(ASPECTS)} for each item\) ended in an engine error"):
-            aspect_scores.build_labels(store, made.scorer, made.teacher, made.seed)
-    aspect_scores.build_labels(store, made.scorer, made.teacher, made.seed)
-    pairs = [
-        e for split in ("train", "validation") for e in scorer_pairs.corrupted(store, made.scorer, made.seed, split)
-    ]
+            aspect_scores.build_labels(store, made)
+    aspect_scores.build_labels(store, made)
+    pairs = [e for split in ("train", "validation") for e in scorer_pairs.corrupted(store, made, split)]
     kept = {scorer_pairs.item_id(pair) for pair in pairs if REFUSED not in text_of(pair, "clarity")}
     assert {r["item_id"] for r in read(store, "aspect_scores", item_kind="label")} == kept
 
@@ -198,8 +194,8 @@ def test_another_teacher_trains_another_scorer(server, tmp_path):
     seen = set()
     for model in ("one", "two"):
         made = asking(tmp_path, server.url, model=model)
-        aspect_scores.build_labels(Store(store.root, force=True), made.scorer, made.teacher, made.seed)
-        seen.add(str(sorted(scorer_pairs.inputs(store, made.scorer).items())))
+        aspect_scores.build_labels(Store(store.root, force=True), made)
+        seen.add(str(sorted(scorer_pairs.inputs(store, made).items())))
     assert len(seen) == 2
 
 
@@ -221,8 +217,8 @@ def test_the_scorer_is_measured_again_when_what_it_is_measured_by_changes(server
     for scorer in ({}, {}, change):
         made = recipe(tmp_path, teacher=asking(tmp_path, server.url).teacher, scorer={"training": {}} | scorer)
         if made.scorer.labels == "teacher":
-            aspect_scores.build_labels(store, made.scorer, made.teacher, made.seed)
-        record = metrics.build_scorer_auc(Store(store.root, force=True), made.scorer, made.seed, scorer_row)
+            aspect_scores.build_labels(store, made)
+        record = metrics.build_scorer_auc(Store(store.root, force=True), made, scorer_row)
         plans.add(record.plan.fingerprint)
     assert len(plans) == 2
 
@@ -235,8 +231,8 @@ def test_samples_and_labels_are_on_one_budget(server, tmp_path):
     assert samples == 12 and len(read(store, "teacher_samples")) == 12
     short, enough = (asking(tmp_path, server.url, **given, budget_tokens=b) for b in (samples * 101 + 2000, 10**6))
     with pytest.raises(BudgetError, match=r"budget_tokens=3,212 of which"):
-        aspect_scores.build_labels(store, short.scorer, short.teacher, short.seed)
+        aspect_scores.build_labels(store, short)
     labels = sum(server.paid.values()) - samples
     assert 0 < labels * 101 <= 2000, "what the samples cost was counted"
-    aspect_scores.build_labels(store, enough.scorer, enough.teacher, enough.seed)
+    aspect_scores.build_labels(store, enough)
     assert sum(server.paid.values()) - samples > labels and set(server.paid.values()) == {1}

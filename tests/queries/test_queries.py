@@ -85,7 +85,7 @@ VALUES: Row = POOL | {
     "top_share": 0.5,
     "weights": "default",
 }
-"""A value for every parameter. `weights` are numbers in a selection, and a name in scored."""
+"""A value for every parameter. `weights` are numbers in a selection and a mean, else a name."""
 VERDICTS = {
     "pool": "pool_verdicts",
     "rejects_pool": "pool_verdicts",
@@ -106,8 +106,8 @@ VERDICTS = {
 
 def values_of(name: str) -> Row:
     """The values of a query and of the steps before it."""
-    is_selection = "selection_weighed" in queries.steps(name)
-    return VALUES | ({"weights": dict.fromkeys(EVERY, 1 / len(EVERY))} if is_selection else {})
+    has_numbers = {"selection_weighed", "metric_mean_score"} & {*queries.steps(name)}
+    return VALUES | ({"weights": dict.fromkeys(EVERY, 1 / len(EVERY))} if has_numbers else {})
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, name: str, **changed: Any) -> None:
@@ -659,6 +659,25 @@ def test_a_synthesizer_trains_on_clean_teachers_and_on_the_named_selection(store
 # -- candidates and scores -------------------------------------------------------------------------
 
 
+def leaks(kind: str, **strengths: float) -> list[Row]:
+    """Hits on one task: the item and how strong the hit is."""
+    return [{"item_kind": kind, "item_id": i, "benchmark": "b", "strength": s} for i, s in strengths.items()]
+
+
+def test_contaminated_teacher_samples_are_no_pairs_of_the_scorer(store: Store) -> None:
+    rows = [{"sample_id": f"t{n}", "snippet_id": "s1", "split": "train", "is_for_scorer": True} for n in range(3)]
+    held = [{"sample_id": f"v{n}", "snippet_id": "s2", "split": "validation"} for n in range(2)]
+    put(store, "teacher_samples", rows + held)
+    put(store, "raw_pool", RAW)
+    put(store, "contamination", leaks("teacher", t1=0.5, t2=0.49, v0=0.9), item_kind="teacher", benchmark="b")
+    put(store, "contamination", leaks("snippet", t0=1.0), item_kind="snippet", benchmark="b")
+    connection = connect(store)
+    assert [r["sample_id"] for r in run(connection, "scorer_pairs", split="train")] == ["t0", "t2"]
+    assert [r["sample_id"] for r in run(connection, "scorer_pairs", split="validation")] == ["v1"]
+    strict = run(connection, "scorer_pairs", split="train", min_strength=0.3)
+    assert [r["sample_id"] for r in strict] == ["t0"]
+
+
 def scores(item: str, kind: str = "candidate", aspects: list[str] = EVERY, **own: int) -> list[Row]:
     """5 for every aspect but those that a test names; the expected value is half a point higher."""
     digits = {aspect: own.get(aspect, 5) for aspect in aspects}
@@ -699,15 +718,21 @@ def test_scored_is_the_weighted_sum_over_all_aspects(store: Store) -> None:
 
 
 def test_the_aspect_matrix_sets_candidates_against_the_teacher(store: Store) -> None:
-    rows = scores("c1", clarity=1) + scores("c2", aspects=EVERY[:-1])
+    rows = scores("c1", clarity=1) + scores("c2", aspects=EVERY[:-1]) + scores("c3", aspects=EVERY[1:])
     plan = put(store, "aspect_scores", rows, item_kind="candidate", iteration=1)
     put(store, "aspect_scores", scores("d1"), item_kind="candidate", iteration=2)
-    put(store, "aspect_scores", scores("t1", "teacher", clarity=9), item_kind="teacher")
+    put(store, "aspect_scores", scores("t1", "teacher", clarity=9) + scores("t2", "teacher"), item_kind="teacher")
     put(store, "aspect_scores", scores("s1", "snippet"), item_kind="snippet")
+    put(store, "candidates", candidates("c1", "c2", "c3"), iteration=1)
+    put(store, "teacher_samples", [{"sample_id": "t1", "snippet_id": "s2"}, {"sample_id": "t2", "snippet_id": "s3"}])
+    put(store, "contamination", leaks("teacher", t2=0.5), item_kind="teacher", benchmark="b")
     named = store.input("aspect_scores", item_kind="candidate", iteration=1)
     assert list(named.values()) == [plan.content]
-    found = run(connect(store, named | store.input("aspect_scores", item_kind="teacher")), "aspect_matrix")
+    named |= store.input("aspect_scores", item_kind="teacher") | store.input("candidates", iteration=1)
+    named |= store.input("teacher_samples") | store.input("contamination", item_kind="teacher", benchmark="b")
+    found = run(connect(store, named), "aspect_matrix")
     assert [(r["item_id"], r["is_teacher"]) for r in found] == [("c1", False), ("t1", True)], "c2 lacks an aspect"
+    assert [r["snippet_number"] for r in found] == [1, 2]
     assert [[r[a] for a in EVERY] for r in found] == [[{"clarity": d}.get(a, 5) for a in EVERY] for d in (1, 9)]
 
 
@@ -804,18 +829,75 @@ def test_metrics_are_computed_from_sums_and_numbers_per_snippet(store: Store) ->
         ]
         put(store, "candidates", rows, iteration=iteration)
         scores = [r for r in rows if r.pop("parse_status") == "ok"]
-        put(store, "scored", [r | {"score": 0.1 + iteration} for r in scores], iteration=iteration)
+        digits = dict.fromkeys(EVERY, 4 + iteration) | {"lint": 9}
+        put(store, "scored", [r | digits | {"score": 0.1} for r in scores], iteration=iteration)
     connection = connect(store)
 
-    def per_snippet(name: str, iteration: int, before: int | None) -> list[tuple[float, ...]]:
-        found = run(connection, f"metric_{name}", iteration=iteration, before=before)
+    def per_snippet(name: str, iteration: int, before: int | None, **more: Any) -> list[tuple[float, ...]]:
+        found = run(connection, f"metric_{name}", iteration=iteration, before=before, **more)
         return sorted((r["total_before"], r["num_before"], r["total"], r["num"]) for r in found)
 
     assert per_snippet("parse_rate", 1, None) == [(0, 0, 0, 1), (0, 0, 2, 2)]
     assert per_snippet("parse_rate", 2, 1) == [(0, 1, 0, 0), (2, 2, 1, 2)]
     assert per_snippet("parse_rate", 9, None) == []
-    assert per_snippet("mean_score", 1, None) == [(0, 0, 2.2, 2)]
-    assert per_snippet("mean_score", 2, 1) == [(2.2, 2, 2.1, 1)]
+    assert per_snippet("mean_score", 1, None) == [(0, 0, 11, 2)], "5.5 each: the score of the row is not read"
+    assert per_snippet("mean_score", 2, 1) == [(11, 2, 6.375, 1)], "both under the same weights"
+    lint = dict.fromkeys(EVERY, 0.0) | {"lint": 1.0}
+    assert per_snippet("mean_score", 2, 1, weights=lint) == [(18, 2, 9, 1)]
+
+
+def test_an_aspect_that_says_little_is_named_with_the_reason(store: Store) -> None:
+    def told(item: str, kind: str, mass: float | None = 0.9, **digits: int) -> list[Row]:
+        rows = [r | {"mass": mass if r["aspect"] == "clarity" else 0.5} for r in scores(item, kind, **digits)]
+        return [r | ({"scorer": "code", "mass": None} if r["aspect"] in ("parses", "lint") else {}) for r in rows]
+
+    varied = {a: 6 for a in EVERY if a != "relevance"}
+    rows = [r for n in range(19) for r in told(f"c{n}", "candidate", 0.4, **(varied if n % 2 else {}))]
+    put(store, "aspect_scores", rows, item_kind="candidate", iteration=1)
+    put(store, "aspect_scores", told("t1", "teacher", None, relevance=4), item_kind="teacher")
+    put(store, "aspect_scores", scores("s1", "snippet", aspects=["sufficiency"]), item_kind="snippet")
+    measured = {
+        "clarity": (0.7, 0.6, 0.8, "delong"),
+        "correctness": (0.57, 0.45, 0.69, "delong"),
+        "difficulty": (None, None, None, "none: one class"),
+    }
+    auc = [
+        {"name": "scorer_auc", "iteration": -1, "subject": a, "num_items": 60}
+        | dict(zip(("value", "low", "high", "method"), m, strict=True))
+        for a, m in measured.items()
+    ]
+    put(store, "metrics", auc)
+    found = run(connect(store), "weak_aspects")
+    assert [(r["aspect"], r["reason"], r["measure"], r["num_items"]) for r in found] == [
+        ("difficulty", "AUC unknown, none: one class", "AUC on held-out pairs", 60),
+        ("correctness", "AUC within noise", "AUC on held-out pairs", 60),
+        ("relevance", "its digits do not vary", "share of the digit 5", 20),
+        ("clarity", "little probability on digits", "mean probability", 20),
+    ], "half of the mass is enough, and code is no scorer"
+    assert [r["value"] for r in found] == pytest.approx([None, 0.57, 0.95, 0.4])
+
+
+def test_fixed_weights_need_the_numbers_of_the_items_alone(store: Store) -> None:
+    put(store, "aspect_scores", scores("c1") + scores("c2", aspects=["lint"]), item_kind="candidate", iteration=1)
+    put(store, "aspect_scores", scores("t1", "teacher") + scores("t2", "teacher"), item_kind="teacher")
+    assert run(connect(store), "scored_items_count") == [{"num_teacher": 2, "num_candidates": 1}]
+
+
+def test_a_weighting_is_reported_with_what_speaks_for_it(store: Store) -> None:
+    fit = {"cv_auc": 0.8, "cv_auc_low": 0.7, "cv_auc_high": 0.9, "cv_method": "delong", "num_teacher": 24}
+    for t, method, heavy in ((1, "equal", 0.125), (2, "contrast", 0.3)):
+        rows = [
+            {"weights": "default", "iteration": t, "aspect": a, "weight": heavy if a == "lint" else (1 - heavy) / 7}
+            | ({"method": method, "num_candidates": 210} | fit)
+            for a in EVERY
+        ]
+        put(store, "aspect_weights", rows, iteration=t, weights="default")
+    found = run(connect(store), "report_weights")
+    assert [(r["method"], r["heaviest"], r["heaviest_weight"]) for r in found] == [
+        ("equal", None, 0.125),
+        ("contrast", "lint", 0.3),
+    ]
+    assert found[1].items() >= (fit | {"iteration": 2, "num_candidates": 210}).items()
 
 
 def test_an_overlap_counts_the_snippets_of_both_selections(store: Store) -> None:
