@@ -90,7 +90,7 @@ class Recipe(Settings):
                 f"sampling.checkpoints is {self.sampling.checkpoints}, but a training saves only "
                 f"synthesizer.training.num_checkpoints={self.synthesizer.training.num_checkpoints}: make the two fit"
             )
-        if self.scorer.labels == "teacher" and (self.teacher.engine == "docstring" or self.scorer.training is None):
+        if self.scorer.labels == "teacher" and (self.teacher.is_offline or self.scorer.training is None):
             raise ValueError(
                 "scorer.labels is teacher, so the scorer learns scores that the teacher gives. That needs "
                 "scorer.training, and a teacher that can be asked: set teacher.engine to the block of an engine"
