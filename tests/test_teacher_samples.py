@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import queries
 import scoder
-from builders import raw_pool, teacher_samples
+from builders import raw_pool, sandbox, teacher_samples
 from builders.engines import prompts
 from builders.pairs import parse, render
-from builders.recipe import Recipe, Teacher
+from builders.recipe import Recipe, Teacher, files
 from builders.teacher.asking import weights as asking_weights
 from builders.teacher.rows import split_of
 from builders.teacher_samples import import_file, is_asked
@@ -492,3 +493,102 @@ def all_pairs(store: Store, split: str) -> list[dict]:
     text = f"SELECT r.code FROM teacher_samples t JOIN raw_pool r USING (snippet_id) WHERE t.split = '{split}'"
     found = connect(store, store.input("teacher_samples") | raw_pool.inputs(store)).sql(text)
     return found.to_arrow_table().to_pylist()
+
+
+# -- samples of a file that the recipe names -------------------------------------------------------
+
+
+def reading(folder: Path, rows: list[dict], **given) -> Recipe:
+    """A recipe whose teacher is a file with these triples."""
+    path = written(folder, rows)
+    return recipe(folder, teacher={"engine": "samples", "path": path, "run_examples": False, **given})
+
+
+def pooled_at(path: Path, numbers: range) -> Store:
+    store = pooled(path, [snippet(n) for n in numbers])
+    return store
+
+
+def test_the_samples_of_a_file_are_the_teachers_and_their_snippets_are_not_drawn(tmp_path):
+    store = pooled_at(tmp_path / "store", range(6))
+    made = reading(tmp_path, [triple(n) for n in (1, 4, 8, 9)])
+    scoder.build_teacher(store, made)
+    rows = read(store, "teacher_samples")
+    assert {r["problem"] for r in rows} == {f"Add {n}." for n in (1, 4, 8, 9)}
+    assert {(r["model"], r["prompt_version"], r["cost_usd"]) for r in rows} == {("samples", "", None)}
+    assert {r["name"] for r in read(store, "raw_pool", origin="import")} == {"f_8", "f_9"}
+    assert not is_asked(store)
+    assert read(store, "rejects", stage="teacher") == []
+    inputs = store.input("pool") | store.input("teacher_samples") | store.input("raw_pool")
+    values = {"num_asked": 0, "start": 0, "stop": 99}
+    free = [row["snippet_id"] for row in queries.rows(connect(store, inputs), "free_snippets", values)]
+    assert sorted(free) == sorted(snippet(n)["snippet_id"] for n in (0, 2, 3, 5))
+
+
+def test_the_same_file_is_up_to_date_another_order_too_and_another_content_is_another_plan(tmp_path):
+    store = pooled_at(tmp_path / "store", range(2))
+    rows = [triple(n) for n in range(5)]
+    first = build(store, reading(tmp_path, rows))
+    (tmp_path / "elsewhere").mkdir()
+    assert build(store, reading(tmp_path / "elsewhere", rows)) == first
+    with pytest.raises(ContractError, match="another plan"):
+        build(store, reading(tmp_path, [*rows[:-1], triple(7)]))
+    again = build(Store(store.root, force=True), reading(tmp_path, [*rows[:-1], triple(7)]))
+    assert again.content != first.content
+    assert {r["name"] for r in read(store, "raw_pool", origin="import")} == {"f_2", "f_3", "f_7"}
+
+
+def test_num_snippets_takes_a_fixed_part_of_a_file(tmp_path):
+    rows = [triple(n) for n in range(8)]
+    found = []
+    for name, given, num in (("a", rows, 3), ("b", rows[::-1], 3), ("c", rows, 5)):
+        (tmp_path / name).mkdir()
+        store = pooled_at(tmp_path / name / "store", range(1))
+        build(store, reading(tmp_path / name, given, num_snippets=num))
+        found.append({r["sample_id"] for r in read(store, "teacher_samples")})
+    assert found[0] == found[1] < found[2]
+    assert [len(names) for names in found] == [3, 3, 5]
+
+
+@pytest.mark.skipif(not sandbox.is_available(), reason="no bubblewrap sandbox can be started here")
+def test_a_sample_of_a_file_that_fails_its_examples_is_a_reject(tmp_path):
+    store = pooled_at(tmp_path / "store", range(2))
+    right = triple(1, problem="Double.\n\n>>> f(2)\n4", solution="def f(x):\n    return 2 * x")
+    wrong = triple(2, problem="Double.\n\n>>> f(3)\n6", solution="def f(x):\n    return 4")
+    scoder.build_teacher(store, reading(tmp_path, [right, wrong], run_examples=True))
+    assert [r["solution"] for r in read(store, "teacher_samples")] == [right["solution"]]
+    (reject,) = read(store, "rejects", stage="teacher")
+    assert (reject["item_id"], reject["reason"]) == (content_id("python", wrong["snippet"]), "teacher_answer_unusable")
+
+
+def test_an_imported_file_wins_over_the_one_of_the_recipe(tmp_path):
+    store = pooled_at(tmp_path / "store", range(2))
+    (tmp_path / "mine").mkdir()
+    record = import_file(store, written(tmp_path / "mine", [triple(5)]), SHARES)
+    scoder.build_teacher(store, reading(tmp_path, [triple(6)]))
+    assert store.record("teacher_samples") == record
+    assert store.record("rejects", stage="teacher") is None
+
+
+@pytest.mark.parametrize("given", [{"engine": "samples"}, {"path": "samples.jsonl"}])
+def test_the_engine_samples_and_its_path_belong_together(tmp_path, given):
+    with pytest.raises(ValueError, match="engine samples and path belong together"):
+        recipe(tmp_path, teacher=given)
+
+
+def test_the_path_stands_beside_the_recipe_and_the_packaged_file_is_found(tmp_path):
+    (tmp_path / "mine.jsonl").write_text(json.dumps(triple(1)))
+    text = (files.SHIPPED / "laptop.yaml").read_text().replace("teacher-samples.jsonl", "mine.jsonl")
+    (tmp_path / "mine.yaml").write_text(text)
+    assert files.load(tmp_path / "mine.yaml").teacher.path == str(tmp_path / "mine.jsonl")
+    assert files.load("laptop").teacher.path == str(files.SHIPPED / "teacher-samples.jsonl")
+
+
+def test_the_shipped_samples_are_whole_in_a_store_and_undisturbed_by_a_pool(tmp_path):
+    store = pooled_at(tmp_path / "store", range(1))
+    made = recipe(tmp_path, teacher=files.load("laptop").teacher.model_dump(mode="json") | {"run_examples": False})
+    build(store, made)
+    rows = read(store, "teacher_samples")
+    assert len(rows) == len((files.SHIPPED / "teacher-samples.jsonl").read_text().splitlines())
+    licenses = {r["license"] for r in read(store, "raw_pool", origin="import")}
+    assert licenses == {"PSF-2.0"}

@@ -97,7 +97,7 @@ class Recipe(Settings):
                 "the optimizer's state of a LoRA adapter, and a training of all weights has none. Set optimizer_map to "
                 "sgd, or synthesizer.training.lora to {r: 16, alpha: 32}"
             )
-        if self.scorer.labels == "teacher" and (self.teacher.engine == "docstring" or self.scorer.training is None):
+        if self.scorer.labels == "teacher" and (self.teacher.is_offline or self.scorer.training is None):
             raise ValueError(
                 "scorer.labels is teacher, so the scorer learns scores that the teacher gives. That needs "
                 "scorer.training, and a teacher that can be asked: set teacher.engine to the block of an engine"

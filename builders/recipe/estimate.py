@@ -11,6 +11,7 @@ from the constants below.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from builders.pairs.corruptions import CORRUPTIONS, TAUGHT_PER_COPY
 from builders.recipe import Recipe
@@ -72,6 +73,9 @@ def _teacher(recipe: Recipe) -> Step:
     teacher = recipe.teacher
     if teacher.engine == "docstring":
         return Step("teacher", "problems and solutions from docstrings and bodies, offline", teacher.num_snippets)
+    if teacher.path is not None:
+        what = f"samples of {Path(teacher.path).name}, offline: as many as it has, these at most"
+        return Step("teacher", what, teacher.num_snippets)
     prompt, completion = teacher.num_snippets * SNIPPET_TOKENS, teacher.num_snippets * PAIR_TOKENS
     cost = teacher.engine_settings().cost(prompt, completion)
     what = f"ask {teacher.model} for (problem, solution)"

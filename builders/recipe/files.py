@@ -163,8 +163,8 @@ def _resolve_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
                 entry[key] = resolved(entry[key])
     for section in ("docstring_judge", "teacher", "synthesizer", "scorer", "coder"):
         entry = raw.get(section)
-        if isinstance(entry, dict) and "model" in entry:
-            entry["model"] = resolved(entry["model"])
+        if isinstance(entry, dict):
+            entry |= {key: resolved(entry[key]) for key in ("model", "path") if key in entry}
     return raw
 
 

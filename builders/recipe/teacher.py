@@ -11,7 +11,7 @@ from builders.recipe.settings import Settings, filled_as
 from training.settings import TemplateArguments
 
 TeacherEngine = Annotated[
-    Annotated[Literal["docstring"], Tag("docstring")] | Annotated[EngineSettings, Tag(BLOCK)],
+    Annotated[Literal["docstring", "samples"], Tag("docstring")] | Annotated[EngineSettings, Tag(BLOCK)],
     Discriminator(lambda value: "docstring" if isinstance(value, str) else BLOCK),
 ]
 
@@ -24,15 +24,26 @@ class Teacher(Settings):
 
     engine: TeacherEngine = Field(
         "docstring",
-        description="docstring: no model, a function's own docstring and body are the pair; else the "
-        "block of an engine, such as {engine: openai, base_url: …}",
+        description="docstring: no model, a function's own docstring and body are the pair; samples: no "
+        "model, the samples of the file `path`; else the block of an engine, such as "
+        "{engine: openai, base_url: …}",
+    )
+    path: str | None = Field(
+        None,
+        description="file of samples for engine samples: JSON lines or Parquet with snippet, problem and "
+        "solution, and perhaps license",
     )
     model: str = Field("docstring", description="name of the model at the endpoint, its folder, or its Hub id")
     template_arguments: TemplateArguments = Field(
         default_factory=dict,
         description="arguments of the model's chat template, such as {enable_thinking: false}; empty: none",
     )
-    num_snippets: int = Field(1000, ge=1, description="snippets that the teacher is asked about, one sample each")
+    num_snippets: int = Field(
+        1000,
+        ge=1,
+        description="snippets that the teacher is asked about, one sample each; with engine samples: "
+        "snippets of the file at most",
+    )
     reference_share: float = Field(
         0.15, ge=0, lt=1, description="share of the samples that influence compares with, 0 to 1"
     )
@@ -64,8 +75,8 @@ class Teacher(Settings):
             return given
         beside = sorted(given.keys() & OpenAISettings.model_fields.keys() - {"engine"})
         engine = given.get("engine", "docstring")
-        if isinstance(engine, str) and engine not in {"docstring", *ENGINES}:
-            raise ValueError(f"engine is docstring, or the block of {', '.join(ENGINES)}; got {engine!r}")
+        if isinstance(engine, str) and engine not in {"docstring", "samples", *ENGINES}:
+            raise ValueError(f"engine is docstring, samples, or the block of {', '.join(ENGINES)}; got {engine!r}")
         name = engine if isinstance(engine, str) and engine in ENGINES else None
         if beside or name:
             keys = ", ".join([f"engine: {name or 'openai'}", *(f"{key}: …" for key in beside)])
@@ -93,12 +104,26 @@ class Teacher(Settings):
 
     @model_validator(mode="after")
     def _a_model_is_named(self) -> Teacher:
-        if self.engine != "docstring" and self.model == "docstring":
+        if not self.is_offline and self.model == "docstring":
             raise ValueError("an engine asks a model: name it in teacher.model, such as gpt-4o")
         return self
 
+    @model_validator(mode="after")
+    def _a_file_is_named(self) -> Teacher:
+        if (self.engine == "samples") != (self.path is not None):
+            raise ValueError(
+                "engine samples and path belong together, as in {engine: samples, path: teacher-samples.jsonl}; got "
+                f"engine {self.engine if self.is_offline else 'as a block'} and path {self.path}"
+            )
+        return self
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether no model is asked: samples come from docstrings or from a file."""
+        return isinstance(self.engine, str)
+
     def engine_settings(self) -> EngineSettings:
-        """The engine that asks the teacher. ValueError for the docstring teacher: it has none."""
+        """The engine that asks the teacher. ValueError for an offline teacher: it has none."""
         if isinstance(self.engine, str):
-            raise ValueError("the docstring teacher asks nobody, so it has no engine")
+            raise ValueError(f"the {self.engine} teacher asks nobody, so it has no engine")
         return self.engine

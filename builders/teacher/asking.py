@@ -20,7 +20,7 @@ from store.errors import JobError
 def weights(teacher: Teacher) -> dict[str, str]:
     """What the plan of a table names of a teacher that is loaded here: the content of its folder.
 
-    Nothing for an endpoint, which alone knows what it serves, and for the docstring teacher.
+    Nothing for an endpoint, which alone knows what it serves, and for the offline teachers.
     """
     from training.fingerprints import model_fingerprint
 

@@ -10,7 +10,7 @@ In: JSON lines or Parquet with the text fields `snippet`, `problem`, `solution` 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,23 +68,48 @@ def _json_lines(path: str) -> Iterator[dict[str, Any]]:
                 yield row
 
 
-def sample_rows(found: list[dict[str, str]], teacher: Teacher) -> list[dict[str, Any]]:
-    """Rows of `teacher_samples`, in the order of their hashes.
+def chosen(found: list[dict[str, str]], num_snippets: int) -> list[dict[str, str]]:
+    """The triples of the first `num_snippets` snippets, in the order of their hashes.
+
+    That is a fixed random choice, whatever the order of the file.
+    """
+    first = set(sorted({content_id("python", t["snippet"]) for t in found})[:num_snippets])
+    return [t for t in found if content_id("python", t["snippet"]) in first]
+
+
+def keys(triple: dict[str, str]) -> tuple[str, str]:
+    """The keys of a triple: (sample id, snippet id)."""
+    snippet_id = content_id("python", triple["snippet"])
+    return content_id(snippet_id, triple["problem"], triple["solution"]), snippet_id
+
+
+def pair_of(triple: dict[str, str]) -> Parsed:
+    """The pair of a triple. Its status is `syntax_error` if the solution is not valid Python."""
+    status = "ok" if is_python(triple["solution"]) else "syntax_error"
+    return Parsed(status, triple["problem"], triple["solution"])
+
+
+def sample_rows(
+    found: list[dict[str, str]],
+    teacher: Teacher,
+    verified: Callable[[list[Parsed]], list[Parsed]] = lambda pairs: pairs,
+) -> list[dict[str, Any]]:
+    """Rows of `teacher_samples` in the order of their hashes, each with its `status` beside them.
 
     So the splits do not depend on the order of the file. All samples of a snippet are in one split:
-    a held-out sample must not be about a snippet that is trained on.
+    a held-out sample must not be about a snippet that is trained on. `verified` gives pairs that
+    fail their examples another status. InputError where a solution is not valid Python.
     """
     snippet_ids = sorted({content_id("python", t["snippet"]) for t in found})
     positions = {snippet_id: position for position, snippet_id in enumerate(snippet_ids)}
-    counted = teacher.model_copy(update={"num_snippets": len(positions), "engine": "docstring", "model": "import"})
+    counted = teacher.model_copy(update={"num_snippets": len(positions)})
     named = {}
-    for t in found:
+    for t, pair in zip(found, verified([pair_of(t) for t in found]), strict=True):
         snippet_id = content_id("python", t["snippet"])
-        pair = Parsed("ok" if is_python(t["solution"]) else "syntax_error", t["problem"], t["solution"])
         sample = teacher_rows.row({"snippet_id": snippet_id, "position": positions[snippet_id]}, pair, counted)
         named[sample["sample_id"]] = sample
     rows = [named[name] for name in sorted(named)]
-    if rejected := [r for r in rows if r["status"] != "ok"]:
+    if rejected := [r for r in rows if r["status"] == "syntax_error"]:
         raise InputError(
             f"{len(rejected)} of {len(rows)} solutions are not valid Python, first: "
             f"{rejected[0]['solution'][:200]!r}. Mend them or leave them out"
