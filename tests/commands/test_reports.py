@@ -171,7 +171,7 @@ def test_status_says_which_aspects_and_weights_are_no_better_than_chance(tmp_pat
     found = readable_scoring(scoring(Ledger(tmp_path)))
     assert [(r["aspect"], r["it says little because"], r["value"]) for r in found["weak_aspects"]] == [
         ("clarity", "its digits do not vary", "1.000"),
-        ("clarity", "little probability on digits", "0.0100"),
+        ("clarity", "little probability on digits", "0.010"),
     ]
     (weighting,) = found["weights"]
     assert weighting["where from"] == "equal: the fit is no better than chance"

@@ -870,7 +870,7 @@ def test_an_aspect_that_says_little_is_named_with_the_reason(store: Store) -> No
     found = run(connect(store), "weak_aspects")
     assert [(r["aspect"], r["reason"], r["measure"], r["num_items"]) for r in found] == [
         ("difficulty", "AUC unknown, none: one class", "AUC on held-out pairs", 60),
-        ("correctness", "AUC within noise", "AUC on held-out pairs", 60),
+        ("correctness", "AUC no better than chance", "AUC on held-out pairs", 60),
         ("relevance", "its digits do not vary", "share of the digit 5", 20),
         ("clarity", "little probability on digits", "mean probability", 20),
     ], "half of the mass is enough, and code is no scorer"
