@@ -3,8 +3,8 @@
 --   its digits do not vary: 95% of them or more are the same, so they order next to nothing.
 --   little probability on digits: the scorer gives less than half of its probability to all digits
 --     together. What it would say is no digit, and the digits are what is left of its answer.
---   AUC no better than chance: the interval of its AUC on held-out labelled pairs reaches down to 0.5. Where
---     that AUC could not be measured, the reason says why.
+--   AUC no better than chance: the interval of its AUC on held-out labelled pairs reaches down to
+--     0.5. Where that AUC could not be measured, the reason says why.
 -- `digits` is aspect_digits.sql.
 WITH reasons AS (
     SELECT

@@ -10,11 +10,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 WHOLE = {
     "aspect_scores.build_snippets": "what the judge is asked about depends on all that decides the pool",
+    "aspect_scores.build_labels": "scorer, decontamination, benchmarks and selection_name",
+    "aspect_weights.build": "scoring, decontamination, benchmarks and selection_name",
     "candidates": "sampling, synthesizer, teacher, final, iterations and seed",
+    "checkpoints.build_scorer": "scorer, synthesizer, seed and what decides which samples are clean",
     "checkpoints.build_synthesizer": "synthesizer, decontamination, benchmarks and selection_name",
     "gradients": "influence, synthesizer, sampling and decontamination",
     "influence": "influence, synthesizer and sampling",
     "instructions": "final, decontamination, benchmarks and iterations",
+    "metrics.build_scorer_auc": "scorer, seed and what decides which samples are clean",
     "pool": "pool, near_duplicates, decontamination, docstring_judge, benchmarks and seed",
     "selected": "selection, influence, decontamination, synthesizer and benchmarks",
 }

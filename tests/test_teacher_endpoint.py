@@ -176,7 +176,10 @@ def test_json_answers_are_held_to_a_schema(serve, tmp_path) -> None:
         ({"engine": {"engine": "openai", "budget_usd": 3}}, "needs both prices: set price_per_million_input"),
         ({"engine": {"engine": "openai", "price_date": "2026-11-22"}}, "is set, but no price"),
         ({"engine": "openai", "budget_usd": 3}, r"write engine: \{engine: openai, budget_usd: …\}"),
-        ({"engine": "docstrin"}, "engine is docstring, or the block of transformers, vllm, openai; got 'docstrin'"),
+        (
+            {"engine": "docstrin"},
+            "engine is docstring, samples, or the block of transformers, vllm, openai; got 'docstrin'",
+        ),
         ({"base_url": "http://user:key@host"}, r"write engine: \{engine: openai, base_url: …\}"),
     ],
 )

@@ -123,13 +123,13 @@ def convert(gguf: Path, made: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     place = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    read = AutoModelForCausalLM.from_pretrained(**place, dtype="float32")
+    read = AutoModelForCausalLM.from_pretrained(**place, dtype="float32", trust_remote_code=False)
     del read.config.quantization_config
     # transformers takes what it read for quantized and refuses to save it, so a new model gets it
     model = AutoModelForCausalLM.from_config(read.config, dtype="float32")
     model.load_state_dict(read.state_dict())
     model.save_pretrained(made)
-    tokenizer = AutoTokenizer.from_pretrained(**place, **SPECIAL_TOKENS)
+    tokenizer = AutoTokenizer.from_pretrained(**place, **SPECIAL_TOKENS, trust_remote_code=False)
     tokenizer.model_max_length = MAX_TOKENS
     tokenizer.save_pretrained(made)
     _rewrite(made / "tokenizer.json", completed)

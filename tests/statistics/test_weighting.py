@@ -1,4 +1,4 @@
-"""Weights: noise leaves them equal, a real aspect is found, and held-out items are held out."""
+"""weighting: noise leaves weights equal, a real aspect is found, and held-out items are held out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EQUAL = np.full(8, 1 / 8)
 
 
 def digits(num_teacher: int, num_candidates: int, gap: float, seed: int, aspect: int = 3):
-    """Digits of 8 aspects as scores; one of the teacher's is `gap` deviations higher."""
+    """Digits of 8 aspects as scores, where the teacher's are higher in one by `gap` deviations."""
     rng = np.random.default_rng(seed)
     is_teacher_N = np.array([1.0] * num_teacher + [0.0] * num_candidates)
     raw_NZ = rng.normal(5, 1.5, (len(is_teacher_N), 8))
