@@ -57,7 +57,7 @@ class Scoring(Settings):
     weights: dict[str, float] = Field(
         default_factory=dict, description="weight of each aspect, for fixed; empty: equal weights"
     )
-    l2: float = Field(1.0, ge=0, description="strength of the L2 penalty of the contrast fit; 0: no penalty")
+    l2: float = Field(1.0, ge=0, description="how firmly the contrast fit is drawn to equal weights; 0: not at all")
 
     @model_validator(mode="after")
     def _weights_name_aspects(self) -> Scoring:
