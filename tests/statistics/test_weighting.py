@@ -1,4 +1,4 @@
-"""Weights: noise leaves them equal, a real aspect is found, and held-out items are held out."""
+"""weighting: noise leaves weights equal, a real aspect is found, held-out items are held out."""
 
 from __future__ import annotations
 
