@@ -38,8 +38,6 @@ That may be a change of extraction, checker, references, verdicts or sandbox. Ta
 verdicts are then of another plan. Judging them anew asks no model again."""
 TOGETHER = 256
 """Answers that are judged before those among them that were too slow are tried again."""
-
-
 WAITED = 0.1
 """Who waited for a CPU for more than this share of its time may be slow because of others."""
 SAY_EVERY_S = 60.0

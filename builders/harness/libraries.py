@@ -174,11 +174,19 @@ ALSO = {"pandas": ("openpyxl", "xlrd")}
 _MISSING = re.compile(r"(?:ModuleNotFoundError: No module named|ImportError: Missing optional dependency) '(\w[\w.]*)'")
 
 
+def missing_module(message: str | None) -> str | None:
+    """The top-level module that an error message says is not there.
+
+    missing_module("ModuleNotFoundError: No module named 'cv2.aruco'")    # cv2
+    """
+    found = _MISSING.search(message or "")
+    return found.group(1).split(".")[0] if found else None
+
+
 def missing_library(message: str | None) -> str | None:
     """The known library that an error message says is not there.
 
     missing_library("ModuleNotFoundError: No module named 'numpy'")    # numpy
     """
-    found = _MISSING.search(message or "")
-    name = found.group(1).split(".")[0] if found else None
+    name = missing_module(message)
     return name if name in KNOWN else None

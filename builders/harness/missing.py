@@ -9,23 +9,20 @@ the answer's own mistake, but it is named as well.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from builders.harness.extraction import imports
-from builders.harness.libraries import KNOWN, PACKAGES
+from builders.harness.libraries import KNOWN, PACKAGES, missing_module
 from builders.harness.references import Ready
 from builders.harness.rows import Row
-
-_MISSING = re.compile(r"(?:No module named|Missing optional dependency) '(\w[\w.]*)'")
 
 
 def modules_of(message: str | None) -> list[str]:
     """The top-level module that an error message says is not there, if it says so."""
-    found = _MISSING.search(message or "")
-    return [found.group(1).split(".")[0]] if found else []
+    name = missing_module(message)
+    return [name] if name else []
 
 
 def lacking(ready: Ready) -> list[str]:
