@@ -9,7 +9,6 @@ Shapes: B rows, T tokens so far, V vocabulary entries, Q questions, S tokens of 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -18,6 +17,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from builders.engines import grouped_attention
+from builders.engines.lora_adapters import LoraAdapters
 from builders.engines.sampling import sample
 from builders.engines.settings import TransformersSettings
 from builders.engines.tokenizing import (
@@ -93,17 +94,13 @@ class TransformersEngine(Engine):
         self._eos_ids = _eos_ids(self._tokenizer, loaded.generation_config) | end_ids(self._tokenizer)
         positions = getattr(self._config, "max_position_embeddings", None) or settings.max_model_tokens
         self._max_model_tokens = min(settings.max_model_tokens, positions)
-        # PEFT's names are keys of modules and may not hold a dot, so it is given names of our own.
-        self._adapters = {name: f"adapter_{i}" for i, name in enumerate(adapters)}
-        renamed = {self._adapters[name]: path for name, path in adapters.items()}
-        self._model: Any = pretrained.read_adapters(loaded, renamed) if renamed else loaded
-        torch.nn.Module.to(self._model, self._device)
-        self._model.eval()
+        grouped_attention.use(loaded)
+        self._adapters = LoraAdapters(loaded, adapters, self._device)
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         stream = iter(requests)
         while window := list(islice(stream, WINDOW_MICRO_BATCHES * self._micro_batch)):
-            self._check_adapters({request.adapter for request in window})
+            self._adapters.check({request.adapter for request in window})
             token_ids = encode_requests(self._tokenizer, window)
             rows = [_Row(request, ids) for request, ids in zip(window, token_ids, strict=True)]
             fitting = [row for row in rows if self._fits(len(row.prompt_ids) + row.request.max_tokens)]
@@ -111,27 +108,27 @@ class TransformersEngine(Engine):
                 if not self._fits(len(row.prompt_ids) + row.request.max_tokens):
                     yield Completion(row.request.request_id, "", "prompt_too_long", len(row.prompt_ids), 0, None)
             for batch in _micro_batches(fitting, self._micro_batch):
-                with self._adapter(batch[0].request.adapter):
-                    self._decode_batch(batch)
+                with self._adapters.selected(batch[0].request.adapter) as model:
+                    self._decode_batch(model, batch)
                 yield from (self._completion(row) for row in batch)
 
     def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
         for request in requests:
-            self._check_adapters({request.adapter})
+            self._adapters.check({request.adapter})
             choice_ids = place_of(self._tokenizer, request.choices).token_ids
             question_ids = encode_choices(self._tokenizer, request.choices, request.questions)
             num_tokens = sum(len(ids) for ids in question_ids)
             if not self._fits(max(len(ids) for ids in question_ids)):
                 yield ChoiceCompletion(request.request_id, None, num_tokens, "prompt_too_long")
                 continue
-            with self._adapter(request.adapter):
-                probs_QC, mass_Q = self._choice_probabilities(question_ids, choice_ids)
+            with self._adapters.selected(request.adapter) as model:
+                probs_QC, mass_Q = self._choice_probabilities(model, question_ids, choice_ids)
             require_numbers([float(probs_QC.sum())], self._folders[request.adapter], request.request_id)
             probs, masses = tuple(map(tuple, probs_QC.tolist())), tuple(mass_Q.tolist())
             yield ChoiceCompletion(request.request_id, probs, num_tokens, "stop", masses=masses)
 
     def close(self) -> None:
-        self._model = None
+        self._adapters.close()
         torch.set_num_threads(self._threads_before)
         if self._device == "cuda":
             torch.cuda.empty_cache()
@@ -139,29 +136,13 @@ class TransformersEngine(Engine):
     def _fits(self, num_tokens: int) -> bool:
         return num_tokens <= self._max_model_tokens
 
-    def _check_adapters(self, names: set[str | None]) -> None:
-        unknown = sorted(name for name in names if name is not None and name not in self._adapters)
-        if unknown:
-            raise ValueError(f"adapters {unknown} are unknown: the engine has {sorted(self._adapters)}")
-
-    @contextmanager
-    def _adapter(self, name: str | None) -> Iterator[None]:
-        if name is not None:
-            self._model.set_adapter(self._adapters[name], inference_mode=True)
-            yield
-        elif self._adapters:
-            with self._model.disable_adapter():
-                yield
-        else:
-            yield
-
     @torch.inference_mode()
-    def _decode_batch(self, rows: list[_Row]) -> None:
+    def _decode_batch(self, model: Any, rows: list[_Row]) -> None:
         """Generate until every row has finished."""
         ids_BT, mask_BT = self._padded([row.prompt_ids for row in rows], left=True)
         position_BT = (mask_BT.cumsum(dim=-1) - 1).clamp(min=0)
         cache = DynamicCache(config=self._config)
-        logits_BV = self._forward(ids_BT, mask_BT, position_BT, cache)[:, -1]
+        logits_BV = self._forward(model, ids_BT, mask_BT, position_BT, cache)[:, -1]
         position_B1 = position_BT[:, -1:]
         draws = _draws([row.request for row in rows], self._device)
         for step in range(draws.uniforms.shape[1]):
@@ -182,7 +163,7 @@ class TransformersEngine(Engine):
             # A finished row that is still carried may pass the last position. Nobody reads its
             # logits.
             position_B1 = (position_B1 + 1).clamp(max=self._max_model_tokens - 1)
-            logits_BV = self._forward(token_B.unsqueeze(1), mask_BT, position_B1, cache)[:, -1]
+            logits_BV = self._forward(model, token_B.unsqueeze(1), mask_BT, position_B1, cache)[:, -1]
 
     def _take(self, row: _Row, token: int, logprob: float) -> None:
         if row.finish_reason is not None:
@@ -211,7 +192,9 @@ class TransformersEngine(Engine):
         return Completion(row.request.request_id, text, finish_reason, *num_tokens, row.logprob)
 
     @torch.inference_mode()
-    def _choice_probabilities(self, question_ids: list[list[int]], choice_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _choice_probabilities(
+        self, model: Any, question_ids: list[list[int]], choice_ids: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
         """The probabilities of the choices (Q, C), and the mass of all of them together (Q,).
 
         The shared prefix is computed once, then the suffixes as one batch, padded on the right.
@@ -220,7 +203,7 @@ class TransformersEngine(Engine):
         cache = DynamicCache(config=self._config)
         if prefix:
             ids_1T, mask_1T = self._padded([question_ids[0][:prefix]], left=False)
-            self._forward(ids_1T, mask_1T, mask_1T.cumsum(dim=-1) - 1, cache)
+            self._forward(model, ids_1T, mask_1T, mask_1T.cumsum(dim=-1) - 1, cache)
             cache.batch_repeat_interleave(len(question_ids))
         suffix_QS, suffix_mask_QS = self._padded([ids[prefix:] for ids in question_ids], left=False)
         mask_QT = torch.cat([suffix_mask_QS.new_ones(len(question_ids), prefix), suffix_mask_QS], dim=1)
@@ -229,7 +212,7 @@ class TransformersEngine(Engine):
         # All logits of a suffix would be S x V floats a question, so only the last ones are
         # computed.
         kept, kept_Q = last_Q.unique(return_inverse=True)
-        logits_QKV = self._forward(suffix_QS, mask_QT, position_QS, cache, keep=kept)
+        logits_QKV = self._forward(model, suffix_QS, mask_QT, position_QS, cache, keep=kept)
         logits_QV = logits_QKV[torch.arange(len(question_ids), device=self._device), kept_Q]
         chosen_QC = logits_QV[:, list(choice_ids)].double()
         mass_Q = (chosen_QC.logsumexp(dim=-1) - logits_QV.double().logsumexp(dim=-1)).exp().clamp(max=1.0)
@@ -237,13 +220,14 @@ class TransformersEngine(Engine):
 
     def _forward(
         self,
+        model: Any,
         ids_BT: Tensor,
         mask_BT: Tensor,
         position_BT: Tensor,
         cache: DynamicCache,
         keep: int | Tensor = 1,
     ) -> Tensor:
-        return self._model(
+        return model(
             input_ids=ids_BT,
             attention_mask=mask_BT,
             position_ids=position_BT,

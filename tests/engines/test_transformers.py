@@ -143,8 +143,8 @@ def test_logprob_is_that_of_a_plain_forward_pass(model, engine):
         )
         for i, prompt in enumerate(PROMPTS)
     ]
-    with engine._adapter(None):
-        engine._decode_batch(rows)
+    with engine._adapters.selected(None) as loaded:
+        engine._decode_batch(loaded, rows)
     assert max(len(row.token_ids) for row in rows) > 20
     for row in rows:
         with torch.inference_mode():
