@@ -71,18 +71,19 @@ class LoraAdapters:
         """Add an adapter to the base's weights, after the one before it was taken out."""
         if name == self._merged:
             return
-        for layer, weight in self._kept.items():
-            layer.get_base_layer().weight = weight
+        for layer, kept in self._kept.items():
+            layer.get_base_layer().weight = kept
         self._kept, self._merged = {}, name
         if name is None:
             return
         for layer in lora_layers(self._model):
             if self._names[name] in layer.lora_A:
-                base = layer.get_base_layer()
-                self._kept[layer] = base.weight
+                weight = layer.get_base_layer().weight
+                assert isinstance(weight, torch.nn.Parameter), type(weight)
+                self._kept[layer] = weight
                 # a new parameter: the old one may be tied to another layer, such as the embedding
-                changed = base.weight + layer.get_delta_weight(self._names[name])
-                base.weight = torch.nn.Parameter(changed, requires_grad=False)
+                changed = weight + layer.get_delta_weight(self._names[name])
+                layer.get_base_layer().weight = torch.nn.Parameter(changed, requires_grad=False)
 
 
 def lora_layers(model: PeftModel) -> list[Linear]:
