@@ -107,18 +107,18 @@ def _table(plan: Plan, weight_Z: np.ndarray, shared: dict[str, Any], fitted_Z: n
 
 
 def weak_aspects(store: Store, inputs: dict[str, str]) -> list[str]:
-    """Why the digits of some aspects say little: a sentence each, for people.
+    """Which aspects have digits that say little: a line for each reason, for people.
 
     The AUC on held-out pairs is looked up too, though no weight depends on it.
     """
     measured = {"name": "scorer_auc"}
     known = store.input("metrics", **measured) if store.is_complete("metrics", **measured) else {}
-    rows = queries.rows(connect(store, inputs | known, memory_limit="500MB"), "weak_aspects")
-    return [
-        f"the digits of {row['aspect']} say little: {row['reason']} ({row['measure']}: "
-        f"{with_interval(row['value'], row['low'], row['high']) or 'none'}, {counted(row['num_items'], 'item')})"
-        for row in rows
-    ]
+    found: dict[str, list[str]] = {}
+    for row in queries.rows(connect(store, inputs | known, memory_limit="500MB"), "weak_aspects"):
+        value = with_interval(row["value"], row["low"], row["high"]) or "none"
+        aspects = found.setdefault(f"{row['reason']} ({row['measure']})", [])
+        aspects.append(f"{row['aspect']} {value} of {counted(row['num_items'], 'item')}")
+    return [f"digits that say little, {reason}: {', '.join(aspects)}" for reason, aspects in found.items()]
 
 
 def _digits(batches: Iterable[pa.RecordBatch]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
