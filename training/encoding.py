@@ -28,6 +28,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from training.errors import TrainingError
+from training.template_clock import on_day
 
 Ids = list[int]
 
@@ -177,9 +178,9 @@ def render(tokenizer: Any, messages: Sequence[Mapping[str, str]], *, add_generat
 
 def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool, day: datetime) -> str:
     try:
-        # a variable of this name hides the clock that transformers gives to templates
+        template = on_day(tokenizer.get_chat_template(), day)
         text = tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt, strftime_now=day.strftime
+            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt, chat_template=template
         )
     except TemplateError as error:
         raise RefusedTurnsError(

@@ -112,6 +112,7 @@ def test_what_is_shared_is_encoded_once():
     class Counting:
         chat_template = CHATML
         apply_chat_template = tokenizer.apply_chat_template
+        get_chat_template = tokenizer.get_chat_template
 
         def __call__(self, texts, **options):
             lengths.extend(map(len, texts))

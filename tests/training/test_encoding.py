@@ -159,9 +159,9 @@ def test_the_prompt_is_the_same_on_every_day(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class WithClock(PreTrainedTokenizerFast):
-    """A tokenizer that renders by itself and asks the clock."""
+    """A tokenizer that renders its own template and asks the clock."""
 
-    def apply_chat_template(self, *args, strftime_now=None, **options):
+    def apply_chat_template(self, *args, chat_template=None, **options):
         return super().apply_chat_template(*args, **options)
 
 

@@ -50,12 +50,15 @@ def test_a_base_saved_in_bfloat16_is_loaded_alike_for_training_and_for_answers(t
     trained = load_model(base, dtype="auto").dtype
     with open_engine(TransformersSettings(dtype="auto"), base) as engine:
         assert isinstance(engine, TransformersEngine)
-        assert engine._model.dtype == trained == getattr(torch, _precision("auto"))
+        with engine._adapters.selected(None) as model:
+            assert model.dtype == trained == getattr(torch, _precision("auto"))
 
 
 def test_engines_take_float16_and_trainings_do_not(tmp_path: Path) -> None:
     with open_engine(TransformersSettings(dtype="float16"), tiny_qwen(tmp_path / "base")) as engine:
-        assert isinstance(engine, TransformersEngine) and engine._model.dtype == torch.float16
+        assert isinstance(engine, TransformersEngine)
+        with engine._adapters.selected(None) as model:
+            assert model.dtype == torch.float16
     assert VllmSettings.model_validate({"dtype": "float16"}).dtype == "float16"
     with pytest.raises(ValidationError, match="Input should be 'float32', 'bfloat16' or 'auto'"):
         SftSettings.model_validate({"dtype": "float16"})
