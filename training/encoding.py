@@ -15,6 +15,7 @@ What a template does is found out once per tokenizer, with a few short answers:
             joins to the first word (` def` is one token) stays with the answer, as it was when the
             model was made.
     end     the token that ends the answer. Engines stop at it, and nothing after it is trained on.
+            It is special to the tokenizer, and not a line break or a part of an answer.
     date    templates such as Llama 3.1's print the day. They all see the same one here.
 """
 
@@ -27,6 +28,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from training import plain_text
 from training.errors import TrainingError
 from training.template_clock import on_day
 
@@ -72,7 +74,8 @@ class Encoder:
         """The ids of the prompt, and of the last turn with its end. None if another lead precedes
         the answer, such as a row's own thoughts in a think block: no model is asked like that.
 
-        TrainingError for a template that cannot be trained with.
+        TrainingError for a template that cannot be trained with. RefusedTurnsError for turns whose
+        text the template or the tokenizer changes, beyond blanks and line breaks around it.
         """
         prompt = render(self.tokenizer, messages[:-1], add_generation_prompt=True)
         whole = render(self.tokenizer, messages)
@@ -90,7 +93,25 @@ class Encoder:
                 f"with the token {self.tokenizer.decode([self.end_id])!r}. Give the tokenizer a template that ends all "
                 "answers alike."
             )
+        if self.end_id in kept[:-1]:
+            raise RefusedTurnsError("the answer holds the token that ends answers")
+        self._require_text(messages, whole, prompt_ids + kept)
         return prompt_ids, kept
+
+    def _require_text(self, messages: Sequence[Mapping[str, str]], whole: str, ids: Ids) -> None:
+        """RefusedTurnsError if a text is not in the chat, or not in what its tokens say.
+
+        Answers before the last may change: templates such as Qwen3's leave their thoughts out.
+        """
+        rendered = plain_text.without_marks(whole)
+        said = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        for place, message in enumerate(messages):
+            text = message["content"].strip("\r\n").rstrip()
+            if message["role"] == "assistant" and place < len(messages) - 1:
+                continue
+            for by, written in (("chat template", rendered), ("tokenizer", said)):
+                if text not in written:
+                    raise RefusedTurnsError(f"the {by} changes the text of the {message['role']}")
 
     def changes(self) -> str | None:
         """How ids differ from those of the template alone, for plans. None if they are the same."""
@@ -122,11 +143,17 @@ def _encoder(tokenizer: Any, template: str) -> Encoder:
         return Encoder(tokenizer, is_dated=is_dated, obstacle=_changed_answer(tokenizer, written))
     lead = lead if lead.strip() or _is_apart(tokenizer, prompt + lead, wholes) else ""
     tail_ids = token_ids(tokenizer, tail)
-    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    place = next((place for place, token in enumerate(tail_ids) if token in special), None)
+    place = next((place for place, token in enumerate(tail_ids) if token in _ends(tokenizer)), None)
     if place is None:
         return Encoder(tokenizer, lead, is_dated=is_dated, obstacle=_no_end(tokenizer, tail))
     return Encoder(tokenizer, lead, tail_ids[place], len(tail_ids) - 1 - place, is_dated)
+
+
+def _ends(tokenizer: Any) -> set[int]:
+    """The tokens that may end an answer: those with a meaning of their own, and no blanks."""
+    known = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    in_answers = {token for ids in plain_text.ids(tokenizer, _ANSWERS) for token in ids}
+    return {token for token in known - in_answers if tokenizer.decode([token]).strip()}
 
 
 @dataclass(frozen=True)
@@ -170,8 +197,9 @@ def _choice_place(tokenizer: Any, template: str, choices: tuple[str, ...]) -> Ch
 
 
 def render(tokenizer: Any, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = False) -> str:
-    """The chat as the template writes it, on the day `DATE`. RefusedTurnsError if it takes no such
-    turns.
+    """The chat as the template writes it, on the day `DATE`, with the marks of plain_text.
+
+    RefusedTurnsError if the template takes no such turns.
     """
     return _rendered(tokenizer, messages, add_generation_prompt, DATE)
 
@@ -179,8 +207,9 @@ def render(tokenizer: Any, messages: Sequence[Mapping[str, str]], *, add_generat
 def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool, day: datetime) -> str:
     try:
         template = on_day(tokenizer.get_chat_template(), day)
+        turns = [{**message, "content": plain_text.marked(tokenizer, message["content"])} for message in messages]
         text = tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt, chat_template=template
+            turns, tokenize=False, add_generation_prompt=add_generation_prompt, chat_template=template
         )
     except TemplateError as error:
         raise RefusedTurnsError(
@@ -192,8 +221,9 @@ def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, str]], add_generat
 
 
 def token_ids(tokenizer: Any, text: str) -> Ids:
-    """The ids of a text. The template writes the special tokens itself, so none are added."""
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
+    """The ids of a rendered text."""
+    (found,) = plain_text.ids(tokenizer, [text])
+    return found
 
 
 def _split(tokenizer: Any, prompt: str, whole: str) -> tuple[Ids, Ids]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from builders.engines.types import Message, Request
 from store.errors import InputError, JobError
+from training import plain_text
 from training.encoding import ChoicePlace, choice_place, encoder, render
 from training.errors import TrainingError
 
@@ -56,7 +57,7 @@ def encode_chats(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list[lis
     The template writes the special tokens itself, so none are added.
     """
     texts = [encoder(tokenizer).asked(chat_text(tokenizer, chat)) for chat in chats]
-    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    return plain_text.ids(tokenizer, texts)
 
 
 def encode_choices(tokenizer: Any, choices: tuple[str, ...], chats: Sequence[Sequence[Message]]) -> list[list[int]]:
@@ -79,12 +80,12 @@ def encode_questions(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list
     shared = commonprefix(texts).rstrip()  # noqa: RUF071 characters, not folders, are compared
     cut = shared.rfind("\n") + 1
     if shared[cut:].lstrip().startswith("/"):
-        return tokenizer(texts, add_special_tokens=False)["input_ids"]
-    whole, *tails = tokenizer([texts[0], *(text[cut:] for text in texts)], add_special_tokens=False)["input_ids"]
+        return plain_text.ids(tokenizer, texts)
+    whole, *tails = plain_text.ids(tokenizer, [texts[0], *(text[cut:] for text in texts)])
     head, last = whole[: len(whole) - len(tails[0])], whole[len(whole) - len(tails[0]) :]
     if last == tails[0]:
         return [head + tail for tail in tails]
-    return tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return plain_text.ids(tokenizer, texts)
 
 
 def encode_requests(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:

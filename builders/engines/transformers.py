@@ -123,7 +123,9 @@ class TransformersEngine(Engine):
                 continue
             with self._adapters.selected(request.adapter) as model:
                 probs_QC, mass_Q = self._choice_probabilities(model, question_ids, choice_ids)
-            require_numbers([float(probs_QC.sum())], self._folders[request.adapter], request.request_id)
+            require_numbers(
+                [float(probs_QC.sum()), float(mass_Q.sum())], self._folders[request.adapter], request.request_id
+            )
             probs, masses = tuple(map(tuple, probs_QC.tolist())), tuple(mass_Q.tolist())
             yield ChoiceCompletion(request.request_id, probs, num_tokens, "stop", masses=masses)
 

@@ -40,6 +40,18 @@ def test_transformers_names_the_broken_adapter(broken) -> None:
             list(engine.choose([ChoiceRequest("bad", (CHAT, CHAT), adapter="bad")]))
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_broken_row_of_the_head_is_seen_though_no_digit_is_broken(tmp_path: Path, value: float) -> None:
+    model = save_model(tmp_path)
+    path = Path(model, "model.safetensors")
+    weights = load_file(path)
+    weights["lm_head.weight"][300] = value
+    save_file(weights, path, metadata={"format": "pt"})
+    with open_engine(TransformersSettings(num_threads=1, max_model_tokens=256), model) as engine:
+        with pytest.raises(JobError, match="answers request 'q' with a probability that is no number"):
+            list(engine.choose([ChoiceRequest("q", (CHAT, CHAT))]))
+
+
 def test_vllm_names_the_broken_adapter(broken) -> None:
     pytest.importorskip("vllm", reason="vLLM is not in this environment")
     model, adapters = broken

@@ -113,6 +113,8 @@ def test_what_is_shared_is_encoded_once():
         chat_template = CHATML
         apply_chat_template = tokenizer.apply_chat_template
         get_chat_template = tokenizer.get_chat_template
+        all_special_tokens = tokenizer.all_special_tokens
+        added_tokens_decoder = tokenizer.added_tokens_decoder
 
         def __call__(self, texts, **options):
             lengths.extend(map(len, texts))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import chat_template_utils
 
@@ -246,3 +246,72 @@ def test_a_model_stops_where_its_training_texts_stop(tmp_path: Path, lora: LoraS
         asked = Request("1", messages=tuple(rows[3]["messages"][:1]), adapter=name, max_tokens=60, temperature=0.0)
         (answer,) = engine.generate([asked])
     assert (answer.text, answer.finish_reason) == ("return 1", "stop")
+
+
+# --- texts that a template or a tokenizer changes
+
+
+@pytest.mark.parametrize(
+    "family, question, answer",
+    [
+        pytest.param("llama3", "Write it.", "    return x\n", id="a template that trims an indented answer"),
+        pytest.param("gemma", "    def f(x):\n        pass", "x", id="a template that trims an indented question"),
+    ],
+)
+def test_a_row_whose_text_the_template_changes_is_a_reject(family: str, question: str, answer: str) -> None:
+    row = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    flaw = encode(tokenizer(family), row, 1000)
+    assert isinstance(flaw, Flaw) and "chat template changes the text of the " in flaw.reason
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "{{ m['content'] | e }}",
+        "{{ m['content'] | truncate(40) }}",
+        "{{ m['content'][:40] }}",
+        "{{ m['content'] | wordwrap(20) }}",
+    ],
+)
+def test_a_template_that_changes_questions_leaves_no_row(changed: str) -> None:
+    made = tokenizer("qwen2.5", CHATML.replace("{{ message['content'] }}", changed.replace("m[", "message[")))
+    row = [
+        {"role": "user", "content": "Is a < b? " + "It depends on a and b. " * 20},
+        {"role": "assistant", "content": "7"},
+    ]
+    flaw = encode(made, row, 1000)
+    assert isinstance(flaw, Flaw) and flaw.reason == "the chat template changes the text of the user"
+
+
+def test_a_turn_that_the_template_leaves_out_is_a_reject() -> None:
+    skips = "{% for message in messages if message.role != 'system' %}"
+    made = tokenizer("qwen2.5", CHATML.replace("{% for message in messages %}", skips))
+    row = [{"role": "system", "content": "Be short."}, *chat(CODE)]
+    flaw = encode(made, row, 1000)
+    assert isinstance(flaw, Flaw) and flaw.reason == "the chat template changes the text of the system"
+
+
+@pytest.mark.parametrize("normalizer", [normalizers.NFKC(), normalizers.StripAccents(), normalizers.Replace("²", "2")])
+def test_a_row_whose_text_the_tokenizer_changes_is_a_reject(normalizer: normalizers.Normalizer) -> None:
+    made = tokenizer("qwen2.5")
+    made.backend_tokenizer.normalizer = normalizer
+    assert isinstance(encode(made, chat(CODE), 1000), Example)
+    flaw = encode(made, chat("x = 'ﬁ²e\u0301é'"), 1000)
+    assert isinstance(flaw, Flaw) and flaw.reason == "the tokenizer changes the text of the assistant"
+
+
+def test_an_end_token_that_takes_the_blanks_beside_it_makes_rejects() -> None:
+    made = tokenizer("phi")
+    takes = [AddedToken(word, rstrip=True, special=True, normalized=False) for word in ("<|user|>", "<|assistant|>")]
+    made.backend_tokenizer.add_special_tokens(takes)
+    flaw = encode(made, [{"role": "user", "content": "    def f(x):\n        pass"}, chat("x")[1]], 1000)
+    assert isinstance(flaw, Flaw) and flaw.reason == "the tokenizer changes the text of the user"
+
+
+def test_a_line_break_is_never_the_end_of_an_answer() -> None:
+    template = TEMPLATES["deepseek-coder"].replace("<|EOT|>", "<eos>")
+    made = tokenizer("gemma", template)
+    made.add_tokens([AddedToken("\n" * count, normalized=False) for count in (1, 2, 3)])
+    assert encoder(made).end_id == made.eos_token_id
+    example = encode(made, chat(CODE), 1000)
+    assert isinstance(example, Example) and example.completion_ids[-1] == made.eos_token_id
