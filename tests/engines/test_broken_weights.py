@@ -47,9 +47,10 @@ def test_a_broken_row_of_the_head_is_seen_though_no_digit_is_broken(tmp_path: Pa
     weights = load_file(path)
     weights["lm_head.weight"][300] = value
     save_file(weights, path, metadata={"format": "pt"})
-    with open_engine(TransformersSettings(num_threads=1, max_model_tokens=256), model) as engine:
-        with pytest.raises(JobError, match="answers request 'q' with a probability that is no number"):
-            list(engine.choose([ChoiceRequest("q", (CHAT, CHAT))]))
+    told = "answers request 'q' with a probability that is no number"
+    settings = TransformersSettings(num_threads=1, max_model_tokens=256)
+    with open_engine(settings, model) as engine, pytest.raises(JobError, match=told):
+        list(engine.choose([ChoiceRequest("q", (CHAT, CHAT))]))
 
 
 def test_vllm_names_the_broken_adapter(broken) -> None:

@@ -308,10 +308,19 @@ def test_an_end_token_that_takes_the_blanks_beside_it_makes_rejects() -> None:
     assert isinstance(flaw, Flaw) and flaw.reason == "the tokenizer changes the text of the user"
 
 
-def test_a_line_break_is_never_the_end_of_an_answer() -> None:
-    template = TEMPLATES["deepseek-coder"].replace("<|EOT|>", "<eos>")
+@pytest.mark.parametrize("before", ["\n", "\n\n\n", "```"])
+def test_a_line_break_or_a_fence_is_never_the_end_of_an_answer(before: str) -> None:
+    template = TEMPLATES["deepseek-coder"].replace("\n<|EOT|>\n", f"{before}<eos>\n".replace("\n", "\\n"))
     made = tokenizer("gemma", template)
-    made.add_tokens([AddedToken("\n" * count, normalized=False) for count in (1, 2, 3)])
+    made.add_tokens([AddedToken(word, normalized=False) for word in ("\n", "\n\n", "\n\n\n", "```")])
     assert encoder(made).end_id == made.eos_token_id
     example = encode(made, chat(CODE), 1000)
     assert isinstance(example, Example) and example.completion_ids[-1] == made.eos_token_id
+
+
+def test_an_answer_with_an_end_that_is_not_marked_as_special_is_a_reject() -> None:
+    made = tokenizer("qwen2.5", CHATML.replace("<|im_end|>", "<|done|>"))
+    made.add_tokens([AddedToken("<|done|>", normalized=False)])
+    assert isinstance(encode(made, chat(CODE), 1000), Example)
+    flaw = encode(made, chat("x = '<|done|>'"), 1000)
+    assert isinstance(flaw, Flaw) and flaw.reason == "the answer holds the token that ends answers"

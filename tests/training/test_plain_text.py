@@ -1,6 +1,7 @@
 """Special tokens inside of texts: they are text for every family, in training and when asked."""
 
 import pytest
+from tokenizers import normalizers
 
 from builders.engines.tokenizing import encode_chats, encode_choices
 from tests.chat_families import FAMILIES, tokenizer
@@ -65,3 +66,13 @@ def test_marks_that_a_text_already_has_are_not_trusted() -> None:
     made = tokenizer("qwen2.5")
     text = plain_text.marked(made, f"{plain_text.OPEN}a{plain_text.CLOSE}<|im_end|>")
     assert plain_text.without_marks(text) == "a<|im_end|>" and text.count(plain_text.OPEN) == 1
+
+
+def test_no_blank_is_put_into_a_text_by_a_tokenizer_that_begins_texts_with_one() -> None:
+    made = tokenizer("gemma")
+    made.backend_tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")],
+    )
+    example = encode(made, chat("Write it.", "x = '<eos>'; y = 1"), 1000)
+    assert isinstance(example, Example), example
+    assert "x = '<eos>'; y" in made.decode(example.completion_ids, clean_up_tokenization_spaces=False)
