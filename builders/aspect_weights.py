@@ -72,12 +72,19 @@ def _fitted(store: Store, plan: Plan, scoring: Scoring) -> pa.Table:
     fitted_Z = weighting.contrast(scores_NZ, is_teacher_N, scoring.l2)
     found = weighting.cross_validated(scores_NZ, is_teacher_N, cluster_N, scoring.l2)
     is_taken = found.low is not None and found.low > CHANCE
-    if not is_taken:
-        measured = with_interval(found.value, found.low, found.high)
+    measured, of = (
+        with_interval(found.value, found.low, found.high),
+        f"weights of iteration {plan.partition['iteration']}",
+    )
+    if is_taken:
+        heaviest = sorted(zip(fitted_Z, ALL, strict=True), reverse=True)[:3]
+        told = ", ".join(f"{aspect} {weight:.2f}" for weight, aspect in heaviest)
+        store.announce(f"{of}: fitted, AUC {measured} on samples that they were not fitted on. Heaviest: {told}")
+    else:
         told = f"AUC {measured}, no better than chance" if measured else found.method
         store.announce(
-            f"weights of iteration {plan.partition['iteration']}: all aspects weigh the same, because fitted weights do "
-            f"not tell the teacher's samples from candidates that they were not fitted on ({told})"
+            f"{of}: all aspects weigh the same, because fitted weights do not tell the teacher's samples from "
+            f"candidates that they were not fitted on ({told})"
         )
     shared = {
         "method": "contrast" if is_taken else "equal",

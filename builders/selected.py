@@ -108,8 +108,21 @@ def build(store: Store, recipe: Recipe, iteration: int, name: str, batches: list
         return store.materialize_stream(plan, lambda: queries.stream(verdicts(), query, plan.partition))
 
     record = write("selected")
+    if verdicts.cache_info().currsize:
+        _announce_below_zero(store, verdicts(), name)
     write("rejects_selected")
     return record
+
+
+def _announce_below_zero(store: Store, verdicts: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Say where a share such as `top_share` keeps candidates that do harm, for lack of better ones."""
+    (found,) = queries.rows(verdicts, "selected_below_zero_count")
+    if found["num_below"]:
+        store.announce(
+            f"selection {name}: {found['num_below']} of {found['num_kept']} kept candidates have an influence below 0: "
+            "to train on them raises the loss on the reference samples, as their gradients tell. "
+            "selection.min_influence: 0.0 leaves them out"
+        )
 
 
 def is_built(store: Store, recipe: Recipe, iteration: int, name: str, batches: list[str]) -> bool:

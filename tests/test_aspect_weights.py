@@ -72,13 +72,17 @@ BAD = [{"clarity": 1 + n % 3, "difficulty": 7 + n % 2} for n in range(30)]
 
 
 def test_the_fit_of_a_store_reads_its_own_iteration(tmp_path):
-    rows = built(scored_store(tmp_path / "store", GOOD, BAD, other=50), tmp_path, {"method": "contrast"})
+    said: list[str] = []
+    store = scored_store(tmp_path / "store", GOOD, BAD, other=50, announce=said.append)
+    rows = built(store, tmp_path, {"method": "contrast"})
     assert set(rows) == set(ALL)
     assert (the(rows, "num_teacher"), the(rows, "num_candidates"), the(rows, "method")) == (24, 30, "contrast")
     assert max(rows.values(), key=lambda r: r["weight"])["aspect"] == "clarity"
     assert rows["clarity"]["weight"] > 1 / 8 > rows["difficulty"]["weight"] == rows["difficulty"]["coefficient"]
     assert the(rows, "fit_auc") == the(rows, "cv_auc") == the(rows, "cv_auc_high") == 1.0
     assert (the(rows, "cv_method"), the(rows, "cv_auc_low") > 0.8) == ("newcombe", True)
+    (words,) = [w for w in said if w.startswith("weights of iteration 1: fitted, AUC 1.000 [")]
+    assert f"Heaviest: clarity {rows['clarity']['weight']:.2f}, " in words
 
 
 def noise(num: int, seed: int) -> list[dict[str, int]]:

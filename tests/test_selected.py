@@ -104,6 +104,18 @@ def test_another_plan_is_refused_before_the_decision_and_the_same_plan_needs_non
     ]
 
 
+def test_kept_candidates_that_do_harm_are_said(store: Store, tmp_path: Path) -> None:
+    said: list[str] = []
+    put_influence(store, chosen(tmp_path), "main", a=-0.1, b=0.0, c=-0.2, d=0.3)
+    heard = Store(store.root, force=True, announce=said.append)
+    selected.build(heard, chosen(tmp_path), 1, "mine")
+    (words,) = [words for words in said if "below 0" in words]
+    assert words.startswith("selection mine: 2 of 4 kept candidates have an influence below 0: ")
+    said.clear()
+    selected.build(heard, chosen(tmp_path, min_influence=0.0), 1, "mine")
+    assert kept(store, "mine") == ["b", "d"] and not [words for words in said if "below 0" in words]
+
+
 def test_a_plan_with_other_weights_says_which_differ(store: Store, tmp_path: Path) -> None:
     scoder.select(store, chosen(tmp_path), 1, "mine")
     with pytest.raises(ContractError, match=r"fields\.weights\.clarity: 0\.0 -> 0\.5"):

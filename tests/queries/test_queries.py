@@ -98,6 +98,7 @@ VERDICTS = {
     "report_leaving": "selection_verdicts",
     "report_verdicts": "selection_verdicts",
     "selected": "selection_verdicts",
+    "selected_below_zero_count": "selection_verdicts",
     "snippets_to_judge": "pool_verdicts",
     "snippets_to_judge_count": "pool_verdicts",
 }
