@@ -115,7 +115,7 @@ def build(store: Store, recipe: Recipe, iteration: int, name: str, batches: list
 
 
 def _announce_below_zero(store: Store, verdicts: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Say where a share such as `top_share` keeps candidates that do harm, for lack of better ones."""
+    """Say where a share such as `top_share` keeps candidates that do harm."""
     (found,) = queries.rows(verdicts, "selected_below_zero_count")
     if found["num_below"]:
         store.announce(

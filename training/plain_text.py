@@ -33,7 +33,7 @@ def without_marks(text: str) -> str:
 
 
 def ids(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
-    """The token ids of rendered texts. Templates write special tokens themselves: none are added."""
+    """The token ids of rendered texts. Templates write special tokens themselves."""
     if not texts:
         return []
     found: list[Ids] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
@@ -54,7 +54,7 @@ def _divided(tokenizer: Any, text: str) -> Ids:
 
 
 def _inside(tokenizer: Any, piece: str) -> Ids:
-    """The ids of a piece that does not begin a text. Some tokenizers write a blank where one begins."""
+    """The ids of a piece inside of a text. Some tokenizers write a blank where a text begins."""
     line, both = tokenizer(["\n", f"\n{piece}"], add_special_tokens=False)["input_ids"]
     if both[: len(line)] == line:
         return both[len(line) :]
