@@ -32,6 +32,8 @@ from training.errors import TrainingError, loading
 from training.model_config import attention
 from training.progress import quiet
 
+ALONE = " If it fits when no other adapter is there, open it in an engine of its own."
+
 
 def read_tokenizer(
     place: str, revision: str | None = None, arguments: Arguments | None = None
@@ -137,7 +139,7 @@ def _with_adapter(model: PreTrainedModel | PeftModel, name: str, folder: str, is
         raise TrainingError(
             f"the adapter {folder} does not fit the model: it lacks {_such_as(missing, name)}, and has "
             f"{_such_as(found.unexpected_keys, name)} that no layer takes. Give the base that it was trained over, or copy "
-            "its folder again."
+            f"its folder again.{ALONE if len(model.peft_config) > 1 else ''}"
         )
     return model
 
