@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 
@@ -36,7 +37,7 @@ def loading(what: str) -> Iterator[None]:
         yield
     except TrainingError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         if type(error).__name__ == "OutOfMemoryError":
             raise
         raise TrainingError(f"{what} cannot be loaded: {error}") from error

@@ -167,7 +167,7 @@ def encode_rows(
         reasons = sorted({reject.reason for reject in rejects})
         raise TrainingError(
             f"none of {len(rejects)} rows can be trained on (reasons: {', '.join(reasons) or 'none'}; "
-            f"max_tokens {max_tokens}). Look at the rows, or raise max_tokens."
+            f"a row has room for {max_tokens} tokens). Look at the rows, or raise max_tokens up to the model's positions."
         )
     return examples, rejects
 

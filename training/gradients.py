@@ -39,6 +39,7 @@ from training.completion_loss import (
 )
 from training.errors import TrainingError
 from training.examples import Example, Flaw, Message, Reject, device, encode, load_model, load_tokenizer
+from training.model_config import longest
 from training.optimizer_maps import optimizer_map
 from training.settings import DtypeName, GradientSettings, LoraSettings
 
@@ -108,6 +109,7 @@ class GradientModel:
         self.map = optimizer_map(settings.optimizer_map, adapter, device())
         self.tokenizer = load_tokenizer(base, adapter, revision, dict(template_arguments))
         self.model = load_gradient_model(base, adapter, settings.seed, dtype, revision)
+        self.num_places = longest(causal_model(self.model).config, settings.max_tokens)
         where = self.model.device
         self.folding = functools.cache(
             lambda name, size: sketch.folding(settings.seed, name, size, settings.dimension, where)
@@ -123,7 +125,7 @@ class GradientModel:
         examples: dict[int, Example] = {}
         rejects: list[Reject] = []
         for place, (row_id, messages) in enumerate(window):
-            match encode(self.tokenizer, messages, self.settings.max_tokens):
+            match encode(self.tokenizer, messages, self.num_places):
                 case Flaw(reason, value, threshold):
                     rejects.append(Reject(row=row_id, reason=reason, value=value, threshold=threshold))
                 case example:

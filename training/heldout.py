@@ -12,9 +12,11 @@ import math
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from training import pretrained
 from training.completion_loss import MEND, check_head, hidden_states, pad, sample_losses, weights_of
 from training.errors import TrainingError
 from training.examples import Reject, encode_rows, load_model, load_rows, load_tokenizer
+from training.model_config import longest
 from training.settings import DtypeName
 
 
@@ -50,7 +52,8 @@ def heldout_nll(
     """Measure the loss. ValueError if no row can be used."""
     rows = load_rows(dataset, split, revision, "a conversation in every row, the last turn the assistant's")
     tokenizer = load_tokenizer(base, adapter, base_revision)
-    examples, rejects = encode_rows(tokenizer, rows, max_tokens)
+    num_places = longest(pretrained.read_config(base, base_revision), max_tokens)
+    examples, rejects = encode_rows(tokenizer, rows, num_places)
     model = load_model(base, adapter, dtype, base_revision).eval()
     check_head(model, weights_of(base, adapter))
     by_length = sorted(range(len(examples)), key=lambda place: examples[place].num_tokens)

@@ -28,7 +28,7 @@ from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
-from training import fingerprints
+from training import fingerprints, pretrained
 from training.adapters import add_lora
 from training.chat_templates import Arguments
 from training.checkpoints import Recorder, checkpoint_steps
@@ -42,6 +42,7 @@ from training.examples import (
     load_rows,
     load_tokenizer,
 )
+from training.model_config import longest
 from training.precision import torch_dtype
 from training.progress import StepBar
 from training.reports import REPORT, TrainingPlan, TrainingReport, finished
@@ -90,7 +91,8 @@ def train(
         return report
     if choices:
         choice_place(tokenizer, tuple(choices))
-    examples, rejects = encode_rows(tokenizer, rows, settings.max_tokens)
+    num_places = longest(pretrained.read_config(base, base_revision), settings.max_tokens)
+    examples, rejects = encode_rows(tokenizer, rows, num_places)
     order = training_order([example.num_tokens for example in examples], settings)
     num_steps = math.ceil(len(order) / (settings.batch_size * settings.gradient_accumulation))
     steps = checkpoint_steps(num_steps, settings.num_checkpoints)

@@ -22,7 +22,12 @@ NAME = "grouped_sdpa"
 
 
 def use(model: PreTrainedModel) -> None:
-    """Let a model that was loaded with transformers' `sdpa` attend this way."""
+    """Let a model that was loaded with transformers' `sdpa` attend this way.
+
+    Another implementation stays: it may compute what sdpa does not, such as capped logits.
+    """
+    if model.config._attn_implementation != "sdpa":
+        return
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     model.set_attn_implementation(NAME)

@@ -35,6 +35,7 @@ from builders.engines.tokenizing import (
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
 from training import pretrained
 from training.chat_templates import Arguments
+from training.model_config import longest
 from training.precision import torch_dtype
 
 # Requests are sorted by length within so many micro-batches. That saves padding in little memory.
@@ -89,11 +90,10 @@ class TransformersEngine(Engine):
         tokenizer = pretrained.read_tokenizer(model, revision, template_arguments)
         self._tokenizer = with_template(tokenizer, adapters)
         dtype = torch_dtype(settings.dtype, "engine")
-        loaded = pretrained.read_model(model, dtype, revision, attn_implementation="sdpa")
+        loaded = pretrained.read_model(model, dtype, revision)
         self._config = loaded.config
         self._eos_ids = _eos_ids(self._tokenizer, loaded.generation_config) | end_ids(self._tokenizer)
-        positions = getattr(self._config, "max_position_embeddings", None) or settings.max_model_tokens
-        self._max_model_tokens = min(settings.max_model_tokens, positions)
+        self._max_model_tokens = longest(self._config, settings.max_model_tokens)
         grouped_attention.use(loaded)
         self._adapters = LoraAdapters(loaded, adapters, self._device)
 

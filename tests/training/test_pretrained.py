@@ -1,16 +1,29 @@
-"""A model folder's own code is never run, and all loading goes through one place."""
+"""A model folder's own code is never run, all loading goes through one place, and what is loaded is
+whole.
+"""
 
 import ast
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from peft import (
+    AdaptionPromptConfig,
+    LoraConfig,
+    PeftConfig,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    VBLoRAConfig,
+    get_peft_model,
+)
+from safetensors.torch import load_file, save_file
 
 from builders.engines import TransformersSettings, VllmSettings, open_engine
 from builders.engines.forms import without_chat
-from tests.tiny_models import tiny_qwen
+from tests.tiny_models import tiny_llama, tiny_qwen
 from training import pretrained
 from training.errors import TrainingError
 from training.examples import load_model, load_tokenizer
@@ -83,4 +96,131 @@ def test_nothing_is_loaded_elsewhere_and_nothing_may_run_its_code() -> None:
 
 def _is_of_an_adapter(call: ast.Call) -> bool:
     """PEFT loads weights over a model that is there: it has no code to run."""
-    return isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "PeftModel"
+    return isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") in ("PeftModel", "PeftConfig")
+
+
+def rewritten(folder: str, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]], **config: object):
+    """The same folder with other weights, and other values in its config.json."""
+    (file,) = Path(folder).glob("*.safetensors")
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+    path = Path(folder, "config.json")
+    if config:
+        path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    return folder
+
+
+def without(part: str) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+    return lambda weights: {name: weight for name, weight in weights.items() if part not in name}
+
+
+def same(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("change", "config", "says"),
+    [
+        pytest.param(without("layers.1.mlp"), {}, r"3 are not there \(model.layers.1.mlp.down_proj.*up", id="an MLP"),
+        pytest.param(without("embed_tokens"), {}, "are not there .*model.embed_tokens.weight", id="the embedding"),
+        pytest.param(without("lm_head"), {}, r"1 are not there \(lm_head.weight\)", id="a head that is not tied"),
+        pytest.param(same, {"num_hidden_layers": 3}, r"9 are not there \(model.layers.2.*…\)", id="a layer"),
+        pytest.param(
+            same, {"intermediate_size": 50}, r"6 have another shape .*\(32, 48\) for \(32, 50\)", id="another shape"
+        ),
+    ],
+)
+def test_a_model_that_is_not_whole_is_refused(tmp_path, change, config, says) -> None:
+    folder = rewritten(tiny_llama(tmp_path / "model"), change, **config)
+    for load in (lambda place: load_model(place), lambda place: open_engine(TransformersSettings(), place)):
+        with pytest.raises(TrainingError, match=f"model is not whole.*{says}.*Copy the whole folder again"):
+            load(folder)
+
+
+def test_a_configuration_that_contradicts_itself_is_a_mistake_to_mend(tmp_path) -> None:
+    folder = rewritten(tiny_qwen(tmp_path / "model"), same, num_hidden_layers=3)  # it lists the kinds of 2 layers
+    with pytest.raises(TrainingError, match="num_hidden_layers"):
+        load_model(folder)
+
+
+def test_what_is_rightly_absent_or_too_much_does_not_matter(tmp_path) -> None:
+    """A head that is tied to the embedding, and the old buffer of rotary angles in every layer."""
+    folder = tiny_qwen(tmp_path / "model")
+    angles = {f"model.layers.{n}.self_attn.rotary_emb.inv_freq": torch.ones(4) for n in range(2)}
+    rewritten(folder, lambda weights: without("lm_head")(weights) | angles, tie_word_embeddings=True)
+    model = load_model(folder, dtype="float32")
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def saved_adapter(base: str, folder: Path, config: PeftConfig) -> str:
+    torch.manual_seed(0)
+    model = get_peft_model(pretrained.read_model(base, torch.float32), config)
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data += torch.rand_like(weight)
+    model.save_pretrained(folder)
+    return str(folder)
+
+
+def renamed(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.replace("model.layers", "model.language_model.layers"): weight for name, weight in weights.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        pytest.param(renamed, r"lacks 8 weights \(such as \S+lora_A.weight\), and has 8 \S+ \(such", id="other names"),
+        pytest.param(without("layers.1"), r"lacks 4 weights \(such as \S+layers.1\S+\), and has no", id="half of it"),
+        pytest.param(
+            lambda weights: weights | {"base_model.model.model.layers.7.lora_A.weight": torch.ones(1)},
+            r"lacks no weights, and has 1 weights \(such as base_model.model.model.layers.7.lora_A.weight\)",
+            id="a layer more",
+        ),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused(tmp_path, change, says) -> None:
+    base = tiny_qwen(tmp_path / "model")
+    whole = saved_adapter(base, tmp_path / "whole", LoraConfig(task_type="CAUSAL_LM", r=2))
+    adapter = rewritten(saved_adapter(base, tmp_path / "lora", LoraConfig(task_type="CAUSAL_LM", r=2)), change)
+    load_model(base, whole, "float32")
+    for load in (
+        lambda: load_model(base, adapter, "float32"),
+        lambda: load_model(base, adapter, "float32", is_trainable=True),
+        lambda: open_engine(TransformersSettings(), base, {"a": adapter}),
+        lambda: open_engine(TransformersSettings(), base, {"b": whole, "a": adapter}),
+    ):
+        with pytest.raises(TrainingError, match=f"the adapter {adapter} does not fit the model: it {says}"):
+            load()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),
+        PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),
+        AdaptionPromptConfig(task_type="CAUSAL_LM", adapter_len=4, adapter_layers=2),
+    ],
+)
+def test_adapters_that_are_no_weights_are_refused(tmp_path, config) -> None:
+    base = tiny_llama(tmp_path / "model")
+    adapter = saved_adapter(base, tmp_path / "other", config)
+    for load in (
+        lambda: load_model(base, adapter, "float32"),
+        lambda: load_model(base, adapter, "float32", is_trainable=True),
+        lambda: open_engine(TransformersSettings(), base, {"a": adapter}),
+    ):
+        with pytest.raises(TrainingError, match=f"other is an adapter of the kind {config.peft_type.value}.*LoRA and"):
+            load()
+
+
+def test_an_adapter_that_saves_a_shared_weight_once_is_whole(tmp_path) -> None:
+    base = tiny_qwen(tmp_path / "model")
+    shared = VBLoRAConfig(task_type="CAUSAL_LM", target_modules=["q_proj"], vector_length=16, num_vectors=16)
+    load_model(base, saved_adapter(base, tmp_path / "shared", shared), "float32")
+
+
+def test_an_adapter_as_the_model_is_read_over_its_base(tmp_path) -> None:
+    base = tiny_qwen(tmp_path / "model")
+    adapter = saved_adapter(base, tmp_path / "lora", LoraConfig(task_type="CAUSAL_LM", r=2))
+    ids = torch.tensor([[1, 2, 3]])
+    found = pretrained.read_model(adapter, torch.float32)(input_ids=ids).logits
+    assert torch.allclose(found, load_model(base, adapter, "float32")(input_ids=ids).logits, atol=1e-5)
