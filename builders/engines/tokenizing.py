@@ -27,14 +27,14 @@ def with_template(tokenizer: Any, adapters: Mapping[str, str], arguments: Argume
     are to be asked with different ones.
     """
     own = [_own_template(folder) for folder in adapters.values()]
-    base = tokenizer.chat_template or next(filter(None, own), None)
+    base: Any = tokenizer.chat_template or next(filter(None, own), None)
     found = []
     for template in own or [base]:
         tokenizer.chat_template = template or base
         set_arguments(tokenizer, arguments or {})
         found.append(tokenizer.chat_template)
     if other := next((place for place, template in enumerate(found) if template != found[0]), 0):
-        one, two = (f"{name!r} ({folder})" for name, folder in list(adapters.items())[:: other][:2])
+        one, two = (f"{name!r} ({folder})" for name, folder in list(adapters.items())[::other][:2])
         raise TrainingError(
             f"the adapters {one} and {two} were trained with different chat templates, and one engine asks with one "
             "template: ask them one after the other"
@@ -45,7 +45,7 @@ def with_template(tokenizer: Any, adapters: Mapping[str, str], arguments: Argume
 
 
 def _own_template(folder: str) -> str | dict[str, str] | None:
-    """The template in an adapter's folder. None if it has no tokenizer, or one without a template."""
+    """The template in an adapter's folder. None if it has no tokenizer, or none with a template."""
     if not Path(folder, "tokenizer_config.json").exists():
         return None
     from training import pretrained

@@ -62,7 +62,9 @@ def test_rules_that_a_class_would_replace_are_those_of_the_file(tmp_path: Path, 
     written = folder_of(tmp_path / "model", *REPLACED[case])
     made, wanted = read_tokenizer(str(tmp_path / "model")), written.encode(PROBE, add_special_tokens=False).ids
     named = AutoTokenizer.from_pretrained(tmp_path / "model")
-    assert lost(named) is None and named(PROBE)["input_ids"] != wanted, "the class reads it otherwise, and loses nothing"
+    assert lost(named) is None and named(PROBE)["input_ids"] != wanted, (
+        "the class reads it otherwise, and loses nothing"
+    )
     assert made(PROBE, add_special_tokens=False)["input_ids"] == wanted
     assert made.decode(wanted, clean_up_tokenization_spaces=False) == PROBE
 
