@@ -42,6 +42,9 @@ _QUESTION = ({"role": "user", "content": "Write a function."},)
 # Answers as they are trained: code, a digit, a fence, a word. None begins or ends in a blank, since
 # some templates strip the answer.
 _ANSWERS = ("def f(x):\n    return x + 1", "7", "```python\nx = 1\n```", "Write it.", "[1, 2]")
+# All that a template is asked to write here, for the trial before it (training/chat_templates.py).
+PROBES = (_QUESTION, *((*_QUESTION, {"role": "assistant", "content": answer}) for answer in _ANSWERS))
+PROBE_DATES = (DATE, *_OTHER_DATES)
 
 
 class RefusedTurnsError(TrainingError):

@@ -4,7 +4,8 @@
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,45 @@ from typing import Any
 from builders.engines.types import Message, Request
 from store.errors import InputError, JobError
 from training import plain_text
+from training.chat_templates import Arguments, require_end, set_arguments
 from training.encoding import ChoicePlace, choice_place, encoder, render
 from training.errors import TrainingError
 
+FEWEST_BEFORE, MOST_BEFORE = 4, 24
+"""How many tokens of a prompt are decoded together with the answer, as in vLLM."""
 
-def with_template(tokenizer: Any, adapters: Mapping[str, str]) -> Any:
-    """The tokenizer. If it has no chat template, it gets the one its adapters were trained with."""
-    if tokenizer.chat_template is None:
-        for path in adapters.values():
-            if Path(path, "tokenizer_config.json").exists():
-                from training import pretrained
 
-                tokenizer.chat_template = pretrained.read_tokenizer(path).chat_template
-                break
+def with_template(tokenizer: Any, adapters: Mapping[str, str], arguments: Arguments | None = None) -> Any:
+    """The tokenizer with the template that its adapters were trained with, and with the arguments.
+
+    Adapters without a template of their own are asked with the base's. TrainingError if two of them
+    are to be asked with different ones.
+    """
+    own = [_own_template(folder) for folder in adapters.values()]
+    base: Any = tokenizer.chat_template or next(filter(None, own), None)
+    found = []
+    for template in own or [base]:
+        tokenizer.chat_template = template or base
+        set_arguments(tokenizer, arguments or {})
+        found.append(tokenizer.chat_template)
+    if other := next((place for place, template in enumerate(found) if template != found[0]), 0):
+        one, two = (f"{name!r} ({folder})" for name, folder in list(adapters.items())[::other][:2])
+        raise TrainingError(
+            f"the adapters {one} and {two} were trained with different chat templates, and one engine asks with one "
+            "template: ask them one after the other"
+        )
+    if adapters:
+        require_end(tokenizer)
     return tokenizer
+
+
+def _own_template(folder: str) -> str | dict[str, str] | None:
+    """The template in an adapter's folder. None if it has no tokenizer, or none with a template."""
+    if not Path(folder, "tokenizer_config.json").exists():
+        return None
+    from training import pretrained
+
+    return pretrained.read_tokenizer(folder).chat_template
 
 
 def chat_text(tokenizer: Any, messages: Sequence[Message]) -> str:
@@ -89,11 +115,22 @@ def encode_questions(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list
 
 
 def encode_requests(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
-    """Prompt token ids of each request, in order."""
+    """Prompt token ids of each request, in order. A raw prompt begins as the tokenizer begins texts
+    (`<s>`), and ends where its text ends: a model that has read an end token has nothing to add.
+    """
     chats = iter(encode_chats(tokenizer, [request.messages for request in requests if request.messages]))
     texts = [request.prompt for request in requests if request.prompt]
-    raw: Iterator[list[int]] = iter(tokenizer(texts)["input_ids"] if texts else [])
+    ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    start = _start_ids(tokenizer) if texts else []
+    raw = iter([start + of_text for of_text in ids])
     return [next(chats) if request.messages else next(raw) for request in requests]
+
+
+def _start_ids(tokenizer: Any) -> list[int]:
+    """What the tokenizer puts in front of a text."""
+    whole, text = tokenizer("a")["input_ids"], tokenizer("a", add_special_tokens=False)["input_ids"]
+    found = (place for place in range(len(whole)) if whole[place : place + len(text)] == text)
+    return whole[: next(found, 0)]
 
 
 def place_of(tokenizer: Any, choices: tuple[str, ...]) -> ChoicePlace:
@@ -116,9 +153,44 @@ def common_prefix_length(sequences: Sequence[Sequence[int]]) -> int:
     return length
 
 
-def decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
-    """The text without special tokens. Its spaces stay as they are: code must not be tidied."""
+def decode(tokenizer: Any, token_ids: Sequence[int], before: Sequence[int] = ()) -> str:
+    """The text without special tokens. Its spaces stay as they are: code must not be tidied.
+
+    `before` are the tokens in front of it. Sentencepiece tokenizers put a blank before every text,
+    and take one away from the text of all ids: an answer that begins indented would lose a blank.
+    So some tokens of `before` are decoded too, and their text is cut off.
+    """
+    for num in range(min(len(before), FEWEST_BEFORE), min(len(before), MOST_BEFORE) + 1):
+        tail = list(before[-num:])
+        start = _text(tokenizer, tail)
+        # a tail may begin within a character of several bytes, and special tokens have no text
+        if start and "\ufffd" not in start:
+            whole = _text(tokenizer, [*tail, *token_ids])
+            if whole.startswith(start):
+                return whole[len(start) :]
+            break
+    return _text(tokenizer, token_ids)
+
+
+def _text(tokenizer: Any, token_ids: Sequence[int]) -> str:
     return tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def answer_of(tokenizer: Any, text: str, request: Request) -> str:
+    """The answer in the text that a model wrote, as a training row has it: without the blank that
+    some templates put in front of it (Mistral's, Llama 2's).
+    """
+    return text.removeprefix(_blank_before(tokenizer, str(tokenizer.chat_template))) if request.messages else text
+
+
+@lru_cache(maxsize=16)
+def _blank_before(tokenizer: Any, template: str) -> str:
+    """What a template writes between the prompt that is asked and the answer."""
+    question, answer = ({"role": "user", "content": "Say a word."}, {"role": "assistant", "content": "yes"})
+    prompt = encoder(tokenizer).asked(render(tokenizer, [question], add_generation_prompt=True))
+    whole = render(tokenizer, [question, answer])
+    lead, found, _ = whole.removeprefix(prompt).partition("yes")
+    return lead if found and whole.startswith(prompt) and not lead.strip() else ""
 
 
 def require_numbers(values: Iterable[float | None], folder: str, request_id: str) -> None:

@@ -22,6 +22,8 @@ from builders.engines.lora_adapters import LoraAdapters
 from builders.engines.sampling import sample
 from builders.engines.settings import TransformersSettings
 from builders.engines.tokenizing import (
+    MOST_BEFORE,
+    answer_of,
     common_prefix_length,
     decode,
     encode_choices,
@@ -87,8 +89,8 @@ class TransformersEngine(Engine):
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._folders: dict[str | None, str] = {None: model}
         self._folders.update(adapters)
-        tokenizer = pretrained.read_tokenizer(model, revision, template_arguments)
-        self._tokenizer = with_template(tokenizer, adapters)
+        tokenizer = pretrained.read_tokenizer(model, revision)
+        self._tokenizer = with_template(tokenizer, adapters, template_arguments)
         dtype = torch_dtype(settings.dtype, "engine")
         loaded = pretrained.read_model(model, dtype, revision)
         self._config = loaded.config
@@ -183,13 +185,16 @@ class TransformersEngine(Engine):
             return False
         # A token holds at least one byte. Four more, as the cut may break a character.
         num_tokens = max(len(string.encode()) for string in row.request.stop) + 4
-        return first_stop(decode(self._tokenizer, row.token_ids[-num_tokens:]), row.request.stop) is not None
+        before = [*row.prompt_ids[-MOST_BEFORE:], *row.token_ids[:-num_tokens]][-MOST_BEFORE:]
+        text = decode(self._tokenizer, row.token_ids[-num_tokens:], before)
+        return first_stop(text, row.request.stop) is not None
 
     def _completion(self, row: _Row) -> Completion:
-        text, finish_reason = decode(self._tokenizer, row.token_ids), row.finish_reason
+        text, finish_reason = decode(self._tokenizer, row.token_ids, row.prompt_ids), row.finish_reason
         assert finish_reason is not None, f"request {row.request.request_id!r} has not finished"
         if (cut := first_stop(text, row.request.stop)) is not None:
             text, finish_reason = text[:cut], "stop"
+        text = answer_of(self._tokenizer, text, row.request)
         num_tokens = (len(row.prompt_ids), len(row.token_ids))
         return Completion(row.request.request_id, text, finish_reason, *num_tokens, row.logprob)
 

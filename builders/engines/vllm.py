@@ -21,6 +21,7 @@ from typing import Any
 
 from builders.engines.settings import VllmSettings
 from builders.engines.tokenizing import (
+    answer_of,
     encode_choices,
     encode_requests,
     end_ids,
@@ -33,7 +34,7 @@ from store.errors import InputError, MissingError, MissingLibraryError
 from training import pretrained
 from training.chat_templates import Arguments
 from training.precision import choice
-from training.tokenizer_files import lost, of_named_class
+from training.tokenizer_files import place_for_others
 
 try:
     from vllm import LLM, SamplingParams
@@ -101,8 +102,8 @@ class VllmEngine(Engine):
         self._folders: dict[str | None, str] = {None: model}
         self._folders.update(adapters)
         # Before vLLM starts, which takes long. It also keeps a template that does not end from it.
-        tokenizer = pretrained.read_tokenizer(model, revision, template_arguments)
-        self._tokenizer = with_template(tokenizer, adapters)
+        tokenizer = pretrained.read_tokenizer(model, revision)
+        self._tokenizer = with_template(tokenizer, adapters, template_arguments)
         self._stop_ids = sorted(end_ids(self._tokenizer) - {self._tokenizer.eos_token_id})
         self._max_model_tokens = settings.max_model_tokens
         self._adapters = {
@@ -145,7 +146,7 @@ class VllmEngine(Engine):
             if isinstance(waiting, Completion):
                 yield waiting
                 continue
-            given = _completion(waiting.request, waiting.outputs[0])
+            given = _completion(self._tokenizer, waiting.request, waiting.outputs[0])
             require_numbers([given.logprob], self._weights_of(waiting), given.request_id)
             yield given
 
@@ -256,10 +257,8 @@ def _dtype(settings: VllmSettings) -> str:
 
 def _tokenizer_options(model: str, revision: str | None, tokenizer: Any, scratch: str) -> dict[str, Any]:
     """The tokenizer with which vLLM writes the texts of answers: ours, if it would load another."""
-    if lost(of_named_class(model, revision)) is None:
-        return {"tokenizer_revision": revision}
-    tokenizer.save_pretrained(Path(scratch, "tokenizer"))
-    return {"tokenizer": str(Path(scratch, "tokenizer"))}
+    place = place_for_others(tokenizer, model, revision, Path(scratch, "tokenizer"))
+    return {"tokenizer_revision": revision} if place == model else {"tokenizer": place}
 
 
 def _num_cores() -> int:
@@ -334,14 +333,15 @@ def _choice_params(choice_ids: Sequence[int]) -> Any:
     )
 
 
-def _completion(request: Request, output: Any) -> Completion:
+def _completion(tokenizer: Any, request: Request, output: Any) -> Completion:
     answer, num_prompt_tokens = output.outputs[0], len(output.prompt_token_ids)
     reason: FinishReason = answer.finish_reason if answer.finish_reason in ("stop", "length") else "error"
     error = f"vLLM ended the request with {answer.finish_reason!r}" if reason == "error" else None
     num_tokens = len(answer.token_ids)
     return Completion(
         request.request_id,
-        answer.text,
+        # vLLM's own detokenizer begins with tokens of the prompt, as `decode` does
+        answer_of(tokenizer, answer.text, request),
         reason,
         num_prompt_tokens,
         num_tokens,

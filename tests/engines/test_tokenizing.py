@@ -5,13 +5,15 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from builders.aspect_scores import question
 from builders.code.functions import functions
-from builders.engines.tokenizing import encode_chats, encode_questions
+from builders.engines import Request
+from builders.engines.tokenizing import encode_chats, encode_questions, encode_requests
 from store import ASPECTS
+from tests.chat_families import tokenizer as tokenizer_of
 
 ROOT = Path(__file__).parents[2]
 CHATML = (
@@ -123,3 +125,15 @@ def test_what_is_shared_is_encoded_once():
     shared = "x = 1\n" * 500
     encode_questions(Counting(), asked(f"{shared}{aspect}:" for aspect in ASPECTS))
     assert len(shared) < sum(lengths) < len(shared) + 100 * len(ASPECTS)
+
+
+@pytest.mark.parametrize("form", ["$A", "<s> $A", "$A </s>", "<s> $A </s>", "<s> <s> $A </s>"])
+def test_a_raw_prompt_begins_as_texts_do_and_ends_in_its_text(form):
+    made = tokenizer_of("mistral")
+    special = [(token, made.convert_tokens_to_ids(token)) for token in ("<s>", "</s>")]
+    made.backend_tokenizer.post_processor = processors.TemplateProcessing(single=form, special_tokens=special)
+    texts = ["def add(a, b):\n    return", "a", "<s>a"]
+    asked = encode_requests(made, [Request(text, prompt=text, max_tokens=1) for text in texts])
+    start = form.split("$A")[0].replace(" ", "")
+    assert [made.decode(ids) for ids in asked] == [start + text for text in texts]
+    assert all(made(text)["input_ids"][: len(ids)] == ids for text, ids in zip(texts, asked, strict=True))

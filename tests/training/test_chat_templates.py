@@ -8,6 +8,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from builders.engines import Request, TransformersSettings, open_engine
+from tests.chat_families import CHATML, tokenizer
 from tests.tiny_models import tiny_qwen
 from training import chat_templates, pretrained, sft
 from training.errors import TrainingError
@@ -62,7 +63,7 @@ def test_a_template_without_an_end_is_refused_by_name(tmp_path, monkeypatch, tem
     ],
 )
 def test_a_template_that_ends_also_in_an_error_is_none_of_our_business(template) -> None:
-    assert chat_templates._trouble(template) is None
+    chat_templates.require_end(tokenizer("qwen3", template))
 
 
 def test_arguments_change_the_prompt_as_if_they_were_passed(thinking) -> None:
@@ -85,6 +86,42 @@ def test_an_argument_that_the_template_does_not_read_is_refused(thinking) -> Non
     Path(thinking, "chat_template.jinja").unlink()
     with pytest.raises(TrainingError, match=r"enable_thinking are given, but .* has no chat template"):
         load_tokenizer(thinking, arguments={"enable_thinking": False})
+
+
+@pytest.mark.parametrize(
+    "name", ["messages", "tools", "documents", "add_generation_prompt", "eos_token", "pad_token", "strftime_now"]
+)
+def test_an_argument_that_transformers_gives_itself_is_refused(name: str) -> None:
+    made = tokenizer("qwen3", "{{ bos_token }}{{ tools }}{{ documents }}{{ pad_token }}" + CHATML)
+    with pytest.raises(TrainingError, match=f"template_arguments: {name} is given to every chat template"):
+        chat_templates.set_arguments(made, {name: "x"})
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{# style #}" + CHATML,
+        "{{ 'style' if false }}" + CHATML,
+        "{% set style = 'long' %}{{ style }}" + CHATML,
+        CHATML + "style",
+        "{% for style in messages %}{{ style.content }}{% endfor %}",
+    ],
+)
+def test_an_argument_that_only_stands_in_the_template_is_refused(template: str) -> None:
+    with pytest.raises(TrainingError, match="does not read style, so template_arguments would change nothing"):
+        chat_templates.set_arguments(tokenizer("qwen3", template), {"style": "terse"})
+
+
+def test_an_argument_that_a_macro_reads_is_taken() -> None:
+    made = tokenizer("qwen3", "{% macro head() %}{{ style }}{% endmacro %}{{ head() }}" + CHATML)
+    chat_templates.set_arguments(made, {"style": "terse"})
+    assert prompt_of(made).startswith("terse<|im_start|>")
+
+
+@pytest.mark.parametrize("value, meant", [("false", "false"), ("True", "true"), (" FALSE", "false")])
+def test_a_truth_value_in_quotes_is_refused_with_what_is_meant(value: str, meant: str) -> None:
+    with pytest.raises(TrainingError, match=rf"write enable_thinking: {meant}, without quotes"):
+        chat_templates.set_arguments(tokenizer("qwen3"), {"enable_thinking": value})
 
 
 @pytest.mark.parametrize("lora", [None, LoraSettings(r=2, alpha=4)])
