@@ -3,4 +3,4 @@
 What a recipe needs of local models is looked at here, too.
 """
 
-__all__ = ["condition", "scratch", "smollm2", "wheels"]
+__all__ = ["condition", "needed", "scratch", "smollm2", "wheels"]

@@ -201,9 +201,9 @@ def test_a_helper_process_that_outlives_its_run_keeps_the_folder(tmp_path):
 
 
 def test_on_a_full_disk_nothing_is_said_of_resuming(tmp_path):
-    with pytest.raises(JobError, match=r"No space left on device.*it starts anew"), smollm2.room_for(tmp_path):
-        with open("/dev/full", "w") as full:
-            full.write("weights")
+    said = r"No space left on device.*it starts anew"
+    with pytest.raises(JobError, match=said), smollm2.room_for(tmp_path), open("/dev/full", "w") as full:
+        full.write("weights")
     with pytest.raises(JobError, match="About 800 MB"), smollm2.room_for(tmp_path):
         wheels.require_space("ERROR: Could not install: [Errno 28] No space left on device\n")
     wheels.require_space("ERROR: something else")
