@@ -42,7 +42,7 @@ def _way_on(model: str) -> str | None:
 
 
 def _models(recipe: Recipe, asks_teacher: bool) -> Iterator[tuple[str, str, str]]:
-    """(stage, field of the recipe, model) of the models that are loaded here, not at an endpoint."""
+    """(stage, field of the recipe, model) of the models that are loaded here, at no endpoint."""
     judge, teacher, scorer = recipe.docstring_judge, recipe.teacher, recipe.scorer
     if judge is not None and not judge.engine.is_endpoint:
         yield "pool", "docstring_judge.model", judge.model

@@ -200,7 +200,7 @@ def sample_rows(
     snippet_ids = sorted({content_id("python", t["snippet"]) for t in found})
     positions = {snippet_id: position for position, snippet_id in enumerate(snippet_ids)}
     counted = teacher.model_copy(update={"num_snippets": len(positions)})
-    named = {}
+    named: dict[str, dict[str, Any]] = {}
     for t, pair in zip(found, verified([pair_of(t) for t in found]), strict=True):
         snippet_id = content_id("python", t["snippet"])
         sample = teacher_rows.row({"snippet_id": snippet_id, "position": positions[snippet_id]}, pair, counted)
