@@ -54,6 +54,7 @@ from builders import (
     teacher_samples,
 )
 from builders.engines.checkpoints import last_checkpoint
+from builders.models import needed
 from builders.publishing import sets
 from builders.recipe import Recipe
 from store import Store
@@ -88,9 +89,7 @@ def run(store: Store, recipe: Recipe, until: str | None = None) -> None:
         run(Store("store-data"), recipe, until="pool")
     """
     planned = stages(recipe)
-    if until is not None and until not in planned:
-        raise InputError(f"no stage {until!r}; the stages of this recipe are {', '.join(planned)}")
-    check(recipe)
+    check(store, recipe, until)
     for name, build in planned.items():
         store.announce(f"[{name}]")
         build(store, recipe)
@@ -130,11 +129,21 @@ def foresee(store: Store, recipe: Recipe, until: str | None = None) -> Foresight
     return Foresight(found, None)
 
 
-def check(recipe: Recipe) -> None:
-    """Check, before any work, what a user can get wrong: the executor and the benchmark files."""
+def check(store: Store, recipe: Recipe, until: str | None = None) -> None:
+    """Check, before any work, what a user can get wrong and what the stages of a run need.
+
+    That is the executor, the benchmark files, the file of samples and the local models.
+    """
+    planned = list(stages(recipe))
+    if until is not None and until not in planned:
+        raise InputError(f"no stage {until!r}; the stages of this recipe are {', '.join(planned)}")
+    wanted = planned[: planned.index(until) + 1] if until else planned
     executors.check(recipe.executor)
     for benchmark in recipe.benchmarks:
         benchmarks.check(benchmark)
+    if "teacher" in wanted:
+        teacher_samples.check(store, recipe.teacher)
+    needed.check(recipe, set(wanted), asks_teacher=teacher_samples.asks_teacher(store))
 
 
 def build_pool(store: Store, recipe: Recipe) -> None:

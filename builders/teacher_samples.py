@@ -13,6 +13,7 @@ or in a file the order of the snippets' hashes.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +29,8 @@ from builders.teacher import asking, docstrings, importing
 from builders.teacher.rows import row, table
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, fingerprint
 from store.catalog import connect
-from store.errors import InputError
+from store.counts import counted
+from store.errors import InputError, MissingError
 from store.staging import SMALL, Staged, staged
 
 
@@ -90,44 +92,121 @@ def _identity(teacher: Teacher) -> dict[str, Any]:
     return fields | asking.template(teacher) | {"engine": engine}
 
 
+def check(store: Store, teacher: Teacher) -> None:
+    """InputError, before any work, if the file that the recipe names cannot be used.
+
+    Nothing is looked for where the samples were imported, or were read before.
+    """
+    if teacher.path is not None and not _is_complete(store):
+        _samples(teacher, teacher.path, is_new=True)
+
+
+def asks_teacher(store: Store) -> bool:
+    """Whether the recipe's teacher writes the samples: imported ones take its place."""
+    return not (_is_imported(store) and _is_complete(store))
+
+
+def _is_complete(store: Store) -> bool:
+    record = store.record("teacher_samples")
+    return record is not None and record.status == "complete"
+
+
 def _read(store: Store, teacher: Teacher, path: str) -> Record:
     """Use the samples of the file that the recipe names.
 
-    Their snippets need not stand in the pool. No candidate is written for those that do.
+    Their snippets need not stand in the pool. No candidate is written for those that do. Samples
+    that were read before stay if the file is gone.
     """
-    triples = importing.chosen(_triples(path), teacher.num_snippets)
-    content = fingerprint(triples)
-    plan = Plan(
-        table="teacher_samples",
-        inputs=store.input("raw_pool"),
-        fields={"samples": content, "teacher": _identity(teacher)},
-        num_shards=1,
-    )
+    if not Path(path).exists() and (kept := _kept(store, teacher)) is not None:
+        store.announce(f"teacher_samples: {path} is gone. The samples that were read from it stay")
+        return kept
+    named = _samples(teacher, path, is_new=not _is_complete(store))
+    triples = [triple for _, triple in named]
+    plan = _plan(store, teacher, fingerprint(triples))
     if teacher.run_examples:
         asking.require_sandbox()
     if (built := store.built(plan)) is not None:
         return built
-    _import_snippets(store, triples, content)
+    _import_snippets(store, triples, plan.fields["samples"])
+    return store.materialize(plan, lambda index: table(_checked(store, teacher, named)))
+
+
+def _plan(store: Store, teacher: Teacher, content: str) -> Plan:
+    fields = {"samples": content, "teacher": _identity(teacher)}
+    return Plan(table="teacher_samples", inputs=store.input("raw_pool"), fields=fields, num_shards=1)
+
+
+def _kept(store: Store, teacher: Teacher) -> Record | None:
+    """The record of samples that were read under the same settings, and are not to be rebuilt."""
+    record = store.record("teacher_samples")
+    if record is None or "samples" not in record.plan.fields:
+        return None
+    plan = _plan(store, teacher, record.plan.fields["samples"])
+    return store.built(plan) if store.is_built(plan) else None
+
+
+def _samples(teacher: Teacher, path: str, *, is_new: bool) -> list[tuple[str, importing.Triple]]:
+    """The samples of the file that are to be used, with the names of their rows.
+
+    With `is_new`, InputError where two have the same id, or where none can be used.
+    """
+    if not Path(path).is_file():
+        raise MissingError(_missing(path))
+    found = list(importing.named_triples(path, has_own_ids=is_new))
+    if not found:
+        raise InputError(f"{path} holds no triples: each row needs snippet, problem and solution")
+    named = importing.chosen(found, teacher.num_snippets)
+    if is_new and len(faults := importing.faults(named)) == len(named):
+        raise InputError(f"{path}: no sample can be used: {_told(named, faults)}. Mend the file")
+    return named
+
+
+def _missing(path: str) -> str:
+    if Path(path).is_absolute():
+        return f"there is no file of samples {path}: check teacher.path"
+    shipped = ", and among the files that come with SCoder" if Path(path).name == path else ""
+    return (
+        f"there is no file of samples {path}. It was looked for beside the recipe, in {Path.cwd()}{shipped}: check "
+        "teacher.path"
+    )
+
+
+def _checked(store: Store, teacher: Teacher, named: list[tuple[str, importing.Triple]]) -> list[dict[str, Any]]:
+    """The rows of the table. What is left out is told, with its row and the reason."""
+    faults = importing.faults(named)
+    if faults:
+        store.announce(
+            f"teacher_samples: {len(faults)} of {counted(len(named), 'sample')} left out: {_told(named, faults)}"
+        )
 
     def verified(pairs: list[Parsed]) -> list[Parsed]:
-        return asking.verified(pairs, store.announce) if teacher.run_examples else pairs
+        usable = [Parsed("syntax_error", p.problem, p.solution) if n in faults else p for n, p in enumerate(pairs)]
+        return asking.verified(usable, store.announce, [name for name, _ in named]) if teacher.run_examples else usable
 
-    return store.materialize(plan, lambda index: table(importing.sample_rows(triples, teacher, verified)))
+    rows = importing.sample_rows([triple for _, triple in named], teacher, verified)
+    if not any(row["status"] == "ok" for row in rows):
+        raise InputError(f"{teacher.path}: no sample can be used, as each is left out. Mend the file")
+    return rows
+
+
+def _told(named: list[tuple[str, importing.Triple]], faults: dict[int, str]) -> str:
+    return importing.shown([f"{named[place][0]}: {fault}" for place, fault in faults.items()])
 
 
 def build_rejects(store: Store, teacher: Teacher) -> None:
     """Write the rejects of the stage `teacher`. There are none for an imported file."""
     if teacher.path is not None and not _is_imported(store):
-        _build_failed(store, importing.chosen(_triples(teacher.path), teacher.num_snippets))
+        _build_failed(store, teacher, teacher.path)
     elif is_asked(store):
         made = store.input("pool") | store.input("teacher_samples")
         rejects.build(store, "teacher", made, {"num_snippets": teacher.num_snippets})
 
 
-def _build_failed(store: Store, triples: list[dict[str, str]]) -> None:
-    """Write the snippets of a file whose samples fail their examples."""
+def _build_failed(store: Store, teacher: Teacher, path: str) -> None:
+    """Write the snippets of a file whose samples are left out."""
 
     def make(index: int) -> pa.Table:
+        triples = [triple for _, triple in _samples(teacher, path, is_new=False)]
         kept = {n for part in store.read("teacher_samples", ["sample_id"]) for n in part.column(0).to_pylist()}
         failed = sorted({snippet for sample, snippet in map(importing.keys, triples) if sample not in kept})
         row = {"stage": "teacher", "item_kind": "snippet", "reason": "teacher_answer_unusable"}
@@ -137,7 +216,8 @@ def _build_failed(store: Store, triples: list[dict[str, str]]) -> None:
     store.materialize(Plan(table="rejects", partition={"stage": "teacher"}, inputs=inputs, num_shards=1), make)
 
 
-def _triples(path: str) -> list[dict[str, str]]:
+def _triples(path: str) -> list[importing.Triple]:
+    importing.require_python(path)
     found = list(importing.triples(path))
     if not found:
         raise InputError(f"{path} holds no triples: each row needs snippet, problem and solution")
@@ -225,7 +305,7 @@ def import_file(store: Store, path: str, teacher: Teacher) -> Record:
     return store.materialize(plan, lambda index: table(rows))
 
 
-def _import_snippets(store: Store, triples: list[dict[str, str]], file: str) -> None:
+def _import_snippets(store: Store, triples: list[importing.Triple], file: str) -> None:
     """Write the snippets that raw_pool does not have to a partition of it: texts are kept there.
 
     The partition is stale as soon as raw_pool has other rows: it might have one of these texts

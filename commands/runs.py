@@ -25,7 +25,8 @@ from commands.terminal import (
     require_selection,
 )
 from store.counts import counted
-from store.errors import InputError
+from store.errors import InputError, UserError
+from training.errors import TrainingError
 
 PANEL = "A run and its store"
 
@@ -38,7 +39,8 @@ def run(
     set_: SetOption = None,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the recipe and print what would be built; build nothing.")
+        bool,
+        typer.Option("--dry-run", help="Check the recipe and print what would be built; build nothing."),
     ] = False,
     force: Annotated[
         bool,
@@ -77,13 +79,17 @@ def run(
       scoder sql 'SELECT reason, count(*) AS n FROM rejects GROUP BY reason ORDER BY n DESC LIMIT 5'
     ```
     """
+    import scoder
     from builders.recipe import estimate, files
 
     loaded = files.load(recipe, set_)
     if dry_run:
         print_rows([vars(s) for s in estimate.plan(loaded)], as_json, f"plan of {loaded.name}")
+        try:
+            scoder.check(open_store(store, is_new=True), loaded, until)
+        except (UserError, TrainingError) as error:
+            announce(f"this run would be refused now: {error}")
         return
-    import scoder
     from commands import rebuilds
     from store.lock import coordinator
     from store.rebuild import fulfilled

@@ -17,12 +17,13 @@ from builders import raw_pool, sandbox, teacher_samples
 from builders.engines import prompts
 from builders.pairs import parse, render
 from builders.recipe import Recipe, Teacher, files
+from builders.teacher import importing
 from builders.teacher.asking import weights as asking_weights
 from builders.teacher.rows import split_of
 from builders.teacher_samples import import_file, is_asked
 from store import ContractError, Record, Store, content_id
 from store.catalog import connect
-from store.errors import InputError
+from store.errors import InputError, MissingError
 from tests.engine_models import save_model
 from tests.rows import put
 from tests.tiny_recipes import read, recipe, teacher
@@ -366,7 +367,10 @@ def test_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path):
 @pytest.mark.parametrize(
     "bad, message",
     [
-        ({"solution": "def f(:"}, r"1 of 2 solutions are not valid Python, first: 'def f\(:'"),
+        (
+            {"solution": "def f(:"},
+            r"1 of 2 solutions are not valid Python\. row 2: it is not valid Python \(invalid syntax, line 1\)",
+        ),
         ({"problem": "  "}, r"triples\.jsonl row 2: needs text in problem; its fields are \['problem', 'snippet'"),
         ({"snippet": 3, "solution": None}, "row 2: needs text in snippet, solution"),
         ({"problem": "a\n### Solution\nb"}, "row 2: a problem must not hold a line '### Solution'"),
@@ -389,7 +393,8 @@ def test_a_bad_row_is_named_and_the_file_leaves_nothing_behind(tmp_path, bad, me
         (b"{'snippet': 1}", "line 2 is not JSON: Expecting property name"),
         (b'["a", "b"]', "line 2 is not a JSON object"),
         (b'{"snippet": "a"', "line 2 is not JSON"),
-        (json.dumps(triple(2)).encode().replace(b"Add", b"\xe4dd"), r"row 2: .*surrogates not allowed"),
+        (json.dumps(triple(2)).encode().replace(b"Add", b"\xe4dd"), r"is not UTF-8 text: line 2 "),
+        (json.dumps(triple(2)).encode("utf-16-le"), r"is not UTF-8 text: line 2 cannot be read\. Save the file as"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, line, message):
@@ -407,7 +412,7 @@ def test_a_missing_column_of_parquet_names_the_row(tmp_path):
 
 
 def test_an_absent_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no file .*gone\.jsonl"):
+    with pytest.raises(FileNotFoundError, match=r"no file .*gone\.jsonl: give one of JSON lines, one JSON array"):
         import_file(pooled(tmp_path / "store", [snippet(0)]), str(tmp_path / "gone.jsonl"), SHARES)
 
 
@@ -554,11 +559,112 @@ def test_num_snippets_takes_a_fixed_part_of_a_file(tmp_path):
 def test_a_sample_of_a_file_that_fails_its_examples_is_a_reject(tmp_path):
     store = pooled_at(tmp_path / "store", range(2))
     right = triple(1, problem="Double.\n\n>>> f(2)\n4", solution="def f(x):\n    return 2 * x")
-    wrong = triple(2, problem="Double.\n\n>>> f(3)\n6", solution="def f(x):\n    return 4")
+    wrong = triple(2, id="x", problem="Double.\n\n>>> f(3)\n6", solution="def f(x):\n    return 4")
+    said = told(store)
     scoder.build_teacher(store, reading(tmp_path, [right, wrong], run_examples=True))
     assert [r["solution"] for r in read(store, "teacher_samples")] == [right["solution"]]
+    assert any(
+        line.endswith("1 of 2 samples with examples fail them and are left out: row 2 (id 'x')") for line in said
+    )
     (reject,) = read(store, "rejects", stage="teacher")
     assert (reject["item_id"], reject["reason"]) == (content_id("python", wrong["snippet"]), "teacher_answer_unusable")
+
+
+def told(store: Store) -> list[str]:
+    """What the store announces from now on."""
+    said = list[str]()
+    store.announce = said.append
+    return said
+
+
+def test_samples_that_cannot_be_used_are_rejects_and_are_named_with_the_reason(tmp_path):
+    store = pooled_at(tmp_path / "store", range(2))
+    said = told(store)
+    rows = [
+        triple(1),
+        triple(2, solution="def f(:"),
+        triple(3, id="mine", solution="```python\ndef f(a):\n    return a\n```"),
+        triple(4, id=7, snippet="function f()"),
+        triple(1),
+    ]
+    scoder.build_teacher(store, reading(tmp_path, rows))
+    assert [r["problem"] for r in read(store, "teacher_samples")] == ["Add 1."]
+    assert {r["item_id"] for r in read(store, "rejects", stage="teacher")} == {
+        content_id("python", row["snippet"]) for row in rows[1:4]
+    }
+    (line,) = [line for line in said if "left out" in line]
+    assert line == (
+        "teacher_samples: 4 of 5 samples left out: "
+        "row 2: its solution is not valid Python (invalid syntax, line 1); "
+        "row 3 (id 'mine'): its solution stands in a fence (```): leave the fence out; "
+        "row 4 (id 7): its snippet is not valid Python (invalid syntax, line 1); "
+        "row 5: it is the same as row 1"
+    )
+
+
+def test_five_of_many_are_named(tmp_path):
+    store = pooled_at(tmp_path / "store", range(2))
+    said = told(store)
+    build(store, reading(tmp_path, [triple(1), *(triple(n, solution="(") for n in range(2, 9))]))
+    (line,) = [line for line in said if "left out" in line]
+    assert "row 6: its" in line and "row 7" not in line and line.endswith("; and 2 more")
+
+
+def test_a_file_without_a_usable_sample_is_refused_and_leaves_nothing(tmp_path):
+    store = pooled_at(tmp_path / "store", range(2))
+    with pytest.raises(InputError, match=r"no sample can be used: row 1: its solution stands in a fence"):
+        build(store, reading(tmp_path, [triple(1, solution="```\nx = 1\n```")]))
+    assert store.record("teacher_samples") is None and store.record("raw_pool", origin="import") is None
+
+
+def test_two_rows_with_one_id_are_refused_with_both(tmp_path):
+    store = pooled_at(tmp_path / "store", range(2))
+    rows = [triple(0), triple(1, id="a"), triple(2, id="b"), triple(3, id="a"), triple(4)]
+    with pytest.raises(InputError, match=r"rows 2 and 4 have the same id 'a'"):
+        build(store, reading(tmp_path, rows))
+    assert store.record("teacher_samples") is None
+    import_file(store, written(tmp_path, rows), SHARES)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_array_is_read_like_json_lines(tmp_path, indent):
+    rows, path = [triple(1), triple(2)], tmp_path / "rows.json"
+    path.write_text("\n " + json.dumps(rows, indent=indent))
+    assert list(importing.triples(str(path))) == list(importing.triples(written(tmp_path, rows)))
+    path.write_text(path.read_text()[:-2])
+    with pytest.raises(InputError, match=r"rows\.json is not a JSON array: .* Give JSON lines, one JSON array"):
+        list(importing.triples(str(path)))
+    path.write_text("[1]")
+    with pytest.raises(InputError, match="row 1 is not a JSON object"):
+        list(importing.triples(str(path)))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_a_file_in_another_encoding_is_not_utf8(tmp_path, encoding, form):
+    path, rows = tmp_path / "rows.json", [triple(1), triple(2, problem="Größe")]
+    lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    text = lines if form == "lines" else f"[{lines.replace(chr(10), ',' + chr(10))}]"
+    path.write_bytes(text.encode(encoding))
+    with pytest.raises(InputError, match=f"rows.json is not UTF-8 text: line {2 if encoding == 'latin-1' else 1} "):
+        list(importing.triples(str(path)))
+
+
+def test_samples_that_were_read_stay_when_their_file_is_gone(tmp_path):
+    store = pooled_at(tmp_path / "store", range(2))
+    made = reading(tmp_path, [triple(1), triple(2)])
+    scoder.build_teacher(store, made)
+    record, said = store.record("teacher_samples"), told(store)
+    Path(made.teacher.path).unlink()
+    scoder.build_teacher(store, made)
+    assert store.record("teacher_samples") == record
+    assert f"teacher_samples: {made.teacher.path} is gone. The samples that were read from it stay" in said
+    other = made.model_copy(update={"teacher": made.teacher.model_copy(update={"num_snippets": 1})})
+    with pytest.raises(MissingError, match="there is no file of samples"):
+        scoder.build_teacher(Store(store.root, force=True), other)
+    assert store.record("teacher_samples") == record
+    with pytest.raises(MissingError, match=r"no file of samples .*triples\.jsonl: check teacher\.path"):
+        build(pooled_at(tmp_path / "other", range(1)), made)
 
 
 def test_an_imported_file_wins_over_the_one_of_the_recipe(tmp_path):
@@ -582,6 +688,30 @@ def test_the_path_stands_beside_the_recipe_and_the_packaged_file_is_found(tmp_pa
     (tmp_path / "mine.yaml").write_text(text)
     assert files.load(tmp_path / "mine.yaml").teacher.path == str(tmp_path / "mine.jsonl")
     assert files.load("laptop").teacher.path == str(files.SHIPPED / "teacher-samples.jsonl")
+
+
+def test_the_name_of_a_shipped_file_means_it_where_there_is_no_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "recipes"
+    mine.mkdir()
+    (mine / "mine.yaml").write_text((files.SHIPPED / "smollm2.yaml").read_text())
+    name = "teacher-samples.jsonl"
+
+    def paths() -> tuple[str | None, str]:
+        made = files.load("recipes/mine.yaml")
+        return made.teacher.path, made.benchmarks[0].path
+
+    assert paths() == (str(files.SHIPPED / name), str(files.SHIPPED / "demo-benchmark.jsonl"))
+    (tmp_path / name).write_text("{}")
+    assert paths()[0] == name
+    (mine / name).write_text("{}")
+    assert paths()[0] == str(mine / name)
+    made = files.load("recipes/mine.yaml", ["teacher.path=absent.jsonl"])
+    message = r"no file of samples absent\.jsonl\. It was looked for beside the recipe, in .*, and among the files that"
+    with pytest.raises(MissingError, match=message):
+        scoder.check(Store(tmp_path / "store"), made, "teacher")
+    made = files.load("recipes/mine.yaml", ["teacher.path=a/teacher-samples.jsonl"])
+    assert made.teacher.path == "a/teacher-samples.jsonl"
 
 
 def test_the_shipped_samples_are_whole_in_a_store_and_undisturbed_by_a_pool(tmp_path):

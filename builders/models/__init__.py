@@ -1,3 +1,6 @@
-"""Real models that come from a package index, as folders that every command can load."""
+"""Real models that come from a package index, as folders that every command can load.
 
-__all__ = ["smollm2", "wheels"]
+What a recipe needs of local models is looked at here, too.
+"""
+
+__all__ = ["condition", "needed", "scratch", "smollm2", "wheels"]

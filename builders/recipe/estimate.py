@@ -1,8 +1,8 @@
 """What a run of a recipe would do, and what it would cost: `scoder run RECIPE --dry-run`.
 
 In: a recipe. Out: one `Step` per stage, in the order of the flow, with its rows, model calls,
-tokens and dollars. No model and no data are loaded. The token numbers are estimates: they follow
-from the constants below.
+tokens and dollars. No model and no data are loaded; only the samples of a file are counted. The
+token numbers are estimates: they follow from the constants below.
 
     for step in plan(files.load("tiny")):
         print(step.stage, step.what, step.rows)
@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.pairs.corruptions import CORRUPTIONS, TAUGHT_PER_COPY
-from builders.recipe import Recipe
+from builders.recipe import Recipe, Teacher
+from builders.teacher import importing
 from store import ASPECTS
+from store.errors import InputError
+from training.errors import TrainingError
 
 SNIPPET_TOKENS = 300
 """Tokens of a snippet in a prompt: our estimate for functions of The Stack that pass the checks."""
@@ -42,6 +45,7 @@ class Step:
 
 def plan(recipe: Recipe) -> list[Step]:
     """The steps of the whole run, in their order."""
+    recipe = recipe.model_copy(update={"teacher": _with_samples_there(recipe.teacher)})
     sources = ", ".join(s.name for s in recipe.sources)
     benchmarks = ", ".join(b.name for b in recipe.benchmarks) or "no benchmark"
     steps = [
@@ -54,6 +58,20 @@ def plan(recipe: Recipe) -> list[Step]:
     for iteration in range(1, recipe.iterations + 1):
         steps += _iteration(recipe, iteration)
     return steps + _rest(recipe)
+
+
+def _with_samples_there(teacher: Teacher) -> Teacher:
+    """The teacher with as many snippets as its file has, if that is fewer.
+
+    A file that cannot be used is told by the check before a run.
+    """
+    if teacher.path is None:
+        return teacher
+    try:
+        there = {importing.keys(triple) for triple in importing.triples(teacher.path)}
+    except (InputError, TrainingError):
+        return teacher
+    return teacher.model_copy(update={"num_snippets": min(teacher.num_snippets, len(there))})
 
 
 def _judge(recipe: Recipe) -> list[Step]:

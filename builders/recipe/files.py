@@ -147,12 +147,19 @@ def recall(store: str, overrides: list[str] | None = None) -> Recipe:
 
 
 def _resolve_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """`raw` with absolute paths for what exists beside the recipe. Hub ids stay as they are."""
+    """`raw` with absolute paths for what exists beside the recipe. Hub ids stay as they are.
+
+    The name of a file that comes with SCoder means that one, where there is no other.
+    """
 
     def resolved(value: Any) -> Any:
         beside = folder / str(value)
         is_there = beside.exists() or bool(glob.glob(str(beside), recursive=True))
-        return str(beside.resolve()) if value and is_there else value
+        if not value or is_there:
+            return str(beside.resolve()) if value else value
+        name = str(value)
+        is_shipped = Path(name).name == name and (SHIPPED / name).suffix == ".jsonl" and (SHIPPED / name).is_file()
+        return str(SHIPPED / name) if is_shipped and not Path(name).exists() else value
 
     coder = raw.get("coder")
     lists = {"sources": raw.get("sources"), "benchmarks": raw.get("benchmarks")}

@@ -5,7 +5,7 @@ A sample must parse. Where it carries examples, it must pass them in the sandbox
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from builders import sandbox
@@ -13,6 +13,7 @@ from builders.engines import Completion, Request, prompts
 from builders.executors.cpus import usable_cpus
 from builders.pairs import Parsed, as_json, examples, parse
 from builders.recipe import Teacher
+from builders.teacher.importing import shown
 from store import Announce, content_id, seed_from
 from store.errors import JobError
 
@@ -61,8 +62,11 @@ def require_sandbox() -> None:
         raise JobError(f"{error} Or set teacher.run_examples to false: then samples are only parsed.") from None
 
 
-def verified(pairs: list[Parsed], announce: Announce) -> list[Parsed]:
-    """The pairs. Those that fail their own examples have the status `failed_examples`."""
+def verified(pairs: list[Parsed], announce: Announce, names: Sequence[str] = ()) -> list[Parsed]:
+    """The pairs. Those that fail their own examples have the status `failed_examples`.
+
+    `names` are what the pairs are called. Where they are given, those that fail are named.
+    """
     programs = (
         (n, examples.program(p.problem or "", p.solution or "")) for n, p in enumerate(pairs) if p.status == "ok"
     )
@@ -70,7 +74,10 @@ def verified(pairs: list[Parsed], announce: Announce) -> list[Parsed]:
     results = sandbox.run_many(carrying, workers=usable_cpus())
     failed = {n for n, result in results if result.status != "passed"}
     if failed:
-        announce(f"teacher_samples: {len(failed)} of {len(carrying)} samples with examples fail them and are left out")
+        which = f": {shown([names[n] for n in sorted(failed)])}" if names else ""
+        announce(
+            f"teacher_samples: {len(failed)} of {len(carrying)} samples with examples fail them and are left out{which}"
+        )
     return [Parsed("failed_examples", p.problem, p.solution) if n in failed else p for n, p in enumerate(pairs)]
 
 

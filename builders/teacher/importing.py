@@ -1,7 +1,7 @@
 """Existing (snippet, problem, solution) triples from a file, as teacher samples.
 
-In: JSON lines or Parquet with the text fields `snippet`, `problem`, `solution` and perhaps
-`license`. Out: rows of `raw_pool` and of `teacher_samples`.
+In: JSON lines, a JSON array or Parquet with the text fields `snippet`, `problem`, `solution`, and
+perhaps `license` and `id`. Out: rows of `raw_pool` and of `teacher_samples`.
 
     found = list(triples("triples.jsonl"))
     sample_rows(found, recipe.teacher)
@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from builders.code.functions import functions
+from builders.code.functions import functions, parsed
 from builders.pairs import Parsed, is_python, render
 from builders.recipe import Teacher
 from builders.teacher import rows as teacher_rows
@@ -24,29 +24,48 @@ from store import content_id
 from store.errors import InputError, MissingError
 from training.errors import loading
 
+Triple = dict[str, str]
 
-def triples(path: str) -> Iterator[dict[str, str]]:
+FORMS = "JSON lines, one JSON array, or Parquet (*.parquet)"
+TEXTS = ("snippet", "problem", "solution")
+
+
+def triples(path: str) -> Iterator[Triple]:
     """The triples of a file, each with its licence.
 
     InputError names the row that cannot be used.
     """
+    return (triple for _, triple in named_triples(path))
+
+
+def named_triples(path: str, *, has_own_ids: bool = False) -> Iterator[tuple[str, Triple]]:
+    """The triples of a file, each with the name of its row: `row 3 (id 'a')`, or `row 3`.
+
+    With `has_own_ids`, an `id` that two rows have is an InputError, too.
+    """
+    seen: dict[str, int] = {}
     if not Path(path).is_file():
-        raise MissingError(f"there is no file {path}: give one of JSON lines, or of Parquet (*.parquet)")
-    rows = _parquet_rows(path) if path.endswith(".parquet") else _json_lines(path)
+        raise MissingError(f"there is no file {path}: give one of {FORMS}")
+    rows = _parquet_rows(path) if path.endswith(".parquet") else _json_rows(path)
     for number, row in enumerate(rows, 1):
-        absent = [
-            k for k in ("snippet", "problem", "solution") if not isinstance(row.get(k), str) or not row[k].strip()
-        ]
+        absent = [k for k in TEXTS if not isinstance(row.get(k), str) or not row[k].strip()]
         if absent:
             raise InputError(f"{path} row {number}: needs text in {', '.join(absent)}; its fields are {sorted(row)}")
         license_ = str(row.get("license") or "unknown")
-        triple = {k: row[k].replace("\r\n", "\n") for k in ("snippet", "problem", "solution")} | {"license": license_}
+        triple = {k: row[k].replace("\r\n", "\n") for k in TEXTS} | {"license": license_}
         try:
             render(triple["problem"], triple["solution"])
             "".join(triple.values()).encode("utf-8")
         except ValueError as error:
             raise InputError(f"{path} row {number}: {error}") from None
-        yield triple
+        if row.get("id") is None:
+            yield f"row {number}", triple
+            continue
+        if has_own_ids and (first := seen.setdefault(repr(row["id"]), number)) != number:
+            raise InputError(
+                f"{path}: rows {first} and {number} have the same id {row['id']!r}. Give each row its own, or none"
+            )
+        yield f"row {number} (id {row['id']!r})", triple
 
 
 def _parquet_rows(path: str) -> list[dict[str, Any]]:
@@ -54,43 +73,121 @@ def _parquet_rows(path: str) -> list[dict[str, Any]]:
         return pq.read_table(path).to_pylist()
 
 
-def _json_lines(path: str) -> Iterator[dict[str, Any]]:
-    # Bad bytes are let through here, so that the error can name their row.
+def _json_rows(path: str) -> Iterator[dict[str, Any]]:
+    # Bad bytes are let through here, so that the error can name their line.
     with open(path, encoding="utf-8-sig", errors="surrogateescape") as handle:
+        is_first = True
         for number, line in enumerate(handle, 1):
+            _require_utf8(path, number, line)
+            if is_first and line.lstrip().startswith("["):
+                yield from _array_rows(path, line + handle.read())
+                return
             if line.strip():
+                is_first = False
                 try:
                     row = json.loads(line)
                 except json.JSONDecodeError as error:
-                    raise InputError(f"{path} line {number} is not JSON: {error}") from None
+                    raise InputError(f"{path} line {number} is not JSON: {error}. Give {FORMS}") from None
                 if not isinstance(row, dict):
                     raise InputError(f"{path} line {number} is not a JSON object")
                 yield row
 
 
-def chosen(found: list[dict[str, str]], num_snippets: int) -> list[dict[str, str]]:
+def _array_rows(path: str, text: str) -> Iterator[dict[str, Any]]:
+    _require_utf8(path, 1, text)
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not a JSON array: {error}. Give {FORMS}") from None
+    for number, row in enumerate(found, 1):
+        if not isinstance(row, dict):
+            raise InputError(f"{path} row {number} is not a JSON object")
+        yield row
+
+
+def _require_utf8(path: str, first_line: int, text: str) -> None:
+    """InputError for bytes that are not UTF-8. UTF-16 without a mark at its start shows as NULs."""
+    try:
+        text.encode("utf-8")
+        place = text.find("\0")
+    except UnicodeEncodeError as error:
+        place = error.start
+    if place >= 0:
+        line = first_line + text.count("\n", 0, place)
+        raise InputError(f"{path} is not UTF-8 text: line {line} cannot be read. Save the file as UTF-8")
+
+
+def chosen(named: list[tuple[str, Triple]], num_snippets: int) -> list[tuple[str, Triple]]:
     """The triples of the first `num_snippets` snippets, in the order of their hashes.
 
     That is a fixed random choice, whatever the order of the file.
     """
-    first = set(sorted({content_id("python", t["snippet"]) for t in found})[:num_snippets])
-    return [t for t in found if content_id("python", t["snippet"]) in first]
+    first = set(sorted({content_id("python", t["snippet"]) for _, t in named})[:num_snippets])
+    return [(name, t) for name, t in named if content_id("python", t["snippet"]) in first]
 
 
-def keys(triple: dict[str, str]) -> tuple[str, str]:
+def keys(triple: Triple) -> tuple[str, str]:
     """The keys of a triple: (sample id, snippet id)."""
     snippet_id = content_id("python", triple["snippet"])
     return content_id(snippet_id, triple["problem"], triple["solution"]), snippet_id
 
 
-def pair_of(triple: dict[str, str]) -> Parsed:
+def faults(named: list[tuple[str, Triple]]) -> dict[int, str]:
+    """Why triples are left out, by their places: a text is not Python, or stands there twice."""
+    found: dict[int, str] = {}
+    seen: dict[tuple[str, str], str] = {}
+    for place, (name, triple) in enumerate(named):
+        first = seen.setdefault(keys(triple), name)
+        bad = [f"its {what} {reason}" for what in ("snippet", "solution") if (reason := _fault(triple[what]))]
+        if bad:
+            found[place] = " and ".join(bad)
+        elif first != name:
+            found[place] = f"it is the same as {first}"
+    return found
+
+
+def _fault(code: str) -> str | None:
+    if is_python(code):
+        return None
+    if code.lstrip().startswith("```"):
+        return "stands in a fence (```): leave the fence out"
+    try:
+        parsed(code)
+    except SyntaxError as error:
+        return f"is not valid Python ({error.msg}, line {error.lineno})"
+    except (ValueError, RecursionError, MemoryError) as error:
+        return f"is not valid Python ({error})"
+    return None
+
+
+def pair_of(triple: Triple) -> Parsed:
     """The pair of a triple. Its status is `syntax_error` if the solution is not valid Python."""
     status = "ok" if is_python(triple["solution"]) else "syntax_error"
     return Parsed(status, triple["problem"], triple["solution"])
 
 
+def require_python(path: str) -> None:
+    """InputError, with the first rows, where solutions are not valid Python."""
+    named = list(named_triples(path))
+    bad = [(name, reason) for name, triple in named if (reason := _fault(triple["solution"]))]
+    if bad:
+        told = shown([f"{name}: it {reason}" for name, reason in bad])
+        raise InputError(
+            f"{path}: {len(bad)} of {len(named)} solutions are not valid Python. {told}. Mend them or leave them out"
+        )
+
+
+def shown(items: list[str], most: int = 5) -> str:
+    """The first items and how many there are besides.
+
+    shown(["a", "b", "c"], most=2)    # 'a; b; and 1 more'
+    """
+    more = [f"and {len(items) - most} more"] if len(items) > most else []
+    return "; ".join(items[:most] + more)
+
+
 def sample_rows(
-    found: list[dict[str, str]],
+    found: list[Triple],
     teacher: Teacher,
     verified: Callable[[list[Parsed]], list[Parsed]] = lambda pairs: pairs,
 ) -> list[dict[str, Any]]:
@@ -98,26 +195,20 @@ def sample_rows(
 
     So the splits do not depend on the order of the file. All samples of a snippet are in one split:
     a held-out sample must not be about a snippet that is trained on. `verified` gives pairs that
-    fail their examples another status. InputError where a solution is not valid Python.
+    cannot be used another status.
     """
     snippet_ids = sorted({content_id("python", t["snippet"]) for t in found})
     positions = {snippet_id: position for position, snippet_id in enumerate(snippet_ids)}
     counted = teacher.model_copy(update={"num_snippets": len(positions)})
-    named = {}
+    named: dict[str, dict[str, Any]] = {}
     for t, pair in zip(found, verified([pair_of(t) for t in found]), strict=True):
         snippet_id = content_id("python", t["snippet"])
         sample = teacher_rows.row({"snippet_id": snippet_id, "position": positions[snippet_id]}, pair, counted)
-        named[sample["sample_id"]] = sample
-    rows = [named[name] for name in sorted(named)]
-    if rejected := [r for r in rows if r["status"] == "syntax_error"]:
-        raise InputError(
-            f"{len(rejected)} of {len(rows)} solutions are not valid Python, first: "
-            f"{rejected[0]['solution'][:200]!r}. Mend them or leave them out"
-        )
-    return rows
+        named.setdefault(sample["sample_id"], sample)
+    return [named[name] for name in sorted(named)]
 
 
-def snippet_rows(found: list[dict[str, str]]) -> list[dict[str, Any]]:
+def snippet_rows(found: list[Triple]) -> list[dict[str, Any]]:
     """The snippets of triples as rows of `raw_pool`, in the order of their keys."""
     rows = {}
     for t in found:

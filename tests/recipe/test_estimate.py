@@ -1,5 +1,6 @@
 """The estimate: stages in their order, counts that the builders keep, costs from the prices."""
 
+import json
 import random
 
 import pytest
@@ -124,3 +125,18 @@ def test_what_is_evaluated_is_named(tmp_path):
     found = steps(recipe(tmp_path, benchmarks=benchmarks))
     assert found["evaluation"][0].what == "pass@1 on shown"
     assert "shown, hidden" in found["pool"][0].what
+
+
+def test_a_plan_takes_no_more_samples_than_the_file_has(tmp_path):
+    rows = [{"snippet": f"def f():\n    return {n}", "problem": "P", "solution": "x = 1"} for n in (0, 1, 2, 3, 3)]
+    path = tmp_path / "mine.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = {}
+    for num in (3, 500):
+        section = {"engine": "samples", "path": str(path), "num_snippets": num,
+                   "reference_share": 0.25, "validation_share": 0.25}  # fmt: skip
+        made = steps(recipe(tmp_path, teacher=section))
+        found[num] = made["teacher"][0].rows, made["bootstrap"][0].rows
+    assert found == {3: (3, 2), 500: (4, 2)}
+    path.unlink()
+    assert steps(recipe(tmp_path, teacher=section))["teacher"][0].rows == 500
