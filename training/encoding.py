@@ -98,7 +98,8 @@ class Encoder:
             )
         if self.end_id in kept[:-1]:
             raise RefusedTurnsError("the answer holds the token that ends answers")
-        self._require_text(messages, whole, prompt_ids + kept)
+        if kept:
+            self._require_text(messages, whole, prompt_ids + kept)
         return prompt_ids, kept
 
     def _require_text(self, messages: Sequence[Mapping[str, str]], whole: str, ids: Ids) -> None:
