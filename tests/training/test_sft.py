@@ -207,10 +207,10 @@ def test_the_completion_is_the_last_turn_as_the_template_renders_it(qwen: str) -
 
 def test_a_merge_across_the_boundary_keeps_the_prompt_of_generation(qwen: str) -> None:
     tokenizer = load_tokenizer(qwen)
-    messages = chat("add", "\n\n\ndef add(): ...")
+    messages = chat("add", "\ndef add(): ...")
     whole = tokenizer.apply_chat_template(messages, return_dict=False)
     prompt = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=False)
-    assert whole[: len(prompt)] != prompt, "the tokenizer merges newlines, which is what is tested"
+    assert whole[: len(prompt)] != prompt, "the tokenizer merges two newlines, which is what is tested"
     example = encode(tokenizer, messages, 200)
     assert isinstance(example, Example)
     assert example.prompt_ids == prompt
