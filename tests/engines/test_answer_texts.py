@@ -50,7 +50,7 @@ WAYS = ("prepend", "metaspace")
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("prompt", [PROMPT, "x:", "# é🙂", "s = '"])
+@pytest.mark.parametrize("prompt", [PROMPT, "x:", "# é🙂", "# é€", "s = '"])
 def test_a_continued_text_keeps_its_indentation(way: str, prompt: str) -> None:
     made = with_a_blank_in_front(way)
     (asked,) = encode_requests(made, [Request("1", prompt=prompt, max_tokens=1)])

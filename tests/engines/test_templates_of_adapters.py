@@ -9,6 +9,7 @@ from builders.engines.forms import without_chat
 from builders.engines.tokenizing import with_template
 from tests.chat_families import CHATML, tokenizer
 from tests.engine_models import save_adapter, save_model
+from training import chat_templates
 from training.encoding import render
 from training.errors import TrainingError
 from training.examples import load_tokenizer
@@ -85,6 +86,16 @@ def test_an_adapter_of_the_base_beside_one_with_another_template_is_refused(tmp_
     bare.mkdir()
     with pytest.raises(TrainingError, match=r"'a' .* and 'b' .* different chat templates"):
         asked(base, {"a": str(bare), "b": saved(tmp_path / "own", STYLED)})
+
+
+def test_an_adapters_template_is_tried_with_the_bases_special_tokens(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(chat_templates, "SECONDS", 1)
+    loop = "{% for a in range(99999) %}" * 4 + "{% endfor %}" * 4
+    adapter = saved(tmp_path / "adapter", f"{{% if unk_token is defined %}}{loop}{{% endif %}}{CHATML}")
+    base = tokenizer("qwen2.5", CHATML)
+    base.unk_token = "<|endoftext|>"
+    with pytest.raises(TrainingError, match="did not end within 1 s"):
+        with_template(base, {"a": adapter})
 
 
 def test_the_engine_asks_so(tmp_path: Path) -> None:

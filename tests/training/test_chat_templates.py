@@ -112,6 +112,13 @@ def test_an_argument_that_only_stands_in_the_template_is_refused(template: str) 
         chat_templates.set_arguments(tokenizer("qwen3", template), {"style": "terse"})
 
 
+def test_arguments_of_a_template_that_cannot_be_parsed_are_refused() -> None:
+    with pytest.raises(
+        TrainingError, match="the chat template of qwen3 cannot be parsed: Encountered unknown tag 'no'"
+    ):
+        chat_templates.set_arguments(tokenizer("qwen3", "{% no such tag %}"), {"style": "terse"})
+
+
 def test_an_argument_that_a_macro_reads_is_taken() -> None:
     made = tokenizer("qwen3", "{% macro head() %}{{ style }}{% endmacro %}{{ head() }}" + CHATML)
     chat_templates.set_arguments(made, {"style": "terse"})
