@@ -36,7 +36,7 @@ def positions(config: PretrainedConfig) -> int | None:
 
 
 def longest(config: PretrainedConfig, max_tokens: int) -> int:
-    """The tokens that a row may have: those that the settings allow and the model has places for."""
+    """The tokens that a row may have: as the settings allow and the model has places for."""
     return min(max_tokens, positions(config) or max_tokens)
 
 

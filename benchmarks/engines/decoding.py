@@ -22,7 +22,7 @@ SAMPLES = Path(__file__).parents[2] / "recipes" / "teacher-samples.jsonl"
 
 
 def prompts(rows: int) -> list[str]:
-    """Code for a completion: snippets of the superior samples, repeated to about 1,200 characters."""
+    """Snippets of the superior samples, repeated to about 1,200 characters."""
     snippets = [json.loads(line)["snippet"] for line in SAMPLES.read_text(encoding="utf-8").splitlines()]
     return [(snippet + "\n\n\n") * (1 + 1200 // len(snippet)) for snippet in snippets[:rows]]
 
