@@ -137,7 +137,11 @@ def test_a_model_that_is_not_whole_is_refused(tmp_path, change, config, says) ->
 
 
 def test_a_configuration_that_contradicts_itself_is_a_mistake_to_mend(tmp_path) -> None:
+<<<<<<< HEAD
     # the config lists the kinds of two layers
+=======
+    # the same file lists the kinds of two layers
+>>>>>>> wt-load
     folder = rewritten(tiny_qwen(tmp_path / "model"), same, num_hidden_layers=3)
     with pytest.raises(TrainingError, match="num_hidden_layers"):
         load_model(folder)
@@ -178,7 +182,7 @@ def renamed(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         ),
     ],
 )
-def test_an_adapter_that_does_not_fit_is_refused(tmp_path, change, says) -> None:
+def test_an_adapter_that_does_not_fit_is_refused(tmp_path, recwarn, change, says) -> None:
     base = tiny_qwen(tmp_path / "model")
     whole = saved_adapter(base, tmp_path / "whole", LoraConfig(task_type="CAUSAL_LM", r=2))
     adapter = rewritten(saved_adapter(base, tmp_path / "lora", LoraConfig(task_type="CAUSAL_LM", r=2)), change)
@@ -191,6 +195,7 @@ def test_an_adapter_that_does_not_fit_is_refused(tmp_path, change, says) -> None
     ):
         with pytest.raises(TrainingError, match=f"the adapter {adapter} does not fit the model: it {says}"):
             load()
+    assert not [w for w in recwarn if "adapter keys" in str(w.message)], "the error says it"
 
 
 @pytest.mark.parametrize(
