@@ -36,14 +36,10 @@ def positions(config: PretrainedConfig) -> int | None:
 
 
 def longest(config: PretrainedConfig, max_tokens: int) -> int:
-<<<<<<< HEAD
-    """The tokens that a row may have: as the settings allow and the model has places for."""
-=======
     """The tokens that a row may have: the settings allow them, and the model has places for them.
 
     longest(config, 2048)    # 1024 for a model of 1024 positions
     """
->>>>>>> wt-load
     return min(max_tokens, positions(config) or max_tokens)
 
 

@@ -7,11 +7,7 @@ the rows of one small matrix, so that nothing is copied.
 
     grouped_attention.use(model)
 
-<<<<<<< HEAD
-Shapes: B rows, K heads of keys and values, G query heads that share one, D numbers a head.
-=======
 Shapes: B rows, K heads of keys and values, G query heads that share one, T tokens, D sizes a head.
->>>>>>> wt-load
 """
 
 from typing import Any

@@ -57,11 +57,7 @@ class LoraAdapters:
         self._kept: dict[Linear, torch.nn.Parameter] = {}
 
     def check(self, names: Iterable[str | None]) -> None:
-<<<<<<< HEAD
-        """ValueError for an adapter that was not given, and for a base that is changed."""
-=======
         """ValueError for an adapter that was not given, and for a base whose weights are others."""
->>>>>>> wt-load
         names = set(names)
         if self._changing is not None and None in names:
             raise TrainingError(f"{self._other_base()}the base would answer wrongly. {ALONE}")

@@ -137,11 +137,7 @@ def test_a_model_that_is_not_whole_is_refused(tmp_path, change, config, says) ->
 
 
 def test_a_configuration_that_contradicts_itself_is_a_mistake_to_mend(tmp_path) -> None:
-<<<<<<< HEAD
-    # the config lists the kinds of two layers
-=======
     # the same file lists the kinds of two layers
->>>>>>> wt-load
     folder = rewritten(tiny_qwen(tmp_path / "model"), same, num_hidden_layers=3)
     with pytest.raises(TrainingError, match="num_hidden_layers"):
         load_model(folder)
