@@ -96,7 +96,7 @@ class Terminal:
         return came
 
     def give_up_line(self, expected: str) -> None:
-        """Press Ctrl-C until a prompt comes. Python may miss one that comes just before it reads."""
+        """Press Ctrl-C until a prompt comes. Python may miss one just before it reads."""
         came, late = "", time.monotonic() + 120
         while expected not in came:
             assert time.monotonic() < late, f"{expected!r} did not come, but {came!r}"
