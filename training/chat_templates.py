@@ -28,6 +28,7 @@ from jinja2 import TemplateError, meta
 
 from training.encoding import PROBE_DATES, PROBES
 from training.errors import TrainingError
+from training.settings import RESERVED
 from training.template_clock import on_day
 from training.template_trial import DRAWS, environment
 
@@ -43,11 +44,6 @@ _USER, _ANSWER = {"role": "user", "content": "Add 1 and 2."}, {"role": "assistan
 _SYSTEM = {"role": "system", "content": "Be short."}
 CHATS = (*PROBES, (_USER,), (_USER, _ANSWER), (_SYSTEM, _USER, _ANSWER), (_USER, _ANSWER) * 8)
 """The conversations of a trial."""
-
-ALWAYS_DEFINED = frozenset(
-    {"messages", "tools", "documents", "add_generation_prompt", "strftime_now", "raise_exception"}
-)
-"""What transformers gives to every template, besides the special tokens."""
 
 
 def require_end(tokenizer: Any) -> None:
@@ -100,7 +96,7 @@ def _with(template: str, arguments: Arguments, tokenizer: Any) -> str:
     if template.startswith(head):
         return template
     at = tokenizer.name_or_path
-    taken = {*ALWAYS_DEFINED, *tokenizer.SPECIAL_TOKENS_ATTRIBUTES, *tokenizer.special_tokens_map}
+    taken = {*RESERVED, *tokenizer.SPECIAL_TOKENS_ATTRIBUTES, *tokenizer.special_tokens_map}
     if given := sorted(arguments.keys() & taken):
         raise TrainingError(
             f"template_arguments: {', '.join(given)} is given to every chat template by transformers, so it would "

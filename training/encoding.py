@@ -146,8 +146,8 @@ def _encoder(tokenizer: Any, template: str) -> Encoder:
         written = [whole[len(prompt) :][:60] for whole in wholes[:3]]
         return Encoder(tokenizer, is_dated=is_dated, obstacle=_changed_answer(tokenizer, written))
     lead = lead if lead.strip() or _is_apart(tokenizer, prompt + lead, wholes) else ""
-    tail_ids = token_ids(tokenizer, tail)
-    place = next((place for place, token in enumerate(tail_ids) if token in _ends(tokenizer)), None)
+    tail_ids, ends = token_ids(tokenizer, tail), _ends(tokenizer)
+    place = next((place for place, token in enumerate(tail_ids) if token in ends), None)
     if place is None:
         return Encoder(tokenizer, lead, is_dated=is_dated, obstacle=_no_end(tokenizer, tail))
     return Encoder(tokenizer, lead, tail_ids[place], len(tail_ids) - 1 - place, is_dated)

@@ -13,8 +13,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 DtypeName = Literal["float32", "bfloat16", "auto"]
 """The number formats of a training and of gradients; see `training/precision.py`."""
 
-# What every template is given. An argument of the same name would have no effect.
-RESERVED = ("messages", "tools", "documents", "add_generation_prompt", "continue_final_message", "tokenize")
+# What transformers gives to every template, or takes for itself. An argument of the same name would
+# have no effect.
+RESERVED = (
+    *("messages", "tools", "documents", "add_generation_prompt", "continue_final_message", "tokenize"),
+    *("strftime_now", "raise_exception"),
+)
 
 
 def _named_well(arguments: dict[str, bool | int | float | str]) -> dict[str, bool | int | float | str]:

@@ -2,7 +2,7 @@
 
 Some templates ask transformers for the clock, such as Llama 3.1's: `strftime_now("%d %b %Y")`. Then
 a prompt changes overnight. Here such a template gets a clock of its own, as a macro in front of it.
-Nothing from outside is needed: transformers hands no functions to templates since its version 5.20.
+Nothing from outside is needed: newer transformers (seen with 5.24) hand no functions to templates.
 
     on_day("{{ strftime_now('%d %b %Y') }}", datetime(2024, 7, 26))    # renders as 26 Jul 2024
 """
