@@ -9,7 +9,6 @@
 # make docs    regenerate docs/tables.md, docs/commands.md and the tables of docs/guide.md
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := scoder.py commands builders store queries training tests benchmarks
 
 .PHONY: run run-real test test-slow test-wheel test-vllm check setup sandbox docs format
 run: setup sandbox
@@ -33,14 +32,14 @@ test-vllm: .venv-vllm/.ready
 		.venv-vllm/bin/python -m pytest -q tests/engines/test_vllm.py
 
 check: setup
-	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
 
 format: setup
-	$(BIN)/ruff check --fix-only -q $(SOURCES)
-	$(BIN)/ruff format -q $(SOURCES)
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format -q .
 
 docs: setup
 	$(BIN)/python -m store.schemas > docs/tables.md
