@@ -25,7 +25,7 @@ from builders.engines.checkpoints import checkpoint_input, last_checkpoint, weig
 from builders.pairs import labels
 from builders.publishing import sets
 from builders.recipe import Coder, Mix, Recipe
-from store import CONTRACTS, Plan, Record, Store, content_id, fields_of, markers
+from store import CONTRACTS, Plan, Record, Store, content_id, markers
 from store.counts import counted
 from training.settings import SftSettings
 
@@ -178,7 +178,7 @@ def _train(
         fields={
             "model": model_fingerprint(*model),
             "previous": previous["checkpoint_id"] if previous else None,
-            "settings": fields_of(settings),
+            "settings": settings.identity(),
             **_template(template_arguments),
             **extra,
         },

@@ -1,6 +1,7 @@
 """Training and tensors: a published dataset goes in; checkpoints, gradients or a loss come out.
 
     settings.py          what can be chosen (no heavy import, so that a recipe can hold it)
+    model_shape.py       the sizes of a model that its memory follows from
     examples.py          rows -> token ids; loading of tokenizer and model
     completion_loss.py   padding, and the mean completion loss of each sample
     sft.py               supervised fine-tuning, its checkpoints and its report

@@ -6,7 +6,7 @@ pydantic and nothing heavier.
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -52,14 +52,36 @@ class LoraSettings(BaseModel):
 
 
 class SftSettings(BaseModel):
-    """How a model is fine-tuned. Every field changes the weights, so each is part of the plan."""
+    """How a model is fine-tuned.
+
+    Most fields decide what the weights become. Those of `HOW_IT_RUNS` say only how the same
+    training runs on a machine, and change a weight by rounding at most. They are no part of a plan,
+    so that they can be changed when memory runs out, and the training goes on where it was.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    HOW_IT_RUNS: ClassVar[frozenset[str]] = frozenset(
+        {"micro_batch", "gradient_checkpointing", "devices", "sharding", "report_to"}
+    )
+
     epochs: float = Field(default=3.0, gt=0, description="passes over the rows; a fraction such as 0.5 stops early")
-    learning_rate: float = Field(default=2e-4, gt=0, description="highest learning rate of AdamW")
-    batch_size: int = Field(default=8, gt=0, description="rows per forward pass")
-    gradient_accumulation: int = Field(default=1, gt=0, description="forward passes per step of the optimizer")
+    optimizer: Literal["adamw", "adamw_8bit_sr", "adafactor"] = Field(
+        default="adamw",
+        description="adamw: AdamW; adamw_8bit_sr: AdamW with moments of 8 bits, over weights that are kept in the "
+        "training's number format and rounded stochastically (for all weights of a model on one GPU); adafactor: "
+        "Adafactor, which keeps almost no moments",
+    )
+    learning_rate: float = Field(default=2e-4, gt=0, description="highest learning rate of the optimizer")
+    batch_size: int = Field(
+        default=8, gt=0, description="rows of similar length that stand together; times gradient_accumulation: a step"
+    )
+    gradient_accumulation: int = Field(default=1, gt=0, description="such batches per step of the optimizer")
+    micro_batch: int | None = Field(
+        default=None,
+        gt=0,
+        description="rows per forward pass of one device at most, fewer if memory runs out; null: batch_size",
+    )
     max_tokens: int = Field(
         default=2048, gt=1, description="tokens of a row at most, prompt and completion; longer rows are rejected"
     )
@@ -90,6 +112,25 @@ class SftSettings(BaseModel):
     gradient_checkpointing: bool = Field(
         default=False, description="compute activations twice instead of keeping them: slower, less memory"
     )
+    devices: int | None = Field(
+        default=None,
+        gt=0,
+        description="processes that train together, one per GPU; null: as many as there are GPUs, or one without",
+    )
+    sharding: Literal["auto", "ddp", "fsdp2"] = Field(
+        default="auto",
+        description="what several devices share: ddp: nothing, each has the whole model; fsdp2: weights, gradients and "
+        "moments; auto: ddp for an adapter, fsdp2 for all weights",
+    )
+    report_to: tuple[str, ...] = Field(
+        default=(),
+        description="trackers that follow the training live, such as tensorboard, trackio, wandb or mlflow; empty: only "
+        "train_log.jsonl",
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the weights, as plain JSON values: the part of the settings for a plan."""
+        return self.model_dump(mode="json", exclude=set(self.HOW_IT_RUNS))
 
 
 class GradientSettings(BaseModel):
