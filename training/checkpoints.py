@@ -5,6 +5,7 @@ In: a running trainer. Out: checkpoint folders, and for the report their learnin
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
+from training import processes, train_log
 from training.adapters import saved_name
 from training.errors import TrainingError
 from training.progress import quiet
 from training.reports import SavedCheckpoint
+from training.train_log import StepRecord
 
 
 def checkpoint_steps(num_steps: int, num_checkpoints: int) -> list[int]:
@@ -31,47 +34,89 @@ def checkpoint_steps(num_steps: int, num_checkpoints: int) -> list[int]:
 
 
 class Recorder(TrainerCallback):
-    """Notes learning rate and loss of every step, and saves at the given steps.
+    """Notes every step in the log of the training, and saves at the given steps.
 
     TrainingError where the training has diverged. It is raised before anything of that step is
-    saved, and by then the trainer has not written its report.
+    saved, and by then the trainer has not written its report. Every process notes the steps; only
+    the first one writes.
     """
 
     def __init__(
-        self, folder: Path, steps: Sequence[int], tokenizer: PreTrainedTokenizerBase, end_id: int | None
+        self,
+        folder: Path,
+        steps: Sequence[int],
+        tokenizer: PreTrainedTokenizerBase,
+        end_id: int | None,
+        *,
+        keeps_optimizer: bool,
+        done: Sequence[StepRecord] = (),
     ) -> None:
         self.folder = folder
         self.steps = steps
         self.tokenizer = tokenizer
         self.end_id = end_id
-        self.learning_rates: list[float] = []
-        self.losses: list[float] = []
-        self.num_tokens_seen = 0
+        self.keeps_optimizer = keeps_optimizer
+        self.trainer: Any = None
+        self.records = list(done)
+        self._tokens_before = self.num_tokens_seen
+        self._rate = 0.0
+        self._begun = time.monotonic()
+
+    @property
+    def num_tokens_seen(self) -> int:
+        return self.records[-1].num_tokens if self.records else 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._begun = time.monotonic()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.learning_rates.append(kwargs["optimizer"].param_groups[0]["lr"])
+        self._rate = float(kwargs["optimizer"].param_groups[0]["lr"])
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         logs, step = kwargs["logs"], state.global_step
         if "loss" not in logs:
             return
-        self.losses.append(logs["loss"])
-        self.num_tokens_seen = int(logs["num_tokens"])
-        where = f"at step {step} of {state.max_steps}, at a learning rate of {self.learning_rates[-1]:.3g}"
+        where = f"at step {step} of {state.max_steps}, at a learning rate of {self._rate:.3g}"
         require_numbers({"loss": logs["loss"], "gradient norm": logs.get("grad_norm", 0.0)}, where)
+        self._note(step, state.max_steps, logs)
         if step in self.steps:
             # The step itself may have broken the weights. No loss has shown that yet.
             require_numbers({"largest weight": _largest(kwargs["model"])}, where)
-            folder = self.folder / _folder(step)
-            save_checkpoint(folder, kwargs["model"], self.tokenizer, kwargs["optimizer"], self.end_id)
+            self._save(self.folder / _folder(step), kwargs["model"], kwargs["optimizer"])
+
+    def _note(self, step: int, num_steps: int, logs: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        # The trainer counts the tokens since this process began.
+        num_tokens = self._tokens_before + int(logs["num_tokens"])
+        seconds, new = now - self._begun, num_tokens - self.num_tokens_seen
+        self._begun = now
+        record = StepRecord(
+            step=step,
+            num_steps=num_steps,
+            loss=logs["loss"],
+            learning_rate=self._rate,
+            gradient_norm=logs.get("grad_norm"),
+            num_tokens=num_tokens,
+            tokens_per_second=round(new / seconds, 1) if seconds > 0 else None,
+            gpu_memory_gb=round(torch.cuda.max_memory_allocated() / 1e9, 3) if torch.cuda.is_available() else None,
+            seconds=round(seconds, 3),
+        )
+        self.records.append(record)
+        if processes.is_first():
+            train_log.append(self.folder, record)
+
+    def _save(self, folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> None:
+        if processes.is_first():
+            save_checkpoint(folder, model, self.tokenizer, optimizer if self.keeps_optimizer else None, self.end_id)
+        processes.wait()
 
     def checkpoints(self) -> list[SavedCheckpoint]:
         return [
             SavedCheckpoint(
                 step=step,
                 folder=_folder(step),
-                learning_rate=float(np.mean(self.learning_rates[before:step])),
-                loss=float(np.mean(self.losses[before:step])),
+                learning_rate=float(np.mean([r.learning_rate for r in self.records[before:step]])),
+                loss=float(np.mean([r.loss for r in self.records[before:step]])),
             )
             for before, step in zip([0, *self.steps], self.steps, strict=False)
         ]
@@ -102,10 +147,11 @@ def save_checkpoint(
     folder: Path,
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | None,
     end_id: int | None = None,
 ) -> None:
-    """Write weights, tokenizer, optimizer state, and the names behind its integer keys.
+    """Write weights and tokenizer; with an optimizer also its state, and the names behind its
+    integer keys.
 
     `end_id` is the token that a trained answer ends in. If it is not the tokenizer's eos, it goes
     into the generation config, so that whoever loads the weights stops there.
@@ -115,6 +161,8 @@ def save_checkpoint(
     with quiet():
         model.save_pretrained(str(folder))
     tokenizer.save_pretrained(folder)
+    if optimizer is None:
+        return
     torch.save(optimizer.state_dict(), folder / "optimizer.pt")
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     in_order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]

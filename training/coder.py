@@ -7,7 +7,7 @@ final one, with full weights.
 
 from typing import Any
 
-from training import sft
+from training import launch
 from training.reports import TrainingReport
 from training.settings import SftSettings
 
@@ -26,8 +26,8 @@ EXPECTS = "a problem in the user's turn, its solution in the assistant's"
 
 
 def train(dataset: str, base: str, output: str, settings: SftSettings = DEFAULT, **options: Any) -> TrainingReport:
-    """Train and return the report: `sft.train` with the defaults of a coder.
+    """Train and return the report: `launch.train` with the defaults of a coder.
 
-    `options` are the keyword arguments of `sft.train`.
+    `options` are the keyword arguments of `launch.train`.
     """
-    return sft.train(dataset, base, output, settings, expects=EXPECTS, **options)
+    return launch.train(dataset, base, output, settings, expects=EXPECTS, **options)

@@ -18,6 +18,12 @@ class TrainingError(ValueError):
     exit_code = 2
 
 
+class LostTrainingError(TrainingError):
+    """A process of a training died or stalled, twice. What it had done is kept."""
+
+    exit_code = 1
+
+
 class MissingFileError(TrainingError, FileNotFoundError):
     """A file that a training needs is not there."""
 

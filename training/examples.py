@@ -19,7 +19,6 @@ import torch
 from datasets import Dataset, load_dataset
 from datasets.config import HF_DATASETS_CACHE
 from peft import PeftModel
-from pydantic import BaseModel, ConfigDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from training import hub, pretrained
@@ -28,6 +27,7 @@ from training.encoding import RefusedTurnsError, encoder
 from training.errors import TrainingError, loading
 from training.precision import torch_dtype
 from training.progress import quiet
+from training.reports import Reject
 from training.settings import DtypeName
 
 Message = dict[str, str]
@@ -65,17 +65,6 @@ class Flaw:
     reason: str
     value: int
     threshold: int
-
-
-class Reject(BaseModel):
-    """A row that was left out: its index or id, the value, and the threshold that it misses."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    row: int | str
-    reason: str
-    value: float
-    threshold: float
 
 
 def load_rows(dataset: str, split: str, revision: str | None, expects: str) -> Dataset:

@@ -1,17 +1,9 @@
-"""What a person at a terminal sees of a training: one bar over the steps.
+"""The libraries' own progress bars are always off; their settings are put back afterwards."""
 
-In: a running trainer. Out: a bar on stderr, and nothing where stderr is no terminal. The libraries'
-own bars are always off; their settings are put back afterwards.
-"""
-
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import datasets
-from tqdm import tqdm
-from transformers import TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 
@@ -29,19 +21,3 @@ def quiet() -> Iterator[None]:
             datasets.enable_progress_bars()
         if transformers_bars:
             transformers_logging.enable_progress_bar()
-
-
-class StepBar(TrainerCallback):
-    """One bar over the optimizer steps, with the last loss."""
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar = tqdm(total=state.max_steps, unit="step", disable=not sys.stderr.isatty())
-
-    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        logs = kwargs["logs"]
-        if "loss" in logs:
-            self.bar.set_postfix(loss=f"{logs['loss']:.3f}")
-            self.bar.update(state.global_step - self.bar.n)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar.close()

@@ -5,14 +5,27 @@ holds the result of that plan.
 """
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from training.errors import OutputExistsError
-from training.examples import Reject
+from training.layout import Layout
 from training.settings import SftSettings
 
 REPORT = "training.json"
+PLAN = "plan.json"
+
+
+class Reject(BaseModel):
+    """A row that was left out: its index or id, the value, and the threshold that it misses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    row: int | str
+    reason: str
+    value: float
+    threshold: float
 
 
 class SavedCheckpoint(BaseModel):
@@ -39,6 +52,20 @@ class TrainingPlan(BaseModel):
     encoding: str | None = Field(
         default=None, description="how the ids differ from those of the chat template alone; null: not at all"
     )
+    keeps_optimizer: bool = Field(
+        default=True,
+        description="whether checkpoints of an adapter have the optimizer's state, which gradients may read",
+    )
+
+    @field_validator("settings")
+    @classmethod
+    def _says_nothing_of_how_it_runs(cls, settings: SftSettings) -> SftSettings:
+        return settings.model_copy(update={name: defaults()[name] for name in settings.HOW_IT_RUNS})
+
+
+def defaults() -> dict[str, Any]:
+    """The settings that are no part of a plan, as they stand in one."""
+    return {name: SftSettings.model_fields[name].default for name in SftSettings.HOW_IT_RUNS}
 
 
 class TrainingReport(BaseModel):
@@ -57,12 +84,16 @@ class TrainingReport(BaseModel):
     num_tokens: int = Field(description="tokens of these rows, once")
     num_completion_tokens: int = Field(description="those of them that the loss is on")
     num_steps: int
+    layout: Layout | None = Field(
+        default=None, description="how it ran at its end: processes, rows of a forward pass, passes of a step"
+    )
     rejects: list[Reject]
     checkpoints: list[SavedCheckpoint]
     wall_seconds: float
 
 
 def finished(output: Path, plan: TrainingPlan) -> TrainingReport | None:
+    """The report of the same training, if the folder holds it. OutputExistsError for anything else."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
     if not (output / REPORT).is_file():

@@ -7,7 +7,7 @@ checkpoint, the final one, because nothing is sampled from a scorer.
 
 from typing import Any
 
-from training import sft
+from training import launch
 from training.reports import TrainingReport
 from training.settings import SftSettings
 
@@ -19,8 +19,8 @@ EXPECTS = "the scoring prompt of one aspect in the user's turn, one digit in the
 
 
 def train(dataset: str, base: str, output: str, settings: SftSettings = DEFAULT, **options: Any) -> TrainingReport:
-    """Train and return the report: `sft.train` with the defaults of a scorer.
+    """Train and return the report: `launch.train` with the defaults of a scorer.
 
-    `options` are the keyword arguments of `sft.train`.
+    `options` are the keyword arguments of `launch.train`.
     """
-    return sft.train(dataset, base, output, settings, expects=EXPECTS, choices=DIGITS, **options)
+    return launch.train(dataset, base, output, settings, expects=EXPECTS, choices=DIGITS, **options)

@@ -4,13 +4,18 @@ In: a dataset (folder or Hub) and a base model (folder or Hub). Out: a folder th
 not at all:
 
     training.json                 the `TrainingReport`
-    checkpoint-000012/            adapter or full weights, tokenizer with its chat template,
-        optimizer.pt              AdamW's state (weights_only loads it), whose integer keys are
-        parameter_names.json      the places in this list
+    train_log.jsonl               one line per step, written as the training goes
+    checkpoint-000012/            adapter or full weights, tokenizer with its chat template; of an
+        optimizer.pt              adapter also AdamW's state (weights_only loads it), whose integer
+        parameter_names.json      keys are the places in this list
 
 How: rows are tokenised and rejected here, before TRL's trainer, which drops rows without saying so.
 Assertions then check what the trainer sees. The trainer gets the rows in their final order, so that
-a seed fixes the order. It is one process.
+a seed fixes the order. While it runs, the folder has another name and holds the state from which a
+killed training goes on.
+
+This is the training in this process, or this process's part of it. `training/launch.py` starts the
+processes, and is what a user calls.
 
     report = train("data", "base", "out", SftSettings(num_checkpoints=4))
 """
@@ -19,16 +24,18 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
-from training import fingerprints, pretrained
+from training import fingerprints, pretrained, processes, train_log
 from training.adapters import add_lora
 from training.chat_templates import Arguments
 from training.checkpoints import Recorder, checkpoint_steps
@@ -42,11 +49,13 @@ from training.examples import (
     load_rows,
     load_tokenizer,
 )
+from training.layout import Layout, layout, num_pads
 from training.model_config import longest
 from training.precision import torch_dtype
-from training.progress import StepBar
-from training.reports import REPORT, TrainingPlan, TrainingReport, finished
+from training.reports import PLAN, REPORT, TrainingPlan, TrainingReport, finished
+from training.resuming import STATE, newest, partial_of, step_of
 from training.settings import SftSettings
+from training.state_keeper import EVERY_S, StateKeeper
 
 # Within windows of this many batches, rows of similar length are put together. The batches are then
 # shuffled.
@@ -66,8 +75,13 @@ def train(
     template_arguments: Arguments | None = None,
     expects: str = "a conversation in every row, the last turn the assistant's",
     choices: Sequence[str] = (),
+    keeps_optimizer: bool = True,
+    state_every_s: float = EVERY_S,
 ) -> TrainingReport:
     """Train and return the report. If the same training is already in `output`, return its report.
+
+    If it was killed before, it goes on from its last state, which is saved every `state_every_s`
+    seconds. With `keeps_optimizer`, checkpoints of an adapter have the optimizer's state.
 
     `adapter` is a LoRA folder over `base` whose training continues with these rows. Its rank and
     layers must be those of the settings. `template_arguments` are written into the chat template,
@@ -86,6 +100,7 @@ def train(
         settings=settings,
         template_arguments=dict(template_arguments or {}),
         encoding=encoder(tokenizer).changes(),
+        keeps_optimizer=keeps_optimizer and settings.lora is not None,
     )
     if report := finished(Path(output), plan):
         return report
@@ -99,12 +114,19 @@ def train(
 
     set_seed(settings.seed)
     model = _model(base, adapter, settings, base_revision)
-    partial = _empty_sibling(Path(output))
-    recorder = Recorder(partial, steps, tokenizer, encoder(tokenizer).end_id)
+    partial = _begun(Path(output), plan)
+    state = newest(partial)
+    done = train_log.read(partial, step_of(state)) if state else []
+    recorder = Recorder(
+        partial, steps, tokenizer, encoder(tokenizer).end_id, keeps_optimizer=plan.keeps_optimizer, done=done
+    )
+    shape = layout(settings, processes.num_processes())
+    job = _Job(examples, order, num_steps, settings, shape, partial, state, state_every_s)
     try:
-        _fit(model, tokenizer, examples, order, num_steps, settings, partial, recorder)
+        _fit(model, tokenizer, job, recorder)
     except TrainingError:
-        shutil.rmtree(partial)
+        if processes.is_first():
+            shutil.rmtree(partial)
         raise
     report = TrainingReport(
         dataset=dataset,
@@ -118,12 +140,17 @@ def train(
         num_tokens=sum(example.num_tokens for example in examples),
         num_completion_tokens=sum(len(example.completion_ids) for example in examples),
         num_steps=num_steps,
+        layout=shape,
         rejects=rejects,
         checkpoints=recorder.checkpoints(),
         wall_seconds=round(time.monotonic() - start, 3),
     )
-    (partial / REPORT).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    partial.rename(output)
+    if processes.is_first():
+        (partial / REPORT).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        for left in (partial / STATE, partial / PLAN):
+            _remove(left)
+        partial.rename(output)
+    processes.wait()
     return report
 
 
@@ -148,16 +175,38 @@ def training_order(lengths: Sequence[int], settings: SftSettings) -> list[int]:
     return order
 
 
-def _empty_sibling(output: Path) -> Path:
-    """A fresh folder beside the output, on the same file system.
+def _begun(output: Path, plan: TrainingPlan) -> Path:
+    """The folder of a training that is under way, beside the output, on the same file system.
 
-    What a killed training left there is deleted.
+    It keeps what a killed training of the same plan left there, and nothing else: its last state,
+    the checkpoints up to there, and the log.
     """
-    partial = output.parent / f".{output.name}.partial"
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
+    partial = partial_of(output)
+    if processes.is_first():
+        known = partial / PLAN
+        if not known.is_file() or TrainingPlan.model_validate_json(known.read_text(encoding="utf-8")) != plan:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            known.write_text(plan.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        _forget_after(partial, newest(partial))
+    processes.wait()
     return partial
+
+
+def _forget_after(partial: Path, state: Path | None) -> None:
+    """Remove what a killed training made after its last state: it is made again."""
+    step = step_of(state) if state else 0
+    for folder in (*(partial / STATE).glob("*"), *partial.glob("checkpoint-*")):
+        if folder != state and (folder.parent.name == STATE or step_of(folder) > step):
+            _remove(folder)
+    train_log.write(partial, train_log.read(partial, step))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _model(base: str, adapter: str | None, settings: SftSettings, revision: str | None) -> PreTrainedModel | PeftModel:
@@ -181,25 +230,55 @@ def _model(base: str, adapter: str | None, settings: SftSettings, revision: str 
     return model
 
 
-def _fit(
-    model: PreTrainedModel | PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
-    order: Sequence[int],
-    num_steps: int,
-    settings: SftSettings,
-    scratch: Path,
-    recorder: Recorder,
-) -> None:
-    is_cpu = device().type == "cpu"
-    config = SFTConfig(
-        output_dir=str(scratch),
-        max_steps=num_steps,
-        per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation,
+@dataclass(frozen=True)
+class _Job:
+    """What the trainer is given, besides the model."""
+
+    examples: Sequence[Example]
+    order: Sequence[int]
+    num_steps: int
+    settings: SftSettings
+    layout: Layout
+    partial: Path
+    state: Path | None
+    state_every_s: float
+
+
+def _fit(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase, job: _Job, recorder: Recorder) -> None:
+    rows = _padded(tokens(job.examples).select(job.order), job.layout, tokenizer.pad_token_id)
+    trainer = _Trainer(
+        model=model,
+        args=_config(job),
+        train_dataset=rows,
+        processing_class=tokenizer,
+        callbacks=[recorder, StateKeeper(job.state_every_s)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=str(job.state) if job.state else None)
+    # a row that is added has one token
+    num_tokens = sum(job.examples[row].num_tokens for row in job.order) + len(rows) - len(job.order)
+    seen = trainer.train_dataset
+    assert isinstance(seen, Dataset) and len(seen) == len(rows), (seen, len(rows))
+    assert recorder.num_tokens_seen == num_tokens, (recorder.num_tokens_seen, num_tokens)
+    assert trainer.state.global_step == job.num_steps, (trainer.state.global_step, job.num_steps)
+
+
+class _Trainer(SFTTrainer):
+    """TRL's trainer without the model card that it writes beside every state."""
+
+    def create_model_card(self, *_: Any, **__: Any) -> None: ...
+
+
+def _config(job: _Job) -> SFTConfig:
+    settings, is_cpu = job.settings, device().type == "cpu"
+    return SFTConfig(
+        output_dir=str(job.partial / STATE),
+        max_steps=job.num_steps,
+        per_device_train_batch_size=job.layout.rows,
+        gradient_accumulation_steps=job.layout.passes,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.scheduler,
-        warmup_steps=math.ceil(settings.warmup_share * num_steps),
+        warmup_steps=math.ceil(settings.warmup_share * job.num_steps),
         optim="adamw_torch",
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_gradient_norm,
@@ -208,33 +287,32 @@ def _fit(
         # An adapter is float32 over a base of any dtype. Only full fine-tuning needs autocast.
         bf16=settings.lora is None and torch_dtype(settings.dtype) is torch.bfloat16,
         gradient_checkpointing=settings.gradient_checkpointing,
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=not is_cpu,
         max_length=None,
         packing=False,
         shuffle_dataset=False,
         train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True},
-        save_strategy="no",
+        save_strategy="no",  # StateKeeper says when
+        save_total_limit=1,
         logging_steps=1,
         # By default transformers reports a loss that is no number as one of the steps before it.
         logging_nan_inf_filter=False,
-        report_to="none",
+        report_to=list(settings.report_to) or "none",
+        run_name=job.partial.name.removeprefix(".").removesuffix(".partial"),
         disable_tqdm=True,
     )
-    trainer = SFTTrainer(
-        model=model,
-        args=config,
-        train_dataset=tokens(examples).select(order),
-        processing_class=tokenizer,
-        callbacks=[recorder, StepBar()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    num_tokens = sum(examples[row].num_tokens for row in order)
-    seen = trainer.train_dataset
-    assert isinstance(seen, Dataset) and len(seen) == len(order), (seen, len(order))
-    assert recorder.num_tokens_seen == num_tokens, (recorder.num_tokens_seen, num_tokens)
-    assert trainer.state.global_step == num_steps, (trainer.state.global_step, num_steps)
+
+
+def _padded(rows: Dataset, shape: Layout, token_id: int) -> Dataset:
+    """The rows, and at their end as many of one token without a loss as the layout needs."""
+    missing = num_pads(len(rows), shape)
+    if not missing:
+        return rows
+    added = {"input_ids": [np.array([token_id], np.int32)], "labels": [np.array([-100], np.int32)]}
+    pads = Dataset.from_dict({name: column * missing for name, column in added.items()}, features=rows.features)
+    return concatenate_datasets([rows, pads])
 
 
 def tokens(examples: Sequence[Example]) -> Dataset:

@@ -9,7 +9,7 @@ samples from. They are evenly spaced so that they differ.
 
 from typing import Any
 
-from training import sft
+from training import launch
 from training.reports import TrainingReport
 from training.settings import SftSettings
 
@@ -21,8 +21,8 @@ EXPECTS = "a snippet's prompt in the user's turn, problem and solution in the as
 
 
 def train(dataset: str, base: str, output: str, settings: SftSettings = DEFAULT, **options: Any) -> TrainingReport:
-    """Train and return the report: `sft.train` with the defaults of a synthesizer.
+    """Train and return the report: `launch.train` with the defaults of a synthesizer.
 
-    `options` are the keyword arguments of `sft.train`.
+    `options` are the keyword arguments of `launch.train`.
     """
-    return sft.train(dataset, base, output, settings, expects=EXPECTS, **options)
+    return launch.train(dataset, base, output, settings, expects=EXPECTS, **options)

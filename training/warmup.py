@@ -55,7 +55,7 @@ def warm_up(
     ValueError if no conversation can be trained on.
     """
     # imported here: it loads transformers and TRL, seconds that a second ranking does not need
-    from training import sft
+    from training import launch
 
     training = settings.training
     rows_per_step = training.batch_size * training.gradient_accumulation
@@ -65,7 +65,7 @@ def warm_up(
     data.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"messages": [list(turns) for turns in conversations]}), data / "train.parquet")
     kept_settings = training.model_copy(update={"num_checkpoints": kept})
-    sft.train(
+    launch.train(
         str(data),
         base,
         str(folder / "run"),

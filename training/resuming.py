@@ -1,0 +1,32 @@
+"""From where a killed training goes on.
+
+In: the folder of a training that is under way. Out: its newest state. That is one folder with all
+that the next process needs: weights, the optimizer's state, the random numbers, the place in the
+data. It is replaced whole, and removed when the training ends. While it is replaced there are two.
+
+    newest(partial_of(Path("out")))    # .out.partial/state/checkpoint-40
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+STATE = "state"
+_LAST = "trainer_state.json"
+"""The file that the trainer writes last."""
+
+
+def partial_of(output: Path) -> Path:
+    """Where a training is until it is whole."""
+    return output.with_name(f".{output.name}.partial")
+
+
+def newest(partial: Path) -> Path | None:
+    """The newest whole state of a training that is under way, or None."""
+    whole = [folder for folder in (partial / STATE).glob("checkpoint-*") if (folder / _LAST).is_file()]
+    return max(whole, key=step_of, default=None)
+
+
+def step_of(folder: Path) -> int:
+    """The step after which a folder was saved."""
+    return int(folder.name.rpartition("-")[2])

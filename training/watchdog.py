@@ -1,0 +1,43 @@
+"""A process of a training ends itself when the one that started it is gone, or stays stopped.
+
+In: the number of the launcher's process. Out: a thread that looks at it once a second.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+ORPHANED = 75
+"""Exit code of a process whose launcher is gone or does not go on."""
+PATIENCE_S = 10
+"""Seconds that the launcher may be stopped, and that a stopped process is waited for."""
+
+
+def end_with(launcher: int) -> None:
+    """End this process, and all that it started, when its launcher is gone or stays stopped.
+
+    It counts its own seconds: those in which it was stopped itself do not count.
+    """
+    threading.Thread(target=_watch, args=(launcher,), name="launcher", daemon=True).start()
+
+
+def _watch(launcher: int) -> None:
+    stopped = 0
+    while os.getppid() == launcher and stopped < PATIENCE_S:
+        time.sleep(1.0)
+        stopped = stopped + 1 if is_stopped(launcher) else 0
+    if os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(ORPHANED)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process was stopped by a signal (SIGSTOP, or Ctrl-Z). False where nobody can tell."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
+    except (OSError, IndexError):
+        return False

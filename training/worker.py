@@ -1,0 +1,95 @@
+"""One process of a training, started by `training/launch.py`: `python -m training.worker JOB RANK`.
+
+In: a `Job`, written as JSON. Out: what `training/sft.py` leaves, and an exit code. What ended this
+process with an error stands in `error-RANK.json` beside the job.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from training.settings import SftSettings
+from training.watchdog import end_with
+
+FAILED = 1
+OUT_OF_MEMORY = 76
+"""Exit code of a process whose GPU's memory did not suffice."""
+
+
+class Job(BaseModel):
+    """A training, as its processes are told of it. `options` are arguments of `sft.train`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    base: str
+    output: str
+    settings: SftSettings
+    options: dict[str, Any]
+    processes: int
+    launcher: int
+    """The process that started this one."""
+
+
+class Failure(BaseModel):
+    """What ended a process: the name of the exception, its message, the traceback."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    is_ours_to_mend: bool
+    """Whether it is none of the exceptions of `training/errors.py`."""
+    message: str
+    trace: str
+
+
+def error_file(job: Path, rank: int) -> Path:
+    """Where a process writes its `Failure`."""
+    return job.with_name(f"error-{rank}.json")
+
+
+def main(path: str, rank: int) -> int:
+    """Train; return the exit code."""
+    job = Job.model_validate_json(Path(path).read_text(encoding="utf-8"))
+    end_with(job.launcher)
+    try:
+        # torch and the libraries over it
+        from training import processes, sft
+
+        with processes.joined(str(Path(path).with_name("meeting")), rank, job.processes):
+            sft.train(job.dataset, job.base, job.output, job.settings, **job.options)
+    except Exception as error:
+        return _failed(Path(path), rank, error)
+    return 0
+
+
+def _failed(job: Path, rank: int, error: Exception) -> int:
+    from training.errors import TrainingError
+
+    failure = Failure(
+        kind=type(error).__name__,
+        is_ours_to_mend=not isinstance(error, TrainingError),
+        message=str(error),
+        trace=traceback.format_exc(),
+    )
+    traceback.print_exc()
+    error_file(job, rank).write_text(failure.model_dump_json(), encoding="utf-8")
+    return OUT_OF_MEMORY if failure.kind in ("OutOfMemoryError", "AcceleratorError") and _is_memory(error) else FAILED
+
+
+def _is_memory(error: Exception) -> bool:
+    return "out of memory" in str(error).lower()
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1], int(sys.argv[2]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not by the interpreter's own end: threads of the libraries may hold it up.
+    os._exit(code)
