@@ -104,6 +104,8 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
             plan=plan.fingerprint,
         ),
         previous=previous,
+        # each checkpoint then has twice the size of its adapter more
+        keeps_optimizer=recipe.influence.gradients.optimizer_map == "adam",
     )
 
 
@@ -166,6 +168,7 @@ def _train(
     texts: dict[str, str],
     publish: Publish,
     previous: dict[str, Any] | None = None,
+    keeps_optimizer: bool = False,
 ) -> Record:
     """Publish the dataset, train on the published folder, and write a row per checkpoint."""
     from training.fingerprints import model_fingerprint
@@ -180,6 +183,7 @@ def _train(
             "previous": previous["checkpoint_id"] if previous else None,
             "settings": settings.identity(),
             **_template(template_arguments),
+            **({"keeps_optimizer": True} if keeps_optimizer else {}),
             **extra,
         },
         texts=texts,
@@ -199,15 +203,19 @@ def _train(
         store.announce(f"training {label} on {counted(counts['train'], 'row')} of {dataset}")
         adapter = weights(store, previous)[1] if previous else None
         train, _ = trainer(role)
-        report = train(
-            dataset,
-            model[0],
-            output,
-            settings,
-            base_revision=model[1],
-            adapter=adapter,
-            template_arguments=template_arguments,
-        )
+        with store.follow(f"training {label}") as watch:
+            report = train(
+                dataset,
+                model[0],
+                output,
+                settings,
+                base_revision=model[1],
+                adapter=adapter,
+                template_arguments=template_arguments,
+                keeps_optimizer=keeps_optimizer,
+                watch=watch,
+                announce=lambda text: store.announce(f"{label}: {text}"),
+            )
         markers.mark_new(Path(output), plan.fingerprint)
         if report.rejects:
             store.announce(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands.terminal import JsonOption, announce, local, local_folder, model_app, print_rows, train_app
+from commands.terminal import JsonOption, announce, follow, local, local_folder, model_app, print_rows, train_app
 from store.counts import counted
 from store.errors import InputError
 
@@ -33,7 +33,8 @@ def _train(role: str, dataset: str, base: str, output: str, set_: list[str] | No
 
     train, default = trainer(role)
     settings = checked(type(default), override(default.model_dump(), set_ or []))
-    report = train(dataset, base, output, settings)
+    with follow(f"training {role}") as watch:
+        report = train(dataset, base, output, settings, watch=watch, announce=announce)
     rows = [{"folder": f"{output}/{c.folder}", "step": c.step, "loss": c.loss} for c in report.checkpoints]
     print_rows(rows, as_json, f"{role}: {counted(report.num_rows, 'row')}, {len(report.rejects)} left out")
 

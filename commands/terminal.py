@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +22,7 @@ from store.ledger import Ledger
 
 if TYPE_CHECKING:
     from store import Store
+    from training.train_log import StepRecord
 
 app = typer.Typer(
     name="scoder",
@@ -59,7 +60,7 @@ def open_store(path: str, *, force: bool = False, is_new: bool = False) -> Store
         _check_store(path)
     from store import Store
 
-    return Store(path, announce, track, force=force)
+    return Store(path, announce, track, follow=follow, force=force)
 
 
 def open_ledger(path: str) -> Ledger:
@@ -81,6 +82,11 @@ def announce(message: str) -> None:
 def track(items: Sequence[int], label: str) -> Iterable[int]:
     """The items, and meanwhile it is said how far a build is: see `commands/progress.py`."""
     return _reporter.track(items, label)
+
+
+def follow(label: str) -> AbstractContextManager[Callable[[StepRecord], None]]:
+    """What says how far a training is: call what this gives with every step."""
+    return _reporter.training(label)
 
 
 @contextmanager

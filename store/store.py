@@ -23,7 +23,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -66,6 +66,8 @@ if TYPE_CHECKING:
 Announce = Callable[[str], None]
 Track = Callable[[Sequence[int], str], Iterable[int]]
 """Shows a progress bar while a build goes through its shards."""
+Follow = Callable[[str], AbstractContextManager[Callable[[Any], None]]]
+"""Shows how far a training is, whose name is given: it is called with each step."""
 
 
 def segments(table: str, partition: Partition) -> str:
@@ -103,6 +105,7 @@ class Store:
         announce: Announce | None = None,
         track: Track | None = None,
         *,
+        follow: Follow | None = None,
         force: bool = False,
         rebuild: Rebuild | None = None,
     ):
@@ -111,6 +114,7 @@ class Store:
             raise ContractError(f"a store must be a directory, but {self.root} is a file")
         self.announce: Announce = announce or (lambda message: None)
         self.track: Track = track or (lambda items, label: items)
+        self.follow: Follow = follow or (lambda label: nullcontext(lambda step: None))
         self.force = force
         self.rebuild = rebuild
 

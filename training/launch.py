@@ -47,10 +47,13 @@ from training.worker import OUT_OF_MEMORY, Failure, Job, error_file
 Watch = Callable[[StepRecord], None]
 Announce = Callable[[str], None]
 
-STALLED_S = 3600.0
-"""Seconds without a step after which a training is ended, at least. Loading a model is no step."""
+BEGIN_S = 3600.0
+"""Seconds without a first step after which a training is ended. Loading a model may take long."""
+STALLED_S = 900.0
+"""Seconds after a step without another one, at least: a state may be saved in between."""
 STEPS_OF_SILENCE = 20
 """A training is ended after the time of so many of its steps, if that is longer."""
+WORKER = "training.worker"
 TICK_S = 0.2
 END_S = 3.0
 """Seconds that processes have to say what was wrong with them, when another one has died."""
@@ -139,7 +142,7 @@ class _Attempt:
         self._job, self._run, self._stalled_s = job, run, stalled_s
         self._path = run / "job.json"
         self._children: list[subprocess.Popen[bytes]] = []
-        self._log = _Tail(partial_of(Path(job.output)))
+        self._log = _Tail(Path(job.output))
 
     def run(self, watch: Watch) -> _End | None:
         shutil.rmtree(self._run, ignore_errors=True)
@@ -155,7 +158,7 @@ class _Attempt:
     def _start(self, rank: int) -> subprocess.Popen[bytes]:
         with open(self._run / f"rank-{rank}.log", "wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "training.worker", str(self._path), str(rank)],
+                [sys.executable, "-m", WORKER, str(self._path), str(rank)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -172,16 +175,21 @@ class _Attempt:
             if any(codes):
                 return self._death()
             if all(code == 0 for code in codes):
-                for record in self._log.new():
+                for record in self._log.last():
                     watch(record)
                 return None
             for rank, child in enumerate(self._children):
                 stopped_s[rank] = stopped_s[rank] + TICK_S if is_stopped(child.pid) else 0.0
                 if stopped_s[rank] > PATIENCE_S:
                     return _End(f"process {rank} of the training was stopped by a signal and did not go on")
-            if self._log.silence_s > max(self._stalled_s, STEPS_OF_SILENCE * self._log.longest_s):
+            if self._log.silence_s > self._most_silence_s():
                 return _End(f"the training made no step for {self._log.silence_s:.0f} s")
             time.sleep(TICK_S)
+
+    def _most_silence_s(self) -> float:
+        if self._log.longest_s == 0:
+            return max(BEGIN_S, self._stalled_s)
+        return max(self._stalled_s, STEPS_OF_SILENCE * self._log.longest_s)
 
     def _death(self) -> _End:
         """What ended the training. The others have a moment to say what they saw."""
@@ -286,11 +294,18 @@ def _signal(children: list[subprocess.Popen[bytes]], number: int) -> None:
 
 
 class _Tail:
-    """The steps that appear in a log while it is written."""
+    """The steps that an attempt makes, as they appear in the log of its training.
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / train_log.LOG
-        self._step = -1
+    An attempt begins with a new file, which holds the steps up to the state that it goes on from.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self._output, self._folder = output, partial_of(output)
+        self._file = self._known()[:1]
+        # Held open, so that no new file gets the same number.
+        self._held = open(self._folder / train_log.LOG, "rb") if self._file else None  # noqa: SIM115, closed with this object
+        self._size: tuple[int, ...] = ()
+        self._step: int | None = None
         self._seen = time.monotonic()
         self.longest_s = 0.0
 
@@ -300,18 +315,28 @@ class _Tail:
         return time.monotonic() - self._seen
 
     def new(self) -> list[StepRecord]:
-        """The steps that were not seen before. The first call may find those of an earlier run."""
-        records = [r for r in train_log.read(self._path.parent) if r.step > self._step] if self._has_grown() else []
+        """The steps since the last call."""
+        known = self._known()
+        if known == self._size or (self._step is None and known[:1] == self._file):
+            return []
+        self._size = known
+        if self._step is None:
+            self._step = _saved(self._output)
+        records = [record for record in train_log.read(self._folder) if record.step > self._step]
         if records:
             self._step, self._seen = records[-1].step, time.monotonic()
-            self.longest_s = max([self.longest_s, *(r.seconds for r in records)])
+            self.longest_s = max([self.longest_s, *(record.seconds for record in records)])
         return records
 
-    def _has_grown(self) -> bool:
+    def last(self) -> list[StepRecord]:
+        """The same when the training is finished, and its folder has its own name."""
+        self._folder, self._size, self._file = self._output, (), ()
+        return self.new()
+
+    def _known(self) -> tuple[int, ...]:
+        """What tells one state of the log from another: the file, its size."""
         try:
-            found = self._path.stat()
+            found = (self._folder / train_log.LOG).stat()
         except FileNotFoundError:
-            return False
-        changed = (found.st_size, found.st_mtime_ns) != getattr(self, "_known", None)
-        self._known = (found.st_size, found.st_mtime_ns)
-        return changed
+            return ()
+        return found.st_ino, found.st_size

@@ -19,7 +19,8 @@ SHARE = 0.05
 
 
 class StateKeeper(TrainerCallback):
-    """Has the trainer save its state every `every_s` seconds, after the same step in all processes.
+    """Has the trainer save its state every `every_s` seconds, after the same step in all processes. 0:
+    after every step.
 
     The trainer keeps the newest one (save_total_limit=1).
     """
@@ -30,12 +31,15 @@ class StateKeeper(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # The end of the training is near: what comes next is the result itself.
-        if state.global_step < state.max_steps and agreed(time.monotonic() - self._saved) >= self._every_s:
+        is_due = time.monotonic() - self._saved >= self._every_s
+        # Each process has its own clock. Saving takes all of them, so the first one decides.
+        if state.global_step < state.max_steps and agreed(float(is_due)):
             control.should_save = True
             self._asked = time.monotonic()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._saved = time.monotonic()
         if self._asked is not None:
-            self._every_s = max(self._every_s, (self._saved - self._asked) / SHARE)
+            if self._every_s:
+                self._every_s = max(self._every_s, (self._saved - self._asked) / SHARE)
             self._asked = None

@@ -88,6 +88,7 @@ def test_checkpoints_are_evenly_spaced_and_loadable(trained: tuple[Path, sft.Tra
     ]
     assert sorted(p.name for p in output.iterdir()) == [
         *(c.folder for c in report.checkpoints),
+        "train_log.jsonl",
         "training.json",
     ]
     base = AutoModelForCausalLM.from_pretrained(qwen)
@@ -159,7 +160,7 @@ def test_a_killed_training_leaves_no_output(tmp_path: Path, qwen: str, good: str
     (tmp_path / ".run.partial" / "left-over").touch()
     report = sft.train(good, qwen, str(tmp_path / "run"), TINY)
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
-    assert len(list((tmp_path / "run").iterdir())) == 1 + len(report.checkpoints)
+    assert len(list((tmp_path / "run").iterdir())) == 2 + len(report.checkpoints)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
     with pytest.raises(FileExistsError, match=r"has no training\.json"):

@@ -1,0 +1,283 @@
+"""Trainings in processes: the same weights in any number of them, and what ends them ends well."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import load_file
+
+from tests.tiny_models import tiny_qwen
+from training import launch
+from training.errors import LostTrainingError, OutputExistsError, TrainingError
+from training.layout import Layout
+from training.reports import TrainingReport
+from training.settings import LoraSettings, SftSettings
+from training.train_log import StepRecord, read
+
+# 11 rows, so that the last step is short for two processes.
+SETTINGS = SftSettings(
+    epochs=2,
+    learning_rate=1e-2,
+    batch_size=2,
+    gradient_accumulation=2,
+    max_tokens=200,
+    num_checkpoints=2,
+    lora=LoraSettings(r=4, alpha=8),
+    dtype="float32",
+)
+NUM_STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_qwen(tmp_path_factory.mktemp("qwen"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("data")
+    rows = [
+        [
+            {"role": "user", "content": f"add {n} and {n}" + " please" * n},
+            {"role": "assistant", "content": f"def add():\n    return {n} + {n}\n"},
+        ]
+        for n in range(11)
+    ]
+    pq.write_table(pa.table({"messages": rows}), folder / "train-00000.parquet")
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, qwen: str, data: str) -> tuple[Path, TrainingReport]:
+    output = tmp_path_factory.mktemp("alone") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        return output, launch.train(data, qwen, str(output), SETTINGS)
+
+
+def weights(output: Path, step: int = NUM_STEPS) -> np.ndarray:
+    found = load_file(output / f"checkpoint-{step:06d}" / "adapter_model.safetensors")
+    return np.concatenate([found[name].ravel() for name in sorted(found)])
+
+
+def distance(output: Path, other: Path, step: int = NUM_STEPS) -> float:
+    ours, theirs = weights(output, step), weights(other, step)
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+def unlucky(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr(launch, "WORKER", "tests.unlucky_worker")
+    monkeypatch.setenv("UNLUCKY", what)
+
+
+def processes_of(output: Path) -> list[int]:
+    """The processes that train into a folder."""
+    job = f".{output.name}.run/job.json"
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if f"{output.parent}/{job}" in line:
+            found.append(int(entry.name))
+    return found
+
+
+def test_two_processes_train_what_one_trains(
+    alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
+    report = launch.train(data, qwen, str(tmp_path / "two"), SETTINGS)
+    assert report.layout == Layout(processes=2, rows=2, passes=1)
+    for step in (3, 6):
+        assert distance(tmp_path / "two", alone[0], step) < 1e-5
+    ours, theirs = report.checkpoints, alone[1].checkpoints
+    assert [c.learning_rate for c in ours] == [c.learning_rate for c in theirs]
+    assert np.allclose([c.loss for c in ours], [c.loss for c in theirs], rtol=1e-6)
+    assert report.plan == alone[1].plan and report.num_tokens == alone[1].num_tokens
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["two"]
+
+
+def test_a_smaller_micro_batch_and_checkpointing_train_the_same(
+    alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str
+) -> None:
+    other = SETTINGS.model_copy(update={"micro_batch": 1, "gradient_checkpointing": True})
+    report = launch.train(data, qwen, str(tmp_path / "small"), other)
+    assert report.layout == Layout(processes=1, rows=1, passes=4)
+    assert distance(tmp_path / "small", alone[0]) < 1e-5
+    assert launch.train(data, qwen, str(alone[0]), other) == alone[1]  # it is the same training
+
+
+def test_the_log_has_a_line_per_step_and_is_told_live(
+    tmp_path: Path, qwen: str, data: str, alone: tuple[Path, TrainingReport]
+) -> None:
+    seen: list[StepRecord] = []
+    launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, watch=seen.append)
+    assert [(r.step, r.num_steps) for r in seen] == [(n, NUM_STEPS) for n in range(1, NUM_STEPS + 1)]
+    assert seen == read(tmp_path / "out")
+    assert np.mean([r.loss for r in seen[:3]]) == alone[1].checkpoints[0].loss
+    assert seen[-1].num_tokens == 2 * alone[1].num_tokens and seen[0].tokens_per_second
+
+
+@pytest.mark.parametrize("fault", ["kill 1 4", pytest.param("kill 0 5", marks=pytest.mark.slow)])
+def test_a_killed_process_ends_the_others_and_the_training_goes_on(
+    fault: str,
+    alone: tuple[Path, TrainingReport],
+    tmp_path: Path,
+    qwen: str,
+    data: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
+    unlucky(monkeypatch, fault)
+    told: list[str] = []
+    seen: list[StepRecord] = []
+    output = tmp_path / "out"
+    launch.train(data, qwen, str(output), SETTINGS, announce=told.append, watch=seen.append, state_every_s=0.0)
+    assert distance(output, alone[0]) < 1e-5 and distance(output, alone[0], 3) < 1e-5
+    assert len(told) == 1 and "died (signal SIGKILL" in told[0], told
+    assert [r.step for r in read(output)] == list(range(1, NUM_STEPS + 1))
+    assert read(output)[-1].num_tokens == 2 * alone[1].num_tokens + 2  # two rows were added
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "unlucky-was-here"]
+    assert sorted(p.name for p in output.iterdir()) == [
+        "checkpoint-000003",
+        "checkpoint-000006",
+        "train_log.jsonl",
+        "training.json",
+    ]
+
+
+@pytest.mark.slow
+def test_a_stopped_process_is_not_waited_for(
+    alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
+    monkeypatch.setattr(launch, "PATIENCE_S", 1)
+    unlucky(monkeypatch, "stop 1 4")
+    told: list[str] = []
+    launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, announce=told.append, state_every_s=0.0)
+    assert told == [
+        "process 1 of the training was stopped by a signal and did not go on; the training goes on after step 3, "
+        "from its last state"
+    ]
+    assert distance(tmp_path / "out", alone[0]) < 1e-5
+    assert processes_of(tmp_path / "out") == []
+
+
+@pytest.mark.slow
+def test_a_training_without_a_step_is_ended(
+    alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlucky(monkeypatch, "hang 0 3")
+    monkeypatch.setattr(launch, "STEPS_OF_SILENCE", 0)
+    told: list[str] = []
+    launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, announce=told.append, state_every_s=0.0, stalled_s=20.0)
+    assert len(told) == 1 and told[0].startswith("the training made no step for "), told
+    assert np.array_equal(weights(tmp_path / "out"), weights(alone[0]))
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_twice_at_the_same_place_is_told_with_its_last_words(
+    tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlucky(monkeypatch, "kill 0 2")
+    monkeypatch.setenv("UNLUCKY_ALWAYS", "1")
+    with pytest.raises(LostTrainingError, match=r"(?s)died \(signal SIGKILL, .*for the second time. Nothing is lost"):
+        launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, state_every_s=0.0)
+    assert (tmp_path / ".out.partial" / "state").is_dir()
+
+
+def test_a_crash_is_told_as_one_and_not_repeated(
+    tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlucky(monkeypatch, "crash 0 2")
+    with pytest.raises(RuntimeError, match="RuntimeError in process 0 of 1: this is the crash of a test") as raised:
+        launch.train(data, qwen, str(tmp_path / "out"), SETTINGS)
+    assert "unlucky_worker.py" in raised.value.__notes__[0]
+
+
+@pytest.mark.slow
+def test_less_memory_means_fewer_rows_and_then_checkpointing(
+    alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlucky(monkeypatch, "memory 0 0")
+    told: list[str] = []
+    report = launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, announce=told.append, state_every_s=0.0)
+    assert told == [
+        "the training ran out of memory: it goes on with micro_batch 1",
+        "the training ran out of memory: it goes on with micro_batch 1 and gradient_checkpointing",
+    ]
+    assert report.layout == Layout(processes=1, rows=1, passes=4)
+    assert distance(tmp_path / "out", alone[0]) < 1e-5
+
+
+def test_what_a_user_can_mend_is_raised_as_in_one_process(
+    tmp_path: Path, qwen: str, data: str, alone: tuple[Path, TrainingReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TrainingError, match="50 checkpoints do not fit into 6 steps"):
+        launch.train(data, qwen, str(tmp_path / "out"), SETTINGS.model_copy(update={"num_checkpoints": 50}))
+    with pytest.raises(OutputExistsError, match=r"holds another training \(settings.seed was 0, is 1\)"):
+        launch.train(data, qwen, str(alone[0]), SETTINGS.model_copy(update={"seed": 1}))
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
+    diverges = SETTINGS.model_copy(update={"learning_rate": 1e30, "warmup_share": 0.0, "max_gradient_norm": 1e30})
+    with pytest.raises(TrainingError, match="the training diverged at step"):
+        launch.train(data, qwen, str(tmp_path / "out"), diverges)
+    assert not (tmp_path / ".out.partial").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_without_a_launcher_no_process_is_left_and_the_next_one_goes_on(
+    how: signal.Signals,
+    alone: tuple[Path, TrainingReport],
+    tmp_path: Path,
+    qwen: str,
+    data: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
+    monkeypatch.setenv("UNLUCKY", "hang 0 3")
+    output = tmp_path / "out"
+    code = (
+        "import sys, json; from training import launch; from training.settings import SftSettings\n"
+        "launch.WORKER = 'tests.unlucky_worker'\n"
+        "launch.train(sys.argv[1], sys.argv[2], sys.argv[3], SftSettings(**json.loads(sys.argv[4])), state_every_s=0.0)"
+    )
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", code, data, qwen, str(output), json.dumps(SETTINGS.model_dump(mode="json"))]
+    )
+    try:
+        _until(lambda: (tmp_path / "unlucky-was-here").exists() and len(processes_of(output)) == 2, 120)
+        os.kill(launcher.pid, how)
+        begun = time.monotonic()
+        _until(lambda: processes_of(output) == [], 30)
+        assert time.monotonic() - begun < 30
+    finally:
+        launcher.kill()
+        launcher.wait()
+    assert not output.exists()
+    launch.train(data, qwen, str(output), SETTINGS, state_every_s=0.0)
+    assert distance(output, alone[0]) < 1e-5
+
+
+def _until(is_so: object, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():  # type: ignore[operator]
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.2)

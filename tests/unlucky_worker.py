@@ -1,0 +1,54 @@
+"""The worker of a training with a fault: `UNLUCKY="kill 1 4"` kills process 1 after step 4, once.
+
+kill, stop, hang     what happens to the process: SIGKILL, SIGSTOP, or it sleeps for ever
+crash                a RuntimeError of the process
+memory               out of memory, as long as a forward pass has more than one row, or as long
+                     as there is no gradient checkpointing; every time
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from training import worker
+
+
+def unlucky(kind: str) -> None:
+    if kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif kind == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif kind == "hang":
+        time.sleep(3600)
+    else:
+        raise RuntimeError("this is the crash of a test")
+
+
+def main(path: str, rank: int) -> int:
+    kind, unlucky_rank, unlucky_step = os.environ["UNLUCKY"].split()
+    from training.state_keeper import StateKeeper
+
+    on_step_end = StateKeeper.on_step_end
+
+    def with_fault(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        on_step_end(self, args, state, control, **kwargs)
+        if kind == "memory" and (args.per_device_train_batch_size > 1 or not args.gradient_checkpointing):
+            import torch
+
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB (a test)")
+        mark = Path(path).parent.with_name("unlucky-was-here")
+        is_its_turn = rank == int(unlucky_rank) and state.global_step == int(unlucky_step)
+        if kind != "memory" and is_its_turn and (not mark.exists() or os.environ.get("UNLUCKY_ALWAYS")):
+            mark.touch()
+            unlucky(kind)
+
+    StateKeeper.on_step_end = with_fault  # type: ignore[method-assign]
+    return worker.main(path, rank)
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1], int(sys.argv[2]))
+    os._exit(code)
