@@ -8,7 +8,7 @@ job, a line like this, first after a minute and then once a minute:
 
 A training says more, of its last step:
 
-    training synthesizer-1: 40 of 366 steps, 12.1/min, 27 min left, loss 0.831, 5,230 tokens/s, 41.2 GB
+    training synthesizer-1: 40 of 366 steps, 12/min, 27 min left, loss 0.831, 5,230 tokens/s
 
 A build that ends within a minute writes no line to a log. Builds may run in several threads.
 """

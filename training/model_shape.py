@@ -37,7 +37,7 @@ class ModelShape:
 
     @property
     def linear_layers(self) -> tuple[tuple[int, int], ...]:
-        """(inputs, outputs) of the linear layers of one decoder layer: q, k, v, o, and the MLP's."""
+        """(inputs, outputs) of the linear layers of a decoder layer: q, k, v, o, the MLP's."""
         queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
         attention = ((self.hidden, queries), (self.hidden, keys), (self.hidden, keys), (queries, self.hidden))
         up = ((self.hidden, self.intermediate),) * (self.num_mlp_matrices - 1)

@@ -93,7 +93,7 @@ class TrainingReport(BaseModel):
 
 
 def finished(output: Path, plan: TrainingPlan) -> TrainingReport | None:
-    """The report of the same training, if the folder holds it. OutputExistsError for anything else."""
+    """The report of the same training, if it is there. OutputExistsError for anything else."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
     if not (output / REPORT).is_file():

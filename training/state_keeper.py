@@ -19,7 +19,7 @@ SHARE = 0.05
 
 
 class StateKeeper(TrainerCallback):
-    """Has the trainer save its state every `every_s` seconds, after the same step in all processes. 0:
+    """Has the trainer save its state every `every_s` seconds, at the same step in all processes. 0:
     after every step.
 
     The trainer keeps the newest one (save_total_limit=1).

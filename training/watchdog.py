@@ -36,7 +36,7 @@ def _watch(launcher: int) -> None:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process was stopped by a signal (SIGSTOP, or Ctrl-Z). False where nobody can tell."""
+    """Whether a process was stopped by a signal, as by Ctrl-Z. False where nobody can tell."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
     except (OSError, IndexError):
