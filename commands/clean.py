@@ -7,7 +7,7 @@ In: a store whose lock is held. Out: what can go, with its size; then it is remo
 
 What stays:
 - tables, models and datasets;
-- the scratch of partitions that are being built: they resume from it;
+- the scratch of partitions that are being built, and their trainings: they resume from it;
 - scratch that names no plan, while anything is being built: it may be part of that;
 - the answers of plans that are not finished, and their batches: they are paid for;
 - what removed answers cost: budgets count it.
@@ -53,9 +53,10 @@ def found(store: Store) -> list[Waste]:
     root, records = Path(store.root), store.records()
     what = dict(_scratch(store, records))
     what |= dict.fromkeys(_temporary_files(root), "left by a write that was killed")
+    building = {r.plan.fingerprint for r in records if r.status == "building"}
     for room in ("_models", "_datasets"):
         what |= dict.fromkeys(leftovers.folders(root / room), "left by a publish that was killed")
-        what |= dict.fromkeys(leftovers.partial_trainings(root / room), "left by a training that was killed")
+        what |= dict.fromkeys(leftovers.partial_trainings(root / room, building), "left by a training that was killed")
     return [Waste(str(path.relative_to(root)), why, _size(path)) for path, why in sorted(what.items())]
 
 

@@ -158,10 +158,11 @@ class Inspection:
     def _folders(self, records: dict[str, Record]) -> list[Problem]:
         owners = {name: where for where, r in records.items() for name in markers.folders_of(r)}
         is_running = coordinator_alive(self.store.root)
+        building = {r.plan.fingerprint for r in records.values() if r.status == "building"}
         problems = []
         for room in ("_models", "_datasets"):
             folder = Path(self.store.root, room)
-            left = [] if is_running else [*leftovers.folders(folder), *leftovers.partial_trainings(folder)]
+            left = [] if is_running else [*leftovers.folders(folder), *leftovers.partial_trainings(folder, building)]
             problems += [_leftover(f"{room}/{path.name}") for path in left]
             folders = [p for p in sorted(folder.iterdir()) if p.is_dir()] if folder.is_dir() else []
             for path in folders:

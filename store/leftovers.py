@@ -4,6 +4,7 @@
     .instructions.1a2b3c4d.tmp/         a folder while it was written, or an old one on its way out
     instructions.replaced-1a2b3c4d/     an old folder, while the new one took its place
     .coder-1a2b3c4d.partial/            a model while it was trained
+    .coder-1a2b3c4d.run/                the logs of the processes that trained it
 
 In: a target. Out: a folder beside it, to be renamed to the target when it is whole. Or in: a
 folder; out: the paths of what is left over in it. What is left over is not removed here.
@@ -16,7 +17,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,9 +64,14 @@ def folders(folder: Path, name: str | None = None) -> list[Path]:
     return found
 
 
-def partial_trainings(folder: Path) -> list[Path]:
-    """The folders of trainings that were killed. A training always begins again."""
-    return sorted(p for p in folder.glob(".*.partial") if p.is_dir()) if folder.is_dir() else []
+def partial_trainings(folder: Path, building: Collection[str] = ()) -> list[Path]:
+    """The folders of trainings that were killed, and of their processes.
+
+    Those stay that go on when the plan is built: `building` has the fingerprints of such plans.
+    """
+    found = sorted([*folder.glob(".*.partial"), *folder.glob(".*.run")]) if folder.is_dir() else []
+    resumed = {fingerprint[:8] for fingerprint in building}
+    return [p for p in found if p.is_dir() and p.name.rpartition(".")[0].rpartition("-")[2] not in resumed]
 
 
 def files(folder: Path) -> Iterator[Path]:

@@ -211,6 +211,7 @@ def test_what_killed_writes_publishes_and_trainings_left_goes(store: Store) -> N
     left = {
         "_datasets/.instructions.1a2b3c4d.tmp/README.md": "half",
         "_models/.coder-1a2b3c4d.partial/weights.bin": "half",
+        "_models/.coder-1a2b3c4d.run/rank-0.log": "Traceback",
         "_runs/raw_pool/record.json.1a2b3c4d.tmp": "half",
         "raw_pool/part-00000.parquet.1a2b3c4d.tmp": "half",
     }
@@ -225,11 +226,23 @@ def test_what_killed_writes_publishes_and_trainings_left_goes(store: Store) -> N
         "_datasets/.instructions.1a2b3c4d.tmp",
         "_datasets/instructions.replaced-1a2b3c4d",
         "_models/.coder-1a2b3c4d.partial",
+        "_models/.coder-1a2b3c4d.run",
         "_runs/raw_pool/record.json.1a2b3c4d.tmp",
         "raw_pool/part-00000.parquet.1a2b3c4d.tmp",
     ]
     remove(store, found(store))
     assert files(store) == {f for f in before if "replaced" not in f} | kept.keys()
+
+
+def test_a_training_that_goes_on_when_its_plan_is_built_stays(store: Store) -> None:
+    plan = Plan(table="checkpoints", partition={"role": "coder"}, num_shards=1)
+    store.begin(plan)
+    name = f"_models/.coder-{plan.fingerprint[:8]}"
+    other = "_models/.coder-1a2b3c4d.partial"
+    tree(Path(store.root), {f"{name}.partial/plan.json": "", f"{name}.run/job.json": "", f"{other}/plan.json": ""})
+    assert paths(store) == [other]
+    (problem,) = verify(store)
+    assert problem["check"] == "leftover" and other in problem["result"]
 
 
 def test_files_that_a_fork_shares_free_nothing(store: Store) -> None:
