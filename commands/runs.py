@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from typing import Annotated
 
 import typer
@@ -104,7 +105,7 @@ def run(
         if rebuild is not None or until is None:
             fulfilled(opened.root)
     if as_json:
-        status(store=store, as_json=True)
+        status(store=store, watch=False, as_json=True)
         return
     from commands import summary
 
@@ -113,7 +114,19 @@ def run(
 
 
 @app.command(rich_help_panel=PANEL)
-def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+def status(
+    store: StoreOption = DEFAULT_STORE,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Show what a run in this store does right now, until it ends: how much is done, how fast, the time left, "
+            "the last step of a training, the memory of this machine's GPUs. With --json one line per look.",
+        ),
+    ] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of --watch.")] = 2.0,
+    as_json: JsonOption = False,
+) -> None:
     """Show what a store has: rows and rejects per stage, tokens, cost, time, measured numbers.
 
     Numbers come with their intervals of 95%. A difference whose interval holds 0 is called noise.
@@ -128,8 +141,14 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     │ raw_pool            │ 1080 │ complete │    14.2 │   │
     │ snippet_occurrences │ 1085 │ complete │     0.4 │   │
     …
+    $ scoder status --watch
+    checkpoints/role-coder: 40 of 366 steps, 12/min, 27 min left, loss 0.831, 5,230 tokens/s
+    GPU 0 (NVIDIA H100 80GB HBM3): 61.2 of 85.5 GB, 97% busy
     ```
     """
+    if watch:
+        _watch(store, every, as_json)
+        return
     from commands import pass_rates, reports
     from store.catalog import notes as notes_of
     from store.schemas import CONTRACTS
@@ -147,6 +166,29 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
             reports.print_rows(console, rows, title, section=reports.iteration_of if title == "tables" else None)
     for note in notes_of(opened, CONTRACTS):
         announce(note)
+
+
+def _watch(store: str, every: float, as_json: bool) -> None:
+    """Look at a store until nobody builds in it."""
+    from rich.live import Live
+    from rich.text import Text
+
+    from commands.watching import Watcher
+
+    watcher = Watcher(open_ledger(store).root)
+    look = watcher.look()
+    if as_json or not console.is_terminal:
+        while True:
+            print(json.dumps(look.as_json()) if as_json else "\n".join(look.lines()), flush=True)
+            if not look.is_running:
+                return
+            time.sleep(every)
+            look = watcher.look()
+    with Live(Text("\n".join(look.lines())), console=console, auto_refresh=False) as live:
+        while look.is_running:
+            time.sleep(every)
+            look = watcher.look()
+            live.update(Text("\n".join(look.lines())), refresh=True)
 
 
 @app.command(rich_help_panel=PANEL)

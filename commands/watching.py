@@ -1,0 +1,158 @@
+"""`scoder status --watch`: what a run that is under way does right now, looked at from outside.
+
+In: a store that another process builds, here or on another machine of the same file system. Out: a
+`Look` every few seconds: for each partition that is being built, how much of it is done, how fast,
+and how long it still takes; for a training its last step; and the memory of this machine's GPUs.
+
+    look = Watcher("store-data").look()
+    look.lines()    # ["checkpoints/role-coder: 40 of 366 steps, 12/min, 27 min left, loss 0.83"]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from commands.progress import Pace
+from store import Record, Store, segments
+from store.lock import coordinator_alive
+from training import train_log
+
+SMI = ("nvidia-smi", "--query-gpu=index,name,memory.used,memory.total,utilization.gpu", "--format=csv,noheader,nounits")
+
+
+@dataclass(frozen=True)
+class Build:
+    """A partition that is being built. `rate` is per second; None is what nobody can know yet."""
+
+    partition: str
+    done: int
+    total: int | None
+    unit: str
+    rate: float | None
+    seconds_left: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU of this machine, as its driver sees it."""
+
+    index: int
+    name: str
+    used_gb: float
+    total_gb: float
+    busy_percent: float
+
+    def text(self) -> str:
+        """For people: `GPU 0 (NVIDIA H100): 61.2 of 80.0 GB, 97% busy`."""
+        return f"GPU {self.index} ({self.name}): {self.used_gb:.1f} of {self.total_gb:.1f} GB, {self.busy_percent:.0f}% busy"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen at one time."""
+
+    is_running: bool
+    builds: tuple[Build, ...]
+    gpus: tuple[Gpu, ...]
+
+    def lines(self) -> list[str]:
+        """A line per build and per GPU, for people."""
+        state = [] if self.is_running else ["no run is under way in this store"]
+        idle = ["between two builds"] if self.is_running and not self.builds else []
+        return [*state, *idle, *(build.text for build in self.builds), *(gpu.text() for gpu in self.gpus)]
+
+    def as_json(self) -> dict[str, object]:
+        """The same for programs."""
+        return asdict(self)
+
+
+class Watcher:
+    """Looks at a store again and again. Rates come from the looks before."""
+
+    def __init__(self, root: str) -> None:
+        self._store = Store(root)
+        self._paces: dict[str, Pace] = {}
+
+    def look(self) -> Look:
+        """What is there now."""
+        now, is_running = time.time(), coordinator_alive(self._store.root)
+        building = [record for record in self._store.records() if record.status == "building"]
+        builds = [self._build(record, now, is_running) for record in building]
+        return Look(is_running, tuple(builds), tuple(gpus()))
+
+    def _build(self, record: Record, now: float, is_running: bool) -> Build:
+        where = segments(record.plan.table, record.plan.partition)
+        step = self._last_step(record)
+        total, done, unit = self._amount(record) if step is None else (step.num_steps, step.step, "steps")
+        pace = self._paces.get(where)
+        if pace is None:
+            pace = self._paces[where] = Pace(total, now, unit)
+            pace.resume(done, now)
+        pace.total, pace.unit = total, unit
+        pace.advance(done, now, step.text() if step else "")
+        rate = pace.rate(now) if is_running and pace.first else None
+        left = (total - done) / rate if rate and total is not None else None
+        text = pace.text(now) if rate else f"{done:,}{'' if total is None else f' of {total:,}'} {unit}"
+        return Build(where, done, total, unit, rate, left, f"{where}: {text}")
+
+    def _last_step(self, record: Record) -> train_log.StepRecord | None:
+        """The last step of the training that makes a partition, if one does."""
+        found = Path(self._store.root, "_models").glob(f".*-{record.plan.fingerprint[:8]}.partial")
+        steps = [record for folder in found for record in train_log.read(folder)[-1:]]
+        return steps[0] if steps else None
+
+    def _amount(self, record: Record) -> tuple[int | None, int, str]:
+        """How much there is to do, how much is done, and in what unit: answers where a model is
+        asked, else shards.
+
+        Shards have the same number of answers but for the last one. So the first that is whole says
+        how many there will be, about.
+        """
+        plan, shards = record.plan, Path(self._store.work_folder(record.plan))
+        done = len(list(shards.glob("*.parquet"))) if shards.is_dir() else 0
+        answers = [_num_lines(path) for path in self._journals(plan.fingerprint)]
+        if not answers:
+            return plan.num_shards, done, "shards"
+        total = plan.num_shards * max(answers) if done and plan.num_shards else None
+        return total, sum(answers), "answers"
+
+    def _journals(self, fingerprint: str) -> Iterator[Path]:
+        for folder in Path(self._store.scratch("")).glob(f"journal-*-{fingerprint}"):
+            yield from folder.glob("shard-*.jsonl")
+
+
+def _num_lines(path: Path) -> int:
+    """Whole lines of a file that may be growing."""
+    try:
+        with open(path, "rb") as file:
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    except FileNotFoundError:
+        return 0
+
+
+def gpus() -> list[Gpu]:
+    """The GPUs of this machine, by their driver's own tool. Empty where there is none."""
+    try:
+        found = subprocess.run(SMI, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [_gpu(line) for line in found.stdout.splitlines() if line.count(",") >= 4]
+
+
+def _gpu(line: str) -> Gpu:
+    index, name, used, total, busy = (part.strip() for part in line.rsplit(",", 4))
+    mib = 2**20 / 1e9
+    return Gpu(int(index), name, _number(used) * mib, _number(total) * mib, _number(busy))
+
+
+def _number(text: str) -> float:
+    """A number of the driver; 0 where it says that it does not know."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
