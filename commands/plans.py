@@ -63,7 +63,7 @@ def _machine(row: Row) -> Row:
 
 
 def _number(value: float | None, digits: int = 1) -> str:
-    """A number, or unknown. What is rounded to 0 but is not 0 is told as less than the last digit."""
+    """A number, or unknown. What would be rounded to 0 is less than the last digit."""
     if value is None:
         return UNKNOWN
     least = 10**-digits

@@ -248,12 +248,12 @@ def _rest(recipe: Recipe) -> list[Step]:
     return [
         _sample(recipe, "instructions", f"final generation{whole}", rows, 1),
         _score(recipe, "instructions", rows),
-        _coder(recipe, rows),
+        _coder(recipe),
         _evaluation(recipe, tasks),
     ]
 
 
-def _coder(recipe: Recipe, written: int | None) -> Step:
+def _coder(recipe: Recipe) -> Step:
     """The coder is trained on as many rows as are published, these at most, and on its mix."""
     coder, bounds = recipe.coder, [recipe.final.max_rows, recipe.final.max_snippets]
     published = min((bound for bound in bounds if bound is not None), default=None)
@@ -263,7 +263,7 @@ def _coder(recipe: Recipe, written: int | None) -> Step:
     tokens = None if taught is None else int(taught * PAIR_TOKENS * coder.training.epochs)
     work = Training("coder.training", coder.model, coder.revision, coder.training, tokens)
     what = f"fine-tune {_short(coder.model)} on the instructions{', these at most' if is_known else ''}"
-    return Step("coder", what, taught if taught is not None else written, 0, tokens, work=work)
+    return Step("coder", what, taught, 0, tokens, work=work)
 
 
 def _evaluation(recipe: Recipe, tasks: str) -> Step:
@@ -271,8 +271,8 @@ def _evaluation(recipe: Recipe, tasks: str) -> Step:
     rank = coder.training.lora.r if coder.training.lora else 0
     work = Asking("evaluation.engine", coder.model, coder.revision, settings.engine, int(rank > 0), rank, None, None)
     is_any = any(b.evaluate for b in recipe.benchmarks)
-    asked = (None, None, None) if is_any else (0, 0, 0)
-    return Step("evaluation", f"pass@1 on {tasks}", *asked, work=work if is_any else None)
+    num = None if is_any else 0
+    return Step("evaluation", f"pass@1 on {tasks}", num, num, num, work=work if is_any else None)
 
 
 def _times(number: int | None, factor: int) -> int | None:

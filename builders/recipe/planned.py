@@ -55,7 +55,7 @@ def _row(step: Step, recipe: Recipe, gpus: Gpus) -> Row:
 
 
 def _working(work: Work | None, need: Need, gpus: Gpus) -> int:
-    """GPUs that work on a step at once: a training's own, or as many groups as there is room for."""
+    """GPUs that work at once: a training's own, or as many groups as there is room for."""
     if need.gpus == 0:
         return 0
     if isinstance(work, Training):
@@ -106,12 +106,12 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
     machine, gpus = recipe.machine, gpus_of(recipe.machine, visible)
     size = "of unknown memory" if gpus.memory is None else f"of {gpus.memory / GB:.1f} GB"
     source = "as the recipe names" if machine.gpus is not None or machine.gpu_memory_gb is not None else "seen here"
-    there = f"{gpus.count} GPU{'s' * (gpus.count != 1)} {size}, {source}" if gpus.are_there else (
-        "no GPU is seen here, and machine names none: memory and hours are those of one GPU, and nothing is refused"
-    )  # fmt: skip
-    price = "unknown (machine.price_per_gpu_hour)" if machine.price_per_gpu_hour is None else (
-        f"{machine.price_per_gpu_hour:g} dollars an hour"
-    )  # fmt: skip
+    there = "no GPU is seen here, and machine names none: all is told for one GPU, and nothing is refused"
+    if gpus.are_there:
+        there = f"{gpus.count} GPU{'s' * (gpus.count != 1)} {size}, {source}"
+    price = "unknown (machine.price_per_gpu_hour)"
+    if machine.price_per_gpu_hour is not None:
+        price = f"{machine.price_per_gpu_hour:g} dollars an hour"
     return [
         f"machine: {there}; price of a GPU: {price}",
         "memory: predicted from the models' sizes, per GPU, in 10^9 bytes; training bytes were counted at the layer "

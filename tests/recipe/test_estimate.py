@@ -169,7 +169,7 @@ def test_a_judge_of_docstrings_reads_a_docstring_twice(tmp_path):
     """Once in the code and once alone, between the words of the prompt."""
     judged = steps(recipe(tmp_path, docstring_judge={"model": "judge"}))["pool"][1]
     assert f"one call of {estimate.JUDGE_TOKENS} tokens" in judged.what
-    words = len(prompts.render("docstring-judge", code="", docstring="")) / 4  # characters of a token
+    words = len(prompts.render("docstring-judge", code="", docstring="")) / 4
     assert words == pytest.approx(estimate.PROMPT_TOKENS, rel=0.2)
 
 

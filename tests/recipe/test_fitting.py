@@ -1,7 +1,8 @@
-"""What cannot fit the GPUs is refused, with a change that makes it fit; the recipes fit as they are."""
+"""What cannot fit the GPUs is refused, with a change that makes it fit. Our recipes fit."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,27 @@ def test_a_dry_run_of_a_real_recipe_says_that_it_fits(
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke", "smollm2", "laptop"])
+def test_eight_gpus_of_unknown_memory_refuse_nothing(name: str) -> None:
+    made = files.load(name)
+    assert refusal(made, [None] * 8) == ""
+    assert {row["gpus"] for row in planned.rows(made, [None] * 8) if row["field"]} == {8}
+
+
+def test_a_total_with_an_unknown_part_is_unknown_and_says_what_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "1x80")
+    done = scoder_here("run", REAL[0], "--dry-run", "--json", folder=tmp_path)
+    *steps, total = json.loads(done.stdout)
+    judge = steps[1]
+    assert judge["field"] == "docstring_judge.engine" and judge["gpu_hours"] is None and judge["tokens"] is None
+    assert total["gpu_hours"] is None and total["gpu_usd"] is None and total["known_gpu_hours"] > 1
+    assert {"stage", "what", "rows", "model_calls", "tokens", "cost_usd"} <= steps[0].keys()
+    told = scoder_here("run", REAL[0], "--dry-run", folder=tmp_path).stdout
+    assert "GPU-hours, and unknown for docstring_judge.engine, evaluation.engine" in told
+
+
+@pytest.mark.parametrize("name", ["tiny", "smoke", "smollm2", "laptop"])
 def test_a_machine_without_a_gpu_refuses_nothing(name: str) -> None:
     made = files.load(name)
     assert refusal(made, []) == ""
@@ -129,7 +151,8 @@ def test_more_devices_than_gpus_are_refused(tmp_path: Path) -> None:
 
 def test_a_prediction_can_be_overruled(tmp_path: Path) -> None:
     made = with_coder(tmp_path)
-    assert refusal(made, ONE) and not refusal(made.model_copy(update={"machine": made.machine.model_copy(update={"check": False})}), ONE)  # fmt: skip
+    told = recipe(tmp_path, coder={"model": CODER, "training": ALL}, machine={"check": False})
+    assert refusal(made, ONE) and not refusal(told, ONE)
 
 
 def test_a_stage_that_is_not_run_is_not_refused(tmp_path: Path) -> None:
@@ -190,8 +213,8 @@ def test_dollars_of_gpus_follow_from_hours_and_a_price(tmp_path: Path) -> None:
 
 
 def test_disk_has_checkpoints_and_twice_the_state_that_is_resumed_from() -> None:
-    rows = {row["stage"]: row for row in planned.rows(files.load("qwen2.5-coder-7b"), ONE) if row["field"] in ("coder.training", "synthesizer.training")}  # fmt: skip
-    coder, synthesizer = rows["coder"], rows["bootstrap"]
+    rows = {(row["stage"], row["field"]): row for row in planned.rows(files.load("qwen2.5-coder-7b"), ONE)}
+    coder, synthesizer = rows["coder", "coder.training"], rows["bootstrap", "synthesizer.training"]
     assert coder["disk_gb"] == pytest.approx(13.48, abs=0.01), "weights in bfloat16, and no optimizer's states"
     assert coder["passing_disk_gb"] == pytest.approx(2 * 6.7405 * (2 + 2.05), rel=0.001)
     lora = 161_480_704
