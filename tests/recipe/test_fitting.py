@@ -117,6 +117,13 @@ def test_activations_that_are_kept_are_refused_with_a_change_that_keeps_the_weig
     assert refusal(mended(made, said), ONE) == ""
 
 
+def test_too_many_rows_at_once_are_refused_with_fewer(tmp_path: Path) -> None:
+    made = with_coder(tmp_path, optimizer="adamw_8bit_sr", batch_size=64)
+    said = refusal(made, ONE)
+    assert "set coder.training.micro_batch=" in said and "optimizer=" not in said
+    assert refusal(mended(made, said), ONE) == ""
+
+
 @pytest.mark.parametrize(
     ("engine", "visible", "expected"),
     [
