@@ -54,9 +54,10 @@ from builders import (
     teacher_samples,
 )
 from builders.engines.checkpoints import last_checkpoint
+from builders.executors import gpus
 from builders.models import needed
 from builders.publishing import sets
-from builders.recipe import Recipe
+from builders.recipe import Recipe, fitting
 from store import Store
 from store.errors import InputError, UserError
 from store.preview import Preview, Step
@@ -132,7 +133,8 @@ def foresee(store: Store, recipe: Recipe, until: str | None = None) -> Foresight
 def check(store: Store, recipe: Recipe, until: str | None = None) -> None:
     """Check, before any work, what a user can get wrong and what the stages of a run need.
 
-    That is the executor, the benchmark files, the file of samples and the local models.
+    That is the executor, the benchmark files, the file of samples, the local models and the memory
+    of the GPUs.
     """
     planned = list(stages(recipe))
     if until is not None and until not in planned:
@@ -144,6 +146,7 @@ def check(store: Store, recipe: Recipe, until: str | None = None) -> None:
     if "teacher" in wanted:
         teacher_samples.check(store, recipe.teacher)
     needed.check(recipe, set(wanted), asks_teacher=teacher_samples.asks_teacher(store))
+    fitting.check(recipe, wanted, gpus.visible_gpus())
 
 
 def build_pool(store: Store, recipe: Recipe) -> None:

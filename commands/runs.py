@@ -81,11 +81,16 @@ def run(
     ```
     """
     import scoder
-    from builders.recipe import estimate, files
+    from builders.recipe import files
 
     loaded = files.load(recipe, set_)
     if dry_run:
-        print_rows([vars(s) for s in estimate.plan(loaded)], as_json, f"plan of {loaded.name}")
+        from builders.executors import gpus
+        from commands import plans
+
+        visible = gpus.visible_gpus()
+        plans.show(loaded, visible, as_json)
+        plans.refuse(loaded, visible, until)
         try:
             scoder.check(open_store(store, is_new=True), loaded, until)
         except (UserError, TrainingError) as error:

@@ -1,7 +1,8 @@
 """The recipe: every choice of a run, with its type, its default and its meaning.
 
 There is one module per section. The description of each field is what users read in the guide.
-`files` reads a recipe from YAML. `estimate` says what a run of it would do, and what it would cost.
+`files` reads a recipe from YAML. `estimate` says what a run of it would do, `planned` what it would
+take of the machine and cost, and `fitting` refuses what does not fit the GPUs.
 
     recipe = files.load("tiny", ["selection.min_score=5"])
     recipe.selection.min_score    # 5.0
@@ -16,6 +17,7 @@ from builders.recipe.coder import Coder, Mix
 from builders.recipe.evaluation import Evaluation, Grading
 from builders.recipe.executor import Executor
 from builders.recipe.influence import Influence
+from builders.recipe.machine import Machine
 from builders.recipe.near_duplicates import NearDuplicates
 from builders.recipe.pool import DocstringJudge, Pool
 from builders.recipe.scorer import Scorer, Scoring
@@ -28,8 +30,8 @@ from store import check_name
 
 __all__ = [
     "Benchmark", "Coder", "Decontamination", "DocstringJudge", "Evaluation", "Executor", "Final", "Grading", "Influence",
-    "Mix", "NearDuplicates", "Pool", "Recipe", "Sampling", "Scorer", "Scoring", "Selection", "Settings", "Source",
-    "Synthesizer", "Teacher", "estimate", "files",
+    "Machine", "Mix", "NearDuplicates", "Pool", "Recipe", "Sampling", "Scorer", "Scoring", "Selection", "Settings",
+    "Source", "Synthesizer", "Teacher", "estimate", "files", "fitting", "planned",
 ]  # fmt: skip
 
 
@@ -72,6 +74,9 @@ class Recipe(Settings):
     coder: Coder = Field(description="the code model that is trained on the final dataset")
     evaluation: Evaluation = Field(Evaluation(), description="how models are asked and graded on the benchmarks")
     executor: Executor = Field(Executor(), description="where tables are built: here, on Ray or on Slurm")
+    machine: Machine = Field(
+        Machine(), description="the GPUs of the run and what they cost, for its plan; by default those that are seen"
+    )
 
     @model_validator(mode="after")
     def _names_are_path_segments(self) -> Recipe:

@@ -1,8 +1,9 @@
 """What a run of a recipe would do, and what it would cost: `scoder run RECIPE --dry-run`.
 
 In: a recipe. Out: one `Step` per stage, in the order of the flow, with its rows, model calls,
-tokens and dollars. No model and no data are loaded; only the samples of a file are counted. The
-token numbers are estimates: they follow from the constants below.
+tokens and dollars, and its work on GPUs. No model and no data are loaded; only the samples of a
+file are counted. The token numbers are estimates: they follow from the constants below. `planned`
+adds what the machine needs for each step.
 
     for step in plan(files.load("tiny")):
         print(step.stage, step.what, step.rows)
@@ -13,12 +14,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from builders.engines.settings import EngineSettings
 from builders.pairs.corruptions import CORRUPTIONS, TAUGHT_PER_COPY
 from builders.recipe import Recipe, Teacher
+from builders.recipe.work import Asking, Gradients, Training, Work
 from builders.teacher import importing
 from store import ASPECTS
 from store.errors import InputError
 from training.errors import TrainingError
+from training.settings import LoraSettings
 
 SNIPPET_TOKENS = 300
 """Tokens of a snippet in a prompt: our estimate for functions of The Stack that pass the checks."""
@@ -29,18 +33,29 @@ RUBRICS_TOKENS = 200
 ASPECT_TOKENS = 10
 """Tokens of the last line, which names the aspect."""
 QUESTION_TOKENS = RUBRICS_TOKENS + SNIPPET_TOKENS + PAIR_TOKENS + ASPECT_TOKENS
+PROMPT_TOKENS = 120
+"""Tokens of the words around a snippet, in the prompts that ask for a pair."""
+DOCSTRING_TOKENS = 80
+"""Tokens of a docstring alone, which the judge of docstrings reads a second time."""
+JUDGE_TOKENS = PROMPT_TOKENS + SNIPPET_TOKENS + DOCSTRING_TOKENS + 1
+"""Tokens of a question to the judge of docstrings, with its answer."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One line of the plan. `rows` and `cost_usd` are None where nobody can know them before."""
+    """One line of the plan.
+
+    `rows`, `model_calls` and `tokens` are None where nobody can know them before, and `cost_usd`
+    too where there is no price, or no bill. `work` is what it does on GPUs; None if nothing.
+    """
 
     stage: str
     what: str
     rows: int | None
-    model_calls: int = 0
-    tokens: int = 0
+    model_calls: int | None = 0
+    tokens: int | None = 0
     cost_usd: float | None = None
+    work: Work | None = None
 
 
 def plan(recipe: Recipe) -> list[Step]:
@@ -53,7 +68,7 @@ def plan(recipe: Recipe) -> list[Step]:
         *_judge(recipe),
         _teacher(recipe),
         *_scorer(recipe),
-        Step("bootstrap", f"train G0 from {_short(recipe.synthesizer.model)}", *_training(recipe, 0)),
+        *_bootstrap(recipe),
     ]
     for iteration in range(1, recipe.iterations + 1):
         steps += _iteration(recipe, iteration)
@@ -75,52 +90,71 @@ def _with_samples_there(teacher: Teacher) -> Teacher:
 
 
 def _judge(recipe: Recipe) -> list[Step]:
-    if recipe.docstring_judge is None:
+    judge = recipe.docstring_judge
+    if judge is None:
         return []
-    model = _short(recipe.docstring_judge.model)
-    return [
-        Step(
-            "pool",
-            f"judge docstrings with {model}, one call per snippet that passes all other checks (their number is known then)",
-            None,
-        )
-    ]
+    what = (
+        f"judge docstrings with {_short(judge.model)}, one call of {JUDGE_TOKENS} tokens per snippet that passes all "
+        "other checks (their number is known then)"
+    )
+    work = Asking("docstring_judge.engine", judge.model, judge.revision, judge.engine, 0, 0, None, None)
+    return [Step("pool", what, None, None, None, work=work)]
 
 
 def _teacher(recipe: Recipe) -> Step:
-    teacher = recipe.teacher
+    teacher, num = recipe.teacher, recipe.teacher.num_snippets
     if teacher.engine == "docstring":
-        return Step("teacher", "problems and solutions from docstrings and bodies, offline", teacher.num_snippets)
+        return Step("teacher", "problems and solutions from docstrings and bodies, offline", num)
     if teacher.path is not None:
         what = f"samples of {Path(teacher.path).name}, offline: as many as it has, these at most"
-        return Step("teacher", what, teacher.num_snippets)
-    prompt, completion = teacher.num_snippets * SNIPPET_TOKENS, teacher.num_snippets * PAIR_TOKENS
-    cost = teacher.engine_settings().cost(prompt, completion)
+        return Step("teacher", what, num)
+    engine, prompt, completion = teacher.engine_settings(), num * SNIPPET_TOKENS, num * PAIR_TOKENS
+    work = Asking("teacher.engine", teacher.model, None, engine, 0, 0, prompt, completion)
     what = f"ask {teacher.model} for (problem, solution)"
-    return Step("teacher", what, teacher.num_snippets, teacher.num_snippets, prompt + completion, cost)
+    return Step("teacher", what, num, num, prompt + completion, engine.cost(prompt, completion), work)
 
 
 def _scorer(recipe: Recipe) -> list[Step]:
-    scorer = recipe.scorer
+    scorer, samples = recipe.scorer, _samples(recipe)
+    scoring = _score(recipe, "scorer", samples, "score held-out pairs and the teacher's samples:")
     if scorer.training is None:
-        return [Step("scorer", f"judge {_short(scorer.model or recipe.synthesizer.model)} as it is", None)]
+        return [Step("scorer", f"judge {_short(_scorer_model(recipe)[0])} as it is", None, None, None), scoring]
     by_teacher = scorer.labels == "teacher"
     source = f"the scores of {recipe.teacher.model}" if by_teacher else "corruptions"
     per_copy = len(ASPECTS) if by_teacher else TAUGHT_PER_COPY
     pairs = round(_train_rows(recipe) * recipe.teacher.scorer_share)
     rows = round(pairs * (len(ASPECTS) + _copies(recipe) * per_copy))
     tokens = int(rows * QUESTION_TOKENS * scorer.training.epochs)
-    tuned = Step("scorer", f"fine-tune on labels from {source}", rows, 0, tokens)
-    return [_labels(recipe, pairs), tuned] if by_teacher else [tuned]
+    work = Training("scorer.training", *_scorer_model(recipe), scorer.training, tokens)
+    tuned = Step("scorer", f"fine-tune on labels from {source}", rows, 0, tokens, work=work)
+    return [*([_labels(recipe, pairs)] if by_teacher else []), tuned, scoring]
+
+
+def _scorer_model(recipe: Recipe) -> tuple[str, str | None]:
+    """The model and the revision that the scorer is, or is trained from."""
+    if recipe.scorer.model is None:
+        return recipe.synthesizer.model, recipe.synthesizer.revision
+    return recipe.scorer.model, recipe.scorer.revision
+
+
+def _samples(recipe: Recipe) -> int:
+    """Pairs that the scorer is measured by, with their spoiled copies, and those of the contrast.
+
+    The contrast are the teacher's samples that the scorer was not trained on.
+    """
+    measured = round(recipe.teacher.num_snippets * recipe.teacher.validation_share)
+    contrast = _train_rows(recipe) - round(_train_rows(recipe) * recipe.teacher.scorer_share)
+    return measured * (1 + _copies(recipe)) + contrast
 
 
 def _labels(recipe: Recipe, pairs: int) -> Step:
-    teacher = recipe.teacher
+    teacher, engine = recipe.teacher, recipe.teacher.engine_settings()
     measured = round(teacher.num_snippets * teacher.validation_share)
     calls = (pairs + measured) * (1 + _copies(recipe)) * len(ASPECTS)
-    cost = teacher.engine_settings().cost(calls * QUESTION_TOKENS, calls)
+    reads = calls * QUESTION_TOKENS
+    work = Asking("teacher.engine", teacher.model, None, engine, 0, 0, reads, calls)
     what = f"ask {teacher.model} for the digits that the scorer learns and is measured by"
-    return Step("teacher", what, calls, calls, calls * (QUESTION_TOKENS + 1), cost)
+    return Step("teacher", what, calls, calls, reads + calls, engine.cost(reads, calls), work)
 
 
 def _copies(recipe: Recipe) -> int:
@@ -132,48 +166,117 @@ def _train_rows(recipe: Recipe) -> int:
     return round(recipe.teacher.num_snippets * (1 - held_out))
 
 
-def _training(recipe: Recipe, iteration: int) -> tuple[int, int, int]:
+def _bootstrap(recipe: Recipe) -> list[Step]:
+    base, rows = recipe.synthesizer, recipe.sampling.base_snippets
+    sampled = _sample(recipe, "bootstrap", "sample from the untrained base", rows, 0)
+    trained = _training(recipe, 0, "bootstrap", f"train G0 from {_short(base.model)}")
+    return [*([sampled] if rows else []), trained]
+
+
+def _training(recipe: Recipe, iteration: int, stage: str, what: str) -> Step:
+    base = recipe.synthesizer
     kept = int(recipe.sampling.snippets_per_iteration * recipe.selection.top_share)
-    iterations = iteration if recipe.synthesizer.accumulate else min(iteration, 1)
+    iterations = iteration if base.accumulate else min(iteration, 1)
     rows = _train_rows(recipe) + kept * iterations
-    return rows, 0, int(rows * (SNIPPET_TOKENS + PAIR_TOKENS) * recipe.synthesizer.training.epochs)
+    tokens = int(rows * (SNIPPET_TOKENS + PAIR_TOKENS) * base.training.epochs)
+    is_read = recipe.influence.gradients.optimizer_map == "adam"
+    work = Training("synthesizer.training", base.model, base.revision, base.training, tokens, is_read)
+    return Step(stage, what, rows, 0, tokens, work=work)
+
+
+def _sample(recipe: Recipe, stage: str, what: str, rows: int | None, num_adapters: int) -> Step:
+    base, lora = recipe.synthesizer, recipe.synthesizer.training.lora
+    reads, writes = _times(rows, SNIPPET_TOKENS), _times(rows, PAIR_TOKENS)
+    adapters, rank = (num_adapters, lora.r) if lora else (0, 0)
+    work = Asking("synthesizer.engine", base.model, base.revision, base.engine, adapters, rank, reads, writes)
+    cost = None if rows is None else base.engine.cost(reads or 0, writes or 0)
+    return Step(stage, what, rows, rows, _times(rows, SNIPPET_TOKENS + PAIR_TOKENS), cost, work)
 
 
 def _iteration(recipe: Recipe, iteration: int) -> list[Step]:
     sampling, stage = recipe.sampling, f"iteration-{iteration}"
     rows = sampling.snippets_per_iteration * sampling.checkpoints * sampling.samples_per_checkpoint
-    graded = int(recipe.influence.margin * sampling.snippets_per_iteration)
-    references = int(recipe.teacher.num_snippets * recipe.teacher.reference_share)
-    backward = (graded + references) * sampling.checkpoints
     what = f"{sampling.checkpoints} checkpoints x {sampling.samples_per_checkpoint} samples x {sampling.snippets_per_iteration:,} snippets"
     return [
-        Step(stage, f"sample: {what}", rows, rows, rows * (SNIPPET_TOKENS + PAIR_TOKENS)),
+        _sample(recipe, stage, f"sample: {what}", rows, sampling.checkpoints),
         _score(recipe, stage, rows),
-        Step(stage, "influence: per-sample gradients", backward, 0, backward * (SNIPPET_TOKENS + PAIR_TOKENS)),
-        Step(stage, f"select and train G{iteration}", *_training(recipe, iteration)),
+        _gradients(recipe, stage),
+        _training(recipe, iteration, stage, f"select and train G{iteration}"),
     ]
 
 
-def _score(recipe: Recipe, stage: str, rows: int) -> Step:
-    calls = rows * len(ASPECTS)
-    if recipe.scorer.engine.engine == "openai":  # each question is read, and paid for, whole
-        cost = recipe.scorer.engine.cost(calls * QUESTION_TOKENS, calls)
-        return Step(stage, f"score {len(ASPECTS)} aspects", calls, calls, calls * (QUESTION_TOKENS + 1), cost)
-    tokens = rows * (SNIPPET_TOKENS + PAIR_TOKENS + len(ASPECTS) * ASPECT_TOKENS)
-    return Step(stage, f"score {len(ASPECTS)} aspects", calls, calls, tokens)
+def _gradients(recipe: Recipe, stage: str) -> Step:
+    sampling, base = recipe.sampling, recipe.synthesizer
+    graded = int(recipe.influence.margin * sampling.snippets_per_iteration)
+    references = int(recipe.teacher.num_snippets * recipe.teacher.reference_share)
+    rows = (graded + references) * sampling.checkpoints
+    tokens = rows * (SNIPPET_TOKENS + PAIR_TOKENS)
+    work = Gradients(
+        "influence.gradients",
+        base.model,
+        base.revision,
+        recipe.influence.gradients,
+        base.training.lora or LoraSettings(),
+        base.training.dtype,
+        rows,
+        tokens,
+    )
+    return Step(stage, "influence: per-sample gradients", rows, 0, tokens, work=work)
+
+
+def _score(recipe: Recipe, stage: str, rows: int | None, what: str = "score") -> Step:
+    """Every aspect of so many items. An endpoint reads, and is paid for, each question whole.
+
+    An engine in this process computes what an item's questions share only once.
+    """
+    scorer, training, calls = recipe.scorer, recipe.scorer.training, _times(rows, len(ASPECTS))
+    engine: EngineSettings = scorer.engine
+    each = SNIPPET_TOKENS + PAIR_TOKENS + len(ASPECTS) * ASPECT_TOKENS
+    reads = _times(calls, QUESTION_TOKENS) if engine.is_endpoint else _times(rows, each)
+    rank = training.lora.r if training is not None and training.lora is not None else 0
+    work = Asking("scorer.engine", *_scorer_model(recipe), engine, int(rank > 0), rank, reads, calls)
+    cost = None if calls is None else engine.cost(reads or 0, calls)
+    tokens = None if reads is None or calls is None else reads + (calls if engine.is_endpoint else 0)
+    return Step(stage, f"{what} {len(ASPECTS)} aspects", calls, calls, tokens, cost, work)
 
 
 def _rest(recipe: Recipe) -> list[Step]:
-    rows = None if recipe.final.max_snippets is None else recipe.final.max_snippets * recipe.final.samples
-    final = rows or 0
+    final = recipe.final
+    rows = None if final.max_snippets is None else final.max_snippets * final.samples
     tasks = ", ".join(b.name for b in recipe.benchmarks if b.evaluate) or "nothing"
     whole = "" if rows is not None else " (the whole pool: its size is known after stage pool)"
     return [
-        Step("instructions", f"final generation{whole}", rows, final, final * (SNIPPET_TOKENS + PAIR_TOKENS)),
-        _score(recipe, "instructions", final),
-        Step("coder", f"fine-tune {_short(recipe.coder.model)} on the instructions", rows),
-        Step("evaluation", f"pass@1 on {tasks}", None),
+        _sample(recipe, "instructions", f"final generation{whole}", rows, 1),
+        _score(recipe, "instructions", rows),
+        _coder(recipe),
+        _evaluation(recipe, tasks),
     ]
+
+
+def _coder(recipe: Recipe) -> Step:
+    """The coder is trained on as many rows as are published, these at most, and on its mix."""
+    coder, bounds = recipe.coder, [recipe.final.max_rows, recipe.final.max_snippets]
+    published = min((bound for bound in bounds if bound is not None), default=None)
+    mixed = [mix.max_rows for mix in coder.mix]
+    is_known = published is not None and None not in mixed
+    taught = (published or 0) + sum(rows or 0 for rows in mixed) if is_known else None
+    tokens = None if taught is None else int(taught * PAIR_TOKENS * coder.training.epochs)
+    work = Training("coder.training", coder.model, coder.revision, coder.training, tokens)
+    what = f"fine-tune {_short(coder.model)} on the instructions{', these at most' if is_known else ''}"
+    return Step("coder", what, taught, 0, tokens, work=work)
+
+
+def _evaluation(recipe: Recipe, tasks: str) -> Step:
+    coder, settings = recipe.coder, recipe.evaluation
+    rank = coder.training.lora.r if coder.training.lora else 0
+    work = Asking("evaluation.engine", coder.model, coder.revision, settings.engine, int(rank > 0), rank, None, None)
+    is_any = any(b.evaluate for b in recipe.benchmarks)
+    num = None if is_any else 0
+    return Step("evaluation", f"pass@1 on {tasks}", num, num, num, work=work if is_any else None)
+
+
+def _times(number: int | None, factor: int) -> int | None:
+    return None if number is None else number * factor
 
 
 def _short(model: str) -> str:

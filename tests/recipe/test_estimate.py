@@ -6,6 +6,7 @@ import random
 import pytest
 
 import scoder
+from builders.engines import prompts
 from builders.pairs.corruptions import labelled, taught
 from builders.recipe import estimate
 from builders.recipe.estimate import PAIR_TOKENS, SNIPPET_TOKENS
@@ -81,7 +82,8 @@ def test_labels_of_the_teacher_are_calls_that_cost(tmp_path):
     prices = {"price_per_million_input": 2.0, "price_per_million_output": 10.0}
     scorer = {"training": {"epochs": 2}, "corruptions_per_sample": 1}
     made = steps(recipe(tmp_path, teacher=teacher(**asked | prices), scorer=scorer | {"labels": "teacher"}))
-    (_, labels), (tuned,) = made["teacher"], made["scorer"]
+    _, labels = made["teacher"]
+    tuned, _ = made["scorer"]
     assert (tuned.rows, tuned.model_calls, tuned.cost_usd) == (350 * 2 * len(ASPECTS), 0, None) and "of m" in tuned.what
     assert labels.rows == labels.model_calls == (350 + 150) * 2 * len(ASPECTS)
     question = labels.tokens / labels.rows - 1
@@ -93,7 +95,7 @@ def test_labels_of_the_teacher_are_calls_that_cost(tmp_path):
 def test_labels_in_code_are_as_many_as_are_taught(tmp_path, copies):
     whole = {"num_snippets": 1000, "scorer_share": 0.5}
     made = recipe(tmp_path, teacher=whole, scorer={"training": {}, "corruptions_per_sample": copies})
-    (tuned,) = steps(made)["scorer"]
+    tuned, _ = steps(made)["scorer"]
     body = "def f{0}(a, b):\n    c = a + {0}\n    d = b * c\n    return c - d\n"
     pairs = [
         {"code": body.format(n), "problem": f"Say {n} and more of it.", "solution": body.format(n)} for n in range(350)
@@ -114,8 +116,9 @@ def test_an_endpoint_reads_each_question_whole(tmp_path):
 
 
 def test_an_unknown_pool_size_is_said_and_not_guessed(tmp_path):
-    generation, _ = steps(recipe(tmp_path))["instructions"]
+    generation, scoring = steps(recipe(tmp_path))["instructions"]
     assert generation.rows is None and "size is known after stage pool" in generation.what
+    assert (generation.model_calls, generation.tokens, scoring.model_calls, scoring.tokens) == (None,) * 4
     generation, scoring = steps(recipe(tmp_path, final={"max_snippets": 30, "samples": 2}))["instructions"]
     assert (generation.rows, generation.model_calls, scoring.rows) == (60, 60, 60 * len(ASPECTS))
 
@@ -140,3 +143,45 @@ def test_a_plan_takes_no_more_samples_than_the_file_has(tmp_path):
     assert found == {3: (3, 2), 500: (4, 2)}
     path.unlink()
     assert steps(recipe(tmp_path, teacher=section))["teacher"][0].rows == 500
+
+
+def test_what_nobody_can_know_is_none_and_never_zero(tmp_path):
+    whole = {"docstring_judge": {"model": "judge"}, "benchmarks": [{"name": "b", "path": "b", "evaluate": True}]}
+    found = steps(recipe(tmp_path, **whole))
+    for step in (found["pool"][1], found["evaluation"][0]):
+        assert (step.rows, step.model_calls, step.tokens) == (None, None, None)
+    assert found["coder"][0].tokens is None and found["coder"][0].model_calls == 0
+    assert steps(recipe(tmp_path))["evaluation"][0].tokens == 0, "nothing is evaluated"
+
+
+def test_a_coder_is_trained_on_what_is_published_and_on_its_mix(tmp_path):
+    final = {"max_snippets": 100, "samples": 4, "max_rows": 60}
+    coder = {"model": "m", "training": {"epochs": 2}}
+    (alone,) = steps(recipe(tmp_path, final=final, coder=coder))["coder"]
+    assert (alone.rows, alone.tokens) == (60, 60 * PAIR_TOKENS * 2)
+    (mixed,) = steps(recipe(tmp_path, final=final, coder=coder | {"mix": [{"dataset": "d", "max_rows": 40}]}))["coder"]
+    assert (mixed.rows, mixed.tokens) == (100, 100 * PAIR_TOKENS * 2)
+    (unknown,) = steps(recipe(tmp_path, final=final, coder=coder | {"mix": [{"dataset": "d"}]}))["coder"]
+    assert unknown.tokens is None
+
+
+def test_a_judge_of_docstrings_reads_a_docstring_twice(tmp_path):
+    """Once in the code and once alone, between the words of the prompt."""
+    judged = steps(recipe(tmp_path, docstring_judge={"model": "judge"}))["pool"][1]
+    assert f"one call of {estimate.JUDGE_TOKENS} tokens" in judged.what
+    words = len(prompts.render("docstring-judge", code="", docstring="")) / 4
+    assert words == pytest.approx(estimate.PROMPT_TOKENS, rel=0.2)
+
+
+def test_the_scorer_scores_held_out_pairs_and_the_contrast(tmp_path):
+    shares = {"num_snippets": 1000, "reference_share": 0.1, "validation_share": 0.2, "scorer_share": 0.5}
+    made = recipe(tmp_path, teacher=shares, scorer={"training": {}, "corruptions_per_sample": 2})
+    _, scored = steps(made)["scorer"]
+    assert scored.rows == scored.model_calls == (200 * 3 + 350) * len(ASPECTS)
+    untrained, scored = steps(recipe(tmp_path, teacher=shares))["scorer"]
+    assert untrained.rows is None and scored.rows == (200 * 5 + 350) * len(ASPECTS)
+
+
+def test_the_untrained_base_writes_where_it_is_asked_to(tmp_path):
+    sampled, _ = steps(recipe(tmp_path, sampling={"checkpoints": 1, "base_snippets": 30}))["bootstrap"]
+    assert (sampled.rows, sampled.tokens) == (30, 30 * (SNIPPET_TOKENS + PAIR_TOKENS))

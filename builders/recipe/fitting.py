@@ -1,0 +1,144 @@
+"""Refuse, before any work, what does not fit the GPUs, and name the field to change.
+
+In: a recipe, the stages of a run, and the GPUs that are seen. Out: nothing, or an InputError with
+one line per block of settings: what it needs, what there is, and a value that fits.
+
+    check(recipe, {"coder"}, [80.0])
+
+The prediction may be wrong. `machine.check: false` turns the refusal off. Without a GPU, and with
+models whose sizes are not known, nothing is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from builders.engines.settings import TransformersSettings, VllmSettings
+from builders.recipe import Recipe, estimate
+from builders.recipe.needs import GB, Gpus, gpus_of, need_of
+from builders.recipe.work import Asking, Gradients, Training, Work
+from store.errors import InputError
+
+ROUND = 256
+"""Suggested numbers of tokens are multiples of this."""
+SHARES = (0.92, 0.95)
+"""Shares of a GPU that vLLM may be given, beside its default of 0.9."""
+
+
+def check(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None]) -> None:
+    """InputError if a step of these stages cannot fit the GPUs. Each block is told once."""
+    gpus, wanted = gpus_of(recipe.machine, visible), set(stages)
+    if not gpus.is_checked:
+        return
+    works = [step.work for step in estimate.plan(recipe) if step.work is not None and step.stage in wanted]
+    found = {work.field: _problem(work, gpus) for work in works if need_of(work, gpus).fits(gpus) is False}
+    if found:
+        raise InputError(
+            f"this recipe does not fit {_told(gpus)}:\n"
+            + "\n".join(f"  {line}" for line in found.values())
+            + "\nThe bytes are predicted. If they are wrong, run with --set machine.check=false"
+        )
+
+
+def _told(gpus: Gpus) -> str:
+    size = "" if gpus.memory is None else f" of {gpus.memory / GB:.1f} GB"
+    return f"{gpus.count} {'GPU' if gpus.count == 1 else 'GPUs'}{size}"
+
+
+def _problem(work: Work, gpus: Gpus) -> str:
+    """What does not fit, in one sentence, and the change that makes it fit."""
+    need = need_of(work, gpus)
+    if need.gpus > gpus.count:
+        field = f"{work.field}.{'devices' if isinstance(work, Training) else 'tensor_parallel'}"
+        return (
+            f"{field} is {need.gpus}, but there {'is' if gpus.count == 1 else 'are'} {_told(gpus)}: {_mend(work, gpus)}"
+        )
+    assert need.least is not None and gpus.memory is not None, need
+    room = gpus.memory * need.share / GB
+    parts = {"weights": need.weights, "gradients and optimizer": need.states, "activations": need.activations}
+    told = ", ".join(f"{name} {size / GB:.1f}" for name, size in parts.items() if size)
+    of = f" and may take {room:.1f} GB" if need.share < 1 else ""
+    return f"{work.field} ({work.model}) needs {need.least / GB:.1f} GB of a GPU ({told}){of}: {_mend(work, gpus)}"
+
+
+def _mend(work: Work, gpus: Gpus) -> str:
+    for changed, changes in _changes(work, gpus):
+        need = need_of(changed, gpus)
+        if need.fits(gpus) or (need.least is None and need.gpus <= gpus.count):
+            told = " and ".join(f"{work.field}.{name}={_yaml(value)}" for name, value in changes.items())
+            size = "" if need.least is None else f", which needs {need.least / GB:.1f} GB"
+            return f"set {told}{size}"
+    return "use more GPUs or larger ones, or a smaller model"
+
+
+def _yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _changes(work: Work, gpus: Gpus) -> Iterator[tuple[Work, dict[str, Any]]]:
+    """Changes to try, those first that cost least."""
+    if isinstance(work, Training):
+        yield from _of_training(work, gpus)
+    elif isinstance(work, Gradients):
+        yield from _of_gradients(work)
+    else:
+        yield from _of_engine(work, gpus)
+
+
+def _of_training(work: Training, gpus: Gpus) -> Iterator[tuple[Training, dict[str, Any]]]:
+    """First what changes no weight, then the optimizer, which does."""
+    settings = work.settings
+    if (settings.devices or 1) > gpus.count:
+        yield replace(work, settings=settings.model_copy(update={"devices": gpus.count})), {"devices": gpus.count}
+    for optimizer in {}.fromkeys([settings.optimizer, *([] if settings.lora else ["adamw_8bit_sr"])]):
+        for again in sorted({settings.gradient_checkpointing, True}):
+            for rows in _fewer(settings.micro_batch or settings.batch_size):
+                new = {"optimizer": optimizer, "gradient_checkpointing": again, "micro_batch": rows}
+                given = settings.model_copy(update=new)
+                yield replace(work, settings=given), {k: v for k, v in new.items() if v != _now(settings, k)}
+    shards = {"sharding": "fsdp2", "devices": gpus.count, "gradient_checkpointing": True, "micro_batch": 1}
+    if gpus.count > 1:
+        yield replace(work, settings=settings.model_copy(update=shards)), shards
+
+
+def _now(settings: Any, name: str) -> Any:
+    return settings.batch_size if name == "micro_batch" and settings.micro_batch is None else getattr(settings, name)
+
+
+def _fewer(rows: int) -> Iterator[int]:
+    """`8, 4, 2, 1`."""
+    while rows > 1:
+        yield rows
+        rows //= 2
+    yield 1
+
+
+def _of_gradients(work: Gradients) -> Iterator[tuple[Gradients, dict[str, Any]]]:
+    tokens = work.settings.batch_tokens // ROUND * ROUND
+    while tokens >= work.settings.max_tokens:
+        new = {"batch_tokens": tokens}
+        yield replace(work, settings=work.settings.model_copy(update=new)), new
+        tokens -= ROUND
+    tokens = work.settings.max_tokens // ROUND * ROUND
+    while tokens >= ROUND:
+        new = {"max_tokens": tokens, "batch_tokens": tokens}
+        yield replace(work, settings=work.settings.model_copy(update=new)), new
+        tokens -= ROUND
+
+
+def _of_engine(work: Asking, gpus: Gpus) -> Iterator[tuple[Asking, dict[str, Any]]]:
+    engine = work.engine
+    changes: list[dict[str, Any]] = []
+    if isinstance(engine, VllmSettings):
+        changes += [{"tensor_parallel": 1}] if engine.tensor_parallel > gpus.count else []
+        changes += [{"gpu_memory_utilization": share} for share in SHARES if share > engine.gpu_memory_utilization]
+        halves = [n for n in (2, 4, 8, 16) if engine.tensor_parallel < n <= gpus.count]
+        changes += [{"tensor_parallel": n} for n in halves]
+        shorter = range(engine.max_model_tokens // ROUND * ROUND - ROUND, 1024, -ROUND)
+        changes += [{"max_model_tokens": n} for n in shorter]
+    elif isinstance(engine, TransformersSettings):
+        changes += [{"micro_batch": rows} for rows in _fewer(engine.micro_batch)]
+    for new in changes:
+        yield replace(work, engine=engine.model_copy(update=new)), new

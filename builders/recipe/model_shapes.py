@@ -1,0 +1,51 @@
+"""The sizes of the models that a recipe names, before any of them is downloaded.
+
+In: a model folder or a Hub id. Out: its `ModelShape`, or None where nobody can know it: from the
+folder's config.json, from that in the Hub's cache, or from a small table of models that our recipes
+name. Nothing is asked of the Hub.
+
+    model_shape("Qwen/Qwen2.5-Coder-7B-Instruct").num_layers    # 28
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+from training.model_shape import ModelShape, read_shape, shape_of
+
+KNOWN = {
+    # hidden, intermediate, layers, heads, key-value heads, size of a head, vocabulary, tied
+    "qwen/qwen2.5-coder-0.5b": ModelShape(896, 4864, 24, 14, 2, 64, 151_936, True),
+    "qwen/qwen2.5-coder-1.5b": ModelShape(1536, 8960, 28, 12, 2, 128, 151_936, True),
+    "qwen/qwen2.5-coder-7b": ModelShape(3584, 18_944, 28, 28, 4, 128, 152_064, False),
+    "qwen/qwen2.5-coder-14b": ModelShape(5120, 13_824, 48, 40, 8, 128, 152_064, False),
+    "meta-llama/llama-3.1-8b": ModelShape(4096, 14_336, 32, 32, 8, 128, 128_256, False),
+    "deepseek-ai/deepseek-coder-6.7b": ModelShape(4096, 11_008, 32, 32, 32, 128, 32_256, False),
+}
+"""From the config.json of each model on the Hub. A chat model has the sizes of its base."""
+
+
+@cache
+def model_shape(model: str, revision: str | None = None) -> ModelShape | None:
+    """The sizes of a model folder or of a Hub id; None if they are not known here."""
+    if Path(model).is_dir():
+        return read_shape(model)
+    return _cached(model, revision) or KNOWN.get(_family(model))
+
+
+def _family(model: str) -> str:
+    """The name in the table: `Qwen/Qwen2.5-Coder-7B-Instruct` is `qwen/qwen2.5-coder-7b`."""
+    return model.lower().removesuffix("-instruct").removesuffix("-base")
+
+
+def _cached(model: str, revision: str | None) -> ModelShape | None:
+    """The sizes in the config.json that an earlier download left."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(model, "config.json", revision=revision)
+    except ValueError:  # no name of the Hub, such as a path that is not there
+        return None
+    return shape_of(json.loads(Path(found).read_text(encoding="utf-8"))) if isinstance(found, str) else None

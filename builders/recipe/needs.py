@@ -1,0 +1,195 @@
+"""How much memory of a GPU a step needs, how much disk it leaves, and whether it fits.
+
+In: the work of a step, and the GPUs. Out: a `Need` in bytes, a `Disk`, and for what does not fit
+the field of the recipe to change, with a value that fits.
+
+    gpus = gpus_of(recipe.machine, [80.0])
+    need_of(work, gpus).total
+
+A model whose sizes are not known has no need that could be told, and is never refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from builders.engines.settings import TransformersSettings, VllmSettings
+from builders.recipe.machine import Machine
+from builders.recipe.model_shapes import model_shape
+from builders.recipe.work import Asking, Gradients, Training, Work
+from training import memory
+from training.model_shape import ModelShape
+
+GB = 1e9
+ENGINE_BYTES = 3_000_000_000
+"""What an engine needs beside weights and cache: ours, not measured. vLLM computes 16,384 tokens of
+prompts at once (the MLP of a 7B makes 1.2 GB of them) and keeps compiled graphs."""
+ADAPTERS_AT_ONCE = 8
+"""Adapters that vLLM holds on the GPU at most (`builders/engines/vllm.py`)."""
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """The GPUs of a plan. `memory` is that of the smallest in bytes, None where unknown.
+
+    `is_checked` says whether what does not fit them is refused.
+    """
+
+    count: int
+    memory: float | None
+    is_checked: bool
+
+    @property
+    def are_there(self) -> bool:
+        """Whether there is any. Without one, needs are told for one."""
+        return self.count > 0
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes on each of the `gpus` that hold one model together; None where unknown.
+
+    `least` is what must be free for it to work at all. It may take `share` of a GPU.
+    """
+
+    gpus: int
+    weights: int | None = None
+    states: int | None = None
+    activations: int | None = None
+    cache: int | None = None
+    total: int | None = None
+    least: int | None = None
+    share: float = 1.0
+
+    def fits(self, gpus: Gpus) -> bool | None:
+        """Whether the GPUs have room for it; None where that is unknown."""
+        if gpus.are_there and self.gpus > gpus.count:
+            return False
+        if self.least is None or gpus.memory is None:
+            return None
+        return self.least <= gpus.memory * self.share
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes that a step leaves, and those that it needs beside them while it runs."""
+
+    kept: int | None
+    passing: int | None
+
+
+def gpus_of(machine: Machine, visible: Sequence[float | None]) -> Gpus:
+    """The GPUs that the recipe names, or else those that are seen."""
+    known = [size for size in visible if size is not None]
+    seen = min(known) if known and len(known) == len(visible) else None
+    named = machine.gpus is not None or machine.gpu_memory_gb is not None
+    count = machine.gpus if machine.gpus is not None else len(visible) or int(named)
+    size = machine.gpu_memory_gb if machine.gpu_memory_gb is not None else seen
+    return Gpus(count, size * GB if size is not None and count else None, machine.check and count > 0)
+
+
+def need_of(work: Work, gpus: Gpus) -> Need:
+    """What one GPU must hold for this work."""
+    shape = model_shape(work.model, work.revision)
+    if isinstance(work, Training):
+        return _training(work, shape, gpus)
+    if isinstance(work, Gradients):
+        return _gradients(work, shape)
+    return _asking(work, shape, gpus)
+
+
+def num_devices(work: Training, gpus: Gpus) -> int:
+    """Processes that train together."""
+    return work.settings.devices or max(1, gpus.count)
+
+
+def _training(work: Training, shape: ModelShape | None, gpus: Gpus) -> Need:
+    devices = num_devices(work, gpus)
+    if shape is None:
+        return Need(devices)
+    found = memory.training_memory(shape, work.settings, devices)
+    states = found.gradients + found.states
+    activations = max(found.activations, found.step) + memory.RUNTIME_BYTES
+    return Need(devices, found.weights, states, activations, 0, found.total, found.total)
+
+
+def gradient_tokens(work: Gradients) -> int:
+    """Tokens of the largest batch of gradients, with padding."""
+    settings = work.settings
+    return max(settings.max_tokens, min(settings.batch_tokens, settings.batch_size * settings.max_tokens))
+
+
+def _gradients(work: Gradients, shape: ModelShape | None) -> Need:
+    if shape is None:
+        return Need(1)
+    lora = shape.num_lora_parameters(work.lora.r)
+    weights = shape.num_parameters * memory.number_bytes(work.dtype) + lora * memory.FLOAT32
+    states = int(lora * memory.STATE_BYTES["adamw"]) if work.settings.optimizer_map == "adam" else 0
+    batch = gradient_tokens(work) * memory.gradient_bytes_per_token(shape, work.lora, work.dtype)
+    activations = batch + memory.RUNTIME_BYTES
+    total = weights + states + activations
+    return Need(1, weights, states, activations, 0, total, total)
+
+
+# -- engines ---------------------------------------------------------------------------------------
+
+
+def cache_bytes_per_token(shape: ModelShape, number: int) -> int:
+    """Keys and values of one token in all layers."""
+    return 2 * shape.num_layers * shape.num_kv_heads * shape.head_dim * number
+
+
+def _asking(work: Asking, shape: ModelShape | None, gpus: Gpus) -> Need:
+    engine = work.engine
+    if isinstance(engine, VllmSettings):
+        return _vllm(work, engine, shape, gpus)
+    if not isinstance(engine, TransformersSettings):
+        return Need(0, 0, 0, 0, 0, 0, 0)  # an endpoint needs no GPU here
+    if shape is None:
+        return Need(1)
+    number = memory.number_bytes(engine.dtype)
+    weights = shape.num_parameters * number + _adapters(work, shape, number)
+    cache = engine.micro_batch * engine.max_model_tokens * cache_bytes_per_token(shape, number)
+    total = weights + ENGINE_BYTES + cache
+    return Need(1, weights, 0, ENGINE_BYTES, cache, total, total)
+
+
+def _vllm(work: Asking, engine: VllmSettings, shape: ModelShape | None, gpus: Gpus) -> Need:
+    """vLLM takes its share of the GPU whole: what is left beside the weights becomes its cache."""
+    together, share = engine.tensor_parallel, engine.gpu_memory_utilization
+    if shape is None:
+        return Need(together, share=share)
+    number = memory.number_bytes(engine.dtype)
+    weights = (shape.num_parameters * number + _adapters(work, shape, number)) // together
+    one = cache_bytes_per_token(shape, number) * engine.max_model_tokens // together
+    least = weights + ENGINE_BYTES + one
+    taken = int(gpus.memory * share) if gpus.memory is not None else None
+    cache = max(0, taken - weights - ENGINE_BYTES) if taken is not None else None
+    return Need(together, weights, 0, ENGINE_BYTES, cache, taken, least, share)
+
+
+def _adapters(work: Asking, shape: ModelShape, number: int) -> int:
+    return min(work.num_adapters, ADAPTERS_AT_ONCE) * shape.num_lora_parameters(work.rank) * number
+
+
+# -- disk ------------------------------------------------------------------------------------------
+
+FEATURE_BYTES = 2
+"""A gradient's features are float16."""
+
+
+def disk_of(work: Work | None) -> Disk:
+    """The checkpoints of a training and what it resumes from, or the features of gradients.
+
+    Tables of texts are left out: 4 kilobytes a row.
+    """
+    if isinstance(work, Gradients):
+        return Disk(None if work.rows is None else work.rows * work.settings.dimension * FEATURE_BYTES, 0)
+    if not isinstance(work, Training):
+        return Disk(0, 0)
+    shape = model_shape(work.model, work.revision)
+    if shape is None:
+        return Disk(None, None)
+    one = memory.checkpoint_bytes(shape, work.settings, has_states=work.keeps_states)
+    return Disk(one * work.settings.num_checkpoints, memory.resume_bytes(shape, work.settings))

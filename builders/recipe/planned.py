@@ -1,0 +1,125 @@
+"""The plan of a run with what it takes of the machine: memory, GPU-hours, dollars and disk.
+
+In: a recipe, and the memory of the GPUs that are seen. Out: one dictionary per step, then one with
+the totals, and the sentences that say what they rest on. None is unknown, and 0 is none.
+
+    for row in rows(files.load("tiny"), []):
+        print(row["stage"], row["gpu_gb"], row["gpu_hours"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from builders.recipe import Recipe
+from builders.recipe.estimate import Step, plan
+from builders.recipe.hours import RATED_WEIGHTS, gpu_hours
+from builders.recipe.needs import GB, Gpus, Need, disk_of, gpus_of, need_of
+from builders.recipe.work import Asking, Training, Work
+
+NONE = Need(0, 0, 0, 0, 0, 0, 0)
+Row = dict[str, Any]
+
+
+def rows(recipe: Recipe, visible: Sequence[float | None]) -> list[Row]:
+    """One row per step, then the row `total`."""
+    gpus = gpus_of(recipe.machine, visible)
+    found = [_row(step, recipe, gpus) for step in plan(recipe)]
+    return [*found, _total(found)]
+
+
+def _row(step: Step, recipe: Recipe, gpus: Gpus) -> Row:
+    need = need_of(step.work, gpus) if step.work is not None else NONE
+    hours, disk = gpu_hours(step.work, recipe.machine), disk_of(step.work)
+    price = recipe.machine.price_per_gpu_hour
+    working = _working(step.work, need, gpus)
+    return {
+        **{k: getattr(step, k) for k in ("stage", "what", "rows", "model_calls", "tokens", "cost_usd")},
+        "field": step.work.field if step.work is not None else None,
+        "model": step.work.model if step.work is not None else None,
+        "gpus": working,
+        "weights_gb": _gb(need.weights),
+        "states_gb": _gb(need.states),
+        "activations_gb": _gb(need.activations),
+        "cache_gb": _gb(need.cache),
+        "gpu_gb": _gb(need.total if need.total is not None else need.least),
+        "fits": True if need.gpus == 0 else need.fits(gpus),
+        "gpu_hours": hours,
+        "hours": None if hours is None else hours / max(1, working),
+        "gpu_usd": 0.0 if hours == 0 else None if hours is None or price is None else hours * price,
+        "disk_gb": _gb(disk.kept),
+        "passing_disk_gb": _gb(disk.passing),
+        "is_billed": isinstance(step.work, Asking) and step.work.engine.is_endpoint,
+    }
+
+
+def _working(work: Work | None, need: Need, gpus: Gpus) -> int:
+    """GPUs that work at once: a training's own, or as many groups as there is room for."""
+    if need.gpus == 0:
+        return 0
+    if isinstance(work, Training):
+        return need.gpus
+    return max(1, gpus.count // need.gpus) * need.gpus
+
+
+def _gb(size: int | None) -> float | None:
+    return None if size is None else size / GB
+
+
+def _total(found: list[Row]) -> Row:
+    """Sums; None where a part is unknown. What passes is there one at a time."""
+    sums = {k: _sum(row[k] for row in found) for k in ("gpu_hours", "hours", "gpu_usd", "disk_gb")}
+    passing = [row["passing_disk_gb"] for row in found]
+    return {
+        **dict.fromkeys(found[0]),
+        "stage": "total",
+        "what": "",
+        "cost_usd": _sum(row["cost_usd"] for row in found if row["is_billed"]),
+        **sums,
+        "passing_disk_gb": None if None in passing else max(passing),
+        "gpu_gb": _largest(row["gpu_gb"] for row in found),
+        "fits": False if any(row["fits"] is False for row in found) else _all_fit(found),
+        # what is known of them: at least so much
+        "known_gpu_hours": sum(row["gpu_hours"] or 0 for row in found),
+        "known_cost_usd": sum(row["cost_usd"] or 0 for row in found),
+        "known_disk_gb": sum(row["disk_gb"] or 0 for row in found),
+    }
+
+
+def _all_fit(found: list[Row]) -> bool | None:
+    return True if all(row["fits"] for row in found) else None
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    listed = list(values)
+    return None if None in listed else sum(value for value in listed if value is not None)
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    listed = list(values)
+    return None if None in listed else max((value for value in listed if value is not None), default=None)
+
+
+def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
+    """What the numbers of a plan rest on, in sentences for people."""
+    machine, gpus = recipe.machine, gpus_of(recipe.machine, visible)
+    size = "of unknown memory" if gpus.memory is None else f"of {gpus.memory / GB:.1f} GB"
+    source = "as the recipe names" if machine.gpus is not None or machine.gpu_memory_gb is not None else "seen here"
+    there = "no GPU is seen here, and machine names none: all is told for one GPU, and nothing is refused"
+    if gpus.are_there:
+        there = f"{gpus.count} GPU{'s' * (gpus.count != 1)} {size}, {source}"
+    price = "unknown (machine.price_per_gpu_hour)"
+    if machine.price_per_gpu_hour is not None:
+        price = f"{machine.price_per_gpu_hour:g} dollars an hour"
+    return [
+        f"machine: {there}; price of a GPU: {price}",
+        "memory: predicted from the models' sizes, per GPU, in 10^9 bytes; training bytes were counted at the layer "
+        "sizes of Qwen2.5-7B (training/memory.py), 1.5 GB of a runtime and 3 GB of an engine are ours, not measured",
+        f"hours: stated, not measured: {machine.peak_tflops:g} TFLOP/s a GPU, of which trainings reach "
+        f"{machine.training_use:.0%}, gradients {machine.gradients_use:.0%} and reading {machine.reading_use:.0%}; writing "
+        f"{machine.decoded_tokens_per_second:g} tokens/s a GPU with {RATED_WEIGHTS / 1e9:g} billion weights. Put your own "
+        "into machine",
+        "disk: checkpoints and gradients that stay, and what the largest training keeps to resume from; models from the "
+        "Hub and texts are not in it",
+    ]

@@ -1,0 +1,95 @@
+"""The plan of a run, printed: `scoder run RECIPE --dry-run`.
+
+In: a recipe. Out: what each stage would do and cost, what it takes of the machine, and the totals.
+What nobody can know before is called unknown. With --json it is null.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from commands.terminal import console
+
+if TYPE_CHECKING:
+    from builders.recipe import Recipe
+
+Row = dict[str, Any]
+UNKNOWN = "unknown"
+SIZES = {
+    "weights_gb": "weights",
+    "states_gb": "states",
+    "activations_gb": "activations",
+    "cache_gb": "cache",
+    "gpu_gb": "GB a GPU",
+}
+FITS = {True: "fits", False: "DOES NOT FIT", None: UNKNOWN}
+
+
+def show(recipe: Recipe, visible: list[float | None], as_json: bool) -> None:
+    """Print the plan: two tables and the totals for people, one list of rows for programs."""
+    from builders.recipe import planned
+
+    found = planned.rows(recipe, visible)
+    if as_json:
+        print(json.dumps(found, default=str))
+        return
+    from commands.reports import print_rows
+
+    *steps, total = found
+    print_rows(console, [_work(row) for row in steps], f"plan of {recipe.name}")
+    print_rows(console, [_machine(row) for row in steps if row["gpus"]], "what it takes of the machine, per GPU in GB")
+    for line in [*totals(steps, total), *planned.grounds(recipe, visible)]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _work(row: Row) -> Row:
+    counts = {k: UNKNOWN if row[k] is None else row[k] for k in ("rows", "model_calls", "tokens")}
+    cost = UNKNOWN if row["is_billed"] and row["cost_usd"] is None else row["cost_usd"]
+    return {"stage": row["stage"], "what": row["what"], **counts, "cost_usd": cost}
+
+
+def _machine(row: Row) -> Row:
+    return {
+        "stage": row["stage"],
+        "settings": row["field"],
+        "GPUs": row["gpus"],
+        **{title: _number(row[k]) for k, title in SIZES.items()},
+        "fits": FITS[row["fits"]],
+        "GPU-hours": _number(row["gpu_hours"], 2),
+        "hours": _number(row["hours"], 2),
+        "disk": _number(row["disk_gb"]),
+    }
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    """A number, or unknown. What would be rounded to 0 is less than the last digit."""
+    if value is None:
+        return UNKNOWN
+    least = 10**-digits
+    return f"< {least:g}" if 0 < value < least / 2 else f"{value:.{digits}f}"
+
+
+def totals(steps: list[Row], total: Row) -> list[str]:
+    """The sums in sentences. Where a part is unknown, they say which, and what is known."""
+    lacking = [row["field"] for row in steps if row["gpu_hours"] is None]
+    unknown = f", and unknown for {', '.join(dict.fromkeys(lacking))}" if lacking else ""
+    unpriced = any(row["is_billed"] and row["cost_usd"] is None for row in steps)
+    gpus = UNKNOWN if total["gpu_usd"] is None else f"{total['gpu_usd']:.2f}"
+    disk = f"{_number(total['passing_disk_gb'])} GB"
+    at_least = "" if total["disk_gb"] is not None else "at least "
+    return [
+        f"total: {_number(total['known_gpu_hours'])} GPU-hours{unknown}",
+        f"dollars: endpoints {'at least ' if unpriced else ''}{total['known_cost_usd']:.2f}, GPUs {gpus}",
+        f"disk: {at_least}{_number(total['known_disk_gb'])} GB stay, and {disk} more while the largest training runs",
+        f"memory: {_number(total['gpu_gb'])} GB of a GPU at most: {FITS[total['fits']]}",
+    ]
+
+
+def refuse(recipe: Recipe, visible: list[float | None], until: str | None) -> None:
+    """InputError, and so exit code 2, for a plan that does not fit the machine."""
+    import scoder
+    from builders.recipe import fitting
+
+    stages = list(scoder.stages(recipe))
+    fitting.check(recipe, stages[: stages.index(until) + 1] if until in stages else stages, visible)

@@ -1,0 +1,228 @@
+"""What cannot fit the GPUs is refused, with a change that makes it fit. Our recipes fit."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import scoder
+from builders.recipe import files, fitting, planned
+from builders.recipe.model_shapes import model_shape
+from builders.recipe.needs import gpus_of
+from store.errors import InputError
+from tests.smoke_run import scoder_here
+from tests.tiny_recipes import recipe
+
+REAL = ["qwen2.5-coder-7b", "qwen2.5-coder-14b", "llama-3.1-8b"]
+ONE = [80.0]
+SEVEN, CODER = "Qwen/Qwen2.5-Coder-7B-Instruct", "deepseek-ai/deepseek-coder-6.7b-base"
+ALL = {"lora": None, "dtype": "bfloat16", "batch_size": 4, "max_tokens": 2048, "gradient_checkpointing": True}
+
+
+def refusal(made: Any, visible: list[float | None]) -> str:
+    """What is said against a recipe; empty if nothing."""
+    try:
+        fitting.check(made, scoder.stages(made), visible)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def with_coder(folder: Path, **training: Any) -> Any:
+    return recipe(folder, coder={"model": CODER, "training": ALL | training})
+
+
+def with_engine(folder: Path, **engine: Any) -> Any:
+    block = {"engine": "vllm", "dtype": "bfloat16", **engine}
+    return recipe(folder, synthesizer={"model": SEVEN, "engine": block, "training": {"dtype": "bfloat16"}})
+
+
+def mended(made: Any, said: str) -> Any:
+    """The recipe with the changes that a refusal names."""
+    raw = made.model_dump(mode="json")
+    changes = re.findall(r"(?:set|and) ([a-z_.]+=[\w.]+)", said)
+    assert changes, said
+    return type(made).model_validate(yaml.safe_load(yaml.safe_dump(files.override(raw, changes))))
+
+
+@pytest.mark.parametrize("visible", [ONE, [80.0] * 8], ids=["one", "eight"])
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_recipe_fits_gpus_of_80_gb(name: str, visible: list[float | None]) -> None:
+    made = files.load(name)
+    assert refusal(made, visible) == ""
+    *steps, total = planned.rows(made, visible)
+    assert total["fits"] is True and total["gpu_gb"] <= 80
+    on_gpus = [row for row in steps if row["field"] and not row["is_billed"]]
+    assert {row["gpus"] for row in on_gpus} == {len(visible)}, "all of them are used"
+    assert all(row["hours"] is None or row["hours"] == row["gpu_hours"] / len(visible) for row in on_gpus)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_dry_run_of_a_real_recipe_says_that_it_fits(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "1x80")
+    done = scoder_here("run", name, "--dry-run", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "GB of a GPU at most: fits" in done.stdout and "DOES NOT FIT" not in done.stdout
+    assert "1 GPU of 80.0 GB, seen here" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["tiny", "smoke", "smollm2", "laptop"])
+def test_eight_gpus_of_unknown_memory_refuse_nothing(name: str) -> None:
+    made = files.load(name)
+    assert refusal(made, [None] * 8) == ""
+    assert {row["gpus"] for row in planned.rows(made, [None] * 8) if row["field"]} == {8}
+
+
+def test_a_total_with_an_unknown_part_is_unknown_and_says_what_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "1x80")
+    done = scoder_here("run", REAL[0], "--dry-run", "--json", folder=tmp_path)
+    *steps, total = json.loads(done.stdout)
+    judge = steps[1]
+    assert judge["field"] == "docstring_judge.engine" and judge["gpu_hours"] is None and judge["tokens"] is None
+    assert total["gpu_hours"] is None and total["gpu_usd"] is None and total["known_gpu_hours"] > 1
+    assert {"stage", "what", "rows", "model_calls", "tokens", "cost_usd"} <= steps[0].keys()
+    told = scoder_here("run", REAL[0], "--dry-run", folder=tmp_path).stdout
+    assert "GPU-hours, and unknown for docstring_judge.engine, evaluation.engine" in told
+
+
+@pytest.mark.parametrize("name", ["tiny", "smoke", "smollm2", "laptop"])
+def test_a_machine_without_a_gpu_refuses_nothing(name: str) -> None:
+    made = files.load(name)
+    assert refusal(made, []) == ""
+    assert "no GPU is seen here" in planned.grounds(made, [])[0]
+
+
+def test_a_coder_in_float32_is_refused_with_what_fits(tmp_path: Path) -> None:
+    made = with_coder(tmp_path)
+    said = refusal(made, ONE)
+    assert "coder.training" in said and "optimizer=adamw_8bit_sr" in said and "machine.check=false" in said
+    assert refusal(mended(made, said), ONE) == ""
+    assert refusal(made, [80.0] * 8) == "", "eight share the weights"
+
+
+def test_activations_that_are_kept_are_refused_with_a_change_that_keeps_the_weights(tmp_path: Path) -> None:
+    made = with_coder(tmp_path, optimizer="adamw_8bit_sr", gradient_checkpointing=False, batch_size=16)
+    said = refusal(made, ONE)
+    assert "gradient_checkpointing=true" in said or "micro_batch=" in said
+    assert "optimizer=" not in said, "what changes no weight is tried first"
+    assert refusal(mended(made, said), ONE) == ""
+
+
+def test_too_many_rows_at_once_are_refused_with_fewer(tmp_path: Path) -> None:
+    made = with_coder(tmp_path, optimizer="adamw_8bit_sr", batch_size=64)
+    said = refusal(made, ONE)
+    assert "set coder.training.micro_batch=" in said and "optimizer=" not in said
+    assert refusal(mended(made, said), ONE) == ""
+
+
+@pytest.mark.parametrize(
+    ("engine", "visible", "expected"),
+    [
+        ({"tensor_parallel": 2}, ONE, "tensor_parallel is 2, but there is 1 GPU"),
+        ({"gpu_memory_utilization": 0.1}, ONE, "gpu_memory_utilization=0.92"),
+        ({}, [16.0, 16.0], "tensor_parallel=2"),
+        ({"max_model_tokens": 131_072}, [24.0], "max_model_tokens="),
+    ],
+)
+def test_an_engine_that_does_not_fit_is_refused_with_what_fits(
+    tmp_path: Path, engine: dict[str, Any], visible: list[float | None], expected: str
+) -> None:
+    made = with_engine(tmp_path, **engine)
+    (said,) = [line for line in refusal(made, visible).splitlines() if "synthesizer.engine" in line]
+    assert expected in said
+    assert "synthesizer.engine" not in refusal(mended(made, said), visible)
+
+
+def test_gradients_that_do_not_fit_are_refused_with_a_number_of_tokens(tmp_path: Path) -> None:
+    training = {"dtype": "bfloat16", "gradient_checkpointing": True, "lora": {"r": 64}, "micro_batch": 1}
+    synthesizer = {"model": SEVEN, "engine": {"engine": "vllm", "dtype": "bfloat16"}, "training": training}
+    made = recipe(tmp_path, synthesizer=synthesizer, influence={"gradients": {"batch_tokens": 16_384}})
+    said = refusal(made, ONE)
+    assert "influence.gradients.batch_tokens=" in said
+    assert refusal(mended(made, said), ONE) == ""
+
+
+def test_more_devices_than_gpus_are_refused(tmp_path: Path) -> None:
+    said = refusal(with_coder(tmp_path, optimizer="adamw_8bit_sr", devices=4), [80.0, 80.0])
+    assert "coder.training.devices is 4, but there are 2 GPUs" in said and "devices=2" in said
+
+
+def test_a_prediction_can_be_overruled(tmp_path: Path) -> None:
+    made = with_coder(tmp_path)
+    told = recipe(tmp_path, coder={"model": CODER, "training": ALL}, machine={"check": False})
+    assert refusal(made, ONE) and not refusal(told, ONE)
+
+
+def test_a_stage_that_is_not_run_is_not_refused(tmp_path: Path) -> None:
+    made = with_coder(tmp_path)
+    fitting.check(made, ["pool", "teacher", "bootstrap"], ONE)
+    with pytest.raises(InputError, match=r"coder\.training"):
+        fitting.check(made, ["coder"], ONE)
+
+
+def test_a_model_that_nobody_knows_is_unknown_and_not_refused(tmp_path: Path) -> None:
+    made = recipe(tmp_path, coder={"model": "someone/new-model", "training": ALL})
+    assert refusal(made, ONE) == ""
+    (coder,) = [row for row in planned.rows(made, ONE) if row["stage"] == "coder"]
+    assert {coder[k] for k in ("weights_gb", "states_gb", "gpu_gb", "gpu_hours", "disk_gb", "fits")} == {None}
+
+
+def test_the_recipe_names_the_machine_over_what_is_seen(tmp_path: Path) -> None:
+    made = recipe(tmp_path, machine={"gpus": 8, "gpu_memory_gb": 40.0})
+    found = gpus_of(made.machine, ONE)
+    assert (found.count, found.memory) == (8, 40e9)
+    assert gpus_of(recipe(tmp_path).machine, [80.0, 24.0]).memory == 24e9, "the smallest one decides"
+    assert gpus_of(recipe(tmp_path).machine, [None, 80.0]).memory is None
+    assert not gpus_of(recipe(tmp_path, machine={"gpus": 0}).machine, ONE).is_checked
+
+
+def test_a_refused_run_does_nothing_and_its_plan_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "1x80")
+    change = ("--set", "coder.training.optimizer=adamw")
+    store = ("--store", str(tmp_path / "store"))
+    planned_ = scoder_here("run", "qwen2.5-coder-7b", *change, "--dry-run", *store, folder=tmp_path)
+    assert planned_.returncode == 2 and "DOES NOT FIT" in planned_.stdout
+    assert "coder.training.optimizer=adamw_8bit_sr" in planned_.stderr
+    big = ("--set", f"coder={{model: {CODER}, training: {{lora: null}}}}", "--set", "machine.gpus=1")
+    ran = scoder_here("run", "smoke", *big, *store, folder=tmp_path)
+    assert ran.returncode == 2 and "coder.training" in ran.stderr
+    assert not list(tmp_path.rglob("*.parquet")), "nothing was built"
+
+
+def test_sizes_of_models_come_from_a_folder_or_the_table() -> None:
+    tiny = model_shape(str(files.SHIPPED / "tiny-base"))
+    assert tiny is not None and tiny.num_parameters < 1e7
+    sizes = {name: model_shape(name) for name in (SEVEN, CODER, "Qwen/Qwen2.5-Coder-14B", "meta-llama/Llama-3.1-8B")}
+    assert {name: round(s.num_parameters / 1e9, 2) for name, s in sizes.items() if s} == {
+        SEVEN: 7.62, CODER: 6.74, "Qwen/Qwen2.5-Coder-14B": 14.77, "meta-llama/Llama-3.1-8B": 8.03,
+    }  # fmt: skip
+    assert model_shape("/nowhere/at/all") is None and model_shape("none") is None
+
+
+def test_dollars_of_gpus_follow_from_hours_and_a_price(tmp_path: Path) -> None:
+    final = {"max_snippets": 1000}
+    made = recipe(tmp_path, coder={"model": CODER, "training": ALL}, final=final, machine={"price_per_gpu_hour": 2.0})
+    (coder,) = [row for row in planned.rows(made, ONE) if row["stage"] == "coder"]
+    flops = 1000 * 600 * 3 * 8 * 6.740512768e9  # 6, and 2 for gradient checkpointing
+    assert coder["gpu_hours"] == pytest.approx(flops / (989e12 * 0.4) / 3600)
+    assert coder["gpu_usd"] == pytest.approx(2 * coder["gpu_hours"])
+    (unpriced,) = [row for row in planned.rows(with_coder(tmp_path), ONE) if row["stage"] == "coder"]
+    assert unpriced["gpu_usd"] is None and unpriced["gpu_hours"] is None
+
+
+def test_disk_has_checkpoints_and_twice_the_state_that_is_resumed_from() -> None:
+    rows = {(row["stage"], row["field"]): row for row in planned.rows(files.load("qwen2.5-coder-7b"), ONE)}
+    coder, synthesizer = rows["coder", "coder.training"], rows["bootstrap", "synthesizer.training"]
+    assert coder["disk_gb"] == pytest.approx(13.48, abs=0.01), "weights in bfloat16, and no optimizer's states"
+    assert coder["passing_disk_gb"] == pytest.approx(2 * 6.7405 * (2 + 2.05), rel=0.001)
+    lora = 161_480_704
+    assert synthesizer["disk_gb"] * 1e9 == pytest.approx(4 * lora * (4 + 8), rel=0.001), "Adam's map reads the states"
