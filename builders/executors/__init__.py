@@ -14,7 +14,7 @@ import shutil
 from builders.recipe import Executor
 from store.errors import InputError
 
-__all__ = ["build", "check", "cpus", "devices"]
+__all__ = ["build", "check", "cpus", "devices", "gpus"]
 
 
 def check(executor: Executor) -> None:
