@@ -311,7 +311,8 @@ class PooledEngine(Engine):
         if not replica.is_ready:
             self._fail(error)
             return
-        for call in {part.call for number, part in replica.parts.items() if number in message.runs}:
+        parts = [part for number, part in replica.parts.items() if number in message.runs]
+        for call in {part.call for part in parts or replica.parts.values()}:
             call.came.put(error)
             self._forget(call)
 

@@ -184,10 +184,10 @@ class _Replica:
 
     def _answer(self, first: Run) -> None:
         """Answer a run, and those that follow it in the same call of the engine."""
-        stream = self._whole(first) if first.is_whole else self._stream(first)
-        ask: Any = self.engine.generate if first.kind == "generate" else self.engine.choose
         self._open = {}
         self._left.clear()
+        stream = self._whole(first) if first.is_whole else self._stream(first)
+        ask: Any = self.engine.generate if first.kind == "generate" else self.engine.choose
         try:
             with closing(ask(stream)) as answers:
                 for answer in answers:

@@ -138,6 +138,7 @@ def test_an_error_of_an_engine_is_raised_after_its_answers_and_the_engine_goes_o
 ) -> None:
     found: list[Completion] = []
     with PooledEngine(job(tmp_path), TWO) as engine:
+        ready(engine)
         with pytest.raises(kind, match=told) as raised:
             for answer in engine.generate(requests(200, {30: prompt})):
                 found.append(answer)
