@@ -54,6 +54,23 @@ def open_dead(settings, model, adapters, revision, template_arguments) -> Engine
     os._exit(7)
 
 
+def open_noted_vllm(settings, model, adapters, revision, template_arguments) -> Engine:
+    """A real vLLM, and a note of each request that it reads."""
+    from builders.engines.vllm import VllmEngine
+
+    engine = VllmEngine(settings, model, adapters, revision, template_arguments)
+    generate = engine.generate
+
+    def noted(requests: Iterable[Request | None]) -> Iterator[Request | None]:
+        for request in requests:
+            if request is not None:
+                note(Path(model, "asked"), f"{os.getpid()} {request.request_id}")
+            yield request
+
+    engine.generate = lambda requests: generate(noted(requests))
+    return engine
+
+
 class Scripted(Engine):
     """It keeps a few requests under way and answers the last one first, as real engines do."""
 
