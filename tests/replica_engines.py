@@ -76,6 +76,8 @@ class Scripted(Engine):
 
     def __init__(self, settings: LocalSettings, folder: Path) -> None:
         self._folder, self._settings = folder, settings
+        if (folder / "opened").exists() and (folder / "is_slow").exists():
+            time.sleep(1.0)
         note(folder / "opened", f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}")
         self._child = None
         if (folder / "has_child").exists():

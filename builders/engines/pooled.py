@@ -111,6 +111,18 @@ class PooledEngine(Engine):
 
     # -- what a caller sees ------------------------------------------------------------------------
 
+    def wait_for_all(self) -> None:
+        """Return when all replicas are there. The first one is, as soon as the engine is open."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._error or all(replica.is_ready for replica in self._replicas))
+            if self._error is not None:
+                raise self._error
+
+    @property
+    def sessions(self) -> list[int]:
+        """The processes of the replicas now. Each leads a session of all that it started."""
+        return [replica.process.pid for replica in self._replicas if replica.process is not None]
+
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         is_whole = not self._job.settings.is_journalled
         if is_whole:
@@ -195,15 +207,25 @@ class PooledEngine(Engine):
     def _hand_out(self) -> None:
         """Send what waits, in its order, each to the replica that has least to do."""
         while self._waiting:
-            part = self._waiting[0]
-            free = [r for r in self._replicas if r.is_ready and _takes(r, part)]
+            part, most = self._waiting[0], self._most()
+            free = [r for r in self._replicas if r.is_ready and _takes(r, part, most)]
             if not free:
                 return
             replica = min(free, key=lambda r: r.load)
             replica.parts[part.number] = part
-            replica.load += sum(part.left.values())
+            replica.load += part.num_prompts
             self._waiting.popleft()
             replica.send(part.sent())
+
+    def _most(self) -> int:
+        """Prompts of a replica at most. While others are still starting, it leaves them their share.
+
+        Else the first one that is ready would take all of a short stream.
+        """
+        if all(replica.is_ready for replica in self._replicas):
+            return PROMPTS_AT_A_REPLICA
+        open_prompts = sum(r.load for r in self._replicas) + sum(part.num_prompts for part in self._waiting)
+        return min(PROMPTS_AT_A_REPLICA, -(-open_prompts // len(self._replicas)))
 
     def _forget(self, call: Call) -> None:
         """Nothing of a call is wanted any more. What was sent with it goes to other replicas."""
@@ -359,11 +381,11 @@ class PooledEngine(Engine):
         return f"{told} {often}; the last time {process.ending()}\nAll answers are kept: mend the cause and run again"
 
 
-def _takes(replica: _Replica, part: Part) -> bool:
+def _takes(replica: _Replica, part: Part, most: int) -> bool:
     """Whether a replica may get one more run. It may always get a first one."""
     if not replica.parts:
         return True
-    return not part.is_whole and replica.load + sum(part.left.values()) <= PROMPTS_AT_A_REPLICA
+    return not part.is_whole and replica.load + part.num_prompts <= most
 
 
 def _hang_up(connection: Connection) -> None:

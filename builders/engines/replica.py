@@ -14,6 +14,7 @@ the GPU and watches nobody.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -25,7 +26,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection
 from queue import Empty, SimpleQueue
@@ -39,6 +40,8 @@ Kind = Literal["generate", "choose"]
 Address = str | tuple[str, int]
 
 WATCH_S = 0.5
+PR_SET_PDEATHSIG = 1
+"""An option of `prctl`, which only Linux has."""
 GONE = 75
 """The exit code of a replica whose coordinator is gone, where it cannot end its group."""
 
@@ -103,6 +106,7 @@ class Failed:
 def serve(address: Address, key: bytes, name: int, parent: int | None = None) -> None:
     """Answer a coordinator until it says that it is done. `parent` is its process, if it is here."""
     if parent is not None:
+        _wake_with_parent()
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     connection = Client(address, authkey=key)
     connection.send(name)
@@ -242,6 +246,12 @@ def _failed(error: Exception, runs: frozenset[int]) -> Failed:
     except Exception:  # whatever an error's own code raises, its text is told instead
         pass
     return Failed(runs, pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}\n\n{told}")), told)
+
+
+def _wake_with_parent() -> None:
+    """Let the system wake this process when its parent dies: stopped, it could not end itself."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
 
 
 def _end_with(parent: int) -> None:

@@ -58,9 +58,11 @@ class Part:
     is_whole: bool
     left: dict[str, int] = field(default_factory=dict)
     number: int = field(default_factory=_numbers.__next__)
+    num_prompts: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.left = self.left or {request.request_id: num_prompts(request) for request in self.requests}
+        self.num_prompts = sum(self.left.values())
 
     def again(self) -> Part:
         """What is to be asked again: what has no answer, or all of it, where the bits of an answer

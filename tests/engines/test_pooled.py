@@ -34,11 +34,6 @@ def processes(folder: Path) -> list[int]:
     return [int(line[0]) for line in notes(folder / "opened")]
 
 
-def ready(engine: PooledEngine) -> None:
-    """Wait until all replicas are there."""
-    wait_until(lambda: all(replica.is_ready for replica in engine._replicas))
-
-
 def check(found: list[Completion], asked: list[Request]) -> None:
     assert Counter(c.request_id for c in found) == Counter(r.request_id for r in asked)
     texts = {c.request_id: c.text for c in found}
@@ -48,7 +43,7 @@ def check(found: list[Completion], asked: list[Request]) -> None:
 def test_all_replicas_answer_and_each_request_is_asked_once(tmp_path: Path) -> None:
     asked = requests(1000, dict.fromkeys(range(1000), "sleep 0.002"))
     with PooledEngine(job(tmp_path), TWO) as engine:
-        ready(engine)
+        engine.wait_for_all()
         check(list(engine.generate(asked)), asked)
         questions = tuple(({"role": "user", "content": "?"},) for _ in range(3))
         chosen = list(engine.choose([ChoiceRequest(f"c{n}", questions, ("a", "b")) for n in range(40)]))
@@ -62,12 +57,21 @@ def test_all_replicas_answer_and_each_request_is_asked_once(tmp_path: Path) -> N
 
 def test_neighbours_stay_together_and_few_requests_are_divided(tmp_path: Path) -> None:
     with PooledEngine(job(tmp_path), TWO) as engine:
-        ready(engine)
+        engine.wait_for_all()
         list(engine.generate(requests(20)))
     by_process: dict[str, list[int]] = {}
     for process, name in notes(tmp_path / "asked"):
         by_process.setdefault(process, []).append(int(name[1:]))
     assert sorted(by_process.values()) == [list(range(10)), list(range(10, 20))]
+
+
+def test_a_replica_that_starts_late_finds_its_share(tmp_path: Path) -> None:
+    (tmp_path / "is_slow").touch()
+    asked = requests(400, dict.fromkeys(range(400), "sleep 0.01"))
+    with PooledEngine(job(tmp_path), TWO, starts_alone=True) as engine:
+        check(list(engine.generate(asked)), asked)
+    by_process = Counter(process for process, _ in notes(tmp_path / "asked"))
+    assert len(by_process) == 2 and min(by_process.values()) > 40
 
 
 @pytest.mark.parametrize("number", [1, 7, 9, pooled.PROMPTS_AT_A_REPLICA + 9])
@@ -138,7 +142,7 @@ def test_an_error_of_an_engine_is_raised_after_its_answers_and_the_engine_goes_o
 ) -> None:
     found: list[Completion] = []
     with PooledEngine(job(tmp_path), TWO) as engine:
-        ready(engine)
+        engine.wait_for_all()
         with pytest.raises(kind, match=told) as raised:
             for answer in engine.generate(requests(200, {30: prompt})):
                 found.append(answer)
@@ -149,10 +153,13 @@ def test_an_error_of_an_engine_is_raised_after_its_answers_and_the_engine_goes_o
 
 def test_a_caller_that_stops_early_gets_no_old_answers_later(tmp_path: Path) -> None:
     with PooledEngine(job(tmp_path), TWO) as engine:
-        first = next(engine.generate(requests(500)))
-        assert first.text == f"text {first.request_id[1:]}"
+        engine.wait_for_all()
+        stream = engine.generate(requests(500, dict.fromkeys(range(500), "sleep 0.01")))
+        assert next(stream).text == "sleep 0.01"
+        stream.close()  # type: ignore[attr-defined]  # it is a generator
         again = [Request(f"r{n}", prompt=f"other {n}") for n in range(50)]
         check(list(engine.generate(again)), again)
+    assert len(notes(tmp_path / "asked")) < 400, "the replicas went on with what nobody wants"
 
 
 def test_a_request_that_is_asked_twice_is_refused(tmp_path: Path) -> None:
@@ -188,10 +195,13 @@ def asking(folder: Path) -> subprocess.Popen[bytes]:
     return coordinator
 
 
-def test_nothing_is_left_when_the_coordinator_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_nothing_is_left_when_the_coordinator_is_killed(tmp_path: Path, is_stopped: bool) -> None:
     coordinator = asking(tmp_path / "model")
     found = processes(tmp_path / "model")
     assert len(found) == 4 and all(map(is_alive, found))
+    if is_stopped:
+        os.kill(found[0], signal.SIGSTOP)
     coordinator.kill()
     coordinator.wait()
     wait_until(lambda: not any(map(is_alive, found)), 5)
@@ -249,7 +259,7 @@ def test_the_journal_has_each_answer_once(tmp_path: Path) -> None:
 def test_whole_shards_stay_whole_and_several_are_under_way(tmp_path: Path) -> None:
     settings = WHOLE.model_copy(update={"micro_batch": 4, "replicas": 2})
     with PooledEngine(job(tmp_path / "model", settings), TWO) as engine:
-        ready(engine)
+        engine.wait_for_all()
         found = answered(engine, tmp_path / "journal", settings)
     assert [c.text for c in found[3]] == [r.prompt for r in shard_of(3)]
     runs: dict[tuple[str, str], list[str]] = {}

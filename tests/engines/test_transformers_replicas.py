@@ -109,8 +109,8 @@ def test_every_gpu_gets_a_process_that_sees_only_it(model, monkeypatch: pytest.M
     monkeypatch.setenv(gpus.SIMULATED, "2")
     with open_engine(ONE, *model) as engine:
         assert isinstance(engine, PooledEngine)
-        wait_until(lambda: all(replica.is_ready for replica in engine._replicas), 60)
-        seen = [Path(f"/proc/{r.process.pid}/environ").read_bytes().split(b"\0") for r in engine._replicas if r.process]
+        engine.wait_for_all()
+        seen = [Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in engine.sessions]
     assert [[word for word in words if word.startswith(b"CUDA_V")] for words in seen] == [
         [b"CUDA_VISIBLE_DEVICES=0"],
         [b"CUDA_VISIBLE_DEVICES=1"],

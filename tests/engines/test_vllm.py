@@ -266,17 +266,15 @@ def test_two_replicas_of_which_one_is_killed_answer_each_request_once(model, ada
             for n in range(60)
         ]
 
-    with (
-        PooledEngine(job, places(settings)) as pooled,
-        open_answers(folder, shards, settings, pooled.generate, requests_of) as given,
-    ):
-        wait_until(lambda: all(replica.load for replica in pooled._replicas), 300)
-        wait_until(lambda: len(journalled(folder)) > 20, 300)
-        (killed,) = [replica.process for replica in pooled._replicas[1:]]
-        started_by_it = [int(pid) for pid in Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text().split()]
-        os.kill(killed.pid, signal.SIGKILL)
-        kept = journalled(folder)
-        found = [given.of(shard, [r.request_id for r in requests_of(shard)]) for shard in shards]
+    with PooledEngine(job, places(settings)) as pooled:
+        pooled.wait_for_all()
+        with open_answers(folder, shards, settings, pooled.generate, requests_of) as given:
+            wait_until(lambda: len(journalled(folder)) > 20, 300)
+            killed = pooled.sessions[1]
+            children = Path(f"/proc/{killed}/task/{killed}/children").read_text().split()
+            os.kill(killed, signal.SIGKILL)
+            kept = journalled(folder)
+            found = [given.of(shard, [r.request_id for r in requests_of(shard)]) for shard in shards]
     everything = [r.request_id for shard in shards for r in requests_of(shard)]
     assert [answer.request_id for shard in found for answer in shard] == everything
     assert all(answer.finish_reason in ("stop", "length") for shard in found for answer in shard)
@@ -288,8 +286,8 @@ def test_two_replicas_of_which_one_is_killed_answer_each_request_once(model, ada
     assert set(again) == set(everything) and max(again.values()) == 2
     twice = {name for name, times in again.items() if times == 2}
     assert 0 < len(twice) < len(everything) and not twice & kept, "what is journalled is never asked again"
-    assert {asked[first_of[name]][0] for name in twice} == {str(killed.pid)}, "only what the dead one had"
-    assert started_by_it and not any(map(is_alive, started_by_it))
+    assert {asked[first_of[name]][0] for name in twice} == {str(killed)}, "only what the dead one had"
+    assert children and not any(is_alive(int(pid)) for pid in children)
 
     def nobody(requests: Iterable[Request]) -> Iterator[Completion]:
         assert not list(requests), "all answers are kept"
