@@ -128,9 +128,9 @@ def _opened(connection: Connection, job: Job) -> _Replica | None:
     except EngineDiedError:
         raise
     except Exception as error:
-        connection.send(_failed(error, frozenset()))
+        _send(connection, _failed(error, frozenset()))
         return None
-    connection.send(Ready())
+    _send(connection, Ready())
     return replica
 
 
@@ -197,7 +197,7 @@ class _Replica:
                 for answer in answers:
                     if self._is_dropped:
                         return
-                    self._connection.send(Answer(self._open.pop(answer.request_id), answer))
+                    _send(self._connection, Answer(self._open.pop(answer.request_id), answer))
             if self._open and not self._is_dropped:
                 name = next(iter(self._open))
                 raise JobError(f"the engine gave no answer to {len(self._open)} requests, first {name}")
@@ -205,7 +205,7 @@ class _Replica:
             raise
         except Exception as error:
             runs = frozenset([*self._open.values(), *(number for number, _ in self._left)])
-            self._connection.send(_failed(error, runs))
+            _send(self._connection, _failed(error, runs))
 
     def _whole(self, run: Run) -> Sequence[Request | ChoiceRequest]:
         self._open = {request.request_id: run.number for request in run.requests}
@@ -246,6 +246,14 @@ def _failed(error: Exception, runs: frozenset[int]) -> Failed:
     except Exception:  # whatever an error's own code raises, its text is told instead
         pass
     return Failed(runs, pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}\n\n{told}")), told)
+
+
+def _send(connection: Connection, message: Ready | Answer | Failed) -> None:
+    """Send something. If the coordinator is gone, end all: an exception would end this alone."""
+    try:
+        connection.send(message)
+    except OSError:
+        _end()
 
 
 def _wake_with_parent() -> None:
