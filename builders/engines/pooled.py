@@ -3,7 +3,8 @@
 In: a job (the settings of a local engine, a model and adapters) and places. Out: an engine. Whoever
 asks it keeps one journal in one process, as with every other engine.
 
-    with PooledEngine(Job(VllmSettings(), "recipes/tiny-base", {}), [Place("0"), Place("1")]) as engine:
+    job = Job(VllmSettings(), "recipes/tiny-base", {})
+    with PooledEngine(job, [Place("0"), Place("1")]) as engine:
         ...
 
 - Each replica has enough prompts that its engine is never idle. They go there in runs of neighbours
@@ -11,8 +12,8 @@ asks it keeps one journal in one process, as with every other engine.
 - A replica that dies is started again, and what it had not answered is asked again. The same goes
   for one that was stopped. If replicas go on dying, the run ends with what the last one wrote.
 - An error that an engine raises is raised here, after the answers that came before it.
-- An engine whose bits depend on what is asked together gets whole runs, of always the same requests.
-  Then several calls may be under way at once, in threads.
+- An engine whose bits depend on what is asked together gets whole runs, of always the same
+  requests. Then several calls may be under way at once, in threads.
 
 Three kinds of threads do the work: one lets replicas in, one reads from each replica, and one
 watches the processes. They share one lock.
@@ -44,7 +45,7 @@ from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, 
 from store.errors import JobError
 
 PROMPTS_AT_A_REPLICA = 2048
-"""More than a replica has in its engine at once (1,536), so that it never waits for this process."""
+"""More than a replica has in its engine (1,536), so that it never waits for this process."""
 MOST_DEATHS_IN_A_ROW = 3
 """A replica that died so often without an answer in between would die again."""
 MOST_DEATHS = 24
@@ -218,7 +219,7 @@ class PooledEngine(Engine):
             replica.send(part.sent())
 
     def _most(self) -> int:
-        """Prompts of a replica at most. While others are still starting, it leaves them their share.
+        """Prompts of a replica at most. While others are starting, it leaves them their share.
 
         Else the first one that is ready would take all of a short stream.
         """

@@ -104,7 +104,10 @@ class Failed:
 
 
 def serve(address: Address, key: bytes, name: int, parent: int | None = None) -> None:
-    """Answer a coordinator until it says that it is done. `parent` is its process, if it is here."""
+    """Answer a coordinator until it says that it is done.
+
+    `parent` is its process, if it runs on this machine.
+    """
     if parent is not None:
         _wake_with_parent()
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

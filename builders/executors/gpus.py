@@ -21,7 +21,7 @@ SIMULATED = "SCODER_SIMULATED_GPUS"
 """An environment variable for tests: as many GPUs as it says count as visible, and none is used."""
 
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-"""Where Linux has a GPU that torch can use, it has one of these: NVIDIA's, that of WSL, or AMD's."""
+"""Where Linux has a GPU for torch, it has one of these: NVIDIA's, that of WSL, or AMD's."""
 
 COUNT_S = 300.0
 

@@ -76,7 +76,7 @@ def test_a_replica_that_starts_late_finds_its_share(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [1, 7, 9, pooled.PROMPTS_AT_A_REPLICA + 9])
 def test_the_last_requests_of_a_stream_are_answered(tmp_path: Path, number: int) -> None:
-    """The engine has room for more when the last one came. If it waited for them, this would hang."""
+    """The engine has room for more when the last one came. Waiting for them, it would hang."""
     with PooledEngine(job(tmp_path), [Place()]) as engine:
         check(list(engine.generate(requests(number))), requests(number))
         check(list(engine.generate(requests(number))), requests(number))

@@ -27,7 +27,7 @@ ADAPTERS = (None, "a", "b")
 
 
 def shard_of(shard: int) -> list[Request]:
-    """As many requests as the engine decodes at a time, of different lengths, in a mix of adapters."""
+    """As many requests as the engine sorts at a time, of different lengths, with all adapters."""
     return [
         Request(f"{shard}/{n}", prompt=f"def f{shard}_{n}(" + "x" * n, adapter=ADAPTERS[n % 3], max_tokens=24, seed=n)
         for n in range(ONE.rows_per_shard)
