@@ -334,8 +334,9 @@ class PooledEngine(Engine):
         if not replica.is_ready:
             self._fail(error)
             return
-        parts = [part for number, part in replica.parts.items() if number in message.runs]
-        for call in {part.call for part in parts or replica.parts.values()}:
+        # Where no run is named, nobody knows whose it was. Where none is there, nobody wants it.
+        parts = [part for number, part in replica.parts.items() if not message.runs or number in message.runs]
+        for call in {part.call for part in parts}:
             call.came.put(error)
             self._forget(call)
 
