@@ -54,7 +54,6 @@ from builders import (
     teacher_samples,
 )
 from builders.engines.checkpoints import last_checkpoint
-from builders.executors import gpus
 from builders.models import needed
 from builders.publishing import sets
 from builders.recipe import Recipe, fitting
@@ -146,7 +145,7 @@ def check(store: Store, recipe: Recipe, until: str | None = None) -> None:
     if "teacher" in wanted:
         teacher_samples.check(store, recipe.teacher)
     needed.check(recipe, set(wanted), asks_teacher=teacher_samples.asks_teacher(store))
-    fitting.check(recipe, wanted, gpus.visible_gpus())
+    fitting.check(recipe, wanted)
 
 
 def build_pool(store: Store, recipe: Recipe) -> None:

@@ -16,7 +16,7 @@ task with its samples, a pair with its corrupted copies, or an item of the split
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,8 @@ import queries
 from builders import aspect_weights
 from builders.engines import ChoiceRequest
 from builders.engines.checkpoints import checkpoint_input, input_of, last_checkpoint, open_checkpoints, weights
+from builders.executors import devices
+from builders.executors.devices import Keeper
 from builders.harness import statistics
 from builders.pairs import labels
 from builders.pairs.corruptions import Labelled
@@ -32,7 +34,10 @@ from builders.recipe import Benchmark, Recipe, Scoring
 from builders.statistics import areas, comparison, intervals
 from store import ASPECTS, CONTRACTS, Plan, Record, Store
 from store.catalog import connect
-from training.settings import SftSettings
+from training.settings import DtypeName, SftSettings
+
+if TYPE_CHECKING:
+    from training.heldout import HeldoutReport
 
 Row = dict[str, Any]
 Measured = intervals.Estimate | comparison.Difference
@@ -137,13 +142,9 @@ def build_heldout_nll(store: Store, training: SftSettings, iteration: int) -> Re
 
 
 def _heldout_nll(store: Store, training: SftSettings, iteration: int, last: Row) -> list[Row]:
-    from training.heldout import heldout_nll
-
-    model, adapter, revision = weights(store, last)
     dataset = f"{store.root}/{last['location'].split('/checkpoint-')[0].replace('_models', '_datasets', 1)}"
-    report = heldout_nll(
-        model, adapter, dataset, "validation", training.max_tokens, training.dtype, base_revision=revision
-    )
+    job = (*weights(store, last), dataset, training.max_tokens, training.dtype)
+    (report,) = devices.run(_measured, [job], devices.devices(1))
     losses, subject = np.array(report.losses), f"G{iteration}"
     rows = [_row("heldout_nll", iteration, subject, intervals.mean(losses)) | {"losses": report.losses}]
     if iteration > 0:
@@ -151,6 +152,14 @@ def _heldout_nll(store: Store, training: SftSettings, iteration: int, last: Row)
         before = np.array(next(r["losses"] for r in given.to_pylist() if r["name"] == "heldout_nll"))
         rows.append(_row("heldout_nll_change", iteration, subject, _change_of_losses(before, losses)))
     return rows
+
+
+def _measured(job: tuple[str, str | None, str | None, str, int, DtypeName], keeper: Keeper) -> HeldoutReport:
+    """The loss on the validation split, in a process of its own where there is a GPU."""
+    from training.heldout import heldout_nll
+
+    model, adapter, revision, dataset, max_tokens, dtype = job
+    return heldout_nll(model, adapter, dataset, "validation", max_tokens, dtype, base_revision=revision)
 
 
 def _change_of_losses(before: np.ndarray, after: np.ndarray) -> comparison.Difference:

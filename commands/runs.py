@@ -85,12 +85,12 @@ def run(
 
     loaded = files.load(recipe, set_)
     if dry_run:
-        from builders.executors import gpus
         from commands import plans
+        from training.gpus import visible
 
-        visible = gpus.visible_gpus()
-        plans.show(loaded, visible, as_json)
-        plans.refuse(loaded, visible, until)
+        seen = [gpu.memory_gb for gpu in visible()]
+        plans.show(loaded, seen, as_json)
+        plans.refuse(loaded, seen, until)
         try:
             scoder.check(open_store(store, is_new=True), loaded, until)
         except (UserError, TrainingError) as error:

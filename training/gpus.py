@@ -1,25 +1,124 @@
-"""What this machine has for trainings: GPUs and cores. No GPU's memory is touched by asking.
+"""The GPUs that this process may use: their names and their memory. CUDA is not initialised here.
 
-num_gpus()    # 8
+In: the environment, nvidia-smi, torch. Out: a `Gpu` each, in their order.
+
+    [gpu.name for gpu in visible()]         # ["0", "1"]
+    [gpu.memory_gb for gpu in visible()]    # [85.5, 85.5]; None where unknown
+
+A process that has begun to use a GPU keeps some of its memory, and cannot be forked any more. So
+other programs are asked: nvidia-smi, or where it is missing a process with torch, which does not
+know the memory. For tests, `SCODER_SIMULATED_GPUS` says what is seen: `8`, or `8x80` for eight of
+80 GB. What runs on them runs on the CPU.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from training.errors import TrainingError
 
 SIMULATED = "SCODER_SIMULATED_GPUS"
-"""For tests: a number of GPUs to believe in. What runs on them runs on the CPU."""
+SMI = "nvidia-smi"
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""Where Linux has a GPU for torch, it has one of these: NVIDIA's, that of WSL, or AMD's."""
+BYTES_PER_MIB, BYTES_PER_GB = 2**20, 1e9
+SMI_S = 20
+"""Seconds that nvidia-smi may take. With eight GPUs and no daemon it takes several."""
+COUNT_S = 300.0
 
 
-def num_gpus() -> int:
-    """GPUs that this process may use. CUDA_VISIBLE_DEVICES narrows them."""
-    if SIMULATED in os.environ:
-        return int(os.environ[SIMULATED].partition("x")[0])
-    import torch
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU. `name` is what `CUDA_VISIBLE_DEVICES` takes, `memory_gb` are 10^9 bytes."""
 
-    return torch.cuda.device_count()
+    name: str
+    memory_gb: float | None
 
 
-def usable_cpus() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def visible() -> list[Gpu]:
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves. Empty without one.
+
+    TrainingError for a SCODER_SIMULATED_GPUS that cannot be read.
+    """
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given := os.environ.get(SIMULATED):
+        memories = simulated(given)
+        names = map(str, range(len(memories))) if chosen is None else _names(chosen)
+        return [Gpu(name, memory) for name, memory in zip(names, memories, strict=False)]
+    if shutil.which(SMI):
+        return chosen_of(_asked(), chosen)
+    number = _counted(chosen)
+    names = map(str, range(number)) if chosen is None else _names(chosen)[:number]
+    return [Gpu(name, None) for name in names]
+
+
+def simulated(given: str) -> list[float | None]:
+    """`8` is eight GPUs of unknown memory, `8x80` eight of 80 GB."""
+    count, _, size = given.partition("x")
+    try:
+        number, memory = int(count), float(size) if size else None
+        if number < 0 or (memory is not None and not memory > 0):
+            raise ValueError
+    except ValueError:
+        raise TrainingError(f"{SIMULATED} is {given!r}: give a number of GPUs as 8, or with their GB as 8x80") from None
+    return [memory] * number
+
+
+def chosen_of(found: list[tuple[str, float]], chosen: str | None) -> list[Gpu]:
+    """Those GPUs that are chosen, by their number or by their UUID.
+
+    As CUDA does, the list ends at the first that is not there.
+    """
+    if chosen is None:
+        return [Gpu(str(number), memory) for number, (_, memory) in enumerate(found)]
+    kept: list[Gpu] = []
+    for name in _names(chosen):
+        if name.startswith("MIG-"):
+            kept.append(Gpu(name, None))
+            continue
+        by_number = [found[int(name)]] if name.isdecimal() and int(name) < len(found) else []
+        named = by_number or [gpu for gpu in found if not name.isdecimal() and gpu[0].startswith(name)]
+        if not named:
+            break
+        kept.append(Gpu(name, named[0][1]))
+    return kept
+
+
+def _names(chosen: str) -> list[str]:
+    return [name.strip() for name in chosen.split(",") if name.strip()]
+
+
+def _asked() -> list[tuple[str, float]]:
+    """(UUID, gigabytes) of all GPUs, as nvidia-smi tells."""
+    command = [SMI, "--query-gpu=uuid,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=SMI_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return parsed(said.stdout) if said.returncode == 0 else []
+
+
+def parsed(text: str) -> list[tuple[str, float]]:
+    """The lines of nvidia-smi: `GPU-5e…, 81559` is a GPU of 85.5 GB."""
+    rows = [line.split(",") for line in text.splitlines() if line.count(",") == 1]
+    return [(uuid.strip(), float(mib) * BYTES_PER_MIB / BYTES_PER_GB) for uuid, mib in rows if mib.strip().isdecimal()]
+
+
+@cache
+def _counted(chosen: str | None) -> int:
+    """What torch sees in another process. `chosen` is there so that each value is counted once."""
+    if chosen == "" or not any(Path(driver).exists() for driver in DRIVERS):
+        return 0
+    code = "import torch; print(torch.cuda.device_count())"
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=COUNT_S, check=True)
+        return int(done.stdout.split()[-1])
+    except (subprocess.SubprocessError, ValueError, IndexError) as error:
+        said = getattr(error, "stderr", None) or error
+        raise TrainingError(f"the GPUs of this machine could not be counted by `{code}`: {said}") from error

@@ -35,7 +35,7 @@ from typing import Any
 
 from training import errors, train_log
 from training.errors import LostTrainingError, TrainingError
-from training.gpus import num_gpus, usable_cpus
+from training.gpus import visible
 from training.layout import layout, num_processes
 from training.reports import REPORT, TrainingReport
 from training.resuming import newest, partial_of, step_of
@@ -87,7 +87,7 @@ def train(
             output=str(folder),
             settings=settings,
             options=options,
-            processes=num_processes(settings, num_gpus()),
+            processes=num_processes(settings, len(visible())),
             launcher=os.getpid(),
         )
         end = _Attempt(job, run, stalled_s).run(watch)
@@ -254,7 +254,7 @@ def _how(settings: SftSettings, processes: int) -> str:
 
 
 def _environment(job: Job) -> dict[str, str]:
-    """What the processes see: the first GPUs, and their share of the CPU's cores."""
+    """What the processes see: the first GPUs, and one core each where there are several."""
     found = dict(os.environ)
     root = str(Path(__file__).resolve().parent.parent)
     found["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [found.get("PYTHONPATH")])])
@@ -262,7 +262,7 @@ def _environment(job: Job) -> dict[str, str]:
     gpus = visible.split(",") if visible else [str(n) for n in range(job.processes)]
     found["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[: job.processes])
     if job.processes > 1:
-        found.setdefault("OMP_NUM_THREADS", str(max(1, usable_cpus() // job.processes)))
+        found.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
     found["TOKENIZERS_PARALLELISM"] = "false"
     found.setdefault("TENSORBOARD_LOGGING_DIR", str(partial_of(Path(job.output)) / "tensorboard"))
     return found

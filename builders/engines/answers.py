@@ -31,8 +31,9 @@ from builders.engines.journal import (
     unreadable_in,
 )
 from builders.engines.journalled_stream import JournalledStream
+from builders.engines.places import Place, places
 from builders.engines.repeats import Answered, Asked, Repeats
-from builders.engines.settings import EngineSettings
+from builders.engines.settings import EngineSettings, TransformersSettings
 from builders.engines.types import ChoiceCompletion, Completion
 from builders.engines.whole_shards import WholeShards
 from store import Plan, Store, Usage
@@ -68,7 +69,14 @@ def open_answers(
     errors = ErrorShare(settings.max_error_share, per_item)
     if settings.is_journalled:
         return JournalledStream(journal, shards, settings, ask, requests_of, repeats, errors)
-    return WholeShards(ask, requests_of, repeats, errors, journal if keeps_whole_shards else None)
+    kept = journal if keeps_whole_shards else None
+    return WholeShards(ask, requests_of, repeats, errors, kept, shards, _num_ahead(settings))
+
+
+def _num_ahead(settings: EngineSettings) -> int:
+    """How many whole shards are asked for at once: two for each replica, so that none waits."""
+    found = places(settings) if isinstance(settings, TransformersSettings) else []
+    return 0 if found == [Place()] else 2 * len(found)
 
 
 def journals(store: Store, plan: Plan, account: str | None = None) -> Path:

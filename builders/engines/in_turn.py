@@ -3,12 +3,15 @@
 In: a function that opens the engine of a name, and requests whose `adapter` is such a name. Out:
 their completions. Requests for the same name that follow each other go through one engine as one
 stream. When another name comes, that engine is closed and the next one opened. So ask model by
-model: every change of name loads a model.
+model: every change of name loads a model. Several threads may ask at once: one that needs another
+model waits until nobody asks the one that is loaded.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 
@@ -22,22 +25,41 @@ class EnginesInTurn(Engine):
         self._open_one = open_one
         self._name: str | None = None
         self._engine: Engine | None = None
+        self._num_asking = 0
+        self._changed = threading.Condition()
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         for name, run in groupby(requests, lambda request: request.adapter):
-            yield from self._opened(name).generate(replace(request, adapter=None) for request in run)
+            with self._turn_of(name) as engine:
+                yield from engine.generate(replace(request, adapter=None) for request in run)
 
     def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
         for name, run in groupby(requests, lambda request: request.adapter):
-            yield from self._opened(name).choose(replace(request, adapter=None) for request in run)
+            with self._turn_of(name) as engine:
+                yield from engine.choose(replace(request, adapter=None) for request in run)
 
     def close(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        with self._changed:
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
 
-    def _opened(self, name: str | None) -> Engine:
-        if self._engine is None or name != self._name:
-            self.close()
-            self._engine, self._name = self._open_one(name), name
-        return self._engine
+    @contextmanager
+    def _turn_of(self, name: str | None) -> Iterator[Engine]:
+        """The engine of this name, which stays open meanwhile."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_open(name) or not self._num_asking)
+            if self._engine is None or not self._is_open(name):
+                self.close()
+                self._engine, self._name = self._open_one(name), name
+            engine = self._engine
+            self._num_asking += 1
+        try:
+            yield engine
+        finally:
+            with self._changed:
+                self._num_asking -= 1
+                self._changed.notify_all()
+
+    def _is_open(self, name: str | None) -> bool:
+        return self._engine is not None and name == self._name

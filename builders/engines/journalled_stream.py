@@ -62,14 +62,15 @@ class JournalledStream(Generic[Asked, Answered]):
         """Send nothing new after a failure, but wait for what is under way, as it is paid for.
 
         A batch is not waited for: it goes on at the provider, and the next run collects it. After
-        Ctrl-C or SIGTERM an endpoint has a few seconds: one that refuses everything would be asked
-        again and again. Closing the engine then ends what is left.
+        Ctrl-C or SIGTERM there are a few seconds: an endpoint that refuses everything would be
+        asked again and again, and long answers of a local model take minutes. Closing the engine
+        then ends what is left.
         """
         self._is_stopping = True
         if kind and self._settings.is_collected_later:
             return
         is_stopped = kind is not None and not issubclass(kind, Exception)
-        self._thread.join(LAST_ANSWERS_S if is_stopped and self._settings.is_endpoint else None)
+        self._thread.join(LAST_ANSWERS_S if is_stopped else None)
 
     def of(self, shard: int, request_ids: Iterable[str]) -> list[Answered]:
         """The answers of a shard in the order of the ids, each with the tokens of all its attempts.

@@ -7,13 +7,14 @@ with open_engine(settings, model, adapters={"step-100": "checkpoints/step-100"})
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.engines.settings import EngineSettings, TransformersSettings, VllmSettings
+from builders.engines.settings import INSTALL_VLLM, EngineSettings, LocalSettings, TransformersSettings, VllmSettings
 from builders.engines.types import Engine
-from store.errors import InputError
+from store.errors import InputError, MissingLibraryError
 from training import hub
 
 if TYPE_CHECKING:
@@ -42,16 +43,8 @@ def open_engine(
             print(next(engine.generate([Request("1", prompt="def add(a, b):")])).text)
     """
     # Each engine pulls in torch, vllm or aiohttp: they are loaded only when they are used.
-    if isinstance(settings, TransformersSettings):
-        require_weights(model, adapters or {}, revision)
-        from builders.engines.transformers import TransformersEngine
-
-        return TransformersEngine(settings, model, adapters or {}, revision, template_arguments)
-    if isinstance(settings, VllmSettings):
-        from builders.engines.vllm import VllmEngine
-
-        require_weights(model, adapters or {}, revision)
-        return VllmEngine(settings, model, adapters or {}, revision, template_arguments)
+    if isinstance(settings, TransformersSettings | VllmSettings):
+        return _open_local(settings, model, dict(adapters or {}), revision, template_arguments)
     from builders.engines.budget import Spent
 
     if revision is not None:
@@ -66,6 +59,34 @@ def open_engine(
     from builders.engines.openai import OpenAIEngine
 
     return OpenAIEngine(settings, model, adapters or {}, spent or Spent(), template_arguments)
+
+
+def _open_local(
+    settings: LocalSettings,
+    model: str,
+    adapters: dict[str, str],
+    revision: str | None,
+    template_arguments: Arguments | None,
+) -> Engine:
+    """An engine whose model is on this machine.
+
+    vLLM and everything that uses a GPU runs in processes of its own. So this process never holds a
+    GPU, and all memory is given back when the engine is closed.
+    """
+    from builders.engines.local import open_local
+    from builders.engines.places import Place, places
+    from builders.engines.pooled import PooledEngine
+    from builders.engines.replica import Job
+
+    if isinstance(settings, VllmSettings) and importlib.util.find_spec("vllm") is None:
+        raise MissingLibraryError(f"engine 'vllm' needs vLLM, which is not installed: {INSTALL_VLLM}")
+    require_weights(model, adapters, revision)
+    found = places(settings)
+    if isinstance(settings, TransformersSettings) and found == [Place()]:
+        return open_local(settings, model, adapters, revision, template_arguments)
+    compiles = isinstance(settings, VllmSettings) and not settings.enforce_eager
+    job = Job(settings, model, adapters, revision, template_arguments)
+    return PooledEngine(job, found, starts_alone=compiles)
 
 
 def require_weights(model: str, adapters: Mapping[str, str], revision: str | None) -> None:

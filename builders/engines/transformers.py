@@ -1,4 +1,4 @@
-"""The transformers engine: a Hugging Face causal language model in this process, on CPU or GPU.
+"""The transformers engine: a Hugging Face causal language model in one process, on CPU or GPU.
 
 The same list of requests gives the same bits again, in float32 on the same machine, with the same
 number of threads and the same micro-batch size. For that, rows are grouped by the requests alone,
@@ -39,9 +39,6 @@ from training import pretrained
 from training.chat_templates import Arguments
 from training.model_config import longest
 from training.precision import torch_dtype
-
-# Requests are sorted by length within so many micro-batches. That saves padding in little memory.
-WINDOW_MICRO_BATCHES = 8
 
 
 @dataclass
@@ -86,6 +83,8 @@ class TransformersEngine(Engine):
         if settings.num_threads is not None:
             torch.set_num_threads(settings.num_threads)
         self._micro_batch = settings.micro_batch
+        # Requests are sorted by length within so many. That saves padding in little memory.
+        self._window = settings.rows_per_shard
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._folders: dict[str | None, str] = {None: model}
         self._folders.update(adapters)
@@ -101,7 +100,7 @@ class TransformersEngine(Engine):
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         stream = iter(requests)
-        while window := list(islice(stream, WINDOW_MICRO_BATCHES * self._micro_batch)):
+        while window := list(islice(stream, self._window)):
             self._adapters.check({request.adapter for request in window})
             token_ids = encode_requests(self._tokenizer, window)
             rows = [_Row(request, ids) for request, ids in zip(window, token_ids, strict=True)]

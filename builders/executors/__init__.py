@@ -14,7 +14,7 @@ import shutil
 from builders.recipe import Executor
 from store.errors import InputError
 
-__all__ = ["build", "check", "cpus", "devices", "gpus"]
+__all__ = ["build", "check", "cpus", "devices"]
 
 
 def check(executor: Executor) -> None:

@@ -1,8 +1,9 @@
 """Jobs that need a model, on several devices at once. Each keeps the last model that it used.
 
 In: a function `(job, keeper) -> result` of some module, and jobs that pickle. Out: the results, as
-they are done. With one device, the jobs run in this process. With more, each process sees only its
-own GPU, or its share of the CPU cores. It ends when the process that started it is gone.
+they are done. With one place and no GPU, the jobs run in this process. Else each process sees only
+its own GPU, or its share of the CPU cores. It ends when the process that started it is gone. This
+process never opens a GPU itself: it would hold some of its memory until it ends.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 
 from builders.executors.cpus import usable_cpus
 from store.errors import JobError
+from training.gpus import visible
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -44,12 +46,7 @@ class Keeper:
 
 def devices(workers: int | None) -> list[str]:
     """The GPU of each worker, "" for none. `None` workers are one per GPU, or one without a GPU."""
-    import torch
-
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    found = [] if not torch.cuda.is_available() else list(map(str, range(torch.cuda.device_count())))
-    if found and chosen:
-        found = chosen.split(",")[: len(found)]
+    found = [gpu.name for gpu in visible()]
     return [found[i % len(found)] if found else "" for i in range(workers or max(1, len(found)))]
 
 
@@ -58,7 +55,9 @@ def run(function: Callable[[J, Keeper], R], jobs: Sequence[J], places: Sequence[
 
     A failed job ends the others.
     """
-    if min(len(places), len(jobs)) <= 1:
+    if not jobs:
+        return
+    if min(len(places), len(jobs)) <= 1 and not any(places):
         keeper = Keeper()
         for job in jobs:
             yield function(job, keeper)

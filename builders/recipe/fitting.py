@@ -20,6 +20,7 @@ from builders.recipe import Recipe, estimate
 from builders.recipe.needs import GB, Gpus, gpus_of, need_of
 from builders.recipe.work import Asking, Gradients, Training, Work
 from store.errors import InputError
+from training import gpus
 
 ROUND = 256
 """Suggested numbers of tokens are multiples of this."""
@@ -27,16 +28,17 @@ SHARES = (0.92, 0.95)
 """Shares of a GPU that vLLM may be given, beside its default of 0.9."""
 
 
-def check(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None]) -> None:
+def check(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None] | None = None) -> None:
     """InputError if a step of these stages cannot fit the GPUs. Each block is told once."""
-    gpus, wanted = gpus_of(recipe.machine, visible), set(stages)
-    if not gpus.is_checked:
+    seen = [gpu.memory_gb for gpu in gpus.visible()] if visible is None else visible
+    there, wanted = gpus_of(recipe.machine, seen), set(stages)
+    if not there.is_checked:
         return
     works = [step.work for step in estimate.plan(recipe) if step.work is not None and step.stage in wanted]
-    found = {work.field: _problem(work, gpus) for work in works if need_of(work, gpus).fits(gpus) is False}
+    found = {work.field: _problem(work, there) for work in works if need_of(work, there).fits(there) is False}
     if found:
         raise InputError(
-            f"this recipe does not fit {_told(gpus)}:\n"
+            f"this recipe does not fit {_told(there)}:\n"
             + "\n".join(f"  {line}" for line in found.values())
             + "\nThe bytes are predicted. If they are wrong, run with --set machine.check=false"
         )

@@ -115,10 +115,11 @@ def _makers(
     base = model_fingerprint(request.model, request.revision)
     name = features_name(request.choices.gradients, "chat template")
     arguments = tuple(sorted(request.choices.template_arguments.items()))
+    precision = _precision(request.choices.dtype)
     makers = []
     for checkpoint in found:
         adapter = model_fingerprint(checkpoint.folder)
-        parts = [base, adapter, name, request.choices.gradients.max_tokens, _precision(request.choices.dtype)]
+        parts = [base, adapter, name, request.choices.gradients.max_tokens, precision]
         key = fingerprint([*parts, *([dict(arguments)] if arguments else [])])[:24]
         makers.append(
             Maker(
@@ -163,6 +164,11 @@ def _warmed_up(request: Request, folder: Path, index: Index, announce: Callable[
 
 def _precision(dtype: DtypeName) -> str:
     """What `auto` means on this machine. Gradients of another precision are other gradients."""
+    (found,) = devices.run(_resolved, [dtype], devices.devices(1))
+    return found
+
+
+def _resolved(dtype: DtypeName, keeper: devices.Keeper) -> str:
     from training.precision import resolved
 
     return resolved(dtype)

@@ -1,4 +1,4 @@
-"""The vllm engine, in this process and as a server, on tiny real models.
+"""The vllm engine, in processes of its own and as a server, on tiny real models.
 
 `make test-vllm` runs it with a real vLLM on CPU.
 """
@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -25,8 +26,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from builders.engines import ChoiceRequest, Completion, Engine, OpenAISettings, Request, VllmSettings, open_engine
 from builders.engines.answers import open_answers
 from builders.engines.in_turn import EnginesInTurn
+from builders.engines.places import places
+from builders.engines.pooled import PooledEngine
+from builders.engines.replica import Job
 from builders.engines.vllm import PROMPTS_IN_FLIGHT
 from tests.engine_models import save_adapter, save_model
+from tests.replica_engines import is_alive, notes, wait_until
 
 PROMPTS = ("def add(a, b):\n", "for i in", "Write a function", "x", "How clear is the problem? Answer", "1 + 2")
 SETTINGS = VllmSettings(max_model_tokens=256, enforce_eager=True)
@@ -247,6 +252,49 @@ def test_after_a_kill_only_what_is_unanswered_is_asked(engine, model, adapters, 
     everything = {r.request_id for shard in range(SHARDS) for r in shard_requests(shard)}
     assert 0 < len(paid) < len(everything), "the kill came too late to show anything"
     assert sorted(asked) == sorted(everything - paid)
+
+
+def test_two_replicas_of_which_one_is_killed_answer_each_request_once(model, adapters, engine, tmp_path):
+    engine.close()  # these two need the cores
+    settings, shards, folder = SETTINGS.model_copy(update={"replicas": 2}), range(6), tmp_path / "journal"
+    job = Job(settings, model, adapters, opens="tests.replica_engines:open_noted_vllm")
+    asked_before = len(notes(Path(model, "asked")))
+
+    def requests_of(shard: int) -> list[Request]:
+        return [
+            Request(f"{shard}/{n}", prompt=f"{n}", adapter=f"step-{n % 3 + 1}", max_tokens=100, seed=n)
+            for n in range(60)
+        ]
+
+    with PooledEngine(job, places(settings)) as pooled:
+        pooled.wait_for_all()
+        with open_answers(folder, shards, settings, pooled.generate, requests_of) as given:
+            wait_until(lambda: len(journalled(folder)) > 20, 300)
+            killed = pooled.sessions[1]
+            children = Path(f"/proc/{killed}/task/{killed}/children").read_text().split()
+            os.kill(killed, signal.SIGKILL)
+            kept = journalled(folder)
+            found = [given.of(shard, [r.request_id for r in requests_of(shard)]) for shard in shards]
+    everything = [r.request_id for shard in shards for r in requests_of(shard)]
+    assert [answer.request_id for shard in found for answer in shard] == everything
+    assert all(answer.finish_reason in ("stop", "length") for shard in found for answer in shard)
+    lines = [line for path in folder.glob("shard-*") for line in path.read_text().splitlines()]
+    assert len(lines) == len(journalled(folder)) == len(everything), "each is kept once"
+    asked = notes(Path(model, "asked"))[asked_before:]
+    again = Counter(name for _, name in asked)
+    first_of = {name: number for number, (_, name) in reversed(list(enumerate(asked)))}
+    assert set(again) == set(everything) and max(again.values()) == 2
+    twice = {name for name, times in again.items() if times == 2}
+    assert 0 < len(twice) < len(everything) and not twice & kept, "what is journalled is never asked again"
+    assert {asked[first_of[name]][0] for name in twice} == {str(killed)}, "only what the dead one had"
+    assert children and not any(is_alive(int(pid)) for pid in children)
+
+    def nobody(requests: Iterable[Request]) -> Iterator[Completion]:
+        assert not list(requests), "all answers are kept"
+        return iter(())
+
+    with open_answers(folder, shards, settings, nobody, requests_of) as given:
+        assert [given.of(shard, [r.request_id for r in requests_of(shard)]) for shard in shards] == found
 
 
 def journalled(folder: Path) -> set[str]:

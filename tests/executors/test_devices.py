@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from builders.executors.devices import Keeper, devices, run
+from training import gpus
 
 
 def place_and_process(job: int, keeper: Keeper) -> tuple[int, int, str | None]:
@@ -26,8 +27,15 @@ def test_every_process_has_its_own_device() -> None:
     assert len({process for _, process, _ in found} - {os.getpid()}) == 2
 
 
-def test_one_device_needs_no_process() -> None:
+def test_one_place_without_a_gpu_needs_no_process() -> None:
     assert {process for _, process, _ in run(place_and_process, [1, 2], [""])} == {os.getpid()}
+
+
+def test_one_gpu_is_never_opened_by_this_process() -> None:
+    found = list(run(place_and_process, [1, 2], ["5"]))
+    assert {place for *_, place in found} == {"5"}
+    assert os.getpid() not in {process for _, process, _ in found}
+    assert list(run(place_and_process, [], ["5"])) == []
 
 
 def test_a_killed_process_ends_the_work() -> None:
@@ -72,13 +80,12 @@ def test_a_keeper_loads_once() -> None:
 
 
 def test_without_a_gpu_workers_are_processes_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv(gpus.SIMULATED, "0")
     assert devices(None) == [""] and devices(3) == ["", "", ""]
 
 
 def test_gpus_are_those_that_this_process_sees(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv(gpus.SIMULATED, "2")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     assert devices(None) == ["4", "6"] and devices(3) == ["4", "6", "4"]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")

@@ -1,0 +1,278 @@
+"""The process of a replica: an engine that answers what a coordinator sends.
+
+In: the address of a coordinator, and the key that it knows. Out: nothing; answers go back over the
+connection, each as soon as it is there. The coordinator (`builders/engines/pooled.py`) starts this
+process on its own machine. It could as well be started on another one.
+
+    serve(("10.0.0.1", 5000), key, name=3)
+
+The coordinator sends one `Job`, then runs of requests. Runs of one kind go through one call of the
+engine, so that it stays full; a thread reads them meanwhile. When the coordinator is gone, this
+process ends at once, and with it all that it started: vLLM has a process of its own, which holds
+the GPU and watches nobody.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection
+from queue import Empty, SimpleQueue
+from typing import Any, Literal
+
+from builders.engines.settings import LocalSettings
+from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, EngineDiedError, Request
+from store.errors import JobError
+
+Kind = Literal["generate", "choose"]
+Address = str | tuple[str, int]
+
+WATCH_S = 0.5
+PR_SET_PDEATHSIG = 1
+"""An option of `prctl`, which only Linux has."""
+GONE = 75
+"""The exit code of a replica whose coordinator is gone, where it cannot end its group."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a replica opens. `opens` is the dotted name of the function that opens the engine."""
+
+    settings: LocalSettings
+    model: str
+    adapters: dict[str, str]
+    revision: str | None = None
+    template_arguments: Mapping[str, Any] | None = None
+    opens: str = "builders.engines.local:open_local"
+
+    def open(self) -> Engine:
+        """The engine, in this process."""
+        module, name = self.opens.split(":")
+        opens = getattr(importlib.import_module(module), name)
+        return opens(self.settings, self.model, self.adapters, self.revision, self.template_arguments)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Requests to answer. With `is_whole` they are all that one call of the engine gets."""
+
+    number: int
+    kind: Kind
+    requests: Sequence[Request | ChoiceRequest]
+    is_whole: bool
+
+
+class Drop:
+    """All that was sent before this is not wanted any more."""
+
+
+class Close:
+    """Nothing more will come: close the engine and end."""
+
+
+class Ready:
+    """The engine is open."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a request of a run."""
+
+    run: int
+    answer: Completion | ChoiceCompletion
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The engine raised an error: while it was opened, or while these runs were under way."""
+
+    runs: frozenset[int]
+    error: bytes
+    told: str
+
+
+def serve(address: Address, key: bytes, name: int, parent: int | None = None) -> None:
+    """Answer a coordinator until it says that it is done.
+
+    `parent` is its process, if it runs on this machine.
+    """
+    if parent is not None:
+        _wake_with_parent()
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    connection = Client(address, authkey=key)
+    connection.send(name)
+    job: Job = connection.recv()
+    try:
+        replica = _opened(connection, job)
+        if replica is not None:
+            replica.answer_all()
+            replica.engine.close()
+    except EngineDiedError:
+        traceback.print_exc()
+        os._exit(1)  # without waiting for what is dead
+
+
+def _opened(connection: Connection, job: Job) -> _Replica | None:
+    """The engine, ready to answer. None if the coordinator was told why it cannot be opened."""
+    try:
+        replica = _Replica(connection, job)
+    except EngineDiedError:
+        raise
+    except Exception as error:
+        _send(connection, _failed(error, frozenset()))
+        return None
+    _send(connection, Ready())
+    return replica
+
+
+def main() -> None:
+    """Serve the coordinator that the first line of the standard input names."""
+    start = json.loads(sys.stdin.readline())
+    cores = start["cores"]
+    if cores:
+        os.sched_setaffinity(0, cores)
+    serve(start["address"], bytes.fromhex(start["key"]), start["name"], start["parent"])
+
+
+class _Replica:
+    """An engine, and what came for it."""
+
+    def __init__(self, connection: Connection, job: Job) -> None:
+        self._connection = connection
+        self._came: SimpleQueue[Run | Drop | Close] = SimpleQueue()
+        self._num_drops = self._num_dropped = 0
+        self._next: Run | Drop | Close | None = None
+        self._open: dict[str, int] = {}
+        self._left: deque[tuple[int, Request | ChoiceRequest]] = deque()
+        # The thread reads while the engine is opened, too: the coordinator may end meanwhile.
+        threading.Thread(target=self._read, daemon=True).start()
+        self.engine = job.open()
+
+    def _read(self) -> None:
+        """Take what comes at once, so that the coordinator never waits for this process."""
+        while True:
+            try:
+                message = self._connection.recv()
+            except (EOFError, OSError):
+                _end()
+            if isinstance(message, Drop | Close):
+                self._num_drops += 1
+            self._came.put(message)
+            if isinstance(message, Close):
+                return
+
+    @property
+    def _is_dropped(self) -> bool:
+        return self._num_drops > self._num_dropped
+
+    def answer_all(self) -> None:
+        """Answer runs until the coordinator is done."""
+        while not isinstance(message := self._take(), Close):
+            if isinstance(message, Drop):
+                self._num_dropped += 1
+            elif not self._is_dropped:
+                self._answer(message)
+
+    def _take(self) -> Run | Drop | Close:
+        message, self._next = self._next or self._came.get(), None
+        return message
+
+    def _answer(self, first: Run) -> None:
+        """Answer a run, and those that follow it in the same call of the engine."""
+        self._open = {}
+        self._left.clear()
+        stream = self._whole(first) if first.is_whole else self._stream(first)
+        ask: Any = self.engine.generate if first.kind == "generate" else self.engine.choose
+        try:
+            with closing(ask(stream)) as answers:
+                for answer in answers:
+                    if self._is_dropped:
+                        return
+                    _send(self._connection, Answer(self._open.pop(answer.request_id), answer))
+            if self._open and not self._is_dropped:
+                name = next(iter(self._open))
+                raise JobError(f"the engine gave no answer to {len(self._open)} requests, first {name}")
+        except EngineDiedError:
+            raise
+        except Exception as error:
+            runs = frozenset([*self._open.values(), *(number for number, _ in self._left)])
+            _send(self._connection, _failed(error, runs))
+
+    def _whole(self, run: Run) -> Sequence[Request | ChoiceRequest]:
+        self._open = {request.request_id: run.number for request in run.requests}
+        return run.requests
+
+    def _stream(self, first: Run) -> Iterator[Request | ChoiceRequest | None]:
+        """The requests of this run and of the next ones of its kind.
+
+        None while nothing is there and something is under way; see `builders/engines/types.py`.
+        """
+        self._left.extend((first.number, request) for request in first.requests)
+        while True:
+            while self._left and not self._is_dropped:
+                number, request = self._left.popleft()
+                self._open[request.request_id] = number
+                yield request
+            try:
+                message = self._next or self._came.get(block=not self._open)
+            except Empty:
+                yield None
+                continue
+            if not isinstance(message, Run) or message.is_whole or message.kind != first.kind:
+                self._next = message  # it ends this call of the engine
+                return
+            self._left.extend((message.number, request) for request in message.requests)
+
+
+def _failed(error: Exception, runs: frozenset[int]) -> Failed:
+    """An error for the coordinator. What it would not know has its name and its text."""
+    told = "".join(traceback.format_exception(error))
+    print(told, file=sys.stderr, flush=True)
+    try:
+        # The coordinator must not load torch or vLLM to read an error.
+        is_known = type(error).__module__.partition(".")[0] in ("builtins", "store", "training", "builders")
+        packed = pickle.dumps(error)
+        if is_known and str(pickle.loads(packed)) == str(error):
+            return Failed(runs, packed, told)
+    except Exception:  # whatever an error's own code raises, its text is told instead
+        pass
+    return Failed(runs, pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}\n\n{told}")), told)
+
+
+def _send(connection: Connection, message: Ready | Answer | Failed) -> None:
+    """Send something. If the coordinator is gone, end all: an exception would end this alone."""
+    try:
+        connection.send(message)
+    except OSError:
+        _end()
+
+
+def _wake_with_parent() -> None:
+    """Let the system wake this process when its parent dies: stopped, it could not end itself."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    _end()
+
+
+def _end() -> None:
+    """End this process at once, and all that it started, if it leads them."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(GONE)
