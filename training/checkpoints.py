@@ -111,7 +111,7 @@ def save_checkpoint(
     into the generation config, so that whoever loads the weights stops there.
     """
     if end_id is not None and end_id != tokenizer.eos_token_id:
-        _stop_at(model, end_id, folder)
+        stop_at(model, end_id, folder)
     with quiet():
         model.save_pretrained(str(folder))
     tokenizer.save_pretrained(folder)
@@ -121,7 +121,7 @@ def save_checkpoint(
     (folder / "parameter_names.json").write_text(json.dumps([saved_name(name) for name in in_order], indent=0))
 
 
-def _stop_at(model: PreTrainedModel | PeftModel, end_id: int, folder: Path) -> None:
+def stop_at(model: PreTrainedModel | PeftModel, end_id: int, folder: Path) -> None:
     """Add a token to those that generation stops at. PEFT saves no generation config: write it."""
     config = model.generation_config
     eos = config.eos_token_id
