@@ -7,6 +7,7 @@ In: a `Job` as JSON, in the first argument. Out, in its folder: `checkpoint`, an
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from pydantic import BaseModel
-from transformers import AutoTokenizer, TrainerCallback, set_seed
+from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from tests import cpu_fsdp
@@ -40,7 +41,6 @@ class Job(BaseModel):
     killed: tuple[int, int] | None = None
     """The process that kills itself, and after which step."""
     resumed: Path | None = None
-    shards: bool = True
 
 
 class Watch(TrainerCallback):
@@ -82,7 +82,7 @@ def config(job: Job, model: Any, num_processes: int) -> SFTConfig:
     settings = job.settings
     return SFTConfig(
         output_dir=str(job.folder / "state"),
-        max_steps=(job.num_rows + job.num_pads) // ROWS_PER_STEP,
+        max_steps=math.ceil(job.num_rows / ROWS_PER_STEP),
         per_device_train_batch_size=settings.batch_size,
         gradient_accumulation_steps=ROWS_PER_STEP // settings.batch_size // num_processes,
         learning_rate=settings.learning_rate,
@@ -105,38 +105,46 @@ def config(job: Job, model: Any, num_processes: int) -> SFTConfig:
         logging_steps=1,
         report_to="none",
         disable_tqdm=True,
-        **(sharded.arguments(model) if num_processes > 1 and job.shards else {"ddp_find_unused_parameters": False}),
+        **(sharded.arguments(model) if num_processes > 1 else {}),
     )
 
 
-def main(job: Job) -> None:
-    torch.set_num_threads(1)
-    rank, num_processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+def trainer_of(job: Job) -> tuple[SFTTrainer, Watch]:
+    """The trainer of a job, before it trains."""
+    num_processes = int(os.environ.get("WORLD_SIZE", "1"))
     if num_processes > 1:
         cpu_fsdp.allow()
     set_seed(job.settings.seed)
     model = load_model(BASE, dtype=optimizers.weights_dtype(job.settings))
-    tokenizer = AutoTokenizer.from_pretrained(BASE)
     watch = Watch(job.killed)
     trainer = SFTTrainer(
         model=model,
         args=config(job, model, num_processes),
         train_dataset=rows(job.num_rows, job.num_pads),
-        processing_class=tokenizer,
+        processing_class=AutoTokenizer.from_pretrained(BASE),
         callbacks=[watch],
         optimizer_cls_and_kwargs=optimizers.choice(job.settings),
     )
-    if num_processes > 1 and job.shards:
+    trainer.remove_callback(PrinterCallback)
+    return trainer, watch
+
+
+def main(job: Job) -> None:
+    torch.set_num_threads(1)
+    trainer, watch = trainer_of(job)
+    is_sharded = trainer.args.world_size > 1
+    if is_sharded:
         sharded.prepare(trainer)
     trainer.train(resume_from_checkpoint=str(job.resumed) if job.resumed else None)
-    if num_processes > 1 and job.shards:
+    tokenizer = trainer.processing_class
+    if is_sharded:
         sharded.save(job.folder / "checkpoint", trainer, tokenizer, END)
-    elif rank == 0:
+    else:
         save_checkpoint(job.folder / "checkpoint", trainer.model, tokenizer, trainer.optimizer, END)
     logs = [entry for entry in trainer.state.log_history if "loss" in entry]
     told = watch.seen | {"losses": [e["loss"] for e in logs], "norms": [e["grad_norm"] for e in logs]}
-    (job.folder / f"{rank}.json").write_text(json.dumps(told))
-    if num_processes > 1:
+    (job.folder / f"{trainer.args.process_index}.json").write_text(json.dumps(told))
+    if is_sharded:
         torch.distributed.destroy_process_group()
 
 
