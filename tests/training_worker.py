@@ -70,7 +70,7 @@ def num_bytes(tensor: torch.Tensor) -> int:
 
 
 def rows(num_rows: int, num_pads: int) -> Dataset:
-    """Random ids of 20 to 80 tokens, a third of them prompt, and pads of one token without a label."""
+    """Rows of 20 to 80 random ids, a third of them prompt, and pads: one token without a label."""
     random = np.random.default_rng(0)
     ids = [random.integers(10, 4000, size=n, dtype=np.int32) for n in random.integers(20, 80, size=num_rows)]
     labels = [np.where(np.arange(len(row)) < len(row) // 3, -100, row).astype(np.int32) for row in ids]

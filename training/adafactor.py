@@ -1,6 +1,7 @@
-"""transformers' Adafactor, made to step on sharded weights (Shazeer and Stern 2018, arXiv 1804.04235).
+"""transformers' Adafactor, made to step on sharded weights.
 
-In: parameters. Out: an optimizer. Of a matrix it keeps one number per row and one per column.
+In: parameters. Out: an optimizer. Of a matrix it keeps one number per row and one per column
+(Shazeer and Stern 2018, arXiv 1804.04235).
 
 transformers keeps those as plain tensors, and norms as they come. Both fail beside sharded weights.
 Here they begin as sharded tensors, and torch adds up what the processes hold.
@@ -42,6 +43,7 @@ def _first_state(gradient: DTensor) -> dict[str, Any]:
     state: dict[str, Any] = {"step": 0, "RMS": 0}
     if gradient.ndim < 2:
         return state | {"exp_avg_sq": torch.zeros_like(gradient, dtype=torch.float32)}
-    rows = torch.zeros_like(gradient.float().mean(dim=-1))
-    columns = gradient.float().mean(dim=-2).redistribute(placements=[Replicate()] * gradient.device_mesh.ndim)
-    return state | {"exp_avg_sq_row": rows, "exp_avg_sq_col": torch.zeros_like(columns)}
+    rows, columns = gradient.float().mean(dim=-1), gradient.float().mean(dim=-2)
+    assert isinstance(columns, DTensor), type(columns)
+    whole = columns.redistribute(placements=[Replicate()] * columns.device_mesh.ndim)
+    return state | {"exp_avg_sq_row": torch.zeros_like(rows), "exp_avg_sq_col": torch.zeros_like(whole)}

@@ -13,7 +13,8 @@ takes the number above or below with the chance that keeps the mean right, so sm
 
 An adapter is float32 always. Then `adamw_8bit_sr` has nothing to round.
 
-    SFTTrainer(model, SFTConfig(bf16=is_autocast(settings), ...), optimizer_cls_and_kwargs=choice(settings))
+    config = SFTConfig(bf16=is_autocast(settings), ...)
+    SFTTrainer(model, config, optimizer_cls_and_kwargs=choice(settings))
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ def choice(settings: SftSettings) -> Choice | None:
 
 
 def weights_dtype(settings: SftSettings) -> DtypeName:
-    """The number format that a model is loaded in. Only all weights of AdamW and Adafactor need float32.
+    """The number format that a model is loaded in.
 
-    Beside an adapter, the weights are not trained. They are in the training's number format.
+    It is float32 where AdamW or Adafactor train all weights, and the training's elsewhere: weights
+    beside an adapter are not trained, and those of `adamw_8bit_sr` are rounded well.
     """
     is_rounded = settings.optimizer == "adamw_8bit_sr"
     return settings.dtype if settings.lora is not None or is_rounded else "float32"
@@ -72,7 +74,10 @@ def is_autocast(settings: SftSettings) -> bool:
 
 
 def require(settings: SftSettings) -> None:
-    """TrainingError if this machine lacks what the optimizer needs. Call it before anything is paid for."""
+    """TrainingError if this machine lacks what the optimizer needs.
+
+    Call it before anything is paid for.
+    """
     if settings.optimizer != "adamw_8bit_sr":
         return
     if importlib.util.find_spec("torchao") is None:

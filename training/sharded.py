@@ -83,19 +83,23 @@ def whole_weights(trainer: Trainer) -> dict[str, torch.Tensor]:
 
     Weights that are tied to another are left out, as `save_pretrained` does: one stands for both.
     """
+    tied = model_of(trainer).all_tied_weights_keys
     weights = trainer.accelerator.get_state_dict(trainer.model)
-    return {name: weight for name, weight in weights.items() if name not in trainer.model.all_tied_weights_keys}
+    return {name: weight for name, weight in weights.items() if name not in tied}
 
 
-def save(
-    folder: str | Path, trainer: Trainer, tokenizer: PreTrainedTokenizerBase, end_id: int | None = None
-) -> None:
+def model_of(trainer: Trainer) -> PreTrainedModel:
+    assert isinstance(trainer.model, PreTrainedModel), type(trainer.model)
+    return trainer.model
+
+
+def save(folder: str | Path, trainer: Trainer, tokenizer: PreTrainedTokenizerBase, end_id: int | None = None) -> None:
     """Write whole weights and tokenizer, on the first process. Every process must call this.
 
     It returns when all is written. `end_id` is as in `checkpoints.save_checkpoint`. The moments are
     not written: no gradient reads those of all weights.
     """
-    model = trainer.model
+    model = model_of(trainer)
     weights = whole_weights(trainer)
     if trainer.accelerator.is_main_process:
         if end_id is not None and end_id != tokenizer.eos_token_id:
