@@ -54,7 +54,8 @@ class Watch(TrainerCallback):
         optimizer, model = kwargs["optimizer"], kwargs["model"]
         if not self.seen:
             moments = [v for s in optimizer.state.values() for v in s.values() if torch.is_tensor(v)]
-            self.seen = {"weights": sum(map(num_bytes, model.parameters())), "moments": sum(map(num_bytes, moments))}
+            self.seen = {"largest": sharded.largest(model)}
+            self.seen |= {"weights": sum(map(num_bytes, model.parameters())), "moments": sum(map(num_bytes, moments))}
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.killed == (args.process_index, state.global_step):

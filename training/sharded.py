@@ -78,6 +78,16 @@ def local_part(tensor: torch.Tensor | None) -> Any:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
+def largest(model: torch.nn.Module) -> float:
+    """The largest of the trained weights, the same on every process. NaN if one of them is.
+
+    A process alone sees only its part. If it stopped there alone, the others would wait for it.
+    """
+    parts = [weight.detach().abs().max().float() for weight in model.parameters() if weight.requires_grad]
+    found = torch.stack(parts).max()
+    return float(found.full_tensor() if isinstance(found, DTensor) else found)
+
+
 def whole_weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     """All weights by name, on the CPU of the first process. Every process must call this.
 

@@ -1,4 +1,4 @@
-"""The optimizers: memory, what bfloat16 loses and rounding keeps, and states that resume to the bit."""
+"""The optimizers: memory, what bfloat16 loses and rounding keeps, states that resume to the bit."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_rounding_has_the_right_mean_and_leaves_other_randomness_alone() -> None
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
-    # One step of AdamW is the learning rate: 1e-4, where the numbers of bfloat16 next to 1 are 4e-3 apart.
+    # One step of AdamW is the learning rate, 1e-4. The numbers of bfloat16 below 1 are 4e-3 apart.
     weights = {seed: torch.nn.Parameter(torch.ones(400, 1024, dtype=torch.bfloat16)) for seed in (0, 1, 2)}
     for seed, weight in weights.items():
         optimizer = AdamW8bit([weight], lr=1e-4, seed=min(seed, 1), weight_decay=0.0)

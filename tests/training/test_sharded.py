@@ -96,6 +96,11 @@ def test_each_process_holds_half_of_the_weights_and_of_the_moments(alone: Path, 
             assert told(together, rank)[kind] == pytest.approx(told(alone)[kind] / 2, rel=1e-3), (rank, kind)
 
 
+def test_both_processes_see_the_largest_weight_of_all(alone: Path, together: Path) -> None:
+    seen = [told(folder, rank)["largest"] for folder, rank in ((alone, 0), (together, 0), (together, 1))]
+    assert seen == pytest.approx([max(w.abs().max().item() for w in weights(BASE).values())] * 3, rel=1e-3)
+
+
 def test_the_checkpoint_is_like_that_of_one_process(alone: Path, together: Path) -> None:
     ours, theirs = together / "checkpoint", alone / "checkpoint"
     only_theirs = {"optimizer.pt", "parameter_names.json"}
