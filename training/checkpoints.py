@@ -18,6 +18,7 @@ from training.adapters import saved_name
 from training.errors import TrainingError
 from training.progress import quiet
 from training.reports import SavedCheckpoint
+from training.stop_token import stop_at
 
 
 def checkpoint_steps(num_steps: int, num_checkpoints: int) -> list[int]:
@@ -119,13 +120,3 @@ def save_checkpoint(
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     in_order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
     (folder / "parameter_names.json").write_text(json.dumps([saved_name(name) for name in in_order], indent=0))
-
-
-def stop_at(model: PreTrainedModel | PeftModel, end_id: int, folder: Path) -> None:
-    """Add a token to those that generation stops at. PEFT saves no generation config: write it."""
-    config = model.generation_config
-    eos = config.eos_token_id
-    known = eos if isinstance(eos, list) else [] if eos is None else [eos]
-    config.eos_token_id = [*known, *({end_id} - set(known))]
-    if isinstance(model, PeftModel):
-        config.save_pretrained(folder)

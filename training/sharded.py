@@ -23,9 +23,9 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
-from training.checkpoints import stop_at
 from training.errors import TrainingError
 from training.progress import quiet
+from training.stop_token import stop_at
 
 
 def arguments(model: PreTrainedModel) -> dict[str, Any]:
