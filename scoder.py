@@ -146,6 +146,7 @@ def check(store: Store, recipe: Recipe, until: str | None = None) -> None:
         teacher_samples.check(store, recipe.teacher)
     needed.check(recipe, set(wanted), asks_teacher=teacher_samples.asks_teacher(store))
     fitting.check(recipe, wanted)
+    checkpoints.check(recipe, wanted)
 
 
 def build_pool(store: Store, recipe: Recipe) -> None:

@@ -12,7 +12,7 @@ of the training becomes a row. An untrained base model is a row, too; its weight
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,22 @@ if TYPE_CHECKING:
     from training.chat_templates import Arguments
 
 Publish = Callable[[str, Plan], dict[str, int]]
+
+
+def check(recipe: Recipe, stages: Collection[str]) -> None:
+    """Check what the trainings of these stages need: libraries, and steps that devices can share.
+
+    TrainingError says what lacks.
+    """
+    from training import optimizers
+    from training.layout import layout, num_processes
+
+    trained = {"bootstrap": recipe.synthesizer.training, "coder": recipe.coder.training}
+    if recipe.scorer.training is not None:
+        trained["scorer"] = recipe.scorer.training
+    for settings in (settings for stage, settings in trained.items() if stage in stages):
+        optimizers.require(settings)
+        layout(settings, num_processes(settings, 1))
 
 
 def build_base(

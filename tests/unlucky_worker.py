@@ -1,5 +1,7 @@
 """The worker of a training with a fault: `UNLUCKY="kill 1 4"` kills process 1 after step 4, once.
 
+    none                 nothing happens
+
 kill, stop, hang     what happens to the process: SIGKILL, SIGSTOP, or it sleeps for ever
 crash                a RuntimeError of the process
 memory               out of memory, as long as a forward pass has more than one row, or as long
@@ -29,6 +31,9 @@ def unlucky(kind: str) -> None:
 
 def main(path: str, rank: int) -> int:
     kind, unlucky_rank, unlucky_step = os.environ["UNLUCKY"].split()
+    from tests import cpu_fsdp
+
+    cpu_fsdp.allow()
     from training.state_keeper import StateKeeper
 
     on_step_end = StateKeeper.on_step_end
@@ -40,7 +45,7 @@ def main(path: str, rank: int) -> int:
 
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB (a test)")
         mark = Path(path).parent.with_name("unlucky-was-here")
-        is_its_turn = rank == int(unlucky_rank) and state.global_step == int(unlucky_step)
+        is_its_turn = kind != "none" and rank == int(unlucky_rank) and state.global_step == int(unlucky_step)
         if kind != "memory" and is_its_turn and (not mark.exists() or os.environ.get("UNLUCKY_ALWAYS")):
             mark.touch()
             unlucky(kind)

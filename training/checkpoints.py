@@ -15,11 +15,12 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from training import processes, train_log
+from training import processes, sharded, train_log
 from training.adapters import saved_name
 from training.errors import TrainingError
 from training.progress import quiet
 from training.reports import SavedCheckpoint
+from training.stop_token import stop_at
 from training.train_log import StepRecord
 
 
@@ -81,7 +82,7 @@ class Recorder(TrainerCallback):
         self._note(step, state.max_steps, logs)
         if step in self.steps:
             # The step itself may have broken the weights. No loss has shown that yet.
-            require_numbers({"largest weight": _largest(kwargs["model"])}, where)
+            require_numbers({"largest weight": sharded.largest(kwargs["model"])}, where)
             self._save(self.folder / _folder(step), kwargs["model"], kwargs["optimizer"])
 
     def _note(self, step: int, num_steps: int, logs: Mapping[str, Any]) -> None:
@@ -106,7 +107,10 @@ class Recorder(TrainerCallback):
             train_log.append(self.folder, record)
 
     def _save(self, folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> None:
-        if processes.is_first():
+        """Save in all processes, as a part of the weights may be in each."""
+        if self.trainer.is_fsdp_enabled:
+            sharded.save(folder, self.trainer, self.tokenizer, self.end_id)
+        elif processes.is_first():
             save_checkpoint(folder, model, self.tokenizer, optimizer if self.keeps_optimizer else None, self.end_id)
         processes.wait()
 
@@ -133,12 +137,6 @@ def require_numbers(values: Mapping[str, float], where: str) -> None:
     )
 
 
-def _largest(model: PreTrainedModel | PeftModel) -> float:
-    """The largest of the trained weights. It is no number if one of them is none."""
-    trained = [parameter.detach() for parameter in model.parameters() if parameter.requires_grad]
-    return float(torch.stack([part.abs().max().float() for part in trained]).max())
-
-
 def _folder(step: int) -> str:
     return f"checkpoint-{step:06d}"
 
@@ -157,7 +155,7 @@ def save_checkpoint(
     into the generation config, so that whoever loads the weights stops there.
     """
     if end_id is not None and end_id != tokenizer.eos_token_id:
-        _stop_at(model, end_id, folder)
+        stop_at(model, end_id, folder)
     with quiet():
         model.save_pretrained(str(folder))
     tokenizer.save_pretrained(folder)
@@ -167,13 +165,3 @@ def save_checkpoint(
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     in_order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
     (folder / "parameter_names.json").write_text(json.dumps([saved_name(name) for name in in_order], indent=0))
-
-
-def _stop_at(model: PreTrainedModel | PeftModel, end_id: int, folder: Path) -> None:
-    """Add a token to those that generation stops at. PEFT saves no generation config: write it."""
-    config = model.generation_config
-    eos = config.eos_token_id
-    known = eos if isinstance(eos, list) else [] if eos is None else [eos]
-    config.eos_token_id = [*known, *({end_id} - set(known))]
-    if isinstance(model, PeftModel):
-        config.save_pretrained(folder)

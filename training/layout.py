@@ -27,6 +27,7 @@ class Layout(BaseModel):
     processes: int = Field(description="processes that train together, one per GPU")
     rows: int = Field(description="rows of a forward pass of one process")
     passes: int = Field(description="forward passes of one process in a step")
+    is_sharded: bool = Field(default=False, description="whether each process holds a part of the weights (FSDP2)")
 
     @property
     def rows_at_once(self) -> int:
@@ -54,14 +55,29 @@ def num_processes(settings: SftSettings, num_gpus: int) -> int:
     return max(n for n in range(1, max(1, num_gpus) + 1) if per_step % n == 0)
 
 
-def layout(settings: SftSettings, processes: int) -> Layout:
-    """The layout of a training in so many processes. A forward pass has `micro_batch` rows at
-    most.
+def layout(settings: SftSettings, processes: int, has_gpu: bool = False) -> Layout:
+    """The layout of a training in so many processes, on GPUs or not.
+
+    A forward pass has `micro_batch` rows at most. TrainingError for an adapter whose base is to be
+    sharded.
     """
     own = settings.batch_size * settings.gradient_accumulation // processes
     most = min(settings.micro_batch or settings.batch_size, settings.batch_size, own)
     rows = max(n for n in range(1, most + 1) if own % n == 0)
-    return Layout(processes=processes, rows=rows, passes=own // rows)
+    return Layout(
+        processes=processes, rows=rows, passes=own // rows, is_sharded=_is_sharded(settings, processes, has_gpu)
+    )
+
+
+def _is_sharded(settings: SftSettings, processes: int, has_gpu: bool) -> bool:
+    """Whether the weights are shared out. `auto` shares out all weights that are trained on GPUs."""
+    if settings.sharding == "fsdp2" and settings.lora is not None:
+        raise TrainingError(
+            "sharding is fsdp2, which is for the training of all weights (lora: null): an adapter is trained by ddp. Set "
+            "sharding to auto"
+        )
+    wanted = settings.sharding == "fsdp2" or (settings.sharding == "auto" and settings.lora is None and has_gpu)
+    return processes > 1 and wanted
 
 
 def num_pads(num_rows: int, layout: Layout) -> int:

@@ -51,6 +51,11 @@ def adam_map(checkpoint: str, device: torch.device) -> OptimizerMap:
     optimizer = torch.load(os.path.join(checkpoint, "optimizer.pt"), map_location="cpu", weights_only=True)
     with open(os.path.join(checkpoint, "parameter_names.json"), encoding="utf-8") as names_file:
         names = json.load(names_file)
+    if any(type(state.get("exp_avg")) is not torch.Tensor for state in optimizer["state"].values()):
+        raise TrainingError(
+            f"{checkpoint}/optimizer.pt is not of AdamW, whose moments optimizer_map adam reads. Train the adapter with "
+            "optimizer: adamw, or use sgd."
+        )
     beta_1, beta_2 = optimizer["param_groups"][0]["betas"]
     moments = {
         name: tuple(optimizer["state"][place][key].to(device, torch.float32) for key in ("exp_avg", "exp_avg_sq"))

@@ -14,7 +14,7 @@ from training.layout import Layout
 from training.settings import SftSettings
 
 REPORT = "training.json"
-PLAN = "plan.json"
+PLAN, SHAPE = "plan.json", "layout.json"
 
 
 class Reject(BaseModel):

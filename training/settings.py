@@ -120,7 +120,7 @@ class SftSettings(BaseModel):
     sharding: Literal["auto", "ddp", "fsdp2"] = Field(
         default="auto",
         description="what several devices share: ddp: nothing, each has the whole model; fsdp2: weights, gradients and "
-        "moments; auto: ddp for an adapter, fsdp2 for all weights",
+        "moments; auto: ddp for an adapter and on CPUs, fsdp2 for all weights",
     )
     report_to: tuple[str, ...] = Field(
         default=(),

@@ -29,13 +29,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset, concatenate_datasets
 from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
-from training import fingerprints, pretrained, processes, train_log
+from training import fingerprints, optimizers, pretrained, processes, sharded, train_log
 from training.adapters import add_lora
 from training.chat_templates import Arguments
 from training.checkpoints import Recorder, checkpoint_steps
@@ -51,8 +50,7 @@ from training.examples import (
 )
 from training.layout import Layout, layout, num_pads
 from training.model_config import longest
-from training.precision import torch_dtype
-from training.reports import PLAN, REPORT, TrainingPlan, TrainingReport, finished
+from training.reports import PLAN, REPORT, SHAPE, TrainingPlan, TrainingReport, finished
 from training.resuming import STATE, newest, partial_of, step_of
 from training.settings import SftSettings
 from training.state_keeper import EVERY_S, StateKeeper
@@ -91,6 +89,7 @@ def train(
     more.
     """
     start = time.monotonic()
+    optimizers.require(settings)
     rows = load_rows(dataset, split, revision, expects)
     tokenizer = load_tokenizer(base, adapter, base_revision, template_arguments)
     plan = TrainingPlan(
@@ -114,13 +113,13 @@ def train(
 
     set_seed(settings.seed)
     model = _model(base, adapter, settings, base_revision)
-    partial = _begun(Path(output), plan)
+    shape = layout(settings, processes.num_processes(), device().type == "cuda")
+    partial = _begun(Path(output), plan, shape)
     state = newest(partial)
     done = train_log.read(partial, step_of(state)) if state else []
     recorder = Recorder(
         partial, steps, tokenizer, encoder(tokenizer).end_id, keeps_optimizer=plan.keeps_optimizer, done=done
     )
-    shape = layout(settings, processes.num_processes())
     job = _Job(examples, order, num_steps, settings, shape, partial, state, state_every_s)
     try:
         _fit(model, tokenizer, job, recorder)
@@ -147,7 +146,7 @@ def train(
     )
     if processes.is_first():
         (partial / REPORT).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        for left in (partial / STATE, partial / PLAN):
+        for left in (partial / STATE, partial / PLAN, partial / SHAPE):
             _remove(left)
         partial.rename(output)
     processes.wait()
@@ -175,11 +174,12 @@ def training_order(lengths: Sequence[int], settings: SftSettings) -> list[int]:
     return order
 
 
-def _begun(output: Path, plan: TrainingPlan) -> Path:
+def _begun(output: Path, plan: TrainingPlan, shape: Layout) -> Path:
     """The folder of a training that is under way, beside the output, on the same file system.
 
     It keeps what a killed training of the same plan left there, and nothing else: its last state,
-    the checkpoints up to there, and the log.
+    the checkpoints up to there, and the log. TrainingError for a state that is shared out over
+    another number of processes.
     """
     partial = partial_of(output)
     if processes.is_first():
@@ -190,7 +190,25 @@ def _begun(output: Path, plan: TrainingPlan) -> Path:
             known.write_text(plan.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _forget_after(partial, newest(partial))
     processes.wait()
+    if newest(partial):
+        _require_same_parts(partial, shape)
+    processes.wait()
+    if processes.is_first():
+        (partial / SHAPE).write_text(shape.model_dump_json() + "\n", encoding="utf-8")
     return partial
+
+
+def _require_same_parts(partial: Path, shape: Layout) -> None:
+    """TrainingError if the state cannot be read in this layout: each process has a part of it."""
+    then = Layout.model_validate_json((partial / SHAPE).read_text(encoding="utf-8"))
+    parts, own = (found.processes if found.is_sharded else 0 for found in (then, shape))
+    if parts != own:
+        how = f"its weights shared out over {then.processes} processes" if parts else "the whole model in each process"
+        fix = f"devices: {then.processes} and sharding: fsdp2" if parts else "sharding: ddp"
+        raise TrainingError(
+            f"a training of this plan was killed, and its state in {partial} was saved with {how}. Go on with {fix}, or "
+            "remove that folder to begin again"
+        )
 
 
 def _forget_after(partial: Path, state: Path | None) -> None:
@@ -215,7 +233,7 @@ def _model(base: str, adapter: str | None, settings: SftSettings, revision: str 
             raise TrainingError(
                 f"settings.lora is null, but the adapter {adapter} is given. Set settings.lora, or give no adapter."
             )
-        return load_model(base, dtype="float32", revision=revision)
+        return load_model(base, dtype=optimizers.weights_dtype(settings), revision=revision)
     model = load_model(base, adapter, settings.dtype, revision, is_trainable=True)
     if adapter is None:
         return add_lora(model, settings.lora)
@@ -248,11 +266,15 @@ def _fit(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase,
     rows = _padded(tokens(job.examples).select(job.order), job.layout, tokenizer.pad_token_id)
     trainer = _Trainer(
         model=model,
-        args=_config(job),
+        args=_config(job, model),
         train_dataset=rows,
         processing_class=tokenizer,
         callbacks=[recorder, StateKeeper(job.state_every_s)],
+        optimizer_cls_and_kwargs=optimizers.choice(job.settings),
     )
+    if job.layout.is_sharded:
+        sharded.prepare(trainer)
+    recorder.trainer = trainer
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=str(job.state) if job.state else None)
     # a row that is added has one token
@@ -269,7 +291,7 @@ class _Trainer(SFTTrainer):
     def create_model_card(self, *_: Any, **__: Any) -> None: ...
 
 
-def _config(job: _Job) -> SFTConfig:
+def _config(job: _Job, model: Any) -> SFTConfig:
     settings, is_cpu = job.settings, device().type == "cpu"
     return SFTConfig(
         output_dir=str(job.partial / STATE),
@@ -284,10 +306,9 @@ def _config(job: _Job) -> SFTConfig:
         max_grad_norm=settings.max_gradient_norm,
         seed=settings.seed,
         use_cpu=is_cpu,
-        # An adapter is float32 over a base of any dtype. Only full fine-tuning needs autocast.
-        bf16=settings.lora is None and torch_dtype(settings.dtype) is torch.bfloat16,
+        bf16=optimizers.is_autocast(settings),
         gradient_checkpointing=settings.gradient_checkpointing,
-        ddp_find_unused_parameters=False,
+        **(sharded.arguments(model) if job.layout.is_sharded else {"ddp_find_unused_parameters": False}),
         dataloader_pin_memory=not is_cpu,
         max_length=None,
         packing=False,

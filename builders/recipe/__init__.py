@@ -110,6 +110,16 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _adams_map_has_adams_moments(self) -> Recipe:
+        optimizer = self.synthesizer.training.optimizer
+        if self.influence.gradients.optimizer_map == "adam" and optimizer != "adamw":
+            raise ValueError(
+                f"influence.gradients.optimizer_map is adam, which reads AdamW's moments in float32, but "
+                f"synthesizer.training.optimizer is {optimizer}: set the one to sgd, or the other to adamw"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _templates_are_given_one_form(self) -> Recipe:
         """A model reads the same form everywhere, and an endpoint can be told of it."""
         for name in ("docstring_judge", "teacher", "synthesizer", "scorer"):

@@ -80,6 +80,75 @@ def distance(output: Path, other: Path, step: int = NUM_STEPS) -> float:
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
+FULL = SETTINGS.model_copy(update={"lora": None, "sharding": "fsdp2", "learning_rate": 1e-3})
+
+
+def all_weights(output: Path, step: int = NUM_STEPS) -> dict[str, np.ndarray]:
+    return load_file(output / f"checkpoint-{step:06d}" / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def full_alone(tmp_path_factory: pytest.TempPathFactory, qwen: str, data: str) -> Path:
+    output = tmp_path_factory.mktemp("full") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        launch.train(data, qwen, str(output), FULL)
+    return output
+
+
+def test_all_weights_in_two_processes_that_share_them(
+    full_alone: Path, tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
+    unlucky(monkeypatch, "none 0 0")
+    report = launch.train(data, qwen, str(tmp_path / "two"), FULL)
+    assert report.layout == Layout(processes=2, rows=2, passes=1, is_sharded=True)
+    ours, theirs = all_weights(tmp_path / "two"), all_weights(full_alone)
+    assert ours.keys() == theirs.keys()
+    for name, weight in theirs.items():
+        assert np.linalg.norm(ours[name] - weight) <= 1e-5 * np.linalg.norm(weight), name
+    files = {p.name for p in (full_alone / "checkpoint-000006").iterdir()}
+    assert {p.name for p in (tmp_path / "two" / "checkpoint-000006").iterdir()} == files
+    assert "optimizer.pt" not in files  # nothing reads that of all weights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["kill 1 4", "stop 0 4"])
+def test_shared_weights_go_on_after_a_fault(
+    fault: str, full_alone: Path, tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
+    monkeypatch.setattr(launch, "PATIENCE_S", 1)
+    unlucky(monkeypatch, "none 0 0")
+    launch.train(data, qwen, str(tmp_path / "whole"), FULL)
+    unlucky(monkeypatch, fault)
+    told: list[str] = []
+    launch.train(data, qwen, str(tmp_path / "out"), FULL, announce=told.append, state_every_s=0.0)
+    assert len(told) == 1 and "goes on after step 3" in told[0], told
+    ours, theirs = all_weights(tmp_path / "out"), all_weights(tmp_path / "whole")
+    assert all(np.array_equal(ours[name], weight) for name, weight in theirs.items())
+
+
+@pytest.mark.slow
+def test_a_shared_state_is_not_read_by_another_number_of_processes(
+    tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
+    monkeypatch.setenv("UNLUCKY_ALWAYS", "1")
+    unlucky(monkeypatch, "kill 1 2")
+    with pytest.raises(LostTrainingError):
+        launch.train(data, qwen, str(tmp_path / "out"), FULL, state_every_s=0.0)
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "1")
+    unlucky(monkeypatch, "none 0 0")
+    with pytest.raises(TrainingError, match=r"shared out over 2 processes\. Go on with devices: 2 and sharding: fsdp2"):
+        launch.train(data, qwen, str(tmp_path / "out"), FULL)
+
+
+def test_an_adapter_is_not_sharded(tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrainingError, match="sharding is fsdp2, which is for the training of all weights"):
+        launch.train(data, qwen, str(tmp_path / "out"), SETTINGS.model_copy(update={"sharding": "fsdp2"}))
+
+
 def unlucky(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     monkeypatch.setattr(launch, "WORKER", "tests.unlucky_worker")
     monkeypatch.setenv("UNLUCKY", what)
