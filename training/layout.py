@@ -70,7 +70,7 @@ def layout(settings: SftSettings, processes: int, has_gpu: bool = False) -> Layo
 
 
 def _is_sharded(settings: SftSettings, processes: int, has_gpu: bool) -> bool:
-    """Whether the weights are shared out. `auto` shares out all weights that are trained on GPUs."""
+    """Whether the weights are shared out. `auto` does so where all weights train on GPUs."""
     if settings.sharding == "fsdp2" and settings.lora is not None:
         raise TrainingError(
             "sharding is fsdp2, which is for the training of all weights (lora: null): an adapter is trained by ddp. Set "

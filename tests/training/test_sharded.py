@@ -138,13 +138,14 @@ def test_a_killed_process_ends_all_and_a_resumed_training_is_equal_to_the_bit(
     assert told(whole)["losses"] == told(again)["losses"]
 
 
-def test_in_bfloat16_losses_and_sums_of_gradients_keep_their_digits(tmp_path: Path, alone: Path) -> None:
+def test_in_bfloat16_losses_and_sums_of_gradients_keep_their_digits(tmp_path: Path) -> None:
     settings = FULL.model_copy(update={"dtype": "bfloat16"})
-    losses = torch.tensor(told(two(tmp_path, settings, num_rows=14, num_pads=2))["losses"])
+    alone = one(tmp_path / "one", settings, num_rows=14)
+    losses = torch.tensor(told(two(tmp_path / "two", settings, num_rows=14, num_pads=2))["losses"])
     # Numbers of bfloat16 are 0.06 apart here. Weights and states stay float32.
     assert (losses.bfloat16().float() != losses).all()
-    assert losses.tolist() == pytest.approx(told(alone)["losses"], abs=0.01)
-    assert told(tmp_path)["weights"] == pytest.approx(told(alone)["weights"] / 2, rel=1e-3)
+    assert losses.tolist() == pytest.approx(told(alone)["losses"], abs=0.02)
+    assert told(tmp_path / "two")["weights"] == pytest.approx(told(alone)["weights"] / 2, rel=1e-3)
 
 
 def test_gradient_checkpointing_changes_no_bit(tmp_path: Path, together: Path) -> None:
