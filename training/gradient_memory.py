@@ -53,10 +53,12 @@ class GradientMemory:
         are recomputed, only the input of each layer is held.
         """
         hidden = self._width * self.shape.hidden
+        # What the head is given: the completion, say half of the tokens.
+        supervised = hidden / 2
         if is_recomputed:
-            return (self.shape.num_layers + 1) * hidden + FLOAT * self.shape.hidden
+            return self.shape.num_layers * hidden + FLOAT * self.shape.hidden + supervised
         # The last norm's float32 copy stands for that of the first one, which needs no gradient.
-        return self.shape.num_layers * self._layer(length) + hidden
+        return self.shape.num_layers * self._layer(length) + supervised
 
     def _layer(self, length: int) -> float:
         shape, width = self.shape, self._width
@@ -77,7 +79,8 @@ class GradientMemory:
         working = tokens * self._working_per_token() + rows * self._gradient()
         if is_recomputed:
             working += tokens * self._layer(length)
-        head = min(tokens, POSITIONS_AT_ONCE) * shape.vocabulary * (3 * FLOAT + 2 * self._width)
+        # logits, their logarithms, and the gradients of both
+        head = min(tokens, POSITIONS_AT_ONCE) * shape.vocabulary * 4 * FLOAT
         return tokens * self.held_per_token(length, is_recomputed) + max(working, head)
 
     def _working_per_token(self) -> float:
