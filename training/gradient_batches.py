@@ -11,8 +11,10 @@ twice instead of being kept.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -32,8 +34,11 @@ CPU_BYTES = 4e9
 SHARE_OF_FREE = 0.8
 """Share of a GPU's free memory that a batch may take. The rest is for what the allocator wastes."""
 
+M_MMAP_THRESHOLD = -3
+"""The option of `mallopt` (malloc.h): blocks from this size on are returned when they are freed."""
+
 FULL = ("DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""How errors begin that mean the same as `torch.OutOfMemoryError` and have no class of their own."""
+"""Words of errors that mean the same as `torch.OutOfMemoryError` and have no class of their own."""
 
 
 def available(memory_gb: float | None, memory: GradientMemory | None, device: torch.device) -> float:
@@ -45,6 +50,17 @@ def available(memory_gb: float | None, memory: GradientMemory | None, device: to
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     free = torch.cuda.mem_get_info(device)[0] + cached - (memory.tables() if memory else 0)
     return SHARE_OF_FREE * max(0.0, free)
+
+
+def give_freed_memory_back() -> None:
+    """Let this process give the memory of freed tensors back to the system at once.
+
+    The C library of Linux keeps freed blocks of up to 32 MB for itself. With a model of 135M
+    parameters these were 2.9 GB beside a batch of 3.4 GB.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 4 * 2**20)
 
 
 @dataclass

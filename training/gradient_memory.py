@@ -93,5 +93,5 @@ class GradientMemory:
         return COPIES * FLOAT * self.rank * max(max(sizes) for sizes in self.shape.linear_layers)
 
     def tables(self) -> float:
-        """Bytes that stay on the device after the first batch: where the sketch adds each number."""
+        """Bytes that stay after the first batch: the places where the sketch adds each number."""
         return 5.0 * self.shape.num_lora_parameters(self.rank)

@@ -7,8 +7,8 @@ batch of features per window of rows, in the order of the rows.
 How: all weights are frozen. In the one backward pass of the batch's summed losses, a hook on every
 adapter matrix multiplies the matrix's input with the gradient of its output (training/taps.py).
 That gives the exact gradient of every sample, and autograd sums none of them over the batch.
-Batches are bounded by their bytes (training/gradient_batches.py). Features follow LESS (Xia et al. 2024): the sum over samples of each sample's own mean
-loss, and optionally Adam's map.
+Batches are bounded by their bytes (training/gradient_batches.py). Features follow LESS (Xia et al.
+2024): the sum over samples of each sample's own mean loss, and optionally Adam's map.
 
 Shapes: N samples, L padded length, I and O inputs and outputs of a matrix, P = O*I, D sketch
 dimension.
@@ -40,7 +40,7 @@ from training.completion_loss import (
 )
 from training.errors import TrainingError
 from training.examples import Example, Flaw, Message, Reject, device, encode, load_model, load_tokenizer
-from training.gradient_batches import Bound, available, in_batches
+from training.gradient_batches import Bound, available, give_freed_memory_back, in_batches
 from training.gradient_memory import GradientMemory
 from training.model_config import longest
 from training.model_shape import shape_of
@@ -114,6 +114,8 @@ class GradientModel:
         self.model = load_gradient_model(base, adapter, settings.seed, dtype, revision)
         self.num_places = longest(causal_model(self.model).config, settings.max_tokens)
         where = self.model.device
+        if where.type == "cpu":
+            give_freed_memory_back()
         self.memory = memory_of(self.model)
         self.num_bytes = available(settings.memory_gb, self.memory, where)
         self.folding = functools.cache(

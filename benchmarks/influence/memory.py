@@ -135,7 +135,7 @@ def measured(model: PeftModel, rows: int, length: int, is_recomputed: bool = Fal
 
 @contextmanager
 def on_meta() -> Iterator[None]:
-    """What looks at numbers of tensors, or takes another attention than on a device, is replaced."""
+    """Replace what looks at numbers of tensors, and take the attention that a device would."""
 
     def fused(module: Any, q: Any, k: Any, v: Any, mask: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
         found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, True)

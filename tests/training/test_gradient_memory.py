@@ -5,6 +5,8 @@ Bytes are counted on one and two layers of true sizes, on torch's meta device.
 
 import gc
 import json
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ from training.gradient_memory import GradientMemory
 from training.model_shape import shape_of
 from training.settings import GradientSettings, LoraSettings, features_name
 
+ROOT = Path(__file__).parents[2]
 BF16, F32 = torch.bfloat16, torch.float32
 SIZES = [(1, 2048), (8, 900), (4, 4096)]
 SETTINGS = GradientSettings(dimension=256, max_tokens=400, batch_size=4)
@@ -75,9 +78,12 @@ def test_a_layer_holds_each_input_once_and_in_its_own_format() -> None:
     one, two = (layers_of("Qwen2.5-7B", n, BF16) for n in (1, 2))
     hidden, intermediate, keys, heads = 3584, 18_944, 512, 28
     norms = 2 * 4 * hidden + 2 * 4
-    attention = 2 * (hidden + 2 * keys + hidden) + 4 * heads  # q, k, v, and the output, which is o's input
-    inputs = 2 * (hidden + hidden) + 7 * 4 * RANK  # one of q, k, v; one of gate, up; those of the B matrices
-    mlp = 3 * 2 * intermediate  # gate, its activation, up; down's input is the product of two of them
+    # q, k, v, and the output, which is o's input
+    attention = 2 * (hidden + 2 * keys + hidden) + 4 * heads
+    # one of q, k, v; one of gate and up; those of the B matrices
+    inputs = 2 * (hidden + hidden) + 7 * 4 * RANK
+    # gate, its activation, and up; down's input is the product of two of them
+    mlp = 3 * 2 * intermediate
     for rows, length in SIZES:
         more, less = measured(two, rows, length), measured(one, rows, length)
         assert (more.held - less.held) / rows / length == norms + attention + inputs + mlp
@@ -134,7 +140,7 @@ def test_recomputing_layers_changes_no_bit(dtype: torch.dtype) -> None:
 
 
 def test_the_product_of_a_gated_mlp_is_the_input_that_was_given() -> None:
-    """Adapters on down_proj alone, with gradients of autograd itself beside."""
+    """All gradients of one row, with those of autograd itself beside."""
     config = {"vocab_size": 64, "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2}
     model = small_model(config | {"num_attention_heads": 4, "num_key_value_heads": 2}, F32)
     example = Example([1, 2, 3], [4, 5, 6])
@@ -253,6 +259,14 @@ def test_a_row_that_fits_only_when_computed_twice_is_kept(qwen: str) -> None:
     assert watched.recomputed
 
 
+def test_a_batch_that_does_not_fit_is_halved() -> None:
+    bound = Bound(rows=16, tokens=10_000)
+    assert bound.first([100] * 16) == (16, False)
+    bound.fall(16, 100, False, "full")
+    assert bound.first([100] * 16) == (8, False)
+    assert bound.first([900]) == (1, False), "a row alone may have more tokens"
+
+
 def test_other_errors_are_not_taken_for_full_memory() -> None:
     bound = Bound(4, 100)
 
@@ -307,3 +321,29 @@ def test_nothing_of_a_batch_is_alive_after_it(qwen: str) -> None:
 def test_measured_bytes_are_of_three_moments() -> None:
     found = measured(layers_of("Qwen2.5-7B", 1, BF16), 1, 64)
     assert isinstance(found, Measured) and 0 == found.left < found.held < found.peak
+
+
+FREED = """
+import sys, torch
+from training.gradient_batches import give_freed_memory_back
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+torch.ones(4 * 2**20)  # freed: from here on the C library keeps blocks of this size
+if sys.argv[1] == "yes":
+    give_freed_memory_back()
+before, small, large = resident(), [], []
+for _ in range(20):
+    large.append(torch.ones(2 * 2**20))
+    small.append(torch.ones(2**14))
+large.clear()
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only the C library of Linux keeps freed memory")
+def test_freed_tensors_leave_the_process() -> None:
+    def kept(is_asked: str) -> float:
+        command = [sys.executable, "-c", FREED, is_asked]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
+
+    assert kept("yes") < 40 < kept("no"), "MB of 160 that were freed"
