@@ -130,7 +130,7 @@ def build(
         partition={"item_kind": item_kind, "iteration": iteration, "batch": batch},
         inputs=given,
         fields={
-            "gradients": settings.model_dump(mode="json", exclude={"batch_size", "batch_tokens"}),
+            "gradients": settings.identity(),
             "checkpoints": [c["checkpoint_id"] for c in used],
             "items": fingerprint(found),
             "features": features(recipe),

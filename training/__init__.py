@@ -7,6 +7,9 @@
     sft.py               supervised fine-tuning, its checkpoints and its report
     synthesizer.py scorer.py coder.py   the three trainings of the method over sft.py
     gradients.py         per-sample LoRA gradients, sketched to a fixed dimension
+    taps.py              the hooks that give the gradients of single samples
+    gradient_batches.py  batches that fit into memory, halved where one does not
+    gradient_memory.py   the bytes of a batch, by arithmetic
     optimizer_maps.py    what a gradient becomes before the sketch: itself, or Adam's step
     sketch.py            the sketch itself
     ranking.py           influence: cosines with reference sets, block by block

@@ -19,9 +19,7 @@ from transformers import PreTrainedModel
 
 from training.errors import TrainingError
 from training.examples import Example
-
-# 1024 positions of a 152k vocabulary are 0.6 GB of float32 logits.
-POSITIONS_AT_ONCE = 1024
+from training.gradient_memory import POSITIONS_AT_ONCE
 
 MEND = (
     "its weights are broken, or overflow in their number format. Train it again with a lower learning_rate, or set "
@@ -37,7 +35,6 @@ class Batch:
     """
 
     ids_NL: torch.Tensor
-    mask_NL: torch.Tensor
     positions_S: torch.Tensor
     targets_S: torch.Tensor
     samples_S: torch.Tensor
@@ -48,16 +45,13 @@ def pad(examples: Sequence[Example], pad_id: int, device: torch.device) -> Batch
     """The examples as one batch on the device."""
     length = max(example.num_tokens for example in examples)
     ids_NL = torch.full((len(examples), length), pad_id)
-    mask_NL = torch.zeros((len(examples), length), dtype=torch.long)
     is_target_NL = torch.zeros((len(examples), length), dtype=torch.bool)
     for n, example in enumerate(examples):
         ids_NL[n, : example.num_tokens] = torch.tensor(example.prompt_ids + example.completion_ids)
-        mask_NL[n, : example.num_tokens] = 1
         is_target_NL[n, len(example.prompt_ids) : example.num_tokens] = True
     samples_S, targets_at_S = is_target_NL.nonzero(as_tuple=True)
     return Batch(
         ids_NL.to(device),
-        mask_NL.to(device),
         (samples_S * length + targets_at_S - 1).to(device),
         ids_NL[is_target_NL].to(device),
         samples_S.to(device),
@@ -77,9 +71,14 @@ def causal_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
 
 
 def hidden_states(model: PreTrainedModel | PeftModel, batch: Batch) -> torch.Tensor:
-    """The hidden states before the head, at the supervised positions only: [S, H]."""
+    """The hidden states before the head, at the supervised positions only: [S, H].
+
+    The model gets no mask of the padding. It stands at the end of the rows, where causal attention
+    lets no supervised position see it. Without a mask, attention may take its fastest kernel, and
+    no layer keeps a mask.
+    """
     backbone = causal_model(model).base_model
-    hidden_NLH = backbone(input_ids=batch.ids_NL, attention_mask=batch.mask_NL, use_cache=False).last_hidden_state
+    hidden_NLH = backbone(input_ids=batch.ids_NL, use_cache=False).last_hidden_state
     return hidden_NLH.flatten(0, 1)[batch.positions_S]
 
 

@@ -4,11 +4,11 @@ In: a base model, a LoRA folder, and conversations with their ids. Without a LoR
 adapter is made from the seed; its gradients are a random projection of the full ones. Out: one
 batch of features per window of rows, in the order of the rows.
 
-How: all weights are frozen. A hook on every adapter matrix keeps the matrix's input. In the one
-backward pass of the batch's summed losses, it multiplies this input with the gradient of the
-matrix's output. That gives the exact gradient of every sample, and autograd sums none of them over
-the batch. Features follow LESS (Xia et al. 2024): the sum over samples of each sample's own mean
-loss, and optionally Adam's map.
+How: all weights are frozen. In the one backward pass of the batch's summed losses, a hook on every
+adapter matrix multiplies the matrix's input with the gradient of its output (training/taps.py).
+That gives the exact gradient of every sample, and autograd sums none of them over the batch.
+Batches are bounded by their bytes (training/gradient_batches.py). Features follow LESS (Xia et al.
+2024): the sum over samples of each sample's own mean loss, and optionally Adam's map.
 
 Shapes: N samples, L padded length, I and O inputs and outputs of a matrix, P = O*I, D sketch
 dimension.
@@ -16,9 +16,10 @@ dimension.
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 import torch
@@ -39,14 +40,16 @@ from training.completion_loss import (
 )
 from training.errors import TrainingError
 from training.examples import Example, Flaw, Message, Reject, device, encode, load_model, load_tokenizer
+from training.gradient_batches import Bound, available, give_freed_memory_back, in_batches
+from training.gradient_memory import GradientMemory
 from training.model_config import longest
+from training.model_shape import shape_of
 from training.optimizer_maps import optimizer_map
 from training.settings import DtypeName, GradientSettings, LoraSettings
+from training.taps import Take, tapped
 
 # Rows are sorted by length within windows of this many. They come out in their own order.
 ROWS_PER_WINDOW = 256
-
-Take = Callable[[str, torch.Tensor], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,10 @@ class GradientModel:
         self.model = load_gradient_model(base, adapter, settings.seed, dtype, revision)
         self.num_places = longest(causal_model(self.model).config, settings.max_tokens)
         where = self.model.device
+        if where.type == "cpu":
+            give_freed_memory_back()
+        self.memory = memory_of(self.model)
+        self.num_bytes = available(settings.memory_gb, self.memory, where)
         self.folding = functools.cache(
             lambda name, size: sketch.folding(settings.seed, name, size, settings.dimension, where)
         )
@@ -118,10 +125,11 @@ class GradientModel:
     def stream(self, rows: Iterable[tuple[str, Sequence[Message]]]) -> Iterator[GradientBatch]:
         """One batch of features per window of rows."""
         rows = iter(rows)
+        bound = Bound.of(self.settings, self.memory, self.num_bytes)
         while window := list(islice(rows, ROWS_PER_WINDOW)):
-            yield self._window(window)
+            yield self._window(window, bound)
 
-    def _window(self, window: Sequence[tuple[str, Sequence[Message]]]) -> GradientBatch:
+    def _window(self, window: Sequence[tuple[str, Sequence[Message]]], bound: Bound) -> GradientBatch:
         examples: dict[int, Example] = {}
         rejects: list[Reject] = []
         for place, (row_id, messages) in enumerate(window):
@@ -130,10 +138,13 @@ class GradientModel:
                     rejects.append(Reject(row=row_id, reason=reason, value=value, threshold=threshold))
                 case example:
                     examples[place] = example
-        features: dict[int, tuple[np.ndarray, float, float]] = {}
-        for places in batches(examples, self.settings):
+
+        def compute(places: list[int], is_recomputed: bool) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
             batch = pad([examples[place] for place in places], self.tokenizer.pad_token_id, self.model.device)
-            unit_ND, norm_N, loss_N = self._features(batch)
+            return self._features(batch, is_recomputed)
+
+        features: dict[int, tuple[np.ndarray, float, float]] = {}
+        for places, (unit_ND, norm_N, loss_N) in in_batches(examples, bound, compute):
             for place, unit_D, norm, loss in zip(places, unit_ND, norm_N.tolist(), loss_N.tolist(), strict=True):
                 if 0 < norm < float("inf"):
                     features[place] = (unit_D, norm, loss)
@@ -162,7 +173,7 @@ class GradientModel:
                 f"all gradients of {self.name} are no numbers, {len(broken)} rows so far, as {broken[0]}: {MEND}"
             )
 
-    def _features(self, batch: Batch) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+    def _features(self, batch: Batch, is_recomputed: bool) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
         """Unit sketches float16 [N, D], norms [N] and losses [N]."""
         sketch_N2D = torch.zeros(len(batch.ids_NL), 2 * self.settings.dimension, device=self.model.device)
         square_N = torch.zeros(len(batch.ids_NL), device=self.model.device)
@@ -172,25 +183,9 @@ class GradientModel:
             square_N.add_(torch.linalg.vecdot(vectors_NP, vectors_NP))
             sketch.add(sketch_N2D, self.folding(name, vectors_NP.shape[1]), vectors_NP)
 
-        loss_N = per_sample_gradients(self.model, batch, take)
+        loss_N = per_sample_gradients(self.model, batch, take, is_recomputed)
         unit_ND = torch.nn.functional.normalize(sketch.fold(sketch_N2D), dim=1)
         return unit_ND.to(torch.float16).cpu().numpy(), square_N.sqrt().cpu(), loss_N.cpu()
-
-
-def batches(examples: Mapping[int, Example], settings: GradientSettings) -> Iterator[list[int]]:
-    """Places of examples of similar length, in batches.
-
-    Each batch keeps the bounds on rows and on padded tokens.
-    """
-    batch: list[int] = []
-    for place in sorted(examples, key=lambda place: (examples[place].num_tokens, place)):
-        padded = (len(batch) + 1) * examples[place].num_tokens
-        if batch and (len(batch) == settings.batch_size or padded > settings.batch_tokens):
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
 
 
 def load_gradient_model(
@@ -209,32 +204,30 @@ def load_gradient_model(
     return model
 
 
-def per_sample_gradients(model: PeftModel, batch: Batch, take: Take) -> torch.Tensor:
-    """Call `take(name, grads_NOI)`, float32, once for every LoRA matrix; return the losses [N]."""
-    taps = [module.register_forward_hook(functools.partial(_tap, name, take)) for name, module in lora_matrices(model)]
-    try:
+def memory_of(model: PeftModel) -> GradientMemory | None:
+    """What predicts the bytes of a batch, or None for an architecture whose sizes are not known."""
+    config = causal_model(model).config
+    shape = shape_of(config.to_dict())
+    if shape is None:
+        return None
+    rank = max(min(matrix.weight.shape) for _, matrix in lora_matrices(model))
+    dtype: Literal["float32", "bfloat16"] = "float32" if model.dtype == torch.float32 else "bfloat16"
+    return GradientMemory(shape, rank, dtype, is_eager=config._attn_implementation == "eager")
+
+
+def per_sample_gradients(model: PeftModel, batch: Batch, take: Take, is_recomputed: bool = False) -> torch.Tensor:
+    """Call `take(name, grads_NOI)`, float32, once for every LoRA matrix; return the losses [N].
+
+    With `is_recomputed`, each layer keeps only its input and is computed again in the backward
+    pass. That changes no number, takes a tenth of the memory and half more time.
+    """
+    with tapped(model, take, is_recomputed):
         hidden_SH = hidden_states(model, batch)
         # The head's backward pass has ended here. The model's starts with the gradient it left.
         cut_SH = hidden_SH.detach().requires_grad_(True)
         loss_N = sample_losses(model, cut_SH, batch)
         hidden_SH.backward(cut_SH.grad)
-    finally:
-        for tap in taps:
-            tap.remove()
     return loss_N
-
-
-def _tap(name: str, take: Take, module: torch.nn.Linear, inputs: tuple[torch.Tensor], output_NLO: torch.Tensor) -> None:
-    input_NLI = inputs[0].detach()
-    if not output_NLO.requires_grad:
-        # no layer below needs a gradient: the backward pass ends at the first adapted layer
-        output_NLO.requires_grad_(True)
-
-    def with_gradient(grad_NLO: torch.Tensor) -> None:
-        # Positions after a sample's end have no gradient, since attention is causal.
-        take(name, torch.bmm(grad_NLO.float().transpose(1, 2), input_NLI.float()))
-
-    output_NLO.register_hook(with_gradient)
 
 
 def _check_adapter(model: PeftModel, adapter: str | None) -> None:

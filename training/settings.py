@@ -136,10 +136,13 @@ class SftSettings(BaseModel):
 class GradientSettings(BaseModel):
     """How the gradient of one sample becomes a short vector, its features.
 
-    `max_tokens`, `batch_size` and `batch_tokens` do not change a feature. The other fields do.
+    `max_tokens` decides which rows have a feature. Those of `HOW_IT_RUNS` bound the batches; they
+    change neither a feature nor which rows have one, and are no part of a plan.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    HOW_IT_RUNS: ClassVar[frozenset[str]] = frozenset({"batch_size", "batch_tokens", "memory_gb"})
 
     dimension: int = Field(default=4096, gt=0, description="numbers per gradient after it is sketched")
     seed: int = Field(default=0, ge=0, description="seed of the sketch, and of an adapter where the model has none")
@@ -154,6 +157,16 @@ class GradientSettings(BaseModel):
     batch_tokens: int = Field(
         default=16_384, gt=0, description="tokens per backward pass at most, with padding; a single row may have more"
     )
+    memory_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="GB that a backward pass may take beside the model, as predicted from its sizes; null: 80% of what "
+        "is free on the GPU, or 4 without one",
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the features and which rows have one, as plain JSON values for a plan."""
+        return self.model_dump(mode="json", exclude=set(self.HOW_IT_RUNS))
 
 
 class WarmupSettings(BaseModel):

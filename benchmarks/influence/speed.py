@@ -118,7 +118,7 @@ def main() -> int:
         (nll / batch.num_tokens_N[batch.samples_S]).sum().backward()
 
     def plain_floor(batch: Batch) -> None:
-        logits = model(input_ids=batch.ids_NL, attention_mask=batch.mask_NL, use_cache=False).logits
+        logits = model(input_ids=batch.ids_NL, use_cache=False).logits
         logits = logits.flatten(0, 1).float()
         labels = torch.full((len(logits),), -100, device=device)
         labels[batch.positions_S] = batch.targets_S

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from training import gradients, heldout, sft, sketch
 from training.adapters import saved_name
 from training.completion_loss import check_head, pad
 from training.examples import Example, Flaw, encode, load_model, load_tokenizer
+from training.gradient_batches import Bound, in_batches
 from training.optimizer_maps import adam_map
 from training.settings import GradientSettings, LoraSettings, SftSettings, features_name
 
@@ -165,7 +167,8 @@ def test_windows_leave_in_the_order_of_the_rows(qwen: str, adapter: str, monkeyp
 
 def test_batches_are_bounded_by_rows_and_by_padded_tokens() -> None:
     examples = {n: Example([1] * length, [2]) for n, length in enumerate([9, 3, 59, 4, 9, 9, 3])}
-    found = list(gradients.batches(examples, GradientSettings(batch_size=3, batch_tokens=20)))
+    bound = Bound.of(GradientSettings(batch_size=3, batch_tokens=20), None, math.inf)
+    found = [places for places, _ in in_batches(examples, bound, lambda places, is_recomputed: is_recomputed)]
     assert found == [[1, 6, 3], [0, 4], [5], [2]], "the longest row is over the bound and alone"
 
 
