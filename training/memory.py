@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from training.model_shape import ModelShape
-from training.settings import DtypeName, LoraSettings, SftSettings
+from training.settings import SftSettings
 
 FLOAT32, BFLOAT16 = 4, 2
 """Bytes of a number. `auto` counts as bfloat16: all GPUs since Ampere compute it."""
@@ -218,16 +218,7 @@ def loss_bytes(shape: ModelShape, settings: SftSettings, tokens: int) -> int:
     return tokens * last + tile + head
 
 
-# -- gradients of single samples, and what is written ----------------------------------------------
-
-
-def gradient_bytes_per_token(shape: ModelShape, lora: LoraSettings, dtype: DtypeName) -> int:
-    """What the stage of gradients holds per token of a batch: all that an adapter's pass saves.
-
-    That is 9.4 MB for Qwen2.5-7B in bfloat16. To be replaced by the function of this name in
-    `training/gradient_memory.py`, once that is there.
-    """
-    return shape.num_layers * layer_bytes_per_token(shape, SftSettings(lora=lora, dtype=dtype))
+# -- what is written -------------------------------------------------------------------------------
 
 
 def checkpoint_bytes(shape: ModelShape, settings: SftSettings, *, has_states: bool) -> int:

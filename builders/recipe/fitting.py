@@ -118,16 +118,9 @@ def _fewer(rows: int) -> Iterator[int]:
 
 
 def _of_gradients(work: Gradients) -> Iterator[tuple[Gradients, dict[str, Any]]]:
-    tokens = work.settings.batch_tokens // ROUND * ROUND
-    while tokens >= work.settings.max_tokens:
-        new = {"batch_tokens": tokens}
-        yield replace(work, settings=work.settings.model_copy(update=new)), new
-        tokens -= ROUND
-    tokens = work.settings.max_tokens // ROUND * ROUND
-    while tokens >= ROUND:
-        new = {"max_tokens": tokens, "batch_tokens": tokens}
-        yield replace(work, settings=work.settings.model_copy(update=new)), new
-        tokens -= ROUND
+    """Batches are halved by themselves, and a single row is recomputed. So rows are too long."""
+    for tokens in range(work.settings.max_tokens // ROUND * ROUND, 0, -ROUND):
+        yield replace(work, settings=work.settings.model_copy(update={"max_tokens": tokens})), {"max_tokens": tokens}
 
 
 def _of_engine(work: Asking, gpus: Gpus) -> Iterator[tuple[Asking, dict[str, Any]]]:

@@ -19,6 +19,7 @@ from builders.recipe.machine import Machine
 from builders.recipe.model_shapes import model_shape
 from builders.recipe.work import Asking, Gradients, Training, Work
 from training import memory
+from training.gradient_memory import GradientMemory
 from training.model_shape import ModelShape
 
 GB = 1e9
@@ -27,6 +28,11 @@ ENGINE_BYTES = 3_000_000_000
 prompts at once (the MLP of a 7B makes 1.2 GB of them) and keeps compiled graphs."""
 ADAPTERS_AT_ONCE = 8
 """Adapters that vLLM holds on the GPU at most (`builders/engines/vllm.py`)."""
+
+
+SHARE = 0.8
+"""The share of what is free on a GPU that a batch of gradients may take
+(`training/gradient_batches.py`)."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ def need_of(work: Work, gpus: Gpus) -> Need:
     if isinstance(work, Training):
         return _training(work, shape, gpus)
     if isinstance(work, Gradients):
-        return _gradients(work, shape)
+        return _gradients(work, shape, gpus)
     return _asking(work, shape, gpus)
 
 
@@ -115,21 +121,30 @@ def _training(work: Training, shape: ModelShape | None, gpus: Gpus) -> Need:
 
 
 def gradient_tokens(work: Gradients) -> int:
-    """Tokens of the largest batch of gradients, with padding."""
+    """Tokens of the largest batch of gradients that the settings allow, with padding."""
     settings = work.settings
     return max(settings.max_tokens, min(settings.batch_tokens, settings.batch_size * settings.max_tokens))
 
 
-def _gradients(work: Gradients, shape: ModelShape | None) -> Need:
+def _gradients(work: Gradients, shape: ModelShape | None, gpus: Gpus) -> Need:
+    """The largest batch that there is room for. One row must fit, recomputed if need be."""
     if shape is None:
         return Need(1)
+    number = memory.number_bytes(work.dtype)
+    found = GradientMemory(shape, work.lora.r, "float32" if number == memory.FLOAT32 else "bfloat16")
     lora = shape.num_lora_parameters(work.lora.r)
-    weights = shape.num_parameters * memory.number_bytes(work.dtype) + lora * memory.FLOAT32
-    states = int(lora * memory.STATE_BYTES["adamw"]) if work.settings.optimizer_map == "adam" else 0
-    batch = gradient_tokens(work) * memory.gradient_bytes_per_token(shape, work.lora, work.dtype)
-    activations = batch + memory.RUNTIME_BYTES
-    total = weights + states + activations
-    return Need(1, weights, states, activations, 0, total, total)
+    weights = shape.num_parameters * number + lora * memory.FLOAT32
+    moments = int(lora * memory.STATE_BYTES["adamw"]) if work.settings.optimizer_map == "adam" else 0
+    states = moments + int(found.tables())
+    fixed, longest = weights + states + memory.RUNTIME_BYTES, work.settings.max_tokens
+    rows = max(1, gradient_tokens(work) // longest)
+    room = float("inf") if gpus.memory is None else (gpus.memory - fixed) * SHARE
+    while rows > 1 and found.peak(rows, longest) > room:
+        rows //= 2
+    is_recomputed = found.peak(rows, longest) > room
+    batch = int(found.peak(rows, longest, is_recomputed)) + memory.RUNTIME_BYTES
+    least = fixed + int(found.peak(1, longest, is_recomputed=True))
+    return Need(1, weights, states, batch, 0, weights + states + batch, least)
 
 
 # -- engines ---------------------------------------------------------------------------------------

@@ -145,10 +145,11 @@ def test_an_engine_that_does_not_fit_is_refused_with_what_fits(
 def test_gradients_that_do_not_fit_are_refused_with_a_number_of_tokens(tmp_path: Path) -> None:
     training = {"dtype": "bfloat16", "gradient_checkpointing": True, "lora": {"r": 64}, "micro_batch": 1}
     synthesizer = {"model": SEVEN, "engine": {"engine": "vllm", "dtype": "bfloat16"}, "training": training}
-    made = recipe(tmp_path, synthesizer=synthesizer, influence={"gradients": {"batch_tokens": 16_384}})
-    said = refusal(made, ONE)
-    assert "influence.gradients.batch_tokens=" in said
-    assert refusal(mended(made, said), ONE) == ""
+    made = recipe(tmp_path, synthesizer=synthesizer, influence={"gradients": {"max_tokens": 16_384}})
+    (said,) = [line for line in refusal(made, [20.0]).splitlines() if "influence.gradients" in line]
+    assert "influence.gradients.max_tokens=" in said
+    assert "influence.gradients" not in refusal(mended(made, said), [20.0])
+    assert "influence.gradients" not in refusal(made, ONE)  # batches are halved until they fit
 
 
 def test_more_devices_than_gpus_are_refused(tmp_path: Path) -> None:
