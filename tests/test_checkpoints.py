@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builders.checkpoints import build_base, build_coder
-from builders.recipe import Coder, Evaluation, Teacher
+from builders.recipe import Coder, Evaluation, Teacher, files
 from builders.teacher_samples import _identity
 from store import ContractError, Record, Store
 from store.inspection import Inspection
@@ -122,3 +122,54 @@ def test_plans_name_the_arguments_of_a_teacher_only_where_there_are_any() -> Non
     assert "template_arguments" not in _identity(Teacher())
     assert _identity(Teacher(template_arguments={"add": 1}))["template_arguments"] == {"add": 1}
     assert Evaluation().template_arguments == {}
+
+
+def test_how_a_training_runs_is_no_part_of_its_plan(trained: tuple[Path, Path], base: str) -> None:
+    store, mix = trained
+    given = coder(base, mix)
+    other = {"micro_batch": 1, "gradient_checkpointing": True, "devices": 2, "sharding": "ddp", "report_to": ["none"]}
+    changed = given.model_copy(update={"training": given.training.model_copy(update=other)})
+    assert build_coder(Store(store), changed) == record(store)
+    trained_otherwise = given.training.model_copy(update={"optimizer": "adafactor"})
+    with pytest.raises(ContractError, match="optimizer"):
+        build_coder(Store(store), given.model_copy(update={"training": trained_otherwise}))
+
+
+def test_a_training_that_was_killed_gives_way_to_another_plan(
+    tmp_path: Path, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import coder as training_of_coder
+
+    write(tmp_path / "mix.jsonl", PAIRS)
+    store = tmp_path / "store"
+    put(Store(store), "instructions", [{"candidate_id": "d1", "problem": "Add.", "solution": "x", "license": "mit"}])
+    given = coder(base, tmp_path / "mix.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(training_of_coder, "train", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build_coder(Store(store), given)
+    assert record(store).status == "building"
+    other = given.model_copy(update={"training": given.training.model_copy(update={"learning_rate": 1e-3})})
+    assert build_coder(Store(store), other).status == "complete"
+
+
+def killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("optimizer_map", "is_kept"), [("sgd", False), ("adam", True)])
+def test_a_synthesizer_keeps_the_optimizers_state_only_where_gradients_read_it(
+    optimizer_map: str, is_kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from builders import checkpoints
+
+    seen: dict[str, object] = {}
+    monkeypatch.setattr(checkpoints, "_train", lambda store, **given: seen.update(given))
+    recipe = files.load("smoke")
+    gradients = recipe.influence.gradients.model_copy(update={"optimizer_map": optimizer_map})
+    influence = recipe.influence.model_copy(update={"gradients": gradients})
+    store = Store(tmp_path / "store")
+    put(store, "teacher_samples", [])
+    put(store, "raw_pool", [])
+    checkpoints.build_synthesizer(store, recipe.model_copy(update={"influence": influence, "benchmarks": ()}), 0)
+    assert seen["keeps_optimizer"] is is_kept

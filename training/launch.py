@@ -158,7 +158,7 @@ class _Attempt:
     def _start(self, rank: int) -> subprocess.Popen[bytes]:
         with open(self._run / f"rank-{rank}.log", "wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", WORKER, str(self._path), str(rank)],
+                [sys.executable, "-P", "-m", WORKER, str(self._path), str(rank)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -256,8 +256,9 @@ def _how(settings: SftSettings, processes: int) -> str:
 def _environment(job: Job) -> dict[str, str]:
     """What the processes see: the first GPUs, and one core each where there are several."""
     found = dict(os.environ)
-    root = str(Path(__file__).resolve().parent.parent)
-    found["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [found.get("PYTHONPATH")])])
+    root = Path(__file__).resolve().parent.parent
+    if root.name not in ("site-packages", "dist-packages"):  # a checkout: Python does not find it by itself
+        found["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [found.get("PYTHONPATH")])])
     visible = found.get("CUDA_VISIBLE_DEVICES")
     gpus = visible.split(",") if visible else [str(n) for n in range(job.processes)]
     found["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[: job.processes])

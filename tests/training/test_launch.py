@@ -22,6 +22,7 @@ from training.layout import Layout
 from training.reports import TrainingReport
 from training.settings import LoraSettings, SftSettings
 from training.train_log import StepRecord, read
+from training.worker import Job
 
 # 11 rows, so that the last step is short for two processes.
 SETTINGS = SftSettings(
@@ -181,6 +182,31 @@ def test_two_processes_train_what_one_trains(
     assert np.allclose([c.loss for c in ours], [c.loss for c in theirs], rtol=1e-6)
     assert report.plan == alone[1].plan and report.num_tokens == alone[1].num_tokens
     assert sorted(p.name for p in tmp_path.iterdir()) == ["two"]
+
+
+def job(processes: int) -> Job:
+    return Job(
+        dataset="d", base="b", output="/tmp/o", settings=SETTINGS, options={}, processes=processes, launcher=os.getpid()
+    )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "processes", "seen"), [(None, 1, "0"), (None, 2, "0,1"), ("5,7,9", 1, "5"), ("5,7,9", 2, "5,7")]
+)
+def test_a_training_sees_as_many_gpus_as_it_has_processes(
+    chosen: str | None, processes: int, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One process that sees two GPUs is refused by TRL, as it would train on both at once.
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if chosen:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert launch._environment(job(processes))["CUDA_VISIBLE_DEVICES"] == seen
+
+
+def test_a_launcher_loads_neither_torch_nor_its_libraries() -> None:
+    code = "import sys; from training import launch; print([m for m in ('torch', 'trl') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_smaller_micro_batch_and_checkpointing_train_the_same(
