@@ -259,9 +259,14 @@ def _environment(job: Job) -> dict[str, str]:
     root = Path(__file__).resolve().parent.parent
     if root.name not in ("site-packages", "dist-packages"):  # a checkout: Python does not find it by itself
         found["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [found.get("PYTHONPATH")])])
-    visible = found.get("CUDA_VISIBLE_DEVICES")
-    gpus = visible.split(",") if visible else [str(n) for n in range(job.processes)]
-    found["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[: job.processes])
+    gpus = [gpu.name for gpu in visible()]
+    if gpus and len(gpus) < job.processes:
+        raise TrainingError(
+            f"devices is {job.processes}, but {len(gpus)} GPUs are visible ({', '.join(gpus)}): set devices to "
+            f"{len(gpus)}, or leave it out"
+        )
+    if gpus:
+        found["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[: job.processes])
     if job.processes > 1:
         found.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
     found["TOKENIZERS_PARALLELISM"] = "false"

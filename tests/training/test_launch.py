@@ -197,10 +197,19 @@ def test_a_training_sees_as_many_gpus_as_it_has_processes(
     chosen: str | None, processes: int, seen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One process that sees two GPUs is refused by TRL, as it would train on both at once.
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "3")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if chosen:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
     assert launch._environment(job(processes))["CUDA_VISIBLE_DEVICES"] == seen
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert launch._environment(job(processes))["CUDA_VISIBLE_DEVICES"] == "", "a GPU that was hidden stays hidden"
+
+
+def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
+    with pytest.raises(TrainingError, match="devices is 4, but 2 GPUs are visible"):
+        launch._environment(job(4))
 
 
 def test_a_launcher_loads_neither_torch_nor_its_libraries() -> None:
