@@ -207,7 +207,16 @@ class _Attempt:
         if killed := [rank for rank, code in enumerate(codes) if code and (code < 0 or found[rank] is None)]:
             return _End(_how_it_died(killed[0], codes[killed[0]] or 0, self._run))
         rank = next(iter(found))
-        return _End(f"process {rank} of {len(codes)}", found[rank])
+        return _End(f"process {rank} of {len(codes)}{self._from()}", found[rank])
+
+    def _from(self) -> str:
+        """The state that an attempt went on from without a step: it may be damaged."""
+        state = newest(partial_of(Path(self._job.output)))
+        return (
+            f" (it went on from {state}: remove that folder to begin again)"
+            if state and not self._log.longest_s
+            else ""
+        )
 
     def _kill(self) -> None:
         for child in self._children:
@@ -222,7 +231,7 @@ class _Attempt:
 
 def _how_it_died(rank: int, code: int, run: Path) -> str:
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    hint = ", mostly because memory ran out" if code == -signal.SIGKILL else ""
+    hint = ", mostly because memory ran out: then set a smaller micro_batch" if code == -signal.SIGKILL else ""
     lines = (run / f"rank-{rank}.log").read_text(encoding="utf-8", errors="replace").splitlines()
     tail = "\n".join(["; its last words:", *(f"  {line}" for line in lines[-TAIL:])]) if lines else ""
     return f"process {rank} of the training died ({how}{hint}){tail}"

@@ -21,6 +21,7 @@ processes, and is what a user calls.
 """
 
 import math
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -183,19 +184,32 @@ def _begun(output: Path, plan: TrainingPlan, shape: Layout) -> Path:
     """
     partial = partial_of(output)
     if processes.is_first():
-        known = partial / PLAN
-        if not known.is_file() or TrainingPlan.model_validate_json(known.read_text(encoding="utf-8")) != plan:
+        if begun_plan(partial) != plan:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            known.write_text(plan.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            _write_whole(partial / PLAN, plan.model_dump_json(indent=2) + "\n")
         _forget_after(partial, newest(partial))
     processes.wait()
     if newest(partial):
         _require_same_parts(partial, shape)
     processes.wait()
     if processes.is_first():
-        (partial / SHAPE).write_text(shape.model_dump_json() + "\n", encoding="utf-8")
+        _write_whole(partial / SHAPE, shape.model_dump_json() + "\n")
     return partial
+
+
+def begun_plan(partial: Path) -> TrainingPlan | None:
+    """The plan of the training that was begun in a folder. None where nobody can tell."""
+    try:
+        return TrainingPlan.model_validate_json((partial / PLAN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _write_whole(path: Path, text: str) -> None:
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    os.replace(new, path)
 
 
 def _require_same_parts(partial: Path, shape: Layout) -> None:

@@ -385,3 +385,23 @@ def _until(is_so: object, seconds: float) -> None:
     while not is_so():  # type: ignore[operator]
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_a_damaged_state_is_named_with_the_way_on(
+    alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    monkeypatch.setenv("UNLUCKY_ALWAYS", "1")
+    unlucky(monkeypatch, "kill 0 3")
+    with pytest.raises(LostTrainingError):
+        launch.train(data, qwen, str(output), SETTINGS, state_every_s=0.0)
+    (tmp_path / ".out.partial" / "plan.json.new").write_text("half")
+    (state,) = (tmp_path / ".out.partial" / "state").iterdir()
+    (state / "adapter_model.safetensors").write_bytes(b"half")
+    unlucky(monkeypatch, "none 0 0")
+    with pytest.raises(RuntimeError, match=r"it went on from .*checkpoint-2: remove that folder to begin again"):
+        launch.train(data, qwen, str(output), SETTINGS)
+    (tmp_path / ".out.partial" / "plan.json").write_text("{half")
+    launch.train(data, qwen, str(output), SETTINGS)
+    assert np.array_equal(weights(output), weights(alone[0]))
