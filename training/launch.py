@@ -266,7 +266,8 @@ def _environment(job: Job) -> dict[str, str]:
     """What the processes see: the first GPUs, and one core each where there are several."""
     found = dict(os.environ)
     root = Path(__file__).resolve().parent.parent
-    if root.name not in ("site-packages", "dist-packages"):  # a checkout: Python does not find it by itself
+    if root.name not in ("site-packages", "dist-packages"):
+        # a checkout, which Python does not find by itself
         found["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [found.get("PYTHONPATH")])])
     gpus = [gpu.name for gpu in visible()]
     if gpus and len(gpus) < job.processes:
