@@ -27,15 +27,16 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from builders.executors.node import END, TASK, write_json
-from builders.recipe.executor import Executor, GpuTasks
+from builders.executors.task_states import LOG, Job, Jobs, State
+from builders.recipe import Executor, GpuTasks
 from store import Store
 from store.errors import JobError
 from store.lock import coordinator_alive, owner
 
-LOG, OWNER = "log", "owner.json"
+OWNER = "owner.json"
 LAG_S = 30.0
 """Seconds that a file which a node has written may stay unseen through a network file system."""
 TAIL_CHARACTERS = 2000
@@ -56,38 +57,9 @@ class Cluster:
         return self.executor.gpu
 
 
-def cluster_of(store: Store, executor: Executor) -> Cluster | None:
+def cluster_of(store: Store, executor: Executor | None) -> Cluster | None:
     """The cluster of a recipe, or None if the work of GPUs is done on this machine."""
-    return None if executor.gpu is None else Cluster(store.root, executor, store.announce)
-
-
-@dataclass(frozen=True)
-class State:
-    """What a cluster says of a task: whether it waits or is gone, and in its words how.
-
-    With `was_taken`, the node was taken away: the time was over, or the node failed.
-    """
-
-    is_waiting: bool = False
-    is_gone: bool = False
-    told: str = ""
-    was_taken: bool = False
-
-
-class Job(Protocol):
-    """A task as Slurm or Ray knows it."""
-
-    def state(self) -> State: ...
-
-    def cancel(self) -> None: ...
-
-
-class Jobs(Protocol):
-    """Slurm or Ray, for the tasks of one `Tasks`."""
-
-    def submit(self, folder: Path, gpus: int) -> Job: ...
-
-    def cancel_old(self, folders: Sequence[Path]) -> None: ...
+    return None if executor is None or executor.gpu is None else Cluster(store.root, executor, store.announce)
 
 
 class Task:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from builders.executors import node
-from builders.executors.gpu_tasks import LOG, State
 from builders.executors.ray import connect
-from builders.recipe.executor import Executor
+from builders.executors.task_states import LOG, State
+from builders.recipe import Executor
 from store.errors import InputError
 
 BEGUN = "begun"

@@ -16,8 +16,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from builders.executors.gpu_tasks import LOG, State
-from builders.recipe.executor import Executor
+from builders.executors.task_states import LOG, State
+from builders.recipe import Executor
 from store.errors import InputError, JobError
 
 SILENCE_S = 300.0
