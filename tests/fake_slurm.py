@@ -3,8 +3,8 @@
 In: the four commands' arguments as the executor gives them, and SLURM_FAKE, a folder that holds a
 subfolder per job with a file per array task (its state). Out: what the real ones print. A task is a
 process of its own, with a log, an exit code and the variables that Slurm sets; what no test needs
-is not there. A job that is no array has one task. A file `jobs/../held` keeps all tasks of new jobs
-in the queue.
+is not there. A job that is no array has one task. A file `jobs/../held` keeps jobs
+in the queue that begin after it is there: all, or those after the job whose number is in it.
 """
 
 from __future__ import annotations
@@ -73,11 +73,18 @@ def sbatch(jobs: Path, arguments: list[str]) -> None:
 def runner(job: Path) -> None:
     """Run the tasks of a job, as many at a time as its array says, two by default."""
     asked = _directives((job / "script").read_text())
-    while (job.parents[1] / "held").exists():
+    while _is_held(job):
         time.sleep(0.05)
     at_a_time = int(asked.get("array", "").partition("%")[2] or 2)
     with ThreadPoolExecutor(at_a_time) as pool:
         list(pool.map(lambda state: _task(job, state, asked["output"]), sorted(job.glob("task-*"))))
+
+
+def _is_held(job: Path) -> bool:
+    try:
+        return int(job.name) > int((job.parents[1] / "held").read_text() or 0)
+    except FileNotFoundError:
+        return False
 
 
 def _task(job: Path, state: Path, output: str) -> None:

@@ -112,7 +112,7 @@ def test_a_task_asks_for_its_share_of_a_node_and_tells_how_it_ended(cluster, slu
     given.write_text("you\n")
     with Tasks(cluster, "test") as tasks:
         task = tasks.start("one", ["-c", said], 2, given)
-        assert not task.has_ended() and task.is_waiting
+        assert not task.has_ended()
         wait_until(task.has_ended)
         assert task.code == 3 and "with exit code 3" in task.ending() and "to 1 you" in task.ending()
     script = (slurm / "jobs" / "1" / "script").read_text()
@@ -168,7 +168,7 @@ def test_what_the_cluster_refuses_is_said(cluster):
 def test_jobs_run_in_tasks_and_a_lost_task_is_given_out_again(cluster, tmp_path):
     said: list[str] = []
     cluster = Cluster(cluster.root, cluster.executor, said.append)
-    jobs = [(str(tmp_path), number, "die once" if number == 3 else "") for number in range(6)]
+    jobs = [(str(tmp_path), number, "die once" if number == 4 else "") for number in range(6)]
     found = list(gpu_jobs.run(measure, jobs, 1, cluster))
     assert sorted(found, key=lambda r: r.number) == [Report(number=n, square=n * n) for n in range(6)]
     done = [line.split() for line in (tmp_path / "done").read_text().splitlines()]
