@@ -6,11 +6,12 @@ process of its own. Ray says by `CUDA_VISIBLE_DEVICES` which GPUs are the task's
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from builders.executors import node
 from builders.executors.ray import connect
 from builders.executors.task_states import LOG, State
 from builders.recipe import Executor
@@ -50,7 +51,8 @@ def run(folder: str) -> int:
     """The task, in a process of Ray."""
     with open(Path(folder, LOG), "ab") as log:
         Path(folder, BEGUN).touch()
-        return node.run(folder, log)
+        # In a process of its own: it ends all of its children, and a process of Ray has others.
+        return subprocess.call([sys.executable, "-m", "builders.executors.node", folder], stdout=log, stderr=log)
 
 
 class RayJob:

@@ -46,6 +46,9 @@ TRAINING = SftSettings(
     dtype="float32",
 )
 
+LONG = TRAINING.model_copy(update={"epochs": 20})
+"""55 steps, so that there is time to kill it."""
+
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch) -> Path:
@@ -193,13 +196,13 @@ def weights(output: Path) -> np.ndarray:
 
 
 def test_a_training_on_a_node_is_that_of_this_machine_also_when_it_is_killed(cluster, slurm, tmp_path, qwen, data):
-    local = launch.train(data, qwen, str(tmp_path / "local"), TRAINING, state_every_s=0)
+    local = launch.train(data, qwen, str(tmp_path / "local"), LONG, state_every_s=0)
     said, steps, killed = list[str](), list[int](), list[int]()
     cluster = Cluster(cluster.root, cluster.executor, said.append)
 
     def watch(record) -> None:
         steps.append(record.step)
-        if record.step == 3:
+        if not killed:
             killed.extend(processes_with(".remote.node/job.json"))
             os.kill(killed[0], signal.SIGKILL)
 
@@ -208,7 +211,7 @@ def test_a_training_on_a_node_is_that_of_this_machine_also_when_it_is_killed(clu
             data,
             qwen,
             str(tmp_path / "remote"),
-            TRAINING,
+            LONG,
             state_every_s=0,
             watch=watch,
             announce=said.append,
@@ -216,7 +219,7 @@ def test_a_training_on_a_node_is_that_of_this_machine_also_when_it_is_killed(clu
         )
     assert report.plan == local.plan and report.checkpoints == local.checkpoints
     assert np.array_equal(weights(tmp_path / "remote"), weights(tmp_path / "local"))
-    assert sorted(set(steps)) == [1, 2, 3, 4, 5, 6]
+    assert set(range(35, 56)) <= set(steps) and len(steps) == len(set(steps))
     assert killed and [line for line in said if "was lost, it goes on after step" in line]
     assert len(list((slurm / "jobs").iterdir())) == 2 and "gres=gpu:2" in (slurm / "jobs" / "2" / "script").read_text()
     assert sorted(p.name for p in tmp_path.iterdir() if "remote" in p.name) == ["remote"]
@@ -224,7 +227,7 @@ def test_a_training_on_a_node_is_that_of_this_machine_also_when_it_is_killed(clu
 
 def test_the_error_of_a_training_arrives_and_a_lost_one_ends(cluster, tmp_path, qwen, data):
     with node_trainings.training_node(cluster, "test") as node:
-        with pytest.raises(TrainingError, match="num_checkpoints") as raised:
+        with pytest.raises(TrainingError, match="40 checkpoints do not fit") as raised:
             many = TRAINING.model_copy(update={"num_checkpoints": 40})
             launch.train(data, qwen, str(tmp_path / "many"), many, node=node)
         assert type(raised.value) is TrainingError
@@ -263,9 +266,9 @@ def test_a_training_ends_with_its_coordinator(slurm, tmp_path, qwen, data, numbe
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
     )
-    assert process.stdout is not None and process.stdout.readline()
+    assert process.stdout is not None
+    assert b"1\n" in process.stdout, "it makes steps"
     here = [f"{root}/.model", f"{root}/_runs"]
     assert all(processes_with(text) for text in here)
     process.send_signal(number)
