@@ -6,16 +6,19 @@ The cluster is the Slurm of one machine of `tests/fake_slurm.py`. The engines ar
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections import Counter
+from multiprocessing.connection import Client
 from pathlib import Path
 
 import pytest
 
+from builders.engines import pooled
 from builders.engines.places import Place, on_nodes
 from builders.engines.pooled import PooledEngine
 from builders.engines.replica_tasks import OnNodes
@@ -84,6 +87,8 @@ def test_the_run_begins_with_the_first_replica_and_the_queue_is_no_death(ground,
     asked = requests(200)
     (slurm / "held").write_text("1")
     with PooledEngine(job(tmp_path / "model"), NODES, ground=ground) as engine:
+        wait_until(lambda: fake_slurm.states(slurm) == ["RUNNING", "PENDING"])
+        wait_until(lambda: engine._most() == pooled.PROMPTS_AT_A_REPLICA)  # nothing is kept for who waits
         check(list(engine.generate(asked)), asked)
         assert len(processes(tmp_path / "model")) == 1
         assert fake_slurm.states(slurm) == ["RUNNING", "PENDING"]
@@ -98,6 +103,11 @@ def test_who_has_no_key_is_sent_away_and_keeps_nobody_out(ground, tmp_path) -> N
         silent = socket.create_connection(("127.0.0.1", port))
         rude = socket.create_connection(("127.0.0.1", port))
         rude.sendall(b"\0\0\0\x20" + b"x" * 32)
+        start = json.loads(next(engine.folder.glob("start-replica-0-*.json")).read_text())
+        with Client(("127.0.0.1", port), authkey=bytes.fromhex(start["key"])) as old:
+            old.send((0, 99))  # a replica that was lost, and came back when another had its place
+            with pytest.raises(EOFError):
+                old.recv()
         asked = requests(100, {50: "kill once"})
         check(list(engine.generate(asked)), asked)
         engine.wait_for_all()
@@ -125,6 +135,7 @@ def test_a_host_that_nodes_cannot_reach_is_named(slurm, tmp_path) -> None:
 
 ASKING = """
 import sys
+from multiprocessing.connection import Client
 from pathlib import Path
 from builders.engines.pooled import PooledEngine
 from builders.engines.replica_tasks import OnNodes

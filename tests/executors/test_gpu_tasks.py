@@ -145,6 +145,18 @@ def test_a_task_that_was_killed_on_its_node_has_ended(cluster):
         assert task.code is None and "without an exit code (Slurm job 1: FAILED)" in task.ending()
 
 
+def test_what_a_command_leaves_behind_is_ended_before_its_task_has(cluster, tmp_path):
+    """Another task may go on with the same files."""
+    leaves = (
+        "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
+        f"start_new_session=True); open({str(tmp_path / 'left')!r}, 'w').write(str(child.pid)); raise SystemExit(1)"
+    )
+    with Tasks(cluster, "test") as tasks:
+        task = tasks.start("one", ["-c", leaves], 1)
+        wait_until(lambda: task.code is not None)
+        assert not is_alive(int((tmp_path / "left").read_text()))
+
+
 def test_closing_ends_what_runs_and_what_waits(cluster, slurm):
     tasks = Tasks(cluster, "test")
     running = tasks.start("one", ["-c", "import time; time.sleep(600)"], 1)
