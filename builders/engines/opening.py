@@ -39,7 +39,8 @@ def open_engine(
     `adapters` maps a name to the folder of a LoRA adapter. For the openai engine it maps to the
     model name under which the endpoint serves the adapter. `template_arguments` are those of the
     model's chat template. Only the openai engine uses `spent`, what was spent of its budget before,
-    and `state`, the file in which it keeps the batches that it submitted. With a `cluster`, a local engine runs on its nodes.
+    and `state`, the file in which it keeps the batches that it submitted. With a `cluster`, a local
+    engine runs on its nodes.
 
         with open_engine(TransformersSettings(), "recipes/tiny-base") as engine:
             print(next(engine.generate([Request("1", prompt="def add(a, b):")])).text)

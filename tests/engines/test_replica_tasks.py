@@ -161,10 +161,10 @@ def test_nothing_is_left_when_the_coordinator_is_killed(slurm, tmp_path) -> None
     (model / "has_child").touch()
     run = [sys.executable, "-c", ASKING, str(tmp_path / "store"), str(model)]
     process = subprocess.Popen(run, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    wait_until(lambda: len(processes(model)) == 4 and len(notes(model / "asked")) > 50, 60)
+    wait_until(lambda: len(processes(model)) == 4 and len(notes(model / "asked")) > 50, 120)
     found = processes(model)
     assert all(map(is_alive, found))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_until(lambda: not any(map(is_alive, found)), 5)
+    wait_until(lambda: not any(map(is_alive, found)), 20)
     wait_until(lambda: not {"RUNNING", "PENDING"} & set(fake_slurm.states(slurm)), 10)
