@@ -130,7 +130,10 @@ class PooledEngine(Engine):
 
     @property
     def sessions(self) -> list[int]:
-        """The processes of the replicas on this machine now. Each leads a session of all that it started."""
+        """The processes of the replicas on this machine now.
+
+        Each leads a session of all that it started.
+        """
         return [r.process.pid for r in self._replicas if r.process is not None and r.process.pid is not None]
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:

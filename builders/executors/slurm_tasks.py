@@ -21,7 +21,10 @@ from builders.recipe import Executor
 from store.errors import InputError, JobError
 
 SILENCE_S = 300.0
-"""Seconds that squeue may fail before the run gives up. A controller that restarts answers again."""
+"""Seconds that squeue may fail before the run gives up.
+
+A controller that restarts answers again.
+"""
 GONE_S = 60.0
 """Seconds that a job which was cancelled has to leave the queue."""
 TAKEN = {"BOOT_FAIL", "CANCELLED", "DEADLINE", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"}

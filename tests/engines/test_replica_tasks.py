@@ -88,7 +88,8 @@ def test_the_run_begins_with_the_first_replica_and_the_queue_is_no_death(ground,
     (slurm / "held").write_text("1")
     with PooledEngine(job(tmp_path / "model"), NODES, ground=ground) as engine:
         wait_until(lambda: fake_slurm.states(slurm) == ["RUNNING", "PENDING"])
-        wait_until(lambda: engine._most() == pooled.PROMPTS_AT_A_REPLICA)  # nothing is kept for who waits
+        # Nothing is kept for the one that waits.
+        wait_until(lambda: engine._most() == pooled.PROMPTS_AT_A_REPLICA)
         check(list(engine.generate(asked)), asked)
         assert len(processes(tmp_path / "model")) == 1
         assert fake_slurm.states(slurm) == ["RUNNING", "PENDING"]
