@@ -172,7 +172,7 @@ def build_teacher(store: Store, recipe: Recipe) -> None:
 
     If the scorer learns from the teacher's scores, the teacher also scores what it learns from.
     """
-    teacher_samples.build(store, recipe.teacher, recipe.seed)
+    teacher_samples.build(store, recipe.teacher, recipe.seed, recipe.executor)
     teacher_samples.build_rejects(store, recipe.teacher)
     for benchmark in recipe.benchmarks:
         contamination.build(store, recipe.decontamination, recipe.executor, "teacher", benchmark)
@@ -188,7 +188,7 @@ def build_scorer(store: Store, recipe: Recipe) -> None:
     checkpoints.build_scorer(store, recipe)
     scorer = last_checkpoint(store, "scorer")
     metrics.build_scorer_auc(store, recipe, scorer)
-    aspect_scores.build(store, recipe.scorer, scorer)
+    aspect_scores.build(store, recipe.scorer, scorer, executor=recipe.executor)
 
 
 def build_bootstrap(store: Store, recipe: Recipe) -> None:
@@ -201,7 +201,7 @@ def build_bootstrap(store: Store, recipe: Recipe) -> None:
     if recipe.sampling.base_snippets:
         sample(store, recipe, 0, "base")
     checkpoints.build_synthesizer(store, recipe, 0)
-    metrics.build_heldout_nll(store, recipe.synthesizer.training, 0)
+    metrics.build_heldout_nll(store, recipe.synthesizer.training, 0, recipe.executor)
 
 
 def _iteration(t: int) -> Stage:
@@ -214,7 +214,7 @@ def _iteration(t: int) -> Stage:
         influence.build(store, recipe, t)
         select(store, recipe, t, recipe.selection_name)
         checkpoints.build_synthesizer(store, recipe, t)
-        metrics.build_heldout_nll(store, recipe.synthesizer.training, t)
+        metrics.build_heldout_nll(store, recipe.synthesizer.training, t, recipe.executor)
 
     return build
 
@@ -238,7 +238,7 @@ def score(store: Store, recipe: Recipe, t: int, subject: str) -> None:
     """Contamination, aspect scores, weights and the score of an iteration's candidates."""
     for benchmark in recipe.benchmarks:
         contamination.build(store, recipe.decontamination, recipe.executor, "candidate", benchmark, t)
-    aspect_scores.build(store, recipe.scorer, last_checkpoint(store, "scorer"), t)
+    aspect_scores.build(store, recipe.scorer, last_checkpoint(store, "scorer"), t, recipe.executor)
     aspect_weights.build(store, recipe, t)
     scored.build(store, t)
     made = store.input("candidates", iteration=t) | store.input("scored", iteration=t)
@@ -300,7 +300,7 @@ def build_coder(store: Store, recipe: Recipe) -> None:
     """SCoder: the coder's base fine-tuned on the published instructions."""
     base = recipe.coder
     checkpoints.build_base(store, base.model, base.revision, "coder-base", base.template_arguments)
-    checkpoints.build_coder(store, recipe.coder)
+    checkpoints.build_coder(store, recipe.coder, recipe.executor)
 
 
 def build_evaluation(store: Store, recipe: Recipe) -> None:
@@ -318,6 +318,6 @@ def build_evaluation(store: Store, recipe: Recipe) -> None:
     settings = recipe.evaluation.model_copy(update={"template_arguments": recipe.coder.template_arguments})
     for role in ("coder-base", "coder"):
         checkpoint = last_checkpoint(store, role)
-        evaluations.build(store, settings, checkpoint, wanted, recipe.seed)
+        evaluations.build(store, settings, checkpoint, wanted, recipe.seed, recipe.executor)
         for benchmark in wanted:
             metrics.build_pass_at_1(store, checkpoint, role, benchmark)

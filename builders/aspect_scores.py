@@ -33,8 +33,9 @@ from builders.checks import names
 from builders.engines import ChoiceRequest, Engine, EngineSettings, open_engine, prompts
 from builders.engines.answers import batches, journals, open_answers, spent_before, usage
 from builders.engines.checkpoints import open_checkpoints
+from builders.executors.gpu_tasks import Cluster, cluster_of
 from builders.pairs import labels
-from builders.recipe import DocstringJudge, Recipe, Scorer, Teacher
+from builders.recipe import DocstringJudge, Executor, Recipe, Scorer, Teacher
 from builders.teacher import asking
 from store import ASPECTS, CONTRACTS, Plan, Record, Store, Usage
 from store.catalog import connect
@@ -65,20 +66,32 @@ class _Asked:
     account: str
     inputs: dict[str, str]
     fields: dict[str, Any]
+    cluster: Cluster | None
 
 
-def _checkpoint(store: Store, role: str, section: Scorer | DocstringJudge, row: dict[str, Any]) -> _Asked:
+def _checkpoint(
+    store: Store, role: str, section: Scorer | DocstringJudge, row: dict[str, Any], executor: Executor | None
+) -> _Asked:
     name, settings, arguments = row["checkpoint_id"], section.engine, section.template_arguments
-    opened = partial(open_checkpoints, store, settings, [row], template_arguments=arguments)
+    cluster = cluster_of(store, executor)
+    opened = partial(open_checkpoints, store, settings, [row], template_arguments=arguments, cluster=cluster)
     given = store.input("checkpoints", role=role)
-    return _Asked(name, section.prompt, settings, name, opened, "aspect_scores", given, {})
+    return _Asked(name, section.prompt, settings, name, opened, "aspect_scores", given, {}, cluster)
 
 
-def _teacher(teacher: Teacher, prompt: str) -> _Asked:
+def _teacher(teacher: Teacher, prompt: str, cluster: Cluster | None) -> _Asked:
     settings, model = teacher.engine_settings(), teacher.model
-    opened = partial(open_engine, settings, model, template_arguments=teacher.template_arguments)
+    opened = partial(open_engine, settings, model, template_arguments=teacher.template_arguments, cluster=cluster)
     return _Asked(
-        model, prompt, settings, None, opened, "teacher_samples", {}, asking.weights(teacher) | asking.template(teacher)
+        model,
+        prompt,
+        settings,
+        None,
+        opened,
+        "teacher_samples",
+        {},
+        asking.weights(teacher) | asking.template(teacher),
+        cluster,
     )
 
 
@@ -87,7 +100,13 @@ def question(prompt: str, code: str, problem: str, solution: str, aspect: str) -
     return prompts.render(prompt, code=code, problem=problem, solution=solution, aspect=aspect.capitalize())
 
 
-def build(store: Store, settings: Scorer, scorer: dict[str, Any], iteration: int | None = None) -> Record:
+def build(
+    store: Store,
+    settings: Scorer,
+    scorer: dict[str, Any],
+    iteration: int | None = None,
+    executor: Executor | None = None,
+) -> Record:
     """Score the parsed candidates of an iteration.
 
     Without an iteration, score the teacher samples that the fit of the weights compares them with.
@@ -96,7 +115,7 @@ def build(store: Store, settings: Scorer, scorer: dict[str, Any], iteration: int
         {"item_kind": "teacher"} if iteration is None else {"item_kind": "candidate", "iteration": iteration}
     )
     query = f"{where['item_kind']}s_to_score"
-    asked = _checkpoint(store, "scorer", settings, scorer)
+    asked = _checkpoint(store, "scorer", settings, scorer, executor)
     if iteration is None:
         source = store.input("teacher_samples") | raw_pool.inputs(store)
     else:
@@ -125,7 +144,7 @@ def build_labels(store: Store, recipe: Recipe) -> Record:
     """
     settings = recipe.scorer
     assert settings.labels == "teacher"
-    asked = _teacher(recipe.teacher, settings.prompt)
+    asked = _teacher(recipe.teacher, settings.prompt, cluster_of(store, recipe.executor))
     pairs = {labels.item_id(e): e for split in ("train", "validation") for e in labels.corrupted(store, recipe, split)}
     plan = _plan(
         {"item_kind": "label"},
@@ -159,7 +178,7 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
     The judge decides nothing: `queries/pool_verdicts.sql` compares the scores with a threshold.
     """
     assert recipe.docstring_judge is not None
-    asked = _checkpoint(store, "docstring-judge", recipe.docstring_judge, judge)
+    asked = _checkpoint(store, "docstring-judge", recipe.docstring_judge, judge, recipe.executor)
     given = pool.values(recipe) | {"min_docstring_score": None}
 
     found = pool.unjudged_inputs(store, recipe)
@@ -274,7 +293,13 @@ def _answered(
         staged(store, plan, items, order) as found,
         asked.open(spent=spent_before(store, asked.account, asked.settings), state=state) as engine,
         open_answers(
-            kept, store.missing(plan), asked.settings, engine.choose, requests_of, per_item=len(groups)
+            kept,
+            store.missing(plan),
+            asked.settings,
+            engine.choose,
+            requests_of,
+            per_item=len(groups),
+            cluster=asked.cluster,
         ) as answers,
     ):
         return store.materialize(plan, make)

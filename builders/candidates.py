@@ -28,6 +28,7 @@ from builders import teacher_samples
 from builders.engines import Completion, Request, prompts
 from builders.engines.answers import batches, journals, open_answers, spent_before, usage
 from builders.engines.checkpoints import last_checkpoints, open_checkpoints, share_an_engine
+from builders.executors.gpu_tasks import cluster_of
 from builders.pairs import parse
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, seed_from
@@ -182,6 +183,7 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
         return table, usage(engine, completions)
 
     spent, state = spent_before(store, plan.table, engine), batches(store, plan)
+    cluster = cluster_of(store, recipe.executor)
     with (
         staged(store, plan, free, by=("position", "snippet_id")) as snippets,
         open_checkpoints(
@@ -191,8 +193,11 @@ def build(store: Store, recipe: Recipe, iteration: int) -> Record:
             template_arguments=recipe.synthesizer.template_arguments,
             spent=spent,
             state=state,
+            cluster=cluster,
         ) as opened,
-        open_answers(journals(store, plan), store.missing(plan), engine, opened.generate, requests_of) as answers,
+        open_answers(
+            journals(store, plan), store.missing(plan), engine, opened.generate, requests_of, cluster=cluster
+        ) as answers,
     ):
         return store.materialize(plan, make)
 

@@ -22,9 +22,11 @@ from builders import contamination, raw_pool
 from builders.datasets.rows import digest
 from builders.engines import prompts
 from builders.engines.checkpoints import checkpoint_input, last_checkpoint, weights
+from builders.executors.gpu_tasks import cluster_of
+from builders.executors.node_trainings import training_node
 from builders.pairs import labels
 from builders.publishing import sets
-from builders.recipe import Coder, Mix, Recipe
+from builders.recipe import Coder, Executor, Mix, Recipe
 from store import CONTRACTS, Plan, Record, Store, content_id, markers
 from store.counts import counted
 from training.settings import SftSettings
@@ -101,6 +103,7 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
         inputs |= checkpoint_input(store, "synthesizer", iteration - 1)
     return _train(
         store,
+        executor=recipe.executor,
         role="synthesizer",
         iteration=iteration,
         model=(recipe.synthesizer.model, recipe.synthesizer.revision),
@@ -134,6 +137,7 @@ def build_scorer(store: Store, recipe: Recipe) -> Record:
         return build_base(store, model, revision, role="scorer", template_arguments=scorer.template_arguments)
     return _train(
         store,
+        executor=recipe.executor,
         role="scorer",
         iteration=None,
         model=(model, revision),
@@ -146,10 +150,11 @@ def build_scorer(store: Store, recipe: Recipe) -> Record:
     )
 
 
-def build_coder(store: Store, coder: Coder) -> Record:
-    """Fine-tune SCoder on the published instructions."""
+def build_coder(store: Store, coder: Coder, executor: Executor | None = None) -> Record:
+    """Fine-tune SCoder on the published instructions, where the executor says."""
     return _train(
         store,
+        executor=executor,
         role="coder",
         iteration=None,
         model=(coder.model, coder.revision),
@@ -174,6 +179,7 @@ def _mixed(mix: Mix) -> dict[str, Any]:
 def _train(
     store: Store,
     *,
+    executor: Executor | None,
     role: str,
     iteration: int | None,
     model: tuple[str, str | None],
@@ -219,7 +225,10 @@ def _train(
         store.announce(f"training {label} on {counted(counts['train'], 'row')} of {dataset}")
         adapter = weights(store, previous)[1] if previous else None
         train, _ = trainer(role)
-        with store.follow(f"training {label}") as watch:
+        with (
+            store.follow(f"training {label}") as watch,
+            training_node(cluster_of(store, executor), label) as node,
+        ):
             report = train(
                 dataset,
                 model[0],
@@ -231,6 +240,7 @@ def _train(
                 keeps_optimizer=keeps_optimizer,
                 watch=watch,
                 announce=lambda text: store.announce(f"{label}: {text}"),
+                node=node,
             )
         markers.mark_new(Path(output), plan.fingerprint)
         if report.rejects:

@@ -27,6 +27,7 @@ from builders import benchmarks, sandbox
 from builders.engines import Completion, Request, forms
 from builders.engines.answers import Journals, batches, journals, open_answers, paid_in, spent_before, usage
 from builders.engines.checkpoints import input_of, open_checkpoints, weights
+from builders.executors.gpu_tasks import Cluster, cluster_of
 from builders.harness import environments, references
 from builders.harness.grading import JUDGING_VERSION
 from builders.harness.jobs import (
@@ -46,7 +47,7 @@ from builders.harness.rows import Row, joined, lost, rows
 from builders.harness.stored_cases import CaseFile
 from builders.harness.summary import summaries
 from builders.harness.tasks import Form, Task
-from builders.recipe import Benchmark, Evaluation
+from builders.recipe import Benchmark, Evaluation, Executor
 from store import CONTRACTS, Plan, Record, Store, Usage
 from store.errors import JobError
 from store.shards import shard_name
@@ -58,7 +59,12 @@ APART = {"engine", "grading", "max_error_share", "template_arguments"}
 
 
 def build(
-    store: Store, settings: Evaluation, checkpoint: dict[str, Any], given: Sequence[Benchmark], seed: int
+    store: Store,
+    settings: Evaluation,
+    checkpoint: dict[str, Any],
+    given: Sequence[Benchmark],
+    seed: int,
+    executor: Executor | None = None,
 ) -> list[Record]:
     """Ask one checkpoint about the tasks of benchmarks, and judge its answers.
 
@@ -76,7 +82,8 @@ def build(
     if missing := {name: wanted[name] for name, record in built.items() if record is None}:
         state = batches(store, next(iter(asked.values())))
         folders = {name: journals(store, asked[name]) for name in missing}
-        built |= _build(store, settings, checkpoint, {n: plans[n] for n in missing}, missing, seed, folders, state)
+        todo, cluster = {n: plans[n] for n in missing}, cluster_of(store, executor)
+        built |= _build(store, settings, checkpoint, todo, missing, seed, folders, state, cluster)
     return [record for record in built.values() if record is not None]
 
 
@@ -120,6 +127,7 @@ def _build(
     seed: int,
     folders: dict[str, Path],
     state: Path,
+    cluster: Cluster | None,
 ) -> dict[str, Record]:
     """Ask for what is missing of these partitions in one stream, and build them in their order."""
     known = {name: references.prepare(part, settings.grading, store.announce) for name, part in tasks.items()}
@@ -155,14 +163,16 @@ def _build(
         spent = spent_before(store, "evaluations", engine)
         arguments = settings.template_arguments
         with open_checkpoints(
-            store, engine, [checkpoint], template_arguments=arguments, spent=spent, state=state
+            store, engine, [checkpoint], template_arguments=arguments, spent=spent, state=state, cluster=cluster
         ) as opened:
             yield opened.generate
 
     at = Journals([(folders[name], shard) for name, shard in places])
     with (
         asking() as ask,
-        open_answers(at, range(len(places)), engine, ask, requests_of, keeps_whole_shards=True) as answers,
+        open_answers(
+            at, range(len(places)), engine, ask, requests_of, keeps_whole_shards=True, cluster=cluster
+        ) as answers,
     ):
         records = {name: store.materialize(plan, make(name)) for name, plan in plans.items()}
     for name in plans:

@@ -7,7 +7,8 @@ Out: `gradients/item_kind-K/iteration-t/batch-B`. Items without a gradient are r
 How: the loop computes gradients for `influence.margin` candidates per snippet, on average and best
 first. It looks at no threshold of a selection, so these can be changed later. When a selection
 admits candidates that have no gradient, `scoder fill` adds them as a batch named by their ids.
-Each shard is a job for one of `influence.workers` processes. The texts of a batch are read once, in
+Each shard is a job for one of `influence.workers` processes, or
+for a task with a GPU (`executor.gpu`). The texts of a batch are read once, in
 the order of the ids, into a file (`store/staging.py`), and each job reads its own from there.
 """
 
@@ -29,8 +30,9 @@ import queries
 from builders import raw_pool
 from builders.engines import prompts
 from builders.engines.checkpoints import last_checkpoints, weights
-from builders.executors import devices
+from builders.executors import gpu_jobs
 from builders.executors.devices import Keeper
+from builders.executors.gpu_tasks import cluster_of
 from builders.pairs import render
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, Usage, fingerprint, segments
@@ -143,11 +145,11 @@ def build(
     with store.building(plan) as record:
         if record.status != "complete":
             start, missing = time.monotonic(), store.missing(plan)
-            places = devices.devices(recipe.influence.workers) if missing else []
             with staged(store, plan, lambda: _texts(store, plan, found), by=("item_id",)) as texts:
                 assert texts.num_rows == len(found), f"{texts.num_rows} texts of {len(found)} items"
                 job = partial(_job, store, recipe, plan, settings, texts.path)
-                done = devices.run(_write_shard, [job(i, *blocks[i]) for i in missing], places)
+                todo, cluster = [job(i, *blocks[i]) for i in missing], cluster_of(store, recipe.executor)
+                done = gpu_jobs.run(_write_shard, todo, recipe.influence.workers, cluster)
                 for _ in zip(store.track(missing, segments("gradients", plan.partition)), done, strict=True):
                     pass
                 usage = record.usage.add(Usage(wall_s=time.monotonic() - start))

@@ -25,12 +25,13 @@ import queries
 from builders import aspect_weights
 from builders.engines import ChoiceRequest
 from builders.engines.checkpoints import checkpoint_input, input_of, last_checkpoint, open_checkpoints, weights
-from builders.executors import devices
+from builders.executors import gpu_jobs
 from builders.executors.devices import Keeper
+from builders.executors.gpu_tasks import cluster_of
 from builders.harness import statistics
 from builders.pairs import labels
 from builders.pairs.corruptions import Labelled
-from builders.recipe import Benchmark, Recipe, Scoring
+from builders.recipe import Benchmark, Executor, Recipe, Scoring
 from builders.statistics import areas, comparison, intervals
 from store import ASPECTS, CONTRACTS, Plan, Record, Store
 from store.catalog import connect
@@ -128,7 +129,7 @@ def _plan(name: str, iteration: int, inputs: dict[str, str], fields: Row, *query
     )
 
 
-def build_heldout_nll(store: Store, training: SftSettings, iteration: int) -> Record:
+def build_heldout_nll(store: Store, training: SftSettings, iteration: int, executor: Executor | None = None) -> Record:
     """The held-out loss of G_t on the validation split, which lies beside its training data.
 
     From iteration 1 on, it is compared with that of G_{t-1} on the same items.
@@ -138,13 +139,15 @@ def build_heldout_nll(store: Store, training: SftSettings, iteration: int) -> Re
     if iteration > 0:
         inputs |= store.input("metrics", name="heldout_nll", iteration=iteration - 1)
     plan = _plan("heldout_nll", iteration, inputs, {})
-    return store.materialize(plan, lambda index: _table(_heldout_nll(store, training, iteration, last)))
+    return store.materialize(plan, lambda index: _table(_heldout_nll(store, training, iteration, last, executor)))
 
 
-def _heldout_nll(store: Store, training: SftSettings, iteration: int, last: Row) -> list[Row]:
+def _heldout_nll(
+    store: Store, training: SftSettings, iteration: int, last: Row, executor: Executor | None
+) -> list[Row]:
     dataset = f"{store.root}/{last['location'].split('/checkpoint-')[0].replace('_models', '_datasets', 1)}"
     job = (*weights(store, last), dataset, training.max_tokens, training.dtype)
-    (report,) = devices.run(_measured, [job], devices.devices(1))
+    (report,) = gpu_jobs.run(_measured, [job], 1, cluster_of(store, executor))
     losses, subject = np.array(report.losses), f"G{iteration}"
     rows = [_row("heldout_nll", iteration, subject, intervals.mean(losses)) | {"losses": report.losses}]
     if iteration > 0:
@@ -203,7 +206,9 @@ def _scorer_auc(store: Store, recipe: Recipe, scorer: Row) -> list[Row]:
         for number, e in enumerate(examples)
     ]
     arguments = settings.template_arguments
-    with open_checkpoints(store, settings.engine, [scorer], template_arguments=arguments) as engine:
+    with open_checkpoints(
+        store, settings.engine, [scorer], template_arguments=arguments, cluster=cluster_of(store, recipe.executor)
+    ) as engine:
         answers = {int(c.request_id): c.probabilities for c in engine.choose(requests) if c.probabilities}
     return auc_rows([(examples[n], found) for n, found in sorted(answers.items())])
 

@@ -23,8 +23,9 @@ from builders import raw_pool, rejects
 from builders.engines import Request, open_engine, prompts
 from builders.engines.answers import batches, journals, open_answers, spent_before, usage
 from builders.engines.settings import ROWS_PER_SHARD
+from builders.executors.gpu_tasks import Cluster, cluster_of
 from builders.pairs import Parsed
-from builders.recipe import Teacher
+from builders.recipe import Executor, Teacher
 from builders.teacher import asking, docstrings, importing
 from builders.teacher.rows import row, table
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, fingerprint
@@ -34,7 +35,7 @@ from store.errors import InputError, MissingError
 from store.staging import SMALL, Staged, staged
 
 
-def build(store: Store, teacher: Teacher, seed: int) -> Record:
+def build(store: Store, teacher: Teacher, seed: int, executor: Executor | None = None) -> Record:
     """Ask the teacher about the first `num_snippets` snippets of the pool, or read its file."""
     existing = store.record("teacher_samples") if _is_imported(store) else None
     if existing is not None and existing.status == "complete":
@@ -71,7 +72,7 @@ def build(store: Store, teacher: Teacher, seed: int) -> Record:
     with staged(store, plan, lambda: _snippets(store, plan, teacher), by=("position", "snippet_id")) as snippets:
         if is_offline:
             return store.materialize(plan, lambda shard: _offline(teacher, _of_shard(snippets, plan, shard)))
-        return _asked(store, teacher, seed, plan, snippets)
+        return _asked(store, teacher, seed, plan, snippets, cluster_of(store, executor))
 
 
 def is_asked(store: Store) -> bool:
@@ -247,7 +248,7 @@ def _offline(teacher: Teacher, part: list[dict[str, Any]]) -> pa.Table:
     return table([row(s, docstrings.pair_of(s), teacher) for s in part])
 
 
-def _asked(store: Store, teacher: Teacher, seed: int, plan: Plan, snippets: Staged) -> Record:
+def _asked(store: Store, teacher: Teacher, seed: int, plan: Plan, snippets: Staged, cluster: Cluster | None) -> Record:
     settings = teacher.engine_settings()
     read = asking.reader(teacher)
 
@@ -269,11 +270,12 @@ def _asked(store: Store, teacher: Teacher, seed: int, plan: Plan, snippets: Stag
     spent, state = spent_before(store, plan.table, settings), batches(store, plan)
     with (
         open_engine(
-            settings, teacher.model, template_arguments=teacher.template_arguments, spent=spent, state=state
+            settings, teacher.model, template_arguments=teacher.template_arguments, spent=spent, state=state, cluster=cluster
         ) as engine,
         open_answers(
             journals(store, plan), store.missing(plan), settings, engine.generate, requests_of,
             is_usable=lambda c: read(c.text, c.finish_reason).status == "ok", max_reasks=teacher.max_reasks,
+            cluster=cluster,
         ) as answers,
     ):  # fmt: skip
         return store.materialize(plan, make)

@@ -81,14 +81,13 @@ def run(
     ```
     """
     import scoder
-    from builders.recipe import files
+    from builders.recipe import files, fitting
 
     loaded = files.load(recipe, set_)
     if dry_run:
         from commands import plans
-        from training.gpus import visible
 
-        seen = [gpu.memory_gb for gpu in visible()]
+        seen = list(fitting.seen_by(loaded))
         plans.show(loaded, seen, as_json)
         plans.refuse(loaded, seen, until)
         try:

@@ -3,7 +3,8 @@
 In: the four commands' arguments as the executor gives them, and SLURM_FAKE, a folder that holds a
 subfolder per job with a file per array task (its state). Out: what the real ones print. A task is a
 process of its own, with a log, an exit code and the variables that Slurm sets; what no test needs
-is not there.
+is not there. A job that is no array has one task. A file `jobs/../held` keeps jobs
+in the queue that begin after it is there: all, or those after the job whose number is in it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,9 +46,9 @@ def _directives(script: str) -> dict[str, str]:
 
 def sbatch(jobs: Path, arguments: list[str]) -> None:
     """Accept a script, start its runner and print the number of the job."""
-    assert arguments[0].startswith("--export=ALL,RUN_OFFSET=0"), arguments
     script = Path(arguments[-1]).read_text()
     asked = _directives(script)
+    assert arguments[0].startswith("--export=ALL,RUN_OFFSET=0") or "array" not in asked, arguments
     if asked["partition"] == "closed":
         sys.exit("sbatch: error: invalid partition specified: closed")
     number = len(list(jobs.iterdir())) + 1
@@ -54,7 +56,7 @@ def sbatch(jobs: Path, arguments: list[str]) -> None:
     job.mkdir()
     (job / "script").write_text(script)
     (job / "name").write_text(asked["job-name"])
-    last = int(re.match(r"0-(\d+)", asked["array"])[1])  # type: ignore[index]
+    last = int(re.match(r"0-(\d+)", asked.get("array", "0-0"))[1])  # type: ignore[index]
     for task in range(last + 1):
         (job / f"task-{task:03d}").write_text("PENDING Priority")
     running = subprocess.Popen(
@@ -71,9 +73,18 @@ def sbatch(jobs: Path, arguments: list[str]) -> None:
 def runner(job: Path) -> None:
     """Run the tasks of a job, as many at a time as its array says, two by default."""
     asked = _directives((job / "script").read_text())
-    at_a_time = int(asked["array"].partition("%")[2] or 2)
+    while _is_held(job):
+        time.sleep(0.05)
+    at_a_time = int(asked.get("array", "").partition("%")[2] or 2)
     with ThreadPoolExecutor(at_a_time) as pool:
         list(pool.map(lambda state: _task(job, state, asked["output"]), sorted(job.glob("task-*"))))
+
+
+def _is_held(job: Path) -> bool:
+    try:
+        return int(job.name) > int((job.parents[1] / "held").read_text() or 0)
+    except FileNotFoundError:
+        return False
 
 
 def _task(job: Path, state: Path, output: str) -> None:
@@ -94,7 +105,8 @@ def squeue(jobs: Path, arguments: list[str]) -> None:
         sys.exit("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
     for job in _named(jobs, arguments):
         texts = [path.read_text() for path in sorted(job.glob("task-*"))]
-        print("\n".join(text for text in texts if text.startswith(("PENDING", "RUNNING"))))
+        name = (job / "name").read_text() + " " if "%j" in _option(arguments, "--format") else ""
+        print("\n".join(name + text for text in texts if text.startswith(("PENDING", "RUNNING"))))
 
 
 def sacct(jobs: Path, arguments: list[str]) -> None:
@@ -113,8 +125,8 @@ def scancel(jobs: Path, arguments: list[str]) -> None:
 
 
 def _named(jobs: Path, arguments: list[str]) -> list[Path]:
-    wanted = _option(arguments, "--name")
-    return [job for job in sorted(jobs.iterdir()) if (job / "name").read_text() == wanted]
+    wanted = _option(arguments, "--name").split(",")
+    return [job for job in sorted(jobs.iterdir()) if (job / "name").read_text() in wanted]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ What can happen while it runs:
 
 Files: `.out.partial/` is the training itself (`training/sft.py`). `.out.run/` holds the job and a
 log per process; it is removed when all went well.
+
+On another machine (`training/elsewhere.py`) it is started by `python -m training.launch JOB.json`.
 """
 
 from __future__ import annotations
@@ -33,15 +35,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from training import errors, train_log
+from training import elsewhere
+from training.elsewhere import Node
 from training.errors import LostTrainingError, TrainingError
 from training.gpus import visible
 from training.layout import layout, num_processes
 from training.reports import REPORT, TrainingReport
-from training.resuming import newest, partial_of, step_of
+from training.resuming import partial_of
 from training.settings import SftSettings
+from training.tail import Tail, saved_step
 from training.train_log import StepRecord
-from training.watchdog import PATIENCE_S, is_stopped
+from training.watchdog import PATIENCE_S, end_with, is_stopped
 from training.worker import OUT_OF_MEMORY, Failure, Job, error_file
 
 Watch = Callable[[StepRecord], None]
@@ -69,19 +73,25 @@ def train(
     watch: Watch = lambda record: None,
     announce: Announce = lambda text: None,
     stalled_s: float = STALLED_S,
+    node: Node | None = None,
     **options: Any,
 ) -> TrainingReport:
     """Train and return the report; `options` are those of `sft.train`.
+
+    With a `node`, the training runs there, and this process only follows it.
 
     `watch` is called after every step, `announce` when the training goes on after a failure. Raises
     what `sft.train` raises, and LostTrainingError if a process died or stalled twice after
     the same state.
     """
+    if node is not None:
+        job = elsewhere.NodeJob(dataset=dataset, base=base, output=output, settings=settings, options=options)
+        return elsewhere.train(job, node, watch=watch, announce=announce)
     folder = Path(output).absolute()
     run = folder.with_name(f".{folder.name}.run")
     lost_at = -1
     while True:
-        job = Job(
+        attempt = Job(
             dataset=dataset,
             base=base,
             output=str(folder),
@@ -90,24 +100,18 @@ def train(
             processes=num_processes(settings, len(visible())),
             launcher=os.getpid(),
         )
-        end = _Attempt(job, run, stalled_s).run(watch)
+        end = _Attempt(attempt, run, stalled_s).run(watch)
         if end is None:
             shutil.rmtree(run)
             return TrainingReport.model_validate_json((folder / REPORT).read_text(encoding="utf-8"))
         if end.is_memory:
-            settings = _smaller(settings, job.processes, end)
-            announce(f"the training ran out of memory: it goes on with {_how(settings, job.processes)}")
-        elif end.may_pass and (step := _saved(folder)) > lost_at:
+            settings = _smaller(settings, attempt.processes, end)
+            announce(f"the training ran out of memory: it goes on with {_how(settings, attempt.processes)}")
+        elif end.may_pass and (step := saved_step(folder)) > lost_at:
             lost_at = step
             announce(f"{end.reason}; the training goes on after step {step}, from its last state")
         else:
             raise end.error(run)
-
-
-def _saved(output: Path) -> int:
-    """The step from which a training would go on. 0 is its beginning."""
-    state = newest(partial_of(output))
-    return step_of(state) if state else 0
 
 
 class _End:
@@ -127,12 +131,7 @@ class _End:
                 f"{self.reason}, for the second time. Nothing is lost: run the same command again to go on from the last "
                 f"state. The logs of the processes are in {run}"
             )
-        if not self.failure.is_ours_to_mend:
-            kind = getattr(errors, self.failure.kind, TrainingError)
-            return kind(self.failure.message)
-        bug = RuntimeError(f"{self.failure.kind} in {self.reason}: {self.failure.message}")
-        bug.add_note(self.failure.trace)
-        return bug
+        return self.failure.error(self.reason)
 
 
 class _Attempt:
@@ -142,7 +141,7 @@ class _Attempt:
         self._job, self._run, self._stalled_s = job, run, stalled_s
         self._path = run / "job.json"
         self._children: list[subprocess.Popen[bytes]] = []
-        self._log = _Tail(Path(job.output))
+        self._log = Tail(Path(job.output))
 
     def run(self, watch: Watch) -> _End | None:
         shutil.rmtree(self._run, ignore_errors=True)
@@ -309,50 +308,21 @@ def _signal(children: list[subprocess.Popen[bytes]], number: int) -> None:
             os.killpg(child.pid, number)
 
 
-class _Tail:
-    """The steps that an attempt makes, as they appear in the log of its training.
+def main(path: str) -> int:
+    """The training of a `NodeJob`, on the node where it runs; returns the exit code.
 
-    An attempt begins with a new file, which holds the steps up to the state that it goes on from.
+    It ends when the process that started it is gone.
     """
+    job, said = elsewhere.read(path), elsewhere.Said(path)
+    end_with(os.getppid())
+    try:
+        report = train(job.dataset, job.base, job.output, job.settings, announce=said.announce, **job.options)
+    except Exception as error:
+        said.failed(error)
+        return 1
+    said.done(report)
+    return 0
 
-    def __init__(self, output: Path) -> None:
-        self._output, self._folder = output, partial_of(output)
-        self._file = self._known()[:1]
-        # Held open, so that no new file gets the same number.
-        self._held = open(self._folder / train_log.LOG, "rb") if self._file else None  # noqa: SIM115, closed with this object
-        self._size: tuple[int, ...] = ()
-        self._step: int | None = None
-        self._seen = time.monotonic()
-        self.longest_s = 0.0
 
-    @property
-    def silence_s(self) -> float:
-        """Seconds since the last step, or since the beginning."""
-        return time.monotonic() - self._seen
-
-    def new(self) -> list[StepRecord]:
-        """The steps since the last call."""
-        known = self._known()
-        if known == self._size or (self._step is None and known[:1] == self._file):
-            return []
-        self._size = known
-        if self._step is None:
-            self._step = _saved(self._output)
-        records = [record for record in train_log.read(self._folder) if record.step > self._step]
-        if records:
-            self._step, self._seen = records[-1].step, time.monotonic()
-            self.longest_s = max([self.longest_s, *(record.seconds for record in records)])
-        return records
-
-    def last(self) -> list[StepRecord]:
-        """The same when the training is finished, and its folder has its own name."""
-        self._folder, self._size, self._file = self._output, (), ()
-        return self.new()
-
-    def _known(self) -> tuple[int, ...]:
-        """What tells one state of the log from another: the file, its size."""
-        try:
-            found = (self._folder / train_log.LOG).stat()
-        except FileNotFoundError:
-            return ()
-        return found.st_ino, found.st_size
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

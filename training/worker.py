@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from training import errors
 from training.settings import SftSettings
 from training.watchdog import end_with
 
@@ -48,6 +49,24 @@ class Failure(BaseModel):
     message: str
     trace: str
 
+    def error(self, where: str) -> Exception:
+        """What is raised for it where the training was asked for."""
+        if not self.is_ours_to_mend:
+            return getattr(errors, self.kind, errors.TrainingError)(self.message)
+        bug = RuntimeError(f"{self.kind} in {where}: {self.message}")
+        bug.add_note(self.trace)
+        return bug
+
+
+def failure_of(error: Exception) -> Failure:
+    """An exception that is being handled, in words."""
+    return Failure(
+        kind=type(error).__name__,
+        is_ours_to_mend=not isinstance(error, errors.TrainingError),
+        message=str(error),
+        trace=traceback.format_exc(),
+    )
+
 
 def error_file(job: Path, rank: int) -> Path:
     """Where a process writes its `Failure`."""
@@ -70,14 +89,7 @@ def main(path: str, rank: int) -> int:
 
 
 def _failed(job: Path, rank: int, error: Exception) -> int:
-    from training.errors import TrainingError
-
-    failure = Failure(
-        kind=type(error).__name__,
-        is_ours_to_mend=not isinstance(error, TrainingError),
-        message=str(error),
-        trace=traceback.format_exc(),
-    )
+    failure = failure_of(error)
     traceback.print_exc()
     error_file(job, rank).write_text(failure.model_dump_json(), encoding="utf-8")
     return OUT_OF_MEMORY if failure.kind in ("OutOfMemoryError", "AcceleratorError") and _is_memory(error) else FAILED

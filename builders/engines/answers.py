@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from builders.engines.budget import Spent
 from builders.engines.error_share import ErrorShare, StormError
@@ -31,12 +32,15 @@ from builders.engines.journal import (
     unreadable_in,
 )
 from builders.engines.journalled_stream import JournalledStream
-from builders.engines.places import Place, places
+from builders.engines.places import Place, on_nodes, places
 from builders.engines.repeats import Answered, Asked, Repeats
 from builders.engines.settings import EngineSettings, TransformersSettings
 from builders.engines.types import ChoiceCompletion, Completion
 from builders.engines.whole_shards import WholeShards
 from store import Plan, Store, Usage
+
+if TYPE_CHECKING:
+    from builders.executors.gpu_tasks import Cluster
 
 __all__ = [
     "Journals", "StormError", "answers_in", "batches", "close_journal", "finished_journals", "journals",
@@ -55,6 +59,7 @@ def open_answers(
     max_reasks: int = 0,
     per_item: int = 1,
     keeps_whole_shards: bool = False,
+    cluster: Cluster | None = None,
 ) -> JournalledStream[Asked, Answered] | WholeShards[Asked, Answered]:
     """The answers of these shards of a plan; `answers.of(shard, request_ids)` gives those of one.
 
@@ -62,7 +67,7 @@ def open_answers(
     unique in the plan; it may be called in another thread. An answer that is not `is_usable` is
     asked for again up to `max_reasks` times, with another seed. An item of `per_item` requests is
     lost with one of them, and `max_error_share` is a share of items. With `keeps_whole_shards`, an
-    engine that is asked for whole shards has a journal, too.
+    engine that is asked for whole shards has a journal, too. `cluster` is where the engine runs.
     """
     journal = folder if isinstance(folder, Journals) else Journal(folder)
     repeats = Repeats(is_usable, max_reasks)
@@ -70,12 +75,14 @@ def open_answers(
     if settings.is_journalled:
         return JournalledStream(journal, shards, settings, ask, requests_of, repeats, errors)
     kept = journal if keeps_whole_shards else None
-    return WholeShards(ask, requests_of, repeats, errors, kept, shards, _num_ahead(settings))
+    return WholeShards(ask, requests_of, repeats, errors, kept, shards, _num_ahead(settings, cluster))
 
 
-def _num_ahead(settings: EngineSettings) -> int:
+def _num_ahead(settings: EngineSettings, cluster: Cluster | None) -> int:
     """How many whole shards are asked for at once: two for each replica, so that none waits."""
-    found = places(settings) if isinstance(settings, TransformersSettings) else []
+    if not isinstance(settings, TransformersSettings):
+        return 0
+    found = places(settings) if cluster is None else on_nodes(settings, cluster.gpu)
     return 0 if found == [Place()] else 2 * len(found)
 
 

@@ -22,6 +22,7 @@ from store.catalog import connect
 from store.errors import InputError
 
 if TYPE_CHECKING:
+    from builders.executors.gpu_tasks import Cluster
     from training.chat_templates import Arguments
 
 
@@ -80,12 +81,13 @@ def open_checkpoints(
     template_arguments: Arguments | None = None,
     spent: Spent | None = None,
     state: Path | None = None,
+    cluster: Cluster | None = None,
 ) -> Engine:
     """An engine whose requests name their checkpoint, by its id, as `adapter`.
 
     Full weights are loaded when they are asked for, one after the other.
     """
-    opened = partial(open_engine, template_arguments=template_arguments, spent=spent, state=state)
+    opened = partial(open_engine, template_arguments=template_arguments, spent=spent, state=state, cluster=cluster)
     found = {c["checkpoint_id"]: weights(store, c) for c in used}
     if share_an_engine(settings, used):
         model, _, revision = found[used[0]["checkpoint_id"]]

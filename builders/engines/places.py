@@ -11,11 +11,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from builders.engines.settings import LocalSettings, VllmSettings
 from builders.executors import cpus
 from store.errors import InputError
 from training.gpus import visible
+
+if TYPE_CHECKING:
+    from builders.recipe import GpuTasks
 
 OURS_ALONE = ("VLLM_PORT", "RANK", "LOCAL_RANK", "WORLD_SIZE")
 """Variables that would make replicas meet: each chooses its own port, and none is a rank of others.
@@ -32,8 +36,12 @@ class Place:
     gpus: str = ""
     cores: tuple[int, ...] = ()
     num_threads: int | None = None
+    num_gpus: int = 0
+    """GPUs of a node of a cluster, which says itself which ones they are."""
 
     def __str__(self) -> str:
+        if self.num_gpus:
+            return f"a node with {self.num_gpus} GPU{'s' * (self.num_gpus > 1)}"
         return f"GPU {self.gpus}" if self.gpus else "the CPU"
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
@@ -59,6 +67,12 @@ def places(settings: LocalSettings) -> list[Place]:
             "lower these settings of the engine, or leave replicas out for as many as there are"
         )
     return [Place(",".join(found[i * size : (i + 1) * size])) for i in range(number)]
+
+
+def on_nodes(settings: LocalSettings, gpu: GpuTasks) -> list[Place]:
+    """The same on a cluster: each replica is a task with its own GPUs."""
+    size = settings.tensor_parallel if isinstance(settings, VllmSettings) else 1
+    return [Place(num_gpus=size)] * (settings.replicas or gpu.replicas)
 
 
 def _on_cores(number: int) -> list[Place]:

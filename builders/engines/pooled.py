@@ -23,23 +23,21 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
-from pathlib import Path
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from typing import Any, cast
 
 from builders.engines.gate import StoppedError
+from builders.engines.grounds import Ground, Here, Started
 from builders.engines.places import Place
-from builders.engines.replica import Answer, Close, Drop, Failed, Job, Kind, Ready
-from builders.engines.replica_process import TICK_S, ReplicaProcess
+from builders.engines.replica import Answer, Close, Drop, Failed, Job, Kind, Name, Ready
+from builders.engines.replica_process import TICK_S
 from builders.engines.runs import RUN, Call, Part, even_runs, whole_runs
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from store.errors import JobError
@@ -59,13 +57,18 @@ class _Replica:
 
     def __init__(self, number: int, place: Place) -> None:
         self.number, self.place = number, place
-        self.process: ReplicaProcess | None = None
+        self.process: Started | None = None
         self.connection: Connection | None = None
         self.reader: threading.Thread | None = None
         self.is_ready = False
         self.parts: dict[int, Part] = {}
         self.load = 0  # prompts that were sent and are not answered
-        self.deaths = 0
+        self.deaths = self.attempt = 0
+
+    @property
+    def name(self) -> Name:
+        """What the process that is there now is called."""
+        return self.number, self.attempt
 
     def send(self, message: Any) -> None:
         """Send something. If the process is dead, the watching thread will see that."""
@@ -77,10 +80,13 @@ class _Replica:
 class PooledEngine(Engine):
     """See the module."""
 
-    def __init__(self, job: Job, places: Sequence[Place], *, starts_alone: bool = False) -> None:
+    def __init__(
+        self, job: Job, places: Sequence[Place], *, starts_alone: bool = False, ground: Ground | None = None
+    ) -> None:
         """Start the replicas, and wait for the first one. Its errors are raised.
 
-        With `starts_alone`, the others start after it, and find what it compiled.
+        With `starts_alone`, the others start after it, and find what it compiled. `ground` is where
+        they run, on this machine without it. The engine closes it.
         """
         self._job, self._starts_alone = job, starts_alone
         self._lock = threading.Condition()
@@ -90,9 +96,12 @@ class PooledEngine(Engine):
         self._num_deaths, self._keeps_logs = 0, False
         self._closing = threading.Event()
         self._replicas = [_Replica(number, place) for number, place in enumerate(places)]
-        self.folder = Path(tempfile.mkdtemp(prefix="scoder-replicas-"))
         self._key = os.urandom(32)
-        self._listener = Listener(str(self.folder / "socket"), "AF_UNIX", backlog=len(places) + 1, authkey=self._key)
+        self._ground = ground or Here()
+        self.folder = self._ground.folder
+        # Who connects says in a thread of its own that it has the key: some say nothing at all.
+        self._listener = Listener(self._ground.listens_at, backlog=2 * len(places) + 8)
+        self._address = self._ground.address_of(self._listener)
         self._threads = [
             threading.Thread(target=self._kept, args=(f,), daemon=True) for f in (self._admit, self._watch)
         ]
@@ -121,8 +130,11 @@ class PooledEngine(Engine):
 
     @property
     def sessions(self) -> list[int]:
-        """The processes of the replicas now. Each leads a session of all that it started."""
-        return [replica.process.pid for replica in self._replicas if replica.process is not None]
+        """The processes of the replicas on this machine now.
+
+        Each leads a session of all that it started.
+        """
+        return [r.process.pid for r in self._replicas if r.process is not None and r.process.pid is not None]
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         is_whole = not self._job.settings.is_journalled
@@ -157,14 +169,13 @@ class PooledEngine(Engine):
             if replica.connection is not None:
                 _hang_up(replica.connection)
         self._listener.close()
-        if not self._keeps_logs:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self._ground.close(keeps_logs=self._keeps_logs)
 
     def _join(self) -> None:
         """Wait for the threads. The one that lets replicas in waits for one: this is the last."""
         if self._threads[0].is_alive():
             with suppress(OSError, EOFError):
-                Client(str(self.folder / "socket"), authkey=self._key).send(None)
+                Client(self._listener.address).close()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
@@ -221,12 +232,14 @@ class PooledEngine(Engine):
     def _most(self) -> int:
         """Prompts of a replica at most. While others are starting, it leaves them their share.
 
-        Else the first one that is ready would take all of a short stream.
+        Else the first one that is ready would take all of a short stream. Those that wait in the
+        queue of a cluster get none.
         """
-        if all(replica.is_ready for replica in self._replicas):
+        near = [r for r in self._replicas if r.is_ready or r.process is None or not r.process.is_waiting]
+        if all(replica.is_ready for replica in near):
             return PROMPTS_AT_A_REPLICA
         open_prompts = sum(r.load for r in self._replicas) + sum(part.num_prompts for part in self._waiting)
-        return min(PROMPTS_AT_A_REPLICA, -(-open_prompts // len(self._replicas)))
+        return min(PROMPTS_AT_A_REPLICA, -(-open_prompts // len(near)))
 
     def _forget(self, call: Call) -> None:
         """Nothing of a call is wanted any more. What was sent with it goes to other replicas."""
@@ -256,8 +269,8 @@ class PooledEngine(Engine):
         if self._closing.is_set():
             return
         replica.connection, replica.is_ready = None, False
-        log = self.folder / f"replica-{replica.number}.log"
-        replica.process = ReplicaProcess(replica.number, replica.place, str(self.folder / "socket"), self._key, log)
+        replica.attempt += 1
+        replica.process = self._ground.start(replica.name, replica.place, self._address, self._key)
 
     # -- the threads -------------------------------------------------------------------------------
 
@@ -270,21 +283,31 @@ class PooledEngine(Engine):
                 self._fail(error)
 
     def _admit(self) -> None:
-        """Let replicas in, and give them their job."""
+        """Let in whoever connects."""
         while not self._closing.is_set():
             try:
                 connection = self._listener.accept()
-                number = connection.recv()
-            except (OSError, EOFError, AuthenticationError):
-                continue  # a replica died on the way in
-            if number is None:
+            except OSError:
+                continue
+            threading.Thread(target=self._kept, args=(self._welcome, connection), daemon=True).start()
+
+    def _welcome(self, connection: Connection) -> None:
+        """Give a replica that has the key its job, and read what it sends."""
+        try:
+            deliver_challenge(connection, self._key)
+            answer_challenge(connection, self._key)
+            name: Name = connection.recv()
+        except (OSError, EOFError, AuthenticationError):
+            connection.close()
+            return  # it was no replica, or one that died on the way in
+        replica = self._replicas[name[0]]
+        with self._lock:
+            if self._closing.is_set() or name != replica.name:
+                connection.close()  # another one has its place by now
                 return
-            replica = self._replicas[number]
-            with self._lock:
-                replica.connection = connection
-                replica.send(self._job)
-            replica.reader = threading.Thread(target=self._kept, args=(self._read, replica, connection), daemon=True)
-            replica.reader.start()
+            replica.connection, replica.reader = connection, threading.current_thread()
+            replica.send(self._job)
+        self._read(replica, connection)
 
     def _read(self, replica: _Replica, connection: Connection) -> None:
         """Take what a replica sends, until it is gone."""
@@ -349,7 +372,7 @@ class PooledEngine(Engine):
                     if replica.process.has_ended() and not self._closing.is_set():
                         self._bury(replica, replica.process)
 
-    def _bury(self, replica: _Replica, process: ReplicaProcess) -> None:
+    def _bury(self, replica: _Replica, process: Started) -> None:
         """A process is dead: take its last answers, and start another one."""
         process.kill()  # what it had started
         if replica.connection is not None:
@@ -360,7 +383,8 @@ class PooledEngine(Engine):
             if self._closing.is_set() or self._error is not None:
                 return
             replica.deaths += 1
-            self._num_deaths += 1
+            # A node that was taken away after some answers is nobody's fault.
+            self._num_deaths += not (process.was_taken and replica.deaths == 1)
             self._keeps_logs = True
             self._give_back(replica)
             told = f"replica {replica.number} of engine {self._job.settings.engine!r} on {replica.place} died"
@@ -374,7 +398,7 @@ class PooledEngine(Engine):
             self._start(replica)
             self._hand_out()
 
-    def _end_of(self, replica: _Replica, told: str, process: ReplicaProcess) -> str:
+    def _end_of(self, replica: _Replica, told: str, process: Started) -> str:
         often = (
             f"{replica.deaths} times without an answer in between"
             if replica.deaths >= MOST_DEATHS_IN_A_ROW

@@ -2,9 +2,9 @@
 
 In: the address of a coordinator, and the key that it knows. Out: nothing; answers go back over the
 connection, each as soon as it is there. The coordinator (`builders/engines/pooled.py`) starts this
-process on its own machine. It could as well be started on another one.
+process on its own machine, or as a task on a node of a cluster.
 
-    serve(("10.0.0.1", 5000), key, name=3)
+    serve(("10.0.0.1", 5000), key, name=(3, 1))
 
 The coordinator sends one `Job`, then runs of requests. Runs of one kind go through one call of the
 engine, so that it stays full; a thread reads them meanwhile. When the coordinator is gone, this
@@ -28,16 +28,23 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
+from builders.engines.places import OURS_ALONE
 from builders.engines.settings import LocalSettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, EngineDiedError, Request
 from store.errors import JobError
 
 Kind = Literal["generate", "choose"]
 Address = str | tuple[str, int]
+Name = tuple[int, int]
+"""The number of a replica, and how often it was started."""
+
+CODE = "from builders.engines.replica import main; main()"
+"""What Python runs as the process of a replica."""
 
 WATCH_S = 0.5
 PR_SET_PDEATHSIG = 1
@@ -103,7 +110,7 @@ class Failed:
     told: str
 
 
-def serve(address: Address, key: bytes, name: int, parent: int | None = None) -> None:
+def serve(address: Address, key: bytes, name: Name, parent: int | None = None) -> None:
     """Answer a coordinator until it says that it is done.
 
     `parent` is its process, if it runs on this machine.
@@ -111,7 +118,7 @@ def serve(address: Address, key: bytes, name: int, parent: int | None = None) ->
     if parent is not None:
         _wake_with_parent()
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    connection = Client(address, authkey=key)
+    connection = _connected(address, key)
     connection.send(name)
     job: Job = connection.recv()
     try:
@@ -122,6 +129,16 @@ def serve(address: Address, key: bytes, name: int, parent: int | None = None) ->
     except EngineDiedError:
         traceback.print_exc()
         os._exit(1)  # without waiting for what is dead
+
+
+def _connected(address: Address, key: bytes) -> Connection:
+    try:
+        return Client(address, authkey=key)
+    except (OSError, AuthenticationError) as error:
+        sys.exit(
+            f"this replica cannot reach its coordinator at {address} ({error}): if that lives, set executor.gpu.host to a "
+            "name or an address under which the nodes reach it"
+        )
 
 
 def _opened(connection: Connection, job: Job) -> _Replica | None:
@@ -143,7 +160,12 @@ def main() -> None:
     cores = start["cores"]
     if cores:
         os.sched_setaffinity(0, cores)
-    serve(start["address"], bytes.fromhex(start["key"]), start["name"], start["parent"])
+    for name in os.environ.keys() & set(OURS_ALONE):
+        del os.environ[name]
+    address = start["address"]
+    found = address if isinstance(address, str) else (address[0], address[1])
+    # On a node it is started by another process, whose number nobody knows before.
+    serve(found, bytes.fromhex(start["key"]), (start["name"][0], start["name"][1]), start["parent"] or os.getppid())
 
 
 class _Replica:

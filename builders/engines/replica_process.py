@@ -3,7 +3,7 @@
 In: a place, and the address of the coordinator. Out: a process in a session of its own, which
 writes into a log.
 
-    process = ReplicaProcess(0, Place("3"), "/tmp/x/socket", key, Path("/tmp/x/replica-0.log"))
+    process = ReplicaProcess((0, 1), Place("3"), "/tmp/x/socket", key, Path("/tmp/x/replica-0.log"))
     process.has_ended()    # False
     process.kill()         # the process, and those that it started
     process.ending()       # "ended by signal 9 (SIGKILL, mostly out of memory)"
@@ -23,6 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from builders.engines.places import Place
+from builders.engines.replica import CODE, Name
 
 STOPPED_S = 10.0
 """A replica that somebody stopped for so long is ended, as it would hold up the run for ever."""
@@ -30,13 +31,15 @@ TICK_S = 0.25
 TICKS_BETWEEN_LOOKS = 8
 GONE_S = 5.0
 TAIL_CHARACTERS = 2000
-_CODE = "from builders.engines.replica import main; main()"
 
 
 class ReplicaProcess:
     """See the module."""
 
-    def __init__(self, number: int, place: Place, address: str, key: bytes, log: Path) -> None:
+    is_waiting = was_taken = False
+    """On this machine nothing waits, and nobody takes anything away."""
+
+    def __init__(self, name: Name, place: Place, address: str, key: bytes, log: Path) -> None:
         self.log = log
         self._lock = threading.Lock()
         self._ticks = self._ticks_stopped = 0
@@ -44,7 +47,7 @@ class ReplicaProcess:
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         with open(log, "ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _CODE],
+                [sys.executable, "-P", "-c", CODE],
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=file,
@@ -52,7 +55,7 @@ class ReplicaProcess:
                 start_new_session=True,
             )
         self.pid = self._process.pid
-        start = {"address": address, "key": key.hex(), "name": number, "parent": os.getpid(), "cores": place.cores}
+        start = {"address": address, "key": key.hex(), "name": name, "parent": os.getpid(), "cores": place.cores}
         assert self._process.stdin is not None
         with suppress(BrokenPipeError), self._process.stdin as stdin:
             stdin.write(json.dumps(start).encode() + b"\n")

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from builders.recipe.benchmarks import Benchmark, Decontamination
 from builders.recipe.coder import Coder, Mix
 from builders.recipe.evaluation import Evaluation, Grading
-from builders.recipe.executor import Executor
+from builders.recipe.executor import Executor, GpuTasks
 from builders.recipe.influence import Influence
 from builders.recipe.machine import Machine
 from builders.recipe.near_duplicates import NearDuplicates
@@ -29,7 +29,7 @@ from builders.recipe.teacher import Teacher
 from store import check_name
 
 __all__ = [
-    "Benchmark", "Coder", "Decontamination", "DocstringJudge", "Evaluation", "Executor", "Final", "Grading", "Influence",
+    "Benchmark", "Coder", "Decontamination", "DocstringJudge", "Evaluation", "Executor", "Final", "GpuTasks", "Grading", "Influence",
     "Machine", "Mix", "NearDuplicates", "Pool", "Recipe", "Sampling", "Scorer", "Scoring", "Selection", "Settings",
     "Source", "Synthesizer", "Teacher", "estimate", "files", "fitting", "planned",
 ]  # fmt: skip

@@ -30,7 +30,7 @@ SHARES = (0.92, 0.95)
 
 def check(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None] | None = None) -> None:
     """InputError if a step of these stages cannot fit the GPUs. Each block is told once."""
-    seen = [gpu.memory_gb for gpu in gpus.visible()] if visible is None else visible
+    seen = seen_by(recipe, visible)
     there, wanted = gpus_of(recipe.machine, seen), set(stages)
     if not there.is_checked:
         return
@@ -42,6 +42,16 @@ def check(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None]
             + "\n".join(f"  {line}" for line in found.values())
             + "\nThe bytes are predicted. If they are wrong, run with --set machine.check=false"
         )
+
+
+def seen_by(recipe: Recipe, visible: Sequence[float | None] | None = None) -> Sequence[float | None]:
+    """The memories of the GPUs that a step can have: those of a node, or those of this machine.
+
+    Those of a node are unknown.
+    """
+    if recipe.executor.gpu is not None:
+        return [None] * recipe.executor.gpu.gpus_per_node
+    return [gpu.memory_gb for gpu in gpus.visible()] if visible is None else visible
 
 
 def _told(gpus: Gpus) -> str:

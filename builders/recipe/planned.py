@@ -106,6 +106,8 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
     machine, gpus = recipe.machine, gpus_of(recipe.machine, visible)
     size = "of unknown memory" if gpus.memory is None else f"of {gpus.memory / GB:.1f} GB"
     source = "as the recipe names" if machine.gpus is not None or machine.gpu_memory_gb is not None else "seen here"
+    if source == "seen here" and recipe.executor.gpu is not None:
+        source = "on a node (executor.gpu)"
     there = "no GPU is seen here, and machine names none: all is told for one GPU, and nothing is refused"
     if gpus.are_there:
         there = f"{gpus.count} GPU{'s' * (gpus.count != 1)} {size}, {source}"

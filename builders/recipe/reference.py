@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from builders.engines.settings import ENGINES, AnyEngine
-from builders.recipe import Grading, Mix, Recipe
+from builders.recipe import GpuTasks, Grading, Mix, Recipe
 from store.errors import InputError
 from training.settings import GradientSettings, LoraSettings, SftSettings
 
@@ -30,6 +30,7 @@ SHARED: dict[str, type[BaseModel]] = {
     "lora": LoraSettings,
     "gradients": GradientSettings,
     "grading": Grading,
+    "gpu": GpuTasks,
     "mix": Mix,
 }
 """Blocks that stand inside sections; a table names them instead of repeating them."""
