@@ -41,7 +41,7 @@ from training.errors import LostTrainingError, TrainingError
 from training.gpus import visible
 from training.layout import layout, num_processes
 from training.reports import REPORT, TrainingReport
-from training.resuming import partial_of
+from training.resuming import newest, partial_of
 from training.settings import SftSettings
 from training.tail import Tail, saved_step
 from training.train_log import StepRecord
