@@ -229,8 +229,12 @@ def _how_it_died(rank: int, code: int, run: Path) -> str:
 
 
 def _failure(job: Path, rank: int) -> Failure | None:
+    """What a process wrote of its end. None if it wrote nothing, or a full disk cut it."""
     path = error_file(job, rank)
-    return Failure.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    try:
+        return Failure.model_validate_json(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _smaller(settings: SftSettings, processes: int, end: _End) -> SftSettings:
@@ -259,7 +263,8 @@ def _environment(job: Job) -> dict[str, str]:
     root = str(Path(__file__).resolve().parent.parent)
     found["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [found.get("PYTHONPATH")])])
     visible = found.get("CUDA_VISIBLE_DEVICES")
-    gpus = visible.split(",") if visible else [str(n) for n in range(job.processes)]
+    # Empty is a choice, too: no GPU.
+    gpus = [str(n) for n in range(job.processes)] if visible is None else visible.split(",")
     found["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[: job.processes])
     if job.processes > 1:
         found.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does

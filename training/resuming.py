@@ -9,6 +9,7 @@ data. It is replaced whole, and removed when the training ends. While it is repl
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 STATE = "state"
@@ -25,6 +26,18 @@ def newest(partial: Path) -> Path | None:
     """The newest whole state of a training that is under way, or None."""
     whole = [folder for folder in (partial / STATE).glob("checkpoint-*") if (folder / _LAST).is_file()]
     return max(whole, key=step_of, default=None)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, of a state the mark that it is whole first: a kill may come before
+    the rest is gone.
+    """
+    if path.is_dir():
+        for mark in (path / _LAST, *path.glob(f"*/{_LAST}")):
+            mark.unlink(missing_ok=True)
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def step_of(folder: Path) -> int:

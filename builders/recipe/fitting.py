@@ -21,6 +21,7 @@ from builders.recipe.needs import GB, Gpus, gpus_of, need_of
 from builders.recipe.work import Asking, Gradients, Training, Work
 from store.errors import InputError
 from training import gpus
+from training.layout import num_processes
 
 ROUND = 256
 """Suggested numbers of tokens are multiples of this."""
@@ -92,16 +93,18 @@ def _changes(work: Work, gpus: Gpus) -> Iterator[tuple[Work, dict[str, Any]]]:
 def _of_training(work: Training, gpus: Gpus) -> Iterator[tuple[Training, dict[str, Any]]]:
     """First what changes no weight, then the optimizer, which does."""
     settings = work.settings
+    most = num_processes(settings.model_copy(update={"devices": None}), gpus.count)
     if (settings.devices or 1) > gpus.count:
-        yield replace(work, settings=settings.model_copy(update={"devices": gpus.count})), {"devices": gpus.count}
+        yield replace(work, settings=settings.model_copy(update={"devices": most})), {"devices": most}
     for optimizer in {}.fromkeys([settings.optimizer, *([] if settings.lora else ["adamw_8bit_sr"])]):
         for again in sorted({settings.gradient_checkpointing, True}):
             for rows in _fewer(settings.micro_batch or settings.batch_size):
                 new = {"optimizer": optimizer, "gradient_checkpointing": again, "micro_batch": rows}
                 given = settings.model_copy(update=new)
                 yield replace(work, settings=given), {k: v for k, v in new.items() if v != _now(settings, k)}
-    shards = {"sharding": "fsdp2", "devices": gpus.count, "gradient_checkpointing": True, "micro_batch": 1}
-    if gpus.count > 1:
+    # An adapter is not sharded (training/layout.py).
+    shards = {"sharding": "fsdp2", "devices": most, "gradient_checkpointing": True, "micro_batch": 1}
+    if most > 1 and settings.lora is None:
         yield replace(work, settings=settings.model_copy(update=shards)), shards
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.tiny_models import tiny_qwen
-from training import launch
+from training import launch, resuming
 from training.errors import LostTrainingError, OutputExistsError, TrainingError
 from training.layout import Layout
 from training.reports import TrainingReport
 from training.settings import LoraSettings, SftSettings
 from training.train_log import StepRecord, read
+from training.worker import Job
 
 # 11 rows, so that the last step is short for two processes.
 SETTINGS = SftSettings(
@@ -350,3 +352,59 @@ def _until(is_so: object, seconds: float) -> None:
     while not is_so():  # type: ignore[operator]
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.2)
+
+
+def test_no_gpu_is_a_choice_that_the_processes_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(dataset="", base="", output="out", settings=SETTINGS, options={}, processes=1, launcher=1)
+    for chosen, kept in (("", ""), ("3,5", "3"), (None, "0")):
+        if chosen is None:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        else:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+        assert launch._environment(job)["CUDA_VISIBLE_DEVICES"] == kept
+
+
+def test_an_error_that_a_full_disk_cut_is_none(tmp_path: Path) -> None:
+    (tmp_path / "error-0.json").touch()
+    assert launch._failure(tmp_path / "job.json", 0) is None
+
+
+@pytest.mark.slow
+def test_an_output_with_a_hash_in_its_path(
+    tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
+    folder = tmp_path / "run#1 of 2"
+    launch.train(data, qwen, str(folder / "out"), SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_an_output_that_cannot_be_renamed_to_is_refused_before_the_training(
+    tmp_path: Path, qwen: str, data: str
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    with pytest.raises(TrainingError, match="is a symbolic link"):
+        launch.train(data, qwen, str(tmp_path / "link"), SETTINGS)
+    assert not (tmp_path / ".link.partial").exists()
+
+
+def test_a_training_that_lacks_only_its_name_is_not_repeated(
+    alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str
+) -> None:
+    shutil.copytree(alone[0], tmp_path / ".out.partial")
+    (tmp_path / ".out.partial" / "state" / "checkpoint-4").mkdir(parents=True)
+    seen: list[StepRecord] = []
+    assert launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, watch=seen.append) == alone[1]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in alone[0].iterdir()}
+
+
+def test_of_a_state_that_is_half_removed_nothing_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = tmp_path / "state" / "checkpoint-4"
+    state.mkdir(parents=True)
+    (state / "trainer_state.json").touch()
+    (state / "optimizer.pt").touch()
+    assert resuming.newest(tmp_path) == state
+    monkeypatch.setattr(shutil, "rmtree", lambda path: (state / "optimizer.pt").unlink())
+    resuming.remove(tmp_path / "state")
+    assert state.is_dir() and resuming.newest(tmp_path) is None
