@@ -42,7 +42,7 @@ def check(recipe: Recipe, stages: Collection[str]) -> None:
 
     TrainingError says what lacks.
     """
-    from training import optimizers
+    from training import optimizers, trackers
     from training.layout import layout, num_processes
 
     trained = {"bootstrap": recipe.synthesizer.training, "coder": recipe.coder.training}
@@ -50,6 +50,7 @@ def check(recipe: Recipe, stages: Collection[str]) -> None:
         trained["scorer"] = recipe.scorer.training
     for settings in (settings for stage, settings in trained.items() if stage in stages):
         optimizers.require(settings)
+        trackers.require(settings.report_to)
         layout(settings, num_processes(settings, 1))
 
 

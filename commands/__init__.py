@@ -9,7 +9,6 @@ traceback.
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import shlex
 import signal
@@ -27,6 +26,7 @@ from commands import runs, rows, datasets, models, evaluation, comparison, envir
 # isort: on
 from commands.errors import report
 from commands.terminal import app, notes
+from training.library_notes import hush
 
 __all__ = ["app", "comparison", "datasets", "environments", "evaluation", "main", "models", "rows", "runs"]
 
@@ -126,9 +126,7 @@ def main() -> None:
     # Waiting threads must not spin: torch becomes many times slower as soon as another process
     # wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Where torchao is installed, transformers loads it, and it says what it lacks on this machine.
-    for name in ("torchao", "torch.utils._pytree"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    hush()
     # What is loaded by now stays. Python need not look through it for garbage, now and at the end.
     gc.freeze()
     words = sys.argv[1:]

@@ -75,7 +75,8 @@ def totals(steps: list[Row], total: Row) -> list[str]:
     lacking = [row["field"] for row in steps if row["gpu_hours"] is None]
     unknown = f", and unknown for {', '.join(dict.fromkeys(lacking))}" if lacking else ""
     unpriced = any(row["is_billed"] and row["cost_usd"] is None for row in steps)
-    gpus = UNKNOWN if total["gpu_usd"] is None else f"{total['gpu_usd']:.2f}"
+    known = [row["gpu_usd"] for row in steps if row["gpu_usd"] is not None]
+    gpus = f"{'at least ' if total['gpu_usd'] is None else ''}{sum(known):.2f}" if known else UNKNOWN
     disk = f"{_number(total['passing_disk_gb'])} GB"
     at_least = "" if total["disk_gb"] is not None else "at least "
     return [

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from commands.progress import Pace
 from store import Record, Store, segments
@@ -26,7 +27,10 @@ SMI = ("nvidia-smi", "--query-gpu=index,name,memory.used,memory.total,utilizatio
 
 @dataclass(frozen=True)
 class Build:
-    """A partition that is being built. `rate` is per second; None is what nobody can know yet."""
+    """A partition that is being built. `rate` is per second; None is what nobody can know yet.
+
+    `training` is the last step of the training that makes it, if one does.
+    """
 
     partition: str
     done: int
@@ -34,6 +38,7 @@ class Build:
     unit: str
     rate: float | None
     seconds_left: float | None
+    training: dict[str, Any] | None
     text: str
 
 
@@ -98,7 +103,7 @@ class Watcher:
         rate = pace.rate(now) if is_running and pace.first else None
         left = (total - done) / rate if rate and total is not None else None
         text = pace.text(now) if rate else f"{done:,}{'' if total is None else f' of {total:,}'} {unit}"
-        return Build(where, done, total, unit, rate, left, f"{where}: {text}")
+        return Build(where, done, total, unit, rate, left, step.model_dump() if step else None, f"{where}: {text}")
 
     def _last_step(self, record: Record) -> train_log.StepRecord | None:
         """The last step of the training that makes a partition, if one does."""

@@ -100,7 +100,7 @@ def train(
             processes=num_processes(settings, len(visible())),
             launcher=os.getpid(),
         )
-        end = _Attempt(attempt, run, stalled_s).run(watch)
+        end = _Attempt(attempt, run, stalled_s).run(watch if lost_at >= 0 else _telling(watch, announce))
         if end is None:
             shutil.rmtree(run)
             return TrainingReport.model_validate_json((folder / REPORT).read_text(encoding="utf-8"))
@@ -112,6 +112,19 @@ def train(
             announce(f"{end.reason}; the training goes on after step {step}, from its last state")
         else:
             raise end.error(run)
+
+
+def _telling(watch: Watch, announce: Announce) -> Watch:
+    """The same, and it is said once if a training goes on that was killed before."""
+    told: list[int] = []
+
+    def first(record: StepRecord) -> None:
+        if not told and record.step > 1:
+            announce(f"it was begun before, and goes on after step {record.step - 1} of {record.num_steps}")
+        told.append(record.step)
+        watch(record)
+
+    return first
 
 
 class _End:
@@ -183,7 +196,7 @@ class _Attempt:
                     return _End(f"process {rank} of the training was stopped by a signal and did not go on")
             if self._log.silence_s > self._most_silence_s():
                 return _End(f"the training made no step for {self._log.silence_s:.0f} s")
-            time.sleep(TICK_S)
+            self._log.wait(TICK_S)
 
     def _most_silence_s(self) -> float:
         if self._log.longest_s == 0:
@@ -237,8 +250,12 @@ def _how_it_died(rank: int, code: int, run: Path) -> str:
 
 
 def _failure(job: Path, rank: int) -> Failure | None:
+    """What a process wrote of its end. None if it wrote nothing, or a full disk cut it."""
     path = error_file(job, rank)
-    return Failure.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    try:
+        return Failure.model_validate_json(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _smaller(settings: SftSettings, processes: int, end: _End) -> SftSettings:
@@ -249,10 +266,13 @@ def _smaller(settings: SftSettings, processes: int, end: _End) -> SftSettings:
     if not settings.gradient_checkpointing:
         return settings.model_copy(update={"gradient_checkpointing": True})
     told = end.failure.message.splitlines()[0] if end.failure else ""
+    more, other = "train on a GPU with more memory", "a smaller lora.r"
+    if settings.lora is None:
+        more += ", or on more GPUs (sharding: fsdp2)"
+        other = "lora instead of all weights, optimizer: adamw_8bit_sr"
     raise TrainingError(
         f"the memory does not suffice for one row per forward pass with gradient checkpointing ({told}). Nothing is lost: "
-        "train on GPUs with more memory or on more of them (devices, sharding: fsdp2). Another training would need less: "
-        "with lora instead of all weights, optimizer: adamw_8bit_sr, or a smaller max_tokens"
+        f"{more}. Another training would need less: with {other}, or a smaller max_tokens"
     )
 
 

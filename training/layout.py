@@ -28,6 +28,7 @@ class Layout(BaseModel):
     rows: int = Field(description="rows of a forward pass of one process")
     passes: int = Field(description="forward passes of one process in a step")
     is_sharded: bool = Field(default=False, description="whether each process holds a part of the weights (FSDP2)")
+    is_recomputed: bool = Field(default=False, description="whether activations were computed twice (checkpointing)")
 
     @property
     def rows_at_once(self) -> int:
@@ -65,7 +66,11 @@ def layout(settings: SftSettings, processes: int, has_gpu: bool = False) -> Layo
     most = min(settings.micro_batch or settings.batch_size, settings.batch_size, own)
     rows = max(n for n in range(1, most + 1) if own % n == 0)
     return Layout(
-        processes=processes, rows=rows, passes=own // rows, is_sharded=_is_sharded(settings, processes, has_gpu)
+        processes=processes,
+        rows=rows,
+        passes=own // rows,
+        is_sharded=_is_sharded(settings, processes, has_gpu),
+        is_recomputed=settings.gradient_checkpointing,
     )
 
 

@@ -66,7 +66,7 @@ def joined(meeting: str, rank: int, processes: int) -> Iterator[None]:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}  # nobody listens there
     dist.init_process_group(
         "nccl" if has_gpu else "gloo",
-        init_method=f"file://{meeting}",
+        store=dist.FileStore(meeting, processes),  # a URL of it would end at a # or ?
         rank=rank,
         world_size=processes,
         timeout=timedelta(seconds=COLLECTIVE_S),

@@ -9,11 +9,15 @@ data. It is replaced whole, and removed when the training ends. While it is repl
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 STATE = "state"
 _LAST = "trainer_state.json"
 """The file that the trainer writes last."""
+_PARTS = ("optimizer*", "scheduler.pt", "rng_state*")
+"""What else a state has beside the weights. Without one, a training would begin that part anew."""
 
 
 def partial_of(output: Path) -> Path:
@@ -23,8 +27,28 @@ def partial_of(output: Path) -> Path:
 
 def newest(partial: Path) -> Path | None:
     """The newest whole state of a training that is under way, or None."""
-    whole = [folder for folder in (partial / STATE).glob("checkpoint-*") if (folder / _LAST).is_file()]
-    return max(whole, key=step_of, default=None)
+    return max(filter(_is_whole, (partial / STATE).glob("checkpoint-*")), key=step_of, default=None)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether all parts of a state are there, and the last one is not cut, as by a full disk."""
+    try:
+        json.loads((folder / _LAST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return all(any(folder.glob(part)) for part in _PARTS)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, of a state the mark that it is whole first: a kill may come before
+    the rest is gone.
+    """
+    if path.is_dir():
+        for mark in (path / _LAST, *path.glob(f"*/{_LAST}")):
+            mark.unlink(missing_ok=True)
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def step_of(folder: Path) -> int:

@@ -69,8 +69,8 @@ class SftSettings(BaseModel):
     optimizer: Literal["adamw", "adamw_8bit_sr", "adafactor"] = Field(
         default="adamw",
         description="adamw: AdamW; adamw_8bit_sr: AdamW with moments of 8 bits, over weights that are kept in the "
-        "training's number format and rounded stochastically (for all weights of a model on one GPU); adafactor: "
-        "Adafactor, which keeps almost no moments",
+        "training's number format and rounded stochastically (6 bytes a weight instead of 16, where all weights are "
+        "trained); adafactor: Adafactor, which keeps almost no moments",
     )
     learning_rate: float = Field(default=2e-4, gt=0, description="highest learning rate of the optimizer")
     batch_size: int = Field(
@@ -107,7 +107,7 @@ class SftSettings(BaseModel):
     dtype: DtypeName = Field(
         default="auto",
         description="number format; auto: bfloat16 on a GPU that computes it, else float32; with bfloat16, the "
-        "weights that are trained are still kept in float32",
+        "weights that are trained are still kept in float32, but for adamw_8bit_sr",
     )
     gradient_checkpointing: bool = Field(
         default=False, description="compute activations twice instead of keeping them: slower, less memory"

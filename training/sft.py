@@ -35,7 +35,7 @@ from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
-from training import fingerprints, optimizers, pretrained, processes, sharded, train_log
+from training import fingerprints, optimizers, pretrained, processes, sharded, trackers, train_log
 from training.adapters import add_lora
 from training.chat_templates import Arguments
 from training.checkpoints import Recorder, checkpoint_steps
@@ -52,7 +52,7 @@ from training.examples import (
 from training.layout import Layout, layout, num_pads
 from training.model_config import longest
 from training.reports import PLAN, REPORT, SHAPE, TrainingPlan, TrainingReport, finished
-from training.resuming import STATE, newest, partial_of, step_of
+from training.resuming import STATE, newest, partial_of, remove, step_of
 from training.settings import SftSettings
 from training.state_keeper import EVERY_S, StateKeeper
 
@@ -91,6 +91,7 @@ def train(
     """
     start = time.monotonic()
     optimizers.require(settings)
+    trackers.require(settings.report_to)
     rows = load_rows(dataset, split, revision, expects)
     tokenizer = load_tokenizer(base, adapter, base_revision, template_arguments)
     plan = TrainingPlan(
@@ -103,6 +104,10 @@ def train(
         keeps_optimizer=keeps_optimizer and settings.lora is not None,
     )
     if report := finished(Path(output), plan):
+        return report
+    _require_place(Path(output))
+    if report := _whole(partial_of(Path(output)), plan):
+        _publish(Path(output))
         return report
     if choices:
         choice_place(tokenizer, tuple(choices))
@@ -147,11 +152,39 @@ def train(
     )
     if processes.is_first():
         (partial / REPORT).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    _publish(Path(output))
+    return report
+
+
+def _require_place(output: Path) -> None:
+    """TrainingError for an output that no folder can be renamed to. It is known before the first
+    step."""
+    if output.is_symlink() or output.is_mount():
+        what = "a symbolic link" if output.is_symlink() else "a mount point"
+        raise TrainingError(
+            f"{output} is {what}, and the training becomes a new folder of this name at its end: give a folder that is "
+            f"not there, such as {output / 'model'}"
+        )
+
+
+def _whole(partial: Path, plan: TrainingPlan) -> TrainingReport | None:
+    """The report of a training that was killed when only its name was left to be changed."""
+    try:
+        report = TrainingReport.model_validate_json((partial / REPORT).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    processes.wait()  # before the first one renames it
+    return report if report.plan == plan else None
+
+
+def _publish(output: Path) -> None:
+    """Give a training that is whole its own name, without what only its processes needed."""
+    partial = partial_of(output)
+    if processes.is_first():
         for left in (partial / STATE, partial / PLAN, partial / SHAPE):
-            _remove(left)
+            remove(left)
         partial.rename(output)
     processes.wait()
-    return report
 
 
 def training_order(lengths: Sequence[int], settings: SftSettings) -> list[int]:
@@ -230,15 +263,8 @@ def _forget_after(partial: Path, state: Path | None) -> None:
     step = step_of(state) if state else 0
     for folder in (*(partial / STATE).glob("*"), *partial.glob("checkpoint-*")):
         if folder != state and (folder.parent.name == STATE or step_of(folder) > step):
-            _remove(folder)
+            remove(folder)
     train_log.write(partial, train_log.read(partial, step))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _model(base: str, adapter: str | None, settings: SftSettings, revision: str | None) -> PreTrainedModel | PeftModel:

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from training.processes import agreed
 
-EVERY_S = 600.0
+EVERY_S = 120.0
 """Seconds of training that a kill may cost."""
 SHARE = 0.05
 """Share of the time that saving may take. It is saved less often where it takes longer."""

@@ -36,13 +36,15 @@ class Tail:
         self._held = open(self._folder / train_log.LOG, "rb") if self._file else None  # noqa: SIM115, closed with this object
         self._size: tuple[int, ...] = ()
         self._step: int | None = None
-        self._seen = time.monotonic()
-        self.longest_s = 0.0
+        self.silence_s = self.longest_s = 0.0
 
-    @property
-    def silence_s(self) -> float:
-        """Seconds since the last step, or since the beginning."""
-        return time.monotonic() - self._seen
+    def wait(self, seconds: float) -> None:
+        """Sleep. `silence_s` sums this up since the last step, or since the beginning.
+
+        Time in which this process was stopped itself, as by Ctrl-Z, does not count.
+        """
+        time.sleep(seconds)
+        self.silence_s += seconds
 
     def new(self) -> list[StepRecord]:
         """The steps since the last call."""
@@ -54,8 +56,8 @@ class Tail:
             self._step = saved_step(self._output)
         records = [record for record in train_log.read(self._folder) if record.step > self._step]
         if records:
-            self._step, self._seen = records[-1].step, time.monotonic()
-            self.longest_s = max([self.longest_s, *(record.seconds for record in records)])
+            self.longest_s = max(self.longest_s, min(self.silence_s, max(r.seconds for r in records)), 1e-3)
+            self._step, self.silence_s = records[-1].step, 0.0
         return records
 
     def last(self) -> list[StepRecord]:

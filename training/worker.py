@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from training import errors
+from training.library_notes import hush
 from training.settings import SftSettings
 from training.watchdog import end_with
 
@@ -48,11 +49,15 @@ class Failure(BaseModel):
     """Whether it is none of the exceptions of `training/errors.py`."""
     message: str
     trace: str
+    errno: int | None = None
+    """Of what the system refused, such as a full disk."""
 
     def error(self, where: str) -> Exception:
         """What is raised for it where the training was asked for."""
         if not self.is_ours_to_mend:
             return getattr(errors, self.kind, errors.TrainingError)(self.message)
+        if self.errno is not None:
+            return OSError(self.errno, self.message)
         bug = RuntimeError(f"{self.kind} in {where}: {self.message}")
         bug.add_note(self.trace)
         return bug
@@ -65,6 +70,7 @@ def failure_of(error: Exception) -> Failure:
         is_ours_to_mend=not isinstance(error, errors.TrainingError),
         message=str(error),
         trace=traceback.format_exc(),
+        errno=error.errno if isinstance(error, OSError) else None,
     )
 
 
@@ -78,6 +84,7 @@ def main(path: str, rank: int) -> int:
     job = Job.model_validate_json(Path(path).read_text(encoding="utf-8"))
     end_with(job.launcher)
     try:
+        hush()
         # torch and the libraries over it
         from training import processes, sft
 

@@ -37,6 +37,7 @@ from builders.engines.places import OURS_ALONE
 from builders.engines.settings import LocalSettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, EngineDiedError, Request
 from store.errors import JobError
+from training.library_notes import hush
 
 Kind = Literal["generate", "choose"]
 Address = str | tuple[str, int]
@@ -156,6 +157,7 @@ def _opened(connection: Connection, job: Job) -> _Replica | None:
 
 def main() -> None:
     """Serve the coordinator that the first line of the standard input names."""
+    hush()
     start = json.loads(sys.stdin.readline())
     cores = start["cores"]
     if cores:

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from builders.executors.cpus import usable_cpus
 from store.errors import JobError
 from training.gpus import visible
+from training.library_notes import hush
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -93,6 +94,7 @@ def _call(function: Callable[[J, Keeper], R], job: J) -> R:
 def _start(waiting: Queue[str], threads: int, parent: int) -> None:
     """Set up a worker. This runs before its first job, so before torch looks for devices."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    hush()
     place = waiting.get()
     if place:
         os.environ["CUDA_VISIBLE_DEVICES"] = place

@@ -21,6 +21,7 @@ from builders.recipe.needs import GB, Gpus, gpus_of, need_of
 from builders.recipe.work import Asking, Gradients, Training, Work
 from store.errors import InputError
 from training import gpus
+from training.layout import num_processes
 
 ROUND = 256
 """Suggested numbers of tokens are multiples of this."""
@@ -31,7 +32,13 @@ SHARES = (0.92, 0.95)
 def check(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None] | None = None) -> None:
     """InputError if a step of these stages cannot fit the GPUs. Each block is told once."""
     seen = seen_by(recipe, visible)
-    there, wanted = gpus_of(recipe.machine, seen), set(stages)
+    machine = recipe.machine
+    if visible is None and seen:
+        # A run: what the recipe names may be the machine of a plan, but these are there.
+        machine = machine.model_copy(
+            update={"gpus": None, "gpu_memory_gb": machine.gpu_memory_gb if None in seen else None}
+        )
+    there, wanted = gpus_of(machine, seen), set(stages)
     if not there.is_checked:
         return
     works = [step.work for step in estimate.plan(recipe) if step.work is not None and step.stage in wanted]
@@ -102,16 +109,18 @@ def _changes(work: Work, gpus: Gpus) -> Iterator[tuple[Work, dict[str, Any]]]:
 def _of_training(work: Training, gpus: Gpus) -> Iterator[tuple[Training, dict[str, Any]]]:
     """First what changes no weight, then the optimizer, which does."""
     settings = work.settings
+    most = num_processes(settings.model_copy(update={"devices": None}), gpus.count)
     if (settings.devices or 1) > gpus.count:
-        yield replace(work, settings=settings.model_copy(update={"devices": gpus.count})), {"devices": gpus.count}
+        yield replace(work, settings=settings.model_copy(update={"devices": most})), {"devices": most}
     for optimizer in {}.fromkeys([settings.optimizer, *([] if settings.lora else ["adamw_8bit_sr"])]):
         for again in sorted({settings.gradient_checkpointing, True}):
             for rows in _fewer(settings.micro_batch or settings.batch_size):
                 new = {"optimizer": optimizer, "gradient_checkpointing": again, "micro_batch": rows}
                 given = settings.model_copy(update=new)
                 yield replace(work, settings=given), {k: v for k, v in new.items() if v != _now(settings, k)}
-    shards = {"sharding": "fsdp2", "devices": gpus.count, "gradient_checkpointing": True, "micro_batch": 1}
-    if gpus.count > 1:
+    # An adapter is not sharded (training/layout.py).
+    shards = {"sharding": "fsdp2", "devices": most, "gradient_checkpointing": True, "micro_batch": 1}
+    if most > 1 and settings.lora is None:
         yield replace(work, settings=settings.model_copy(update=shards)), shards
 
 

@@ -20,6 +20,7 @@ from builders.recipe.model_shapes import model_shape
 from builders.recipe.work import Asking, Gradients, Training, Work
 from training import memory
 from training.gradient_memory import GradientMemory
+from training.layout import num_processes
 from training.model_shape import ModelShape
 
 GB = 1e9
@@ -106,8 +107,8 @@ def need_of(work: Work, gpus: Gpus) -> Need:
 
 
 def num_devices(work: Training, gpus: Gpus) -> int:
-    """Processes that train together."""
-    return work.settings.devices or max(1, gpus.count)
+    """Processes that train together. GPUs that cannot share a step evenly are left out."""
+    return work.settings.devices or num_processes(work.settings, gpus.count)
 
 
 def _training(work: Training, shape: ModelShape | None, gpus: Gpus) -> Need:

@@ -17,6 +17,7 @@ from builders.recipe.needs import gpus_of
 from store.errors import InputError
 from tests.smoke_run import scoder_here
 from tests.tiny_recipes import recipe
+from training.layout import num_processes
 
 REAL = ["qwen2.5-coder-7b", "qwen2.5-coder-14b", "llama-3.1-8b"]
 ONE = [80.0]
@@ -77,7 +78,10 @@ def test_a_dry_run_of_a_real_recipe_says_that_it_fits(
 def test_eight_gpus_of_unknown_memory_refuse_nothing(name: str) -> None:
     made = files.load(name)
     assert refusal(made, [None] * 8) == ""
-    assert {row["gpus"] for row in planned.rows(made, [None] * 8) if row["field"]} == {8}
+    trained = {"synthesizer": made.synthesizer, "scorer": made.scorer, "coder": made.coder}
+    used = {f"{name}.training": num_processes(block.training, 8) for name, block in trained.items() if block.training}
+    for row in planned.rows(made, [None] * 8):
+        assert not row["field"] or row["gpus"] == used.get(row["field"], 8), row["field"]
 
 
 def test_a_total_with_an_unknown_part_is_unknown_and_says_what_is_known(
@@ -227,3 +231,17 @@ def test_disk_has_checkpoints_and_twice_the_state_that_is_resumed_from() -> None
     assert coder["passing_disk_gb"] == pytest.approx(2 * 6.7405 * (2 + 2.05), rel=0.001)
     lora = 161_480_704
     assert synthesizer["disk_gb"] * 1e9 == pytest.approx(4 * lora * (4 + 8), rel=0.001), "Adam's map reads the states"
+
+
+def test_gpus_that_cannot_share_a_step_evenly_are_not_counted(tmp_path: Path) -> None:
+    coder = with_coder(tmp_path, optimizer="adamw_8bit_sr", gradient_accumulation=16)
+    row = {n: next(r for r in planned.rows(coder, [80.0] * n) if r["stage"] == "coder") for n in (2, 3)}
+    assert row[3]["gpus"] == 2 and row[3]["gpu_gb"] == row[2]["gpu_gb"]
+    told = refusal(with_coder(tmp_path, devices=8, optimizer="adamw_8bit_sr", gradient_accumulation=16), [80.0] * 3)
+    assert "set coder.training.devices=2" in told
+
+
+def test_no_adapter_is_told_to_be_sharded(tmp_path: Path) -> None:
+    adapter = with_coder(tmp_path, lora={"r": 64, "alpha": 128}, max_tokens=4096)
+    told = refusal(adapter, [12.0] * 8)
+    assert "coder.training" in told and "fsdp2" not in told

@@ -1,7 +1,9 @@
 """Trainings in processes: the same weights in any number of them, and what ends them ends well."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +18,14 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.tiny_models import tiny_qwen
-from training import launch
+from training import launch, resuming, trackers
 from training.errors import LostTrainingError, OutputExistsError, TrainingError
 from training.layout import Layout
 from training.reports import TrainingReport
 from training.settings import LoraSettings, SftSettings
+from training.tail import Tail
 from training.train_log import StepRecord, read
-from training.worker import Job
+from training.worker import Job, failure_of
 
 # 11 rows, so that the last step is short for two processes.
 SETTINGS = SftSettings(
@@ -223,7 +226,7 @@ def test_a_smaller_micro_batch_and_checkpointing_train_the_same(
 ) -> None:
     other = SETTINGS.model_copy(update={"micro_batch": 1, "gradient_checkpointing": True})
     report = launch.train(data, qwen, str(tmp_path / "small"), other)
-    assert report.layout == Layout(processes=1, rows=1, passes=4)
+    assert report.layout == Layout(processes=1, rows=1, passes=4, is_recomputed=True)
     assert distance(tmp_path / "small", alone[0]) < 1e-5
     assert launch.train(data, qwen, str(alone[0]), other) == alone[1]  # it is the same training
 
@@ -327,7 +330,7 @@ def test_less_memory_means_fewer_rows_and_then_checkpointing(
         "the training ran out of memory: it goes on with micro_batch 1",
         "the training ran out of memory: it goes on with micro_batch 1 and gradient_checkpointing",
     ]
-    assert report.layout == Layout(processes=1, rows=1, passes=4)
+    assert report.layout == Layout(processes=1, rows=1, passes=4, is_recomputed=True)
     assert distance(tmp_path / "out", alone[0]) < 1e-5
 
 
@@ -376,7 +379,9 @@ def test_without_a_launcher_no_process_is_left_and_the_next_one_goes_on(
         launcher.kill()
         launcher.wait()
     assert not output.exists()
-    launch.train(data, qwen, str(output), SETTINGS, state_every_s=0.0)
+    told: list[str] = []
+    launch.train(data, qwen, str(output), SETTINGS, state_every_s=0.0, announce=told.append)
+    assert told == ["it was begun before, and goes on after step 2 of 6"]
     assert distance(output, alone[0]) < 1e-5
 
 
@@ -405,3 +410,81 @@ def test_a_damaged_state_is_named_with_the_way_on(
     (tmp_path / ".out.partial" / "plan.json").write_text("{half")
     launch.train(data, qwen, str(output), SETTINGS)
     assert np.array_equal(weights(output), weights(alone[0]))
+
+
+def test_an_error_that_a_full_disk_cut_is_none(tmp_path: Path) -> None:
+    (tmp_path / "error-0.json").touch()
+    assert launch._failure(tmp_path / "job.json", 0) is None
+
+
+@pytest.mark.slow
+def test_an_output_with_a_hash_in_its_path(
+    tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
+    folder = tmp_path / "run#1 of 2"
+    launch.train(data, qwen, str(folder / "out"), SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_an_output_that_cannot_be_renamed_to_is_refused_before_the_training(
+    tmp_path: Path, qwen: str, data: str
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    with pytest.raises(TrainingError, match="is a symbolic link"):
+        launch.train(data, qwen, str(tmp_path / "link"), SETTINGS)
+    assert not (tmp_path / ".link.partial").exists()
+
+
+def test_a_training_that_lacks_only_its_name_is_not_repeated(
+    alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str
+) -> None:
+    shutil.copytree(alone[0], tmp_path / ".out.partial")
+    (tmp_path / ".out.partial" / "state" / "checkpoint-4").mkdir(parents=True)
+    seen: list[StepRecord] = []
+    assert launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, watch=seen.append) == alone[1]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in alone[0].iterdir()}
+
+
+def test_of_a_state_that_is_half_removed_nothing_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = tmp_path / "state" / "checkpoint-4"
+    state.mkdir(parents=True)
+    for part in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (state / part).touch()
+    (state / "trainer_state.json").touch()
+    assert resuming.newest(tmp_path) is None, "its last part was cut, as by a full disk"
+    (state / "trainer_state.json").write_text("{}")
+    assert resuming.newest(tmp_path) == state
+    (state / "scheduler.pt").unlink()
+    assert resuming.newest(tmp_path) is None, "a training would begin this part anew, and say nothing"
+    (state / "scheduler.pt").touch()
+    monkeypatch.setattr(shutil, "rmtree", lambda path: (state / "optimizer.pt").unlink())
+    resuming.remove(tmp_path / "state")
+    assert state.is_dir() and resuming.newest(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [(("tensorbord",), "there is no tracker 'tensorbord'"), (("swanlab",), "run `pip install swanlab`")],
+)
+def test_a_tracker_that_is_not_there_is_refused_before_the_training(names: tuple[str, ...], expected: str) -> None:
+    with pytest.raises(TrainingError, match=expected):
+        trackers.require(names)
+    trackers.require(("none",))
+
+
+def test_time_in_which_a_launcher_was_stopped_is_no_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    tail = Tail(tmp_path / "out")
+    for _ in range(5):
+        tail.wait(0.2)
+    assert tail.silence_s == pytest.approx(1.0)
+
+
+def test_a_full_disk_is_told_as_one() -> None:
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    except OSError as error:
+        raised = failure_of(error).error("process 0")
+    assert isinstance(raised, OSError) and raised.errno == errno.ENOSPC
