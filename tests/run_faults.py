@@ -39,6 +39,9 @@ MARK = "RUN_WITH_FAULTS"
 LONGEST_END_S = 30.0
 """Seconds in which what was hit, or what it left behind, has to be gone."""
 LONGEST_RETURN_S = 60.0
+LONGEST_BEGIN_S = 120.0
+SHARE_OF_WORK = 0.75
+"""Share of the trainings that are hit after their first step. The others may be loading."""
 TICK_S = 0.1
 
 
@@ -81,6 +84,15 @@ class Process:
         if COMMANDS["training"] in self.command:
             return Path(self.command.split()[3]).parent.name.removeprefix(".").removesuffix(".run")
         return f"process {self.pid}"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has made a step, if it is a training. Of others nobody can tell: True."""
+        if COMMANDS["training"] not in self.command:
+            return True
+        job = Path(self.command.split()[3])
+        log = job.parent.with_name(f".{self.name}.partial") / "train_log.jsonl"
+        return log.is_file() and log.stat().st_size > 0
 
 
 def drawn(number: int, seed: int, kinds: tuple[str, ...] = KINDS) -> list[str]:
@@ -212,7 +224,9 @@ class FaultyRun:
         while self._is_running():
             if found := [process for process in processes_of(self.store) if words in process.command]:
                 chosen = self._rng.choice(found)
-                time.sleep(self._rng.uniform(0.5, 8.0))
+                if self._rng.random() < SHARE_OF_WORK:
+                    _until(lambda chosen=chosen: chosen.has_begun or not is_alive(chosen.pid), LONGEST_BEGIN_S)
+                time.sleep(self._rng.uniform(0.5, 6.0))
                 if is_alive(chosen.pid):
                     return chosen
             time.sleep(TICK_S)

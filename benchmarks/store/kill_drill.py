@@ -15,7 +15,6 @@ Not compared are the bytes of `evaluations` and of what reads them: they hold me
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import tempfile
 import time
@@ -25,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from store import CONTRACTS
 from tests.run_faults import KINDS, Fault, FaultyRun, drawn
-from tests.smoke_run import RECIPE, contents, rows, scoder, unmeasured
+from tests.smoke_run import RECIPE, contents, rows, scoder, trained_weights, unmeasured
 
 ENGINES = ("synthesizer", "scorer", "evaluation")
 
@@ -76,14 +75,10 @@ def _are_equal(hit: Path, whole: Path) -> bool:
     print(f"Parquet bytes of {len(theirs)} of {len(contents(whole))} partitions: {_word(ours == theirs and has_same)}")
     for name in sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)):
         print(f"  {name}: {ours.get(name)}, uninterrupted {theirs.get(name)}")
-    print(f"trained weights in {len(_weights(whole))} files: {_word(_weights(hit) == _weights(whole))}")
-    return not unequal and ours == theirs and has_same and _weights(hit) == _weights(whole)
-
-
-def _weights(store: Path) -> dict[str, str]:
-    """The weights of all checkpoints: a file, and the hash of its bytes."""
-    files = sorted((store / "_models").rglob("*.safetensors"))
-    return {str(file.relative_to(store)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    print(
+        f"trained weights in {len(trained_weights(whole))} files: {_word(trained_weights(hit) == trained_weights(whole))}"
+    )
+    return not unequal and ours == theirs and has_same and trained_weights(hit) == trained_weights(whole)
 
 
 def _word(is_equal: bool) -> str:
