@@ -6,7 +6,6 @@ import contextlib
 import gc
 import hashlib
 import io
-import os
 import subprocess
 import sys
 from pathlib import Path

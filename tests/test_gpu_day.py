@@ -1,4 +1,4 @@
-"""benchmarks/gpu_day.py: all of it on the CPU with a tiny model, and what becomes of parts that fail."""
+"""benchmarks/gpu_day.py: all of it on the CPU with a tiny model, and parts that fail."""
 
 import json
 import subprocess

@@ -68,7 +68,7 @@ def test_the_same_command_again_is_a_no_op(smoke_store: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_runs_and_trainings_end_in_the_same_tables(smoke_store: Path, tmp_path: Path) -> None:
-    """Slow: the whole loop a second time, with faults. Its state is saved, so a training goes on."""
+    """Slow: the whole loop a second time, with faults. The training goes on from its last state."""
     seconds = sum(r.usage.wall_s for r in Store(smoke_store).records())
     store = tmp_path / "killed"
     with FaultyRun(store, seed=7, longest_s=max(6.0, 0.3 * seconds)) as run:
