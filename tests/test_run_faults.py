@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.run_faults import KINDS, MARK, Process, drawn, is_alive, processes_of
+from tests.run_faults import KINDS, MARK, Process, _until, drawn, is_alive, processes_of
 
 
 def test_a_seed_draws_the_same_faults_and_every_kind_once_before_one_comes_again() -> None:
@@ -25,7 +25,7 @@ def test_the_processes_of_a_run_are_found_by_their_mark_or_by_the_path_of_the_st
     finally:
         for process in (marked, named, foreign):
             process.kill()
-    assert not is_alive(marked.pid) or marked.wait()
+    assert _until(lambda: not is_alive(marked.pid), 10.0) is not None, "dead, though nobody has asked for it"
     for process in (marked, named, foreign):
         process.wait()
     assert processes_of(store) == []
