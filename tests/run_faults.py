@@ -132,8 +132,8 @@ class FaultyRun:
         self._options, self._longest_s, self._rng = options, longest_s, random.Random(seed)
         self._process: subprocess.Popen[bytes] | None = None
         self._begun = time.monotonic()
-        self.failures: list[int] = []
-        """The exit codes of runs that ended by themselves, but not well."""
+        self.failures: list[str] = []
+        """What runs said that ended by themselves, but not well."""
 
     def __enter__(self) -> FaultyRun:
         self._start()
@@ -153,7 +153,7 @@ class FaultyRun:
         """Let the run come to its end; start it once more if it ended with an error. Exit code."""
         assert self._process is not None
         if self._process.wait() != 0:
-            self.failures.append(self._process.returncode)
+            self._note_failure()
             self._start()
         return self._process.wait()
 
@@ -178,9 +178,15 @@ class FaultyRun:
         assert self._process is not None
         if self._process.poll() in (None, 0):
             return self._process.returncode is None
-        self.failures.append(self._process.returncode)
+        self._note_failure()
         self._start()
         return True
+
+    def _note_failure(self) -> None:
+        assert self._process is not None
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        said = next((line for line in reversed(lines) if "rror" in line), lines[-1])
+        self.failures.append(f"exit code {self._process.returncode}: {said.strip()[:300]}")
 
     def _kill_coordinator(self) -> Fault:
         until = time.monotonic() + self._rng.uniform(3.0, self._longest_s)
