@@ -184,9 +184,9 @@ class FaultyRun:
 
     def _note_failure(self) -> None:
         assert self._process is not None
-        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
-        said = next((line for line in reversed(lines) if "rror" in line), lines[-1])
-        self.failures.append(f"exit code {self._process.returncode}: {said.strip()[:300]}")
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        said = " ".join([line.strip() for line in lines if line.strip()][-2:])
+        self.failures.append(f"exit code {self._process.returncode}: {said[-500:]}")
 
     def _kill_coordinator(self) -> Fault:
         until = time.monotonic() + self._rng.uniform(3.0, self._longest_s)

@@ -54,9 +54,9 @@ def main() -> int:
             return 1
         met = [fault for fault in faults if fault.is_met]
         late = [fault for fault in met if fault.ended_s is None]
-        print(
-            f"{len(met)} of {len(faults)} faults met the run; exit codes of runs that failed: {run.failures or 'none'}"
-        )
+        print(f"{len(met)} of {len(faults)} faults met the run")
+        for failure in run.failures:
+            print(f"a run failed and was started again: {failure}")
         print(f"processes that are left: {', '.join(process.command for process in left) or 'none'}")
         return int(not _are_equal(hit, whole) or bool(left) or bool(late))
 
