@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import io
-import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -63,33 +60,6 @@ def scoder_here(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedPro
     return subprocess.CompletedProcess(arguments, int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 
-def run_and_kill(store: Path, after_s: float, *arguments: str) -> bool:
-    """Start a run and `kill -9` its coordinator after some seconds. Whether it was still alive."""
-    process = subprocess.Popen(
-        command("run", str(RECIPE), "--store", str(store), *arguments),
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        process.wait(timeout=after_s)
-        return False
-    except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
-
-
-def kill_repeatedly(store: Path, times: int, seed: int, longest_s: float) -> int:
-    """Kill `times` runs at random moments; how many were really killed."""
-    rng = random.Random(seed)
-    killed = 0
-    for _ in range(times):
-        killed += run_and_kill(store, rng.uniform(3.0, longest_s))
-        time.sleep(0.2)
-    return killed
-
-
 def contents(store: Path) -> dict[str, str]:
     """Partition -> fingerprint of plan and Parquet bytes: equal fingerprints are equal bytes."""
     return {segments(r.plan.table, r.plan.partition): r.content for r in Store(store).records()}
@@ -98,6 +68,12 @@ def contents(store: Path) -> dict[str, str]:
 def unmeasured(found: dict[str, str]) -> dict[str, str]:
     """Contents without those of `evaluations`, which hold seconds, and of what reads them."""
     return {k: content for k, content in found.items() if not k.startswith(("evaluations", "metrics/name-pass_at_1"))}
+
+
+def trained_weights(store: Path) -> dict[str, str]:
+    """The weights of all checkpoints: a file, and the hash of its bytes."""
+    files = sorted((store / "_models").rglob("*.safetensors"))
+    return {str(file.relative_to(store)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def rows(store: Path, table: str) -> pa.Table:

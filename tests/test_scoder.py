@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from store import CONTRACTS, Store, segments
-from tests.smoke_run import RECIPE, contents, kill_repeatedly, rows, scoder, unmeasured
+from tests.run_faults import FaultyRun
+from tests.smoke_run import RECIPE, contents, rows, scoder, trained_weights, unmeasured
 
 FILLED = [t for t in CONTRACTS if t != "comparisons"]
 """The tables that the loop fills. `comparisons` belongs to fits that do not exist yet."""
@@ -66,17 +67,23 @@ def test_the_same_command_again_is_a_no_op(smoke_store: Path) -> None:
 
 
 @pytest.mark.slow
-def test_three_kills_end_in_the_same_tables(smoke_store: Path, tmp_path: Path) -> None:
-    """Slow: the whole loop a second time, begun four times."""
+def test_killed_runs_and_trainings_end_in_the_same_tables(smoke_store: Path, tmp_path: Path) -> None:
+    """Slow: the whole loop a second time, with faults. The training goes on from its last state."""
     seconds = sum(r.usage.wall_s for r in Store(smoke_store).records())
     store = tmp_path / "killed"
-    assert kill_repeatedly(store, times=3, seed=7, longest_s=max(6.0, 0.3 * seconds)) >= 2
-    done = scoder("run", str(RECIPE), "--store", str(store))
-    assert done.returncode == 0, done.stderr[-4000:]
+    with FaultyRun(store, seed=7, longest_s=max(6.0, 0.3 * seconds)) as run:
+        faults = [run.suffer(kind) for kind in ("coordinator", "training", "coordinator")]
+        code = run.finish()
+        assert code == 0, run.log.read_text(errors="replace")[-4000:]
+        assert run.left() == [], "no process outlives its run"
+    assert sum(fault.is_met for fault in faults) >= 2, faults
+    assert faults[1].is_met and faults[1].ended_s is not None, faults[1]
+    assert all(fault.ended_s is not None for fault in faults if fault.is_met), faults
     for table in CONTRACTS:
         assert rows(store, table).equals(rows(smoke_store, table)), f"{table} differs after kills"
     assert unmeasured(contents(store)) == unmeasured(contents(smoke_store))
     assert contents(store).keys() == contents(smoke_store).keys()
+    assert trained_weights(store) == trained_weights(smoke_store), "not a bit differs in one process"
 
 
 def test_a_changed_recipe_is_refused_and_changes_nothing(forked_store: Path) -> None:
