@@ -1,4 +1,4 @@
-"""The whole smoke recipe with all work of GPUs as Slurm jobs has the rows of a run on one machine."""
+"""The smoke recipe with all work of GPUs as Slurm jobs has the rows of a run on one machine."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ EXECUTOR = (
 
 
 def contents(root: Path) -> dict[str, str | None]:
-    """What each partition holds. Evaluations, and what is made of them, hold the seconds that answers
-    ran, too, so they are left out.
+    """What each partition holds, but evaluations and what is made of them.
+
+    These hold the seconds that answers ran, too.
     """
     found = {f"{record.plan.table} {record.plan.partition}": record.content for record in Store(root).records()}
     return {where: content for where, content in found.items() if "evaluations" not in where and "pass_at" not in where}
