@@ -1,4 +1,4 @@
-"""The smoke recipe with all work of GPUs as Slurm jobs has the rows of a run on one machine."""
+"""The smoke recipe on a Slurm cluster: trainings, engines and gradients as tasks with GPUs."""
 
 from __future__ import annotations
 
