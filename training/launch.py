@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from training import elsewhere
+from training.alone import alone
 from training.elsewhere import Node
 from training.errors import LostTrainingError, TrainingError
 from training.gpus import visible
@@ -88,25 +89,36 @@ def train(
         job = elsewhere.NodeJob(dataset=dataset, base=base, output=output, settings=settings, options=options)
         return elsewhere.train(job, node, watch=watch, announce=announce)
     folder = Path(output).absolute()
+    with alone(folder):
+        return _until_done(
+            Job(
+                dataset=dataset,
+                base=base,
+                output=str(folder),
+                settings=settings,
+                options=options,
+                processes=num_processes(settings, len(visible())),
+                launcher=os.getpid(),
+            ),
+            watch,
+            announce,
+            stalled_s,
+        )
+
+
+def _until_done(job: Job, watch: Watch, announce: Announce, stalled_s: float) -> TrainingReport:
+    """Attempt a job until it is done, or cannot be."""
+    folder = Path(job.output)
     run = folder.with_name(f".{folder.name}.run")
     lost_at = -1
     while True:
-        attempt = Job(
-            dataset=dataset,
-            base=base,
-            output=str(folder),
-            settings=settings,
-            options=options,
-            processes=num_processes(settings, len(visible())),
-            launcher=os.getpid(),
-        )
-        end = _Attempt(attempt, run, stalled_s).run(watch if lost_at >= 0 else _telling(watch, announce))
+        end = _Attempt(job, run, stalled_s).run(watch if lost_at >= 0 else _telling(watch, announce))
         if end is None:
             shutil.rmtree(run)
             return TrainingReport.model_validate_json((folder / REPORT).read_text(encoding="utf-8"))
         if end.is_memory:
-            settings = _smaller(settings, attempt.processes, end)
-            announce(f"the training ran out of memory: it goes on with {_how(settings, attempt.processes)}")
+            job = job.model_copy(update={"settings": _smaller(job.settings, job.processes, end)})
+            announce(f"the training ran out of memory: it goes on with {_how(job.settings, job.processes)}")
         elif end.may_pass and (step := saved_step(folder)) > lost_at:
             lost_at = step
             announce(f"{end.reason}; the training goes on after step {step}, from its last state")

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 
 from tests.tiny_models import tiny_qwen
 from training import launch, resuming, trackers
+from training.alone import alone as held
 from training.errors import LostTrainingError, OutputExistsError, TrainingError
 from training.layout import Layout
 from training.reports import TrainingReport
@@ -488,3 +489,11 @@ def test_a_full_disk_is_told_as_one() -> None:
     except OSError as error:
         raised = failure_of(error).error("process 0")
     assert isinstance(raised, OSError) and raised.errno == errno.ENOSPC
+
+
+def test_an_output_is_trained_by_one_at_a_time(tmp_path: Path, qwen: str, data: str) -> None:
+    with held(tmp_path / "out"), pytest.raises(TrainingError, match="another process trains into .*out right now"):
+        launch.train(data, qwen, str(tmp_path / "out"), SETTINGS)
+    assert list(tmp_path.iterdir()) == []
+    with held(tmp_path / "out"):
+        assert [path.name for path in tmp_path.iterdir()] == [".out.lock"]
