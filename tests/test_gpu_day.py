@@ -28,7 +28,7 @@ def run(output: Path, *words: str) -> tuple[str, dict[str, dict]]:
     return done.stdout, {line["part"]: line for line in map(json.loads, output.read_text().splitlines())}
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_every_part_says_its_figures(tmp_path: Path) -> None:
     text, found = run(tmp_path / "results.jsonl")
     assert list(found) == list(gpu_day.LIMITS_S)

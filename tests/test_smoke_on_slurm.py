@@ -32,7 +32,7 @@ def verdicts(root: Path) -> set[tuple[object, ...]]:
     return {tuple(map(str, row)) for row in rows}
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_run_on_slurm_has_the_rows_of_a_run_on_one_machine(smoke_store: Path, tmp_path: Path, monkeypatch) -> None:
     """Slow: each training, engine and batch of gradients is a job that loads torch anew."""
     monkeypatch.setenv("PATH", f"{fake_slurm.install(tmp_path)}:{os.environ['PATH']}")

@@ -15,9 +15,9 @@ from builders.engines import ChoiceRequest, Completion, Request, TransformersSet
 from builders.engines.answers import open_answers
 from builders.engines.pooled import PooledEngine
 from builders.engines.transformers import TransformersEngine
-from builders.executors import gpus
 from tests.engine_models import save_adapter, save_model
 from tests.replica_engines import is_alive, wait_until
+from training import gpus
 
 ROOT = Path(__file__).parents[2]
 ONE = TransformersSettings(max_model_tokens=256, micro_batch=2, num_threads=1)

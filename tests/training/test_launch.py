@@ -288,7 +288,7 @@ def test_a_stopped_process_is_not_waited_for(
     assert processes_of(tmp_path / "out") == []
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_training_without_a_step_is_ended(
     alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,7 +300,7 @@ def test_a_training_without_a_step_is_ended(
     assert np.array_equal(weights(tmp_path / "out"), weights(alone[0]))
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_process_that_dies_twice_at_the_same_place_is_told_with_its_last_words(
     tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -393,7 +393,7 @@ def _until(is_so: object, seconds: float) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_damaged_state_is_named_with_the_way_on(
     alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,7 +418,7 @@ def test_an_error_that_a_full_disk_cut_is_none(tmp_path: Path) -> None:
     assert launch._failure(tmp_path / "job.json", 0) is None
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_an_output_with_a_hash_in_its_path(
     tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -492,7 +492,7 @@ def test_a_full_disk_is_told_as_one() -> None:
 
 
 def test_an_output_is_trained_by_one_at_a_time(tmp_path: Path, qwen: str, data: str) -> None:
-    with held(tmp_path / "out"), pytest.raises(TrainingError, match="another process trains into .*out right now"):
+    with held(tmp_path / "out"), pytest.raises(TrainingError, match=r"another process trains into .*out right now"):
         launch.train(data, qwen, str(tmp_path / "out"), SETTINGS)
     assert list(tmp_path.iterdir()) == []
     with held(tmp_path / "out"):
