@@ -33,7 +33,7 @@ def install(folder: Path) -> Path:
 
 def states(folder: Path) -> list[str]:
     """The states of all tasks of all jobs, by job and number."""
-    return [p.read_text().split()[0] for p in sorted((folder / "jobs").glob("*/task-*"))]
+    return [(p.read_text().split() or ["PENDING"])[0] for p in sorted((folder / "jobs").glob("*/task-*"))]
 
 
 def _option(arguments: list[str], name: str) -> str:

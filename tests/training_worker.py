@@ -151,3 +151,6 @@ def main(job: Job) -> None:
 
 if __name__ == "__main__":
     main(Job.model_validate_json(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # as training/worker.py ends: threads of gloo may abort the interpreter's own end

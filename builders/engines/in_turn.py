@@ -13,9 +13,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
+
+MOMENT_S = 0.5
+"""Seconds that nobody asks the loaded model before another one is loaded."""
 
 
 class EnginesInTurn(Engine):
@@ -25,7 +29,7 @@ class EnginesInTurn(Engine):
         self._open_one = open_one
         self._name: str | None = None
         self._engine: Engine | None = None
-        self._num_asking = 0
+        self._num_asking = self._num_turns = 0
         self._changed = threading.Condition()
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
@@ -48,18 +52,36 @@ class EnginesInTurn(Engine):
     def _turn_of(self, name: str | None) -> Iterator[Engine]:
         """The engine of this name, which stays open meanwhile."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_open(name) or not self._num_asking)
+            self._wait_for(name)
             if self._engine is None or not self._is_open(name):
                 self.close()
                 self._engine, self._name = self._open_one(name), name
             engine = self._engine
             self._num_asking += 1
+            self._num_turns += 1
         try:
             yield engine
         finally:
             with self._changed:
                 self._num_asking -= 1
                 self._changed.notify_all()
+
+    def _wait_for(self, name: str | None) -> None:
+        """Wait until this model is loaded, or the loaded one is let go.
+
+        A thread that is about to ask the loaded one may be a moment late. To load it once more
+        would cost much more than this moment.
+        """
+        while self._engine is not None and not self._is_open(name):
+            self._changed.wait_for(lambda: self._is_open(name) or not self._num_asking)
+            turns = self._num_turns
+            if not self._is_open(name):
+                self._changed.wait_for(partial(self._has_turned, turns), MOMENT_S)
+            if self._num_turns == turns and not self._num_asking:
+                return
+
+    def _has_turned(self, turns: int) -> bool:
+        return self._num_turns != turns
 
     def _is_open(self, name: str | None) -> bool:
         return self._engine is not None and name == self._name
