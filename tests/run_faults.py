@@ -82,16 +82,20 @@ class Process:
     def name(self) -> str:
         """What it is, for people: the training's folder, or the module."""
         if COMMANDS["training"] in self.command:
-            return Path(self.command.split()[3]).parent.name.removeprefix(".").removesuffix(".run")
+            return self._job.parent.name.removeprefix(".").removesuffix(".run")
         return f"process {self.pid}"
+
+    @property
+    def _job(self) -> Path:
+        """The file of a training's job: `python -P -m training.worker JOB RANK`."""
+        return Path(self.command.split()[-2])
 
     @property
     def has_begun(self) -> bool:
         """Whether it has made a step, if it is a training. Of others nobody can tell: True."""
         if COMMANDS["training"] not in self.command:
             return True
-        job = Path(self.command.split()[3])
-        log = job.parent.with_name(f".{self.name}.partial") / "train_log.jsonl"
+        log = self._job.parent.with_name(f".{self.name}.partial") / "train_log.jsonl"
         return log.is_file() and log.stat().st_size > 0
 
 
