@@ -5,6 +5,7 @@
     instructions.replaced-1a2b3c4d/     an old folder, while the new one took its place
     .coder-1a2b3c4d.partial/            a model while it was trained
     .coder-1a2b3c4d.run/                the logs of the processes that trained it
+    .coder-1a2b3c4d.node/               what a training on another machine says
 
 In: a target. Out: a folder beside it, to be renamed to the target when it is whole. Or in: a
 folder; out: the paths of what is left over in it. What is left over is not removed here.
@@ -69,7 +70,8 @@ def partial_trainings(folder: Path, building: Collection[str] = ()) -> list[Path
 
     Those stay that go on when the plan is built: `building` has the fingerprints of such plans.
     """
-    found = sorted([*folder.glob(".*.partial"), *folder.glob(".*.run")]) if folder.is_dir() else []
+    endings = ("partial", "run", "node") if folder.is_dir() else ()
+    found = sorted(path for ending in endings for path in folder.glob(f".*.{ending}"))
     resumed = {fingerprint[:8] for fingerprint in building}
     return [p for p in found if p.is_dir() and p.name.rpartition(".")[0].rpartition("-")[2] not in resumed]
 

@@ -4,8 +4,17 @@
     model_shape.py       the sizes of a model that its memory follows from
     examples.py          rows -> token ids; loading of tokenizer and model
     completion_loss.py   padding, and the mean completion loss of each sample
-    sft.py               supervised fine-tuning, its checkpoints and its report
-    synthesizer.py scorer.py coder.py   the three trainings of the method over sft.py
+    synthesizer.py scorer.py coder.py   the three trainings of the method over launch.py
+    launch.py            a training in processes of its own, watched; elsewhere.py: on a cluster
+    worker.py            one of these processes; watchdog.py ends it with its launcher
+    sft.py               supervised fine-tuning in this process, its checkpoints and its report
+    layout.py            the rows of a step, shared out; processes.py: which process this is
+    sharded.py           weights shared out over processes (FSDP2)
+    optimizers.py        AdamW, AdamW of 8 bits, Adafactor
+    resuming.py          the state from which a killed training goes on; state_keeper.py saves it
+    train_log.py         a line per step; tail.py reads it while it grows
+    gpus.py              the GPUs that are seen
+    memory.py            the bytes of a training, by arithmetic
     gradients.py         per-sample LoRA gradients, sketched to a fixed dimension
     taps.py              the hooks that give the gradients of single samples
     gradient_batches.py  batches that fit into memory, halved where one does not

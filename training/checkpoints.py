@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 
 from training import processes, sharded, train_log
 from training.adapters import saved_name
-from training.errors import TrainingError
+from training.errors import DivergedError, TrainingError
 from training.progress import quiet
 from training.reports import SavedCheckpoint
 from training.stop_token import stop_at
@@ -131,7 +131,7 @@ def require_numbers(values: Mapping[str, float], where: str) -> None:
     if all(math.isfinite(value) for value in values.values()):
         return
     told = ", ".join(f"{name} {value}" for name, value in values.items())
-    raise TrainingError(
+    raise DivergedError(
         f"the training diverged {where}: {told}. Nothing of it is kept. Lower learning_rate, raise warmup_share, lower "
         "max_gradient_norm, or set dtype to float32"
     )

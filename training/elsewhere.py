@@ -18,7 +18,6 @@ state, but not twice from the same one. When this process is interrupted, it end
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from training.reports import REPORT, TrainingReport
 from training.settings import SftSettings
 from training.tail import Tail, saved_step
 from training.train_log import StepRecord
+from training.whole_files import write_whole
 from training.worker import Failure, failure_of
 
 JOB, SAID, RESULT, ERROR = "job.json", "said.jsonl", "result.json", "error.json"
@@ -78,7 +78,7 @@ def train(
     while True:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        _write(folder / JOB, job.model_copy(update={"output": str(output)}).model_dump_json())
+        write_whole(folder / JOB, job.model_copy(update={"output": str(output)}).model_dump_json())
         task = node(["-m", "training.launch", str(folder / JOB)], job.settings.devices)
         try:
             _follow(task, folder, Tail(output), watch, announce)
@@ -164,17 +164,7 @@ class Said:
 
     def failed(self, error: Exception) -> None:
         """An error that is being handled."""
-        _write(self._folder / ERROR, failure_of(error).model_dump_json())
+        write_whole(self._folder / ERROR, failure_of(error).model_dump_json())
 
     def done(self, report: TrainingReport) -> None:
-        _write(self._folder / RESULT, report.model_dump_json())
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file that appears whole."""
-    half = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with open(half, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    half.replace(path)
+        write_whole(self._folder / RESULT, report.model_dump_json())

@@ -18,6 +18,10 @@ class TrainingError(ValueError):
     exit_code = 2
 
 
+class DivergedError(TrainingError):
+    """The numbers of a training are none any more. Nothing of it is of use."""
+
+
 class LostTrainingError(TrainingError):
     """A process of a training died or stalled, twice. What it had done is kept."""
 

@@ -110,9 +110,9 @@ def _until_done(job: Job, watch: Watch, announce: Announce, stalled_s: float) ->
     """Attempt a job until it is done, or cannot be."""
     folder = Path(job.output)
     run = folder.with_name(f".{folder.name}.run")
-    lost_at = -1
+    lost_at, watch = -1, _telling(watch, announce)
     while True:
-        end = _Attempt(job, run, stalled_s).run(watch if lost_at >= 0 else _telling(watch, announce))
+        end = _Attempt(job, run, stalled_s).run(watch)
         if end is None:
             shutil.rmtree(run)
             return TrainingReport.model_validate_json((folder / REPORT).read_text(encoding="utf-8"))
@@ -169,24 +169,25 @@ class _Attempt:
         self._log = Tail(Path(job.output))
 
     def run(self, watch: Watch) -> _End | None:
+        environment = _environment(self._job)
         shutil.rmtree(self._run, ignore_errors=True)
         self._run.mkdir(parents=True)
         self._path.write_text(self._job.model_dump_json(), encoding="utf-8")
         try:
-            self._children = [self._start(rank) for rank in range(self._job.processes)]
+            self._children = [self._start(rank, environment) for rank in range(self._job.processes)]
             with _stopping_together(self._children):
                 return self._follow(watch)
         finally:
             self._kill()
 
-    def _start(self, rank: int) -> subprocess.Popen[bytes]:
+    def _start(self, rank: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         with open(self._run / f"rank-{rank}.log", "wb") as log:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", WORKER, str(self._path), str(rank)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=_environment(self._job),
+                env=environment,
                 start_new_session=True,
             )
 

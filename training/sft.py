@@ -21,7 +21,6 @@ processes, and is what a user calls.
 """
 
 import math
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -40,7 +39,7 @@ from training.adapters import add_lora
 from training.chat_templates import Arguments
 from training.checkpoints import Recorder, checkpoint_steps
 from training.encoding import choice_place, encoder
-from training.errors import TrainingError
+from training.errors import DivergedError, TrainingError
 from training.examples import (
     Example,
     device,
@@ -55,6 +54,7 @@ from training.reports import PLAN, REPORT, SHAPE, TrainingPlan, TrainingReport, 
 from training.resuming import STATE, newest, partial_of, remove, step_of
 from training.settings import SftSettings
 from training.state_keeper import EVERY_S, StateKeeper
+from training.whole_files import write_whole
 
 # Within windows of this many batches, rows of similar length are put together. The batches are then
 # shuffled.
@@ -129,7 +129,7 @@ def train(
     job = _Job(examples, order, num_steps, settings, shape, partial, state, state_every_s)
     try:
         _fit(model, tokenizer, job, recorder)
-    except TrainingError:
+    except DivergedError:
         if processes.is_first():
             shutil.rmtree(partial)
         raise
@@ -151,7 +151,7 @@ def train(
         wall_seconds=round(time.monotonic() - start, 3),
     )
     if processes.is_first():
-        (partial / REPORT).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_whole(partial / REPORT, report.model_dump_json(indent=2) + "\n")
     _publish(Path(output))
     return report
 
@@ -220,14 +220,14 @@ def _begun(output: Path, plan: TrainingPlan, shape: Layout) -> Path:
         if begun_plan(partial) != plan:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            _write_whole(partial / PLAN, plan.model_dump_json(indent=2) + "\n")
+            write_whole(partial / PLAN, plan.model_dump_json(indent=2) + "\n")
         _forget_after(partial, newest(partial))
     processes.wait()
     if newest(partial):
         _require_same_parts(partial, shape)
     processes.wait()
     if processes.is_first():
-        _write_whole(partial / SHAPE, shape.model_dump_json() + "\n")
+        write_whole(partial / SHAPE, shape.model_dump_json() + "\n")
     return partial
 
 
@@ -239,15 +239,15 @@ def begun_plan(partial: Path) -> TrainingPlan | None:
         return None
 
 
-def _write_whole(path: Path, text: str) -> None:
-    new = path.with_name(f"{path.name}.new")
-    new.write_text(text, encoding="utf-8")
-    os.replace(new, path)
-
-
 def _require_same_parts(partial: Path, shape: Layout) -> None:
     """TrainingError if the state cannot be read in this layout: each process has a part of it."""
-    then = Layout.model_validate_json((partial / SHAPE).read_text(encoding="utf-8"))
+    try:
+        then = Layout.model_validate_json((partial / SHAPE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"a training of this plan was killed, and {partial / SHAPE}, which says how its state was saved, cannot be read "
+            f"({error}). Remove {partial} to begin again"
+        ) from None
     parts, own = (found.processes if found.is_sharded else 0 for found in (then, shape))
     if parts != own:
         how = f"its weights shared out over {then.processes} processes" if parts else "the whole model in each process"

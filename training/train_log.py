@@ -10,10 +10,11 @@ after a kill goes on with this file: lines after the state that it starts from a
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
+
+from training.whole_files import write_whole
 
 LOG = "train_log.jsonl"
 
@@ -59,9 +60,7 @@ def read(folder: Path, until: int | None = None) -> list[StepRecord]:
 
 def write(folder: Path, records: list[StepRecord]) -> None:
     """Replace the log of a folder."""
-    new = folder / f"{LOG}.new"
-    new.write_text("".join(_line(record) for record in records), encoding="utf-8")
-    os.replace(new, folder / LOG)
+    write_whole(folder / LOG, "".join(_line(record) for record in records))
 
 
 def append(folder: Path, record: StepRecord) -> None:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
-import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +20,7 @@ from builders.executors.cpus import usable_cpus
 from store.errors import JobError
 from training.gpus import visible
 from training.library_notes import hush
+from training.watchdog import end_with
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -93,15 +92,9 @@ def _call(function: Callable[[J, Keeper], R], job: J) -> R:
 
 def _start(waiting: Queue[str], threads: int, parent: int) -> None:
     """Set up a worker. This runs before its first job, so before torch looks for devices."""
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with(parent)
     hush()
     place = waiting.get()
     if place:
         os.environ["CUDA_VISIBLE_DEVICES"] = place
     os.environ["OMP_NUM_THREADS"] = str(threads)
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(75)

@@ -17,6 +17,7 @@ from typing import Any
 
 from builders.engines.settings import TransformersSettings, VllmSettings
 from builders.recipe import Recipe, estimate
+from builders.recipe.model_shapes import model_shape
 from builders.recipe.needs import GB, Gpus, gpus_of, need_of
 from builders.recipe.work import Asking, Gradients, Training, Work
 from store.errors import InputError
@@ -42,7 +43,9 @@ def check(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None]
     if not there.is_checked:
         return
     works = [step.work for step in estimate.plan(recipe) if step.work is not None and step.stage in wanted]
+    is_here = recipe.executor.gpu is None
     found = {work.field: _problem(work, there) for work in works if need_of(work, there).fits(there) is False}
+    found |= {work.field: said for work in works if (said := _unfit_engine(work, there, is_here)) is not None}
     if found:
         raise InputError(
             f"this recipe does not fit {_told(there)}:\n"
@@ -59,6 +62,28 @@ def seen_by(recipe: Recipe, visible: Sequence[float | None] | None = None) -> Se
     if recipe.executor.gpu is not None:
         return [None] * recipe.executor.gpu.gpus_per_node
     return [gpu.memory_gb for gpu in gpus.visible()] if visible is None else visible
+
+
+def _unfit_engine(work: Work, gpus: Gpus, is_here: bool) -> str | None:
+    """What a local engine would refuse when it is opened, after much else is paid."""
+    if not isinstance(work, Asking) or not isinstance(work.engine, VllmSettings | TransformersSettings):
+        return None
+    together = work.engine.tensor_parallel if isinstance(work.engine, VllmSettings) else 1
+    shape = model_shape(work.model, work.revision)
+    if shape is not None and shape.num_heads % together:
+        fitting = ", ".join(str(n) for n in range(1, shape.num_heads + 1) if shape.num_heads % n == 0)
+        return (
+            f"{work.field}.tensor_parallel is {together}, which does not divide the {shape.num_heads} attention heads of "
+            f"{work.model}: set it to one of {fitting}"
+        )
+    wanted = (work.engine.replicas or 1) * together
+    if is_here and together <= gpus.count < wanted:
+        return (
+            f"{work.field} asks for {wanted} GPUs (replicas {work.engine.replicas} x tensor_parallel {together}), but there "
+            f"{'is' if gpus.count == 1 else 'are'} {_told(gpus)}: set {work.field}.replicas={gpus.count // together}, or leave "
+            "it out"
+        )
+    return None
 
 
 def _told(gpus: Gpus) -> str:
@@ -89,7 +114,9 @@ def _mend(work: Work, gpus: Gpus) -> str:
             told = " and ".join(f"{work.field}.{name}={_yaml(value)}" for name, value in changes.items())
             size = "" if need.least is None else f", which needs {need.least / GB:.1f} GB"
             return f"set {told}{size}"
-    return "use more GPUs or larger ones, or a smaller model"
+    if isinstance(work, Training) and work.settings.lora is None:
+        return "use more GPUs or larger ones, train an adapter instead of all weights (lora), or take a smaller model"
+    return "use GPUs with more memory, or a smaller model"
 
 
 def _yaml(value: Any) -> str:

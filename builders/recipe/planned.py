@@ -60,7 +60,10 @@ def _working(work: Work | None, need: Need, gpus: Gpus) -> int:
         return 0
     if isinstance(work, Training):
         return need.gpus
-    return max(1, gpus.count // need.gpus) * need.gpus
+    groups = max(1, gpus.count // need.gpus)
+    if isinstance(work, Asking) and not work.engine.is_endpoint:
+        groups = getattr(work.engine, "replicas", None) or groups
+    return groups * need.gpus
 
 
 def _gb(size: int | None) -> float | None:

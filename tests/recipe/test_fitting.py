@@ -245,3 +245,22 @@ def test_no_adapter_is_told_to_be_sharded(tmp_path: Path) -> None:
     adapter = with_coder(tmp_path, lora={"r": 64, "alpha": 128}, max_tokens=4096)
     told = refusal(adapter, [12.0] * 8)
     assert "coder.training" in told and "fsdp2" not in told
+
+
+def test_a_model_whose_heads_cannot_be_divided_is_refused_with_the_numbers_that_can(tmp_path: Path) -> None:
+    made = with_engine(tmp_path, tensor_parallel=3)
+    (said,) = [line for line in refusal(made, [80.0] * 8).splitlines() if "tensor_parallel is 3" in line]
+    assert "does not divide the 28 attention heads" in said and "one of 1, 2, 4, 7, 14, 28" in said
+    assert "tensor_parallel is" not in refusal(with_engine(tmp_path, tensor_parallel=4), [80.0] * 8)
+
+
+def test_more_replicas_than_gpus_are_refused_before_anything_is_paid(tmp_path: Path) -> None:
+    made = with_engine(tmp_path, replicas=8)
+    (said,) = [line for line in refusal(made, [80.0] * 2).splitlines() if "replicas" in line]
+    assert "asks for 8 GPUs" in said and "synthesizer.engine.replicas=2" in said
+    assert "replicas" not in refusal(made, [80.0] * 8)
+
+
+def test_what_cannot_fit_names_what_would(tmp_path: Path) -> None:
+    said = refusal(with_coder(tmp_path, optimizer="adamw_8bit_sr"), [24.0])
+    assert "coder.training" in said and "(lora)" in said

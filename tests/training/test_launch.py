@@ -18,7 +18,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.tiny_models import tiny_qwen
-from training import launch, resuming, trackers
+from training import launch, resuming, sft, trackers
 from training.alone import alone as held
 from training.errors import LostTrainingError, OutputExistsError, TrainingError
 from training.layout import Layout
@@ -497,3 +497,26 @@ def test_an_output_is_trained_by_one_at_a_time(tmp_path: Path, qwen: str, data: 
     assert list(tmp_path.iterdir()) == []
     with held(tmp_path / "out"):
         assert [path.name for path in tmp_path.iterdir()] == [".out.lock"]
+
+
+def test_only_a_training_that_diverged_takes_its_state_with_it(
+    tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise TrainingError("this machine cannot do that")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sft, "_fit", refused)
+        with pytest.raises(TrainingError, match="cannot do that"):
+            sft.train(data, qwen, str(tmp_path / "out"), SETTINGS)
+    partial = tmp_path / ".out.partial"
+    assert (partial / "plan.json").is_file()
+    state = partial / "state" / "checkpoint-2"
+    state.mkdir(parents=True)
+    for part in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (state / part).touch()
+    (state / "trainer_state.json").write_text("{}")
+    (partial / "layout.json").unlink()
+    with pytest.raises(TrainingError, match=r"layout.json.* cannot be read .*Remove .*\.out\.partial to begin again"):
+        sft.train(data, qwen, str(tmp_path / "out"), SETTINGS)
+    assert state.is_dir()
