@@ -96,6 +96,7 @@ class TransformersEngine(Engine):
         self._eos_ids = _eos_ids(self._tokenizer, loaded.generation_config) | end_ids(self._tokenizer)
         self._max_model_tokens = longest(self._config, settings.max_model_tokens)
         grouped_attention.use(loaded)
+        self._count_steps(loaded)
         self._adapters = LoraAdapters(loaded, adapters, self._device)
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
@@ -135,6 +136,16 @@ class TransformersEngine(Engine):
         torch.set_num_threads(self._threads_before)
         if self._device == "cuda":
             torch.cuda.empty_cache()
+
+    def _count_steps(self, model: torch.nn.Module) -> None:
+        """Each layer that is computed is a step: on a slow machine a whole pass takes minutes."""
+
+        def count(*_: Any) -> None:
+            self.steps += 1
+
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.register_forward_pre_hook(count)
 
     def _fits(self, num_tokens: int) -> bool:
         return num_tokens <= self._max_model_tokens

@@ -242,7 +242,9 @@ class VllmEngine(Engine):
                     elif not is_over:
                         passing.append(prompt)
                 yield from passing
-                for output in engine.step() if in_flight else ():
+                outputs = engine.step() if in_flight else ()
+                self.steps += 1  # returns when the core, which is another process, has made a step
+                for output in outputs:
                     if output.finished:
                         prompt = in_flight.pop(output.request_id)
                         waiting = prompt.waiting

@@ -26,9 +26,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from builders.engines import ChoiceRequest, Completion, Engine, OpenAISettings, Request, VllmSettings, open_engine
 from builders.engines.answers import open_answers
 from builders.engines.in_turn import EnginesInTurn
+from builders.engines.messages import Job
 from builders.engines.places import places
 from builders.engines.pooled import PooledEngine
-from builders.engines.replica import Job
 from builders.engines.vllm import PROMPTS_IN_FLIGHT
 from tests.engine_models import save_adapter, save_model
 from tests.replica_engines import is_alive, notes, wait_until
