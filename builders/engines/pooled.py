@@ -30,6 +30,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, Listener
 from typing import Any, cast
 
+from builders.engines.deaths import Deaths
 from builders.engines.dispatch import PROMPTS_AT_A_REPLICA, Dispatch
 from builders.engines.gate import StoppedError
 from builders.engines.grounds import Ground, Here, Started
@@ -42,12 +43,6 @@ from builders.engines.runs import RUN, Call, Part, even_runs, whole_runs
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from store.errors import JobError
 
-MOST_DEATHS_IN_A_ROW = 3
-"""A replica that died so often without an answer in between would die again."""
-MOST_DEATHS = 24
-"""Of all replicas together. A request that kills whoever is asked ends the run here."""
-MOST_HANGS = 3
-"""Replicas that may hang with the same request open. A hang costs minutes, not seconds."""
 CLOSE_S = 20.0
 """Seconds that an idle replica has to end by itself."""
 
@@ -66,7 +61,7 @@ class PooledEngine(Engine):
         self._job, self._lock = job, threading.Condition()
         self._calls: set[Call] = set()
         self._error: BaseException | None = None
-        self._num_deaths, self._keeps_logs = 0, False
+        self._deaths, self._keeps_logs = Deaths(job.settings.engine), False
         self._closing = threading.Event()
         self._members = [Member(number, place) for number, place in enumerate(places)]
         self._dispatch = Dispatch(self._members)
@@ -202,6 +197,7 @@ class PooledEngine(Engine):
                     connection.close()  # another one has its place by now
                     return
                 member.connection, member.reader = connection, threading.current_thread()
+                member.heard()
                 member.send(self._job)
             self._read(member, connection)
         except BaseException as error:
@@ -291,41 +287,12 @@ class PooledEngine(Engine):
         with self._lock:
             if self._closing.is_set() or self._error is not None:
                 return
-            member.deaths += 1
-            # A node that was taken away after some answers is nobody's fault.
-            self._num_deaths += not (process.was_taken and member.deaths == 1)
             self._keeps_logs = True
-            most_hangs = self._dispatch.give_back(member)
-            told = (
-                f"replica {member.number} of engine {self._job.settings.engine!r} on {member.place} "
-                f"{f'hung (it {member.hung}) and was ended' if member.hung else 'died'}"
-            )
-            if often := self._too_often(member, most_hangs):
-                self._fail(
-                    JobError(
-                        f"{told} {often}; the last time {_last_words(member, process)}\nAll answers are kept: mend the "
-                        "cause and run again"
-                    )
-                )
+            try:
+                told = self._deaths.count(member, process, self._dispatch.give_back(member))
+            except JobError as error:
+                self._fail(error)
                 return
-            print(
-                f"{told} and is started again, what it had not answered is asked again; {_last_words(member, process)}",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
+            print(told, file=sys.stderr, flush=True)
             self._start(member)
             self._dispatch.hand_out()
-
-    def _too_often(self, member: Member, most_hangs: int) -> str:
-        """Why nothing is started again. Empty if it is."""
-        if member.deaths >= MOST_DEATHS_IN_A_ROW:
-            return f"{member.deaths} times without an answer in between"
-        if most_hangs >= MOST_HANGS:
-            return f"and {most_hangs} replicas hung with the same requests open"
-        if self._num_deaths >= MOST_DEATHS:
-            return f"and all replicas together died {self._num_deaths} times"
-        return ""
-
-
-def _last_words(member: Member, process: Started) -> str:
-    """How a process ended, or where one that hung was."""
-    return f"where it was, its log says ({process.log}):\n{process.tail()}" if member.hung else process.ending()

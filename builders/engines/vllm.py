@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from builders.engines.settings import INSTALL_VLLM, VllmSettings
@@ -27,11 +26,9 @@ from builders.engines.types import (
 )
 from builders.engines.vllm_adapters import adapter_of_zeros, lora_options, require_usable
 from store.errors import MissingLibraryError
-from store.held_folders import HeldFolder, temporary_folder
+from store.held_folders import temporary_folder
 from training import pretrained
 from training.chat_templates import Arguments
-from training.precision import choice
-from training.tokenizer_files import place_for_others
 
 try:
     from vllm import LLM
@@ -40,6 +37,7 @@ try:
     from vllm.v1.engine.exceptions import EngineDeadError
 
     from builders.engines.vllm_answers import choice_completion, choice_params, completion, sampling_params
+    from builders.engines.vllm_start import dtype, folder_of_sockets, num_cores, tokenizer_options
 except ImportError as error:
     raise MissingLibraryError(
         f"engine 'vllm' needs vLLM, which cannot be imported ({error}): {INSTALL_VLLM}"
@@ -58,8 +56,6 @@ TOKENIZED_TOGETHER = 64
 # Prefixes are shared in whole blocks. vLLM's default on a CPU is 128 tokens: each question of a
 # scorer would compute half a block again. Its kernels take multiples of 32. On GPUs it is 16.
 CPU_BLOCK_TOKENS = 32
-
-SHORT_FOLDER, LONGEST_SOCKET_FOLDER = "/tmp", 60
 
 # vLLM keeps one CPU core for its scheduler. With two cores that is half of the computing power.
 CORES_ALL_COMPUTE = 2
@@ -112,21 +108,21 @@ class VllmEngine(Engine):
         self._names = map(str, count())
         self._nothing = None
         self._scratch = temporary_folder("vllm")
-        self._sockets = _folder_of_sockets(self._scratch)
+        self._sockets = folder_of_sockets(self._scratch)
         if adapters and current_platform.is_cpu():
             # vLLM's CPU kernels take "no adapter" (index -1) for the last one loaded (its pull
             # requests 48421 and 49656, open in July 2026). So the base answers through an adapter
             # of zeros.
             zeros = adapter_of_zeros(str(self._scratch.path / "zeros"), adapters)
             self._nothing = LoRARequest("none", len(adapters) + 1, zeros)
-        if current_platform.is_cpu() and _num_cores() <= CORES_ALL_COMPUTE:
+        if current_platform.is_cpu() and num_cores() <= CORES_ALL_COMPUTE:
             os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
         with pretrained.without_own_code(model):
             self._llm: Any = LLM(
                 model=model,
                 revision=revision,
                 trust_remote_code=False,
-                dtype=_dtype(settings),
+                dtype=dtype(settings),
                 max_model_len=settings.max_model_tokens,
                 gpu_memory_utilization=settings.gpu_memory_utilization,
                 tensor_parallel_size=settings.tensor_parallel,
@@ -138,7 +134,7 @@ class VllmEngine(Engine):
                 generation_config="vllm",
                 seed=0,
                 **lora_options(adapters),
-                **_tokenizer_options(model, revision, self._tokenizer, self._scratch.path),
+                **tokenizer_options(model, revision, self._tokenizer, self._scratch.path),
                 **({"block_size": CPU_BLOCK_TOKENS} if current_platform.is_cpu() else {"max_num_seqs": SEQUENCES}),
             )
 
@@ -286,33 +282,3 @@ def _together(requests: Iterable[Request | None], most: int) -> Iterator[list[Re
             held = []
     if held:
         yield held
-
-
-def _dtype(settings: VllmSettings) -> str:
-    """The number format. vLLM's platform is asked, as torch itself would begin to use the GPU."""
-    import torch
-
-    has_bfloat16 = torch.bfloat16 in current_platform.supported_dtypes
-    return choice(settings.dtype, "engine", not current_platform.is_cpu(), has_bfloat16)
-
-
-def _tokenizer_options(model: str, revision: str | None, tokenizer: Any, scratch: Path) -> dict[str, Any]:
-    """The tokenizer with which vLLM writes the texts of answers: ours, if it would load another."""
-    place = place_for_others(tokenizer, model, revision, scratch / "tokenizer")
-    return {"tokenizer_revision": revision} if place == model else {"tokenizer": place}
-
-
-def _folder_of_sockets(scratch: HeldFolder) -> HeldFolder:
-    """Where vLLM has the sockets of its processes, which it leaves there when it is killed.
-
-    The path of a socket has 107 bytes at most, and a name of its own at the end.
-    """
-    is_short = len(os.fsencode(scratch.path)) <= LONGEST_SOCKET_FOLDER
-    folder = scratch if is_short else temporary_folder("vllm", SHORT_FOLDER)
-    os.environ["VLLM_RPC_BASE_PATH"] = str(folder.path)
-    return folder
-
-
-def _num_cores() -> int:
-    """CPU cores of this process, or of the machine where the system does not tell (macOS)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -139,8 +139,8 @@ def test_replicas_that_go_on_hanging_end_the_run(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_does_not_open_in_time_ends_the_run(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match=r"(?s)is not open after 1 s.* 3 times .*in open_slowly"):
-        PooledEngine(job(tmp_path, opens="open_slowly", opening_s=1.0), [Place()])
+    with pytest.raises(JobError, match=r"(?s)is not open after 5 s.* 3 times .*in open_slowly"):
+        PooledEngine(job(tmp_path, opens="open_slowly", opening_s=5.0), [Place()])
 
 
 def test_an_idle_replica_gets_what_another_has_not_begun(tmp_path: Path) -> None:

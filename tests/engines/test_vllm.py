@@ -14,7 +14,6 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,12 +32,14 @@ from builders.engines import (
     OpenAISettings,
     Request,
     VllmSettings,
-    messages,
+    checkpoints,
     open_engine,
 )
 from builders.engines.answers import open_answers
 from builders.engines.in_turn import EnginesInTurn
 from builders.engines.messages import Job
+from builders.engines.places import places
+from builders.engines.pooled import PooledEngine
 from builders.engines.vllm import PROMPTS_IN_FLIGHT
 from builders.recipe import Recipe
 from store.catalog import connect
@@ -273,12 +274,17 @@ def test_two_replicas_of_which_one_is_killed_answer_each_request_once_in_the_tab
 ):
     """The table candidates of three checkpoints: one row a request, whoever is killed meanwhile."""
     engine.close()  # these two need the cores
-    monkeypatch.setattr(messages, "Job", partial(Job, opens="tests.replica_engines:open_noted_vllm"))
-    checkpoints = [
+
+    def noted(settings, model, adapters, revision, **_) -> Engine:
+        job = Job(settings, model, dict(adapters), revision, opens="tests.replica_engines:open_noted_vllm")
+        return PooledEngine(job, places(settings))
+
+    monkeypatch.setattr(checkpoints, "open_engine", noted)
+    made = [
         {"checkpoint_id": name, "location": os.path.relpath(path, tmp_path), "is_adapter": True, "base_model": model}
         for name, path in adapters.items()
     ]
-    store = filled(tmp_path, checkpoints, [f"def f{n}(x):\n    return x + {n}\n" for n in range(NUM_SNIPPETS + 1)])
+    store = filled(tmp_path, made, [f"def f{n}(x):\n    return x + {n}\n" for n in range(NUM_SNIPPETS + 1)])
     asked_before = len(notes(Path(model, "asked")))
 
     def asked() -> list[list[str]]:
@@ -299,7 +305,7 @@ def test_two_replicas_of_which_one_is_killed_answer_each_request_once_in_the_tab
         killed.append(process)
         kept_before.update(kept())
 
-    killing = threading.Thread(target=kill)
+    killing = threading.Thread(target=kill, daemon=True)
     killing.start()
     candidates.build(store, replicas_recipe(tmp_path), 1)
     killing.join()
