@@ -29,6 +29,7 @@ from tests.run_faults import KINDS, Fault, FaultyRun, drawn
 from tests.smoke_run import RECIPE, contents, rows, scoder, trained_weights, unmeasured
 from training.gpus import SIMULATED
 
+LONGEST_RUN_S = 3600.0
 ENGINES = ("synthesizer", "scorer", "evaluation")
 
 
@@ -48,7 +49,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="kill-drill-") as folder:
         whole, hit = Path(folder, "whole"), Path(folder, "hit")
         start = time.monotonic()
-        scoder("run", str(RECIPE), "--store", str(whole)).check_returncode()
+        scoder("run", str(RECIPE), "--store", str(whole), timeout=LONGEST_RUN_S).check_returncode()
         seconds = time.monotonic() - start
         print(f"an uninterrupted run takes {seconds:.0f} s", flush=True)
         with FaultyRun(hit, options.seed, tuple(replicas), longest_s=max(8.0, seconds / 3)) as run:
