@@ -10,7 +10,6 @@ and how long it still takes; for a training its last step; and the memory of thi
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,8 +20,7 @@ from commands.progress import Pace
 from store import Record, Store, segments
 from store.lock import coordinator_alive
 from training import train_log
-
-SMI = ("nvidia-smi", "--query-gpu=index,name,memory.used,memory.total,utilization.gpu", "--format=csv,noheader,nounits")
+from training.gpus import Use, in_use
 
 
 @dataclass(frozen=True)
@@ -43,27 +41,12 @@ class Build:
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """A GPU of this machine, as its driver sees it."""
-
-    index: int
-    name: str
-    used_gb: float
-    total_gb: float
-    busy_percent: float
-
-    def text(self) -> str:
-        """For people: `GPU 0 (NVIDIA H100): 61.2 of 80.0 GB, 97% busy`."""
-        return f"GPU {self.index} ({self.name}): {self.used_gb:.1f} of {self.total_gb:.1f} GB, {self.busy_percent:.0f}% busy"
-
-
-@dataclass(frozen=True)
 class Look:
     """What was seen at one time."""
 
     is_running: bool
     builds: tuple[Build, ...]
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[Use, ...]
 
     def lines(self) -> list[str]:
         """A line per build and per GPU, for people."""
@@ -88,7 +71,7 @@ class Watcher:
         now, is_running = time.time(), coordinator_alive(self._store.root)
         building = [record for record in self._store.records() if record.status == "building"]
         builds = [self._build(record, now, is_running) for record in building]
-        return Look(is_running, tuple(builds), tuple(gpus()))
+        return Look(is_running, tuple(builds), tuple(in_use()))
 
     def _build(self, record: Record, now: float, is_running: bool) -> Build:
         where = segments(record.plan.table, record.plan.partition)
@@ -138,26 +121,3 @@ def _num_lines(path: Path) -> int:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
     except FileNotFoundError:
         return 0
-
-
-def gpus() -> list[Gpu]:
-    """The GPUs of this machine, by their driver's own tool. Empty where there is none."""
-    try:
-        found = subprocess.run(SMI, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [_gpu(line) for line in found.stdout.splitlines() if line.count(",") >= 4]
-
-
-def _gpu(line: str) -> Gpu:
-    index, name, used, total, busy = (part.strip() for part in line.rsplit(",", 4))
-    mib = 2**20 / 1e9
-    return Gpu(int(index), name, _number(used) * mib, _number(total) * mib, _number(busy))
-
-
-def _number(text: str) -> float:
-    """A number of the driver; 0 where it says that it does not know."""
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0

@@ -7,6 +7,7 @@ the id. `opened` gets one for each engine.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from builders.engines import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
+from builders.engines.messages import Job
 from builders.engines.places import Place
-from builders.engines.replica import Job
 from builders.engines.settings import LocalSettings, TransformersSettings, VllmSettings
 from builders.engines.types import EngineDiedError
 from store.errors import InputError
@@ -49,6 +50,11 @@ def open_never(settings, model, adapters, revision, template_arguments) -> Engin
     raise InputError("there is no such model: name another one")
 
 
+def open_slowly(settings, model, adapters, revision, template_arguments) -> Engine:
+    time.sleep(600)
+    raise AssertionError("somebody waited")
+
+
 def open_dead(settings, model, adapters, revision, template_arguments) -> Engine:
     print("no memory is left on this GPU", file=sys.stderr, flush=True)
     os._exit(7)
@@ -79,6 +85,8 @@ class Scripted(Engine):
         if (folder / "opened").exists() and (folder / "is_slow").exists():
             time.sleep(1.0)
         note(folder / "opened", f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}")
+        is_second = len(notes(folder / "opened")) == 2
+        self._slowness = 4.0 if is_second and (folder / "second_is_slow").exists() else 1.0
         self._child = None
         if (folder / "has_child").exists():
             self._child = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, text=True)
@@ -118,9 +126,17 @@ class Scripted(Engine):
 
     def _act(self, word: str, *rest: str) -> None:
         if word == "sleep":
-            time.sleep(float(rest[0]))
+            time.sleep(float(rest[0]) * self._slowness)
         elif word in ("kill", "stop") and self._is_first(rest):
             os.kill(os.getpid(), signal.SIGKILL if word == "kill" else signal.SIGSTOP)
+        elif word == "work":
+            for _ in range(int(rest[0])):  # longer than an engine may be silent
+                time.sleep(0.1)
+                self.steps += 1
+        elif word in ("hang", "hang-alone") and self._is_first(rest):
+            time.sleep(600) if word == "hang" else re.match("(a+)+$", "a" * 60 + "b")
+        elif word == "always-hang":
+            time.sleep(600)
         elif word == "always-kill":
             print("the last words", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)

@@ -10,6 +10,7 @@ In: the folder of a store, the kind of each fault, a seed. Out: what happened, a
     training            kill -9 of a process that trains, while it does
     stopped training    SIGSTOP of one
     replica             kill -9 of one of several processes that answer for an engine
+    stopped replica     SIGSTOP of one
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.smoke_run import RECIPE, ROOT, command
+from training.gpus import SIMULATED
 
-KINDS = ("coordinator", "training", "stopped training", "replica")
+KINDS = ("coordinator", "training", "stopped training", "replica", "stopped replica")
 COMMANDS = {
     "training": "-m training.worker",
     "stopped training": "-m training.worker",
     "replica": "builders.engines.replica",
+    "stopped replica": "builders.engines.replica",
 }
 """What stands in the command line of a process that a fault can meet."""
 MARK = "RUN_WITH_FAULTS"
@@ -130,9 +133,15 @@ def is_alive(pid: int) -> bool:
 class FaultyRun:
     """A run of the smoke recipe that is begun again until it is through."""
 
-    def __init__(self, store: Path, seed: int, options: tuple[str, ...] = (), *, longest_s: float = 30.0) -> None:
-        """`longest_s` is the most that a coordinator works before it is killed."""
+    def __init__(
+        self, store: Path, seed: int, options: tuple[str, ...] = (), *, longest_s: float = 30.0, gpus: int = 0
+    ) -> None:
+        """`longest_s` is the most that a coordinator works before it is killed.
+
+        With `gpus`, so many are simulated: a process of each training and of each engine for each.
+        """
         self.store, self.log = store, store.with_name(f"{store.name}.log")
+        self._simulated = {SIMULATED: str(gpus)} if gpus else {}
         self._options, self._longest_s, self._rng = options, longest_s, random.Random(seed)
         self._process: subprocess.Popen[bytes] | None = None
         self._begun = time.monotonic()
@@ -174,7 +183,7 @@ class FaultyRun:
                 cwd=ROOT,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env={**os.environ, MARK: str(self.store)},
+                env={**os.environ, **self._simulated, MARK: str(self.store)},
             )
 
     def _is_running(self) -> bool:
@@ -214,7 +223,7 @@ class FaultyRun:
         if victim is None:
             return Fault(kind, at_s)
         known, said = {process.pid for process in processes_of(self.store)}, self.log.stat().st_size
-        os.kill(victim.pid, signal.SIGSTOP if kind == "stopped training" else signal.SIGKILL)
+        os.kill(victim.pid, signal.SIGSTOP if kind.startswith("stopped") else signal.SIGKILL)
         hit = time.monotonic()
         ended_s = _until(lambda: not is_alive(victim.pid), LONGEST_END_S)
 

@@ -4,6 +4,7 @@ Adapters share an engine, models take turns.
 """
 
 import shutil
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -46,11 +47,11 @@ def small_recipe(folder: Path, **sampling) -> Recipe:
     )
 
 
-def filled(root: Path, checkpoints: list[dict]) -> Store:
-    """A store whose pool is CODES and whose G0 has these checkpoints."""
+def filled(root: Path, checkpoints: list[dict], codes: Sequence[str] = CODES) -> Store:
+    """A store whose pool are these codes and whose G0 has these checkpoints."""
     store = Store(root)
-    put(store, "raw_pool", [{"snippet_id": f"s{n}", "code": code} for n, code in enumerate(CODES)])
-    put(store, "pool", [{"snippet_id": f"s{n}", "position": n} for n in range(len(CODES))])
+    put(store, "raw_pool", [{"snippet_id": f"s{n}", "code": code} for n, code in enumerate(codes)])
+    put(store, "pool", [{"snippet_id": f"s{n}", "position": n} for n in range(len(codes))])
     put(store, "teacher_samples", [])
     where = {"role": "synthesizer", "iteration": 0}
     put(store, "checkpoints", [{"step": n, **row, **where} for n, row in enumerate(checkpoints)], **where)

@@ -4,6 +4,7 @@ In: the environment, nvidia-smi, torch. Out: a `Gpu` each, in their order.
 
     [gpu.name for gpu in visible()]         # ["0", "1"]
     [gpu.memory_gb for gpu in visible()]    # [85.5, 85.5]; None where unknown
+    [gpu.used_gb for gpu in in_use()]       # [61.2, 0.0]
 
 A process that has begun to use a GPU keeps some of its memory, and cannot be forked any more. So
 other programs are asked: nvidia-smi, or where it is missing a process with torch, which does not
@@ -41,6 +42,27 @@ class Gpu:
     memory_gb: float | None
 
 
+@dataclass(frozen=True)
+class Use:
+    """How a GPU of this machine is used, as its driver sees it. What it does not know is 0."""
+
+    index: int
+    name: str
+    used_gb: float
+    total_gb: float
+    busy_percent: float
+
+    def text(self) -> str:
+        """For people: `GPU 0 (NVIDIA H100): 61.2 of 80.0 GB, 97% busy`."""
+        return f"GPU {self.index} ({self.name}): {self.used_gb:.1f} of {self.total_gb:.1f} GB, {self.busy_percent:.0f}% busy"
+
+
+def in_use() -> list[Use]:
+    """All GPUs of this machine, whoever uses them. Empty where nvidia-smi finds none."""
+    lines = _said("index,name,memory.used,memory.total,utilization.gpu")
+    return [_use(line) for line in lines if line.count(",") >= 4]
+
+
 def visible() -> list[Gpu]:
     """The GPUs that CUDA_VISIBLE_DEVICES leaves. Empty without one.
 
@@ -52,7 +74,7 @@ def visible() -> list[Gpu]:
         names = map(str, range(len(memories))) if chosen is None else _names(chosen)
         return [Gpu(name, memory) for name, memory in zip(names, memories, strict=False)]
     if shutil.which(SMI):
-        return chosen_of(_asked(), chosen)
+        return chosen_of(parsed(_said("uuid,memory.total")), chosen)
     number = _counted(chosen)
     names = map(str, range(number)) if chosen is None else _names(chosen)[:number]
     return [Gpu(name, None) for name in names]
@@ -94,19 +116,32 @@ def _names(chosen: str) -> list[str]:
     return [name.strip() for name in chosen.split(",") if name.strip()]
 
 
-def _asked() -> list[tuple[str, float]]:
-    """(UUID, gigabytes) of all GPUs, as nvidia-smi tells."""
-    command = [SMI, "--query-gpu=uuid,memory.total", "--format=csv,noheader,nounits"]
+def _said(fields: str) -> list[str]:
+    """What nvidia-smi says: a line for each GPU. Empty where it is not there, or fails."""
+    command = [SMI, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=SMI_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return parsed(said.stdout) if said.returncode == 0 else []
+    return said.stdout.splitlines() if said.returncode == 0 else []
 
 
-def parsed(text: str) -> list[tuple[str, float]]:
-    """The lines of nvidia-smi: `GPU-5e…, 81559` is a GPU of 85.5 GB."""
-    rows = [line.split(",") for line in text.splitlines() if line.count(",") == 1]
+def _use(line: str) -> Use:
+    index, name, used, total, busy = (part.strip() for part in line.rsplit(",", 4))
+    gb = BYTES_PER_MIB / BYTES_PER_GB
+    return Use(int(index), name, _number(used) * gb, _number(total) * gb, _number(busy))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def parsed(lines: list[str]) -> list[tuple[str, float]]:
+    """(UUID, gigabytes) of lines of nvidia-smi: `GPU-5e…, 81559` is a GPU of 85.5 GB."""
+    rows = [line.split(",") for line in lines if line.count(",") == 1]
     return [(uuid.strip(), float(mib) * BYTES_PER_MIB / BYTES_PER_GB) for uuid, mib in rows if mib.strip().isdecimal()]
 
 

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import NoReturn
 
 ORPHANED = 75
 """Exit code of a process whose launcher is gone or does not go on."""
@@ -17,22 +18,27 @@ PATIENCE_S = 10
 """Seconds that the launcher may be stopped, and that a stopped process is waited for."""
 
 
-def end_with(launcher: int) -> None:
+def end_with(launcher: int, patience_s: float = PATIENCE_S) -> None:
     """End this process, and all that it started, when its launcher is gone or stays stopped.
 
     It counts its own seconds: those in which it was stopped itself do not count.
     """
-    threading.Thread(target=_watch, args=(launcher,), name="launcher", daemon=True).start()
+    threading.Thread(target=_watch, args=(launcher, patience_s), name="launcher", daemon=True).start()
 
 
-def _watch(launcher: int) -> None:
-    stopped = 0
-    while os.getppid() == launcher and stopped < PATIENCE_S:
-        time.sleep(1.0)
-        stopped = stopped + 1 if is_stopped(launcher) else 0
+def end() -> NoReturn:
+    """End this process at once, and all that it started, if it leads them."""
     if os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(ORPHANED)
+
+
+def _watch(launcher: int, patience_s: float) -> None:
+    stopped = 0
+    while os.getppid() == launcher and stopped < patience_s:
+        time.sleep(1.0)
+        stopped = stopped + 1 if is_stopped(launcher) else 0
+    end()
 
 
 def is_stopped(pid: int) -> bool:

@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from builders.engines import Request, TransformersSettings, VllmSettings
 from builders.engines.answers import open_answers
+from builders.engines.messages import Job
 from builders.engines.places import places
 from builders.engines.pooled import PooledEngine
-from builders.engines.replica import Job
 from builders.engines.settings import LocalSettings
 from tests.engine_models import save_adapter, save_model
 

@@ -1,10 +1,11 @@
 """Kill and stop processes of a run of the smoke recipe at random moments, and compare what it made
 with an uninterrupted run.
 
-    python benchmarks/store/kill_drill.py --kills 10 --seed 0 [--replicas 2]
+    python benchmarks/store/kill_drill.py --kills 10 --seed 0 [--replicas 2] [--gpus 2]
 
 The coordinator, processes that train and, with several replicas, those that answer are hit
-(`tests/run_faults.py`). Prints each fault: when it was, what it met, how long until that had ended
+(`tests/run_faults.py`). With simulated GPUs, each training has a process for each of them, too, in
+both runs. Prints each fault: when it was, what it met, how long until that had ended
 and was there again. Then for every table whether its rows are equal, whether the Parquet bytes and
 the trained weights are, and which processes are left. Exits 1 on a difference, on a fault whose
 processes did not end within 30 s, and on a process that is left.
@@ -15,6 +16,7 @@ Not compared are the bytes of `evaluations` and of what reads them: they hold me
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -25,7 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from store import CONTRACTS
 from tests.run_faults import KINDS, Fault, FaultyRun, drawn
 from tests.smoke_run import RECIPE, contents, rows, scoder, trained_weights, unmeasured
+from training.gpus import SIMULATED
 
+LONGEST_RUN_S = 3600.0
 ENGINES = ("synthesizer", "scorer", "evaluation")
 
 
@@ -35,14 +39,17 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--replicas", type=int, default=1, help="processes of each engine; with 2 some are killed, too")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs to simulate: a process of each training for each")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, help="kinds of faults; by default all")
     options = parser.parse_args()
-    kinds = tuple(options.kinds or (kind for kind in KINDS if kind != "replica" or options.replicas > 1))
+    kinds = tuple(options.kinds or (kind for kind in KINDS if "replica" not in kind or options.replicas > 1))
     replicas = [word for name in ENGINES for word in ("--set", f"{name}.engine.replicas={options.replicas}")]
+    if options.gpus:
+        os.environ[SIMULATED] = str(options.gpus)
     with tempfile.TemporaryDirectory(prefix="kill-drill-") as folder:
         whole, hit = Path(folder, "whole"), Path(folder, "hit")
         start = time.monotonic()
-        scoder("run", str(RECIPE), "--store", str(whole)).check_returncode()
+        scoder("run", str(RECIPE), "--store", str(whole), timeout=LONGEST_RUN_S).check_returncode()
         seconds = time.monotonic() - start
         print(f"an uninterrupted run takes {seconds:.0f} s", flush=True)
         with FaultyRun(hit, options.seed, tuple(replicas), longest_s=max(8.0, seconds / 3)) as run:

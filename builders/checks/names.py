@@ -10,9 +10,10 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from store.held_folders import temporary
 
 UNDEFINED = "F821,F823"
 """The rules for names that nothing binds, and for locals that are read before they are bound."""
@@ -50,11 +51,11 @@ def _messages(codes: Sequence[str], rules: str) -> list[list[str]]:
     if not codes:
         return found
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--exit-zero", "--ignore-noqa"]
-    with tempfile.TemporaryDirectory(prefix="scoder-lint-") as folder:
+    with temporary("lint") as folder:
         for number, code in enumerate(codes):
-            Path(folder, f"{number}.py").write_text(code, encoding="utf-8", errors="replace")
+            (folder / f"{number}.py").write_text(code, encoding="utf-8", errors="replace")
         command += ["--no-respect-gitignore", "--target-version", PYTHON, "--select", rules]
-        done = subprocess.run([*command, "--output-format", "json-lines", folder], capture_output=True, text=True)
+        done = subprocess.run([*command, "--output-format", "json-lines", str(folder)], capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"ruff ended with exit code {done.returncode}. It says: {done.stderr.strip()[:500]}")
     for line in done.stdout.splitlines():

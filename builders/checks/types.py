@@ -15,13 +15,14 @@ from __future__ import annotations
 import re
 import resource
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 from ty import find_ty_bin
+
+from store.held_folders import temporary
 
 PYTHON = "3.13"
 BATCH = 500
@@ -70,15 +71,14 @@ def _checked(codes: Sequence[str]) -> list[int | None] | None:
     """The errors of one batch; None when the process failed, was too slow or needed too much
     memory.
     """
-    with tempfile.TemporaryDirectory(prefix="scoder-types-") as folder:
-        home = Path(folder)
+    with temporary("types") as home:
         (home / "code").mkdir()
         (home / "python" / "lib" / f"python{PYTHON}" / "site-packages").mkdir(parents=True)
         (home / "ty.toml").touch()
         for number, code in enumerate(codes):
             text = _SUPPRESSION.sub("#", code)
             (home / "code" / f"{number}.py").write_text(text, encoding="utf-8", errors="replace")
-        output = _run(_command(home), {"HOME": folder, "PATH": ""}, SECONDS + SECONDS_PER_TEXT * len(codes))
+        output = _run(_command(home), {"HOME": str(home), "PATH": ""}, SECONDS + SECONDS_PER_TEXT * len(codes))
     if output is None:
         return None
     counts: list[int | None] = [0] * len(codes)

@@ -21,10 +21,11 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+
+from store.held_folders import temporary
 
 TIMEOUT_S = 300.0
 CHUNK_BYTES = 200_000
@@ -80,14 +81,14 @@ def _refused(texts: Sequence[bytes]) -> set[int]:
     """The numbers of the texts that ruff refuses, and of a text that crashes it."""
     if not texts:
         return set()
-    with tempfile.TemporaryDirectory(prefix="scoder-syntax-") as folder:
+    with temporary("syntax") as folder:
         for number, text in enumerate(texts):
             with open(f"{folder}/{number}.py", "wb") as handle:
                 handle.write(text)
         try:
             # one thread: with many workers there is one of these processes in each of them
             one_thread = os.environ | {"RAYON_NUM_THREADS": "1"}
-            done = subprocess.run([*_command(), folder], capture_output=True, timeout=TIMEOUT_S, env=one_thread)
+            done = subprocess.run([*_command(), str(folder)], capture_output=True, timeout=TIMEOUT_S, env=one_thread)
             code = done.returncode
         except subprocess.TimeoutExpired:
             code = -1

@@ -18,7 +18,6 @@ carry their name in the metadata.
 from __future__ import annotations
 
 import json
-import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
@@ -39,6 +38,7 @@ from builders.engines.protocol import Json, MalformedError, checked, choice_body
 from builders.engines.settings import OpenAISettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from store.errors import InputError, JobError, UnreachableError
+from store.held_folders import temporary
 
 if TYPE_CHECKING:
     from training.chat_templates import Arguments
@@ -281,8 +281,8 @@ class BatchEngine(Engine):
 
     def _file(self, file_id: str) -> Iterator[Json]:
         """The lines of a file of the provider, which may be larger than the memory."""
-        with tempfile.NamedTemporaryFile(prefix="scoder-batch-") as kept:
-            target = Path(kept.name)
+        with temporary("batch") as folder:
+            target = folder / "answers"
             self._patiently(
                 lambda: self._endpoint.submit(self._endpoint.download(f"files/{file_id}/content", target)).result()
             )

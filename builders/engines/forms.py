@@ -56,7 +56,7 @@ def without_chat(model: str, adapters: Mapping[str, str] | None = None, revision
     """Why a local model cannot be asked in a chat. None if it can."""
     # before transformers, which takes seconds to import
     require_weights(model, adapters or {}, revision)
-    from builders.engines.tokenizing import with_template
+    from builders.engines.templates import with_template
     from training import pretrained
 
     tokenizer = with_template(pretrained.read_tokenizer(model, revision), adapters or {})

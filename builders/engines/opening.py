@@ -79,9 +79,9 @@ def _open_local(
     nodes.
     """
     from builders.engines.local import open_local
+    from builders.engines.messages import Job
     from builders.engines.places import Place, on_nodes, places
     from builders.engines.pooled import PooledEngine
-    from builders.engines.replica import Job
 
     if cluster is None and isinstance(settings, VllmSettings) and importlib.util.find_spec("vllm") is None:
         raise MissingLibraryError(f"engine 'vllm' needs vLLM, which is not installed: {INSTALL_VLLM}")

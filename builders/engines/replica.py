@@ -15,100 +15,50 @@ the GPU and watches nobody.
 from __future__ import annotations
 
 import ctypes
-import importlib
 import json
+import math
 import os
 import pickle
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection
-from queue import Empty, SimpleQueue
-from typing import Any, Literal
+from typing import Any
 
+from builders.engines.inbox import Inbox, Waiting
+from builders.engines.messages import (
+    Address,
+    Answer,
+    Close,
+    Drop,
+    Failed,
+    Job,
+    Name,
+    Ready,
+    Recall,
+    Returned,
+    Run,
+    Sent,
+    Steps,
+    Told,
+)
 from builders.engines.places import OURS_ALONE
-from builders.engines.settings import LocalSettings
-from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, EngineDiedError, Request
+from builders.engines.pulse import Pulse
+from builders.engines.types import ChoiceRequest, EngineDiedError, Request
 from store.errors import JobError
+from training import watchdog
 from training.library_notes import hush
-
-Kind = Literal["generate", "choose"]
-Address = str | tuple[str, int]
-Name = tuple[int, int]
-"""The number of a replica, and how often it was started."""
 
 CODE = "from builders.engines.replica import main; main()"
 """What Python runs as the process of a replica."""
 
-WATCH_S = 0.5
 PR_SET_PDEATHSIG = 1
 """An option of `prctl`, which only Linux has."""
-GONE = 75
-"""The exit code of a replica whose coordinator is gone, where it cannot end its group."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a replica opens. `opens` is the dotted name of the function that opens the engine."""
-
-    settings: LocalSettings
-    model: str
-    adapters: dict[str, str]
-    revision: str | None = None
-    template_arguments: Mapping[str, Any] | None = None
-    opens: str = "builders.engines.local:open_local"
-
-    def open(self) -> Engine:
-        """The engine, in this process."""
-        module, name = self.opens.split(":")
-        opens = getattr(importlib.import_module(module), name)
-        return opens(self.settings, self.model, self.adapters, self.revision, self.template_arguments)
-
-
-@dataclass(frozen=True)
-class Run:
-    """Requests to answer. With `is_whole` they are all that one call of the engine gets."""
-
-    number: int
-    kind: Kind
-    requests: Sequence[Request | ChoiceRequest]
-    is_whole: bool
-
-
-class Drop:
-    """All that was sent before this is not wanted any more."""
-
-
-class Close:
-    """Nothing more will come: close the engine and end."""
-
-
-class Ready:
-    """The engine is open."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer to a request of a run."""
-
-    run: int
-    answer: Completion | ChoiceCompletion
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The engine raised an error: while it was opened, or while these runs were under way."""
-
-    runs: frozenset[int]
-    error: bytes
-    told: str
 
 
 def serve(address: Address, key: bytes, name: Name, parent: int | None = None) -> None:
@@ -118,12 +68,13 @@ def serve(address: Address, key: bytes, name: Name, parent: int | None = None) -
     """
     if parent is not None:
         _wake_with_parent()
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        watchdog.end_with(parent, patience_s=math.inf)  # Ctrl-Z stops a run, and it goes on
     connection = _connected(address, key)
     connection.send(name)
     job: Job = connection.recv()
+    line = _Line(connection)
     try:
-        replica = _opened(connection, job)
+        replica = _opened(line, job)
         if replica is not None:
             replica.answer_all()
             replica.engine.close()
@@ -142,16 +93,16 @@ def _connected(address: Address, key: bytes) -> Connection:
         )
 
 
-def _opened(connection: Connection, job: Job) -> _Replica | None:
+def _opened(line: _Line, job: Job) -> _Replica | None:
     """The engine, ready to answer. None if the coordinator was told why it cannot be opened."""
     try:
-        replica = _Replica(connection, job)
+        replica = _Replica(line, job)
     except EngineDiedError:
         raise
     except Exception as error:
-        _send(connection, _failed(error, frozenset()))
+        line.send(_failed(error, frozenset()))
         return None
-    _send(connection, Ready())
+    line.send(Ready())
     return replica
 
 
@@ -170,30 +121,54 @@ def main() -> None:
     serve(found, bytes.fromhex(start["key"]), (start["name"][0], start["name"][1]), start["parent"] or os.getppid())
 
 
+class _Line:
+    """The connection to the coordinator. Several threads may send, one may read.
+
+    If the coordinator is gone, all ends: an exception would end one thread alone.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._lock = connection, threading.Lock()
+
+    def send(self, message: Told) -> None:
+        try:
+            with self._lock:
+                self._connection.send(message)
+        except OSError:
+            watchdog.end()
+
+    def read(self) -> Sent:
+        try:
+            return self._connection.recv()
+        except (EOFError, OSError):
+            watchdog.end()
+
+
 class _Replica:
     """An engine, and what came for it."""
 
-    def __init__(self, connection: Connection, job: Job) -> None:
-        self._connection = connection
-        self._came: SimpleQueue[Run | Drop | Close] = SimpleQueue()
+    def __init__(self, line: _Line, job: Job) -> None:
+        self._line, self._inbox = line, Inbox()
         self._num_drops = self._num_dropped = 0
-        self._next: Run | Drop | Close | None = None
+        self._next: Waiting | None = None
         self._open: dict[str, int] = {}
         self._left: deque[tuple[int, Request | ChoiceRequest]] = deque()
         # The thread reads while the engine is opened, too: the coordinator may end meanwhile.
         threading.Thread(target=self._read, daemon=True).start()
+        self._pulse = Pulse(lambda steps: line.send(Steps(steps)), job.silent_s, job.opening_s)
         self.engine = job.open()
+        self._pulse.begin(self.engine)
 
     def _read(self) -> None:
         """Take what comes at once, so that the coordinator never waits for this process."""
         while True:
-            try:
-                message = self._connection.recv()
-            except (EOFError, OSError):
-                _end()
+            message = self._line.read()
+            if isinstance(message, Recall):
+                self._line.send(Returned(self._inbox.withdraw(message.runs)))
+                continue
             if isinstance(message, Drop | Close):
                 self._num_drops += 1
-            self._came.put(message)
+            self._inbox.put(message)
             if isinstance(message, Close):
                 return
 
@@ -207,10 +182,18 @@ class _Replica:
             if isinstance(message, Drop):
                 self._num_dropped += 1
             elif not self._is_dropped:
+                self._pulse.asked()
                 self._answer(message)
+                self._pulse.idle()
 
-    def _take(self) -> Run | Drop | Close:
-        message, self._next = self._next or self._came.get(), None
+    def _take(self) -> Waiting:
+        message, self._next = self._next or self._inbox.take(), None
+        return message
+
+    def _taken_when_idle(self) -> Waiting:
+        self._pulse.idle()
+        message = self._inbox.take()
+        self._pulse.asked()
         return message
 
     def _answer(self, first: Run) -> None:
@@ -224,7 +207,7 @@ class _Replica:
                 for answer in answers:
                     if self._is_dropped:
                         return
-                    _send(self._connection, Answer(self._open.pop(answer.request_id), answer))
+                    self._line.send(Answer(self._open.pop(answer.request_id), answer))
             if self._open and not self._is_dropped:
                 name = next(iter(self._open))
                 raise JobError(f"the engine gave no answer to {len(self._open)} requests, first {name}")
@@ -232,7 +215,7 @@ class _Replica:
             raise
         except Exception as error:
             runs = frozenset([*self._open.values(), *(number for number, _ in self._left)])
-            _send(self._connection, _failed(error, runs))
+            self._line.send(_failed(error, runs))
 
     def _whole(self, run: Run) -> Sequence[Request | ChoiceRequest]:
         self._open = {request.request_id: run.number for request in run.requests}
@@ -249,9 +232,8 @@ class _Replica:
                 number, request = self._left.popleft()
                 self._open[request.request_id] = number
                 yield request
-            try:
-                message = self._next or self._came.get(block=not self._open)
-            except Empty:
+            message = self._next or (self._inbox.taken() if self._open else self._taken_when_idle())
+            if message is None:
                 yield None
                 continue
             if not isinstance(message, Run) or message.is_whole or message.kind != first.kind:
@@ -275,28 +257,7 @@ def _failed(error: Exception, runs: frozenset[int]) -> Failed:
     return Failed(runs, pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}\n\n{told}")), told)
 
 
-def _send(connection: Connection, message: Ready | Answer | Failed) -> None:
-    """Send something. If the coordinator is gone, end all: an exception would end this alone."""
-    try:
-        connection.send(message)
-    except OSError:
-        _end()
-
-
 def _wake_with_parent() -> None:
     """Let the system wake this process when its parent dies: stopped, it could not end itself."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(WATCH_S)
-    _end()
-
-
-def _end() -> None:
-    """End this process at once, and all that it started, if it leads them."""
-    if os.getpgrp() == os.getpid():
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-    os._exit(GONE)

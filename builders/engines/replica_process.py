@@ -3,7 +3,7 @@
 In: a place, and the address of the coordinator. Out: a process in a session of its own, which
 writes into a log.
 
-    process = ReplicaProcess((0, 1), Place("3"), "/tmp/x/socket", key, Path("/tmp/x/replica-0.log"))
+    process = ReplicaProcess((0, 1), Place("3"), "\0scoder-5c", key, Path("/tmp/x/replica-0.log"))
     process.has_ended()    # False
     process.kill()         # the process, and those that it started
     process.ending()       # "ended by signal 9 (SIGKILL, mostly out of memory)"
@@ -22,8 +22,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from builders.engines.messages import Address, Name
 from builders.engines.places import Place
-from builders.engines.replica import CODE, Name
+from builders.engines.replica import CODE
 
 STOPPED_S = 10.0
 """A replica that somebody stopped for so long is ended, as it would hold up the run for ever."""
@@ -39,7 +40,7 @@ class ReplicaProcess:
     is_waiting = was_taken = False
     """On this machine nothing waits, and nobody takes anything away."""
 
-    def __init__(self, name: Name, place: Place, address: str, key: bytes, log: Path) -> None:
+    def __init__(self, name: Name, place: Place, address: Address, key: bytes, log: Path) -> None:
         self.log = log
         self._lock = threading.Lock()
         self._ticks = self._ticks_stopped = 0

@@ -17,8 +17,9 @@ import socket
 from multiprocessing.connection import Listener
 from pathlib import Path
 
+from builders.engines.messages import Address, Name
 from builders.engines.places import Place
-from builders.engines.replica import CODE, Address, Name
+from builders.engines.replica import CODE
 from builders.executors.gpu_tasks import Cluster, Task, Tasks
 
 
@@ -84,6 +85,9 @@ class ReplicaTask:
 
     def wait(self, seconds: float) -> None:
         self._task.wait(seconds)
+
+    def tail(self) -> str:
+        return self._task.tail()
 
     def ending(self) -> str:
         return self._task.ending()

@@ -12,7 +12,7 @@ from itertools import count, islice
 from queue import SimpleQueue
 from typing import Any
 
-from builders.engines.replica import Kind, Run
+from builders.engines.messages import Kind, Run
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Request
 
 Asked = Request | ChoiceRequest
@@ -50,25 +50,27 @@ class Call:
 @dataclass(eq=False)
 class Part:
     """A run of a call, as it was sent once. `left` holds what of it has no answer, by its id, and
-    how many prompts that is.
+    how many prompts that is. `num_hangs` of the replicas that had requests of it hung.
     """
 
     call: Call
     requests: list[Any]
     is_whole: bool
     left: dict[str, int] = field(default_factory=dict)
+    num_hangs: int = 0
     number: int = field(default_factory=_numbers.__next__)
     num_prompts: int = field(init=False)
+    is_begun: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.left = self.left or {request.request_id: num_prompts(request) for request in self.requests}
         self.num_prompts = sum(self.left.values())
 
-    def again(self) -> Part:
+    def again(self, *, hung: bool = False) -> Part:
         """What is to be asked again: what has no answer, or all of it, where the bits of an answer
         depend on what was asked with it."""
         kept = self.requests if self.is_whole else [r for r in self.requests if r.request_id in self.left]
-        return Part(self.call, kept, self.is_whole, self.left)
+        return Part(self.call, kept, self.is_whole, self.left, self.num_hangs + hung)
 
     def sent(self) -> Run:
         """The run as a replica gets it."""

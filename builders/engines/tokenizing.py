@@ -4,54 +4,19 @@
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from os.path import commonprefix
-from pathlib import Path
 from typing import Any
 
 from builders.engines.types import Message, Request
 from store.errors import InputError, JobError
 from training import plain_text
-from training.chat_templates import Arguments, require_end, set_arguments
 from training.encoding import ChoicePlace, choice_place, encoder, render
 from training.errors import TrainingError
 
 FEWEST_BEFORE, MOST_BEFORE = 4, 24
 """How many tokens of a prompt are decoded together with the answer, as in vLLM."""
-
-
-def with_template(tokenizer: Any, adapters: Mapping[str, str], arguments: Arguments | None = None) -> Any:
-    """The tokenizer with the template that its adapters were trained with, and with the arguments.
-
-    Adapters without a template of their own are asked with the base's. TrainingError if two of them
-    are to be asked with different ones.
-    """
-    own = [_own_template(folder) for folder in adapters.values()]
-    base: Any = tokenizer.chat_template or next(filter(None, own), None)
-    found = []
-    for template in own or [base]:
-        tokenizer.chat_template = template or base
-        set_arguments(tokenizer, arguments or {})
-        found.append(tokenizer.chat_template)
-    if other := next((place for place, template in enumerate(found) if template != found[0]), 0):
-        one, two = (f"{name!r} ({folder})" for name, folder in list(adapters.items())[::other][:2])
-        raise TrainingError(
-            f"the adapters {one} and {two} were trained with different chat templates, and one engine asks with one "
-            "template: ask them one after the other"
-        )
-    if adapters:
-        require_end(tokenizer)
-    return tokenizer
-
-
-def _own_template(folder: str) -> str | dict[str, str] | None:
-    """The template in an adapter's folder. None if it has no tokenizer, or none with a template."""
-    if not Path(folder, "tokenizer_config.json").exists():
-        return None
-    from training import pretrained
-
-    return pretrained.read_tokenizer(folder).chat_template
 
 
 def chat_text(tokenizer: Any, messages: Sequence[Message]) -> str:

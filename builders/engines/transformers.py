@@ -21,18 +21,16 @@ from builders.engines import grouped_attention
 from builders.engines.lora_adapters import LoraAdapters
 from builders.engines.sampling import sample
 from builders.engines.settings import TransformersSettings
+from builders.engines.templates import Templates
 from builders.engines.tokenizing import (
     MOST_BEFORE,
     answer_of,
     common_prefix_length,
     decode,
     encode_choices,
-    encode_requests,
-    end_ids,
     first_stop,
     place_of,
     require_numbers,
-    with_template,
 )
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Request
 from training import pretrained
@@ -88,21 +86,22 @@ class TransformersEngine(Engine):
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._folders: dict[str | None, str] = {None: model}
         self._folders.update(adapters)
-        tokenizer = pretrained.read_tokenizer(model, revision)
-        self._tokenizer = with_template(tokenizer, adapters, template_arguments)
+        self._templates = Templates(pretrained.read_tokenizer(model, revision), adapters, template_arguments)
+        self._tokenizer = self._templates.adapted  # for all that no template decides
         dtype = torch_dtype(settings.dtype, "engine")
         loaded = pretrained.read_model(model, dtype, revision)
         self._config = loaded.config
-        self._eos_ids = _eos_ids(self._tokenizer, loaded.generation_config) | end_ids(self._tokenizer)
+        self._eos_ids = _eos_ids(self._tokenizer, loaded.generation_config)
         self._max_model_tokens = longest(self._config, settings.max_model_tokens)
         grouped_attention.use(loaded)
+        self._count_steps(loaded)
         self._adapters = LoraAdapters(loaded, adapters, self._device)
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         stream = iter(requests)
         while window := list(islice(stream, self._window)):
             self._adapters.check({request.adapter for request in window})
-            token_ids = encode_requests(self._tokenizer, window)
+            token_ids = self._templates.encoded(window)
             rows = [_Row(request, ids) for request, ids in zip(window, token_ids, strict=True)]
             fitting = [row for row in rows if self._fits(len(row.prompt_ids) + row.request.max_tokens)]
             for row in rows:
@@ -116,8 +115,9 @@ class TransformersEngine(Engine):
     def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
         for request in requests:
             self._adapters.check({request.adapter})
-            choice_ids = place_of(self._tokenizer, request.choices).token_ids
-            question_ids = encode_choices(self._tokenizer, request.choices, request.questions)
+            tokenizer = self._templates.of(request.adapter)
+            choice_ids = place_of(tokenizer, request.choices).token_ids
+            question_ids = encode_choices(tokenizer, request.choices, request.questions)
             num_tokens = sum(len(ids) for ids in question_ids)
             if not self._fits(max(len(ids) for ids in question_ids)):
                 yield ChoiceCompletion(request.request_id, None, num_tokens, "prompt_too_long")
@@ -135,6 +135,16 @@ class TransformersEngine(Engine):
         torch.set_num_threads(self._threads_before)
         if self._device == "cuda":
             torch.cuda.empty_cache()
+
+    def _count_steps(self, model: torch.nn.Module) -> None:
+        """Each layer that is computed is a step: on a slow machine a whole pass takes minutes."""
+
+        def count(*_: Any) -> None:
+            self.steps += 1
+
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.register_forward_pre_hook(count)
 
     def _fits(self, num_tokens: int) -> bool:
         return num_tokens <= self._max_model_tokens
@@ -174,10 +184,13 @@ class TransformersEngine(Engine):
         require_numbers([logprob], self._folders[row.request.adapter], row.request.request_id)
         row.token_ids.append(token)
         row.logprob += logprob
-        if token in self._eos_ids or self._ends_in_stop(row):
+        if self._is_end(row, token) or self._ends_in_stop(row):
             row.finish_reason = "stop"
         elif len(row.token_ids) == row.request.max_tokens:
             row.finish_reason = "length"
+
+    def _is_end(self, row: _Row, token: int) -> bool:
+        return token in self._eos_ids or token in self._templates.end_ids(row.request.adapter)
 
     def _ends_in_stop(self, row: _Row) -> bool:
         if not row.request.stop:
@@ -193,7 +206,7 @@ class TransformersEngine(Engine):
         assert finish_reason is not None, f"request {row.request.request_id!r} has not finished"
         if (cut := first_stop(text, row.request.stop)) is not None:
             text, finish_reason = text[:cut], "stop"
-        text = answer_of(self._tokenizer, text, row.request)
+        text = answer_of(self._templates.of(row.request.adapter), text, row.request)
         num_tokens = (len(row.prompt_ids), len(row.token_ids))
         return Completion(row.request.request_id, text, finish_reason, *num_tokens, row.logprob)
 

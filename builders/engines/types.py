@@ -151,6 +151,10 @@ class EngineDiedError(Exception):
 class Engine(Protocol):
     """A model that answers. It holds memory, threads or connections until it is closed."""
 
+    steps: int = 0
+    """Grows with whatever the model computes. A local engine counts, so that others see whether it
+    hangs, however long an answer takes."""
+
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """One completion per request, in any order; `requests` is read as answers are consumed."""
         ...

@@ -7,48 +7,37 @@ its own seed, but vLLM does not promise the same bits when other requests are in
 """
 
 import gc
-import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from math import exp
-from pathlib import Path
 from typing import Any
 
 from builders.engines.settings import INSTALL_VLLM, VllmSettings
-from builders.engines.tokenizing import (
-    answer_of,
-    encode_choices,
-    encode_requests,
-    end_ids,
-    place_of,
-    require_numbers,
-    with_template,
-)
+from builders.engines.templates import Templates
+from builders.engines.tokenizing import encode_choices, place_of, require_numbers
 from builders.engines.types import (
     ChoiceCompletion,
     ChoiceRequest,
     Completion,
     Engine,
     EngineDiedError,
-    FinishReason,
     Request,
 )
-from store.errors import InputError, MissingError, MissingLibraryError
+from builders.engines.vllm_adapters import adapter_of_zeros, lora_options, require_usable
+from store.errors import MissingLibraryError
+from store.held_folders import temporary_folder
 from training import pretrained
 from training.chat_templates import Arguments
-from training.precision import choice
-from training.tokenizer_files import place_for_others
 
 try:
-    from vllm import LLM, SamplingParams
+    from vllm import LLM
     from vllm.lora.request import LoRARequest
     from vllm.platforms import current_platform
-    from vllm.sampling_params import RequestOutputKind
     from vllm.v1.engine.exceptions import EngineDeadError
+
+    from builders.engines.vllm_answers import choice_completion, choice_params, completion, sampling_params
+    from builders.engines.vllm_start import dtype, folder_of_sockets, num_cores, tokenizer_options
 except ImportError as error:
     raise MissingLibraryError(
         f"engine 'vllm' needs vLLM, which cannot be imported ({error}): {INSTALL_VLLM}"
@@ -70,10 +59,6 @@ CPU_BLOCK_TOKENS = 32
 
 # vLLM keeps one CPU core for its scheduler. With two cores that is half of the computing power.
 CORES_ALL_COMPUTE = 2
-
-# vLLM takes these ranks only; an adapter of another rank is padded to the next.
-LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-ADAPTERS_IN_A_BATCH = 8
 
 
 @dataclass
@@ -113,30 +98,31 @@ class VllmEngine(Engine):
         self._folders: dict[str | None, str] = {None: model}
         self._folders.update(adapters)
         # Before vLLM starts, which takes long. It also keeps a template that does not end from it.
-        tokenizer = pretrained.read_tokenizer(model, revision)
-        self._tokenizer = with_template(tokenizer, adapters, template_arguments)
-        self._stop_ids = sorted(end_ids(self._tokenizer) - {self._tokenizer.eos_token_id})
+        self._templates = Templates(pretrained.read_tokenizer(model, revision), adapters, template_arguments)
+        self._tokenizer = self._templates.adapted  # for all that no template decides
+        require_usable(model, revision, adapters)
         self._max_model_tokens = settings.max_model_tokens
         self._adapters = {
             name: LoRARequest(name, number, path) for number, (name, path) in enumerate(adapters.items(), start=1)
         }
         self._names = map(str, count())
         self._nothing = None
-        self._scratch = tempfile.mkdtemp(prefix="scoder-vllm-")
+        self._scratch = temporary_folder("vllm")
+        self._sockets = folder_of_sockets(self._scratch)
         if adapters and current_platform.is_cpu():
             # vLLM's CPU kernels take "no adapter" (index -1) for the last one loaded (its pull
             # requests 48421 and 49656, open in July 2026). So the base answers through an adapter
             # of zeros.
-            zeros = _adapter_of_zeros(tempfile.mkdtemp(dir=self._scratch), adapters)
+            zeros = adapter_of_zeros(str(self._scratch.path / "zeros"), adapters)
             self._nothing = LoRARequest("none", len(adapters) + 1, zeros)
-        if current_platform.is_cpu() and _num_cores() <= CORES_ALL_COMPUTE:
+        if current_platform.is_cpu() and num_cores() <= CORES_ALL_COMPUTE:
             os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
         with pretrained.without_own_code(model):
             self._llm: Any = LLM(
                 model=model,
                 revision=revision,
                 trust_remote_code=False,
-                dtype=_dtype(settings),
+                dtype=dtype(settings),
                 max_model_len=settings.max_model_tokens,
                 gpu_memory_utilization=settings.gpu_memory_utilization,
                 tensor_parallel_size=settings.tensor_parallel,
@@ -147,8 +133,8 @@ class VllmEngine(Engine):
                 # the model's own generation_config would change sampling behind the recipe's back
                 generation_config="vllm",
                 seed=0,
-                **_lora_options(adapters),
-                **_tokenizer_options(model, revision, self._tokenizer, self._scratch),
+                **lora_options(adapters),
+                **tokenizer_options(model, revision, self._tokenizer, self._scratch.path),
                 **({"block_size": CPU_BLOCK_TOKENS} if current_platform.is_cpu() else {"max_num_seqs": SEQUENCES}),
             )
 
@@ -157,7 +143,7 @@ class VllmEngine(Engine):
             if isinstance(waiting, Completion):
                 yield waiting
                 continue
-            given = _completion(self._tokenizer, waiting.request, waiting.outputs[0])
+            given = completion(self._templates.of(waiting.request.adapter), waiting.request, waiting.outputs[0])
             require_numbers([given.logprob], self._weights_of(waiting), given.request_id)
             yield given
 
@@ -166,8 +152,9 @@ class VllmEngine(Engine):
             if isinstance(waiting, ChoiceCompletion):
                 yield waiting
             else:
-                choice_ids = place_of(self._tokenizer, waiting.request.choices).token_ids
-                given = _choice_completion(waiting.request, choice_ids, waiting.num_prompt_tokens, waiting.outputs)
+                tokenizer = self._templates.of(waiting.request.adapter)
+                choice_ids = place_of(tokenizer, waiting.request.choices).token_ids
+                given = choice_completion(waiting.request, choice_ids, waiting.num_prompt_tokens, waiting.outputs)
                 sums = [sum(row) for row in given.probabilities or ()]
                 require_numbers(sums, self._weights_of(waiting), given.request_id)
                 yield given
@@ -178,7 +165,8 @@ class VllmEngine(Engine):
         # The engine core is another process. It holds the GPU's memory until it is told to end.
         self._llm.llm_engine.engine_core.shutdown()
         self._llm = None
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        for folder in {self._scratch, self._sockets}:
+            folder.close()
         gc.collect()
 
     def _generation_prompts(self, requests: Iterable[Request | None]) -> Iterator[_Prompt | Completion | None]:
@@ -186,9 +174,9 @@ class VllmEngine(Engine):
             if not together:
                 yield None
                 continue
-            for request, ids in zip(together, encode_requests(self._tokenizer, together), strict=True):
+            for request, ids in zip(together, self._templates.encoded(together), strict=True):
                 if self._fits(len(ids) + request.max_tokens):
-                    params = _sampling_params(request, self._stop_ids)
+                    params = sampling_params(request, self._stop_ids(request.adapter))
                     yield _Prompt(_Waiting(request, len(ids), [None]), 0, ids, params)
                 else:
                     yield Completion(request.request_id, "", "prompt_too_long", len(ids), 0, None)
@@ -198,8 +186,9 @@ class VllmEngine(Engine):
             if request is None:
                 yield None
                 continue
-            choice_ids = place_of(self._tokenizer, request.choices).token_ids
-            questions = encode_choices(self._tokenizer, request.choices, request.questions)
+            tokenizer = self._templates.of(request.adapter)
+            choice_ids = place_of(tokenizer, request.choices).token_ids
+            questions = encode_choices(tokenizer, request.choices, request.questions)
             num_tokens = sum(map(len, questions))
             # One token is generated after each question.
             if not self._fits(max(map(len, questions)) + 1):
@@ -207,7 +196,7 @@ class VllmEngine(Engine):
                 continue
             waiting = _Waiting(request, num_tokens, [None] * len(questions))
             for position, ids in enumerate(questions):
-                yield _Prompt(waiting, position, ids, _choice_params(choice_ids))
+                yield _Prompt(waiting, position, ids, choice_params(choice_ids))
 
     def _weights_of(self, waiting: _Waiting) -> str:
         """The folder of the weights that answered, for an error.
@@ -216,6 +205,10 @@ class VllmEngine(Engine):
         """
         beside = " (or an adapter that was asked beside it)" if len(self._adapters) > 1 else ""
         return self._folders[waiting.request.adapter] + beside
+
+    def _stop_ids(self, adapter: str | None) -> list[int]:
+        """Where an answer ends, besides the end token of the tokenizer."""
+        return sorted(self._templates.end_ids(adapter) - {self._tokenizer.eos_token_id})
 
     def _fits(self, num_tokens: int) -> bool:
         return num_tokens <= self._max_model_tokens
@@ -242,7 +235,9 @@ class VllmEngine(Engine):
                     elif not is_over:
                         passing.append(prompt)
                 yield from passing
-                for output in engine.step() if in_flight else ():
+                outputs = engine.step() if in_flight else ()
+                self.steps += 1  # returns when the core, which is another process, has made a step
+                for output in outputs:
                     if output.finished:
                         prompt = in_flight.pop(output.request_id)
                         waiting = prompt.waiting
@@ -287,123 +282,3 @@ def _together(requests: Iterable[Request | None], most: int) -> Iterator[list[Re
             held = []
     if held:
         yield held
-
-
-def _dtype(settings: VllmSettings) -> str:
-    """The number format. vLLM's platform is asked, as torch itself would begin to use the GPU."""
-    import torch
-
-    has_bfloat16 = torch.bfloat16 in current_platform.supported_dtypes
-    return choice(settings.dtype, "engine", not current_platform.is_cpu(), has_bfloat16)
-
-
-def _tokenizer_options(model: str, revision: str | None, tokenizer: Any, scratch: str) -> dict[str, Any]:
-    """The tokenizer with which vLLM writes the texts of answers: ours, if it would load another."""
-    place = place_for_others(tokenizer, model, revision, Path(scratch, "tokenizer"))
-    return {"tokenizer_revision": revision} if place == model else {"tokenizer": place}
-
-
-def _num_cores() -> int:
-    """CPU cores of this process, or of the machine where the system does not tell (macOS)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _lora_options(adapters: Mapping[str, str]) -> dict[str, Any]:
-    if not adapters:
-        return {}
-    rank = max(_lora_rank(path) for path in adapters.values())
-    fitting = [allowed for allowed in LORA_RANKS if allowed >= rank]
-    if not fitting:
-        raise InputError(
-            f"an adapter has rank {rank}, but vLLM takes at most {LORA_RANKS[-1]}: train with a smaller lora.r, or merge "
-            "the adapter into the model"
-        )
-    return {
-        "enable_lora": True,
-        "max_lora_rank": fitting[0],
-        "max_loras": min(len(adapters), ADAPTERS_IN_A_BATCH),
-        "max_cpu_loras": len(adapters) + 1,
-    }
-
-
-def _lora_rank(path: str) -> int:
-    config_file = Path(path) / "adapter_config.json"
-    if not config_file.is_file():
-        raise MissingError(f"no adapter_config.json in {path!r}: give the folder of a saved LoRA adapter")
-    config = json.loads(config_file.read_text())
-    return max([config["r"], *(config.get("rank_pattern") or {}).values()])
-
-
-def _adapter_of_zeros(folder: str, adapters: Mapping[str, str]) -> str:
-    """A copy of the first adapter with zeros for weights; returns the folder."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    source = next(iter(adapters.values()))
-    shutil.copy(Path(source, "adapter_config.json"), folder)
-    weights = load_file(Path(source, "adapter_model.safetensors"))
-    save_file(
-        {name: torch.zeros_like(weight) for name, weight in weights.items()}, Path(folder, "adapter_model.safetensors")
-    )
-    return folder
-
-
-def _sampling_params(request: Request, stop_ids: Sequence[int]) -> Any:
-    return SamplingParams(
-        max_tokens=request.max_tokens,
-        temperature=request.temperature,
-        top_p=request.top_p,
-        seed=request.seed,
-        stop=list(request.stop) or None,
-        # besides the eos of the tokenizer and those of the model's generation config
-        stop_token_ids=list(stop_ids),
-        # 0 asks for that of the sampled token only. Raw logprobs are before temperature and
-        # nucleus.
-        logprobs=0,
-        output_kind=RequestOutputKind.FINAL_ONLY,
-    )
-
-
-def _choice_params(choice_ids: Sequence[int]) -> Any:
-    return SamplingParams(
-        max_tokens=1,
-        temperature=0.0,
-        # `logprobs` gives the twenty most likely tokens, and a choice may not be among them
-        logprob_token_ids=list(choice_ids),
-        detokenize=False,
-        output_kind=RequestOutputKind.FINAL_ONLY,
-    )
-
-
-def _completion(tokenizer: Any, request: Request, output: Any) -> Completion:
-    answer, num_prompt_tokens = output.outputs[0], len(output.prompt_token_ids)
-    reason: FinishReason = answer.finish_reason if answer.finish_reason in ("stop", "length") else "error"
-    error = f"vLLM ended the request with {answer.finish_reason!r}" if reason == "error" else None
-    num_tokens = len(answer.token_ids)
-    return Completion(
-        request.request_id,
-        # vLLM's own detokenizer begins with tokens of the prompt, as `decode` does
-        answer_of(tokenizer, answer.text, request),
-        reason,
-        num_prompt_tokens,
-        num_tokens,
-        answer.cumulative_logprob,
-        error,
-    )
-
-
-def _choice_completion(
-    request: ChoiceRequest, choice_ids: Sequence[int], num_tokens: int, outputs: list[Any]
-) -> ChoiceCompletion:
-    rows, sums = [], []
-    for output in outputs:
-        positions = output.outputs[0].logprobs
-        if not positions or any(token_id not in positions[0] for token_id in choice_ids):
-            error = f"vLLM gave no logprobs of the choices (finish reason {output.outputs[0].finish_reason!r})"
-            return ChoiceCompletion(request.request_id, None, num_tokens, "error", error)
-        logprobs = [positions[0][token_id].logprob for token_id in choice_ids]
-        masses = [exp(logprob - max(logprobs)) for logprob in logprobs]
-        rows.append(tuple(mass / sum(masses) for mass in masses))
-        # raw logprobs are over all tokens
-        sums.append(min(1.0, sum(map(exp, logprobs))))
-    return ChoiceCompletion(request.request_id, tuple(rows), num_tokens, "stop", masses=tuple(sums))

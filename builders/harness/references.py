@@ -18,6 +18,7 @@ ungradable, because a library may be installed later.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -41,6 +42,7 @@ from builders.recipe import Grading
 from store import Announce, content_id
 from store.counts import counted
 from store.errors import JobError
+from store.held_folders import temporary_folder
 
 GIVEN_BYTES = 1 << 30
 """What the cases of one task may take. Those of Mbpp/255 take 360 MB, with one output of 261 MB."""
@@ -262,14 +264,16 @@ def own_folder() -> Path:
         tempfile.TemporaryFile(dir=place).close()
         about = place.stat()
     except OSError:
-        return Path(_private_folder().name)
+        return _private_folder()
     is_own = about.st_uid == os.geteuid() and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return place if is_own else Path(_private_folder().name)
+    return place if is_own else _private_folder()
 
 
 @cache
-def _private_folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="scoder-references-")
+def _private_folder() -> Path:
+    folder = temporary_folder("references")
+    atexit.register(folder.close)
+    return folder.path
 
 
 def _kept(path: Path) -> Ready | None:

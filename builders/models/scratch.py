@@ -10,19 +10,14 @@ process holds a lock in it, and a lock ends with the process that holds it, howe
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from store import Announce
-
-LOCK = "scoder-model.lock"
+from store.held_folders import HeldFolder, removed_if_dead
 
 
 @dataclass(frozen=True)
@@ -37,12 +32,11 @@ class Scratch:
 def beside(target: Path, announce: Announce) -> Iterator[Scratch]:
     """A scratch folder of the target, which is removed at the end with all that is in it."""
     remove_dead(target, announce)
-    path, lock = _locked(target)
+    folder = HeldFolder(target.absolute().parent, f".{target.name}.")
     try:
-        yield Scratch(path, (lock,))
+        yield Scratch(folder.path, (folder.descriptor,))
     finally:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
+        folder.close()
 
 
 def remove_dead(target: Path, announce: Announce) -> None:
@@ -50,33 +44,5 @@ def remove_dead(target: Path, announce: Announce) -> None:
     own = re.compile(re.escape(f".{target.name}.") + r"[^.]{8}")
     folder = target.absolute().parent
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if own.fullmatch(path.name) and _removed_if_dead(path):
+        if own.fullmatch(path.name) and removed_if_dead(path):
             announce(f"{path.name}, which a killed run had left beside {target}, is removed")
-
-
-def _removed_if_dead(path: Path) -> bool:
-    try:
-        with (path / LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path)
-    except OSError:  # not one of ours, or its process lives, or another run removes it right now
-        return False
-    return True
-
-
-def _locked(target: Path) -> tuple[Path, int]:
-    """A new scratch folder and its lock, which is held.
-
-    Between the making of the lock and its holding, another run can find it free and remove the
-    folder. Then this one makes another.
-    """
-    while True:
-        path = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
-        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            return path, lock  # a file system without locks: there, nobody finds it free either
-        if (path / LOCK).exists():
-            return path, lock
-        os.close(lock)

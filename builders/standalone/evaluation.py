@@ -13,7 +13,6 @@ benchmark and form. With a folder, the answers are kept as they come, the same c
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +44,7 @@ from builders.recipe import Benchmark, Evaluation, Grading
 from store import Announce, Plan
 from store.errors import InputError, UserError
 from store.files import check_folder
+from store.held_folders import temporary
 from store.store import Track
 
 Tasks = dict[str, list[Task]]
@@ -286,8 +286,8 @@ def _place(folder: Path | None) -> Iterator[Path]:
     if folder is not None:
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="scoder-evaluation-") as temporary:
-        yield Path(temporary)
+    with temporary("evaluation") as place:
+        yield place
 
 
 def found_again(benchmark: Benchmark) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A checker that fails loses one text at most.
 """
 
 import os
+import tempfile
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_nothing_is_executed_and_nothing_around_matters(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(f"open({str(mark)!r}, 'w')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("TY_CONFIG_FILE", str(tmp_path / "ty.toml"))
-    monkeypatch.setattr(types.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert errors([f"open({str(mark)!r}, 'w')\n{WRONG}"]) == [1]
     assert not mark.exists()
     assert not [name for name in os.listdir(tmp_path) if name.startswith("scoder-")], "the folder is removed"

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from commands.watching import Watcher, gpus
+from commands.watching import Watcher
 from store import CONTRACTS, Plan, Store
 from store.lock import coordinator
 from training import train_log
+from training.gpus import in_use
 from training.train_log import StepRecord
 
 
@@ -82,11 +83,11 @@ def test_the_memory_of_gpus_is_that_of_the_driver(tmp_path: Path, monkeypatch: p
     tool.write_text("#!/bin/sh\necho '0, NVIDIA H100 80GB HBM3, 58300, 81559, 97'\necho '1, X, [N/A], 1000, [N/A]'\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    first, second = gpus()
+    first, second = in_use()
     assert first.text() == "GPU 0 (NVIDIA H100 80GB HBM3): 61.1 of 85.5 GB, 97% busy"
     assert (second.used_gb, second.busy_percent) == (0.0, 0.0)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    assert gpus() == []
+    assert in_use() == []
 
 
 def test_the_command_looks_until_the_run_ends(store: Store) -> None:

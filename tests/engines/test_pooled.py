@@ -9,13 +9,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from builders.engines import ChoiceRequest, Completion, Engine, Request, VllmSettings, pooled, replica_process
+from builders.engines import ChoiceRequest, Completion, Engine, Request, VllmSettings, dispatch, replica_process
 from builders.engines.answers import open_answers
 from builders.engines.in_turn import EnginesInTurn
 from builders.engines.places import Place
@@ -74,7 +76,7 @@ def test_a_replica_that_starts_late_finds_its_share(tmp_path: Path) -> None:
     assert len(by_process) == 2 and min(by_process.values()) > 40
 
 
-@pytest.mark.parametrize("number", [1, 7, 9, pooled.PROMPTS_AT_A_REPLICA + 9])
+@pytest.mark.parametrize("number", [1, 7, 9, dispatch.PROMPTS_AT_A_REPLICA + 9])
 def test_the_last_requests_of_a_stream_are_answered(tmp_path: Path, number: int) -> None:
     """The engine has room for more when the last one came. Waiting for them, it would hang."""
     with PooledEngine(job(tmp_path), [Place()]) as engine:
@@ -104,6 +106,62 @@ def test_a_stopped_replica_is_ended_and_its_requests_are_asked_again(tmp_path: P
         check(list(engine.generate(asked)), asked)
         wait_until(lambda: len(processes(tmp_path)) == 3)
     assert not any(map(is_alive, processes(tmp_path)))
+
+
+@pytest.mark.parametrize("how", ["hang", "hang-alone"])
+def test_a_replica_that_hangs_is_ended_and_its_requests_are_asked_again(tmp_path: Path, how: str, capfd) -> None:
+    """`hang` waits in C and lets other threads run; `hang-alone` never lets them."""
+    asked = requests(300, {40: f"{how} once", 150: "work 30"})
+    with PooledEngine(job(tmp_path, silent_s=2.0), TWO) as engine:
+        check(list(engine.generate(asked)), asked)
+        wait_until(lambda: len(processes(tmp_path)) == 3)
+        time.sleep(3.0)  # with nothing to do, nobody hangs
+        check(list(engine.generate(requests(50))), requests(50))
+    assert len(processes(tmp_path)) == 3, "one that works for 3 s without an answer is left alone"
+    times = Counter(name for _, name in notes(tmp_path / "asked")[:308])
+    assert "r40" in {name for name, number in times.items() if number == 2}
+    told = capfd.readouterr().err
+    assert "made no step for 2 s" in told and "hung" in told and "in _act" in told, "the log says where"
+    assert not any(map(is_alive, processes(tmp_path)))
+
+
+def test_replicas_that_go_on_hanging_end_the_run(tmp_path: Path) -> None:
+    """Others are answered in between. Only the one request is to blame."""
+    asked = requests(3000, {100: "always-hang"})
+    with (
+        PooledEngine(job(tmp_path, silent_s=0.5), TWO) as engine,
+        pytest.raises(
+            JobError, match=r"(?s)made no step for 0.5 s .* and 3 replicas hung with the same requests.*in _act"
+        ),
+    ):
+        list(engine.generate(asked))
+    assert 3 <= len(processes(tmp_path)) <= 5
+
+
+def test_an_engine_that_does_not_open_in_time_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"(?s)is not open after 5 s.* 3 times .*in open_slowly"):
+        PooledEngine(job(tmp_path, opens="open_slowly", opening_s=5.0), [Place()])
+
+
+def test_an_idle_replica_gets_what_another_has_not_begun(tmp_path: Path) -> None:
+    (tmp_path / "second_is_slow").touch()
+    asked = requests(1000, dict.fromkeys(range(1000), "sleep 0.004"))
+    with PooledEngine(job(tmp_path), TWO) as engine:
+        engine.wait_for_all()
+        check(list(engine.generate(asked)), asked)
+    by_process = Counter(process for process, _ in notes(tmp_path / "asked"))
+    assert sum(by_process.values()) == 1000, "each is asked once"
+    slow, fast = sorted(by_process.values())
+    assert slow < 350 and fast > 650, "the slow one had half of them at first"
+
+
+def test_a_long_path_of_temporary_files_is_no_hindrance(tmp_path: Path, monkeypatch) -> None:
+    long = tmp_path / ("t" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with PooledEngine(job(tmp_path / "model"), [Place()]) as engine:
+        assert engine.folder.parent == long
+        check(list(engine.generate(requests(9))), requests(9))
 
 
 def test_replicas_that_go_on_dying_end_the_run_with_their_last_words(tmp_path: Path) -> None:
@@ -196,8 +254,10 @@ def asking(folder: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])
-def test_nothing_is_left_when_the_coordinator_is_killed(tmp_path: Path, is_stopped: bool) -> None:
+def test_nothing_is_left_when_the_coordinator_is_killed(tmp_path: Path, is_stopped: bool, monkeypatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     coordinator = asking(tmp_path / "model")
+    assert len(list(tmp_path.glob("scoder-*"))) == 1
     found = processes(tmp_path / "model")
     assert len(found) == 4 and all(map(is_alive, found))
     if is_stopped:
@@ -205,6 +265,10 @@ def test_nothing_is_left_when_the_coordinator_is_killed(tmp_path: Path, is_stopp
     coordinator.kill()
     coordinator.wait()
     wait_until(lambda: not any(map(is_alive, found)), 5)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with PooledEngine(job(tmp_path / "next"), [Place()]) as engine:
+        assert list(tmp_path.glob("scoder-*")) == [engine.folder], "what the killed one left is removed"
+    assert not list(tmp_path.glob("scoder-*"))
 
 
 def test_what_a_replica_started_ends_with_it(tmp_path: Path) -> None:

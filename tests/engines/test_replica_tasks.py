@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.engines import pooled
+from builders.engines import dispatch
 from builders.engines.places import Place, on_nodes
 from builders.engines.pooled import PooledEngine
 from builders.engines.replica_tasks import OnNodes
@@ -89,7 +89,7 @@ def test_the_run_begins_with_the_first_replica_and_the_queue_is_no_death(ground,
     with PooledEngine(job(tmp_path / "model"), NODES, ground=ground) as engine:
         wait_until(lambda: fake_slurm.states(slurm) == ["RUNNING", "PENDING"])
         # Nothing is kept for the one that waits.
-        wait_until(lambda: engine._most() == pooled.PROMPTS_AT_A_REPLICA)
+        wait_until(lambda: engine._dispatch.most() == dispatch.PROMPTS_AT_A_REPLICA)
         check(list(engine.generate(asked)), asked)
         assert len(processes(tmp_path / "model")) == 1
         assert fake_slurm.states(slurm) == ["RUNNING", "PENDING"]

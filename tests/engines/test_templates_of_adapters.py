@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from builders.engines import Request, TransformersSettings, open_engine
+from builders.engines import ChoiceRequest, Request, TransformersSettings, open_engine
 from builders.engines.forms import without_chat
-from builders.engines.tokenizing import with_template
+from builders.engines.templates import Templates, with_template
 from tests.chat_families import CHATML, tokenizer
 from tests.engine_models import save_adapter, save_model
 from training import chat_templates
@@ -96,6 +96,34 @@ def test_an_adapters_template_is_tried_with_the_bases_special_tokens(tmp_path: P
     base.unk_token = "<|endoftext|>"
     with pytest.raises(TrainingError, match="did not end within 1 s"):
         with_template(base, {"a": adapter})
+
+
+def test_the_base_beside_an_adapter_is_asked_with_its_own_template(tmp_path: Path) -> None:
+    base, adapter = saved(tmp_path / "base", CHATML), saved(tmp_path / "adapter", STYLED, TERSE)
+    both, alone = Templates(read_tokenizer(base), {"a": adapter}), Templates(read_tokenizer(base), {})
+    requests = [Request(str(n), messages=(USER,), adapter=name) for n, name in enumerate(["a", None, "a", None])]
+    of_adapter, of_base, third, fourth = both.encoded(requests)
+    assert of_adapter == third != of_base == fourth == alone.encoded([requests[1]])[0]
+    assert "Style terse." in both.adapted.decode(of_adapter) and "Style" not in both.adapted.decode(of_base)
+    with_arguments = Templates(read_tokenizer(base), {"a": saved(tmp_path / "other", STYLED)}, TERSE)
+    assert with_arguments.of("a").chat_template
+    with pytest.raises(TrainingError, match="style"):
+        with_arguments.of(None)
+
+
+def test_the_engine_asks_the_base_beside_an_adapter_as_alone(tmp_path: Path) -> None:
+    base = save_model(tmp_path / "base")
+    adapter = save_adapter(base, tmp_path / "adapter", seed=1)
+    own = read_tokenizer(base)
+    own.chat_template = "{{ 'Long introduction.' }}" + own.chat_template
+    own.save_pretrained(adapter)
+    asked = [Request("1", messages=(USER,), max_tokens=8)]
+    question = [ChoiceRequest("c", ((USER,), (USER,)))]
+    found = []
+    for adapters in ({}, {"a": adapter}):
+        with open_engine(TransformersSettings(max_model_tokens=256), base, adapters) as engine:
+            found.append((list(engine.generate(asked)), list(engine.choose(question))))
+    assert found[0] == found[1]
 
 
 def test_the_engine_asks_so(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_killed_replica_changes_no_byte(model, expected, tmp_path: Path) -> No
         found = []
         for shard in range(SHARDS):
             if shard == 1:
-                process = max(engine._replicas, key=lambda replica: replica.load).process
+                process = max(engine._members, key=lambda replica: replica.load).process
                 assert process is not None
                 os.kill(process.pid, signal.SIGKILL)
             found.append(answers.of(shard, [r.request_id for r in shard_of(shard)]))

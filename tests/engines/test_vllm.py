@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,15 +24,29 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from builders.engines import ChoiceRequest, Completion, Engine, OpenAISettings, Request, VllmSettings, open_engine
+from builders import candidates
+from builders.engines import (
+    ChoiceRequest,
+    Completion,
+    Engine,
+    OpenAISettings,
+    Request,
+    VllmSettings,
+    checkpoints,
+    open_engine,
+)
 from builders.engines.answers import open_answers
 from builders.engines.in_turn import EnginesInTurn
+from builders.engines.messages import Job
 from builders.engines.places import places
 from builders.engines.pooled import PooledEngine
-from builders.engines.replica import Job
 from builders.engines.vllm import PROMPTS_IN_FLIGHT
+from builders.recipe import Recipe
+from store.catalog import connect
 from tests.engine_models import save_adapter, save_model
 from tests.replica_engines import is_alive, notes, wait_until
+from tests.test_candidates import filled
+from tests.tiny_recipes import recipe
 
 PROMPTS = ("def add(a, b):\n", "for i in", "Write a function", "x", "How clear is the problem? Answer", "1 + 2")
 SETTINGS = VllmSettings(max_model_tokens=256, enforce_eager=True)
@@ -254,47 +269,89 @@ def test_after_a_kill_only_what_is_unanswered_is_asked(engine, model, adapters, 
     assert sorted(asked) == sorted(everything - paid)
 
 
-def test_two_replicas_of_which_one_is_killed_answer_each_request_once(model, adapters, engine, tmp_path):
+def test_two_replicas_of_which_one_is_killed_answer_each_request_once_in_the_table(
+    model, adapters, engine, tmp_path, monkeypatch
+):
+    """The table candidates of three checkpoints: one row a request, whoever is killed meanwhile."""
     engine.close()  # these two need the cores
-    settings, shards, folder = SETTINGS.model_copy(update={"replicas": 2}), range(6), tmp_path / "journal"
-    job = Job(settings, model, adapters, opens="tests.replica_engines:open_noted_vllm")
+
+    def noted(settings, model, adapters, revision, **_) -> Engine:
+        job = Job(settings, model, dict(adapters), revision, opens="tests.replica_engines:open_noted_vllm")
+        return PooledEngine(job, places(settings))
+
+    monkeypatch.setattr(checkpoints, "open_engine", noted)
+    made = [
+        {"checkpoint_id": name, "location": os.path.relpath(path, tmp_path), "is_adapter": True, "base_model": model}
+        for name, path in adapters.items()
+    ]
+    store = filled(tmp_path, made, [f"def f{n}(x):\n    return x + {n}\n" for n in range(NUM_SNIPPETS + 1)])
     asked_before = len(notes(Path(model, "asked")))
 
-    def requests_of(shard: int) -> list[Request]:
-        return [
-            Request(f"{shard}/{n}", prompt=f"{n}", adapter=f"step-{n % 3 + 1}", max_tokens=100, seed=n)
-            for n in range(60)
-        ]
+    def asked() -> list[list[str]]:
+        return notes(Path(model, "asked"))[asked_before:]
 
-    with PooledEngine(job, places(settings)) as pooled:
-        pooled.wait_for_all()
-        with open_answers(folder, shards, settings, pooled.generate, requests_of) as given:
-            wait_until(lambda: len(journalled(folder)) > 20, 300)
-            killed = pooled.sessions[1]
-            children = Path(f"/proc/{killed}/task/{killed}/children").read_text().split()
-            os.kill(killed, signal.SIGKILL)
-            kept = journalled(folder)
-            found = [given.of(shard, [r.request_id for r in requests_of(shard)]) for shard in shards]
-    everything = [r.request_id for shard in shards for r in requests_of(shard)]
-    assert [answer.request_id for shard in found for answer in shard] == everything
-    assert all(answer.finish_reason in ("stop", "length") for shard in found for answer in shard)
-    lines = [line for path in folder.glob("shard-*") for line in path.read_text().splitlines()]
-    assert len(lines) == len(journalled(folder)) == len(everything), "each is kept once"
-    asked = notes(Path(model, "asked"))[asked_before:]
-    again = Counter(name for _, name in asked)
-    first_of = {name: number for number, (_, name) in reversed(list(enumerate(asked)))}
-    assert set(again) == set(everything) and max(again.values()) == 2
+    def kept() -> set[str]:
+        return {name for folder in Path(store.scratch("")).glob("journal-*") for name in journalled(folder)}
+
+    killed: list[int] = []
+    children: list[int] = []
+    kept_before: set[str] = set()
+
+    def kill() -> None:
+        wait_until(lambda: len(kept()) > 20 and len({process for process, _ in asked()}) == 2, 500)
+        process = int(asked()[-1][0])
+        children.extend(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+        os.kill(process, signal.SIGKILL)
+        killed.append(process)
+        kept_before.update(kept())
+
+    killing = threading.Thread(target=kill, daemon=True)
+    killing.start()
+    candidates.build(store, replicas_recipe(tmp_path), 1)
+    killing.join()
+    rows = connect(store, store.input("candidates", iteration=1)).execute(
+        """SELECT count(*), count(DISTINCT candidate_id), count(DISTINCT (checkpoint_id, snippet_id, sample_index)),
+            count(DISTINCT checkpoint_id), count(*) FILTER (finish_reason IN ('stop', 'length')) FROM candidates"""
+    )
+    assert rows.fetchone() == (REQUESTS, REQUESTS, REQUESTS, 3, REQUESTS), "one row a request, and each has an answer"
+    again = Counter(name for _, name in asked())
+    first_of = {name: process for process, name in reversed(asked())}
     twice = {name for name, times in again.items() if times == 2}
-    assert 0 < len(twice) < len(everything) and not twice & kept, "what is journalled is never asked again"
-    assert {asked[first_of[name]][0] for name in twice} == {str(killed)}, "only what the dead one had"
-    assert children and not any(is_alive(int(pid)) for pid in children)
+    assert len(again) == len(kept()) == REQUESTS and max(again.values()) == 2
+    assert len(kept_before) > 0 and 0 < len(twice) < REQUESTS
+    assert not twice & kept_before, "what is journalled is never asked again"
+    assert {first_of[name] for name in twice} == {str(killed[0])}, "only what the dead one had"
+    assert children and not any(map(is_alive, children))
+    lines = [
+        line for path in Path(store.scratch("")).glob("journal-*/shard-*") for line in path.read_text().splitlines()
+    ]
+    assert len(lines) == REQUESTS, "each is kept once"
+    candidates.build(store, replicas_recipe(tmp_path), 1)
+    assert sum(again.values()) == len(asked()), "a table that is there asks nobody"
 
-    def nobody(requests: Iterable[Request]) -> Iterator[Completion]:
-        assert not list(requests), "all answers are kept"
-        return iter(())
 
-    with open_answers(folder, shards, settings, nobody, requests_of) as given:
-        assert [given.of(shard, [r.request_id for r in requests_of(shard)]) for shard in shards] == found
+NUM_SNIPPETS, SAMPLES = 40, 2
+REQUESTS = 3 * NUM_SNIPPETS * SAMPLES
+
+
+def replicas_recipe(folder: Path) -> Recipe:
+    return recipe(
+        folder,
+        synthesizer={
+            "model": "none",
+            "prompt": "synthesizer-short",
+            "engine": {"engine": "vllm", "max_model_tokens": 1024, "enforce_eager": True, "replicas": 2},
+            "training": {"num_checkpoints": 3},
+        },
+        teacher={"num_snippets": 1},
+        sampling={
+            "checkpoints": 3,
+            "samples_per_checkpoint": SAMPLES,
+            "snippets_per_iteration": NUM_SNIPPETS,
+            "max_tokens": 100,
+            "requests_per_shard": 50,
+        },
+    )
 
 
 def journalled(folder: Path) -> set[str]:

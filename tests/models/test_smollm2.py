@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from builders.models import scratch, smollm2, wheels
 from store.errors import InputError, JobError, UnreachableError
+from store.held_folders import LOCK
 from training.examples import Example, encode, load_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +159,7 @@ def test_what_a_killed_run_left_is_removed_and_what_a_living_one_needs_is_not(tm
     target, said = tmp_path / "m", list[str]()
     other = tmp_path / ".m.b.12345678"
     other.mkdir()
-    (other / scratch.LOCK).touch()
+    (other / LOCK).touch()
     runs = [
         subprocess.Popen([sys.executable, "-c", HOLDING, str(target)], cwd=ROOT, stdout=subprocess.PIPE) for _ in "ab"
     ]

@@ -45,7 +45,7 @@ def test_a_simulated_machine_that_cannot_be_read_is_refused(given: str) -> None:
     ],
 )
 def test_only_the_chosen_gpus_are_seen(chosen: str | None, kept: list[float | None]) -> None:
-    found = chosen_of(parsed(SAID), chosen)
+    found = chosen_of(parsed(SAID.splitlines()), chosen)
     assert [None if gpu.memory_gb is None else round(gpu.memory_gb, 1) for gpu in found] == kept
 
 
