@@ -46,6 +46,8 @@ def run(folder: str) -> int:
             env=os.environ | {"PYTHONPATH": task["python_path"]},
             start_new_session=True,
         )
+    # Slurm sends it before it takes the node away. A training saves its state then, and ends.
+    signal.signal(signal.SIGTERM, lambda number, frame: child.send_signal(number))
     code = child.wait()
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)

@@ -18,7 +18,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.tiny_models import tiny_qwen
-from training import launch, resuming, sft, trackers
+from training import attempt, launch, resuming, sft, trackers
 from training.alone import alone as held
 from training.errors import LostTrainingError, OutputExistsError, TrainingError
 from training.layout import Layout
@@ -123,7 +123,7 @@ def test_shared_weights_go_on_after_a_fault(
     fault: str, full_alone: Path, tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
-    monkeypatch.setattr(launch, "PATIENCE_S", 1)
+    monkeypatch.setattr(attempt, "PATIENCE_S", 1)
     unlucky(monkeypatch, "none 0 0")
     launch.train(data, qwen, str(tmp_path / "whole"), FULL)
     unlucky(monkeypatch, fault)
@@ -155,7 +155,7 @@ def test_an_adapter_is_not_sharded(tmp_path: Path, qwen: str, data: str, monkeyp
 
 
 def unlucky(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    monkeypatch.setattr(launch, "WORKER", "tests.unlucky_worker")
+    monkeypatch.setattr(attempt, "WORKER", "tests.unlucky_worker")
     monkeypatch.setenv("UNLUCKY", what)
 
 
@@ -205,15 +205,15 @@ def test_a_training_sees_as_many_gpus_as_it_has_processes(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if chosen:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
-    assert launch._environment(job(processes))["CUDA_VISIBLE_DEVICES"] == seen
+    assert attempt.environment_of(job(processes))["CUDA_VISIBLE_DEVICES"] == seen
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert launch._environment(job(processes))["CUDA_VISIBLE_DEVICES"] == "", "a GPU that was hidden stays hidden"
+    assert attempt.environment_of(job(processes))["CUDA_VISIBLE_DEVICES"] == "", "a GPU that was hidden stays hidden"
 
 
 def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
     with pytest.raises(TrainingError, match="devices is 4, but 2 GPUs are visible"):
-        launch._environment(job(4))
+        attempt.environment_of(job(4))
 
 
 def test_a_launcher_loads_neither_torch_nor_its_libraries() -> None:
@@ -276,7 +276,7 @@ def test_a_stopped_process_is_not_waited_for(
     alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
-    monkeypatch.setattr(launch, "PATIENCE_S", 1)
+    monkeypatch.setattr(attempt, "PATIENCE_S", 1)
     unlucky(monkeypatch, "stop 1 4")
     told: list[str] = []
     launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, announce=told.append, state_every_s=0.0)
@@ -293,7 +293,7 @@ def test_a_training_without_a_step_is_ended(
     alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unlucky(monkeypatch, "hang 0 3")
-    monkeypatch.setattr(launch, "STEPS_OF_SILENCE", 0)
+    monkeypatch.setattr(attempt, "STEPS_OF_SILENCE", 0)
     told: list[str] = []
     launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, announce=told.append, state_every_s=0.0, stalled_s=20.0)
     assert len(told) == 1 and told[0].startswith("the training made no step for "), told
@@ -363,8 +363,8 @@ def test_without_a_launcher_no_process_is_left_and_the_next_one_goes_on(
     monkeypatch.setenv("UNLUCKY", "hang 0 3")
     output = tmp_path / "out"
     code = (
-        "import sys, json; from training import launch; from training.settings import SftSettings\n"
-        "launch.WORKER = 'tests.unlucky_worker'\n"
+        "import sys, json; from training import attempt, launch; from training.settings import SftSettings\n"
+        "attempt.WORKER = 'tests.unlucky_worker'\n"
         "launch.train(sys.argv[1], sys.argv[2], sys.argv[3], SftSettings(**json.loads(sys.argv[4])), state_every_s=0.0)"
     )
     launcher = subprocess.Popen(
@@ -415,7 +415,7 @@ def test_a_damaged_state_is_named_with_the_way_on(
 
 def test_an_error_that_a_full_disk_cut_is_none(tmp_path: Path) -> None:
     (tmp_path / "error-0.json").touch()
-    assert launch._failure(tmp_path / "job.json", 0) is None
+    assert attempt.failure_in(tmp_path / "job.json", 0) is None
 
 
 @pytest.mark.drill
@@ -496,7 +496,7 @@ def test_an_output_is_trained_by_one_at_a_time(tmp_path: Path, qwen: str, data: 
         launch.train(data, qwen, str(tmp_path / "out"), SETTINGS)
     assert list(tmp_path.iterdir()) == []
     with held(tmp_path / "out"):
-        assert [path.name for path in tmp_path.iterdir()] == [".out.lock"]
+        assert [path.name for path in tmp_path.iterdir()] == [".out.run"]
 
 
 def test_only_a_training_that_diverged_takes_its_state_with_it(
@@ -506,7 +506,7 @@ def test_only_a_training_that_diverged_takes_its_state_with_it(
         raise TrainingError("this machine cannot do that")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sft, "_fit", refused)
+        patch.setattr(sft, "fit", refused)
         with pytest.raises(TrainingError, match="cannot do that"):
             sft.train(data, qwen, str(tmp_path / "out"), SETTINGS)
     partial = tmp_path / ".out.partial"
