@@ -176,6 +176,20 @@ def test_a_launcher_loads_neither_torch_nor_its_libraries() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_training_leaves_nothing_in_the_process_that_asked_for_it(tmp_path: Path, qwen: str, data: str) -> None:
+    # What never loaded torch can hold no memory of a GPU, and an engine may be opened next.
+    code = LAUNCHER.replace("tests.unlucky_worker", "training.worker")
+    code += "\nprint([m for m in ('torch', 'trl') if m in sys.modules])"
+    arguments = [
+        data,
+        qwen,
+        str(tmp_path / "out"),
+        as_json(SETTINGS.model_copy(update={"epochs": 0.5, "num_checkpoints": 1})),
+    ]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]" and (tmp_path / "out" / "training.json").is_file()
+
+
 def test_a_smaller_micro_batch_and_checkpointing_train_the_same(
     alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str
 ) -> None:
