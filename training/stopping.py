@@ -41,16 +41,16 @@ class Asked:
 
     def deliver(self, number: int | None = None) -> None:
         """Do what the signal did before: mostly, an exception ends the program."""
-        number = number or self.signal
-        if number is None:
+        came = number or self.signal
+        if came is None:
             return
         # SIGUSR1 is a SIGTERM that comes earlier.
-        number = signal.SIGTERM if number == signal.SIGUSR1 else number
-        handler = self.before.get(number, signal.SIG_DFL)
+        meant = signal.SIGTERM if came == signal.SIGUSR1 else came
+        handler = self.before.get(meant, signal.SIG_DFL)
         if callable(handler):
-            handler(number, None)
+            handler(meant, None)
         # The system's own way would not remove what this program leaves when it ends.
-        raise SystemExit(128 + number)
+        raise SystemExit(128 + meant)
 
 
 @contextmanager
