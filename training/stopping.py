@@ -84,8 +84,8 @@ def stopping(children: list[subprocess.Popen[bytes]]) -> Iterator[Asked]:
         signal.signal(signal.SIGTSTP, stand_still)
         yield asked
     finally:
-        for number, handler in asked.before.items():
-            signal.signal(number, handler)
+        for kept, handler in asked.before.items():
+            signal.signal(kept, signal.SIG_DFL if handler is None else handler)
 
 
 def deaf() -> None:
