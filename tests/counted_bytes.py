@@ -1,4 +1,4 @@
-"""The bytes of tensors that are alive, while something runs: not resident memory, which the system rounds.
+"""The bytes of tensors that are alive while something runs, and not what the system says of memory.
 
 with CountedBytes() as counted:
     model = load(...)

@@ -1,4 +1,6 @@
-"""A process that the kernel ends for want of memory: it is said, and fewer rows are tried where they help."""
+"""A process that the kernel ends for want of memory: it is said, and fewer rows are tried if they
+help.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kill -9 and SIGSTOP of a rank and of the launcher, at random steps, of an adapter and of all weights.
+"""kill -9 and SIGSTOP of a rank and of the launcher, at random steps: adapters and all weights.
 
 The seed is printed where a test fails. SCODER_DRILL_SEED=1234 repeats its steps.
 """

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def larger(folder: Path) -> tuple[str, int, int]:
-    """A model of 24 million weights in bfloat16, its bytes in float32, and those of its largest weight."""
+    """A model in bfloat16, its bytes in float32, and those of its largest weight."""
     base = tiny_qwen(folder)
     config = Qwen2Config.from_pretrained(base)
     config.hidden_size, config.intermediate_size, config.num_hidden_layers = 512, 1536, 6
