@@ -50,7 +50,7 @@ def test_the_host_holds_a_model_once_and_a_device_its_part_and_one_weight(tmp_pa
     assert second["loaded"] < 0.2 * whole
     for found in (first, second):
         assert found["part"] == pytest.approx(whole / 2, rel=0.01)
-        # A tied embedding is sent twice, and one weight is whole for a moment, and its part beside it.
+        # A tied embedding is sent twice, and one weight is whole for a moment, beside its part.
         assert found["peak"] < found["part"] + 3 * largest < 0.9 * whole
 
 
