@@ -48,7 +48,7 @@ def narrowed(words: list[str]) -> typer.Typer:
     return alone
 
 
-RESUMED = {"fill", "import", "influence", "run", "select"}
+RESUMED = {"fill", "import", "influence", "run", "select", "train"}
 """Commands that go on where they were stopped when they are given again."""
 
 

@@ -2,8 +2,11 @@
 
     none                 nothing happens
 
+slow                 every step takes a second; every time
 kill, stop, hang     what happens to the process: SIGKILL, SIGSTOP, or it sleeps for ever
 crash                a RuntimeError of the process
+host-memory          SIGKILL, which the kernel notes in the file UNLUCKY_VMSTAT, as long as a
+                     forward pass has more than one row; every time
 memory               out of memory, as long as a forward pass has more than one row, or as long
                      as there is no gradient checkpointing; every time
 """
@@ -44,9 +47,18 @@ def main(path: str, rank: int) -> int:
             import torch
 
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB (a test)")
+        if kind == "slow":
+            time.sleep(1)
+        if kind == "host-memory" and args.per_device_train_batch_size > 1:
+            Path(os.environ["UNLUCKY_VMSTAT"]).write_text("nr_free_pages 5\noom_kill 4\n")
+            unlucky("kill")
         mark = Path(path).parent.with_name("unlucky-was-here")
-        is_its_turn = kind != "none" and rank == int(unlucky_rank) and state.global_step == int(unlucky_step)
-        if kind != "memory" and is_its_turn and (not mark.exists() or os.environ.get("UNLUCKY_ALWAYS")):
+        is_its_turn = (
+            kind in ("kill", "stop", "hang", "crash")
+            and rank == int(unlucky_rank)
+            and state.global_step == int(unlucky_step)
+        )
+        if is_its_turn and (not mark.exists() or os.environ.get("UNLUCKY_ALWAYS")):
             mark.touch()
             unlucky(kind)
 

@@ -6,10 +6,14 @@
     completion_loss.py   padding, and the mean completion loss of each sample
     synthesizer.py scorer.py coder.py   the three trainings of the method over launch.py
     launch.py            a training in processes of its own, watched; elsewhere.py: on a cluster
+    attempt.py           its processes, from their start to their end; smaller.py: with less memory
+    stopping.py          what signals do to it; alone.py: one training at a time for an output
     worker.py            one of these processes; watchdog.py ends it with its launcher
     sft.py               supervised fine-tuning in this process, its checkpoints and its report
+    fitting.py           the trainer; order.py: the order of the rows
+    under_way.py         the folder of a training until it has its own name
     layout.py            the rows of a step, shared out; processes.py: which process this is
-    sharded.py           weights shared out over processes (FSDP2)
+    sharded.py           weights shared out over processes (FSDP2); sharded_loading.py loads them
     optimizers.py        AdamW, AdamW of 8 bits, Adafactor
     resuming.py          the state from which a killed training goes on; state_keeper.py saves it
     train_log.py         a line per step; tail.py reads it while it grows

@@ -90,11 +90,12 @@ def train(
             shutil.rmtree(folder)
             return report
         if (folder / ERROR).exists():
-            raise Failure.model_validate_json((folder / ERROR).read_text(encoding="utf-8")).error(
-                "a training elsewhere"
-            )
+            failure = Failure.model_validate_json((folder / ERROR).read_text(encoding="utf-8"))
+            shutil.rmtree(folder)
+            raise failure.error("a training elsewhere")
         step = saved_step(output)
         if step <= lost_at:
+            shutil.rmtree(folder)
             raise LostTrainingError(
                 f"the task of the training was lost for the second time after step {step}; {task.ending()}\nNothing is "
                 "lost: run the same command again to go on from the last state"

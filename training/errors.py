@@ -28,6 +28,11 @@ class LostTrainingError(TrainingError):
     exit_code = 1
 
 
+class StoppedError(Exception):
+    """A training ended before its last step, because it was asked to. It is none of the user's
+    errors, and leaves the process of a training only as its exit code."""
+
+
 class MissingFileError(TrainingError, FileNotFoundError):
     """A file that a training needs is not there."""
 

@@ -79,6 +79,16 @@ def read_model(place: str, dtype: torch.dtype, revision: str | None = None) -> P
     return model
 
 
+def read_shape(place: str, dtype: torch.dtype, revision: str | None = None) -> PreTrainedModel:
+    """The same model without weights: its tensors have a size and no memory (`meta`)."""
+    config = read_config(place, revision)
+    config._attn_implementation = attention(config)
+    with quiet(), loading(f"the model {place}"), without_own_code(place), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    assert isinstance(model, PreTrainedModel), type(model)
+    return model
+
+
 def _with_config(place: str) -> str:
     """Where the configuration is: an adapter's folder may have none, then it is the base's."""
     adapter = Path(place, "adapter_config.json")

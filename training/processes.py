@@ -41,12 +41,16 @@ def wait() -> None:
         dist.barrier()
 
 
+def where() -> torch.device:
+    """Where a tensor must be for the processes to send it to each other."""
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
 def agreed(value: float) -> float:
     """The value of the first process, in all of them."""
     if not dist.is_initialized():
         return value
-    where = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
-    shared = torch.tensor([value], dtype=torch.float64, device=where)
+    shared = torch.tensor([value], dtype=torch.float64, device=where())
     dist.broadcast(shared, src=0)
     return float(shared.item())
 

@@ -39,6 +39,18 @@ def _is_whole(folder: Path) -> bool:
     return all(any(folder.glob(part)) for part in _PARTS)
 
 
+def left_by(output: Path) -> str:
+    """What a training that ended too early leaves, and how it goes on. Empty if it has no state."""
+    partial = partial_of(output)
+    state = newest(partial)
+    if state is None:
+        return ""
+    return (
+        f"Its state after step {step_of(state)} is kept in {partial}: the same command goes on from there. To give it "
+        "up, remove that folder"
+    )
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder, of a state the mark that it is whole first: a kill may come before
     the rest is gone.

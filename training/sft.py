@@ -24,41 +24,29 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from datasets import Dataset, concatenate_datasets
 from peft import LoraConfig, PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, set_seed
-from trl import SFTConfig, SFTTrainer
+from transformers import PreTrainedModel, set_seed
 
-from training import fingerprints, optimizers, pretrained, processes, sharded, trackers, train_log
+from training import fingerprints, optimizers, pretrained, processes, sharded_loading, trackers, train_log
 from training.adapters import add_lora
 from training.chat_templates import Arguments
 from training.checkpoints import Recorder, checkpoint_steps
 from training.encoding import choice_place, encoder
 from training.errors import DivergedError, TrainingError
-from training.examples import (
-    Example,
-    device,
-    encode_rows,
-    load_model,
-    load_rows,
-    load_tokenizer,
-)
-from training.layout import Layout, layout, num_pads
+from training.examples import device, encode_rows, load_model, load_rows, load_tokenizer
+from training.fitting import Fit, fit
+from training.layout import layout
 from training.model_config import longest
-from training.reports import PLAN, REPORT, SHAPE, TrainingPlan, TrainingReport, finished
-from training.resuming import STATE, newest, partial_of, remove, step_of
+from training.order import training_order
+from training.precision import torch_dtype
+from training.reports import REPORT, TrainingPlan, TrainingReport, finished
+from training.resuming import newest, partial_of, step_of
 from training.settings import SftSettings
-from training.state_keeper import EVERY_S, StateKeeper
+from training.state_keeper import EVERY_S
+from training.under_way import begin, publish, require_place, whole
 from training.whole_files import write_whole
-
-# Within windows of this many batches, rows of similar length are put together. The batches are then
-# shuffled.
-BATCHES_PER_WINDOW = 50
 
 
 def train(
@@ -76,6 +64,7 @@ def train(
     choices: Sequence[str] = (),
     keeps_optimizer: bool = True,
     state_every_s: float = EVERY_S,
+    stop: Path | None = None,
 ) -> TrainingReport:
     """Train and return the report. If the same training is already in `output`, return its report.
 
@@ -87,7 +76,7 @@ def train(
     and saved with it. ValueError for a dataset of other columns, for no usable row, for fewer steps
     than checkpoints, and for a training that diverges. FileExistsError if `output` holds anything
     else. `choices` are the answers of a model that is asked for one token: ValueError if they are
-    more.
+    more. A file at `stop` asks the training to end after its step: StoppedError.
     """
     start = time.monotonic()
     optimizers.require(settings)
@@ -105,9 +94,9 @@ def train(
     )
     if report := finished(Path(output), plan):
         return report
-    _require_place(Path(output))
-    if report := _whole(partial_of(Path(output)), plan):
-        _publish(Path(output))
+    require_place(Path(output))
+    if report := whole(partial_of(Path(output)), plan):
+        publish(Path(output))
         return report
     if choices:
         choice_place(tokenizer, tuple(choices))
@@ -118,17 +107,17 @@ def train(
     steps = checkpoint_steps(num_steps, settings.num_checkpoints)
 
     set_seed(settings.seed)
-    model = _model(base, adapter, settings, base_revision)
     shape = layout(settings, processes.num_processes(), device().type == "cuda")
-    partial = _begun(Path(output), plan, shape)
+    model = _model(base, adapter, settings, base_revision, is_sharded=shape.is_sharded)
+    partial = begin(Path(output), plan, shape)
     state = newest(partial)
     done = train_log.read(partial, step_of(state)) if state else []
     recorder = Recorder(
         partial, steps, tokenizer, encoder(tokenizer).end_id, keeps_optimizer=plan.keeps_optimizer, done=done
     )
-    job = _Job(examples, order, num_steps, settings, shape, partial, state, state_every_s)
+    job = Fit(examples, order, num_steps, settings, shape, partial, state, state_every_s, stop)
     try:
-        _fit(model, tokenizer, job, recorder)
+        fit(model, tokenizer, job, recorder)
     except DivergedError:
         if processes.is_first():
             shutil.rmtree(partial)
@@ -152,128 +141,22 @@ def train(
     )
     if processes.is_first():
         write_whole(partial / REPORT, report.model_dump_json(indent=2) + "\n")
-    _publish(Path(output))
+    publish(Path(output))
     return report
 
 
-def _require_place(output: Path) -> None:
-    """TrainingError for an output that no folder can be renamed to. It is known before the first
-    step."""
-    if output.is_symlink() or output.is_mount():
-        what = "a symbolic link" if output.is_symlink() else "a mount point"
-        raise TrainingError(
-            f"{output} is {what}, and the training becomes a new folder of this name at its end: give a folder that is "
-            f"not there, such as {output / 'model'}"
-        )
-
-
-def _whole(partial: Path, plan: TrainingPlan) -> TrainingReport | None:
-    """The report of a training that was killed when only its name was left to be changed."""
-    try:
-        report = TrainingReport.model_validate_json((partial / REPORT).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    processes.wait()  # before the first one renames it
-    return report if report.plan == plan else None
-
-
-def _publish(output: Path) -> None:
-    """Give a training that is whole its own name, without what only its processes needed."""
-    partial = partial_of(output)
-    if processes.is_first():
-        for left in (partial / STATE, partial / PLAN, partial / SHAPE):
-            remove(left)
-        partial.rename(output)
-    processes.wait()
-
-
-def training_order(lengths: Sequence[int], settings: SftSettings) -> list[int]:
-    """Rows in the order of training, for all epochs.
-
-    They are shuffled in each epoch, and rows of a batch are of similar length.
-    """
-    random = np.random.default_rng(settings.seed)
-    num_epochs = math.ceil(settings.epochs)
-    stream = np.concatenate([random.permutation(len(lengths)) for _ in range(num_epochs)])
-    stream = stream[: max(1, round(settings.epochs * len(lengths)))]
-    order: list[int] = []
-    window = BATCHES_PER_WINDOW * settings.batch_size
-    for start in range(0, len(stream), window):
-        by_length = sorted(stream[start : start + window].tolist(), key=lambda row: (-lengths[row], row))
-        batches = [by_length[i : i + settings.batch_size] for i in range(0, len(by_length), settings.batch_size)]
-        # Only the last batch of all may be short: elsewhere it would shift all batches after it.
-        num_full = len(by_length) // settings.batch_size
-        for place in [*random.permutation(num_full).tolist(), *range(num_full, len(batches))]:
-            order += batches[place]
-    return order
-
-
-def _begun(output: Path, plan: TrainingPlan, shape: Layout) -> Path:
-    """The folder of a training that is under way, beside the output, on the same file system.
-
-    It keeps what a killed training of the same plan left there, and nothing else: its last state,
-    the checkpoints up to there, and the log. TrainingError for a state that is shared out over
-    another number of processes.
-    """
-    partial = partial_of(output)
-    if processes.is_first():
-        if begun_plan(partial) != plan:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            write_whole(partial / PLAN, plan.model_dump_json(indent=2) + "\n")
-        _forget_after(partial, newest(partial))
-    processes.wait()
-    if newest(partial):
-        _require_same_parts(partial, shape)
-    processes.wait()
-    if processes.is_first():
-        write_whole(partial / SHAPE, shape.model_dump_json() + "\n")
-    return partial
-
-
-def begun_plan(partial: Path) -> TrainingPlan | None:
-    """The plan of the training that was begun in a folder. None where nobody can tell."""
-    try:
-        return TrainingPlan.model_validate_json((partial / PLAN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _require_same_parts(partial: Path, shape: Layout) -> None:
-    """TrainingError if the state cannot be read in this layout: each process has a part of it."""
-    try:
-        then = Layout.model_validate_json((partial / SHAPE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TrainingError(
-            f"a training of this plan was killed, and {partial / SHAPE}, which says how its state was saved, cannot be read "
-            f"({error}). Remove {partial} to begin again"
-        ) from None
-    parts, own = (found.processes if found.is_sharded else 0 for found in (then, shape))
-    if parts != own:
-        how = f"its weights shared out over {then.processes} processes" if parts else "the whole model in each process"
-        fix = f"devices: {then.processes} and sharding: fsdp2" if parts else "sharding: ddp"
-        raise TrainingError(
-            f"a training of this plan was killed, and its state in {partial} was saved with {how}. Go on with {fix}, or "
-            "remove that folder to begin again"
-        )
-
-
-def _forget_after(partial: Path, state: Path | None) -> None:
-    """Remove what a killed training made after its last state: it is made again."""
-    step = step_of(state) if state else 0
-    for folder in (*(partial / STATE).glob("*"), *partial.glob("checkpoint-*")):
-        if folder != state and (folder.parent.name == STATE or step_of(folder) > step):
-            remove(folder)
-    train_log.write(partial, train_log.read(partial, step))
-
-
-def _model(base: str, adapter: str | None, settings: SftSettings, revision: str | None) -> PreTrainedModel | PeftModel:
+def _model(
+    base: str, adapter: str | None, settings: SftSettings, revision: str | None, *, is_sharded: bool
+) -> PreTrainedModel | PeftModel:
     if settings.lora is None:
         if adapter:
             raise TrainingError(
                 f"settings.lora is null, but the adapter {adapter} is given. Set settings.lora, or give no adapter."
             )
-        return load_model(base, dtype=optimizers.weights_dtype(settings), revision=revision)
+        dtype = optimizers.weights_dtype(settings)
+        if is_sharded:
+            return sharded_loading.load(base, torch_dtype(dtype), revision)
+        return load_model(base, dtype=dtype, revision=revision)
     model = load_model(base, adapter, settings.dtype, revision, is_trainable=True)
     if adapter is None:
         return add_lora(model, settings.lora)
@@ -286,101 +169,3 @@ def _model(base: str, adapter: str | None, settings: SftSettings, revision: str 
         )
     lora.target_modules = sorted(lora.target_modules or [])
     return model
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What the trainer is given, besides the model."""
-
-    examples: Sequence[Example]
-    order: Sequence[int]
-    num_steps: int
-    settings: SftSettings
-    layout: Layout
-    partial: Path
-    state: Path | None
-    state_every_s: float
-
-
-def _fit(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase, job: _Job, recorder: Recorder) -> None:
-    rows = _padded(tokens(job.examples).select(job.order), job.layout, tokenizer.pad_token_id)
-    trainer = _Trainer(
-        model=model,
-        args=_config(job, model),
-        train_dataset=rows,
-        processing_class=tokenizer,
-        callbacks=[recorder, StateKeeper(job.state_every_s)],
-        optimizer_cls_and_kwargs=optimizers.choice(job.settings),
-    )
-    if job.layout.is_sharded:
-        sharded.prepare(trainer)
-    recorder.trainer = trainer
-    trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=str(job.state) if job.state else None)
-    # a row that is added has one token
-    num_tokens = sum(job.examples[row].num_tokens for row in job.order) + len(rows) - len(job.order)
-    seen = trainer.train_dataset
-    assert isinstance(seen, Dataset) and len(seen) == len(rows), (seen, len(rows))
-    assert recorder.num_tokens_seen == num_tokens, (recorder.num_tokens_seen, num_tokens)
-    assert trainer.state.global_step == job.num_steps, (trainer.state.global_step, job.num_steps)
-
-
-class _Trainer(SFTTrainer):
-    """TRL's trainer without the model card that it writes beside every state."""
-
-    def create_model_card(self, *_: Any, **__: Any) -> None: ...
-
-
-def _config(job: _Job, model: Any) -> SFTConfig:
-    settings, is_cpu = job.settings, device().type == "cpu"
-    return SFTConfig(
-        output_dir=str(job.partial / STATE),
-        max_steps=job.num_steps,
-        per_device_train_batch_size=job.layout.rows,
-        gradient_accumulation_steps=job.layout.passes,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.scheduler,
-        warmup_steps=math.ceil(settings.warmup_share * job.num_steps),
-        optim="adamw_torch",
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_gradient_norm,
-        seed=settings.seed,
-        use_cpu=is_cpu,
-        bf16=optimizers.is_autocast(settings),
-        gradient_checkpointing=settings.gradient_checkpointing,
-        **(sharded.arguments(model) if job.layout.is_sharded else {"ddp_find_unused_parameters": False}),
-        dataloader_pin_memory=not is_cpu,
-        max_length=None,
-        packing=False,
-        shuffle_dataset=False,
-        train_sampling_strategy="sequential",
-        dataset_kwargs={"skip_prepare_dataset": True},
-        save_strategy="no",  # StateKeeper says when
-        save_total_limit=1,
-        logging_steps=1,
-        # By default transformers reports a loss that is no number as one of the steps before it.
-        logging_nan_inf_filter=False,
-        report_to=list(settings.report_to) or "none",
-        run_name=job.partial.name.removeprefix(".").removesuffix(".partial"),
-        disable_tqdm=True,
-    )
-
-
-def _padded(rows: Dataset, shape: Layout, token_id: int) -> Dataset:
-    """The rows, and at their end as many of one token without a loss as the layout needs."""
-    missing = num_pads(len(rows), shape)
-    if not missing:
-        return rows
-    added = {"input_ids": [np.array([token_id], np.int32)], "labels": [np.array([-100], np.int32)]}
-    pads = Dataset.from_dict({name: column * missing for name, column in added.items()}, features=rows.features)
-    return concatenate_datasets([rows, pads])
-
-
-def tokens(examples: Sequence[Example]) -> Dataset:
-    """What the trainer takes: all ids, and labels that are -100 on the prompt."""
-    return Dataset.from_dict(
-        {
-            "input_ids": [np.array(e.prompt_ids + e.completion_ids, np.int32) for e in examples],
-            "labels": [np.array([-100] * len(e.prompt_ids) + e.completion_ids, np.int32) for e in examples],
-        }
-    )

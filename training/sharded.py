@@ -25,6 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from training.errors import TrainingError
 from training.progress import quiet
+from training.sharded_loading import is_by_parts
 from training.stop_token import stop_at
 
 
@@ -70,6 +71,8 @@ def prepare(trainer: Trainer) -> None:
         )
     plugin = trainer.accelerator.state.fsdp_plugin
     param_dtype = torch.bfloat16 if trainer.args.bf16 else None
+    # Each process gets its part of the weights that the first one has loaded.
+    plugin.cpu_ram_efficient_loading = is_by_parts(model_of(trainer))
     plugin.mixed_precision_policy = MixedPrecisionPolicy(param_dtype=param_dtype, reduce_dtype=torch.float32)
 
 

@@ -1,7 +1,8 @@
 """One process of a training, started by `training/launch.py`: `python -m training.worker JOB RANK`.
 
 In: a `Job`, written as JSON. Out: what `training/sft.py` leaves, and an exit code. What ended this
-process with an error stands in `error-RANK.json` beside the job.
+process with an error stands in `error-RANK.json` beside the job. A file `stop` beside it asks the
+processes to end after their step.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from pydantic import BaseModel, ConfigDict
 from training import errors
 from training.library_notes import hush
 from training.settings import SftSettings
+from training.stopping import deaf
 from training.watchdog import end_with
 
 FAILED = 1
 OUT_OF_MEMORY = 76
 """Exit code of a process whose GPU's memory did not suffice."""
+STOPPED = 77
+"""Exit code of a process that ended because it was asked to."""
 
 
 class Job(BaseModel):
@@ -52,6 +56,11 @@ class Failure(BaseModel):
     errno: int | None = None
     """Of what the system refused, such as a full disk."""
 
+    @property
+    def is_bug(self) -> bool:
+        """Whether neither the user nor the system is at fault."""
+        return self.is_ours_to_mend and self.errno is None
+
     def error(self, where: str) -> Exception:
         """What is raised for it where the training was asked for."""
         if not self.is_ours_to_mend:
@@ -79,17 +88,26 @@ def error_file(job: Path, rank: int) -> Path:
     return job.with_name(f"error-{rank}.json")
 
 
+def stop_file(job: Path) -> Path:
+    """Where the launcher asks the processes to end. The file says until when, on the clock that all
+    processes of a machine share (`time.monotonic`)."""
+    return job.with_name("stop")
+
+
 def main(path: str, rank: int) -> int:
     """Train; return the exit code."""
     job = Job.model_validate_json(Path(path).read_text(encoding="utf-8"))
     end_with(job.launcher)
+    deaf()
     try:
         hush()
         # torch and the libraries over it
         from training import processes, sft
 
         with processes.joined(str(Path(path).with_name("meeting")), rank, job.processes):
-            sft.train(job.dataset, job.base, job.output, job.settings, **job.options)
+            sft.train(job.dataset, job.base, job.output, job.settings, stop=stop_file(Path(path)), **job.options)
+    except errors.StoppedError:
+        return STOPPED
     except Exception as error:
         return _failed(Path(path), rank, error)
     return 0

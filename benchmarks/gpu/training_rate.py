@@ -22,10 +22,11 @@ from transformers import set_seed
 
 from benchmarks.gpu.flops import flops_per_token
 from benchmarks.gpu.shapes import model_shape, random_examples, random_model
-from training import optimizers, sft
+from training import optimizers
 from training.adapters import add_lora
 from training.checkpoints import Recorder
 from training.examples import device, load_tokenizer
+from training.fitting import Fit, fit
 from training.layout import layout
 from training.memory import RUNTIME_BYTES, training_memory
 from training.precision import torch_dtype
@@ -69,8 +70,8 @@ def training_rate(size: str, settings: SftSettings, num_steps: int, peak_tflops:
     with tempfile.TemporaryDirectory(prefix="gpu-day-") as folder:
         recorder = Recorder(Path(folder), [], tokenizer, None, keeps_optimizer=False)
         shape, steps = layout(settings, 1, has_gpu), WARM_UP_STEPS + num_steps
-        job = sft._Job(examples, list(range(num_rows)), steps, settings, shape, Path(folder), None, NEVER_S)
-        sft._fit(model, tokenizer, job, recorder)
+        job = Fit(examples, list(range(num_rows)), steps, settings, shape, Path(folder), None, NEVER_S)
+        fit(model, tokenizer, job, recorder)
     seconds = float(np.median([record.seconds for record in recorder.records[WARM_UP_STEPS:]]))
     rate = settings.batch_size * settings.max_tokens / seconds
     flops = rate * flops_per_token(model_shape(size), settings, settings.max_tokens)

@@ -46,6 +46,9 @@ def run(folder: str) -> int:
             env=os.environ | {"PYTHONPATH": task["python_path"]},
             start_new_session=True,
         )
+    # Slurm sends one before it takes the node away. A training saves its state then, and ends.
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda came, frame: child.send_signal(came))
     code = child.wait()
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)

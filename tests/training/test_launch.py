@@ -1,7 +1,6 @@
 """Trainings in processes: the same weights in any number of them, and what ends them ends well."""
 
 import errno
-import json
 import os
 import shutil
 import signal
@@ -12,34 +11,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
+from tests.small_training import (
+    FULL,
+    LAUNCHER,
+    NUM_STEPS,
+    SETTINGS,
+    as_json,
+    distance,
+    processes_of,
+    unlucky,
+    weights,
+    write_rows,
+)
 from tests.tiny_models import tiny_qwen
-from training import launch, resuming, sft, trackers
+from training import attempt, launch, resuming, sft, trackers
 from training.alone import alone as held
 from training.errors import LostTrainingError, OutputExistsError, TrainingError
 from training.layout import Layout
 from training.reports import TrainingReport
-from training.settings import LoraSettings, SftSettings
 from training.tail import Tail
 from training.train_log import StepRecord, read
 from training.worker import Job, failure_of
-
-# 11 rows, so that the last step is short for two processes.
-SETTINGS = SftSettings(
-    epochs=2,
-    learning_rate=1e-2,
-    batch_size=2,
-    gradient_accumulation=2,
-    max_tokens=200,
-    num_checkpoints=2,
-    lora=LoraSettings(r=4, alpha=8),
-    dtype="float32",
-)
-NUM_STEPS = 6
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +44,7 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("data")
-    rows = [
-        [
-            {"role": "user", "content": f"add {n} and {n}" + " please" * n},
-            {"role": "assistant", "content": f"def add():\n    return {n} + {n}\n"},
-        ]
-        for n in range(11)
-    ]
-    pq.write_table(pa.table({"messages": rows}), folder / "train-00000.parquet")
-    return str(folder)
+    return write_rows(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(autouse=True)
@@ -73,19 +59,6 @@ def alone(tmp_path_factory: pytest.TempPathFactory, qwen: str, data: str) -> tup
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         return output, launch.train(data, qwen, str(output), SETTINGS)
-
-
-def weights(output: Path, step: int = NUM_STEPS) -> np.ndarray:
-    found = load_file(output / f"checkpoint-{step:06d}" / "adapter_model.safetensors")
-    return np.concatenate([found[name].ravel() for name in sorted(found)])
-
-
-def distance(output: Path, other: Path, step: int = NUM_STEPS) -> float:
-    ours, theirs = weights(output, step), weights(other, step)
-    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
-
-
-FULL = SETTINGS.model_copy(update={"lora": None, "sharding": "fsdp2", "learning_rate": 1e-3})
 
 
 def all_weights(output: Path, step: int = NUM_STEPS) -> dict[str, np.ndarray]:
@@ -123,7 +96,7 @@ def test_shared_weights_go_on_after_a_fault(
     fault: str, full_alone: Path, tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
-    monkeypatch.setattr(launch, "PATIENCE_S", 1)
+    monkeypatch.setattr(attempt, "PATIENCE_S", 1)
     unlucky(monkeypatch, "none 0 0")
     launch.train(data, qwen, str(tmp_path / "whole"), FULL)
     unlucky(monkeypatch, fault)
@@ -152,25 +125,6 @@ def test_a_shared_state_is_not_read_by_another_number_of_processes(
 def test_an_adapter_is_not_sharded(tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TrainingError, match="sharding is fsdp2, which is for the training of all weights"):
         launch.train(data, qwen, str(tmp_path / "out"), SETTINGS.model_copy(update={"sharding": "fsdp2"}))
-
-
-def unlucky(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    monkeypatch.setattr(launch, "WORKER", "tests.unlucky_worker")
-    monkeypatch.setenv("UNLUCKY", what)
-
-
-def processes_of(output: Path) -> list[int]:
-    """The processes that train into a folder."""
-    job = f".{output.name}.run/job.json"
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except (OSError, UnicodeDecodeError):
-            continue
-        if f"{output.parent}/{job}" in line:
-            found.append(int(entry.name))
-    return found
 
 
 def test_two_processes_train_what_one_trains(
@@ -205,21 +159,35 @@ def test_a_training_sees_as_many_gpus_as_it_has_processes(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if chosen:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
-    assert launch._environment(job(processes))["CUDA_VISIBLE_DEVICES"] == seen
+    assert attempt.environment_of(job(processes))["CUDA_VISIBLE_DEVICES"] == seen
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert launch._environment(job(processes))["CUDA_VISIBLE_DEVICES"] == "", "a GPU that was hidden stays hidden"
+    assert attempt.environment_of(job(processes))["CUDA_VISIBLE_DEVICES"] == "", "a GPU that was hidden stays hidden"
 
 
 def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
     with pytest.raises(TrainingError, match="devices is 4, but 2 GPUs are visible"):
-        launch._environment(job(4))
+        attempt.environment_of(job(4))
 
 
 def test_a_launcher_loads_neither_torch_nor_its_libraries() -> None:
     code = "import sys; from training import launch; print([m for m in ('torch', 'trl') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_training_leaves_nothing_in_the_process_that_asked_for_it(tmp_path: Path, qwen: str, data: str) -> None:
+    # What never loaded torch can hold no memory of a GPU, and an engine may be opened next.
+    code = LAUNCHER.replace("tests.unlucky_worker", "training.worker")
+    code += "\nprint([m for m in ('torch', 'trl') if m in sys.modules])"
+    arguments = [
+        data,
+        qwen,
+        str(tmp_path / "out"),
+        as_json(SETTINGS.model_copy(update={"epochs": 0.5, "num_checkpoints": 1})),
+    ]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]" and (tmp_path / "out" / "training.json").is_file()
 
 
 def test_a_smaller_micro_batch_and_checkpointing_train_the_same(
@@ -276,7 +244,7 @@ def test_a_stopped_process_is_not_waited_for(
     alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
-    monkeypatch.setattr(launch, "PATIENCE_S", 1)
+    monkeypatch.setattr(attempt, "PATIENCE_S", 1)
     unlucky(monkeypatch, "stop 1 4")
     told: list[str] = []
     launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, announce=told.append, state_every_s=0.0)
@@ -293,7 +261,7 @@ def test_a_training_without_a_step_is_ended(
     alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unlucky(monkeypatch, "hang 0 3")
-    monkeypatch.setattr(launch, "STEPS_OF_SILENCE", 0)
+    monkeypatch.setattr(attempt, "STEPS_OF_SILENCE", 0)
     told: list[str] = []
     launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, announce=told.append, state_every_s=0.0, stalled_s=20.0)
     assert len(told) == 1 and told[0].startswith("the training made no step for "), told
@@ -306,18 +274,26 @@ def test_a_process_that_dies_twice_at_the_same_place_is_told_with_its_last_words
 ) -> None:
     unlucky(monkeypatch, "kill 0 2")
     monkeypatch.setenv("UNLUCKY_ALWAYS", "1")
-    with pytest.raises(LostTrainingError, match=r"(?s)died \(signal SIGKILL, .*for the second time. Nothing is lost"):
+    with pytest.raises(
+        LostTrainingError,
+        match=r"(?s)died \(signal SIGKILL; somebody sent it, and it held [0-9.]+ of the .*for the second time\. Its state after "
+        r"step 1 is kept in .*\.out\.partial: the same command goes on from there.*logs of the processes are in .*out\.run",
+    ):
         launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, state_every_s=0.0)
     assert (tmp_path / ".out.partial" / "state").is_dir()
+    assert [p.name for p in (tmp_path / ".out.run").iterdir() if p.suffix == ".log"] == ["rank-0.log"]
 
 
 def test_a_crash_is_told_as_one_and_not_repeated(
     tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unlucky(monkeypatch, "crash 0 2")
-    with pytest.raises(RuntimeError, match="RuntimeError in process 0 of 1: this is the crash of a test") as raised:
+    said = r"RuntimeError in process 0 of 1: this is the crash of a test\. The logs of the processes are in .*/\.out\.run\n"
+    with pytest.raises(RuntimeError, match=said) as raised:
         launch.train(data, qwen, str(tmp_path / "out"), SETTINGS)
     assert "unlucky_worker.py" in raised.value.__notes__[0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".out.run", "unlucky-was-here"]
+    assert "crash of a test" in (tmp_path / ".out.run" / "rank-0.log").read_text()
 
 
 @pytest.mark.slow
@@ -346,7 +322,7 @@ def test_what_a_user_can_mend_is_raised_as_in_one_process(
     diverges = SETTINGS.model_copy(update={"learning_rate": 1e30, "warmup_share": 0.0, "max_gradient_norm": 1e30})
     with pytest.raises(TrainingError, match="the training diverged at step"):
         launch.train(data, qwen, str(tmp_path / "out"), diverges)
-    assert not (tmp_path / ".out.partial").exists()
+    assert list(tmp_path.iterdir()) == [], "what fails without a state leaves nothing"
 
 
 @pytest.mark.slow
@@ -362,14 +338,7 @@ def test_without_a_launcher_no_process_is_left_and_the_next_one_goes_on(
     monkeypatch.setenv("SCODER_SIMULATED_GPUS", "2")
     monkeypatch.setenv("UNLUCKY", "hang 0 3")
     output = tmp_path / "out"
-    code = (
-        "import sys, json; from training import launch; from training.settings import SftSettings\n"
-        "launch.WORKER = 'tests.unlucky_worker'\n"
-        "launch.train(sys.argv[1], sys.argv[2], sys.argv[3], SftSettings(**json.loads(sys.argv[4])), state_every_s=0.0)"
-    )
-    launcher = subprocess.Popen(
-        [sys.executable, "-c", code, data, qwen, str(output), json.dumps(SETTINGS.model_dump(mode="json"))]
-    )
+    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, data, qwen, str(output), as_json(SETTINGS)])
     try:
         _until(lambda: (tmp_path / "unlucky-was-here").exists() and len(processes_of(output)) == 2, 120)
         os.kill(launcher.pid, how)
@@ -384,6 +353,7 @@ def test_without_a_launcher_no_process_is_left_and_the_next_one_goes_on(
     launch.train(data, qwen, str(output), SETTINGS, state_every_s=0.0, announce=told.append)
     assert told == ["it was begun before, and goes on after step 2 of 6"]
     assert distance(output, alone[0]) < 1e-5
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "unlucky-was-here"]
 
 
 def _until(is_so: object, seconds: float) -> None:
@@ -415,7 +385,7 @@ def test_a_damaged_state_is_named_with_the_way_on(
 
 def test_an_error_that_a_full_disk_cut_is_none(tmp_path: Path) -> None:
     (tmp_path / "error-0.json").touch()
-    assert launch._failure(tmp_path / "job.json", 0) is None
+    assert attempt.failure_in(tmp_path / "job.json", 0) is None
 
 
 @pytest.mark.drill
@@ -438,6 +408,19 @@ def test_an_output_that_cannot_be_renamed_to_is_refused_before_the_training(
     assert not (tmp_path / ".link.partial").exists()
 
 
+def test_a_mount_point_is_refused_before_the_training(tmp_path: Path, qwen: str, data: str) -> None:
+    (tmp_path / "disk").mkdir()
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"']
+    inside.append(str(tmp_path / "disk"))
+    if shutil.which("unshare") is None or subprocess.run([*inside, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody but root mount a file system")
+    arguments = [data, qwen, str(tmp_path / "disk"), as_json(SETTINGS)]
+    code = LAUNCHER.replace("tests.unlucky_worker", "training.worker")
+    done = subprocess.run([*inside, sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert "TrainingError" in done.stderr and "disk is a mount point, and the training becomes" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["disk"]
+
+
 def test_a_training_that_lacks_only_its_name_is_not_repeated(
     alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str
 ) -> None:
@@ -445,7 +428,8 @@ def test_a_training_that_lacks_only_its_name_is_not_repeated(
     (tmp_path / ".out.partial" / "state" / "checkpoint-4").mkdir(parents=True)
     seen: list[StepRecord] = []
     assert launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, watch=seen.append) == alone[1]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in alone[0].iterdir()}
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"checkpoint-000003", "checkpoint-000006", "train_log.jsonl", "training.json"}
 
 
 def test_of_a_state_that_is_half_removed_nothing_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -495,8 +479,13 @@ def test_an_output_is_trained_by_one_at_a_time(tmp_path: Path, qwen: str, data: 
     with held(tmp_path / "out"), pytest.raises(TrainingError, match=r"another process trains into .*out right now"):
         launch.train(data, qwen, str(tmp_path / "out"), SETTINGS)
     assert list(tmp_path.iterdir()) == []
-    with held(tmp_path / "out"):
-        assert [path.name for path in tmp_path.iterdir()] == [".out.lock"]
+    # as a kill -9 leaves it
+    (tmp_path / ".out.run").mkdir()
+    for name in ("lock", "job.json", "rank-0.log"):
+        (tmp_path / ".out.run" / name).touch()
+    with held(tmp_path / "out") as taken:
+        assert [path.name for path in taken.run.iterdir()] == ["lock"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_a_training_that_diverged_takes_its_state_with_it(
@@ -506,7 +495,7 @@ def test_only_a_training_that_diverged_takes_its_state_with_it(
         raise TrainingError("this machine cannot do that")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sft, "_fit", refused)
+        patch.setattr(sft, "fit", refused)
         with pytest.raises(TrainingError, match="cannot do that"):
             sft.train(data, qwen, str(tmp_path / "out"), SETTINGS)
     partial = tmp_path / ".out.partial"
