@@ -72,9 +72,9 @@ def _fits(row: Row) -> str:
 
 
 def _taken(row: Row) -> str:
-    """What is taken of a GPU. Where it depends on an unknown GPU, what it needs at least."""
+    """What is taken of a GPU. Where that depends on an unknown GPU: what it needs at least."""
     if row["gpu_gb"] is None and row["least_gb"] is not None:
-        return f"at least {_number(row['least_gb'])}"
+        return f"≥ {_number(row['least_gb'])}"
     return _number(row["gpu_gb"])
 
 
@@ -88,8 +88,6 @@ def _number(value: float | None, digits: int = 1) -> str:
 
 def totals(steps: list[Row], total: Row) -> list[str]:
     """The sums in sentences. Where a part is unknown, they say which, and what is known."""
-    from builders.recipe.needs import MARGIN
-
     lacking = [row["field"] for row in steps if row["gpu_hours"] is None]
     unknown = f", and unknown for {', '.join(dict.fromkeys(lacking))}" if lacking else ""
     unpriced = any(row["is_billed"] and row["cost_usd"] is None for row in steps)
@@ -103,7 +101,7 @@ def totals(steps: list[Row], total: Row) -> list[str]:
         f"total: {_number(total['known_gpu_hours'])} GPU-hours{unknown}",
         f"dollars: endpoints {'at least ' if unpriced else ''}{total['known_cost_usd']:.2f}, GPUs {gpus}",
         f"disk: {at_least}{_number(total['known_disk_gb'])} GB stay, and {disk} more while the largest training runs",
-        f"memory: {_taken(total)} GB of a GPU{' at most' if total['gpu_gb'] is not None else ''}, predicted within {MARGIN:.0%}: {_fits(total)}",
+        f"memory: {_taken(total)} GB of a GPU{' at most' if total['gpu_gb'] is not None else ''}, predicted within {total['margin']:.0%}: {_fits(total)}",
     ]
 
 

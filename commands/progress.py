@@ -9,7 +9,8 @@ job, a line like this, first after a minute and then once a minute:
 A training says more, of its last step. It has the name of the checkpoints that it makes, and one
 line, which stands in the place of the one that counts their shards:
 
-    checkpoints/role-coder: 40 of 366 steps, 12/min, 27 min left, loss 0.831, 5,230 tokens/s, on 4 GPUs, 41.2 GB each
+    checkpoints/role-coder: 40 of 366 steps, 12/min, 27 min left, loss 0.831, 5,230 tokens/s, on 4
+    GPUs, 41.2 GB each
 
 A build that ends within a minute writes no line to a log. Builds may run in several threads.
 """

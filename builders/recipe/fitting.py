@@ -55,7 +55,8 @@ def check(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None]
 def close(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None] | None = None) -> list[str]:
     """A sentence for each block whose memory is so near the limit that it may not fit."""
     there = _gpus(recipe, visible)
-    return list({work.field: _near(work, there) for work in _works(recipe, stages) if _is_tight(work, there)}.values())
+    tight = [work for work in _works(recipe, stages) if need_of(work, there).is_tight(there)]
+    return list({work.field: _near(work, there) for work in tight}.values())
 
 
 def check_contexts(recipe: Recipe, stages: Iterable[str]) -> None:
@@ -92,10 +93,6 @@ def _gpus(recipe: Recipe, visible: Sequence[float | None] | None) -> Gpus:
             update={"gpus": None, "gpu_memory_gb": machine.gpu_memory_gb if None in seen else None}
         )
     return gpus_of(machine, seen)
-
-
-def _is_tight(work: Work, gpus: Gpus) -> bool:
-    return need_of(work, gpus).is_tight(gpus)
 
 
 def _near(work: Work, gpus: Gpus) -> str:

@@ -1,12 +1,12 @@
 """How long the GPUs work for a step, at the throughputs that `machine` states.
 
-In: the work of a step, the section `machine`, and the GPUs. Out: GPU-hours; None where tokens or the model's
-sizes are unknown, or no throughput is stated. How: a matrix product costs 2 operations per weight
-and token. So reading costs 2, a training 6 (forward 2, backward 4) as in Kaplan et al. 2020,
-section 2.1. An adapter's training leaves out the base's weight gradients: 4. Gradient checkpointing
-computes forward twice: 2 more. So do gradients of rows whose activations do not fit the GPU, here
-where a row of mean length does not. A smaller batch costs nothing: its tokens are the same. Writing
-is bound by memory, so it has a rate of its own.
+In: the work of a step, the section `machine`, and the GPUs. Out: GPU-hours; None where tokens or
+the model's sizes are unknown, or no throughput is stated. How: a matrix product costs 2 operations
+per weight and token. So reading costs 2, a training 6 (forward 2, backward 4) as in Kaplan et al.
+2020, section 2.1. An adapter's training leaves out the base's weight gradients: 4. Gradient
+checkpointing computes forward twice: 2 more. So do gradients of rows whose activations do not fit
+the GPU, here where a row of mean length does not. A smaller batch costs nothing: its tokens are the
+same. Writing is bound by memory, so it has a rate of its own.
 
     gpu_hours(work, Machine(), gpus_of(Machine(), [80.0]))
 """

@@ -89,6 +89,7 @@ def _total(found: list[Row]) -> Row:
         "least_gb": max((row["least_gb"] for row in found if row["least_gb"] is not None), default=None),
         "fits": False if any(row["fits"] is False for row in found) else _all_fit(found),
         "is_tight": any(row["is_tight"] for row in found),
+        "margin": MARGIN,
         # what is known of them: at least so much
         "known_gpu_hours": sum(row["gpu_hours"] or 0 for row in found),
         "known_cost_usd": sum(row["cost_usd"] or 0 for row in found),
