@@ -23,8 +23,9 @@ The command line over it is `commands`: `scoder --help`, or `python -m commands 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import duckdb
 import pyarrow as pa
@@ -60,6 +61,8 @@ from builders.recipe import Recipe, fitting
 from store import Store
 from store.errors import InputError, UserError
 from store.preview import Preview, Step
+from store.refusals import refused, together
+from training.errors import TrainingError
 
 Stage = Callable[[Store, Recipe], None]
 
@@ -132,21 +135,43 @@ def foresee(store: Store, recipe: Recipe, until: str | None = None) -> Foresight
 def check(store: Store, recipe: Recipe, until: str | None = None) -> None:
     """Check, before any work, what a user can get wrong and what the stages of a run need.
 
-    That is the executor, the benchmark files, the file of samples, the local models and the memory
-    of the GPUs.
+    All that is refused is said in one error. What may not fit the GPUs is announced.
     """
+    if found := refusals(store, recipe, until):
+        raise together(found)
+    for line in fitting.close(recipe, _until(recipe, until)):
+        store.announce(line)
+
+
+def refusals(
+    store: Store, recipe: Recipe, until: str | None = None, visible: Sequence[float | None] | None = None
+) -> list[Exception]:
+    """What a run would be refused for: an error for each thing to mend.
+
+    That is the executor, the benchmark files, the file of samples, the local models, the contexts
+    of models, the memory of the GPUs, and what trainings need. A plan for other GPUs than those of
+    this machine gives the memory of each as `visible`.
+    """
+    wanted = _until(recipe, until)
+    asks_teacher = teacher_samples.asks_teacher(store)
+    checks: list[Callable[[], None]] = [
+        partial(executors.check, recipe.executor),
+        *(partial(benchmarks.check, benchmark) for benchmark in recipe.benchmarks),
+        *([partial(teacher_samples.check, store, recipe.teacher)] if "teacher" in wanted else []),
+        partial(needed.check, recipe, set(wanted), asks_teacher=asks_teacher),
+        partial(fitting.check_contexts, recipe, wanted),
+        partial(fitting.check, recipe, wanted, visible),
+        *checkpoints.checks(recipe, wanted),
+    ]
+    return refused(checks, UserError, TrainingError)
+
+
+def _until(recipe: Recipe, until: str | None) -> list[str]:
+    """The stages of a run that ends with one of them, or with the last."""
     planned = list(stages(recipe))
     if until is not None and until not in planned:
         raise InputError(f"no stage {until!r}; the stages of this recipe are {', '.join(planned)}")
-    wanted = planned[: planned.index(until) + 1] if until else planned
-    executors.check(recipe.executor)
-    for benchmark in recipe.benchmarks:
-        benchmarks.check(benchmark)
-    if "teacher" in wanted:
-        teacher_samples.check(store, recipe.teacher)
-    needed.check(recipe, set(wanted), asks_teacher=teacher_samples.asks_teacher(store))
-    fitting.check(recipe, wanted)
-    checkpoints.check(recipe, wanted)
+    return planned[: planned.index(until) + 1] if until else planned
 
 
 def build_pool(store: Store, recipe: Recipe) -> None:

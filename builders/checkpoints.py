@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from builders.executors.node_trainings import training_node
 from builders.pairs import labels
 from builders.publishing import sets
 from builders.recipe import Coder, Executor, Mix, Recipe
-from store import CONTRACTS, Plan, Record, Store, content_id, markers
+from store import CONTRACTS, Plan, Record, Store, content_id, markers, segments
 from store.counts import counted
 from training.settings import SftSettings
 
@@ -37,21 +38,32 @@ if TYPE_CHECKING:
 Publish = Callable[[str, Plan], dict[str, int]]
 
 
-def check(recipe: Recipe, stages: Collection[str]) -> None:
-    """Check what the trainings of these stages need: libraries, and steps that devices can share.
+def checks(recipe: Recipe, stages: Collection[str]) -> list[Callable[[], None]]:
+    """Checks of what the trainings of these stages need: libraries, and steps that devices share.
 
-    TrainingError says what lacks.
+    Each raises TrainingError for what lacks.
     """
     from training import optimizers, trackers
+
+    trained = {
+        "scorer": recipe.scorer.training,
+        "bootstrap": recipe.synthesizer.training,
+        "coder": recipe.coder.training,
+    }
+    found: list[Callable[[], None]] = []
+    for settings in (settings for stage, settings in trained.items() if stage in stages and settings is not None):
+        found += [
+            partial(optimizers.require, settings),
+            partial(trackers.require, settings.report_to),
+            partial(_check_layout, settings),
+        ]
+    return found
+
+
+def _check_layout(settings: SftSettings) -> None:
     from training.layout import layout, num_processes
 
-    trained = {"bootstrap": recipe.synthesizer.training, "coder": recipe.coder.training}
-    if recipe.scorer.training is not None:
-        trained["scorer"] = recipe.scorer.training
-    for settings in (settings for stage, settings in trained.items() if stage in stages):
-        optimizers.require(settings)
-        trackers.require(settings.report_to)
-        layout(settings, num_processes(settings, 1))
+    layout(settings, num_processes(settings, 1))
 
 
 def build_base(
@@ -213,6 +225,7 @@ def _train(
         num_shards=1,
     )
     label = role if iteration is None else f"{role}-{iteration}"
+    partition = segments(plan.table, plan.partition)
 
     def make(index: int) -> pa.Table:
         name = f"{label}-{plan.fingerprint[:8]}"
@@ -223,11 +236,11 @@ def _train(
             for folder in (dataset, output):
                 shutil.rmtree(folder, ignore_errors=True)
         counts = publish(dataset, plan)
-        store.announce(f"training {label} on {counted(counts['train'], 'row')} of {dataset}")
+        store.announce(f"{partition}: training on {counted(counts['train'], 'row')} of {dataset}")
         adapter = weights(store, previous)[1] if previous else None
-        train, _ = trainer(role)
+        train = trainer(role)
         with (
-            store.follow(f"training {label}") as watch,
+            store.follow(partition) as watch,
             training_node(cluster_of(store, executor), label) as node,
         ):
             report = train(
@@ -240,13 +253,13 @@ def _train(
                 template_arguments=template_arguments,
                 keeps_optimizer=keeps_optimizer,
                 watch=watch,
-                announce=lambda text: store.announce(f"{label}: {text}"),
+                announce=lambda text: store.announce(f"{partition}: {text}"),
                 node=node,
             )
         markers.mark_new(Path(output), plan.fingerprint)
         if report.rejects:
             store.announce(
-                f"{label}: {counted(len(report.rejects), 'row')} left out, first: {report.rejects[0].reason}"
+                f"{partition}: {counted(len(report.rejects), 'row')} left out, first: {report.rejects[0].reason}"
             )
         rows = [_row(plan, role, iteration, model, settings, f"_models/{name}", report, c) for c in report.checkpoints]
         return pa.Table.from_pylist(rows, schema=CONTRACTS["checkpoints"].schema)
@@ -259,15 +272,15 @@ def _template(arguments: Arguments | None) -> dict[str, Any]:
     return {"template_arguments": dict(arguments)} if arguments else {}
 
 
-def trainer(role: str) -> tuple[Callable[..., Any], SftSettings]:
-    """The training function of a role and its default settings."""
+def trainer(role: str) -> Callable[..., Any]:
+    """The training function of a role."""
     if role == "synthesizer":
-        from training.synthesizer import DEFAULT, train
+        from training.synthesizer import train
     elif role == "scorer":
-        from training.scorer import DEFAULT, train
+        from training.scorer import train
     else:
-        from training.coder import DEFAULT, train
-    return train, DEFAULT
+        from training.coder import train
+    return train
 
 
 def _row(

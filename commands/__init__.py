@@ -21,14 +21,26 @@ import typer
 
 # The order of these imports is the order of the commands in --help.
 # isort: off
-from commands import runs, rows, datasets, models, evaluation, comparison, environments
+from commands import runs, selections, stores, rows, datasets, models, evaluation, comparison, environments
 
 # isort: on
 from commands.errors import report
 from commands.terminal import app, notes
 from training.library_notes import hush
 
-__all__ = ["app", "comparison", "datasets", "environments", "evaluation", "main", "models", "rows", "runs"]
+__all__ = [
+    "app",
+    "comparison",
+    "datasets",
+    "environments",
+    "evaluation",
+    "main",
+    "models",
+    "rows",
+    "runs",
+    "selections",
+    "stores",
+]
 
 
 def narrowed(words: list[str]) -> typer.Typer:

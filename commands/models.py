@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from commands.terminal import JsonOption, announce, follow, local, local_folder, model_app, print_rows, train_app
 from store.counts import counted
@@ -27,19 +29,47 @@ OutputOption = Annotated[str, typer.Option(help="Checkpoint directory to write."
 SettingsOption = Annotated[list[str] | None, typer.Option("--set", help="A training setting: key=value, lora.r=8.")]
 
 
+class _Training(TyperCommand):
+    """A command whose help also names the settings of a training, with their defaults.
+
+    They are asked for only when the help is shown, because pydantic takes its time.
+    """
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        for option in self.params:
+            if option.name == "set_" and isinstance(option, TyperOption):
+                option.help = f"{option.help} There are, with their defaults: {', '.join(_fields())}."
+        super().format_help(ctx, formatter)
+
+
+def _fields() -> list[str]:
+    """`epochs=3.0`, `lora.r=16`: the settings of a training, as `--set` takes them."""
+    from training.settings import SftSettings
+
+    found: list[str] = []
+    for name, value in SftSettings().model_dump().items():
+        block = value if isinstance(value, dict) else {}
+        found += [f"{name}.{key}={_yaml(inner)}" for key, inner in block.items()] or [f"{name}={_yaml(value)}"]
+    return found
+
+
+def _yaml(value: Any) -> str:
+    return json.dumps(value).strip('"')
+
+
 def _train(role: str, dataset: str, base: str, output: str, set_: list[str] | None, as_json: bool) -> None:
     from builders.checkpoints import trainer
     from builders.recipe.files import checked, override
+    from training.settings import SftSettings
 
-    train, default = trainer(role)
-    settings = checked(type(default), override(default.model_dump(), set_ or []))
+    settings = checked(SftSettings, override(SftSettings().model_dump(), set_ or []))
     with follow(f"training {role}") as watch:
-        report = train(dataset, base, output, settings, watch=watch, announce=announce)
+        report = trainer(role)(dataset, base, output, settings, watch=watch, announce=announce)
     rows = [{"folder": f"{output}/{c.folder}", "step": c.step, "loss": c.loss} for c in report.checkpoints]
     print_rows(rows, as_json, f"{role}: {counted(report.num_rows, 'row')}, {len(report.rejects)} left out")
 
 
-@train_app.command("synthesizer")
+@train_app.command("synthesizer", cls=_Training)
 def train_synthesizer(
     dataset: DatasetOption,
     base: BaseOption,
@@ -60,7 +90,7 @@ def train_synthesizer(
     _train("synthesizer", dataset, base, output, set_, as_json)
 
 
-@train_app.command("scorer")
+@train_app.command("scorer", cls=_Training)
 def train_scorer(
     dataset: DatasetOption,
     base: BaseOption,
@@ -81,7 +111,7 @@ def train_scorer(
     _train("scorer", dataset, base, output, set_, as_json)
 
 
-@train_app.command("coder")
+@train_app.command("coder", cls=_Training)
 def train_coder(
     dataset: DatasetOption,
     base: BaseOption,

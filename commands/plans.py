@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from commands.terminal import console
+from commands.terminal import announce, console
 
 if TYPE_CHECKING:
     from builders.recipe import Recipe
+    from store import Store
 
 Row = dict[str, Any]
 UNKNOWN = "unknown"
@@ -21,14 +22,15 @@ SIZES = {
     "states_gb": "states",
     "activations_gb": "activations",
     "cache_gb": "cache",
-    "gpu_gb": "GB a GPU",
 }
 FITS = {True: "fits", False: "DOES NOT FIT", None: UNKNOWN}
+CLOSE = "close"
+"""A prediction that is so near the limit that it may not fit."""
 
 
 def show(recipe: Recipe, visible: list[float | None], as_json: bool) -> None:
     """Print the plan: two tables and the totals for people, one list of rows for programs."""
-    from builders.recipe import planned
+    from builders.recipe import fitting, planned
 
     found = planned.rows(recipe, visible)
     if as_json:
@@ -39,7 +41,8 @@ def show(recipe: Recipe, visible: list[float | None], as_json: bool) -> None:
     *steps, total = found
     print_rows(console, [_work(row) for row in steps], f"plan of {recipe.name}")
     print_rows(console, [_machine(row) for row in steps if row["gpus"]], "what it takes of the machine, per GPU in GB")
-    for line in [*totals(steps, total), *planned.grounds(recipe, visible)]:
+    near = fitting.close(recipe, {row["stage"] for row in steps}, visible)
+    for line in [*totals(steps, total), *near, *planned.grounds(recipe, visible)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -55,11 +58,24 @@ def _machine(row: Row) -> Row:
         "settings": row["field"],
         "GPUs": row["gpus"],
         **{title: _number(row[k]) for k, title in SIZES.items()},
-        "fits": FITS[row["fits"]],
+        "GB a GPU": _taken(row),
+        "fits": _fits(row),
         "GPU-hours": _number(row["gpu_hours"], 2),
         "hours": _number(row["hours"], 2),
+        "dollars": _number(row["gpu_usd"], 2),
         "disk": _number(row["disk_gb"]),
     }
+
+
+def _fits(row: Row) -> str:
+    return CLOSE if row["is_tight"] else FITS[row["fits"]]
+
+
+def _taken(row: Row) -> str:
+    """What is taken of a GPU. Where that depends on an unknown GPU: what it needs at least."""
+    if row["gpu_gb"] is None and row["least_gb"] is not None:
+        return f"≥ {_number(row['least_gb'])}"
+    return _number(row["gpu_gb"])
 
 
 def _number(value: float | None, digits: int = 1) -> str:
@@ -75,22 +91,32 @@ def totals(steps: list[Row], total: Row) -> list[str]:
     lacking = [row["field"] for row in steps if row["gpu_hours"] is None]
     unknown = f", and unknown for {', '.join(dict.fromkeys(lacking))}" if lacking else ""
     unpriced = any(row["is_billed"] and row["cost_usd"] is None for row in steps)
-    known = [row["gpu_usd"] for row in steps if row["gpu_usd"] is not None]
-    gpus = f"{'at least ' if total['gpu_usd'] is None else ''}{sum(known):.2f}" if known else UNKNOWN
+    known = sum(row["gpu_usd"] or 0 for row in steps)
+    gpus = f"{'at least ' if total['gpu_usd'] is None else ''}{known:.2f}"
+    if total["gpu_usd"] is None and not known:
+        gpus = UNKNOWN
     disk = f"{_number(total['passing_disk_gb'])} GB"
     at_least = "" if total["disk_gb"] is not None else "at least "
     return [
         f"total: {_number(total['known_gpu_hours'])} GPU-hours{unknown}",
         f"dollars: endpoints {'at least ' if unpriced else ''}{total['known_cost_usd']:.2f}, GPUs {gpus}",
         f"disk: {at_least}{_number(total['known_disk_gb'])} GB stay, and {disk} more while the largest training runs",
-        f"memory: {_number(total['gpu_gb'])} GB of a GPU at most: {FITS[total['fits']]}",
+        f"memory: {_taken(total)} GB of a GPU{' at most' if total['gpu_gb'] is not None else ''}, predicted within {total['margin']:.0%}: {_fits(total)}",
     ]
 
 
-def refuse(recipe: Recipe, visible: list[float | None], until: str | None) -> None:
-    """InputError, and so exit code 2, for a plan that does not fit the machine."""
+def refuse(store: Store, recipe: Recipe, visible: list[float | None], until: str | None) -> None:
+    """Say all that a run would be refused for, as the run itself says it.
+
+    What does not fit the machine is an error, and so exit code 2: another plan is needed. What only
+    has to be brought, such as a file, is told.
+    """
     import scoder
     from builders.recipe import fitting
+    from store.refusals import together
 
-    stages = list(scoder.stages(recipe))
-    fitting.check(recipe, stages[: stages.index(until) + 1] if until in stages else stages, visible)
+    found = scoder.refusals(store, recipe, until, visible)
+    if any(isinstance(error, fitting.UnfitError) for error in found):
+        raise together(found)
+    if found:
+        announce(f"this run would be refused now: {together(found)}")

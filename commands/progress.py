@@ -6,9 +6,11 @@ job, a line like this, first after a minute and then once a minute:
 
     candidates/iteration-1: 120 of 400 shards, 34/min, 8 min left
 
-A training says more, of its last step:
+A training says more, of its last step. It has the name of the checkpoints that it makes, and one
+line, which stands in the place of the one that counts their shards:
 
-    training synthesizer-1: 40 of 366 steps, 12/min, 27 min left, loss 0.831, 5,230 tokens/s
+    checkpoints/role-coder: 40 of 366 steps, 12/min, 27 min left, loss 0.831, 5,230 tokens/s, on 4
+    GPUs, 41.2 GB each
 
 A build that ends within a minute writes no line to a log. Builds may run in several threads.
 """
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 EVERY_S = 60.0
 """Seconds between two lines of a log."""
+STEPS, NO_STEP = "steps", "no step yet"
+"""The unit of a training, and what is said of it while its model is loaded."""
 
 
 @dataclass
@@ -71,6 +75,8 @@ class Pace:
 
     def text(self, now: float) -> str:
         """For people: `1,200 of 40,000 rows, 85/s, 8 min left`."""
+        if self.unit == STEPS and self.done == 0:
+            return self._noted(f"{NO_STEP} after {duration(now - self.begun)}")
         said = f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} {self.unit}"
         rate = self.rate(now)
         if rate is None:
@@ -138,7 +144,7 @@ class Reporter:
     @contextmanager
     def training(self, label: str) -> Iterator[Callable[[StepRecord], None]]:
         """Report on a training: call what this gives with every step, also with earlier ones."""
-        with self._on(Pace(None, time.monotonic(), "steps"), label) as pace:
+        with self._on(Pace(None, time.monotonic(), STEPS), label) as pace:
 
             def note(record: StepRecord) -> None:
                 now = time.monotonic()
@@ -159,9 +165,9 @@ class Reporter:
                 advance(number)
 
     def lines(self) -> list[str]:
-        """A line for each build that runs."""
+        """A line for each build that runs: of two with one name, for the one that began last."""
         now = time.monotonic()
-        return [f"{label}: {pace.text(now)}" for label, pace in list(self._running.values())]
+        return [f"{label}: {pace.text(now)}" for label, pace in dict(list(self._running.values())).items()]
 
     def _begin(self) -> None:
         if self._console.is_terminal:

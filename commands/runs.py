@@ -1,10 +1,8 @@
-"""Commands that build: run, status, select, fill, fork, verify, clean, doctor."""
+"""Commands that run a recipe, and that show what came of it: run, status."""
 
 from __future__ import annotations
 
 import json
-import shlex
-import time
 from typing import Annotated
 
 import typer
@@ -12,7 +10,6 @@ import typer
 from commands.terminal import (
     DEFAULT_STORE,
     JsonOption,
-    RecipeOption,
     SetOption,
     StoreOption,
     announce,
@@ -20,14 +17,7 @@ from commands.terminal import (
     console,
     open_ledger,
     open_store,
-    print_rows,
-    recipe_of,
-    require_iteration,
-    require_selection,
 )
-from store.counts import counted
-from store.errors import InputError, UserError
-from training.errors import TrainingError
 
 PANEL = "A run and its store"
 
@@ -89,11 +79,7 @@ def run(
 
         seen = list(fitting.seen_by(loaded))
         plans.show(loaded, seen, as_json)
-        plans.refuse(loaded, seen, until)
-        try:
-            scoder.check(open_store(store, is_new=True), loaded, until)
-        except (UserError, TrainingError) as error:
-            announce(f"this run would be refused now: {error}")
+        plans.refuse(open_store(store, is_new=True), loaded, seen, until)
         return
     from commands import rebuilds
     from store.lock import coordinator
@@ -151,7 +137,9 @@ def status(
     ```
     """
     if watch:
-        _watch(store, every, as_json)
+        from commands.watching import watch as look_at
+
+        look_at(open_ledger(store).root, every, as_json)
         return
     from commands import pass_rates, reports
     from store.catalog import notes as notes_of
@@ -170,264 +158,3 @@ def status(
             reports.print_rows(console, rows, title, section=reports.iteration_of if title == "tables" else None)
     for note in notes_of(opened, CONTRACTS):
         announce(note)
-
-
-def _watch(store: str, every: float, as_json: bool) -> None:
-    """Look at a store until nobody builds in it."""
-    from rich.live import Live
-    from rich.text import Text
-
-    from commands.watching import Watcher
-
-    watcher = Watcher(open_ledger(store).root)
-    look = watcher.look()
-    if as_json or not console.is_terminal:
-        while True:
-            print(json.dumps(look.as_json()) if as_json else "\n".join(look.lines()), flush=True)
-            if not look.is_running:
-                return
-            time.sleep(every)
-            look = watcher.look()
-    with Live(Text("\n".join(look.lines())), console=console, auto_refresh=False) as live:
-        while look.is_running:
-            time.sleep(every)
-            look = watcher.look()
-            live.update(Text("\n".join(look.lines())), refresh=True)
-
-
-@app.command(rich_help_panel=PANEL)
-def select(
-    iteration: Annotated[int, typer.Option(help="Iteration of the loop.")],
-    name: Annotated[str, typer.Option(help="Name of the selection.")],
-    set_: SetOption = None,
-    compare: Annotated[
-        str | None,
-        typer.Option(
-            help="Also show the differences to this selection. JSON lists the first 1,000 candidates that enter and "
-            "leave, and counts all."
-        ),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be kept; write nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a selection of this name.")] = False,
-    recipe: RecipeOption = None,
-    store: StoreOption = DEFAULT_STORE,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a selection under other thresholds or weights, beside the default one.
-
-    Calls no model.
-
-    Example:
-    ```
-    $ scoder select --iteration 1 --name strict --set selection.top_share=0.2
-    selection strict, iteration 1
-    │ scored                │         28 │
-    │ - not_best_of_snippet │         20 │
-    │ - below_top_share     │          6 │
-    │ kept                  │          2 │
-    ```
-    """
-    import scoder
-    from builders import selected
-    from commands import reports
-    from store import check_name
-    from store.lock import coordinator
-
-    check_name(name, "selection name")
-    _refuse_other_settings(set_, "select", "selection.", "decontamination.min_strength", "influence.reference")
-    opened = open_store(store, force=force)
-    loaded = recipe_of(store, recipe, set_)
-    require_iteration(opened.root, iteration)
-    also = selected.without_gradient(opened, loaded, iteration)
-    if compare == name and not dry_run:
-        raise InputError(f"--compare {name}: it is the selection to be written. Compare with it in a --dry-run")
-    if compare:
-        require_selection(opened.root, iteration, compare)
-        also |= selected.outputs(opened, iteration, compare)
-    if dry_run:
-        batches = selected.own_batches(opened, loaded, iteration, name)
-        connection = selected.decided(opened, loaded, iteration, batches, also)
-    else:
-        with coordinator(opened.root):
-            scoder.select(opened, loaded, iteration, name)
-        connection = selected.written(opened, iteration, name, also)
-    report = reports.selection(connection, iteration, name)
-    if compare:
-        report["compared"] = reports.compare(connection, iteration, compare)
-    if as_json:
-        print(json.dumps(report, default=str))
-        return
-    reports.print_selection(console, report)
-    can_be_filled, without = reports.num_missing(connection)
-    if can_be_filled:
-        again = ["scoder", "fill", "--iteration", str(iteration), "--name", name, "--store", store]
-        again += ["--recipe", recipe] if recipe else []
-        again += [part for setting in set_ or [] for part in ("--set", setting)]
-        announce(
-            f"{counted(can_be_filled, 'candidate')} without influence yet: left out. To compute it, "
-            f"run: {shlex.join(again)}"
-        )
-    if without:
-        announce(f"{counted(without, 'candidate')} whose gradient cannot be computed: left out (stage `gradients`)")
-
-
-@app.command(rich_help_panel=PANEL)
-def fill(
-    iteration: Annotated[int, typer.Option(help="Iteration of the loop.")],
-    name: Annotated[str, typer.Option(help="Name of the selection.")],
-    set_: SetOption = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the selection even if a model was trained on it.")
-    ] = False,
-    recipe: RecipeOption = None,
-    store: StoreOption = DEFAULT_STORE,
-    as_json: JsonOption = False,
-) -> None:
-    """Compute the gradients and the influence that a selection lacks, and select again.
-
-    After a kill, the same command resumes. A selection that a model was trained on stays as it is,
-    unless you ask with `--force`.
-
-    Example:
-    ```
-    $ scoder fill --iteration 1 --name loose --set selection.max_per_snippet=2
-    │ selection │ iteration │ filled │
-    │ loose     │         1 │      7 │
-    ```
-    """
-    import scoder
-    from builders import selected
-    from commands import reports
-    from store import check_name
-    from store.lock import coordinator
-
-    check_name(name, "selection name")
-    _refuse_other_settings(set_, "fill", "selection.", "decontamination.min_strength", "influence.")
-    opened = open_store(store, force=force)
-    loaded = recipe_of(store, recipe, set_)
-    require_iteration(opened.root, iteration)
-    with coordinator(opened.root):
-        filled = scoder.fill(opened, loaded, iteration, name)
-    also = selected.without_gradient(opened, loaded, iteration)
-    _, without = reports.num_missing(selected.written(opened, iteration, name, also))
-    found = {"selection": name, "iteration": iteration, "filled": filled, "without_gradient": without or None}
-    print_rows([found], as_json)
-
-
-def _refuse_other_settings(overrides: list[str] | None, command: str, *read: str) -> None:
-    """InputError for a `--set` that a selection does not read: it would do nothing.
-
-    `read` are the keys that it reads; one that ends in a dot is a whole section.
-    """
-    for item in overrides or []:
-        key = item.partition("=")[0]
-        if not key:
-            raise InputError(f"--set {item}: there is no field before the =. Give section.key=value")
-        if not any(
-            key == known or f"{key}." == known or (known[-1] == "." and key.startswith(known)) for known in read
-        ):
-            keys = ", ".join(known + "…" if known[-1] == "." else known for known in read)
-            raise InputError(
-                f"--set {item}: `scoder {command}` does not read {key}, so it would change nothing. It reads {keys}. "
-                "Other fields belong in the recipe: scoder run RECIPE"
-            )
-
-
-@app.command(rich_help_panel=PANEL)
-def fork(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="Store to branch from.")],
-    target: Annotated[str, typer.Argument(metavar="DST", help="New store.")],
-    until: Annotated[str, typer.Option(help="Last stage to keep, such as iteration-1.")],
-    as_json: JsonOption = False,
-) -> None:
-    """Branch off a new store without paying again: hard-link all that is built up to a stage.
-
-    On another disk it is copied. What is stale stays behind.
-
-    Example:
-    ```
-    $ scoder fork store-data other-data --until bootstrap
-    linked into other-data
-    │ raw_pool                                       │
-    │ snippet_occurrences                            │
-    …
-    ```
-    """
-    from store.fork import fork as branch
-
-    linked = branch(open_store(source), open_store(target, is_new=True), until)
-    print_rows([{"partition": p} for p in linked], as_json, f"linked into {target}")
-
-
-@app.command(rich_help_panel=PANEL)
-def verify(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
-    """Check the files, contracts, keys and audits of a store, its models and datasets.
-
-    All problems are told. The exit code is 1 if anything is wrong.
-
-    Example:
-    ```
-    $ scoder verify
-    │ check │ result │
-    │ all   │ ok     │
-    ```
-    """
-    from queries.verify import verify as check
-
-    problems = check(open_store(store))
-    print_rows(problems or [{"check": "all", "result": "ok"}], as_json, "verify")
-    if problems:
-        raise typer.Exit(1)
-
-
-@app.command(rich_help_panel=PANEL)
-def clean(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed; remove nothing.")] = False,
-    store: StoreOption = DEFAULT_STORE,
-    as_json: JsonOption = False,
-) -> None:
-    """Remove what nothing needs any more: scratch, answers of finished tables, what kills left.
-
-    It says what and how large before it removes. Tables, models, datasets and whatever an
-    unfinished build goes on with stay. What removed answers cost still counts for budgets.
-
-    Example:
-    ```
-    $ scoder clean --dry-run
-    │ path                                   │ what                          │  bytes │
-    │ _runs/_scratch/journal-teacher_samples… │ answers of a finished table   │ 192048 │
-    │ total                                  │                               │ 192048 │
-    ```
-    """
-    from commands.clean import found, remove
-    from store.lock import coordinator
-
-    opened = open_store(store)
-    with coordinator(opened.root):
-        waste = found(opened)
-        total = sum(w.bytes for w in waste)
-        rows = [{"path": w.path, "what": w.what, "bytes": w.bytes} for w in waste]
-        print_rows([*rows, {"path": "total", "what": "", "bytes": total}], as_json, "clean")
-        if not dry_run:
-            remove(opened, waste)
-    announce(f"{total:,} bytes in {counted(len(waste), 'path')} {'would be' if dry_run else 'were'} removed")
-
-
-@app.command(rich_help_panel=PANEL)
-def doctor(as_json: JsonOption = False) -> None:
-    """Check what this machine has and lacks: Python, packages, sandbox, GPU, disk.
-
-    Example:
-    ```
-    $ scoder doctor
-    │ check          │    ok │ found            │ fix │ needed │
-    │ python         │  true │ 3.11.7           │     │   true │
-    …
-    ```
-    """
-    from commands.doctor import checks
-
-    found = checks()
-    print_rows(found, as_json, "doctor")
-    if any(c["needed"] and not c["ok"] for c in found):
-        raise typer.Exit(1)

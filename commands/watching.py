@@ -6,17 +6,20 @@ and how long it still takes; for a training its last step; and the memory of thi
 
     look = Watcher("store-data").look()
     look.lines()    # ["checkpoints/role-coder: 40 of 366 steps, 12/min, 27 min left, loss 0.83"]
+    watch("store-data", every=2.0, as_json=False)    # until nobody builds in it any more
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from commands.progress import Pace
+from commands.progress import NO_STEP, STEPS, Pace
+from commands.terminal import console
 from store import Record, Store, segments
 from store.lock import coordinator_alive
 from training import train_log
@@ -76,7 +79,7 @@ class Watcher:
     def _build(self, record: Record, now: float, is_running: bool) -> Build:
         where = segments(record.plan.table, record.plan.partition)
         step = self._last_step(record)
-        total, done, unit = self._amount(record) if step is None else (step.num_steps, step.step, "steps")
+        total, done, unit = self._amount(record) if step is None else (step.num_steps, step.step, STEPS)
         pace = self._paces.get(where)
         if pace is None:
             pace = self._paces[where] = Pace(total, now, unit)
@@ -85,12 +88,13 @@ class Watcher:
         pace.advance(done, now, step.text() if step else "")
         rate = pace.rate(now) if is_running and pace.first else None
         left = (total - done) / rate if rate and total is not None else None
-        text = pace.text(now) if rate else f"{done:,}{'' if total is None else f' of {total:,}'} {unit}"
+        text = pace.text(now) if rate else _without_rate(done, total, unit, pace.note)
         return Build(where, done, total, unit, rate, left, step.model_dump() if step else None, f"{where}: {text}")
 
     def _last_step(self, record: Record) -> train_log.StepRecord | None:
         """The last step of the training that makes a partition, if one does."""
-        found = Path(self._store.root, "_models").glob(f".*-{record.plan.fingerprint[:8]}.partial")
+        models, name = Path(self._store.root, "_models"), f"*-{record.plan.fingerprint[:8]}"
+        found = [*models.glob(f".{name}.partial"), *models.glob(name)]
         steps = [record for folder in found for record in train_log.read(folder)[-1:]]
         return steps[0] if steps else None
 
@@ -101,6 +105,8 @@ class Watcher:
         Shards have the same number of answers but for the last one. So the first that is whole says
         how many there will be, about.
         """
+        if record.plan.table == "checkpoints":
+            return None, 0, STEPS  # of a training without a step: its rows come last
         plan, shards = record.plan, Path(self._store.work_folder(record.plan))
         done = len(list(shards.glob("*.parquet"))) if shards.is_dir() else 0
         answers = [_num_lines(path) for path in self._journals(plan.fingerprint)]
@@ -114,6 +120,13 @@ class Watcher:
             yield from folder.glob("shard-*.jsonl")
 
 
+def _without_rate(done: int, total: int | None, unit: str, note: str) -> str:
+    if unit == STEPS and done == 0:
+        return NO_STEP
+    said = f"{done:,}{'' if total is None else f' of {total:,}'} {unit}"
+    return f"{said}, {note}" if note else said
+
+
 def _num_lines(path: Path) -> int:
     """Whole lines of a file that may be growing."""
     try:
@@ -121,3 +134,24 @@ def _num_lines(path: Path) -> int:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
     except FileNotFoundError:
         return 0
+
+
+def watch(root: str, every: float, as_json: bool) -> None:
+    """Look at a store every few seconds until nobody builds in it, and print what is seen."""
+    watcher = Watcher(root)
+    look = watcher.look()
+    if as_json or not console.is_terminal:
+        while True:
+            print(json.dumps(look.as_json()) if as_json else "\n".join(look.lines()), flush=True)
+            if not look.is_running:
+                return
+            time.sleep(every)
+            look = watcher.look()
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(Text("\n".join(look.lines())), console=console, auto_refresh=False) as live:
+        while look.is_running:
+            time.sleep(every)
+            look = watcher.look()
+            live.update(Text("\n".join(look.lines())), refresh=True)

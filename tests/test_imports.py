@@ -22,7 +22,7 @@ ALLOWED = {
     "queries": {"store"},
     "builders": {"store", "queries", "training"},
     "training": set(),
-    "scoder": {"store", "queries", "builders"},
+    "scoder": {"store", "queries", "builders", "training"},
     "commands": {"store", "queries", "builders", "training", "scoder"},
 }
 OURS = {*ALLOWED, "tests", "benchmarks"}

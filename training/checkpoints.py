@@ -101,6 +101,7 @@ class Recorder(TrainerCallback):
             tokens_per_second=round(new / seconds, 1) if seconds > 0 else None,
             gpu_memory_gb=round(torch.cuda.max_memory_allocated() / 1e9, 3) if torch.cuda.is_available() else None,
             seconds=round(seconds, 3),
+            num_processes=processes.num_processes(),
         )
         self.records.append(record)
         if processes.is_first():

@@ -9,7 +9,7 @@ In: the environment, nvidia-smi, torch. Out: a `Gpu` each, in their order.
 A process that has begun to use a GPU keeps some of its memory, and cannot be forked any more. So
 other programs are asked: nvidia-smi, or where it is missing a process with torch, which does not
 know the memory. For tests, `SCODER_SIMULATED_GPUS` says what is seen: `8`, or `8x80` for eight of
-80 GB. What runs on them runs on the CPU.
+80 GB. What runs on them runs on the CPU. So it is refused on a machine that has GPUs.
 """
 
 from __future__ import annotations
@@ -66,13 +66,30 @@ def in_use() -> list[Use]:
 def visible() -> list[Gpu]:
     """The GPUs that CUDA_VISIBLE_DEVICES leaves. Empty without one.
 
-    TrainingError for a SCODER_SIMULATED_GPUS that cannot be read.
+    TrainingError for a SCODER_SIMULATED_GPUS that cannot be read, or beside GPUs that are there.
     """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given := os.environ.get(SIMULATED):
+    if is_simulated():
+        given = os.environ[SIMULATED]
         memories = simulated(given)
+        if there := len(_there(None)):
+            raise TrainingError(
+                f"{SIMULATED} is {given!r}, but this machine has {there} {'GPU' if there == 1 else 'GPUs'}: what runs on "
+                f"simulated GPUs runs on the CPU. Unset {SIMULATED}; to plan for another machine, set machine.gpus and "
+                "machine.gpu_memory_gb"
+            )
         names = map(str, range(len(memories))) if chosen is None else _names(chosen)
         return [Gpu(name, memory) for name, memory in zip(names, memories, strict=False)]
+    return _there(chosen)
+
+
+def is_simulated() -> bool:
+    """Whether the GPUs that are seen are those of SCODER_SIMULATED_GPUS."""
+    return bool(os.environ.get(SIMULATED))
+
+
+def _there(chosen: str | None) -> list[Gpu]:
+    """The GPUs that are really there."""
     if shutil.which(SMI):
         return chosen_of(parsed(_said("uuid,memory.total")), chosen)
     number = _counted(chosen)

@@ -34,6 +34,8 @@ class ModelShape:
     vocabulary: int
     is_tied: bool
     num_mlp_matrices: int = 3
+    positions: int | None = None
+    """Tokens that the model has places for; None where it is not said."""
 
     @property
     def linear_layers(self) -> tuple[tuple[int, int], ...]:
@@ -76,12 +78,23 @@ def shape_of(config: Mapping[str, Any]) -> ModelShape | None:
                 vocabulary=int(config["vocab_size"]),
                 is_tied=bool(config.get("tie_word_embeddings", kind.startswith("gemma"))),
                 num_mlp_matrices=2 if kind in WITHOUT_GATE else 3,
+                positions=_positions(config),
             )
             if kind in PLAIN
             else None
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _positions(config: Mapping[str, Any]) -> int | None:
+    """Tokens that the model has places for. YaRN stretches those that it was trained with."""
+    places = config.get("max_position_embeddings")
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if rope.get("rope_type", rope.get("type")) == "yarn" and "factor" in rope:
+        own = rope.get("original_max_position_embeddings") or places or 0
+        return max(int(places or 0), int(own * rope["factor"])) or None
+    return int(places) if places else None
 
 
 def read_shape(folder: str) -> ModelShape | None:

@@ -11,15 +11,12 @@ from training import launch
 from training.reports import TrainingReport
 from training.settings import SftSettings
 
-# The loss is on a digit and the end of its turn, so batches are large. The values are ours, not the
-# paper's.
-DEFAULT = SftSettings(epochs=2, learning_rate=1e-4, batch_size=8, gradient_accumulation=8, max_tokens=4096)
 DIGITS = tuple("0123456789")
 EXPECTS = "the scoring prompt of one aspect in the user's turn, one digit in the assistant's"
 
 
-def train(dataset: str, base: str, output: str, settings: SftSettings = DEFAULT, **options: Any) -> TrainingReport:
-    """Train and return the report: `launch.train` with the defaults of a scorer.
+def train(dataset: str, base: str, output: str, settings: SftSettings, **options: Any) -> TrainingReport:
+    """Train and return the report: `launch.train` for a scorer, whose answers are digits.
 
     `options` are the keyword arguments of `launch.train`.
     """

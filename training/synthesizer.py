@@ -13,15 +13,11 @@ from training import launch
 from training.reports import TrainingReport
 from training.settings import SftSettings
 
-# For a 7B-14B base and a few thousand to ten thousand rows; the values are ours, not the paper's.
-DEFAULT = SftSettings(
-    epochs=3, learning_rate=1e-4, batch_size=8, gradient_accumulation=4, max_tokens=4096, num_checkpoints=4
-)
 EXPECTS = "a snippet's prompt in the user's turn, problem and solution in the assistant's"
 
 
-def train(dataset: str, base: str, output: str, settings: SftSettings = DEFAULT, **options: Any) -> TrainingReport:
-    """Train and return the report: `launch.train` with the defaults of a synthesizer.
+def train(dataset: str, base: str, output: str, settings: SftSettings, **options: Any) -> TrainingReport:
+    """Train and return the report: `launch.train` for a synthesizer.
 
     `options` are the keyword arguments of `launch.train`.
     """

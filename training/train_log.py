@@ -1,7 +1,8 @@
 """The log of a training: one line of JSON per step, written as the training goes.
 
     {"step": 3, "num_steps": 60, "loss": 1.21, "learning_rate": 9.8e-05, "gradient_norm": 0.7,
-     "num_tokens": 9120, "tokens_per_second": 5230.0, "gpu_memory_gb": 41.2, "seconds": 5.9}
+     "num_tokens": 9120, "tokens_per_second": 5230.0, "gpu_memory_gb": 41.2, "seconds": 5.9,
+     "num_processes": 4}
 
 `num_tokens` is a sum since the first step, `seconds` the time of this step. A training that goes on
 after a kill goes on with this file: lines after the state that it starts from are removed.
@@ -20,8 +21,9 @@ LOG = "train_log.jsonl"
 
 
 class StepRecord(BaseModel):
-    """One step of the optimizer. `gpu_memory_gb` is the peak of the first process; None without a
-    GPU.
+    """One step of the optimizer, which `num_processes` made together, one per GPU.
+
+    `gpu_memory_gb` is the peak of the first process; None without a GPU.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,13 +37,20 @@ class StepRecord(BaseModel):
     tokens_per_second: float | None
     gpu_memory_gb: float | None
     seconds: float
+    num_processes: int = 1
 
     def text(self) -> str:
-        """For people: `loss 1.213, 5,230 tokens/s, 41.2 GB`."""
-        parts = [f"loss {self.loss:.3f}"]
-        parts += [f"{self.tokens_per_second:,.0f} tokens/s"] if self.tokens_per_second else []
-        parts += [f"{self.gpu_memory_gb:.1f} GB"] if self.gpu_memory_gb else []
-        return ", ".join(parts)
+        """For people: `loss 1.213, 5,230 tokens/s, on 4 GPUs, 41.2 GB each`."""
+        rate = [f"{self.tokens_per_second:,.0f} tokens/s"] if self.tokens_per_second else []
+        return ", ".join([f"loss {self.loss:.3f}", *rate, self._where()])
+
+    def _where(self) -> str:
+        number = self.num_processes
+        if self.gpu_memory_gb is None:
+            return "1 process on the CPU" if number == 1 else f"{number} processes on the CPU"
+        if number == 1:
+            return f"on 1 GPU, {self.gpu_memory_gb:.1f} GB"
+        return f"on {number} GPUs, {self.gpu_memory_gb:.1f} GB each"
 
 
 def read(folder: Path, until: int | None = None) -> list[StepRecord]:

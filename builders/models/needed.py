@@ -23,14 +23,17 @@ _HUB_ID = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)?\Z")
 
 
 def check(recipe: Recipe, stages: set[str], *, asks_teacher: bool) -> None:
-    """MissingError if a stage needs a local model that is not there.
+    """MissingError if stages need local models that are not there: it names all of them.
 
     Without `asks_teacher` the teacher writes nothing, so its model is not needed.
     """
+    said: dict[str, str] = {}
     for stage, field, model in _models(recipe, asks_teacher):
         if stage in stages and not Path(model).exists() and (way_on := _way_on(model)):
             places = "" if Path(model).is_absolute() else f" It was looked for beside the recipe and in {Path.cwd()}."
-            raise MissingError(f"{field}: there is no folder {model}, and stage {stage} needs it.{places} {way_on}")
+            said.setdefault(field, f"{field}: there is no folder {model}, and stage {stage} needs it.{places} {way_on}")
+    if said:
+        raise MissingError("\n".join(said.values()))
 
 
 def _way_on(model: str) -> str | None:

@@ -1,12 +1,14 @@
 """Refuse, before any work, what does not fit the GPUs, and name the field to change.
 
-In: a recipe, the stages of a run, and the GPUs that are seen. Out: nothing, or an InputError with
+In: a recipe, the stages of a run, and the GPUs that are seen. Out: nothing, or an UnfitError with
 one line per block of settings: what it needs, what there is, and a value that fits.
 
     check(recipe, {"coder"}, [80.0])
+    close(recipe, {"coder"}, [48.0])    # ["coder.training (…) needs 46.5 of 48.0 GB …"]
 
-The prediction may be wrong. `machine.check: false` turns the refusal off. Without a GPU, and with
-models whose sizes are not known, nothing is refused.
+A prediction may be wrong by `needs.MARGIN`. Only what would not fit even so is refused; what may
+not fit is told. `machine.check: false` turns the refusal off. Without a GPU, and with models whose
+sizes are not known, nothing is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 from builders.engines.settings import TransformersSettings, VllmSettings
 from builders.recipe import Recipe, estimate
 from builders.recipe.model_shapes import model_shape
-from builders.recipe.needs import GB, Gpus, gpus_of, need_of
+from builders.recipe.needs import GB, MARGIN, Gpus, gpus_of, need_of
 from builders.recipe.work import Asking, Gradients, Training, Work
 from store.errors import InputError
 from training import gpus
@@ -30,28 +32,77 @@ SHARES = (0.92, 0.95)
 """Shares of a GPU that vLLM may be given, beside its default of 0.9."""
 
 
+class UnfitError(InputError):
+    """The GPUs have no room for what a recipe asks for."""
+
+
 def check(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None] | None = None) -> None:
-    """InputError if a step of these stages cannot fit the GPUs. Each block is told once."""
-    seen = seen_by(recipe, visible)
-    machine = recipe.machine
+    """UnfitError if a step of these stages cannot fit the GPUs. Each block is told once."""
+    there = _gpus(recipe, visible)
+    if not there.is_checked:
+        return
+    works, is_here = _works(recipe, stages), recipe.executor.gpu is None
+    found = {work.field: _problem(work, there) for work in works if need_of(work, there).fits(there) is False}
+    found |= {work.field: said for work in works if (said := _unfit_engine(work, there, is_here)) is not None}
+    if found:
+        raise UnfitError(
+            f"this recipe does not fit {_told(there)}:\n"
+            + "\n".join(f"  {line}" for line in found.values())
+            + f"\nThe bytes are predicted, within {MARGIN:.0%}. If they are wrong, run with --set machine.check=false"
+        )
+
+
+def close(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None] | None = None) -> list[str]:
+    """A sentence for each block whose memory is so near the limit that it may not fit."""
+    there = _gpus(recipe, visible)
+    tight = [work for work in _works(recipe, stages) if need_of(work, there).is_tight(there)]
+    return list({work.field: _near(work, there) for work in tight}.values())
+
+
+def check_contexts(recipe: Recipe, stages: Iterable[str]) -> None:
+    """InputError for an engine of vLLM that is to have more tokens than its model has places for.
+
+    vLLM refuses that when it starts, after much else is paid. The transformers engine takes fewer
+    by itself.
+    """
+    said: dict[str, str] = {}
+    for work in _works(recipe, stages):
+        if isinstance(work, Asking) and isinstance(work.engine, VllmSettings):
+            shape = model_shape(work.model, work.revision)
+            tokens, field = work.engine.max_model_tokens, f"{work.field}.max_model_tokens"
+            if shape is not None and shape.positions is not None and tokens > shape.positions:
+                said[field] = (
+                    f"{field} is {tokens:,}, but {work.model} has places for {shape.positions:,} tokens "
+                    f"(max_position_embeddings of its config.json): set {field}={shape.positions} or less"
+                )
+    if said:
+        raise InputError("\n".join(said.values()))
+
+
+def _works(recipe: Recipe, stages: Iterable[str]) -> list[Work]:
+    wanted = set(stages)
+    return [step.work for step in estimate.plan(recipe) if step.work is not None and step.stage in wanted]
+
+
+def _gpus(recipe: Recipe, visible: Sequence[float | None] | None) -> Gpus:
+    """The GPUs of a plan, whose `visible` are given, or those of a run."""
+    seen, machine = seen_by(recipe, visible), recipe.machine
     if visible is None and seen:
         # A run: what the recipe names may be the machine of a plan, but these are there.
         machine = machine.model_copy(
             update={"gpus": None, "gpu_memory_gb": machine.gpu_memory_gb if None in seen else None}
         )
-    there, wanted = gpus_of(machine, seen), set(stages)
-    if not there.is_checked:
-        return
-    works = [step.work for step in estimate.plan(recipe) if step.work is not None and step.stage in wanted]
-    is_here = recipe.executor.gpu is None
-    found = {work.field: _problem(work, there) for work in works if need_of(work, there).fits(there) is False}
-    found |= {work.field: said for work in works if (said := _unfit_engine(work, there, is_here)) is not None}
-    if found:
-        raise InputError(
-            f"this recipe does not fit {_told(there)}:\n"
-            + "\n".join(f"  {line}" for line in found.values())
-            + "\nThe bytes are predicted. If they are wrong, run with --set machine.check=false"
-        )
+    return gpus_of(machine, seen)
+
+
+def _near(work: Work, gpus: Gpus) -> str:
+    need = need_of(work, gpus)
+    assert need.least is not None and gpus.memory is not None, need
+    return (
+        f"{work.field} ({work.model}) is close to the limit: it needs {need.least / GB:.1f} GB of the "
+        f"{gpus.memory * need.share / GB:.1f} that it may take, and the prediction may be wrong by {MARGIN:.0%}. If it runs "
+        f"out of memory, {_mend(work, gpus, is_roomy=True)}"
+    )
 
 
 def seen_by(recipe: Recipe, visible: Sequence[float | None] | None = None) -> Sequence[float | None]:
@@ -107,10 +158,13 @@ def _problem(work: Work, gpus: Gpus) -> str:
     return f"{work.field} ({work.model}) needs {need.least / GB:.1f} GB of a GPU ({told}){of}: {_mend(work, gpus)}"
 
 
-def _mend(work: Work, gpus: Gpus) -> str:
+def _mend(work: Work, gpus: Gpus, is_roomy: bool = False) -> str:
+    """The first change that makes it fit as predicted, or with room for a wrong prediction."""
     for changed, changes in _changes(work, gpus):
         need = need_of(changed, gpus)
-        if need.fits(gpus) or (need.least is None and need.gpus <= gpus.count):
+        if is_roomy and need.is_tight(gpus):
+            continue
+        if need.fits_as_predicted(gpus) or (need.least is None and need.gpus <= gpus.count):
             told = " and ".join(f"{work.field}.{name}={_yaml(value)}" for name, value in changes.items())
             size = "" if need.least is None else f", which needs {need.least / GB:.1f} GB"
             return f"set {told}{size}"

@@ -16,13 +16,13 @@ from pathlib import Path
 from training.model_shape import ModelShape, read_shape, shape_of
 
 KNOWN = {
-    # hidden, intermediate, layers, heads, key-value heads, size of a head, vocabulary, tied
-    "qwen/qwen2.5-coder-0.5b": ModelShape(896, 4864, 24, 14, 2, 64, 151_936, True),
-    "qwen/qwen2.5-coder-1.5b": ModelShape(1536, 8960, 28, 12, 2, 128, 151_936, True),
-    "qwen/qwen2.5-coder-7b": ModelShape(3584, 18_944, 28, 28, 4, 128, 152_064, False),
-    "qwen/qwen2.5-coder-14b": ModelShape(5120, 13_824, 48, 40, 8, 128, 152_064, False),
-    "meta-llama/llama-3.1-8b": ModelShape(4096, 14_336, 32, 32, 8, 128, 128_256, False),
-    "deepseek-ai/deepseek-coder-6.7b": ModelShape(4096, 11_008, 32, 32, 32, 128, 32_256, False),
+    # hidden, intermediate, layers, heads, key-value heads, size of a head, vocabulary, tied, places
+    "qwen/qwen2.5-coder-0.5b": ModelShape(896, 4864, 24, 14, 2, 64, 151_936, True, positions=32_768),
+    "qwen/qwen2.5-coder-1.5b": ModelShape(1536, 8960, 28, 12, 2, 128, 151_936, True, positions=32_768),
+    "qwen/qwen2.5-coder-7b": ModelShape(3584, 18_944, 28, 28, 4, 128, 152_064, False, positions=32_768),
+    "qwen/qwen2.5-coder-14b": ModelShape(5120, 13_824, 48, 40, 8, 128, 152_064, False, positions=32_768),
+    "meta-llama/llama-3.1-8b": ModelShape(4096, 14_336, 32, 32, 8, 128, 128_256, False, positions=131_072),
+    "deepseek-ai/deepseek-coder-6.7b": ModelShape(4096, 11_008, 32, 32, 32, 128, 32_256, False, positions=16_384),
 }
 """From the config.json of each model on the Hub. A chat model has the sizes of its base."""
 

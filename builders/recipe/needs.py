@@ -11,6 +11,7 @@ A model whose sizes are not known has no need that could be told, and is never r
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,8 +30,9 @@ ENGINE_BYTES = 3_000_000_000
 prompts at once (the MLP of a 7B makes 1.2 GB of them) and keeps compiled graphs."""
 ADAPTERS_AT_ONCE = 8
 """Adapters that vLLM holds on the GPU at most (`builders/engines/vllm.py`)."""
-
-
+MARGIN = 0.15
+"""How far a prediction may be from what a training or gradients take. Bytes that were counted at
+the layer sizes of Qwen2.5-7B are within it. Nothing was measured on a GPU yet."""
 SHARE = 0.8
 """The share of what is free on a GPU that a batch of gradients may take
 (`training/gradient_batches.py`)."""
@@ -70,12 +72,26 @@ class Need:
     share: float = 1.0
 
     def fits(self, gpus: Gpus) -> bool | None:
-        """Whether the GPUs have room for it; None where that is unknown."""
+        """Whether the GPUs may have room for it; None where that is unknown.
+
+        False is sure: even a prediction that is too high by `MARGIN` would not fit.
+        """
+        return self._is_within(gpus, 1 / (1 + MARGIN))
+
+    def fits_as_predicted(self, gpus: Gpus) -> bool | None:
+        """The same, as if the prediction were exact."""
+        return self._is_within(gpus, 1.0)
+
+    def is_tight(self, gpus: Gpus) -> bool:
+        """Whether it may fit, but need not: the limit is within `MARGIN` of the prediction."""
+        return self.fits(gpus) is True and self._is_within(gpus, 1 / (1 - MARGIN)) is False
+
+    def _is_within(self, gpus: Gpus, error: float) -> bool | None:
         if gpus.are_there and self.gpus > gpus.count:
             return False
         if self.least is None or gpus.memory is None:
             return None
-        return self.least <= gpus.memory * self.share
+        return self.least * error <= gpus.memory * self.share
 
 
 @dataclass(frozen=True)
@@ -128,24 +144,60 @@ def gradient_tokens(work: Gradients) -> int:
 
 
 def _gradients(work: Gradients, shape: ModelShape | None, gpus: Gpus) -> Need:
-    """The largest batch that there is room for. One row must fit, recomputed if need be."""
+    """The largest batch that there is room for. One row must fit, recomputed if need be.
+
+    A batch fills the GPU as far as it may. So it is unknown where the GPU's memory is unknown.
+    """
     if shape is None:
         return Need(1)
+    found, weights, states = _memory_of(work, shape)
+    fixed, longest = weights + states + memory.RUNTIME_BYTES, work.settings.max_tokens
+    least = fixed + int(found.peak(1, longest, is_recomputed=True))
+    room = gradient_room(work, gpus)
+    if room is None:
+        return Need(1, weights, states, None, 0, None, least)
+    rows = max(1, gradient_tokens(work) // longest)
+    while rows > 1 and found.peak(rows, longest) > room:
+        rows //= 2
+    batch = int(found.peak(rows, longest, found.peak(rows, longest) > room)) + memory.RUNTIME_BYTES
+    return Need(1, weights, states, batch, 0, weights + states + batch, least)
+
+
+def _memory_of(work: Gradients, shape: ModelShape) -> tuple[GradientMemory, int, int]:
+    """The arithmetic of batches, and the bytes of weights and of states."""
     number = memory.number_bytes(work.dtype)
     found = GradientMemory(shape, work.lora.r, "float32" if number == memory.FLOAT32 else "bfloat16")
     lora = shape.num_lora_parameters(work.lora.r)
     weights = shape.num_parameters * number + lora * memory.FLOAT32
     moments = int(lora * memory.STATE_BYTES["adamw"]) if work.settings.optimizer_map == "adam" else 0
-    states = moments + int(found.tables())
-    fixed, longest = weights + states + memory.RUNTIME_BYTES, work.settings.max_tokens
-    rows = max(1, gradient_tokens(work) // longest)
-    room = float("inf") if gpus.memory is None else (gpus.memory - fixed) * SHARE
-    while rows > 1 and found.peak(rows, longest) > room:
-        rows //= 2
-    is_recomputed = found.peak(rows, longest) > room
-    batch = int(found.peak(rows, longest, is_recomputed)) + memory.RUNTIME_BYTES
-    least = fixed + int(found.peak(1, longest, is_recomputed=True))
-    return Need(1, weights, states, batch, 0, weights + states + batch, least)
+    return found, weights, moments + int(found.tables())
+
+
+def gradient_room(work: Gradients, gpus: Gpus) -> float | None:
+    """Bytes that a batch of gradients may take; None where nobody can know it.
+
+    What `influence.gradients.memory_gb` says counts, as in `training/gradient_batches.py`.
+    """
+    shape = model_shape(work.model, work.revision)
+    if work.settings.memory_gb is not None:
+        return work.settings.memory_gb * GB
+    if shape is None or gpus.memory is None:
+        return None
+    _, weights, states = _memory_of(work, shape)
+    return (gpus.memory - weights - states - memory.RUNTIME_BYTES) * SHARE
+
+
+def longest_kept(work: Gradients, gpus: Gpus) -> int | None:
+    """Tokens of the longest row whose activations are kept. Longer rows are computed forward twice.
+
+    None where nobody can know it.
+    """
+    shape, room = model_shape(work.model, work.revision), gradient_room(work, gpus)
+    if shape is None or room is None:
+        return None
+    found = _memory_of(work, shape)[0]
+    lengths = range(work.settings.max_tokens + 1)
+    return max(0, bisect_right(lengths, room, key=lambda length: found.peak(1, length)) - 1)
 
 
 # -- engines ---------------------------------------------------------------------------------------

@@ -15,8 +15,10 @@ from typing import Any
 from builders.recipe import Recipe
 from builders.recipe.estimate import Step, plan
 from builders.recipe.hours import RATED_WEIGHTS, gpu_hours
-from builders.recipe.needs import GB, Gpus, Need, disk_of, gpus_of, need_of
-from builders.recipe.work import Asking, Training, Work
+from builders.recipe.model_shapes import model_shape
+from builders.recipe.needs import GB, MARGIN, Gpus, Need, disk_of, gpus_of, longest_kept, need_of
+from builders.recipe.work import Asking, Gradients, Training, Work
+from training.gpus import SIMULATED, is_simulated
 
 NONE = Need(0, 0, 0, 0, 0, 0, 0)
 Row = dict[str, Any]
@@ -31,7 +33,7 @@ def rows(recipe: Recipe, visible: Sequence[float | None]) -> list[Row]:
 
 def _row(step: Step, recipe: Recipe, gpus: Gpus) -> Row:
     need = need_of(step.work, gpus) if step.work is not None else NONE
-    hours, disk = gpu_hours(step.work, recipe.machine), disk_of(step.work)
+    hours, disk = gpu_hours(step.work, recipe.machine, gpus), disk_of(step.work)
     price = recipe.machine.price_per_gpu_hour
     working = _working(step.work, need, gpus)
     return {
@@ -43,8 +45,10 @@ def _row(step: Step, recipe: Recipe, gpus: Gpus) -> Row:
         "states_gb": _gb(need.states),
         "activations_gb": _gb(need.activations),
         "cache_gb": _gb(need.cache),
-        "gpu_gb": _gb(need.total if need.total is not None else need.least),
+        "gpu_gb": _gb(need.total),
+        "least_gb": _gb(need.least),
         "fits": True if need.gpus == 0 else need.fits(gpus),
+        "is_tight": need.is_tight(gpus),
         "gpu_hours": hours,
         "hours": None if hours is None else hours / max(1, working),
         "gpu_usd": 0.0 if hours == 0 else None if hours is None or price is None else hours * price,
@@ -82,7 +86,10 @@ def _total(found: list[Row]) -> Row:
         **sums,
         "passing_disk_gb": None if None in passing else max(passing),
         "gpu_gb": _largest(row["gpu_gb"] for row in found),
+        "least_gb": max((row["least_gb"] for row in found if row["least_gb"] is not None), default=None),
         "fits": False if any(row["fits"] is False for row in found) else _all_fit(found),
+        "is_tight": any(row["is_tight"] for row in found),
+        "margin": MARGIN,
         # what is known of them: at least so much
         "known_gpu_hours": sum(row["gpu_hours"] or 0 for row in found),
         "known_cost_usd": sum(row["cost_usd"] or 0 for row in found),
@@ -107,24 +114,47 @@ def _largest(values: Iterable[float | None]) -> float | None:
 def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
     """What the numbers of a plan rest on, in sentences for people."""
     machine, gpus = recipe.machine, gpus_of(recipe.machine, visible)
-    size = "of unknown memory" if gpus.memory is None else f"of {gpus.memory / GB:.1f} GB"
-    source = "as the recipe names" if machine.gpus is not None or machine.gpu_memory_gb is not None else "seen here"
-    if source == "seen here" and recipe.executor.gpu is not None:
-        source = "on a node (executor.gpu)"
-    there = "no GPU is seen here, and machine names none: all is told for one GPU, and nothing is refused"
-    if gpus.are_there:
-        there = f"{gpus.count} GPU{'s' * (gpus.count != 1)} {size}, {source}"
     price = "unknown (machine.price_per_gpu_hour)"
     if machine.price_per_gpu_hour is not None:
         price = f"{machine.price_per_gpu_hour:g} dollars an hour"
     return [
-        f"machine: {there}; price of a GPU: {price}",
+        f"machine: {_there(recipe, gpus)}; price of a GPU: {price}",
         "memory: predicted from the models' sizes, per GPU, in 10^9 bytes; training bytes were counted at the layer "
-        "sizes of Qwen2.5-7B (training/memory.py), 1.5 GB of a runtime and 3 GB of an engine are ours, not measured",
+        f"sizes of Qwen2.5-7B (training/memory.py), and are right within {MARGIN:.0%}; 1.5 GB of a runtime and 3 GB of an "
+        "engine are ours, not measured. Only what would not fit even so is refused; what may not fit is called close",
         f"hours: stated, not measured: {machine.peak_tflops:g} TFLOP/s a GPU, of which trainings reach "
         f"{machine.training_use:.0%}, gradients {machine.gradients_use:.0%} and reading {machine.reading_use:.0%}; writing "
         f"{machine.decoded_tokens_per_second:g} tokens/s a GPU with {RATED_WEIGHTS / 1e9:g} billion weights. Put your own "
         "into machine",
+        *_recomputed(recipe, gpus),
         "disk: checkpoints and gradients that stay, and what the largest training keeps to resume from; models from the "
         "Hub and texts are not in it",
     ]
+
+
+def _there(recipe: Recipe, gpus: Gpus) -> str:
+    """The GPUs of a plan, and who says that there are so many."""
+    if not gpus.are_there:
+        return "no GPU is seen here, and machine names none: all is told for one GPU, and nothing is refused"
+    size = "of unknown memory" if gpus.memory is None else f"of {gpus.memory / GB:.1f} GB"
+    source = f"simulated by {SIMULATED}" if is_simulated() else "seen here"
+    if recipe.executor.gpu is not None:
+        source = "on a node (executor.gpu)"
+    if recipe.machine.gpus is not None or recipe.machine.gpu_memory_gb is not None:
+        source = "as the recipe names"
+    return f"{gpus.count} GPU{'s' * (gpus.count != 1)} {size}, {source}"
+
+
+def _recomputed(recipe: Recipe, gpus: Gpus) -> list[str]:
+    """Which gradients are computed forward twice, and whether the hours count it."""
+    work = next((step.work for step in plan(recipe) if isinstance(step.work, Gradients)), None)
+    if work is None or model_shape(work.model, work.revision) is None:
+        return []
+    kept, twice = longest_kept(work, gpus), "are computed forward twice, which takes half as long again"
+    if kept is None:
+        return [f"gradients: rows that do not fit an unknown GPU {twice}; the hours do not count it"]
+    if kept >= work.settings.max_tokens:
+        return []
+    mean = work.tokens / work.rows if work.rows and work.tokens else 0
+    counted = "count it" if mean > kept else f"do not count it, as a row has {mean:,.0f} tokens in the mean"
+    return [f"gradients: rows of more than {kept:,} tokens {twice}; the hours {counted}"]

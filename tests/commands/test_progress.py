@@ -23,6 +23,7 @@ from store import Store
 from store.lock import owner
 from tests.rows import put
 from tests.smoke_run import RECIPE, ROOT, command
+from training.train_log import StepRecord
 
 
 def paced(total: int | None, *steps: tuple[float, int], unit: str = "rows") -> Pace:
@@ -42,6 +43,7 @@ def paced(total: int | None, *steps: tuple[float, int], unit: str = "rows") -> P
         (paced(10, (600, 1), (630, 2), unit="shards"), 640, "2 of 10 shards, 2/min, 4 min left"),
         (paced(None, (2, 5000)), 2, "5,000 rows, 2,500/s"),
         (paced(2, (1, 1), (2, 2)), 2, "2 of 2 rows, 1/s"),
+        (paced(None, unit="steps"), 90, "no step yet after 90 s"),
     ],
 )
 def test_it_says_how_far_how_fast_and_how_long_still(pace: Pace, now: float, expected: str) -> None:
@@ -64,6 +66,24 @@ def test_a_time_is_told_in_its_two_largest_units(seconds: float, expected: str) 
 def log(every: float) -> tuple[Reporter, StringIO]:
     out = StringIO()
     return Reporter(Console(file=out, width=200), every), out
+
+
+def test_a_training_has_one_line_and_the_name_of_its_checkpoints() -> None:
+    """A store goes through the one shard of a training's table, which would be a second line."""
+    reporter, _ = log(60)
+    name = "checkpoints/role-synthesizer/iteration-1"
+    record = StepRecord(
+        step=1, num_steps=9, loss=0.5, learning_rate=1e-4, gradient_norm=None, num_tokens=9, tokens_per_second=None,
+        gpu_memory_gb=None, seconds=1.0, num_processes=2,
+    )  # fmt: skip
+    for _ in reporter.track([0], name):
+        assert reporter.lines() == [f"{name}: 0 of 1 shards after 0 s"]
+        with reporter.training(name) as watch:
+            assert reporter.lines() == [f"{name}: no step yet after 0 s"]
+            watch(record)
+            (line,) = reporter.lines()
+            assert line.startswith(f"{name}: 1 of 9 steps, ") and line.endswith("loss 0.500, 2 processes on the CPU")
+        assert reporter.lines() == [f"{name}: 0 of 1 shards after 0 s"]
 
 
 def test_a_log_gets_a_line_from_time_to_time_also_while_one_step_takes_long() -> None:

@@ -28,6 +28,7 @@ def step(number: int, loss: float = 0.5) -> StepRecord:
         tokens_per_second=5230.4,
         gpu_memory_gb=41.2,
         seconds=5.9,
+        num_processes=4,
     )
 
 
@@ -44,7 +45,9 @@ def test_a_training_is_told_by_its_last_step(store: Store) -> None:
     train_log.append(folder, step(4))
     with coordinator(store.root):
         watcher = Watcher(store.root)
-        assert watcher.look().builds[0].text == "checkpoints/role-coder: 4 of 60 steps"
+        assert watcher.look().builds[0].text == (
+            "checkpoints/role-coder: 4 of 60 steps, loss 0.500, 5,230 tokens/s, on 4 GPUs, 41.2 GB each"
+        )
         time.sleep(0.05)
         for number in (5, 6):
             train_log.append(folder, step(number, 0.25))
@@ -52,7 +55,32 @@ def test_a_training_is_told_by_its_last_step(store: Store) -> None:
     assert (build.done, build.total, build.unit) == (6, 60, "steps")
     assert build.rate is not None and build.seconds_left == pytest.approx(54 / build.rate)
     assert build.text.startswith("checkpoints/role-coder: 6 of 60 steps, ")
-    assert build.text.endswith(" left, loss 0.250, 5,230 tokens/s, 41.2 GB")
+    assert build.text.endswith(" left, loss 0.250, 5,230 tokens/s, on 4 GPUs, 41.2 GB each")
+    folder.rename(folder.with_name(folder.name.removeprefix(".").removesuffix(".partial")))
+    (build,) = Watcher(store.root).look().builds
+    assert (build.done, build.total) == (6, 60), "a training that has just ended has its steps still"
+
+
+def test_a_training_without_a_step_counts_no_shards(store: Store) -> None:
+    store.begin(Plan(table="checkpoints", partition={"role": "coder"}, num_shards=1))
+    with coordinator(store.root):
+        (build,) = Watcher(store.root).look().builds
+    assert build.text == "checkpoints/role-coder: no step yet"
+    assert (build.done, build.total, build.unit) == (0, None, "steps")
+
+
+@pytest.mark.parametrize(
+    ("processes", "memory", "where"),
+    [
+        (1, None, "1 process on the CPU"),
+        (2, None, "2 processes on the CPU"),
+        (1, 41.2, "on 1 GPU, 41.2 GB"),
+        (8, 41.2, "on 8 GPUs, 41.2 GB each"),
+    ],
+)
+def test_a_step_says_how_many_train(processes: int, memory: float | None, where: str) -> None:
+    record = step(4).model_copy(update={"num_processes": processes, "gpu_memory_gb": memory})
+    assert record.text() == f"loss 0.500, 5,230 tokens/s, {where}"
 
 
 def test_answers_are_counted_and_their_number_is_known_after_the_first_shard(store: Store) -> None:

@@ -11,13 +11,19 @@ import pytest
 import yaml
 
 import scoder
+from builders.engines.settings import VllmSettings
 from builders.recipe import files, fitting, planned
+from builders.recipe.hours import gpu_hours
+from builders.recipe.machine import Machine
 from builders.recipe.model_shapes import model_shape
-from builders.recipe.needs import gpus_of
+from builders.recipe.needs import Gpus, Need, gpus_of, longest_kept, need_of
+from builders.recipe.work import Gradients
 from store.errors import InputError
 from tests.smoke_run import scoder_here
 from tests.tiny_recipes import recipe
 from training.layout import num_processes
+from training.model_shape import shape_of
+from training.settings import GradientSettings, LoraSettings
 
 REAL = ["qwen2.5-coder-7b", "qwen2.5-coder-14b", "llama-3.1-8b"]
 ONE = [80.0]
@@ -70,8 +76,9 @@ def test_a_dry_run_of_a_real_recipe_says_that_it_fits(
     monkeypatch.setenv("SCODER_SIMULATED_GPUS", "1x80")
     done = scoder_here("run", name, "--dry-run", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "GB of a GPU at most: fits" in done.stdout and "DOES NOT FIT" not in done.stdout
-    assert "1 GPU of 80.0 GB, seen here" in done.stdout
+    assert "GB of a GPU at most, predicted within 15%: fits" in done.stdout and "DOES NOT FIT" not in done.stdout
+    assert "1 GPU of 80.0 GB, simulated by SCODER_SIMULATED_GPUS" in done.stdout and "seen here" not in done.stdout
+    assert "dollars: endpoints 70.38, GPUs unknown" in done.stdout, "no price was given, so nothing is 0"
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke", "smollm2", "laptop"])
@@ -264,3 +271,103 @@ def test_more_replicas_than_gpus_are_refused_before_anything_is_paid(tmp_path: P
 def test_what_cannot_fit_names_what_would(tmp_path: Path) -> None:
     said = refusal(with_coder(tmp_path, optimizer="adamw_8bit_sr"), [24.0])
     assert "coder.training" in said and "(lora)" in said
+
+
+def gradients(tokens: int, **settings: Any) -> Gradients:
+    """The gradients of 10 rows of a 7B."""
+    made = GradientSettings(**{"max_tokens": 8192, "optimizer_map": "adam"} | settings)
+    return Gradients("influence.gradients", SEVEN, None, made, LoraSettings(r=64), "bfloat16", 10, 10 * tokens)
+
+
+def gpus(gb: float | None) -> Gpus:
+    return gpus_of(Machine(gpus=1, gpu_memory_gb=gb), [])
+
+
+def test_gradients_on_an_unknown_gpu_show_no_batch(tmp_path: Path) -> None:
+    made = files.load(REAL[0])
+    row = {name: next(r for r in planned.rows(made, [gb]) if r["field"] == "influence.gradients") for name, gb in
+           {"unknown": None, "known": 80.0}.items()}  # fmt: skip
+    assert (row["unknown"]["gpu_gb"], row["unknown"]["activations_gb"], row["unknown"]["fits"]) == (None, None, None)
+    assert (
+        row["unknown"]["least_gb"] == row["known"]["least_gb"] < row["known"]["gpu_gb"] == pytest.approx(62.1, abs=0.1)
+    )
+    told = scoder_here("run", REAL[0], "--dry-run", "--set", "machine.gpus=1", folder=tmp_path).stdout
+    assert f"≥ {row['known']['least_gb']:.1f}" in told and "102.7" not in told
+
+
+def test_a_bound_on_the_memory_of_gradients_bounds_what_is_planned() -> None:
+    needs = [need_of(gradients(900, max_tokens=1024, memory_gb=gb), gpus(None)).total for gb in (6.0, 12.0)]
+    assert None not in needs and needs[0] + 3e9 < needs[1]
+
+
+def test_gradients_that_are_computed_twice_take_half_as_long_again() -> None:
+    kept = longest_kept(gradients(900), gpus(24.0))
+    assert kept is not None and 256 < kept < 2048
+    short, long = gradients(kept), gradients(kept + 1)
+    assert gpu_hours(long, Machine(), gpus(24.0)) == pytest.approx(1.5 * (kept + 1) / kept * gpu_hours(short, Machine(), gpus(24.0)))  # fmt: skip
+    assert gpu_hours(long, Machine(), gpus(80.0)) == pytest.approx(gpu_hours(short, Machine(), gpus(24.0)) * (kept + 1) / kept)  # fmt: skip
+    assert longest_kept(short, gpus(10.0)) == 0 and longest_kept(short, gpus(None)) is None
+
+
+def test_a_plan_says_which_gradients_are_computed_twice() -> None:
+    made = files.load(REAL[0])
+    (small,) = [line for line in planned.grounds(made, [32.0]) if line.startswith("gradients:")]
+    assert "are computed forward twice" in small and "as a row has 900 tokens in the mean" in small
+    (unknown,) = [line for line in planned.grounds(made, [None]) if line.startswith("gradients:")]
+    assert "an unknown GPU" in unknown and not [g for g in planned.grounds(made, ONE) if g.startswith("gradients:")]
+
+
+@pytest.mark.parametrize(
+    ("need", "fits", "is_tight"), [(60.0, True, False), (70.0, True, True), (90.0, True, True), (93.0, False, False)]
+)
+def test_only_what_cannot_fit_is_refused_and_what_may_not_fit_is_close(need: float, fits: bool, is_tight: bool) -> None:
+    made = Need(1, total=int(need * 1e9), least=int(need * 1e9))
+    assert (made.fits(gpus(80.0)), made.is_tight(gpus(80.0))) == (fits, is_tight)
+    assert made.fits(gpus(None)) is None and not made.is_tight(gpus(None))
+
+
+def test_a_stage_that_is_close_to_the_limit_is_told_and_not_refused(tmp_path: Path) -> None:
+    made = with_coder(tmp_path, optimizer="adamw_8bit_sr", micro_batch=4)
+    (row,) = [r for r in planned.rows(made, [48.0]) if r["stage"] == "coder"]
+    assert row["fits"] is True and row["is_tight"] is True and refusal(made, [48.0]) == ""
+    (said,) = fitting.close(made, ["coder"], [48.0])
+    assert "coder.training" in said and "close to the limit" in said and "15%" in said
+    assert fitting.close(made, ["coder"], ONE) == [] == fitting.close(made, ["pool"], [48.0])
+
+
+def test_dollars_of_each_stage_stand_in_the_table(tmp_path: Path) -> None:
+    price = ("--set", "machine.price_per_gpu_hour=3", "--set", "machine.gpus=1", "--set", "machine.gpu_memory_gb=80")
+    told = scoder_here("run", REAL[0], "--dry-run", *price, folder=tmp_path).stdout
+    (row,) = [line for line in told.splitlines() if "coder.training" in line]
+    hours, _, dollars, _ = [part.strip() for part in row.strip("│").split("│")][-4:]
+    assert float(dollars) == pytest.approx(3 * float(hours), abs=0.02) and float(dollars) > 5
+
+
+def test_more_tokens_than_a_model_has_places_for_are_refused_on_any_machine(tmp_path: Path) -> None:
+    made = with_engine(tmp_path, max_model_tokens=40_000)
+    with pytest.raises(InputError, match=r"set synthesizer\.engine\.max_model_tokens=32768") as raised:
+        fitting.check_contexts(made, scoder.stages(made))
+    assert "40,000" in str(raised.value) and SEVEN in str(raised.value)
+    fitting.check_contexts(made, ["pool"])
+    fitting.check_contexts(with_engine(tmp_path, max_model_tokens=32_768), scoder.stages(made))
+
+
+def test_yarn_stretches_the_places_of_a_model() -> None:
+    config = {"model_type": "qwen2", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+              "num_attention_heads": 2, "vocab_size": 100, "max_position_embeddings": 32_768}  # fmt: skip
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32_768}
+    places = [shape_of(config | given).positions for given in ({}, {"rope_scaling": yarn}, {"rope_scaling": {"type": "linear", "factor": 4}})]  # type: ignore[union-attr] # a plain model has a shape  # fmt: skip
+    assert places == [32_768, 131_072, 32_768]
+    assert VllmSettings().max_model_tokens <= 32_768
+
+
+def test_all_refusals_are_said_at_once_by_a_plan_and_by_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "1x80")
+    changes = ("--set", "coder.training.optimizer=adamw", "--set", "synthesizer.engine.max_model_tokens=40000")
+    store = ("--store", str(tmp_path / "store"))
+    both = [scoder_here("run", "qwen2.5-coder-7b", *changes, *more, *store, folder=tmp_path) for more in ([], ["--dry-run"])]  # fmt: skip
+    assert [done.returncode for done in both] == [2, 2]
+    ran, planned_ = (done.stderr[done.stderr.index("9 things are in the way") :] for done in both)
+    assert ran.strip() == planned_.strip()
+    for part in ("benchmark 'humaneval'", "benchmark 'bigcodebench-hard'", "max_model_tokens=32768", "optimizer=adamw_8bit_sr"):  # fmt: skip
+        assert part in ran, part

@@ -23,6 +23,17 @@ def test_a_simulated_machine_is_what_it_says(monkeypatch: pytest.MonkeyPatch) ->
     assert [gpu.name for gpu in visible()] == ["5", "7"]
 
 
+def test_simulated_gpus_are_refused_beside_real_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\ncat <<'END'\n" + SAID + "END\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert len(visible()) == 3
+    monkeypatch.setenv("SCODER_SIMULATED_GPUS", "8x80")
+    with pytest.raises(TrainingError, match=r"this machine has 3 GPUs.*Unset SCODER_SIMULATED_GPUS.*machine\.gpus"):
+        visible()
+
+
 @pytest.mark.parametrize("given", ["many", "8x", "x80", "-1", "2x-3", "2xnan", "1.5"])
 def test_a_simulated_machine_that_cannot_be_read_is_refused(given: str) -> None:
     if given == "8x":

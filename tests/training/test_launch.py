@@ -206,7 +206,7 @@ def test_the_log_has_a_line_per_step_and_is_told_live(
     seen: list[StepRecord] = []
     launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, watch=seen.append)
     assert [(r.step, r.num_steps) for r in seen] == [(n, NUM_STEPS) for n in range(1, NUM_STEPS + 1)]
-    assert seen == read(tmp_path / "out")
+    assert seen == read(tmp_path / "out") and {r.num_processes for r in seen} == {1}
     assert np.mean([r.loss for r in seen[:3]]) == alone[1].checkpoints[0].loss
     assert seen[-1].num_tokens == 2 * alone[1].num_tokens and seen[0].tokens_per_second
 
