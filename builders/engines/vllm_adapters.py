@@ -37,7 +37,7 @@ UNKNOWN_TO_VLLM = ("use_dora", "lora_bias", "modules_to_save", "alora_invocation
 
 
 def require_usable(model: str, revision: str | None, adapters: Mapping[str, str]) -> None:
-    """MissingError, InputError or TrainingError for an adapter that vLLM cannot use over this base."""
+    """MissingError, InputError or TrainingError for an adapter that vLLM cannot use here."""
     for folder in adapters.values():
         _require_plain_lora(folder)
         _require_fit(model, revision, folder)

@@ -370,7 +370,7 @@ def test_all_replicas_have_a_whole_shard_under_way(tmp_path: Path) -> None:
     def slow(shard: int) -> list[Request]:
         return [Request(f"{shard}/{n}", prompt="sleep 0.01") for n in range(20)]
 
-    settings = WHOLE.model_copy(update={"replicas": 2})
+    settings = WHOLE.model_copy(update={"micro_batch": 4, "replicas": 2})
     with PooledEngine(job(tmp_path / "model", settings), TWO) as engine:
         engine.wait_for_all()
         with open_answers(tmp_path / "journal", range(8), settings, engine.generate, slow) as answers:
