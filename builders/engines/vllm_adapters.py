@@ -5,7 +5,7 @@ and what is wrong with it. vLLM reads an adapter when it is first asked for, in 
 then ends all requests: so what it would refuse, or answer wrongly with, is refused here.
 
     require_usable("recipes/tiny-base", None, {"step-100": "checkpoints/step-100"})
-    lora_options({"step-100": "checkpoints/step-100"})    # {"enable_lora": True, "max_lora_rank": 8, …}
+    lora_options({"step-100": "checkpoints/step-100"})    # {"max_lora_rank": 8, …}
 
 No weights are read: the names and shapes in the head of an adapter's file are compared with those
 that PEFT gives a model of this configuration.
@@ -37,7 +37,7 @@ UNKNOWN_TO_VLLM = ("use_dora", "lora_bias", "modules_to_save", "alora_invocation
 
 
 def require_usable(model: str, revision: str | None, adapters: Mapping[str, str]) -> None:
-    """MissingError, InputError or TrainingError for an adapter that vLLM cannot use over this base."""
+    """MissingError, InputError or TrainingError for an adapter that vLLM cannot use here."""
     for folder in adapters.values():
         _require_plain_lora(folder)
         _require_fit(model, revision, folder)

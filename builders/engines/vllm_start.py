@@ -1,4 +1,4 @@
-"""What vLLM is told about the machine and the model when it starts: number format, tokenizer, sockets.
+"""What vLLM is told when it starts: number format, tokenizer, and the folder of its sockets.
 
 In: settings, and the tokenizer that we use. Out: options of `vllm.LLM`.
 """

@@ -17,13 +17,24 @@ from pathlib import Path
 
 import pytest
 
-from builders.engines import ChoiceRequest, Completion, Engine, Request, VllmSettings, dispatch, replica_process
+from builders.engines import (
+    ChoiceRequest,
+    Completion,
+    Engine,
+    Request,
+    TransformersSettings,
+    VllmSettings,
+    dispatch,
+    open_engine,
+    replica_process,
+)
 from builders.engines.answers import open_answers
 from builders.engines.in_turn import EnginesInTurn
 from builders.engines.places import Place
 from builders.engines.pooled import PooledEngine
-from store.errors import InputError, JobError
+from store.errors import InputError, JobError, MissingLibraryError
 from tests.replica_engines import TWO, WHOLE, is_alive, job, notes, wait_until
+from training import gpus
 
 ROOT = Path(__file__).parents[2]
 
@@ -228,6 +239,26 @@ def test_a_request_that_is_asked_twice_is_refused(tmp_path: Path) -> None:
         list(engine.generate([*requests(3), *requests(1)]))
 
 
+def test_vllm_is_never_opened_in_the_process_that_asks(tmp_path: Path, monkeypatch) -> None:
+    """That process may have trained, and would hold the memory that vLLM needs until it ends."""
+    package = tmp_path / "vllm"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        f"import os\nopen({str(tmp_path / 'process')!r}, 'w').write(str(os.getpid()))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(MissingLibraryError, match="needs vLLM, which cannot be imported"):
+        open_engine(VllmSettings(), str(ROOT / "recipes" / "tiny-base"))
+    assert int((tmp_path / "process").read_text()) != os.getpid()
+
+
+def test_one_gpu_is_never_opened_by_the_process_that_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gpus.SIMULATED, "1")
+    settings = TransformersSettings(max_model_tokens=64, num_threads=1)
+    with open_engine(settings, str(ROOT / "recipes" / "tiny-base")) as engine:
+        assert isinstance(engine, PooledEngine) and len(engine.sessions) == 1 and os.getpid() not in engine.sessions
+
+
 # -- whoever dies ----------------------------------------------------------------------------------
 
 ASKING = """
@@ -235,6 +266,7 @@ import sys
 from pathlib import Path
 from builders.engines.pooled import PooledEngine
 from tests.engines.test_pooled import requests
+from training import gpus
 from tests.replica_engines import TWO, job
 
 if __name__ == "__main__":
@@ -332,6 +364,20 @@ def test_whole_shards_stay_whole_and_several_are_under_way(tmp_path: Path) -> No
     whole = {(p, s): names for (p, s), names in runs.items() if names == [r.request_id for r in shard_of(int(s))]}
     assert {s for _, s in whole} == set("01234567") and len({p for p, _ in whole}) >= 2
     assert len(runs) - len(whole) <= 1, "only the shard that was killed was begun and not finished"
+
+
+def test_all_replicas_have_a_whole_shard_under_way(tmp_path: Path) -> None:
+    def slow(shard: int) -> list[Request]:
+        return [Request(f"{shard}/{n}", prompt="sleep 0.01") for n in range(20)]
+
+    settings = WHOLE.model_copy(update={"micro_batch": 4, "replicas": 2})
+    with PooledEngine(job(tmp_path / "model", settings), TWO) as engine:
+        engine.wait_for_all()
+        with open_answers(tmp_path / "journal", range(8), settings, engine.generate, slow) as answers:
+            for shard in range(8):
+                answers.of(shard, [request.request_id for request in slow(shard)])
+    by_process = Counter(process for process, _ in notes(tmp_path / "model" / "asked"))
+    assert len(by_process) == 2 and min(by_process.values()) >= 60, "a replica had nothing to do"
 
 
 def test_models_in_turn_have_a_pool_each(tmp_path: Path) -> None:
