@@ -15,9 +15,9 @@ DIGITS = tuple("0123456789")
 EXPECTS = "the scoring prompt of one aspect in the user's turn, one digit in the assistant's"
 
 
-def train(dataset: str, base: str, output: str, settings: SftSettings, **options: Any) -> TrainingReport:
+def train(dataset: str, base: str, output: str, settings: SftSettings | None = None, **options: Any) -> TrainingReport:
     """Train and return the report: `launch.train` for a scorer, whose answers are digits.
 
     `options` are the keyword arguments of `launch.train`.
     """
-    return launch.train(dataset, base, output, settings, expects=EXPECTS, choices=DIGITS, **options)
+    return launch.train(dataset, base, output, settings or SftSettings(), expects=EXPECTS, choices=DIGITS, **options)

@@ -16,9 +16,9 @@ from training.settings import SftSettings
 EXPECTS = "a snippet's prompt in the user's turn, problem and solution in the assistant's"
 
 
-def train(dataset: str, base: str, output: str, settings: SftSettings, **options: Any) -> TrainingReport:
+def train(dataset: str, base: str, output: str, settings: SftSettings | None = None, **options: Any) -> TrainingReport:
     """Train and return the report: `launch.train` for a synthesizer.
 
     `options` are the keyword arguments of `launch.train`.
     """
-    return launch.train(dataset, base, output, settings, expects=EXPECTS, **options)
+    return launch.train(dataset, base, output, settings or SftSettings(), expects=EXPECTS, **options)

@@ -228,6 +228,7 @@ def test_a_killed_process_ends_the_others_and_the_training_goes_on(
     launch.train(data, qwen, str(output), SETTINGS, announce=told.append, watch=seen.append, state_every_s=0.0)
     assert distance(output, alone[0]) < 1e-5 and distance(output, alone[0], 3) < 1e-5
     assert len(told) == 1 and "died (signal SIGKILL" in told[0], told
+    assert {r.num_processes for r in seen} == {2} and seen[0].text().endswith("2 processes on the CPU")
     assert [r.step for r in read(output)] == list(range(1, NUM_STEPS + 1))
     assert read(output)[-1].num_tokens == 2 * alone[1].num_tokens + 2  # two rows were added
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "unlucky-was-here"]
