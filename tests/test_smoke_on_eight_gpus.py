@@ -1,4 +1,4 @@
-"""The smoke recipe on a machine with eight GPUs, which are simulated: the processes run on the CPU."""
+"""The smoke recipe on a machine with eight GPUs. They are simulated: all runs on the CPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BEFORE_A_TRAINING = {"raw_pool", "snippet_checks", "near_duplicates", "pool", "t
 
 
 class Watched:
-    """Which GPUs the processes of a run see, told by CUDA_VISIBLE_DEVICES, for each kind of them."""
+    """Which GPUs the processes of a run see, for each kind of process (CUDA_VISIBLE_DEVICES)."""
 
     def __init__(self, mark: str) -> None:
         self.gpus: dict[str, set[str]] = {kind: set() for kind in KINDS.values()}
