@@ -126,7 +126,7 @@ def _shapes_there(folder: str) -> dict[str, tuple[int, ...]]:
     from safetensors import safe_open
 
     with loading(f"the adapter {folder}"), safe_open(Path(folder, WEIGHTS), "pt") as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118, it is no dict
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 no dict
 
 
 def lora_options(adapters: Mapping[str, str]) -> dict[str, Any]:
