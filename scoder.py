@@ -54,6 +54,7 @@ from builders import (
     snippet_occurrences,
     teacher_samples,
 )
+from builders.engines import needed as engines_needed
 from builders.engines.checkpoints import last_checkpoint
 from builders.models import needed
 from builders.publishing import sets
@@ -148,9 +149,9 @@ def refusals(
 ) -> list[Exception]:
     """What a run would be refused for: an error for each thing to mend.
 
-    That is the executor, the benchmark files, the file of samples, the local models, the contexts
-    of models, the memory of the GPUs, and what trainings need. A plan for other GPUs than those of
-    this machine gives the memory of each as `visible`.
+    That is the executor, the benchmark files, the file of samples, the local models, the engines
+    and their keys, the contexts of models, the memory of the GPUs, and what trainings need. A plan
+    for other GPUs than those of this machine gives the memory of each as `visible`.
     """
     wanted = _until(recipe, until)
     asks_teacher = teacher_samples.asks_teacher(store)
@@ -159,6 +160,7 @@ def refusals(
         *(partial(benchmarks.check, benchmark) for benchmark in recipe.benchmarks),
         *([partial(teacher_samples.check, store, recipe.teacher)] if "teacher" in wanted else []),
         partial(needed.check, recipe, set(wanted), asks_teacher=asks_teacher),
+        *engines_needed.checks(store, recipe, wanted),
         partial(fitting.check_contexts, recipe, wanted),
         partial(fitting.check, recipe, wanted, visible),
         *checkpoints.checks(recipe, wanted),

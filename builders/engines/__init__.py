@@ -5,8 +5,8 @@
             ...
 
 `answers` asks an engine for the answers of a plan without paying twice, `checkpoints` opens an
-engine over rows of the table of that name, `forms` says whether a model can be asked in a chat, and
-`prompts` are the texts that models read.
+engine over rows of the table of that name, `forms` says whether a model can be asked in a chat,
+`needed` whether the engines of a run can be opened, and `prompts` are the texts that models read.
 """
 
 from builders.engines.opening import open_engine, require_weights
@@ -37,6 +37,7 @@ __all__ = [
     "checkpoints",
     "engine_settings",
     "forms",
+    "needed",
     "open_engine",
     "prompts",
     "require_weights",
