@@ -1,8 +1,8 @@
 """Temporary folders that go with their process, however it ends.
 
-In: where a folder is to be, and how its name begins. Out: an empty folder, for a while. Its process
-holds a lock in it, and a lock ends with the process that holds it. So whoever comes next can tell
-which folders a killed process has left, and removes them.
+In: where a folder is to be, and how its name begins. Out: a folder for a while, empty but for a
+lock, which its process holds. A lock ends with the process that holds it, so whoever comes next can
+tell which folders a killed process has left, and removes them.
 
     with temporary("lint") as folder:
         (folder / "0.py").write_text(code)    # /tmp/scoder-lint-k3j9x_2a/0.py

@@ -117,7 +117,7 @@ def _shapes_wanted(model: str, revision: str | None, folder: str) -> dict[str, t
             adapted = get_peft_model(AutoModelForCausalLM.from_config(config), PeftConfig.from_pretrained(folder))
             # embeddings that were saved beside the adapter are told by their names
             found = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    except (TypeError, AttributeError, re.error) as error:  # fields of odd types
+    except (TypeError, AttributeError, re.error) as error:  # fields of another type
         raise TrainingError(f"the adapter {folder} cannot be loaded: {error}") from error
     return {name: tuple(weight.shape) for name, weight in found.items()}
 

@@ -286,8 +286,10 @@ def _place(folder: Path | None) -> Iterator[Path]:
     if folder is not None:
         yield folder
         return
-    with temporary("evaluation") as place:
-        yield place
+    with temporary("evaluation") as around:
+        inside = around / "evaluation"  # it may hold nothing else, not even a lock
+        inside.mkdir()
+        yield inside
 
 
 def found_again(benchmark: Benchmark) -> dict[str, Any]:
