@@ -23,7 +23,7 @@ from store.errors import InputError, MissingLibraryError
 
 
 class Opened(NamedTuple):
-    """An engine of a recipe, the stage that opens it first, and the last partition of its answers."""
+    """An engine, the stage that opens it first, and the last partition of its answers."""
 
     field: str
     stage: str
