@@ -65,13 +65,16 @@ class Pace:
         self.begun, self.first = now, None
 
     def rate(self, now: float) -> float | None:
-        """Steps per second; None before the first one."""
+        """Steps per second; None before the first one.
+
+        Of a training, None before the second: to load its model takes longer than a step.
+        """
         if self.first is None:
             return None
         then, done = self.first
         if self.done > done and self.last > then:
             return (self.done - done) / (self.last - then)
-        return (self.done - self.earlier) / max(now - self.begun, 1e-9)
+        return None if self.unit == STEPS else (self.done - self.earlier) / max(now - self.begun, 1e-9)
 
     def text(self, now: float) -> str:
         """For people: `1,200 of 40,000 rows, 85/s, 8 min left`."""

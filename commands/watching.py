@@ -53,9 +53,12 @@ class Look:
 
     def lines(self) -> list[str]:
         """A line per build and per GPU, for people."""
-        state = [] if self.is_running else ["no run is under way in this store"]
-        idle = ["between two builds"] if self.is_running and not self.builds else []
-        return [*state, *idle, *(build.text for build in self.builds), *(gpu.text() for gpu in self.gpus)]
+        if self.is_running:
+            builds = [build.text for build in self.builds] or ["between two builds"]
+        else:
+            builds = ["no run is under way in this store"]
+            builds += [f"{build.text}; it is not finished: run the same command to go on" for build in self.builds]
+        return [*builds, *(gpu.text() for gpu in self.gpus)]
 
     def as_json(self) -> dict[str, object]:
         """The same for programs."""

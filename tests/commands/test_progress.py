@@ -44,6 +44,9 @@ def paced(total: int | None, *steps: tuple[float, int], unit: str = "rows") -> P
         (paced(None, (2, 5000)), 2, "5,000 rows, 2,500/s"),
         (paced(2, (1, 1), (2, 2)), 2, "2 of 2 rows, 1/s"),
         (paced(None, unit="steps"), 90, "no step yet after 90 s"),
+        # What it took to load the model is no part of a step.
+        (paced(42, (20, 1), unit="steps"), 22, "1 of 42 steps after 22 s"),
+        (paced(42, (20, 1), (21, 2), unit="steps"), 21, "2 of 42 steps, 1/s, 40 s left"),
     ],
 )
 def test_it_says_how_far_how_fast_and_how_long_still(pace: Pace, now: float, expected: str) -> None:
@@ -82,7 +85,7 @@ def test_a_training_has_one_line_and_the_name_of_its_checkpoints() -> None:
             assert reporter.lines() == [f"{name}: no step yet after 0 s"]
             watch(record)
             (line,) = reporter.lines()
-            assert line.startswith(f"{name}: 1 of 9 steps, ") and line.endswith("loss 0.500, 2 processes on the CPU")
+            assert line.startswith(f"{name}: 1 of 9 steps after ") and line.endswith("loss 0.500, 2 processes on the CPU")
         assert reporter.lines() == [f"{name}: 0 of 1 shards after 0 s"]
 
 
