@@ -87,6 +87,8 @@ class Watcher:
         if pace is None:
             pace = self._paces[where] = Pace(total, now, unit)
             pace.resume(done, now)
+            if done:
+                pace.first, pace.last = (now, done), now  # what was seen, not when a model began to load
         pace.total, pace.unit = total, unit
         pace.advance(done, now, step.text() if step else "")
         rate = pace.rate(now) if is_running and pace.first else None

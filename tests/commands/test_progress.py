@@ -85,7 +85,9 @@ def test_a_training_has_one_line_and_the_name_of_its_checkpoints() -> None:
             assert reporter.lines() == [f"{name}: no step yet after 0 s"]
             watch(record)
             (line,) = reporter.lines()
-            assert line.startswith(f"{name}: 1 of 9 steps after ") and line.endswith("loss 0.500, 2 processes on the CPU")
+            assert line.startswith(f"{name}: 1 of 9 steps after ") and line.endswith(
+                "loss 0.500, 2 processes on the CPU"
+            )
         assert reporter.lines() == [f"{name}: 0 of 1 shards after 0 s"]
 
 
