@@ -88,7 +88,7 @@ class Watcher:
             pace = self._paces[where] = Pace(total, now, unit)
             pace.resume(done, now)
             if done:
-                pace.first, pace.last = (now, done), now  # what was seen, not when a model began to load
+                pace.first, pace.last = (now, done), now  # seen, not begun
         pace.total, pace.unit = total, unit
         pace.advance(done, now, step.text() if step else "")
         rate = pace.rate(now) if is_running and pace.first else None

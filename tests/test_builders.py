@@ -13,7 +13,7 @@ WHOLE = {
     "aspect_scores.build_labels": "scorer, decontamination, benchmarks and selection_name",
     "aspect_weights.build": "scoring, decontamination, benchmarks and selection_name",
     "candidates": "sampling, synthesizer, teacher, final, iterations and seed",
-    "checkpoints.check": "the trainings of synthesizer, scorer and coder",
+    "checkpoints.checks": "the trainings of synthesizer, scorer and coder",
     "checkpoints.build_scorer": "scorer, synthesizer, seed and what decides which samples are clean",
     "checkpoints.build_synthesizer": "synthesizer, decontamination, benchmarks and selection_name",
     "gradients": "influence, synthesizer, sampling and decontamination",

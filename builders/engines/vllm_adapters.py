@@ -109,12 +109,11 @@ def _shapes_wanted(model: str, revision: str | None, folder: str) -> dict[str, t
     """The shapes of an adapter's weights over this base, without any weights."""
     import torch
     from peft import PeftConfig, get_peft_model, get_peft_model_state_dict
-    from transformers import AutoModelForCausalLM
 
-    config = pretrained.read_config(model, revision)
+    base = pretrained.read_shape(model, torch.float32, revision)
     try:
         with loading(f"the adapter {folder}"), torch.device("meta"):
-            adapted = get_peft_model(AutoModelForCausalLM.from_config(config), PeftConfig.from_pretrained(folder))
+            adapted = get_peft_model(base, PeftConfig.from_pretrained(folder))
             # embeddings that were saved beside the adapter are told by their names
             found = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     except (TypeError, AttributeError, re.error) as error:  # fields of another type

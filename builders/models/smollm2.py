@@ -183,7 +183,7 @@ def convert(gguf: Path, made: Path) -> None:
     read = AutoModelForCausalLM.from_pretrained(**place, dtype="float32", trust_remote_code=False)
     del read.config.quantization_config
     # transformers takes what it read for quantized and refuses to save it, so a new model gets it
-    model = AutoModelForCausalLM.from_config(read.config, dtype="float32")
+    model = AutoModelForCausalLM.from_config(read.config, dtype="float32", trust_remote_code=False)
     model.load_state_dict(read.state_dict())
     model.save_pretrained(made)
     tokenizer = AutoTokenizer.from_pretrained(**place, **SPECIAL_TOKENS, trust_remote_code=False)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.tiny_models import tiny_llama, tiny_qwen
-from training import coder, scorer, sft, synthesizer
+from training import coder, fitting, scorer, sft, synthesizer
 from training.checkpoints import checkpoint_steps
 from training.completion_loss import hidden_states, pad, sample_losses
 from training.errors import TrainingError
@@ -228,7 +228,7 @@ def test_a_template_that_changes_the_prompt_is_refused(qwen: str) -> None:
 def test_labels_are_on_the_completion_only(qwen: str) -> None:
     example = encode(load_tokenizer(qwen), GOOD[0], 200)
     assert isinstance(example, Example)
-    row = sft.tokens([example])[0]
+    row = fitting.tokens([example])[0]
     assert row["input_ids"] == example.prompt_ids + example.completion_ids
     assert row["labels"] == [-100] * len(example.prompt_ids) + example.completion_ids
 
