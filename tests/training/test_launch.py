@@ -507,7 +507,23 @@ def test_only_a_training_that_diverged_takes_its_state_with_it(
     assert (partial / "plan.json").is_file()
     state = saved_state(partial, 2)
     seal(state, 1)
+    with pytest.raises(
+        OtherStateError, match=r"state of another training that was killed \(settings.seed was 0, is 1\)"
+    ):
+        sft.train(data, qwen, str(tmp_path / "out"), SETTINGS.model_copy(update={"seed": 1}))
+    assert state.is_dir(), "it may be hours of work"
     (partial / "layout.json").unlink()
     with pytest.raises(TrainingError, match=r"layout.json.* cannot be read .*Remove .*\.out\.partial to begin again"):
         sft.train(data, qwen, str(tmp_path / "out"), SETTINGS)
     assert state.is_dir()
+
+
+def test_a_training_that_has_lost_a_checkpoint_is_not_taken_for_done(
+    alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str
+) -> None:
+    for name in ("out", ".out.partial"):
+        shutil.copytree(alone[0], tmp_path / name)
+        shutil.rmtree(tmp_path / name / "checkpoint-000003")
+        with pytest.raises(OutputExistsError, match=rf"{name}/checkpoint-000003 is missing.*remove .*{name} to train"):
+            sft.train(data, qwen, str(tmp_path / "out"), SETTINGS)
+        shutil.rmtree(tmp_path / name)
