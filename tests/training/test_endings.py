@@ -196,6 +196,7 @@ def test_a_number_that_was_given_away_is_not_killed() -> None:
     assert not Path(f"/proc/{ended.pid}").exists()
     ended.pid = other.pid  # as if the system had given it to another process
     kill_groups([ended])
+    time.sleep(0.2)
     assert code_of(other) is None
     kill_groups([other])
     assert code_of(other) == -signal.SIGKILL
