@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
-from training import attempt
+from training import attempt, train_log
 from training.settings import LoraSettings, SftSettings
+from training.train_log import StepRecord
 
 # 11 rows, so that the last step is short for two processes.
 SETTINGS = SftSettings(
@@ -64,6 +65,20 @@ def weights(output: Path, step: int = NUM_STEPS) -> np.ndarray:
 def distance(output: Path, other: Path, step: int = NUM_STEPS) -> float:
     ours, theirs = weights(output, step), weights(other, step)
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+def saved_state(partial: Path, step: int, processes: int = 1) -> Path:
+    """A state as a training saves it, with the log up to there. It is not sealed yet."""
+    state = partial / "state" / f"checkpoint-{step}"
+    state.mkdir(parents=True)
+    ranks = ["rng_state.pth"] if processes == 1 else [f"rng_state_{rank}.pth" for rank in range(processes)]
+    for part in ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", *ranks):
+        (state / part).write_bytes(part.encode() * 20_000)
+    (state / "trainer_state.json").write_text("{}")
+    values = {"num_steps": 9, "loss": 1.0, "learning_rate": 0.1, "gradient_norm": None, "tokens_per_second": None}
+    records = [StepRecord(step=n, num_tokens=n, gpu_memory_gb=None, seconds=1.0, **values) for n in range(1, step + 1)]
+    train_log.write(partial, records)
+    return state
 
 
 def unlucky(monkeypatch: pytest.MonkeyPatch, what: str) -> None:

@@ -12,6 +12,7 @@ file `stop` asks them to end after the step (`training/state_keeper.py`).
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -21,7 +22,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from training import signs
 from training.alone import Held
+from training.children import code_of, kill_groups
 from training.errors import LostTrainingError, TrainingError
 from training.gpus import visible
 from training.host_memory import HostMemory
@@ -31,7 +34,7 @@ from training.tail import Tail
 from training.train_log import StepRecord
 from training.watchdog import PATIENCE_S, is_stopped
 from training.whole_files import write_whole
-from training.worker import OUT_OF_MEMORY, STOPPED, Failure, Job, error_file, stop_file
+from training.worker import DISK_FULL, OUT_OF_MEMORY, STOPPED, Failure, Job, error_file, full_disk_of, stop_file
 
 Watch = Callable[[StepRecord], None]
 Announce = Callable[[str], None]
@@ -42,11 +45,15 @@ STALLED_S = 900.0
 """Seconds after a step without another one, at least: a state may be saved in between."""
 STEPS_OF_SILENCE = 20
 """A training is ended after the time of so many of its steps, if that is longer."""
+MEET_S = 120.0
+"""Seconds in which processes that have loaded their libraries must hear of each other."""
 WORKER = "training.worker"
 TICK_S = 0.2
 END_S = 3.0
 """Seconds that processes have to say what was wrong with them, when another one has died."""
 TAIL = 30
+ECHOES = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
+"""Words of what the others see when a process ends."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,10 @@ class End:
     failure: Failure | None = None
     is_memory: bool = False
     """Whether fewer rows at once may help."""
-    was_asked: bool = False
-    """Whether a signal asked for it."""
+    keeps_logs: bool = False
+    """Whether the logs may tell more, though the message says what to do."""
+    is_of_state: bool = False
+    """Whether it went on from a state and failed before its first step: it may do so again."""
 
     @property
     def may_pass(self) -> bool:
@@ -68,11 +77,18 @@ class End:
     @property
     def needs_logs(self) -> bool:
         """Whether the message alone may not do to find out what was wrong."""
-        return self.failure is None or self.failure.is_bug
+        return self.keeps_logs or self.failure is None or self.failure.is_bug
+
+    def text(self) -> str:
+        """How it ended, in one line."""
+        said = self.failure.message.splitlines()[:1] if self.failure else []
+        return ": ".join(filter(None, [self.reason, *said])).rstrip(".")
 
     def error(self, run: Path, left: str) -> Exception:
         """What is raised for it. `left` says what the training leaves, and how it goes on."""
         logs = f". The logs of the processes are in {run}" if self.needs_logs else ""
+        if self.is_of_state or (self.failure is not None and self.failure.kind == "OtherStateError"):
+            left = ""  # it may not go on from there, and the message says what to do
         left = f". {left}" if left else ""
         if self.failure is None:
             again = left or ". No state was saved yet: the same command begins anew"
@@ -91,19 +107,21 @@ class Attempt:
         self._log = Tail(Path(job.output))
         self._memory = HostMemory()
         self._until: float | None = None
+        self._apart_s: float | None = None if job.processes > 1 else math.inf
         self.asked = Asked()
 
     def run(self, watch: Watch, announce: Announce) -> End | None:
         """Start the processes and follow them until none is left."""
         environment = environment_of(self._job)
         self._held.empty()
+        (partial_of(Path(self._job.output)) / signs.SAVING).unlink(missing_ok=True)
         self._path.write_text(self._job.model_dump_json(), encoding="utf-8")
         try:
             with stopping(self._children) as self.asked:
                 self._children += [self._start(rank, environment) for rank in range(self._job.processes)]
                 return self._follow(watch, announce)
         finally:
-            self._kill()
+            kill_groups(self._children)
 
     def _start(self, rank: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         with open(self._held.run / f"rank-{rank}.log", "wb") as log:
@@ -122,22 +140,22 @@ class Attempt:
             for record in self._log.new():
                 watch(record)
             self._memory.look(self._children)
-            codes = [child.poll() for child in self._children]
+            codes = [code_of(child) for child in self._children]
             if all(code == 0 for code in codes):
                 for record in self._log.last():
                     watch(record)
                 return None
             if self.asked.signal is not None:
                 if self._has_stopped(codes, announce):
-                    return End(f"stopped by {self.asked.signal.name}", was_asked=True)
+                    return End("")
             elif any(codes):
                 return self._death()
             for rank, child in enumerate(self._children):
                 stopped_s[rank] = stopped_s[rank] + TICK_S if is_stopped(child.pid) else 0.0
                 if stopped_s[rank] > PATIENCE_S:
                     return End(f"process {rank} of the training was stopped by a signal and did not go on")
-            if self._log.silence_s > self._most_silence_s():
-                return End(f"the training made no step for {self._log.silence_s:.0f} s")
+            if end := self._stands_still():
+                return end
             self._log.wait(TICK_S)
 
     def _has_stopped(self, codes: list[int | None], announce: Announce) -> bool:
@@ -156,6 +174,42 @@ class Attempt:
         has_died = any(code not in (None, 0, STOPPED) for code in codes)
         return has_died or None not in codes or now >= self._until
 
+    def _stands_still(self) -> End | None:
+        """The end of a training that makes no step. Loading and saving may take longer than one."""
+        if end := self._is_apart():
+            return end
+        if self._log.saving_s > signs.SAVING_S:
+            return End(f"the training saved for {self._log.saving_s:.0f} s, and did not come to an end")
+        if self._log.silence_s <= self._most_silence_s():
+            return None
+        first = "" if self._log.longest_s else " first"
+        return End(f"the training made no{first} step for {self._log.silence_s:.0f} s")
+
+    def _is_apart(self) -> End | None:
+        """The end of processes that are all there, and do not hear of each other."""
+        if self._apart_s == math.inf:
+            return None
+        number = self._job.processes
+        met = signs.given(self._path, signs.MET, number)
+        if len(met) == number:
+            self._apart_s = math.inf
+        elif self._apart_s is not None:
+            self._apart_s += TICK_S
+        elif len(signs.given(self._path, signs.HERE, number)) == number:
+            self._apart_s = 0.0
+        if self._apart_s is None or not MEET_S < self._apart_s < math.inf:
+            return None
+        late = ", ".join(str(rank) for rank in sorted(set(range(number)) - met))
+        fix = (
+            "NCCL cannot connect the GPUs of this machine: NCCL_DEBUG=INFO has it say why, NCCL_P2P_DISABLE=1 or "
+            "NCCL_SHM_DISABLE=1 may help. Else set devices to 1"
+            if visible()
+            else "set devices to 1"
+        )
+        message = f"the {number} processes of the training did not meet within {MEET_S:.0f} s (late: {late}). {fix}"
+        failure = Failure(kind="TrainingError", is_ours_to_mend=False, message=message, trace="")
+        return End("", failure, keeps_logs=True)
+
     def _most_silence_s(self) -> float:
         if self._log.longest_s == 0:
             return max(BEGIN_S, self._stalled_s)
@@ -164,20 +218,24 @@ class Attempt:
     def _death(self) -> End:
         """What ended the training. The others have a moment to say what they saw."""
         until = time.monotonic() + END_S
-        while time.monotonic() < until and any(child.poll() is None for child in self._children):
+        while time.monotonic() < until and any(code_of(child) is None for child in self._children):
             time.sleep(TICK_S)
-        codes = [child.poll() for child in self._children]
+        codes = [code_of(child) for child in self._children]
         found = {rank: failure_in(self._path, rank) for rank, code in enumerate(codes) if code}
         mendable = [failure for failure in found.values() if failure and not failure.is_ours_to_mend]
         if mendable:
             return End("", mendable[0])
+        if DISK_FULL in codes:
+            # The others only saw that it was gone.
+            return End("", found[codes.index(DISK_FULL)] or full_disk_of(Path(self._job.output)))
         if OUT_OF_MEMORY in codes:
             rank = codes.index(OUT_OF_MEMORY)
             return End(f"process {rank} ran out of memory", found[rank], is_memory=True)
         if killed := [rank for rank, code in enumerate(codes) if code and (code < 0 or found[rank] is None)]:
             return self._killed(killed[0], codes[killed[0]] or 0)
-        rank = next(iter(found))
-        return End(f"process {rank} of {len(codes)}{self._from()}", found[rank])
+        rank = min(found, key=lambda rank: _is_echo(found[rank]))
+        said = self._from()
+        return End(f"process {rank} of {len(codes)}{said}", found[rank], is_of_state=bool(said))
 
     def _killed(self, rank: int, code: int) -> End:
         """The end by a signal. Of SIGKILL it matters whether the kernel sent it for want of memory.
@@ -208,20 +266,15 @@ class Attempt:
         """The state that an attempt went on from without a step: it may be damaged."""
         state = newest(partial_of(Path(self._job.output)))
         return (
-            f" (it went on from {state}: remove that folder to begin again)"
+            f" (it went on from {state} and made no step: if that happens again, remove {state.parent.parent} to begin again)"
             if state and not self._log.longest_s
             else ""
         )
 
-    def _kill(self) -> None:
-        for child in self._children:
-            # Also where it has ended: what it started may be there still.
-            try:
-                os.killpg(child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        for child in self._children:
-            child.wait()
+
+def _is_echo(failure: Failure | None) -> bool:
+    """Whether a process only saw that another one was gone."""
+    return failure is not None and any(words in failure.message for words in ECHOES)
 
 
 def failure_in(job: Path, rank: int) -> Failure | None:

@@ -15,7 +15,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from training import processes, sharded, train_log
+from training import processes, sharded, signs, train_log
 from training.adapters import saved_name
 from training.errors import DivergedError, TrainingError
 from training.progress import quiet
@@ -109,11 +109,12 @@ class Recorder(TrainerCallback):
 
     def _save(self, folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> None:
         """Save in all processes, as a part of the weights may be in each."""
-        if self.trainer.is_fsdp_enabled:
-            sharded.save(folder, self.trainer, self.tokenizer, self.end_id)
-        elif processes.is_first():
-            save_checkpoint(folder, model, self.tokenizer, optimizer if self.keeps_optimizer else None, self.end_id)
-        processes.wait()
+        with signs.saving(self.folder, is_first=processes.is_first()):
+            if self.trainer.is_fsdp_enabled:
+                sharded.save(folder, self.trainer, self.tokenizer, self.end_id)
+            elif processes.is_first():
+                save_checkpoint(folder, model, self.tokenizer, optimizer if self.keeps_optimizer else None, self.end_id)
+            processes.wait()
 
     def checkpoints(self) -> list[SavedCheckpoint]:
         return [

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
+from training.out_of_memory import is_out_of_memory
+
 
 class TrainingError(ValueError):
     """Something that you can mend about a training; the message says how."""
@@ -33,6 +35,10 @@ class StoppedError(Exception):
     errors, and leaves the process of a training only as its exit code."""
 
 
+class OtherStateError(TrainingError):
+    """What a killed training left cannot be gone on from; the message says what to do."""
+
+
 class MissingFileError(TrainingError, FileNotFoundError):
     """A file that a training needs is not there."""
 
@@ -53,6 +59,6 @@ def loading(what: str) -> Iterator[None]:
     except TrainingError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        if type(error).__name__ == "OutOfMemoryError":
+        if is_out_of_memory(error):
             raise
         raise TrainingError(f"{what} cannot be loaded: {error}") from error

@@ -22,12 +22,13 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from training import optimizers, sharded
+from training import optimizers, processes, sharded, signs
 from training.checkpoints import Recorder
 from training.errors import StoppedError
 from training.examples import Example, device
 from training.layout import Layout, num_pads
-from training.resuming import STATE
+from training.resuming import STATE, remove
+from training.seals import seal
 from training.settings import SftSettings
 from training.state_keeper import EVERY_S, StateKeeper
 
@@ -76,9 +77,25 @@ def fit(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase, 
 
 
 class _Trainer(SFTTrainer):
-    """TRL's trainer without the model card that it writes beside every state."""
+    """TRL's trainer without the model card that it writes beside every state.
+
+    The state before is removed when the new one is whole and on the disk.
+    """
 
     def create_model_card(self, *_: Any, **__: Any) -> None: ...
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        states = Path(str(self.args.output_dir))
+        with signs.saving(states.parent, is_first=processes.is_first()):
+            super()._save_checkpoint(model, trial)
+            processes.wait()
+            if processes.is_first():
+                new = states / f"checkpoint-{self.state.global_step}"
+                seal(new, processes.num_processes())
+                for old in states.iterdir():
+                    if old != new:
+                        remove(old)
+            processes.wait()
 
 
 def _config(job: Fit, model: Any) -> SFTConfig:
@@ -106,7 +123,6 @@ def _config(job: Fit, model: Any) -> SFTConfig:
         train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True},
         save_strategy="no",  # StateKeeper says when
-        save_total_limit=1,
         logging_steps=1,
         # By default transformers reports a loss that is no number as one of the steps before it.
         logging_nan_inf_filter=False,

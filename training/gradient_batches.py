@@ -24,6 +24,7 @@ import torch
 from training.errors import TrainingError
 from training.examples import Example
 from training.gradient_memory import GradientMemory
+from training.out_of_memory import is_out_of_memory
 from training.settings import GradientSettings
 
 T = TypeVar("T")
@@ -36,9 +37,6 @@ SHARE_OF_FREE = 0.8
 
 M_MMAP_THRESHOLD = -3
 """The option of `mallopt` (malloc.h): blocks from this size on are returned when they are freed."""
-
-FULL = ("DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""Words of errors that mean the same as `torch.OutOfMemoryError` and have no class of their own."""
 
 
 def available(memory_gb: float | None, memory: GradientMemory | None, device: torch.device) -> float:
@@ -123,10 +121,10 @@ def in_batches(
         count, is_recomputed = bound.first(lengths)
         try:
             found = compute(waiting[:count], is_recomputed)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _means_full(error):
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
                 raise
-            reason = str(error).split("\n")[0][:200]
+            reason = (str(error) or type(error).__name__).split("\n")[0][:200]
         else:
             yield waiting[:count], found
             waiting = waiting[count:]
@@ -134,10 +132,6 @@ def in_batches(
         # Only here the error is gone, and with it its traceback, which held the batch's tensors.
         _free()
         bound.fall(count, lengths[count - 1], is_recomputed, reason)
-
-
-def _means_full(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in FULL)
 
 
 def _free() -> None:

@@ -12,9 +12,12 @@ What can happen while it runs:
     the memory of a GPU runs out      it goes on from the last state, with fewer rows per forward
                                       pass, then with gradient checkpointing
     the machine's memory runs out     the same without GPUs; with them as for a death
-    no step for a long time           the same as for a death
+    no step for a long time           the same as for a death; loading and saving may take longer
+    processes that do not meet        it is raised after 2 minutes, as NCCL may need a setting
+    a disk is full                    it is raised, and not tried again
+    a state that is damaged           the state before is taken; if there is none, it is raised
     an error that you can mend        it is raised here, as the process raised it
-    SIGTERM, SIGUSR1, Ctrl-C          the step is finished and a state saved, within 25 s; a second
+    SIGTERM, SIGUSR1, SIGHUP, Ctrl-C  the step is finished and a state saved, within 25 s; a second
                                       one ends it at once (`training/stopping.py`)
     this process ends or is killed    the processes end within seconds; the same call goes on later
 
@@ -36,11 +39,11 @@ from training import elsewhere
 from training.alone import Held, alone
 from training.attempt import STALLED_S, Announce, Attempt, Watch
 from training.elsewhere import Node
-from training.errors import TrainingError
+from training.errors import DivergedError, TrainingError
 from training.gpus import visible
 from training.layout import num_processes
 from training.reports import REPORT, TrainingReport
-from training.resuming import left_by, newest, partial_of, remove
+from training.resuming import is_begun, left_by, partial_of, remove, usable
 from training.settings import SftSettings
 from training.smaller import in_words, smaller, too_large
 from training.tail import saved_step
@@ -96,6 +99,7 @@ def _until_done(job: Job, held: Held, watch: Watch, announce: Announce, stalled_
     folder = Path(job.output)
     lost_at, watch = -1, _telling(watch, announce)
     while True:
+        _tell_damage(folder, announce)
         attempt = Attempt(job, held, stalled_s)
         try:
             end = attempt.run(watch, announce)
@@ -105,8 +109,11 @@ def _until_done(job: Job, held: Held, watch: Watch, announce: Announce, stalled_
         if end is None:
             attempt.asked.deliver()
             return TrainingReport.model_validate_json((folder / REPORT).read_text(encoding="utf-8"))
-        if end.was_asked:
-            announce(f"{end.reason}. {left_by(folder) or NOTHING_LEFT}")
+        if end.failure is not None and end.failure.kind == DivergedError.__name__:
+            _forget(folder)
+        if attempt.asked.signal is not None:
+            how = f" ({end.text()})" if end.text() else ""
+            announce(f"stopped by {attempt.asked.signal.name}{how}. {left_by(folder) or NOTHING_LEFT}")
             attempt.asked.deliver()
         if end.is_memory:
             told = end.failure.message.splitlines()[0] if end.failure else end.reason
@@ -130,8 +137,23 @@ def _forget_without_state(output: Path) -> None:
     If it is whole but for its name, as after a kill, it stays.
     """
     partial = partial_of(output)
-    if newest(partial) is None and not (partial / REPORT).exists():
+    if not is_begun(partial) and not (partial / REPORT).exists():
         remove(partial)
+
+
+def _forget(output: Path) -> None:
+    """Remove a training that is of no use, after its processes are gone."""
+    remove(partial_of(output))
+
+
+def _tell_damage(output: Path, announce: Announce) -> None:
+    """Say where a training goes on from the state before, as the last one is damaged.
+
+    OtherStateError if there is none. A training that lacks only its name needs no state.
+    """
+    partial = partial_of(output)
+    if not (partial / REPORT).exists() and (found := usable(partial)[1]):
+        announce(found)
 
 
 def _telling(watch: Watch, announce: Announce) -> Watch:

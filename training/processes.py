@@ -12,12 +12,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-COLLECTIVE_S = 1800
-"""Seconds after which NCCL gives up on a process that does not take part."""
+from training import signs
+
+COLLECTIVE_S = signs.SAVING_S + 600
+"""Seconds after which NCCL gives up on a process that does not take part. One may be saving, and the
+launcher ends a training that stands still earlier."""
 
 
 def rank() -> int:
@@ -55,12 +59,25 @@ def agreed(value: float) -> float:
     return float(shared.item())
 
 
+def _meet() -> None:
+    """Hear of all others. Only the first number that is sent shows whether the connection works:
+    until then NCCL has not tried it."""
+    heard = torch.ones(1, device=where())
+    dist.all_reduce(heard)
+    assert int(heard.item()) == num_processes(), (heard, num_processes())
+
+
 @contextmanager
 def joined(meeting: str, rank: int, processes: int) -> Iterator[None]:
-    """Inside this block the processes can talk to each other. `meeting` is a new file."""
+    """Inside this block the processes can talk to each other. `meeting` is a new file.
+
+    The launcher is told when this process has come here, and when it has met the others: it ends
+    the training if that takes too long (`training/attempt.py`).
+    """
     if processes == 1:
         yield
         return
+    signs.give(Path(meeting), signs.HERE, rank)
     has_gpu = torch.cuda.is_available()
     if has_gpu:
         torch.cuda.set_device(rank)
@@ -75,6 +92,8 @@ def joined(meeting: str, rank: int, processes: int) -> Iterator[None]:
         world_size=processes,
         timeout=timedelta(seconds=COLLECTIVE_S),
     )
+    _meet()
+    signs.give(Path(meeting), signs.MET, rank)
     yield
     # Not after an error: the others may be gone, and then this would wait for them.
     dist.destroy_process_group()

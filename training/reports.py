@@ -102,13 +102,27 @@ def finished(output: Path, plan: TrainingPlan) -> TrainingReport | None:
         )
     report = TrainingReport.model_validate_json((output / REPORT).read_text(encoding="utf-8"))
     if report.plan == plan:
+        require_folders(output, report)
         return report
-    differing = [
-        f"{place}{name} was {getattr(then, name)}, is {getattr(now, name)}"
-        for place, then, now in (("", report.plan, plan), ("settings.", report.plan.settings, plan.settings))
-        for name in type(now).model_fields
-        if name != "settings" and getattr(then, name) != getattr(now, name)
+    differing = "; ".join(differences(report.plan, plan))
+    raise OutputExistsError(f"{output} holds another training ({differing}). Choose another output, or remove it.")
+
+
+def differences(then: TrainingPlan, now: TrainingPlan) -> list[str]:
+    """What differs between two plans: `settings.seed was 0, is 1`."""
+    return [
+        f"{place}{name} was {getattr(before, name)}, is {getattr(after, name)}"
+        for place, before, after in (("", then, now), ("settings.", then.settings, now.settings))
+        for name in type(after).model_fields
+        if name != "settings" and getattr(before, name) != getattr(after, name)
     ]
-    raise OutputExistsError(
-        f"{output} holds another training ({'; '.join(differing)}). Choose another output, or remove it."
-    )
+
+
+def require_folders(output: Path, report: TrainingReport) -> None:
+    """OutputExistsError for a training that lacks a checkpoint which its report names."""
+    for checkpoint in report.checkpoints:
+        if not (output / checkpoint.folder).is_dir():
+            raise OutputExistsError(
+                f"{output / checkpoint.folder} is missing, though the training in {output} was ended: put it back, or remove "
+                f"{output} to train again"
+            )

@@ -5,19 +5,20 @@ that the next process needs: weights, the optimizer's state, the random numbers,
 data. It is replaced whole, and removed when the training ends. While it is replaced there are two.
 
     newest(partial_of(Path("out")))    # .out.partial/state/checkpoint-40
+
+What was not saved to its end is nothing. What was, and is not whole any more, is damaged.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from training.errors import OtherStateError
+from training.seals import MARK, damage
+
 STATE = "state"
-_LAST = "trainer_state.json"
-"""The file that the trainer writes last."""
-_PARTS = ("optimizer*", "scheduler.pt", "rng_state*")
-"""What else a state has beside the weights. Without one, a training would begin that part anew."""
 
 
 def partial_of(output: Path) -> Path:
@@ -27,16 +28,36 @@ def partial_of(output: Path) -> Path:
 
 def newest(partial: Path) -> Path | None:
     """The newest whole state of a training that is under way, or None."""
-    return max(filter(_is_whole, (partial / STATE).glob("checkpoint-*")), key=step_of, default=None)
+    return next((state for state in _saved(partial) if not damage(state)), None)
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether all parts of a state are there, and the last one is not cut, as by a full disk."""
-    try:
-        json.loads((folder / _LAST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return all(any(folder.glob(part)) for part in _PARTS)
+def is_begun(partial: Path) -> bool:
+    """Whether there is a state, whole or damaged."""
+    return any(True for _ in _saved(partial))
+
+
+def usable(partial: Path) -> tuple[Path | None, str]:
+    """The newest whole state, and what is said of a newer one that is damaged.
+
+    OtherStateError if all are damaged.
+    """
+    found = ""
+    for state in _saved(partial):
+        wrong = damage(state)
+        if not wrong:
+            return state, found and f"{found}; the state before is whole"
+        found = found or wrong
+    if found:
+        raise OtherStateError(
+            f"the state of a killed training is damaged: {found}. Put the file back, or remove {partial} to begin again"
+        )
+    return None, ""
+
+
+def _saved(partial: Path) -> Iterator[Path]:
+    """The states that were saved to their end, the newest first."""
+    found = [state for state in (partial / STATE).glob("checkpoint-*") if (state / MARK).exists()]
+    yield from sorted(found, key=step_of, reverse=True)
 
 
 def left_by(output: Path) -> str:
@@ -56,7 +77,7 @@ def remove(path: Path) -> None:
     the rest is gone.
     """
     if path.is_dir():
-        for mark in (path / _LAST, *path.glob(f"*/{_LAST}")):
+        for mark in list(path.rglob(MARK)):
             mark.unlink(missing_ok=True)
         shutil.rmtree(path)
     else:

@@ -43,7 +43,11 @@ class LoraSettings(BaseModel):
     r: int = Field(default=16, gt=0, description="rank of each adapter; a higher one learns more and needs more memory")
     alpha: int = Field(default=32, gt=0, description="scale of the adapter: its update is multiplied by alpha / r")
     dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="share of the adapter's inputs that are dropped while training; 0: none"
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the adapter's inputs that are dropped while training; 0: none. With dropout, "
+        "the weights depend on the number of processes and on micro_batch: each draws what it drops",
     )
     target_modules: Literal["all-linear"] | list[str] = Field(
         default="all-linear",

@@ -21,7 +21,6 @@ processes, and is what a user calls.
 """
 
 import math
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,8 +40,9 @@ from training.layout import layout
 from training.model_config import longest
 from training.order import training_order
 from training.precision import torch_dtype
-from training.reports import REPORT, TrainingPlan, TrainingReport, finished
-from training.resuming import newest, partial_of, step_of
+from training.reports import REPORT, TrainingPlan, TrainingReport, finished, require_folders
+from training.resuming import newest, partial_of, remove, step_of
+from training.seals import to_disk
 from training.settings import SftSettings
 from training.state_keeper import EVERY_S
 from training.under_way import begin, publish, require_place, whole
@@ -119,8 +119,8 @@ def train(
     try:
         fit(model, tokenizer, job, recorder)
     except DivergedError:
-        if processes.is_first():
-            shutil.rmtree(partial)
+        if processes.num_processes() == 1:  # else others may write; the launcher removes it
+            remove(partial)
         raise
     report = TrainingReport(
         dataset=dataset,
@@ -140,6 +140,9 @@ def train(
         wall_seconds=round(time.monotonic() - start, 3),
     )
     if processes.is_first():
+        require_folders(partial, report)
+        for path in filter(Path.is_file, partial.glob("checkpoint-*/**/*")):
+            to_disk(path)
         write_whole(partial / REPORT, report.model_dump_json(indent=2) + "\n")
     publish(Path(output))
     return report

@@ -28,7 +28,7 @@ class StateKeeper(TrainerCallback):
     """Has the trainer save its state every `every_s` seconds, at the same step in all processes. 0:
     after every step.
 
-    The trainer keeps the newest one (save_total_limit=1). `has_stopped` is whether the training was
+    The trainer keeps the newest one (`training/fitting.py`). `has_stopped` is whether the training was
     asked to end, and did.
     """
 

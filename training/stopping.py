@@ -8,9 +8,10 @@ In: the processes of a training. Out, inside the block: the first signal that as
 
     SIGTERM, SIGUSR1    Slurm and spot machines send one before they take the machine away
     SIGINT              Ctrl-C
+    SIGHUP              the terminal is closed; nohup has it ignored
     SIGTSTP             Ctrl-Z stops the processes as well, and `fg` lets them go on
 
-The first of SIGTERM, SIGUSR1 and SIGINT is noted here. When the training has ended, `deliver` does
+The first of the upper four is noted here. When the training has ended, `deliver` does
 what the signal does elsewhere in this program. A second one does so at once.
 """
 
@@ -24,7 +25,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+from training.children import code_of
+
+ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 BOUND_S = 25.0
 """Seconds from the signal to the end. Slurm kills 30 s after SIGTERM by default (KillWait), and so
 do Kubernetes and the spot machines of Google."""
@@ -107,5 +110,5 @@ def deaf() -> None:
 
 def _send(children: list[subprocess.Popen[bytes]], number: int) -> None:
     for child in children:
-        if child.poll() is None:
+        if code_of(child) is None:
             os.killpg(child.pid, number)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from training import train_log
+from training import signs, train_log
 from training.resuming import newest, partial_of, step_of
 from training.train_log import StepRecord
 
@@ -36,15 +36,19 @@ class Tail:
         self._held = open(self._folder / train_log.LOG, "rb") if self._file else None  # noqa: SIM115, closed with this object
         self._size: tuple[int, ...] = ()
         self._step: int | None = None
-        self.silence_s = self.longest_s = 0.0
+        self.silence_s = self.longest_s = self.saving_s = 0.0
 
     def wait(self, seconds: float) -> None:
-        """Sleep. `silence_s` sums this up since the last step, or since the beginning.
+        """Sleep. `silence_s` sums this up since the last step, or since the beginning; `saving_s`
+        does, since it began, while something is saved.
 
         Time in which this process was stopped itself, as by Ctrl-Z, does not count.
         """
         time.sleep(seconds)
-        self.silence_s += seconds
+        if (self._folder / signs.SAVING).exists():
+            self.saving_s += seconds
+        else:
+            self.silence_s, self.saving_s = self.silence_s + seconds, 0.0
 
     def new(self) -> list[StepRecord]:
         """The steps since the last call."""

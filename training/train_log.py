@@ -55,11 +55,12 @@ class StepRecord(BaseModel):
 
 def read(folder: Path, until: int | None = None) -> list[StepRecord]:
     """The steps in the log of a folder, up to a step. A line that a kill has cut is left out."""
-    path = folder / LOG
-    if not path.is_file():
-        return []
     found: list[StepRecord] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    try:
+        text = (folder / LOG).read_text(encoding="utf-8")
+    except FileNotFoundError:  # the folder may get its own name at any time
+        return []
+    for line in text.splitlines():
         try:
             found.append(StepRecord.model_validate(json.loads(line)))
         except ValueError:

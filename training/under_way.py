@@ -20,10 +20,11 @@ import shutil
 from pathlib import Path
 
 from training import processes, train_log
-from training.errors import TrainingError
+from training.errors import OtherStateError, TrainingError
 from training.layout import Layout
-from training.reports import PLAN, REPORT, SHAPE, TrainingPlan, TrainingReport
-from training.resuming import STATE, newest, partial_of, remove, step_of
+from training.reports import PLAN, REPORT, SHAPE, TrainingPlan, TrainingReport, differences, require_folders
+from training.resuming import STATE, is_begun, newest, partial_of, remove, step_of, usable
+from training.signs import SAVING
 from training.whole_files import write_whole
 
 
@@ -45,7 +46,10 @@ def whole(partial: Path, plan: TrainingPlan) -> TrainingReport | None:
     except (FileNotFoundError, ValueError):
         return None
     processes.wait()  # before the first one renames it
-    return report if report.plan == plan else None
+    if report.plan != plan:
+        return None
+    require_folders(partial, report)
+    return report
 
 
 def publish(output: Path) -> None:
@@ -62,16 +66,18 @@ def begin(output: Path, plan: TrainingPlan, shape: Layout) -> Path:
     """The folder of a training that is under way, beside the output, on the same file system.
 
     It keeps what a killed training of the same plan left there, and nothing else: its last state,
-    the checkpoints up to there, and the log. TrainingError for a state that is shared out over
-    another number of processes.
+    the checkpoints up to there, and the log. OtherStateError for a state of another plan, for one
+    that is damaged, and for one that is shared out over another number of processes.
     """
     partial = partial_of(output)
     if processes.is_first():
+        _require_same_plan(partial, plan)
         if begun_plan(partial) != plan:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             write_whole(partial / PLAN, plan.model_dump_json(indent=2) + "\n")
-        _forget_after(partial, newest(partial))
+        _forget_after(partial, usable(partial)[0])
+        (partial / SAVING).unlink(missing_ok=True)
     processes.wait()
     if newest(partial):
         _require_same_parts(partial, shape)
@@ -89,12 +95,24 @@ def begun_plan(partial: Path) -> TrainingPlan | None:
         return None
 
 
+def _require_same_plan(partial: Path, plan: TrainingPlan) -> None:
+    """OtherStateError if another training has saved its state here: that may be hours of work."""
+    begun = begun_plan(partial)
+    if begun == plan or not is_begun(partial):
+        return
+    how = "; ".join(differences(begun, plan)) if begun else f"{partial / PLAN} cannot be read"
+    raise OtherStateError(
+        f"{partial} holds the state of another training that was killed ({how}). Give the same settings and rows again to go "
+        "on with it, choose another output, or remove that folder to begin again"
+    )
+
+
 def _require_same_parts(partial: Path, shape: Layout) -> None:
-    """TrainingError if the state cannot be read in this layout: each process has a part of it."""
+    """OtherStateError if the state cannot be read in this layout: each process has a part of it."""
     try:
         then = Layout.model_validate_json((partial / SHAPE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TrainingError(
+        raise OtherStateError(
             f"a training of this plan was killed, and {partial / SHAPE}, which says how its state was saved, cannot be read "
             f"({error}). Remove {partial} to begin again"
         ) from None
@@ -102,7 +120,7 @@ def _require_same_parts(partial: Path, shape: Layout) -> None:
     if parts != own:
         how = f"its weights shared out over {then.processes} processes" if parts else "the whole model in each process"
         fix = f"devices: {then.processes} and sharding: fsdp2" if parts else "sharding: ddp"
-        raise TrainingError(
+        raise OtherStateError(
             f"a training of this plan was killed, and its state in {partial} was saved with {how}. Go on with {fix}, or "
             "remove that folder to begin again"
         )

@@ -7,16 +7,19 @@ processes to end after their step.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from training import errors
+from training import errors, full_disk
 from training.library_notes import hush
+from training.out_of_memory import is_out_of_memory
 from training.settings import SftSettings
 from training.stopping import deaf
 from training.watchdog import end_with
@@ -26,6 +29,8 @@ OUT_OF_MEMORY = 76
 """Exit code of a process whose GPU's memory did not suffice."""
 STOPPED = 77
 """Exit code of a process that ended because it was asked to."""
+DISK_FULL = 78
+"""Exit code of a process that had no room on a disk: then it may not be able to write more."""
 
 
 class Job(BaseModel):
@@ -66,13 +71,13 @@ class Failure(BaseModel):
         if not self.is_ours_to_mend:
             return getattr(errors, self.kind, errors.TrainingError)(self.message)
         if self.errno is not None:
-            return OSError(self.errno, self.message)
+            return OSError(self.errno, self.message.removeprefix(f"[Errno {self.errno}] "))
         bug = RuntimeError(f"{self.kind} in {where}: {self.message}")
         bug.add_note(self.trace)
         return bug
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: BaseException) -> Failure:
     """An exception that is being handled, in words."""
     return Failure(
         kind=type(error).__name__,
@@ -97,7 +102,7 @@ def stop_file(job: Path) -> Path:
 def main(path: str, rank: int) -> int:
     """Train; return the exit code."""
     job = Job.model_validate_json(Path(path).read_text(encoding="utf-8"))
-    end_with(job.launcher)
+    end_with(job.launcher, dies_with=True)
     deaf()
     try:
         hush()
@@ -108,25 +113,38 @@ def main(path: str, rank: int) -> int:
             sft.train(job.dataset, job.base, job.output, job.settings, stop=stop_file(Path(path)), **job.options)
     except errors.StoppedError:
         return STOPPED
-    except Exception as error:
-        return _failed(Path(path), rank, error)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # what torch raises for a state that it cannot save is no Exception
+        return _failed(Path(path), rank, error, Path(job.output))
     return 0
 
 
-def _failed(job: Path, rank: int, error: Exception) -> int:
-    failure = failure_of(error)
-    traceback.print_exc()
-    error_file(job, rank).write_text(failure.model_dump_json(), encoding="utf-8")
-    return OUT_OF_MEMORY if failure.kind in ("OutOfMemoryError", "AcceleratorError") and _is_memory(error) else FAILED
+def full_disk_of(output: Path, trace: str = "") -> Failure:
+    """What is told of a process that had no room on the disk of the output."""
+    return Failure(
+        kind="OSError", is_ours_to_mend=True, message=full_disk.told(output), trace=trace, errno=errno.ENOSPC
+    )
 
 
-def _is_memory(error: Exception) -> bool:
-    return "out of memory" in str(error).lower()
+def _failed(job: Path, rank: int, error: BaseException, output: Path) -> int:
+    failure, code = failure_of(error), FAILED
+    if full_disk.is_full_disk(error, output):
+        failure, code = full_disk_of(output, failure.trace), DISK_FULL
+    elif is_out_of_memory(error):
+        code = OUT_OF_MEMORY
+    # Where there is no room, neither the log nor the file may be written. The code is told anyway.
+    with suppress(OSError):
+        error_file(job, rank).write_text(failure.model_dump_json(), encoding="utf-8")
+    with suppress(OSError):
+        traceback.print_exc()
+    return code
 
 
 if __name__ == "__main__":
     code = main(sys.argv[1], int(sys.argv[2]))
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # a full disk
+        sys.stdout.flush()
+        sys.stderr.flush()
     # Not by the interpreter's own end: threads of the libraries may hold it up.
     os._exit(code)

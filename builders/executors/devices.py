@@ -92,7 +92,7 @@ def _call(function: Callable[[J, Keeper], R], job: J) -> R:
 
 def _start(waiting: Queue[str], threads: int, parent: int) -> None:
     """Set up a worker. This runs before its first job, so before torch looks for devices."""
-    end_with(parent)
+    end_with(parent, dies_with=True)
     hush()
     place = waiting.get()
     if place:

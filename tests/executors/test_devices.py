@@ -1,6 +1,7 @@
 """Jobs on several devices: one process each, one model at a time, and no waiting for the dead."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -43,7 +44,8 @@ def test_a_killed_process_ends_the_work() -> None:
         list(run(place_and_process, [0, 1, 2], ["", ""]))
 
 
-def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_workers_end_with_the_process_that_started_them(is_stopped: bool, tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.path.insert(0, '.')\n"
         "from tests.executors.test_devices import place_and_process\n"
@@ -62,6 +64,9 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     )
     assert parent.stdout is not None
     workers = {int(parent.stdout.readline()) for _ in range(8)}
+    if is_stopped:
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
     parent.kill()
     parent.wait()
     parent.stdout.close()

@@ -22,16 +22,18 @@ from tests.small_training import (
     as_json,
     distance,
     processes_of,
+    saved_state,
     unlucky,
     weights,
     write_rows,
 )
 from tests.tiny_models import tiny_qwen
-from training import attempt, launch, resuming, sft, trackers
+from training import attempt, launch, sft, trackers
 from training.alone import alone as held
-from training.errors import LostTrainingError, OutputExistsError, TrainingError
+from training.errors import LostTrainingError, OtherStateError, OutputExistsError, TrainingError
 from training.layout import Layout
 from training.reports import TrainingReport
+from training.seals import seal
 from training.tail import Tail
 from training.train_log import StepRecord, read
 from training.worker import Job, failure_of
@@ -365,22 +367,41 @@ def _until(is_so: object, seconds: float) -> None:
 
 
 @pytest.mark.drill
+@pytest.mark.parametrize(
+    ("damaged", "said"),
+    [
+        ("state/checkpoint-3/adapter_model.safetensors", r"has 4 bytes, and was saved with [\d,]+"),
+        ("state/checkpoint-3/optimizer.pt", r"has 4 bytes, and was saved with [\d,]+"),
+        ("checkpoint-000003/adapter_model.safetensors", r"has 4 bytes, and was saved with [\d,]+"),
+        ("train_log.jsonl", "has 0 of the first 3 steps"),
+        ("plan.json", "cannot be read"),
+    ],
+)
 def test_a_damaged_state_is_named_with_the_way_on(
-    alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
+    damaged: str,
+    said: str,
+    alone: tuple[Path, TrainingReport],
+    tmp_path: Path,
+    qwen: str,
+    data: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    output = tmp_path / "out"
+    output, partial = tmp_path / "out", tmp_path / ".out.partial"
     monkeypatch.setenv("UNLUCKY_ALWAYS", "1")
-    unlucky(monkeypatch, "kill 0 3")
+    unlucky(monkeypatch, "kill 0 4")
     with pytest.raises(LostTrainingError):
         launch.train(data, qwen, str(output), SETTINGS, state_every_s=0.0)
-    (tmp_path / ".out.partial" / "plan.json.new").write_text("half")
-    (state,) = (tmp_path / ".out.partial" / "state").iterdir()
-    (state / "adapter_model.safetensors").write_bytes(b"half")
+    (partial / "plan.json.new").write_text("half")
+    whole = (partial / damaged).read_bytes()
+    (partial / damaged).write_bytes(b"half")
     unlucky(monkeypatch, "none 0 0")
-    with pytest.raises(RuntimeError, match=r"it went on from .*checkpoint-2: remove that folder to begin again"):
-        launch.train(data, qwen, str(output), SETTINGS)
-    (tmp_path / ".out.partial" / "plan.json").write_text("{half")
-    launch.train(data, qwen, str(output), SETTINGS)
+    for _ in range(2):  # it is not forgotten
+        with pytest.raises(OtherStateError, match=rf"{damaged} {said}.*remove .* to begin again$"):
+            launch.train(data, qwen, str(output), SETTINGS)
+    (partial / damaged).write_bytes(whole)
+    told: list[str] = []
+    launch.train(data, qwen, str(output), SETTINGS, announce=told.append)
+    assert told == ["it was begun before, and goes on after step 3 of 6"]
     assert np.array_equal(weights(output), weights(alone[0]))
 
 
@@ -431,23 +452,6 @@ def test_a_training_that_lacks_only_its_name_is_not_repeated(
     assert launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, watch=seen.append) == alone[1]
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"checkpoint-000003", "checkpoint-000006", "train_log.jsonl", "training.json"}
-
-
-def test_of_a_state_that_is_half_removed_nothing_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = tmp_path / "state" / "checkpoint-4"
-    state.mkdir(parents=True)
-    for part in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
-        (state / part).touch()
-    (state / "trainer_state.json").touch()
-    assert resuming.newest(tmp_path) is None, "its last part was cut, as by a full disk"
-    (state / "trainer_state.json").write_text("{}")
-    assert resuming.newest(tmp_path) == state
-    (state / "scheduler.pt").unlink()
-    assert resuming.newest(tmp_path) is None, "a training would begin this part anew, and say nothing"
-    (state / "scheduler.pt").touch()
-    monkeypatch.setattr(shutil, "rmtree", lambda path: (state / "optimizer.pt").unlink())
-    resuming.remove(tmp_path / "state")
-    assert state.is_dir() and resuming.newest(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -501,12 +505,25 @@ def test_only_a_training_that_diverged_takes_its_state_with_it(
             sft.train(data, qwen, str(tmp_path / "out"), SETTINGS)
     partial = tmp_path / ".out.partial"
     assert (partial / "plan.json").is_file()
-    state = partial / "state" / "checkpoint-2"
-    state.mkdir(parents=True)
-    for part in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
-        (state / part).touch()
-    (state / "trainer_state.json").write_text("{}")
+    state = saved_state(partial, 2)
+    seal(state, 1)
+    with pytest.raises(
+        OtherStateError, match=r"state of another training that was killed \(settings.seed was 0, is 1\)"
+    ):
+        sft.train(data, qwen, str(tmp_path / "out"), SETTINGS.model_copy(update={"seed": 1}))
+    assert state.is_dir(), "it may be hours of work"
     (partial / "layout.json").unlink()
     with pytest.raises(TrainingError, match=r"layout.json.* cannot be read .*Remove .*\.out\.partial to begin again"):
         sft.train(data, qwen, str(tmp_path / "out"), SETTINGS)
     assert state.is_dir()
+
+
+def test_a_training_that_has_lost_a_checkpoint_is_not_taken_for_done(
+    alone: tuple[Path, TrainingReport], tmp_path: Path, qwen: str, data: str
+) -> None:
+    for name in ("out", ".out.partial"):
+        shutil.copytree(alone[0], tmp_path / name)
+        shutil.rmtree(tmp_path / name / "checkpoint-000003")
+        with pytest.raises(OutputExistsError, match=rf"{name}/checkpoint-000003 is missing.*remove .*{name} to train"):
+            sft.train(data, qwen, str(tmp_path / "out"), SETTINGS)
+        shutil.rmtree(tmp_path / name)
