@@ -97,7 +97,7 @@ def stop_file(job: Path) -> Path:
 def main(path: str, rank: int) -> int:
     """Train; return the exit code."""
     job = Job.model_validate_json(Path(path).read_text(encoding="utf-8"))
-    end_with(job.launcher)
+    end_with(job.launcher, dies_with=True)
     deaf()
     try:
         hush()

@@ -14,18 +14,16 @@ the GPU and watches nobody.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
 import pickle
-import signal
 import sys
 import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection
 from typing import Any
@@ -57,9 +55,6 @@ from training.library_notes import hush
 CODE = "from builders.engines.replica import main; main()"
 """What Python runs as the process of a replica."""
 
-PR_SET_PDEATHSIG = 1
-"""An option of `prctl`, which only Linux has."""
-
 
 def serve(address: Address, key: bytes, name: Name, parent: int | None = None) -> None:
     """Answer a coordinator until it says that it is done.
@@ -67,7 +62,6 @@ def serve(address: Address, key: bytes, name: Name, parent: int | None = None) -
     `parent` is its process, if it runs on this machine.
     """
     if parent is not None:
-        _wake_with_parent()
         watchdog.end_with(parent, patience_s=math.inf)  # Ctrl-Z stops a run, and it goes on
     connection = _connected(address, key)
     connection.send(name)
@@ -255,9 +249,3 @@ def _failed(error: Exception, runs: frozenset[int]) -> Failed:
     except Exception:  # whatever an error's own code raises, its text is told instead
         pass
     return Failed(runs, pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}\n\n{told}")), told)
-
-
-def _wake_with_parent() -> None:
-    """Let the system wake this process when its parent dies: stopped, it could not end itself."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)

@@ -183,8 +183,8 @@ def test_leaving_early_ends_the_processes_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - before < 3 and multiprocessing.active_children() == []
 
 
-@pytest.mark.parametrize("stopped", [False, True])
-def test_workers_end_with_the_process_that_started_them(tmp_path: Path, stopped: bool) -> None:
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_workers_end_with_the_process_that_started_them(is_stopped: bool, tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.path.insert(0, '.')\n"
         "from tests.executors.test_devices import place_and_process\n"
@@ -204,12 +204,13 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path, stopped:
     assert parent.stdout is not None
     workers = {int(parent.stdout.readline()) for _ in range(8)}
     assert len(workers) == 2
-    if stopped:  # a run that somebody stops goes on
+    if is_stopped:  # a run that somebody stops goes on
         parent.send_signal(signal.SIGSTOP)
         time.sleep(PATIENCE_S + 3)
         parent.send_signal(signal.SIGCONT)
         assert {int(parent.stdout.readline()) for _ in range(8)} == workers
-        os.kill(min(workers), signal.SIGSTOP)
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
     parent.kill()
     parent.wait()
     parent.stdout.close()
