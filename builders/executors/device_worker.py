@@ -198,7 +198,7 @@ def _work_of(pid: int) -> float:
 
 def _work(connection: Connection, place: str, threads: int, coordinator: int) -> None:
     """Do jobs until the coordinator is gone. Torch comes with the first of them."""
-    end_with(coordinator, patience_s=math.inf)  # Ctrl-Z stops a run, and it goes on
+    end_with(coordinator, patience_s=math.inf, dies_with=True)  # Ctrl-Z stops a run, and it goes on
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator gets Ctrl-C, too, and ends this
     hush()
     if place:

@@ -91,7 +91,6 @@ class _Crew:
         if self._error is not None:
             raise self._error
 
-<<<<<<< HEAD
     def _hand_out(self) -> bool:
         """Give a job to each worker that has none. False if nothing is left or under way."""
         for worker in self._workers:
@@ -144,13 +143,3 @@ class _Crew:
         """Begin nothing more, and raise the first error when what is under way has come."""
         self._error = self._error or error
         self._waiting.clear()
-=======
-def _start(waiting: Queue[str], threads: int, parent: int) -> None:
-    """Set up a worker. This runs before its first job, so before torch looks for devices."""
-    end_with(parent, dies_with=True)
-    hush()
-    place = waiting.get()
-    if place:
-        os.environ["CUDA_VISIBLE_DEVICES"] = place
-    os.environ["OMP_NUM_THREADS"] = str(threads)
->>>>>>> bf0f58a
