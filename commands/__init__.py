@@ -78,11 +78,12 @@ send earlier. SIGHUP comes when a terminal or a connection is closed."""
 
 @contextmanager
 def _terminable() -> Iterator[list[int]]:
-    """Let a signal of ENDING end the work as Ctrl-C does: locks are freed, workers end, and it is said.
+    """Let a signal of ENDING end the work as Ctrl-C does.
 
-    Gives a list, to which the signal is added. It raises SystemExit, because the prompt of
-    `scoder sql` goes on after a KeyboardInterrupt. A process that was forked meanwhile inherits
-    this. It just dies, as it would have without. What nohup ignores stays ignored.
+    Locks are freed, workers end, and it is said. Gives a list, to which the signal is added. It
+    raises SystemExit, because the prompt of `scoder sql` goes on after a KeyboardInterrupt. A
+    process that was forked meanwhile inherits this. It just dies, as it would have without. What
+    nohup ignores stays ignored.
     """
     own, came = os.getpid(), list[int]()
 
@@ -107,7 +108,10 @@ def _terminable() -> Iterator[list[int]]:
 
 
 def _leave_lost_terminal() -> None:
-    """Write nowhere from now on if the terminal was closed: an error would take the way of the end."""
+    """Write nowhere from now on if the terminal was closed.
+
+    An error of a write would come in the way of an end in order.
+    """
     for number in (1, 2):
         with suppress(OSError):
             if stat.S_ISCHR(os.fstat(number).st_mode) and not os.isatty(number):

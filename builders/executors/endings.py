@@ -4,7 +4,7 @@ In: its exit code, and the memory of this machine as seen when it was started. O
 
     ended(1, memory)     # "with exit code 1"
     ended(-15, memory)   # "by signal 15 (SIGTERM)"
-    ended(-9, memory)    # "by signal 9 (SIGKILL: somebody sent it, or the cluster or container that …)"
+    ended(-9, memory)    # "by signal 9 (SIGKILL: somebody sent it, or the cluster or …)"
     ended(-9, memory)    # "by signal 9 (SIGKILL: out of memory, as the kernel counts …)"
 """
 

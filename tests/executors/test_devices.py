@@ -115,7 +115,7 @@ DOES: dict[str, Callable[[Keeper], object]] = {
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_worker, "STOPPED_S", 1.0)
     monkeypatch.setattr(device_worker, "SILENT_S", 5.0)
-    monkeypatch.setattr(device_worker, "WORK_S", 0.2)  # a machine that is full starts processes slowly
+    monkeypatch.setattr(device_worker, "WORK_S", 0.2)  # a full machine is slow to start
 
 
 @pytest.mark.usefixtures("impatient")

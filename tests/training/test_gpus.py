@@ -79,7 +79,7 @@ def test_nvidia_smi_is_asked_and_torch_is_not_loaded(tmp_path: Path) -> None:
 
 
 def smi_that(does: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An nvidia-smi that does this, and a torch that counts three GPUs, or as many as are chosen."""
+    """An nvidia-smi that does this, and a torch that counts three GPUs, or COUNTED, or FAILS."""
     for name, text in (("nvidia-smi", does), ("python", "echo ${COUNTED-3}; exit ${FAILS-0}")):
         (folder / name).write_text(f"#!/bin/sh\n{text}\n")
         (folder / name).chmod(0o755)
