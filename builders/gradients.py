@@ -232,6 +232,7 @@ def _write_shard(job: Job, keeper: Keeper) -> None:
             "num_tokens": batch.num_tokens_N,
         }
         tables.append(pa.table(columns, schema=schema))
+        keeper.alive()
     # The rejects come before the shard: a resumed build takes a shard that is there for done.
     scratch = Path(store.scratch(f"gradients-{job.plan.fingerprint}"))
     scratch.mkdir(parents=True, exist_ok=True)

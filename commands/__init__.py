@@ -1,9 +1,9 @@
 """The command line: a skin over `scoder.py`, the builders and the queries.
 
 Every command takes --json. The exit code is 0 when all is done, 1 when the job failed, 2 for bad
-usage or input, and 130 or 143 when Ctrl-C or SIGTERM stopped it. How an error is shown stands in
-`commands/errors.py`. With SCODER_TRACEBACK=1 in the environment, every error is shown with its
-traceback.
+usage or input, 130 when Ctrl-C stopped it, and 128 + n when signal n did (143 for SIGTERM, 138 for
+SIGUSR1, 129 for SIGHUP). How an error is shown stands in `commands/errors.py`. With
+SCODER_TRACEBACK=1 in the environment, every error is shown with its traceback.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import gc
 import os
 import shlex
 import signal
+import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
@@ -70,46 +71,69 @@ INTERRUPTED = "Query interrupted"
 """The RuntimeError that DuckDB raises for KeyboardInterrupt when a signal ends a query."""
 
 
+ENDING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+"""SIGTERM comes from Slurm, from a container, from `kill`. SIGUSR1 is what Slurm is mostly asked to
+send earlier. SIGHUP comes when a terminal or a connection is closed."""
+
+
 @contextmanager
 def _terminable() -> Iterator[list[int]]:
-    """Let SIGTERM end the work as Ctrl-C does: locks are freed, workers end, and it is said.
+    """Let a signal of ENDING end the work as Ctrl-C does.
 
-    It comes from Slurm, from a container, from `kill`. Gives a list, to which the signal is added.
-    It raises SystemExit, because the prompt of `scoder sql` goes on after a KeyboardInterrupt. A
-    process that was forked meanwhile inherits this. It just dies, as it would have without.
+    Locks are freed, workers end, and it is said. Gives a list, to which the signal is added. It
+    raises SystemExit, because the prompt of `scoder sql` goes on after a KeyboardInterrupt. A
+    process that was forked meanwhile inherits this. It just dies, as it would have without. What
+    nohup ignores stays ignored.
     """
     own, came = os.getpid(), list[int]()
 
     def stop(number: int, frame: Any) -> None:
         if os.getpid() == own:
             came.append(number)
+            _leave_lost_terminal()
             raise SystemExit(128 + number)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number in ENDING:
+        if number == signal.SIGTERM or before[number] != signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         yield came
     finally:
-        if signal.getsignal(signal.SIGTERM) is stop:  # and not `_deaf`
-            signal.signal(signal.SIGTERM, before)
+        for number in ENDING:
+            if signal.getsignal(number) is stop:  # and not `_deaf`
+                signal.signal(number, before[number])
+
+
+def _leave_lost_terminal() -> None:
+    """Write nowhere from now on if the terminal was closed.
+
+    An error of a write would come in the way of an end in order.
+    """
+    for number in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(number).st_mode) and not os.isatty(number):
+                with open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), number)
 
 
 def _deaf() -> None:
-    """Ignore Ctrl-C and SIGTERM from now on: the process is ending, and must do so in order."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Ignore these signals from now on: the process is ending, and must do so in order."""
+    for number in (signal.SIGINT, *ENDING):
+        signal.signal(number, signal.SIG_IGN)
 
 
-def _stopped(words: list[str], *, by_system: bool) -> int:
-    """Say that the work was stopped, and how it goes on. Returns the exit code of a shell."""
-    said = "stopped by SIGTERM" if by_system else "stopped"
+def _stopped(words: list[str], by: int | None) -> int:
+    """Say that a signal stopped the work, and how it goes on. Returns the exit code of a shell."""
+    said = "stopped" if by is None else f"stopped by {signal.Signals(by).name}"
     if words[:1] == ["evaluate"] and not _has_output(words):
         said += ". Nothing is kept, and the same command begins anew: with -o DIR it would go on from here"
     elif words[:1] and words[0] in {"evaluate", *RESUMED}:
         said += f". What is done is kept, and the same command goes on from there:\n  {shlex.join(['scoder', *words])}"
     notes.print(said, markup=False, highlight=False, soft_wrap=True)
-    return 128 + signal.SIGTERM if by_system else STOPPED
+    return STOPPED if by is None else 128 + by
 
 
 def _has_output(words: list[str]) -> bool:
@@ -151,5 +175,5 @@ def main() -> None:
             code = stop.code
         if came or code == STOPPED:
             _deaf()
-            code = _stopped(words, by_system=bool(came))
+            code = _stopped(words, came[0] if came else None)
     sys.exit(code)

@@ -25,7 +25,7 @@ same.
 and errors go to standard error.
 
 **Exit codes.** 0: done. 1: the job failed. 2: the usage or the input is wrong, and the message says
-how to mend it. 130 or 143: Ctrl-C or SIGTERM stopped it.
+how to mend it. 130: Ctrl-C stopped it. 143, 138 or 129: SIGTERM, SIGUSR1 or SIGHUP did.
 
 **Progress.** On a terminal, a line says how far a build is, how fast it goes, and how long it will
 take. In a log, such as that of a Slurm job, there is such a line once a minute:

@@ -7,8 +7,9 @@ In: the environment, nvidia-smi, torch. Out: a `Gpu` each, in their order.
     [gpu.used_gb for gpu in in_use()]       # [61.2, 0.0]
 
 A process that has begun to use a GPU keeps some of its memory, and cannot be forked any more. So
-other programs are asked: nvidia-smi, or where it is missing a process with torch, which does not
-know the memory. For tests, `SCODER_SIMULATED_GPUS` says what is seen: `8`, or `8x80` for eight of
+other programs are asked: nvidia-smi, or where it is missing or fails a process with torch, which
+does not know the memory. Where both fail, that is an error: GPUs that are there are never left out
+in silence. For tests, `SCODER_SIMULATED_GPUS` says what is seen: `8`, or `8x80` for eight of
 80 GB. What runs on them runs on the CPU. So it is refused on a machine that has GPUs.
 """
 
@@ -31,6 +32,8 @@ DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 BYTES_PER_MIB, BYTES_PER_GB = 2**20, 1e9
 SMI_S = 20
 """Seconds that nvidia-smi may take. With eight GPUs and no daemon it takes several."""
+NO_DEVICES = 6
+"""The exit code of nvidia-smi where the driver is there and no GPU."""
 COUNT_S = 300.0
 
 
@@ -59,7 +62,7 @@ class Use:
 
 def in_use() -> list[Use]:
     """All GPUs of this machine, whoever uses them. Empty where nvidia-smi finds none."""
-    lines = _said("index,name,memory.used,memory.total,utilization.gpu")
+    lines, _ = _said("index,name,memory.used,memory.total,utilization.gpu")
     return [_use(line) for line in lines if line.count(",") >= 4]
 
 
@@ -90,9 +93,17 @@ def is_simulated() -> bool:
 
 def _there(chosen: str | None) -> list[Gpu]:
     """The GPUs that are really there."""
+    failed = ""
     if shutil.which(SMI):
-        return chosen_of(parsed(_said("uuid,memory.total")), chosen)
+        lines, failed = _said("uuid,memory.total")
+        if not failed:
+            return chosen_of(parsed(lines), chosen)
     number = _counted(chosen)
+    if failed and not number and _drivers() and _wants_some(chosen):
+        raise TrainingError(
+            f"{failed}, and torch sees no GPU, though this machine has {' and '.join(_drivers())}: mend the driver, or set "
+            "CUDA_VISIBLE_DEVICES to nothing to go on without GPUs"
+        )
     names = map(str, range(number)) if chosen is None else _names(chosen)[:number]
     return [Gpu(name, None) for name in names]
 
@@ -109,7 +120,7 @@ def simulated(given: str) -> list[float | None]:
     return [memory] * number
 
 
-def chosen_of(found: list[tuple[str, float]], chosen: str | None) -> list[Gpu]:
+def chosen_of(found: list[tuple[str, float | None]], chosen: str | None) -> list[Gpu]:
     """Those GPUs that are chosen, by their number or by their UUID.
 
     As CUDA does, the list ends at the first that is not there.
@@ -133,14 +144,29 @@ def _names(chosen: str) -> list[str]:
     return [name.strip() for name in chosen.split(",") if name.strip()]
 
 
-def _said(fields: str) -> list[str]:
-    """What nvidia-smi says: a line for each GPU. Empty where it is not there, or fails."""
+def _drivers() -> list[str]:
+    """Signs that this machine has a GPU for torch. In a container without GPUs there are none."""
+    return [driver for driver in DRIVERS if Path(driver).exists()]
+
+
+def _wants_some(chosen: str | None) -> bool:
+    """Whether GPUs are chosen at all. `-1` is none, as is what Slurm writes: `NoDevFiles`."""
+    return chosen is None or chosen.strip()[:1].isdecimal() or chosen.strip().startswith(("GPU-", "MIG-"))
+
+
+def _said(fields: str) -> tuple[list[str], str]:
+    """What nvidia-smi says, a line for each GPU; and why it says nothing, where it fails."""
     command = [SMI, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=SMI_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return said.stdout.splitlines() if said.returncode == 0 else []
+    except subprocess.TimeoutExpired:
+        return [], f"{SMI} said nothing for {SMI_S} s"
+    except OSError as error:
+        return [], f"{SMI} cannot be run ({error})"
+    if said.returncode in (0, NO_DEVICES):
+        return said.stdout.splitlines(), ""
+    told = " ".join((said.stdout + said.stderr).split())
+    return [], f"{SMI} ended with exit code {said.returncode} ({told or 'it said nothing'})"
 
 
 def _use(line: str) -> Use:
@@ -156,16 +182,22 @@ def _number(text: str) -> float:
         return 0.0
 
 
-def parsed(lines: list[str]) -> list[tuple[str, float]]:
-    """(UUID, gigabytes) of lines of nvidia-smi: `GPU-5e…, 81559` is a GPU of 85.5 GB."""
+def parsed(lines: list[str]) -> list[tuple[str, float | None]]:
+    """(UUID, gigabytes) of lines of nvidia-smi: `GPU-5e…, 81559` is a GPU of 85.5 GB.
+
+    None where it does not know them: a GPU that shares the memory of the machine is `[N/A]`.
+    """
     rows = [line.split(",") for line in lines if line.count(",") == 1]
-    return [(uuid.strip(), float(mib) * BYTES_PER_MIB / BYTES_PER_GB) for uuid, mib in rows if mib.strip().isdecimal()]
+    return [
+        (uuid.strip(), float(mib) * BYTES_PER_MIB / BYTES_PER_GB if mib.strip().isdecimal() else None)
+        for uuid, mib in rows
+    ]
 
 
 @cache
 def _counted(chosen: str | None) -> int:
     """What torch sees in another process. `chosen` is there so that each value is counted once."""
-    if chosen == "" or not any(Path(driver).exists() for driver in DRIVERS):
+    if chosen == "" or not _drivers():
         return 0
     code = "import torch; print(torch.cuda.device_count())"
     try:

@@ -47,8 +47,9 @@ class Asked:
         came = number or self.signal
         if came is None:
             return
-        # SIGUSR1 is a SIGTERM that comes earlier.
-        meant = signal.SIGTERM if came == signal.SIGUSR1 else came
+        # Where nobody handles it, SIGUSR1 is a SIGTERM that comes earlier.
+        is_early = came == signal.SIGUSR1 and not callable(self.before.get(came))
+        meant = signal.SIGTERM if is_early else came
         handler = self.before.get(meant, signal.SIG_DFL)
         if callable(handler):
             handler(meant, None)

@@ -44,9 +44,9 @@ class EnginesInTurn(Engine):
 
     def close(self) -> None:
         with self._changed:
-            if self._engine is not None:
-                self._engine.close()
-                self._engine = None
+            engine, self._engine = self._engine, None  # also if it fails: it is of no use any more
+            if engine is not None:
+                engine.close()
 
     @contextmanager
     def _turn_of(self, name: str | None) -> Iterator[Engine]:

@@ -20,6 +20,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -58,34 +59,41 @@ class Journal:
         """Keep an answer and what it cost."""
         record = {name: getattr(answer, name) for name in _NAMES[type(answer)]}
         handle = self._open(shard)
-        handle.write(json.dumps(record | {"cost_usd": cost_usd}).encode() + b"\n")
-        handle.flush()
+        with _named(self.path(shard)):
+            handle.write(json.dumps(record | {"cost_usd": cost_usd}).encode() + b"\n")
+            handle.flush()
         if time.monotonic() - self._synced > SYNC_S:
             self.sync()
 
     def sync(self) -> None:
         """Bring all that was added to the disk."""
-        for handle in self._files.values():
-            os.fsync(handle.fileno())
+        for shard, handle in self._files.items():
+            with _named(self.path(shard)):
+                os.fsync(handle.fileno())
         self._synced = time.monotonic()
 
     def finish(self, shard: int) -> None:
         """The last answer of a shard was added."""
         handle = self._files.pop(shard, None)
         if handle is not None:
-            _close(handle)
+            self._close(shard, handle)
 
     def close(self) -> None:
-        """Sync and close all files."""
-        while self._files:
-            _close(self._files.popitem()[1])
+        """Sync and close all files, also where one of them fails. Its error is raised then."""
+        with ExitStack() as stack:
+            while self._files:
+                stack.callback(self._close, *self._files.popitem())
+
+    def _close(self, shard: int, handle: BinaryIO) -> None:
+        with _named(self.path(shard)), handle:
+            os.fsync(handle.fileno())
 
     def _open(self, shard: int) -> BinaryIO:
         if shard in self._files:
             self._files.move_to_end(shard)
             return self._files[shard]
         if len(self._files) >= OPEN_FILES:
-            _close(self._files.popitem(last=False)[1])
+            self._close(*self._files.popitem(last=False))
         self._folder.mkdir(parents=True, exist_ok=True)
         _cut_torn_line(self.path(shard))
         self._files[shard] = open(self.path(shard), "ab")  # noqa: SIM115, closed by finish or close
@@ -125,9 +133,10 @@ class Journals:
         journal.finish(number)
 
     def close(self) -> None:
-        """Sync and close all files."""
-        for journal in self._journals.values():
-            journal.close()
+        """Sync and close all files, also where one of them fails. Its error is raised then."""
+        with ExitStack() as stack:
+            for journal in self._journals.values():
+                stack.callback(journal.close)
 
     def answers(self, shard: int) -> dict[str, Answer]:
         """Request id -> its last answer."""
@@ -276,6 +285,12 @@ def _cut_torn_line(path: Path) -> None:
             os.truncate(path, end)
 
 
-def _close(handle: BinaryIO) -> None:
-    os.fsync(handle.fileno())
-    handle.close()
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which file it was: an error of a write, as on a full disk, does not know its name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise

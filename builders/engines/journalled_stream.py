@@ -99,7 +99,15 @@ class JournalledStream(Generic[Asked, Answered]):
         except BaseException as error:
             self._error = self._error or error
         finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Tell whoever waits that nothing more comes, also where the journal cannot be closed."""
+        try:
             self._journal.close()
+        except BaseException as error:
+            self._error = self._error or error  # on a full disk, the one that came first
+        finally:
             with self._changed:
                 self._is_over = True
                 self._changed.notify_all()

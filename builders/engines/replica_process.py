@@ -6,7 +6,7 @@ writes into a log.
     process = ReplicaProcess((0, 1), Place("3"), "\0scoder-5c", key, Path("/tmp/x/replica-0.log"))
     process.has_ended()    # False
     process.kill()         # the process, and those that it started
-    process.ending()       # "ended by signal 9 (SIGKILL, mostly out of memory)"
+    process.ending()       # "it ended by signal 9 (SIGKILL: out of memory, as the kernel counts …"
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from pathlib import Path
 from builders.engines.messages import Address, Name
 from builders.engines.places import Place
 from builders.engines.replica import CODE
+from builders.executors.endings import ended
+from training.host_memory import HostMemory
 
 STOPPED_S = 10.0
 """A replica that somebody stopped for so long is ended, as it would hold up the run for ever."""
@@ -44,6 +46,7 @@ class ReplicaProcess:
         self.log = log
         self._lock = threading.Lock()
         self._ticks = self._ticks_stopped = 0
+        self._was_stopped, self._memory = False, HostMemory()
         # The replica finds the modules that this process finds, wherever it was started.
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         with open(log, "ab") as file:
@@ -80,6 +83,7 @@ class ReplicaProcess:
         if self._ticks % TICKS_BETWEEN_LOOKS == 0:
             self._ticks_stopped = self._ticks_stopped + TICKS_BETWEEN_LOOKS if "T" in self._states() else 0
             if self._ticks_stopped * TICK_S >= STOPPED_S:
+                self._was_stopped = True
                 self.kill()
 
     def kill(self) -> None:
@@ -103,13 +107,10 @@ class ReplicaProcess:
 
     def ending(self) -> str:
         """How the process ended, and the end of what it wrote."""
-        code = self._process.returncode
-        if code is not None and code < 0:
-            known = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
-            how = f"by signal {-code} ({known}{', mostly out of memory' if known == 'SIGKILL' else ''})"
-        else:
-            how = f"with exit code {code}"
-        return f"it ended {how}. The end of what it wrote ({self.log}):\n{self.tail()}"
+        how = f"it ended {ended(self._process.returncode, self._memory)}"
+        if self._was_stopped:
+            how = f"it was stopped by a signal for {STOPPED_S:g} s, and was ended"
+        return f"{how}. The end of what it wrote ({self.log}):\n{self.tail()}"
 
     def tail(self) -> str:
         """The end of what the process wrote."""

@@ -52,14 +52,21 @@ class WholeShards(Generic[Asked, Answered]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close the journal. What is still under way ends when the engine is closed."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close the journal. What is still under way ends when the engine is closed.
+
+        A journal that cannot be closed is no news after an error: that one is raised.
+        """
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             self._is_closed = True
-            if self._journal is not None:
-                self._journal.close()
+            try:
+                if self._journal is not None:
+                    self._journal.close()
+            except OSError:
+                if kind is None:
+                    raise
 
     def of(self, shard: int, request_ids: Iterable[str]) -> list[Answered]:
         """The answers of a shard in the order of the ids. Each counts the tokens of all tries."""

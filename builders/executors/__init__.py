@@ -16,7 +16,7 @@ import socket
 from builders.recipe import Executor
 from store.errors import InputError
 
-__all__ = ["build", "check", "cpus", "devices", "gpu_jobs", "gpu_tasks", "node_trainings"]
+__all__ = ["build", "check", "cpus", "devices", "endings", "gpu_jobs", "gpu_tasks", "node_trainings"]
 
 
 def check(executor: Executor) -> None:

@@ -2,46 +2,36 @@
 
 In: a function `(job, keeper) -> result` of some module, and jobs that pickle. Out: the results, as
 they are done. With one place and no GPU, the jobs run in this process. Else each process sees only
-its own GPU, or its share of the CPU cores. It ends when the process that started it is gone. This
-process never opens a GPU itself: it would hold some of its memory until it ends.
+its own GPU, or its share of the CPU cores. This process never opens a GPU itself: it would hold
+some of its memory until it ends.
+
+A process that dies, that somebody stops, or that hangs (`device_worker.py`) is ended and started
+again, and its job is given out again. If that goes on so without a result, the run ends.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.queues import Queue
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from builders.executors.cpus import usable_cpus
+from builders.executors.device_worker import TICK_S, Keeper, Outcome, Worker
+from builders.executors.endings import COUNTED
 from store.errors import JobError
 from training.gpus import visible
-from training.library_notes import hush
-from training.watchdog import end_with
+
+__all__ = ["Keeper", "devices", "run"]
 
 J = TypeVar("J")
 R = TypeVar("R")
 
-
-class Keeper:
-    """The model that was asked for last. Jobs that share a model load it once.
-
-    The old model is let go before the next one is loaded, so no two exist at the same time.
-    """
-
-    def __init__(self) -> None:
-        self._key: Hashable = None
-        self._model: Any = None
-
-    def get(self, load: Callable[..., Any], *arguments: Hashable) -> Any:
-        """`load(*arguments)`, or its last result if the last call was the same."""
-        if self._key != (load, arguments):
-            self._key = self._model = None
-            self._model, self._key = load(*arguments), (load, arguments)
-        return self._model
+MOST_LOSSES = 3
+"""Times that a worker may die in a row without a result, and that a job may be lost."""
 
 
 def devices(workers: int | None) -> list[str]:
@@ -53,7 +43,7 @@ def devices(workers: int | None) -> list[str]:
 def run(function: Callable[[J, Keeper], R], jobs: Sequence[J], places: Sequence[str]) -> Iterator[R]:
     """The results of all jobs, in the order in which they are done.
 
-    A failed job ends the others.
+    A failed job ends the others: those under way are done, and no other one is begun.
     """
     if not jobs:
         return
@@ -62,39 +52,94 @@ def run(function: Callable[[J, Keeper], R], jobs: Sequence[J], places: Sequence[
         for job in jobs:
             yield function(job, keeper)
         return
-    context = multiprocessing.get_context("spawn")
-    waiting = context.Queue()
-    for place in places:
-        waiting.put(place)
-    threads = max(1, usable_cpus() // len(places))
-    start = (waiting, threads, os.getpid())
-    with ProcessPoolExecutor(len(places), context, initializer=_start, initargs=start) as pool:
-        futures = [pool.submit(_call, function, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool:
-            raise JobError(
-                "a worker process died, most likely because memory ran out. Run the same command again to resume; if it "
-                "dies again, set fewer workers or a smaller batch_tokens"
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    with closing(_Crew(function, jobs, places)) as crew:
+        yield from crew.results()
 
 
-_keeper = Keeper()
-"""The keeper of a worker process. The process that starts workers never uses it."""
+class _Crew:
+    """The workers, the jobs that wait, and what comes of them."""
 
+    def __init__(self, function: Callable[..., Any], jobs: Sequence[Any], places: Sequence[str]) -> None:
+        self._function, self._jobs = function, jobs
+        self._waiting = deque(range(len(jobs)))
+        self._came: SimpleQueue[Outcome] = SimpleQueue()
+        threads = max(1, usable_cpus() // len(places))
+        self._workers = [Worker(i, place, threads, self._came) for i, place in enumerate(places[: len(jobs)])]
+        self._lost: Counter[int] = Counter()
+        self._error: BaseException | None = None
 
-def _call(function: Callable[[J, Keeper], R], job: J) -> R:
-    return function(job, _keeper)
+    def close(self) -> None:
+        """End the workers. What they have not written is done again by the next run."""
+        for worker in self._workers:
+            worker.dismiss()
+        for worker in self._workers:
+            worker.end()
 
+    def results(self) -> Iterator[Any]:
+        """The results, as they come."""
+        looked = time.monotonic()
+        while self._hand_out():
+            try:
+                outcome = self._came.get(timeout=TICK_S)
+            except Empty:
+                pass
+            else:
+                yield from self._taken(outcome)
+            if time.monotonic() - looked >= TICK_S:
+                looked = time.monotonic()
+                self._look()
+        if self._error is not None:
+            raise self._error
 
-def _start(waiting: Queue[str], threads: int, parent: int) -> None:
-    """Set up a worker. This runs before its first job, so before torch looks for devices."""
-    end_with(parent, dies_with=True)
-    hush()
-    place = waiting.get()
-    if place:
-        os.environ["CUDA_VISIBLE_DEVICES"] = place
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    def _hand_out(self) -> bool:
+        """Give a job to each worker that has none. False if nothing is left or under way."""
+        for worker in self._workers:
+            if worker.job is None and self._waiting:
+                number = self._waiting.popleft()
+                worker.give(number, self._function, self._jobs[number])
+        return any(worker.job is not None for worker in self._workers)
+
+    def _taken(self, outcome: Outcome) -> Iterator[Any]:
+        worker = next((worker for worker in self._workers if worker.job == outcome.number), None)
+        if worker is None:
+            return  # it was given out again
+        worker.job, worker.losses = None, 0
+        if outcome.error is not None:
+            outcome.error.__cause__ = outcome.error.__cause__ or RuntimeError(outcome.raised_at)
+            self._fail(outcome.error)
+        elif self._error is None:
+            yield outcome.result
+
+    def _look(self) -> None:
+        for worker in self._workers:
+            worker.look(TICK_S)
+            if worker.job is not None and worker.has_ended() and self._came.empty():
+                self._bury(worker, worker.job)
+
+    def _bury(self, worker: Worker, number: int) -> None:
+        """A process is dead: give its job out again, unless that was tried too often."""
+        how = worker.bury()
+        self._lost[number] += 1
+        if self._error is not None:
+            return
+        if max(worker.losses, self._lost[number]) >= MOST_LOSSES:
+            what = (
+                f"{worker} died {worker.losses} times"
+                if worker.losses >= MOST_LOSSES
+                else f"{MOST_LOSSES} workers died"
+            )
+            fewer = ", with fewer workers or a smaller batch_tokens" if COUNTED in how else ""
+            self._fail(
+                JobError(
+                    f"{what} in a row without a result; the last one {how}. What is done is kept: run the same command "
+                    f"again to resume{fewer}"
+                )
+            )
+            return
+        print(f"{worker} {how}; its job is given out again", file=sys.stderr, flush=True)
+        self._waiting.appendleft(number)
+
+    def _fail(self, error: BaseException) -> None:
+        """Begin nothing more, and raise the first error when what is under way has come."""
+        self._error = self._error or error
+        self._waiting.clear()

@@ -43,9 +43,11 @@ def run(work: Work, missing: list[int], settings: Executor) -> None:
     except RayTaskError as error:
         raise error.cause if isinstance(error.cause, Exception) else error from error
     except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
+        is_memory = isinstance(error, OutOfMemoryError)
+        why = "memory ran out" if is_memory else f"{type(error).__name__}; the logs of Ray say why"
         raise JobError(
-            f"a Ray worker was lost more than {settings.retries} times for the same shard ({type(error).__name__}), most "
-            "likely because memory ran out. Run the same command again to resume, with a larger executor.mem_per_cpu_gb"
+            f"a Ray worker was lost more than {settings.retries} times for the same shard ({why}). Run the same command "
+            f"again to resume, {'' if is_memory else 'if memory ran out '}with a larger executor.mem_per_cpu_gb"
         ) from None
     finally:
         for left in running:

@@ -129,6 +129,7 @@ def make(job: Job, keeper: Keeper) -> None:
         rejects += [reject.model_dump() for reject in batch.rejects]
         columns = [batch.ids, as_bytes(batch.unit_ND), batch.norm_N, batch.loss_N, batch.num_tokens_N]
         tables.append(pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA))
+        keeper.alive()
     table = pa.concat_tables(tables).replace_schema_metadata({REJECTS: json.dumps(rejects).encode()})
     write(path(job.folder, maker, job.name), table)
 

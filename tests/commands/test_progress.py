@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -151,7 +153,12 @@ def test_a_terminal_has_one_line_for_each_build_that_runs_in_any_thread() -> Non
 
 @pytest.mark.parametrize(
     ("number", "code", "expected"),
-    [(signal.SIGINT, 130, "stopped. What is done"), (signal.SIGTERM, 143, "stopped by SIGTERM. What is done")],
+    [
+        (signal.SIGINT, 130, "stopped. What is done"),
+        (signal.SIGTERM, 143, "stopped by SIGTERM. What is done"),
+        (signal.SIGUSR1, 138, "stopped by SIGUSR1. What is done"),
+        (signal.SIGHUP, 129, "stopped by SIGHUP. What is done"),
+    ],
 )
 def test_a_run_that_is_stopped_says_how_it_goes_on(tmp_path: Path, number: int, code: int, expected: str) -> None:
     line = command("run", str(RECIPE), "--until", "pool", "--store", str(tmp_path / "my store"))
@@ -170,6 +177,33 @@ def test_a_run_that_is_stopped_says_how_it_goes_on(tmp_path: Path, number: int, 
     assert owner(tmp_path / "my store") is None, "the store is free again"
 
 
+def test_a_run_ends_in_order_when_its_terminal_is_closed(tmp_path: Path) -> None:
+    process, screen = pty.fork()
+    if process == 0:
+        os.chdir(ROOT)
+        line = command("run", str(RECIPE), "--until", "pool", "--store", str(tmp_path / "store"))
+        os.execv(line[0], line)
+    record = tmp_path / "store" / "_runs" / "raw_pool" / "record.json"
+    until = time.monotonic() + 60
+    while not record.exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    os.close(screen)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 129
+    assert owner(tmp_path / "store") is None, "the store is free again"
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_what_nohup_ignores_stays_ignored(number: signal.Signals, tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys, commands\n"
+        "commands.narrowed = lambda words: lambda **settings: os.kill(os.getpid(), int(sys.argv[1]))\n"
+        "signal.signal(int(sys.argv[1]), signal.SIG_IGN); commands.main()\n"
+    )
+    line = [sys.executable, "-c", program, str(int(number))]
+    assert subprocess.run(line, cwd=ROOT, timeout=60, check=False).returncode == 0
+
+
 ENDLESS = "SELECT count(*) FROM range(1_000_000_000_000) WHERE range % 7 = 8"
 
 
@@ -180,6 +214,8 @@ ENDLESS = "SELECT count(*) FROM range(1_000_000_000_000) WHERE range % 7 = 8"
         ([signal.SIGINT, signal.SIGINT, signal.SIGINT], 130, "stopped\n"),
         ([signal.SIGTERM], 143, "stopped by SIGTERM\n"),
         ([signal.SIGTERM, signal.SIGTERM], 143, "stopped by SIGTERM\n"),
+        ([signal.SIGUSR1, signal.SIGTERM], 138, "stopped by SIGUSR1\n"),
+        ([signal.SIGHUP, signal.SIGHUP], 129, "stopped by SIGHUP\n"),
     ],
 )
 def test_a_statement_is_stopped_in_order_however_often_it_is_asked(
@@ -228,7 +264,7 @@ def test_sigterm_ends_the_prompt_where_ctrl_c_does_not(tmp_path: Path) -> None:
 @pytest.fixture
 def signals() -> Iterator[None]:
     """What is ignored at the end of a process is listened to again."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *commands.ENDING)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import resource
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -156,6 +159,63 @@ def test_a_last_line_that_was_cut_is_dropped_and_its_request_asked_again(tmp_pat
         assert run(tmp_path, again, shards=1) == whole
         assert again.asked == ["r2"]
         assert [json.loads(line)["request_id"] for line in path.read_text().splitlines()] == ["r1", "r0", "r3", "r2"]
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Inside this block a file can have so many bytes. The system says so as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def raised_by_a_run(folder: Path, engine: Engine, settings: EngineSettings) -> BaseException | None:
+    """The error of a run in a thread. It fails here where that waits for ever."""
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            run(folder, engine, settings=settings, keeps_whole_shards=True)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "it waits for ever"
+    return raised[0] if raised else None
+
+
+@pytest.mark.parametrize("room", [100, 300, 700])
+@pytest.mark.parametrize("settings", [REMOTE, LOCAL])
+def test_a_full_disk_ends_the_run_and_leaves_no_half_answer(tmp_path, settings, room):
+    engine = Echo()
+    with files_up_to(room):
+        raised = raised_by_a_run(tmp_path, engine, settings)
+    assert isinstance(raised, OSError) and raised.errno == errno.EFBIG
+    assert str(tmp_path) in str(raised), "it says which file"
+    written = sum(len(Journal(tmp_path).answers(shard)) for shard in range(3))
+    assert written < len(engine.asked)
+    second = Echo()
+    found = run(tmp_path, second, settings=settings, keeps_whole_shards=True)
+    assert [c.text for c in found] == [c.text for c in run(tmp_path / "another", Echo())]
+    if settings is REMOTE:
+        assert len(second.asked) == 12 - written
+
+
+def test_a_journal_closes_all_its_files_and_says_which_one_could_not_be_closed(tmp_path):
+    journal, answer = Journal(tmp_path), Completion("r", "x" * 400, "stop", 1, 1, None)
+    with files_up_to(600):
+        for shard in (0, 1, 1, 2):
+            with suppress(OSError):
+                journal.add(shard, answer, None)
+        with pytest.raises(OSError, match="shard-00001"):
+            journal.close()
+    journal.close()
+    assert [len(journal.answers(shard)) for shard in range(3)] == [1, 1, 1]
 
 
 def test_more_shards_than_open_files(tmp_path, monkeypatch):

@@ -13,11 +13,13 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from builders.engines import (
+    ChoiceCompletion,
     ChoiceRequest,
     Completion,
     Engine,
@@ -32,9 +34,10 @@ from builders.engines.answers import open_answers
 from builders.engines.in_turn import EnginesInTurn
 from builders.engines.places import Place
 from builders.engines.pooled import PooledEngine
+from builders.executors.endings import COUNTED, SENT
 from store.errors import InputError, JobError, MissingLibraryError
 from tests.replica_engines import TWO, WHOLE, is_alive, job, notes, wait_until
-from training import gpus
+from training import gpus, host_memory
 
 ROOT = Path(__file__).parents[2]
 
@@ -266,7 +269,7 @@ import sys
 from pathlib import Path
 from builders.engines.pooled import PooledEngine
 from tests.engines.test_pooled import requests
-from training import gpus
+from training import gpus, host_memory
 from tests.replica_engines import TWO, job
 
 if __name__ == "__main__":
@@ -310,6 +313,33 @@ def test_what_a_replica_started_ends_with_it(tmp_path: Path) -> None:
         first = processes(tmp_path)[:2]
         assert not any(map(is_alive, first))
     assert len(processes(tmp_path)) == 4 and not any(map(is_alive, processes(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("does", "counted", "said"),
+    [
+        ("kill", 3, f"it ended by signal 9 (SIGKILL: {SENT}). The end"),
+        ("kill", 4, f"it ended by signal 9 (SIGKILL: {COUNTED}). The end"),
+        ("stop", 4, "it was stopped by a signal for 1 s, and was ended. The end"),
+    ],
+)
+def test_how_a_replica_ended_is_told_truly(
+    does: str,
+    counted: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    counter = tmp_path / "vmstat"
+    counter.write_text("oom_kill 3\n")
+    monkeypatch.setattr(host_memory, "VMSTAT", counter)
+    monkeypatch.setattr(replica_process, "STOPPED_S", 1.0)
+    with PooledEngine(job(tmp_path), [Place()]) as engine:
+        counter.write_text(f"oom_kill {counted}\n")
+        check(list(engine.generate(requests(9, {4: f"{does} once"}))), requests(9, {4: f"{does} once"}))
+    told = capfd.readouterr().err
+    assert said in told and ("memory" in told) is (COUNTED in said)
 
 
 def test_replicas_go_on_with_a_coordinator_that_was_stopped(tmp_path: Path) -> None:
@@ -400,6 +430,36 @@ def test_models_in_turn_have_a_pool_each(tmp_path: Path) -> None:
             assert len(answers.of(shard, [r.request_id for r in shards(shard)])) == 8
     assert len(opened) == 2
     assert {name[0] for _, name in notes(tmp_path / "one" / "asked")} == set("0123")
+
+
+class Stubborn(Engine):
+    """An engine that cannot be closed."""
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        for request in requests:
+            yield Completion(request.request_id, "", "stop", 1, 1, None)
+
+    def choose(self, requests: Iterable[ChoiceRequest]) -> Iterator[ChoiceCompletion]:
+        yield from ()
+
+    def close(self) -> None:
+        raise OSError("it does not end")
+
+
+def test_an_engine_that_could_not_be_closed_is_not_asked_again() -> None:
+    opened: list[str | None] = []
+
+    def open_one(name: str | None) -> Engine:
+        opened.append(name)
+        return Stubborn()
+
+    engine, (asked,) = EnginesInTurn(open_one), requests(1)
+    list(engine.generate([asked]))
+    with pytest.raises(OSError, match="it does not end"):
+        engine.close()
+    engine.close()
+    list(engine.generate([asked]))
+    assert opened == [None, None]
 
 
 def test_a_closed_engine_says_so(tmp_path: Path) -> None:

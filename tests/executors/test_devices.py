@@ -1,16 +1,25 @@
 """Jobs on several devices: one process each, one model at a time, and no waiting for the dead."""
 
+import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from builders.executors import device_worker
 from builders.executors.devices import Keeper, devices, run
-from training import gpus
+from builders.executors.endings import COUNTED, SENT, ended
+from store.errors import JobError
+from training import gpus, host_memory
+from training.host_memory import HostMemory
+from training.watchdog import PATIENCE_S
 
 
 def place_and_process(job: int, keeper: Keeper) -> tuple[int, int, str | None]:
@@ -39,9 +48,138 @@ def test_one_gpu_is_never_opened_by_this_process() -> None:
     assert list(run(place_and_process, [], ["5"])) == []
 
 
-def test_a_killed_process_ends_the_work() -> None:
-    with pytest.raises(RuntimeError, match="Run the same command again to resume; if it dies again, set fewer workers"):
+def test_a_job_whose_process_always_dies_ends_the_work(capfd: pytest.CaptureFixture[str]) -> None:
+    said = r"died 3 times in a row without a result; the last one ended with exit code 9\. .*run the same command again"
+    with pytest.raises(JobError, match=said) as raised:
         list(run(place_and_process, [0, 1, 2], ["", ""]))
+    assert "memory" not in str(raised.value)
+    assert capfd.readouterr().err.count("ended with exit code 9; its job is given out again") == 2
+
+
+Task = tuple[str, int, str]
+
+
+def obedient(task: Task, keeper: Keeper) -> int:
+    """The number of the job. What it is told to do, it does the first time only."""
+    folder, number, does = task
+    marker = Path(folder, f"{number}-{does.replace(' ', '-')}")
+    if does and not marker.exists():
+        marker.touch()
+        DOES[does](keeper)
+    return number
+
+
+def steady(keeper: Keeper) -> None:
+    for _ in range(14):
+        time.sleep(0.5)
+        keeper.alive()
+
+
+def at_work(keeper: Keeper) -> None:
+    until = time.process_time() + 6
+    while time.process_time() < until:
+        pass
+
+
+def begins_and_hangs(keeper: Keeper) -> None:
+    """As one that waits for its GPU, and computes meanwhile."""
+    keeper.alive()
+    while True:
+        pass
+
+
+def fails(keeper: Keeper) -> None:
+    raise JobError("no room for it")
+
+
+def fails_strangely(keeper: Keeper) -> None:
+    class StrangeError(Exception):
+        pass
+
+    raise StrangeError("no name in any module")
+
+
+DOES: dict[str, Callable[[Keeper], object]] = {
+    "stop": lambda keeper: os.kill(os.getpid(), signal.SIGSTOP),
+    "kill": lambda keeper: os.kill(os.getpid(), signal.SIGKILL),
+    "hang": lambda keeper: time.sleep(600),
+    "begin and hang": begins_and_hangs,
+    "steady": steady,
+    "work": at_work,
+    "fail": fails,
+    "fail strangely": fails_strangely,
+}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_worker, "STOPPED_S", 1.0)
+    monkeypatch.setattr(device_worker, "SILENT_S", 5.0)
+    monkeypatch.setattr(device_worker, "WORK_S", 0.2)  # a full machine is slow to start
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ("stop", "was stopped by a signal for 1 s, and was ended"),
+        ("kill", "ended by signal 9 (SIGKILL: somebody sent it, or the cluster"),
+        ("hang", "gave no sign of life for 5 s, and was ended"),
+        ("begin and hang", "gave no sign of life for 5 s, and was ended"),
+    ],
+)
+def test_a_process_that_does_not_get_on_is_started_again(
+    does: str, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tasks = [(str(tmp_path), number, does if number == 1 else "") for number in range(6)]
+    assert sorted(run(obedient, tasks, ["3", "7"])) == list(range(6))
+    assert re.fullmatch(
+        rf"worker \d on GPU [37] {re.escape(said)}.*; its job is given out again\n", capfd.readouterr().err
+    )
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("does", ["steady", "work"])
+def test_a_long_job_that_gets_on_is_left_alone(does: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert sorted(run(obedient, [(str(tmp_path), n, does) for n in range(2)], ["", ""])) == [0, 1]
+    assert capfd.readouterr().err == ""
+
+
+def test_memory_is_named_where_the_kernel_counts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    counter = tmp_path / "vmstat"
+    counter.write_text("oom_kill 3\n")
+    monkeypatch.setattr(host_memory, "VMSTAT", counter)
+    memory = HostMemory()
+    assert ended(-9, memory) == f"by signal 9 (SIGKILL: {SENT})" and ended(2, memory) == "with exit code 2"
+    assert ended(-15, memory) == "by signal 15 (SIGTERM)" and ended(-64, memory).startswith("by signal 64 (")
+    counter.write_text("oom_kill 4\n")
+    assert ended(-9, memory) == f"by signal 9 (SIGKILL: {COUNTED})"
+    assert ended(-15, memory) == "by signal 15 (SIGTERM)" and "memory" not in SENT
+
+
+@pytest.mark.parametrize(("does", "said"), [("fail", "no room for it"), ("fail strangely", "StrangeError: no name in")])
+def test_the_error_of_a_job_is_raised_when_those_under_way_are_done(does: str, said: str, tmp_path: Path) -> None:
+    tasks = [
+        (str(tmp_path), 0, does),
+        (str(tmp_path), 1, "steady"),
+        *[(str(tmp_path), n, "steady") for n in range(2, 9)],
+    ]
+    with pytest.raises(RuntimeError, match=said) as raised:
+        list(run(obedient, tasks, ["", ""]))
+    assert isinstance(raised.value, JobError) is (does == "fail")
+    assert len(list(tmp_path.glob("*-steady"))) == 1
+
+
+def test_leaving_early_ends_the_processes_at_once(tmp_path: Path) -> None:
+    results = run(obedient, [(str(tmp_path), 0, ""), (str(tmp_path), 1, "hang")], ["", ""])
+    assert next(results) == 0
+    while not list(tmp_path.glob("*-hang")):
+        time.sleep(0.05)
+    before = time.monotonic()
+    cast(Generator[int], results).close()
+    assert time.monotonic() - before < 3 and multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])
@@ -64,7 +202,12 @@ def test_workers_end_with_the_process_that_started_them(is_stopped: bool, tmp_pa
     )
     assert parent.stdout is not None
     workers = {int(parent.stdout.readline()) for _ in range(8)}
-    if is_stopped:
+    assert len(workers) == 2
+    if is_stopped:  # a run that somebody stops goes on
+        parent.send_signal(signal.SIGSTOP)
+        time.sleep(PATIENCE_S + 3)
+        parent.send_signal(signal.SIGCONT)
+        assert {int(parent.stdout.readline()) for _ in range(8)} == workers
         for worker in workers:
             os.kill(worker, signal.SIGSTOP)
     parent.kill()

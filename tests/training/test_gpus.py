@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from training import gpus
 from training.errors import TrainingError
 from training.gpus import chosen_of, parsed, simulated, visible
 
@@ -75,3 +76,64 @@ def test_nvidia_smi_is_asked_and_torch_is_not_loaded(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=ROOT, env=nothing, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split() == ["0", "False"]
+
+
+def smi_that(does: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An nvidia-smi that does this, and a torch that counts three GPUs, or COUNTED, or FAILS."""
+    for name, text in (("nvidia-smi", does), ("python", "echo ${COUNTED-3}; exit ${FAILS-0}")):
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    monkeypatch.setattr(gpus, "DRIVERS", (str(folder / "nvidia-smi"),))
+    monkeypatch.setattr(gpus, "SMI_S", 1)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv(gpus.SIMULATED, raising=False)
+    gpus._counted.cache_clear()
+
+
+BROKEN = ["exec sleep 9", "exit 15", "echo couldn't communicate with the driver; exit 9"]
+
+
+@pytest.mark.parametrize("does", BROKEN)
+def test_where_nvidia_smi_fails_torch_counts(does: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smi_that(does, tmp_path, monkeypatch)
+    assert [(gpu.name, gpu.memory_gb) for gpu in visible()] == [("0", None), ("1", None), ("2", None)]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible() == []
+    assert gpus.in_use() == []
+
+
+@pytest.mark.parametrize("does", BROKEN)
+def test_gpus_are_never_left_out_in_silence(does: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smi_that(does, tmp_path, monkeypatch)
+    monkeypatch.setenv("COUNTED", "0")
+    said = r"nvidia-smi (said nothing for 1 s|ended with exit code \d+ \(.+\)), and torch sees no GPU, though .*/nvidia-smi"
+    with pytest.raises(TrainingError, match=said):
+        visible()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(TrainingError, match=said):
+        visible()
+    for none in ("-1", "NoDevFiles", ""):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+        assert visible() == []
+    monkeypatch.setenv("FAILS", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(TrainingError, match="could not be counted"):
+        visible()
+
+
+@pytest.mark.parametrize("does", BROKEN)
+def test_a_container_without_a_driver_has_no_gpu(does: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smi_that(does, tmp_path, monkeypatch)
+    monkeypatch.setattr(gpus, "DRIVERS", (str(tmp_path / "nowhere"),))
+    assert visible() == []
+
+
+def test_a_machine_with_a_driver_and_no_gpu_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smi_that("echo No devices were found; exit 6", tmp_path, monkeypatch)
+    assert visible() == []
+
+
+def test_a_gpu_whose_memory_is_that_of_the_machine_is_seen() -> None:
+    assert parsed(["GPU-1c, [N/A]", "GPU-2d, 81559"]) == [("GPU-1c", None), ("GPU-2d", pytest.approx(85.52, abs=0.01))]
