@@ -174,7 +174,7 @@ def _mend(work: Work, gpus: Gpus, is_roomy: bool = False) -> str:
 
 
 def _yaml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _changes(work: Work, gpus: Gpus) -> Iterator[tuple[Work, dict[str, Any]]]:
@@ -219,6 +219,8 @@ def _fewer(rows: int) -> Iterator[int]:
 
 def _of_gradients(work: Gradients) -> Iterator[tuple[Gradients, dict[str, Any]]]:
     """Batches are halved by themselves, and a single row is recomputed. So rows are too long."""
+    if work.settings.memory_gb is not None:
+        yield replace(work, settings=work.settings.model_copy(update={"memory_gb": None})), {"memory_gb": None}
     for tokens in range(work.settings.max_tokens // ROUND * ROUND, 0, -ROUND):
         yield replace(work, settings=work.settings.model_copy(update={"max_tokens": tokens})), {"max_tokens": tokens}
 
