@@ -220,6 +220,7 @@ def _gradients(recipe: Recipe, stage: str) -> Step:
         base.training.dtype,
         rows,
         tokens,
+        recipe.influence.workers,
     )
     return Step(stage, "influence: per-sample gradients", rows, 0, tokens, work=work)
 

@@ -92,7 +92,7 @@ def _gpus(recipe: Recipe, visible: Sequence[float | None] | None) -> Gpus:
         machine = machine.model_copy(
             update={"gpus": None, "gpu_memory_gb": machine.gpu_memory_gb if None in seen else None}
         )
-    return gpus_of(machine, seen)
+    return gpus_of(machine, seen, recipe.executor.gpu)
 
 
 def _near(work: Work, gpus: Gpus) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from builders.engines.settings import TransformersSettings, VllmSettings
 from builders.recipe import batches
+from builders.recipe.executor import GpuTasks
 from builders.recipe.machine import Machine
 from builders.recipe.model_shapes import model_shape
 from builders.recipe.work import Asking, Gradients, Training, Work
@@ -109,12 +110,14 @@ class Disk:
     passing: int | None
 
 
-def gpus_of(machine: Machine, visible: Sequence[float | None]) -> Gpus:
-    """The GPUs that the recipe names, or else those that are seen."""
+def gpus_of(machine: Machine, visible: Sequence[float | None], node: GpuTasks | None = None) -> Gpus:
+    """The GPUs that the recipe names, or else those that are seen; of a cluster those of a node."""
     known = [size for size in visible if size is not None]
     seen = min(known) if known and len(known) == len(visible) else None
     named = machine.gpus is not None or machine.gpu_memory_gb is not None
     count = machine.gpus if machine.gpus is not None else len(visible) or int(named)
+    if node is not None:
+        count = node.gpus_per_node
     size = machine.gpu_memory_gb if machine.gpu_memory_gb is not None else seen
     return Gpus(count, size * GB if size is not None and count else None, machine.check and count > 0)
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from builders.recipe import Recipe
+from builders.engines.settings import LocalSettings
+from builders.recipe import GpuTasks, Recipe
 from builders.recipe.estimate import Step, plan
 from builders.recipe.hours import RATED_WEIGHTS, gpu_hours
 from builders.recipe.model_shapes import model_shape
@@ -26,7 +27,7 @@ Row = dict[str, Any]
 
 def rows(recipe: Recipe, visible: Sequence[float | None]) -> list[Row]:
     """One row per step, then the row `total`."""
-    gpus = gpus_of(recipe.machine, visible)
+    gpus = gpus_of(recipe.machine, visible, recipe.executor.gpu)
     found = [_row(step, recipe, gpus) for step in plan(recipe)]
     return [*found, _total(found)]
 
@@ -35,7 +36,7 @@ def _row(step: Step, recipe: Recipe, gpus: Gpus) -> Row:
     need = need_of(step.work, gpus) if step.work is not None else NONE
     hours, disk = gpu_hours(step.work, recipe.machine, gpus), disk_of(step.work)
     price = recipe.machine.price_per_gpu_hour
-    working = _working(step.work, need, gpus)
+    working = _working(step.work, need, gpus, recipe.executor.gpu)
     return {
         **{k: getattr(step, k) for k in ("stage", "what", "rows", "model_calls", "tokens", "cost_usd")},
         "field": step.work.field if step.work is not None else None,
@@ -58,16 +59,19 @@ def _row(step: Step, recipe: Recipe, gpus: Gpus) -> Row:
     }
 
 
-def _working(work: Work | None, need: Need, gpus: Gpus) -> int:
-    """GPUs that work at once: a training's own, or as many groups as there is room for."""
+def _working(work: Work | None, need: Need, gpus: Gpus, cluster: GpuTasks | None) -> int:
+    """GPUs that work at once: a training's own, or so many groups of them as answer or compute."""
     if need.gpus == 0:
         return 0
     if isinstance(work, Training):
         return need.gpus
+    own = work.engine.replicas if isinstance(work, Asking) and isinstance(work.engine, LocalSettings) else None
+    if cluster is not None:
+        return (own or cluster.replicas) * need.gpus
     groups = max(1, gpus.count // need.gpus)
-    if isinstance(work, Asking) and not work.engine.is_endpoint:
-        groups = getattr(work.engine, "replicas", None) or groups
-    return groups * need.gpus
+    if isinstance(work, Gradients):
+        return min(work.workers or groups, groups)
+    return (own or groups) * need.gpus
 
 
 def _gb(size: int | None) -> float | None:
@@ -113,7 +117,7 @@ def _largest(values: Iterable[float | None]) -> float | None:
 
 def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
     """What the numbers of a plan rest on, in sentences for people."""
-    machine, gpus = recipe.machine, gpus_of(recipe.machine, visible)
+    machine, gpus = recipe.machine, gpus_of(recipe.machine, visible, recipe.executor.gpu)
     price = "unknown (machine.price_per_gpu_hour)"
     if machine.price_per_gpu_hour is not None:
         price = f"{machine.price_per_gpu_hour:g} dollars an hour"
@@ -126,6 +130,7 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
         f"{machine.training_use:.0%}, gradients {machine.gradients_use:.0%} and reading {machine.reading_use:.0%}; writing "
         f"{machine.decoded_tokens_per_second:g} tokens/s a GPU with {RATED_WEIGHTS / 1e9:g} billion weights. Put your own "
         "into machine",
+        *_idle(recipe),
         *_recomputed(recipe, gpus),
         "disk: checkpoints and gradients that stay, and what the largest training keeps to resume from; models from the "
         "Hub and texts are not in it",
@@ -143,6 +148,23 @@ def _there(recipe: Recipe, gpus: Gpus) -> str:
     if recipe.machine.gpus is not None or recipe.machine.gpu_memory_gb is not None:
         source = "as the recipe names"
     return f"{gpus.count} GPU{'s' * (gpus.count != 1)} {size}, {source}"
+
+
+def _idle(recipe: Recipe) -> list[str]:
+    """How many GPUs a cluster lends to engines and gradients, and that it could lend more."""
+    cluster = recipe.executor.gpu
+    if cluster is None:
+        return []
+    tasks = f"{cluster.replicas} task{'s' * (cluster.replicas != 1)} at a time (executor.gpu.replicas)"
+    said = f"tasks: a training takes {cluster.gpus_per_node} GPUs of a node (executor.gpu.gpus_per_node)"
+    said += f"; engines and gradients run as {tasks}, of one GPU each or of tensor_parallel"
+    if cluster.replicas < cluster.gpus_per_node:
+        idle = cluster.gpus_per_node - cluster.replicas
+        said += (
+            f". So {idle} of the {cluster.gpus_per_node} GPUs that a training takes are idle then: set executor.gpu."
+        )
+        said += f"replicas={cluster.gpus_per_node} to use as many"
+    return [said]
 
 
 def _recomputed(recipe: Recipe, gpus: Gpus) -> list[str]:

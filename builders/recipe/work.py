@@ -52,6 +52,8 @@ class Gradients:
     dtype: DtypeName
     rows: int | None
     tokens: int | None
+    workers: int | None = None
+    """Processes on this machine at most; None: one per GPU."""
 
 
 Work = Training | Asking | Gradients
