@@ -108,15 +108,15 @@ def totals(steps: list[Row], total: Row) -> list[str]:
 def refuse(store: Store, recipe: Recipe, visible: list[float | None], until: str | None) -> None:
     """Say all that a run would be refused for, as the run itself says it.
 
-    What does not fit the machine is an error, and so exit code 2: another plan is needed. What only
-    has to be brought, such as a file, is told.
+    What does not fit the machine, or can never work, is an error, and so exit code 2: another plan
+    is needed. What only has to be brought, such as a file, a library or a key, is told.
     """
     import scoder
-    from builders.recipe import fitting
+    from store.errors import SettingError
     from store.refusals import together
 
     found = scoder.refusals(store, recipe, until, visible)
-    if any(isinstance(error, fitting.UnfitError) for error in found):
+    if any(isinstance(error, SettingError) for error in found):
         raise together(found)
     if found:
         announce(f"this run would be refused now: {together(found)}")

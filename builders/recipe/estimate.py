@@ -97,7 +97,7 @@ def _judge(recipe: Recipe) -> list[Step]:
         f"judge docstrings with {_short(judge.model)}, one call of {JUDGE_TOKENS} tokens per snippet that passes all "
         "other checks (their number is known then)"
     )
-    work = Asking("docstring_judge.engine", judge.model, judge.revision, judge.engine, 0, 0, None, None)
+    work = Asking("docstring_judge.engine", judge.model, judge.revision, judge.engine, 0, 0, None, None, judge.prompt)
     return [Step("pool", what, None, None, None, work=work)]
 
 
@@ -109,7 +109,19 @@ def _teacher(recipe: Recipe) -> Step:
         what = f"samples of {Path(teacher.path).name}, offline: as many as it has, these at most"
         return Step("teacher", what, num)
     engine, prompt, completion = teacher.engine_settings(), num * SNIPPET_TOKENS, num * PAIR_TOKENS
-    work = Asking("teacher.engine", teacher.model, None, engine, 0, 0, prompt, completion)
+    work = Asking(
+        "teacher.engine",
+        teacher.model,
+        None,
+        engine,
+        0,
+        0,
+        prompt,
+        completion,
+        teacher.prompt,
+        teacher.max_tokens,
+        "teacher.max_tokens",
+    )
     what = f"ask {teacher.model} for (problem, solution)"
     return Step("teacher", what, num, num, prompt + completion, engine.cost(prompt, completion), work)
 
@@ -125,7 +137,7 @@ def _scorer(recipe: Recipe) -> list[Step]:
     pairs = round(_train_rows(recipe) * recipe.teacher.scorer_share)
     rows = round(pairs * (len(ASPECTS) + _copies(recipe) * per_copy))
     tokens = int(rows * QUESTION_TOKENS * scorer.training.epochs)
-    work = Training("scorer.training", *_scorer_model(recipe), scorer.training, tokens)
+    work = Training("scorer.training", *_scorer_model(recipe), scorer.training, tokens, prompt=scorer.prompt)
     tuned = Step("scorer", f"fine-tune on labels from {source}", rows, 0, tokens, work=work)
     return [*([_labels(recipe, pairs)] if by_teacher else []), tuned, scoring]
 
@@ -152,7 +164,7 @@ def _labels(recipe: Recipe, pairs: int) -> Step:
     measured = round(teacher.num_snippets * teacher.validation_share)
     calls = (pairs + measured) * (1 + _copies(recipe)) * len(ASPECTS)
     reads = calls * QUESTION_TOKENS
-    work = Asking("teacher.engine", teacher.model, None, engine, 0, 0, reads, calls)
+    work = Asking("teacher.engine", teacher.model, None, engine, 0, 0, reads, calls, recipe.scorer.prompt)
     what = f"ask {teacher.model} for the digits that the scorer learns and is measured by"
     return Step("teacher", what, calls, calls, reads + calls, engine.cost(reads, calls), work)
 
@@ -180,7 +192,7 @@ def _training(recipe: Recipe, iteration: int, stage: str, what: str) -> Step:
     rows = _train_rows(recipe) + kept * iterations
     tokens = int(rows * (SNIPPET_TOKENS + PAIR_TOKENS) * base.training.epochs)
     is_read = recipe.influence.gradients.optimizer_map == "adam"
-    work = Training("synthesizer.training", base.model, base.revision, base.training, tokens, is_read)
+    work = Training("synthesizer.training", base.model, base.revision, base.training, tokens, is_read, base.prompt)
     return Step(stage, what, rows, 0, tokens, work=work)
 
 
@@ -188,7 +200,19 @@ def _sample(recipe: Recipe, stage: str, what: str, rows: int | None, num_adapter
     base, lora = recipe.synthesizer, recipe.synthesizer.training.lora
     reads, writes = _times(rows, SNIPPET_TOKENS), _times(rows, PAIR_TOKENS)
     adapters, rank = (num_adapters, lora.r) if lora else (0, 0)
-    work = Asking("synthesizer.engine", base.model, base.revision, base.engine, adapters, rank, reads, writes)
+    work = Asking(
+        "synthesizer.engine",
+        base.model,
+        base.revision,
+        base.engine,
+        adapters,
+        rank,
+        reads,
+        writes,
+        base.prompt,
+        recipe.sampling.max_tokens,
+        "sampling.max_tokens",
+    )
     cost = None if rows is None else base.engine.cost(reads or 0, writes or 0)
     return Step(stage, what, rows, rows, _times(rows, SNIPPET_TOKENS + PAIR_TOKENS), cost, work)
 
@@ -221,6 +245,7 @@ def _gradients(recipe: Recipe, stage: str) -> Step:
         rows,
         tokens,
         recipe.influence.workers,
+        base.prompt,
     )
     return Step(stage, "influence: per-sample gradients", rows, 0, tokens, work=work)
 
@@ -235,7 +260,7 @@ def _score(recipe: Recipe, stage: str, rows: int | None, what: str = "score") ->
     each = SNIPPET_TOKENS + PAIR_TOKENS + len(ASPECTS) * ASPECT_TOKENS
     reads = _times(calls, QUESTION_TOKENS) if engine.is_endpoint else _times(rows, each)
     rank = training.lora.r if training is not None and training.lora is not None else 0
-    work = Asking("scorer.engine", *_scorer_model(recipe), engine, int(rank > 0), rank, reads, calls)
+    work = Asking("scorer.engine", *_scorer_model(recipe), engine, int(rank > 0), rank, reads, calls, scorer.prompt)
     cost = None if calls is None else engine.cost(reads or 0, calls)
     tokens = None if reads is None or calls is None else reads + (calls if engine.is_endpoint else 0)
     return Step(stage, f"{what} {len(ASPECTS)} aspects", calls, calls, tokens, cost, work)
@@ -270,7 +295,19 @@ def _coder(recipe: Recipe) -> Step:
 def _evaluation(recipe: Recipe, tasks: str) -> Step:
     coder, settings = recipe.coder, recipe.evaluation
     rank = coder.training.lora.r if coder.training.lora else 0
-    work = Asking("evaluation.engine", coder.model, coder.revision, settings.engine, int(rank > 0), rank, None, None)
+    work = Asking(
+        "evaluation.engine",
+        coder.model,
+        coder.revision,
+        settings.engine,
+        int(rank > 0),
+        rank,
+        None,
+        None,
+        None,
+        settings.max_tokens,
+        "evaluation.max_tokens",
+    )
     is_any = any(b.evaluate for b in recipe.benchmarks)
     num = None if is_any else 0
     return Step("evaluation", f"pass@1 on {tasks}", num, num, num, work=work if is_any else None)

@@ -21,8 +21,9 @@ from builders.engines.settings import TransformersSettings, VllmSettings
 from builders.recipe import Recipe, estimate
 from builders.recipe.model_shapes import model_shape
 from builders.recipe.needs import GB, MARGIN, Gpus, gpus_of, need_of
+from builders.recipe.sharing import can_share
 from builders.recipe.work import Asking, Gradients, Training, Work
-from store.errors import InputError
+from store.errors import SettingError
 from training import gpus
 from training.layout import num_processes
 
@@ -32,7 +33,7 @@ SHARES = (0.92, 0.95)
 """Shares of a GPU that vLLM may be given, beside its default of 0.9."""
 
 
-class UnfitError(InputError):
+class UnfitError(SettingError):
     """The GPUs have no room for what a recipe asks for."""
 
 
@@ -45,11 +46,12 @@ def check(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None]
     found = {work.field: _problem(work, there) for work in works if need_of(work, there).fits(there) is False}
     found |= {work.field: said for work in works if (said := _unfit_engine(work, there, is_here)) is not None}
     if found:
-        raise UnfitError(
-            f"this recipe does not fit {_told(there)}:\n"
-            + "\n".join(f"  {line}" for line in found.values())
-            + f"\nThe bytes are predicted, within {MARGIN:.0%}. If they are wrong, run with --set machine.check=false"
-        )
+        lines = [f"this recipe does not fit {_told(there)}:", *(f"  {line}" for line in found.values())]
+        if any(need_of(work, there).gpus <= there.count for work in works if work.field in found):
+            lines.append(
+                f"The bytes are predicted, within {MARGIN:.0%}. If they are wrong, run with --set machine.check=false"
+            )
+        raise UnfitError("\n".join(lines))
 
 
 def close(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None] | None = None) -> list[str]:
@@ -59,29 +61,14 @@ def close(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None]
     return list({work.field: _near(work, there) for work in tight}.values())
 
 
-def check_contexts(recipe: Recipe, stages: Iterable[str]) -> None:
-    """InputError for an engine of vLLM that is to have more tokens than its model has places for.
-
-    vLLM refuses that when it starts, after much else is paid. The transformers engine takes fewer
-    by itself.
-    """
-    said: dict[str, str] = {}
-    for work in _works(recipe, stages):
-        if isinstance(work, Asking) and isinstance(work.engine, VllmSettings):
-            shape = model_shape(work.model, work.revision)
-            tokens, field = work.engine.max_model_tokens, f"{work.field}.max_model_tokens"
-            if shape is not None and shape.positions is not None and tokens > shape.positions:
-                said[field] = (
-                    f"{field} is {tokens:,}, but {work.model} has places for {shape.positions:,} tokens "
-                    f"(max_position_embeddings of its config.json): set {field}={shape.positions} or less"
-                )
-    if said:
-        raise InputError("\n".join(said.values()))
-
-
 def _works(recipe: Recipe, stages: Iterable[str]) -> list[Work]:
     wanted = set(stages)
     return [step.work for step in estimate.plan(recipe) if step.work is not None and step.stage in wanted]
+
+
+def num_gpus(recipe: Recipe, visible: Sequence[float | None] | None = None) -> int:
+    """GPUs that one engine can have at most; 8 where there is none, as most nodes have."""
+    return _gpus(recipe, visible).count or 8
 
 
 def _gpus(recipe: Recipe, visible: Sequence[float | None] | None) -> Gpus:
@@ -120,13 +107,6 @@ def _unfit_engine(work: Work, gpus: Gpus, is_here: bool) -> str | None:
     if not isinstance(work, Asking) or not isinstance(work.engine, VllmSettings | TransformersSettings):
         return None
     together = work.engine.tensor_parallel if isinstance(work.engine, VllmSettings) else 1
-    shape = model_shape(work.model, work.revision)
-    if shape is not None and shape.num_heads % together:
-        fitting = ", ".join(str(n) for n in range(1, shape.num_heads + 1) if shape.num_heads % n == 0)
-        return (
-            f"{work.field}.tensor_parallel is {together}, which does not divide the {shape.num_heads} attention heads of "
-            f"{work.model}: set it to one of {fitting}"
-        )
     wanted = (work.engine.replicas or 1) * together
     if is_here and together <= gpus.count < wanted:
         return (
@@ -231,7 +211,9 @@ def _of_engine(work: Asking, gpus: Gpus) -> Iterator[tuple[Asking, dict[str, Any
     if isinstance(engine, VllmSettings):
         changes += [{"tensor_parallel": 1}] if engine.tensor_parallel > gpus.count else []
         changes += [{"gpu_memory_utilization": share} for share in SHARES if share > engine.gpu_memory_utilization]
-        halves = [n for n in (2, 4, 8, 16) if engine.tensor_parallel < n <= gpus.count]
+        shape = model_shape(work.model, work.revision)
+        more = range(engine.tensor_parallel + 1, gpus.count + 1)
+        halves = [n for n in more if shape is not None and can_share(shape, n)]
         changes += [{"tensor_parallel": n} for n in halves]
         shorter = range(engine.max_model_tokens // ROUND * ROUND - ROUND, 1024, -ROUND)
         changes += [{"max_model_tokens": n} for n in shorter]
