@@ -68,7 +68,7 @@ def _machine(row: Row) -> Row:
 
 
 def _fits(row: Row) -> str:
-    return CLOSE if row["is_tight"] else FITS[row["fits"]]
+    return CLOSE if row["is_tight"] and row["fits"] is not False else FITS[row["fits"]]
 
 
 def _taken(row: Row) -> str:
@@ -101,8 +101,24 @@ def totals(steps: list[Row], total: Row) -> list[str]:
         f"total: {_number(total['known_gpu_hours'])} GPU-hours{unknown}",
         f"dollars: endpoints {'at least ' if unpriced else ''}{total['known_cost_usd']:.2f}, GPUs {gpus}",
         f"disk: {at_least}{_number(total['known_disk_gb'])} GB stay, and {disk} more while the largest training runs",
-        f"memory: {_taken(total)} GB of a GPU{' at most' if total['gpu_gb'] is not None else ''}, predicted within {total['margin']:.0%}: {_fits(total)}",
+        _tightest(steps, total),
     ]
+
+
+def _tightest(steps: list[Row], total: Row) -> str:
+    """How the tightest step stands, and what is unknown. One that does not fit outweighs the rest."""
+    blind = dict.fromkeys(row["field"] for row in steps if row["fits"] is None)
+    unknown = f"; unknown for {', '.join(blind)}" if blind else ""
+    if total["field"] is None:
+        return f"memory: {UNKNOWN} for {', '.join(blind)}" if blind else "memory: no stage uses a GPU"
+    lacking = dict.fromkeys(row["field"] for row in steps if row["fits"] is False)
+    others = f" (and so do not {', '.join(f for f in lacking if f != total['field'])})" if len(lacking) > 1 else ""
+    known = {**total, "fits": not lacking}
+    return (
+        f"memory: the tightest stage is {total['field']}, which needs {_number(total['needed_gb'])} of the "
+        f"{_number(total['room_gb'])} GB that it may take of a GPU, predicted within {total['margin']:.0%}: "
+        f"{_fits(known)}{others}{unknown}"
+    )
 
 
 def refuse(store: Store, recipe: Recipe, visible: list[float | None], until: str | None) -> None:

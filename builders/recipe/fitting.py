@@ -26,9 +26,14 @@ from builders.recipe.work import Asking, Gradients, Training, Work
 from store.errors import SettingError
 from training import gpus
 from training.layout import num_processes
+from training.settings import LoraSettings
 
 ROUND = 256
 """Suggested numbers of tokens are multiples of this."""
+CLEARLY = 0.95
+"""A change of what may fit must bring it below this share of what it needs now."""
+Change = tuple[Work, dict[str, Any]]
+"""A work under other settings, and these settings."""
 SHARES = (0.92, 0.95)
 """Shares of a GPU that vLLM may be given, beside its default of 0.9."""
 
@@ -84,11 +89,11 @@ def _gpus(recipe: Recipe, visible: Sequence[float | None] | None) -> Gpus:
 
 def _near(work: Work, gpus: Gpus) -> str:
     need = need_of(work, gpus)
-    assert need.least is not None and gpus.memory is not None, need
+    assert need.most is not None and gpus.memory is not None, need
     return (
-        f"{work.field} ({work.model}) is close to the limit: it needs {need.least / GB:.1f} GB of the "
+        f"{work.field} ({work.model}) is close to the limit: it needs {need.most / GB:.1f} GB of the "
         f"{gpus.memory * need.share / GB:.1f} that it may take, and the prediction may be wrong by {MARGIN:.0%}. If it runs "
-        f"out of memory, {_mend(work, gpus, is_roomy=True)}"
+        f"out of memory, {_mend(work, gpus)}"
     )
 
 
@@ -132,32 +137,76 @@ def _problem(work: Work, gpus: Gpus) -> str:
         )
     assert need.least is not None and gpus.memory is not None, need
     room = gpus.memory * need.share / GB
-    parts = {"weights": need.weights, "gradients and optimizer": need.states, "activations": need.activations}
+    parts = {"weights": need.weights, "states": need.states, "activations": need.activations}
     told = ", ".join(f"{name} {size / GB:.1f}" for name, size in parts.items() if size)
     of = f" and may take {room:.1f} GB" if need.share < 1 else ""
     return f"{work.field} ({work.model}) needs {need.least / GB:.1f} GB of a GPU ({told}){of}: {_mend(work, gpus)}"
 
 
-def _mend(work: Work, gpus: Gpus, is_roomy: bool = False) -> str:
-    """The first change that makes it fit as predicted, or with room for a wrong prediction."""
-    for changed, changes in _changes(work, gpus):
-        need = need_of(changed, gpus)
-        if is_roomy and need.is_tight(gpus):
-            continue
-        if need.fits_as_predicted(gpus) or (need.least is None and need.gpus <= gpus.count):
-            told = " and ".join(f"{work.field}.{name}={_yaml(value)}" for name, value in changes.items())
-            size = "" if need.least is None else f", which needs {need.least / GB:.1f} GB"
-            return f"set {told}{size}"
+def _mend(work: Work, gpus: Gpus) -> str:
+    """A change that fits even if the prediction is too low. Else what comes closest, called so.
+
+    What makes another training of it is offered last.
+    """
+    if (found := _roomy(_changes(work, gpus), gpus)) is not None:
+        return _set(work, *found, gpus)
+    ways = [found for found in [_closest(work, gpus), _roomy(_others(work), gpus)] if found is not None]
+    if ways:
+        return ", or ".join(_set(work, *found, gpus) for found in ways)
     if isinstance(work, Training) and work.settings.lora is None:
         return "use more GPUs or larger ones, train an adapter instead of all weights (lora), or take a smaller model"
     return "use GPUs with more memory, or a smaller model"
+
+
+def _roomy(changes: Iterable[Change], gpus: Gpus) -> Change | None:
+    """The first change that fits with room for a wrong prediction, or whose need is unknown."""
+    for changed, new in changes:
+        need = need_of(changed, gpus)
+        is_sure = need.least is None or (need.fits_as_predicted(gpus) and not need.is_tight(gpus))
+        if need.gpus <= gpus.count and is_sure:
+            return changed, new
+    return None
+
+
+def _closest(work: Work, gpus: Gpus) -> Change | None:
+    """The first change that fits as predicted, or else that with the least need, if it may fit.
+
+    Where it may fit now, it must need clearly less.
+    """
+    now, found = need_of(work, gpus), list[tuple[int, Change]]()
+    for changed, new in _changes(work, gpus):
+        need = need_of(changed, gpus)
+        if (
+            need.least is None
+            or not need.fits(gpus)
+            or (now.fits(gpus) and now.least and need.least > CLEARLY * now.least)
+        ):
+            continue
+        if need.fits_as_predicted(gpus):
+            return changed, new
+        found.append((need.least, (changed, new)))
+    return min(found, key=lambda one: one[0])[1] if found else None
+
+
+def _set(work: Work, changed: Work, new: dict[str, Any], gpus: Gpus) -> str:
+    """A change in words, with what it needs."""
+    need = need_of(changed, gpus)
+    told = " and ".join(f"{work.field}.{name}={_yaml(value)}" for name, value in new.items())
+    size = "" if need.least is None else f", which needs {need.least / GB:.1f} GB"
+    near = " and so is close to the limit itself" if need.is_tight(gpus) else ""
+    another = " (that is another training, of shorter rows or a smaller adapter)" if _is_another(work, new) else ""
+    return f"set {told}{size}{near}{another}"
+
+
+def _is_another(work: Work, new: dict[str, Any]) -> bool:
+    return isinstance(work, Training) and bool(new.keys() & {"max_tokens", "lora.r"})
 
 
 def _yaml(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _changes(work: Work, gpus: Gpus) -> Iterator[tuple[Work, dict[str, Any]]]:
+def _changes(work: Work, gpus: Gpus) -> Iterator[Change]:
     """Changes to try, those first that cost least."""
     if isinstance(work, Training):
         yield from _of_training(work, gpus)
@@ -183,6 +232,28 @@ def _of_training(work: Training, gpus: Gpus) -> Iterator[tuple[Training, dict[st
     shards = {"sharding": "fsdp2", "devices": most, "gradient_checkpointing": True, "micro_batch": 1}
     if most > 1 and settings.lora is None:
         yield replace(work, settings=settings.model_copy(update=shards)), shards
+
+
+def _others(work: Work) -> Iterator[Change]:
+    """What makes another training of it: shorter rows, then a smaller adapter as well."""
+    if not isinstance(work, Training):
+        return
+    settings = work.settings
+    for lora in [settings.lora, *_smaller(settings.lora)]:
+        for tokens in range((settings.max_tokens - 1) // ROUND * ROUND, 0, -ROUND):
+            new: dict[str, Any] = {"gradient_checkpointing": True, "micro_batch": 1, "max_tokens": tokens}
+            given = settings.model_copy(update={**new, "lora": lora})
+            named = {name: value for name, value in new.items() if value != _now(settings, name)}
+            if lora is not None and lora != settings.lora:
+                named["lora.r"] = lora.r
+            yield replace(work, settings=given), named
+
+
+def _smaller(lora: LoraSettings | None) -> Iterator[LoraSettings]:
+    rank = 0 if lora is None else lora.r // 2
+    while lora is not None and rank >= 1:
+        yield lora.model_copy(update={"r": rank})
+        rank //= 2
 
 
 def _now(settings: Any, name: str) -> Any:

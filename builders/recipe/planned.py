@@ -50,6 +50,8 @@ def _row(step: Step, recipe: Recipe, gpus: Gpus) -> Row:
         "least_gb": _gb(need.least),
         "fits": True if need.gpus == 0 else need.fits(gpus),
         "is_tight": need.is_tight(gpus),
+        "needed_gb": _gb(need.most),
+        "room_gb": None if gpus.memory is None else gpus.memory * need.share / GB,
         "gpu_hours": hours,
         "hours": None if hours is None else hours / max(1, working),
         "gpu_usd": 0.0 if hours == 0 else None if hours is None or price is None else hours * price,
@@ -93,12 +95,26 @@ def _total(found: list[Row]) -> Row:
         "least_gb": max((row["least_gb"] for row in found if row["least_gb"] is not None), default=None),
         "fits": False if any(row["fits"] is False for row in found) else _all_fit(found),
         "is_tight": any(row["is_tight"] for row in found),
+        **_tightest(found),
         "margin": MARGIN,
         # what is known of them: at least so much
         "known_gpu_hours": sum(row["gpu_hours"] or 0 for row in found),
         "known_cost_usd": sum(row["cost_usd"] or 0 for row in found),
         "known_disk_gb": sum(row["disk_gb"] or 0 for row in found),
     }
+
+
+def _tightest(found: list[Row]) -> Row:
+    """The step that needs the most of what it may take, among those whose need is known.
+
+    A step that does not fit at all goes before all others.
+    """
+    named = ("field", "needed_gb", "room_gb", "gpus")
+    known = [row for row in found if row["gpus"] and row["needed_gb"] is not None and row["room_gb"] is not None]
+    if not known:
+        return dict.fromkeys(named)
+    worst = max(known, key=lambda row: (row["fits"] is False, row["is_tight"], row["needed_gb"] / row["room_gb"]))
+    return {name: worst[name] for name in named}
 
 
 def _all_fit(found: list[Row]) -> bool | None:
