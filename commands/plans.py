@@ -98,11 +98,18 @@ def totals(steps: list[Row], total: Row) -> list[str]:
     disk = f"{_number(total['passing_disk_gb'])} GB"
     at_least = "" if total["disk_gb"] is not None else "at least "
     return [
-        f"total: {_number(total['known_gpu_hours'])} GPU-hours{unknown}",
+        f"total: {_number(total['known_gpu_hours'])} GPU-hours, which are {_number(total['known_hours'])} hours, one stage "
+        f"after another, on {_working(steps)}{unknown}",
         f"dollars: endpoints {'at least ' if unpriced else ''}{total['known_cost_usd']:.2f}, GPUs {gpus}",
         f"disk: {at_least}{_number(total['known_disk_gb'])} GB stay, and {disk} more while the largest training runs",
         _tightest(steps, total),
     ]
+
+
+def _working(steps: list[Row]) -> str:
+    """The most GPUs that work at once."""
+    used = max(row["gpus"] for row in steps)
+    return f"{used} GPU{'s' * (used != 1)}"
 
 
 def _tightest(steps: list[Row], total: Row) -> str:

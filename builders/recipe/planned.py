@@ -14,11 +14,20 @@ from typing import Any
 
 from builders.engines.settings import LocalSettings
 from builders.recipe import GpuTasks, Recipe
-from builders.recipe.estimate import Step, plan
+from builders.recipe.estimate import (
+    ASPECT_TOKENS,
+    PAIR_TOKENS,
+    RUBRICS_TOKENS,
+    SNIPPET_TOKENS,
+    Step,
+    pair_tokens,
+    plan,
+)
 from builders.recipe.hours import RATED_WEIGHTS, gpu_hours
-from builders.recipe.model_shapes import model_shape
+from builders.recipe.model_shapes import model_shape, why_unknown
 from builders.recipe.needs import GB, MARGIN, Gpus, Need, disk_of, gpus_of, longest_kept, need_of
 from builders.recipe.work import Asking, Gradients, Training, Work
+from store import ASPECTS
 from training.gpus import SIMULATED, is_simulated
 
 NONE = Need(0, 0, 0, 0, 0, 0, 0)
@@ -99,6 +108,7 @@ def _total(found: list[Row]) -> Row:
         "margin": MARGIN,
         # what is known of them: at least so much
         "known_gpu_hours": sum(row["gpu_hours"] or 0 for row in found),
+        "known_hours": sum(row["hours"] or 0 for row in found),
         "known_cost_usd": sum(row["cost_usd"] or 0 for row in found),
         "known_disk_gb": sum(row["disk_gb"] or 0 for row in found),
     }
@@ -142,10 +152,12 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
         "memory: predicted from the models' sizes, per GPU, in 10^9 bytes; training bytes were counted at the layer "
         f"sizes of Qwen2.5-7B (training/memory.py), and are right within {MARGIN:.0%}; 1.5 GB of a runtime and 3 GB of an "
         "engine are ours, not measured. Only what would not fit even so is refused; what may not fit is called close",
+        _assumed(recipe),
         f"hours: stated, not measured: {machine.peak_tflops:g} TFLOP/s a GPU, of which trainings reach "
         f"{machine.training_use:.0%}, gradients {machine.gradients_use:.0%} and reading {machine.reading_use:.0%}; writing "
         f"{machine.decoded_tokens_per_second:g} tokens/s a GPU with {RATED_WEIGHTS / 1e9:g} billion weights. Put your own "
-        "into machine",
+        "into machine. The start of engines and trainings, a few minutes each, is not in them, nor what CPUs do",
+        *_unknown(recipe),
         *_idle(recipe),
         *_recomputed(recipe, gpus),
         "disk: checkpoints and gradients that stay, and what the largest training keeps to resume from; models from the "
@@ -155,6 +167,10 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
 
 def _there(recipe: Recipe, gpus: Gpus) -> str:
     """The GPUs of a plan, and who says that there are so many."""
+    if recipe.machine.gpus == 0 and recipe.executor.gpu is None:
+        return (
+            "the recipe names a machine without a GPU (machine.gpus=0): all is told for one GPU, and nothing is refused"
+        )
     if not gpus.are_there:
         return "no GPU is seen here, and machine names none: all is told for one GPU, and nothing is refused"
     size = "of unknown memory" if gpus.memory is None else f"of {gpus.memory / GB:.1f} GB"
@@ -164,6 +180,35 @@ def _there(recipe: Recipe, gpus: Gpus) -> str:
     if recipe.machine.gpus is not None or recipe.machine.gpu_memory_gb is not None:
         source = "as the recipe names"
     return f"{gpus.count} GPU{'s' * (gpus.count != 1)} {size}, {source}"
+
+
+def _assumed(recipe: Recipe) -> str:
+    """How many tokens a text is taken to have, and how many of them are computed."""
+    pair, item = pair_tokens(recipe), SNIPPET_TOKENS + pair_tokens(recipe)
+    bounded = " (sampling.max_tokens)" if pair < PAIR_TOKENS else ""
+    whole, shared = RUBRICS_TOKENS + item + ASPECT_TOKENS, item / len(ASPECTS) + ASPECT_TOKENS
+    read = (
+        f"{whole:,}, as an endpoint bills each whole"
+        if recipe.scorer.engine.is_endpoint
+        else f"{shared:,.0f} in the mean, as the {len(ASPECTS)} questions about a pair share its tokens; an endpoint would "
+        f"read {whole:,} each time"
+    )
+    return (
+        f"tokens: our estimates: {SNIPPET_TOKENS} of a snippet, {PAIR_TOKENS} of a pair, {pair} of one that is written"
+        f"{bounded}; a row is never longer than the max_tokens of its training. The scorer computes for a question {read}"
+    )
+
+
+def _unknown(recipe: Recipe) -> list[str]:
+    """Why the sizes of a model are unknown, and for which settings."""
+    said: dict[str, dict[str, None]] = {}
+    for step in plan(recipe):
+        work = step.work
+        if work is None or (isinstance(work, Asking) and work.engine.is_endpoint):
+            continue
+        if (why := why_unknown(work.model, work.revision)) is not None:
+            said.setdefault(why, {})[work.field] = None
+    return [f"unknown for {', '.join(fields)}: {why}" for why, fields in said.items()]
 
 
 def _idle(recipe: Recipe) -> list[str]:
@@ -195,4 +240,5 @@ def _recomputed(recipe: Recipe, gpus: Gpus) -> list[str]:
         return []
     mean = work.tokens / work.rows if work.rows and work.tokens else 0
     counted = "count it" if mean > kept else f"do not count it, as a row has {mean:,.0f} tokens in the mean"
-    return [f"gradients: rows of more than {kept:,} tokens {twice}; the hours {counted}"]
+    which = f"rows of more than {kept:,} tokens {twice}" if kept else f"every row is {twice.removeprefix('are ')}"
+    return [f"gradients: {which}; the hours {counted}"]
