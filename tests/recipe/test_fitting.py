@@ -417,3 +417,13 @@ def test_what_is_close_is_told_the_same_mends_as_what_does_not_fit() -> None:
 def test_a_count_that_does_not_fit_is_no_matter_of_predicted_bytes(tmp_path: Path) -> None:
     said = refusal(with_engine(tmp_path, replicas=8), [80.0] * 2)
     assert "replicas" in said and "predicted" not in said.splitlines()[0]
+
+
+def test_the_laptop_recipe_fits_a_small_gpu() -> None:
+    """8 GB, with room for a wrong prediction; its comment says 6."""
+    for gb, ends in ((8.0, ": fits"), (6.0, ": close")):
+        said, _ = summary("laptop", gb)
+        assert said.endswith(ends), said
+        assert refusal(files.load("laptop"), [gb]) == ""
+    kept = [f"{name}.training.gradient_checkpointing=false" for name in ("scorer", "synthesizer", "coder")]
+    assert "scorer.training" in refusal(files.load("laptop", kept), [24.0])
