@@ -137,7 +137,7 @@ def _problem(work: Work, gpus: Gpus) -> str:
         )
     assert need.least is not None and gpus.memory is not None, need
     room = gpus.memory * need.share / GB
-    parts = {"weights": need.weights, "states": need.states, "activations": need.activations}
+    parts = {"weights": need.weights, "gradients and states": need.states, "activations": need.activations}
     told = ", ".join(f"{name} {size / GB:.1f}" for name, size in parts.items() if size)
     of = f" and may take {room:.1f} GB" if need.share < 1 else ""
     return f"{work.field} ({work.model}) needs {need.least / GB:.1f} GB of a GPU ({told}){of}: {_mend(work, gpus)}"

@@ -402,7 +402,7 @@ def test_arguments_of_a_chat_template_are_those_of_one_model(tmp_path):
 
 def test_a_single_tracker_is_a_list_of_one() -> None:
     reported = [
-        files.load("smoke", [f"coder.training.report_to={given}"]).coder.training.report_to
+        load("smoke", [f"coder.training.report_to={given}"]).coder.training.report_to
         for given in ("wandb", "[wandb]", "[wandb, mlflow]", "[]")
     ]
     assert reported == [("wandb",), ("wandb",), ("wandb", "mlflow"), ()]
