@@ -177,7 +177,7 @@ def _working(steps: list[Row]) -> str:
 
 
 def _tightest(steps: list[Row], total: Row) -> str:
-    """How the tightest step stands, and what is unknown. One that does not fit outweighs the rest."""
+    """How the tightest step stands, and what is unknown. What does not fit goes before all else."""
     blind = dict.fromkeys(row["field"] for row in steps if row["fits"] is None)
     unknown = f"; unknown for {', '.join(blind)}" if blind else ""
     if total["field"] is None:

@@ -106,7 +106,7 @@ def test_a_total_with_an_unknown_part_is_unknown_and_says_what_is_known(
     assert total["gpu_hours"] is None and total["gpu_usd"] is None and total["known_gpu_hours"] > 1
     assert {"stage", "what", "rows", "model_calls", "tokens", "cost_usd"} <= steps[0].keys()
     told = scoder_here("run", REAL[0], "--dry-run", folder=tmp_path).stdout
-    assert "GPU-hours, and unknown for docstring_judge.engine, evaluation.engine" in told
+    assert "on 1 GPU, and unknown for docstring_judge.engine, evaluation.engine" in told
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke", "smollm2", "laptop"])
