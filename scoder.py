@@ -58,7 +58,7 @@ from builders.engines import needed as engines_needed
 from builders.engines.checkpoints import last_checkpoint
 from builders.models import needed
 from builders.publishing import sets
-from builders.recipe import Recipe, fitting
+from builders.recipe import Recipe, contexts, fitting, sharing
 from store import Store
 from store.errors import InputError, UserError
 from store.preview import Preview, Step
@@ -161,7 +161,8 @@ def refusals(
         *([partial(teacher_samples.check, store, recipe.teacher)] if "teacher" in wanted else []),
         partial(needed.check, recipe, set(wanted), asks_teacher=asks_teacher),
         *engines_needed.checks(store, recipe, wanted),
-        partial(fitting.check_contexts, recipe, wanted),
+        partial(contexts.check, recipe, wanted),
+        partial(sharing.check, recipe, wanted, fitting.num_gpus(recipe, visible)),
         partial(fitting.check, recipe, wanted, visible),
         *checkpoints.checks(recipe, wanted),
     ]

@@ -213,8 +213,18 @@ def require_parsed(store: Store, iteration: int) -> None:
         raise JobError(
             f"none of the {counts.total()} candidates of iteration {iteration} is a problem with a valid solution "
             f"({', '.join(f'{status}: {n}' for status, n in counts.most_common())}). Look at them with "
-            "`scoder show candidates`. Then train the synthesizer longer, or give the teacher more snippets"
+            f"`scoder show candidates`. Then {_advice(counts)}"
         )
+
+
+def _advice(counts: Counter[str]) -> str:
+    """What helps against the most frequent reason."""
+    if counts and counts.most_common(1)[0][0] == "prompt_too_long":
+        return (
+            "lower sampling.max_tokens, or raise synthesizer.engine.max_model_tokens: prompt and answer together must have "
+            "room in it. Shorter snippets (pool.max_tokens) help, too"
+        )
+    return "train the synthesizer longer, or give the teacher more snippets"
 
 
 def _request(recipe: Recipe, checkpoint: dict[str, Any], snippet: dict[str, Any], sample: int) -> Request:

@@ -30,6 +30,7 @@ from builders.publishing import sets
 from builders.recipe import Coder, Executor, Mix, Recipe
 from store import CONTRACTS, Plan, Record, Store, content_id, markers, segments
 from store.counts import counted
+from store.errors import SettingError
 from training.settings import SftSettings
 
 if TYPE_CHECKING:
@@ -41,29 +42,35 @@ Publish = Callable[[str, Plan], dict[str, int]]
 def checks(recipe: Recipe, stages: Collection[str]) -> list[Callable[[], None]]:
     """Checks of what the trainings of these stages need: libraries, and steps that devices share.
 
-    Each raises TrainingError for what lacks.
+    Each raises TrainingError for what lacks, or SettingError for devices that cannot share a step.
     """
     from training import optimizers, trackers
 
     trained = {
-        "scorer": recipe.scorer.training,
-        "bootstrap": recipe.synthesizer.training,
-        "coder": recipe.coder.training,
+        "scorer": ("scorer.training", recipe.scorer.training),
+        "bootstrap": ("synthesizer.training", recipe.synthesizer.training),
+        "coder": ("coder.training", recipe.coder.training),
     }
     found: list[Callable[[], None]] = []
-    for settings in (settings for stage, settings in trained.items() if stage in stages and settings is not None):
+    for stage, (field, settings) in trained.items():
+        if stage not in stages or settings is None:
+            continue
         found += [
             partial(optimizers.require, settings),
             partial(trackers.require, settings.report_to),
-            partial(_check_layout, settings),
+            partial(_check_layout, field, settings),
         ]
     return found
 
 
-def _check_layout(settings: SftSettings) -> None:
+def _check_layout(field: str, settings: SftSettings) -> None:
+    from training.errors import TrainingError
     from training.layout import layout, num_processes
 
-    layout(settings, num_processes(settings, 1))
+    try:
+        layout(settings, num_processes(settings, 1))
+    except TrainingError as error:
+        raise SettingError(f"{field}: {error}") from None
 
 
 def build_base(

@@ -305,5 +305,5 @@ def _announce(
     for summary in summaries(
         found, {benchmark: known[benchmark]}, settings.max_error_share, left_out, settings.max_tokens
     ):
-        for remark in summary.remarks():
+        for remark in summary.remarks("evaluation.max_tokens"):
             store.announce(remark)

@@ -7,6 +7,7 @@ bars and errors go to standard error.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -48,7 +49,7 @@ RecipeOption = Annotated[
 ]
 
 DEFAULT_STORE = "store-data"
-WIDTH = None if sys.stdout.isatty() else 140
+WIDTH = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 140
 console = Console(width=WIDTH)
 notes = Console(stderr=True)
 _reporter = Reporter(notes)

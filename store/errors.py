@@ -18,6 +18,10 @@ class InputError(UserError, ValueError):
     """What was given cannot be used: a recipe, an option, a file, a dataset, a model."""
 
 
+class SettingError(InputError):
+    """Settings that can never work, whatever is brought or installed."""
+
+
 class MissingError(InputError, FileNotFoundError):
     """What was named is not there."""
 

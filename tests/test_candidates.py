@@ -18,7 +18,7 @@ from builders.engines import OpenAISettings, Request, TransformersSettings, Vllm
 from builders.engines.checkpoints import last_checkpoints, open_checkpoints
 from builders.recipe import Recipe
 from store import Plan, Store
-from store.errors import InputError
+from store.errors import InputError, JobError
 from tests.engine_models import save_adapter, save_model
 from tests.fault_server import FaultServer, ok
 from tests.rows import put, table
@@ -260,3 +260,19 @@ def test_rows_per_shard_are_those_of_the_engine_or_as_asked(tmp_path, server):
     record = candidates.build(Store(store.root, force=True), asked, 1)
     assert (record.plan.rows_per_shard, record.plan.num_shards, record.rows) == (2, 2, 3)
     assert TransformersSettings(micro_batch=20).rows_per_shard == 160 and VllmSettings().rows_per_shard == 4096
+
+
+@pytest.mark.parametrize(
+    ("statuses", "advice"),
+    [
+        (["prompt_too_long"] * 3 + ["no_problem"], "lower sampling.max_tokens"),
+        (["no_problem"] * 2 + ["prompt_too_long"], "train the synthesizer longer"),
+        ([], "train the synthesizer longer"),
+    ],
+)
+def test_candidates_of_which_none_is_of_use_are_told_with_what_helps(tmp_path, statuses, advice):
+    store = Store(tmp_path)
+    rows = [{"candidate_id": f"c{n}", "parse_status": status} for n, status in enumerate(statuses)]
+    put(store, "candidates", [{"iteration": 1, **row} for row in rows], iteration=1)
+    with pytest.raises(JobError, match=advice):
+        candidates.require_parsed(store, 1)

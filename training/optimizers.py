@@ -25,7 +25,6 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from training.errors import TrainingError
-from training.precision import resolved
 from training.settings import DtypeName, SftSettings
 
 if TYPE_CHECKING:
@@ -69,6 +68,8 @@ def is_autocast(settings: SftSettings) -> bool:
 
     An adapter's layers do that themselves. Weights in bfloat16 need nothing.
     """
+    from training.precision import resolved
+
     is_float32 = settings.lora is None and weights_dtype(settings) == "float32"
     return is_float32 and resolved(settings.dtype) == "bfloat16"
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 DtypeName = Literal["float32", "bfloat16", "auto"]
 """The number formats of a training and of gradients; see `training/precision.py`."""
@@ -33,6 +33,11 @@ def _named_well(arguments: dict[str, bool | int | float | str]) -> dict[str, boo
 
 TemplateArguments = Annotated[dict[str, bool | int | float | str], AfterValidator(_named_well)]
 """Arguments of a model's chat template, such as `{enable_thinking: false}`."""
+
+
+def _one_or_many(value: Any) -> Any:
+    """A single name is a list of one."""
+    return (value,) if isinstance(value, str) else value
 
 
 class LoraSettings(BaseModel):
@@ -126,7 +131,7 @@ class SftSettings(BaseModel):
         description="what several devices share: ddp: nothing, each has the whole model; fsdp2: weights, gradients and "
         "moments; auto: ddp for an adapter and on CPUs, fsdp2 for all weights",
     )
-    report_to: tuple[str, ...] = Field(
+    report_to: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = Field(
         default=(),
         description="trackers that follow the training live, such as tensorboard, trackio, wandb or mlflow; empty: only "
         "train_log.jsonl",

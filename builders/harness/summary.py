@@ -100,12 +100,12 @@ class Summary:
         counts |= {"timed out": self.statuses.get("timeout", 0), "lacks a library": self.statuses.get("missing", 0)}
         return line | counts
 
-    def remarks(self) -> list[str]:
-        """What people should know of it, in sentences."""
+    def remarks(self, setting: str = "--max-tokens") -> list[str]:
+        """What people should know of it, in sentences. `setting` is what bounds an answer."""
         where = f"{self.benchmark} ({self.form})"
         if self.left_out:
             return [f"{where}: not asked, as {self.left_out}"]
-        said = [f"{where}: {warning}" for warning in self.warnings()]
+        said = [f"{where}: {warning}" for warning in self.warnings(setting)]
         said += [f"{where}: {counted(self.unanswered, 'answer')} missing: {most(self.errors)}"] * bool(self.errors)
         if self.if_missing and self.rates:
             low, high = self.if_missing
@@ -125,8 +125,8 @@ class Summary:
             said.append(f"{where}: {counted(self.together, 'answer')} judged in one process with the tests")
         return said
 
-    def warnings(self) -> list[str]:
-        """What makes the number doubtful."""
+    def warnings(self, setting: str = "--max-tokens") -> list[str]:
+        """What makes the number doubtful. `setting` is what bounds an answer."""
         said = []
         if self.num_poor > MOST * self.answered:
             said.append("more than half of the answers failed and are empty or cut: that says little about the model")
@@ -137,7 +137,7 @@ class Summary:
             )
         if self.truncated > MANY * self.answered:
             at = f" at max_tokens={self.max_tokens}" if self.max_tokens else ""
-            said.append(f"{self.truncated:,} of {self.answered:,} answers were cut{at}: raise --max-tokens")
+            said.append(f"{self.truncated:,} of {self.answered:,} answers were cut{at}: raise {setting}")
         if self.unknown_modules:
             number = counted(sum(self.unknown_modules.values()), "answer")
             said.append(f"{number} failed with an import that is not known here: {_listed(self.unknown_modules)}")

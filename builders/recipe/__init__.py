@@ -31,7 +31,7 @@ from store import check_name
 __all__ = [
     "Benchmark", "Coder", "Decontamination", "DocstringJudge", "Evaluation", "Executor", "Final", "GpuTasks", "Grading", "Influence",
     "Machine", "Mix", "NearDuplicates", "Pool", "Recipe", "Sampling", "Scorer", "Scoring", "Selection", "Settings",
-    "Source", "Synthesizer", "Teacher", "estimate", "files", "fitting", "planned",
+    "Source", "Synthesizer", "Teacher", "contexts", "estimate", "files", "fitting", "planned", "sharing",
 ]  # fmt: skip
 
 

@@ -89,6 +89,20 @@ def _with_samples_there(teacher: Teacher) -> Teacher:
     return teacher.model_copy(update={"num_snippets": min(teacher.num_snippets, len(there))})
 
 
+def pair_tokens(recipe: Recipe) -> int:
+    """Tokens of a problem and its solution that the synthesizer writes: no more than it may."""
+    return min(PAIR_TOKENS, recipe.sampling.max_tokens)
+
+
+def taught_tokens(recipe: Recipe) -> int:
+    """Tokens of a snippet and a pair of the teacher, as the synthesizer learns them.
+
+    An offline teacher writes as many as it has.
+    """
+    pair = PAIR_TOKENS if recipe.teacher.is_offline else min(PAIR_TOKENS, recipe.teacher.max_tokens)
+    return SNIPPET_TOKENS + pair
+
+
 def _judge(recipe: Recipe) -> list[Step]:
     judge = recipe.docstring_judge
     if judge is None:
@@ -97,7 +111,7 @@ def _judge(recipe: Recipe) -> list[Step]:
         f"judge docstrings with {_short(judge.model)}, one call of {JUDGE_TOKENS} tokens per snippet that passes all "
         "other checks (their number is known then)"
     )
-    work = Asking("docstring_judge.engine", judge.model, judge.revision, judge.engine, 0, 0, None, None)
+    work = Asking("docstring_judge.engine", judge.model, judge.revision, judge.engine, 0, 0, None, None, judge.prompt)
     return [Step("pool", what, None, None, None, work=work)]
 
 
@@ -108,8 +122,21 @@ def _teacher(recipe: Recipe) -> Step:
     if teacher.path is not None:
         what = f"samples of {Path(teacher.path).name}, offline: as many as it has, these at most"
         return Step("teacher", what, num)
-    engine, prompt, completion = teacher.engine_settings(), num * SNIPPET_TOKENS, num * PAIR_TOKENS
-    work = Asking("teacher.engine", teacher.model, None, engine, 0, 0, prompt, completion)
+    engine, prompt = teacher.engine_settings(), num * SNIPPET_TOKENS
+    completion = num * min(PAIR_TOKENS, teacher.max_tokens)
+    work = Asking(
+        "teacher.engine",
+        teacher.model,
+        None,
+        engine,
+        0,
+        0,
+        prompt,
+        completion,
+        teacher.prompt,
+        teacher.max_tokens,
+        "teacher.max_tokens",
+    )
     what = f"ask {teacher.model} for (problem, solution)"
     return Step("teacher", what, num, num, prompt + completion, engine.cost(prompt, completion), work)
 
@@ -124,8 +151,8 @@ def _scorer(recipe: Recipe) -> list[Step]:
     per_copy = len(ASPECTS) if by_teacher else TAUGHT_PER_COPY
     pairs = round(_train_rows(recipe) * recipe.teacher.scorer_share)
     rows = round(pairs * (len(ASPECTS) + _copies(recipe) * per_copy))
-    tokens = int(rows * QUESTION_TOKENS * scorer.training.epochs)
-    work = Training("scorer.training", *_scorer_model(recipe), scorer.training, tokens)
+    tokens = int(rows * min(QUESTION_TOKENS, scorer.training.max_tokens) * scorer.training.epochs)
+    work = Training("scorer.training", *_scorer_model(recipe), scorer.training, tokens, prompt=scorer.prompt)
     tuned = Step("scorer", f"fine-tune on labels from {source}", rows, 0, tokens, work=work)
     return [*([_labels(recipe, pairs)] if by_teacher else []), tuned, scoring]
 
@@ -152,7 +179,7 @@ def _labels(recipe: Recipe, pairs: int) -> Step:
     measured = round(teacher.num_snippets * teacher.validation_share)
     calls = (pairs + measured) * (1 + _copies(recipe)) * len(ASPECTS)
     reads = calls * QUESTION_TOKENS
-    work = Asking("teacher.engine", teacher.model, None, engine, 0, 0, reads, calls)
+    work = Asking("teacher.engine", teacher.model, None, engine, 0, 0, reads, calls, recipe.scorer.prompt)
     what = f"ask {teacher.model} for the digits that the scorer learns and is measured by"
     return Step("teacher", what, calls, calls, reads + calls, engine.cost(reads, calls), work)
 
@@ -177,20 +204,34 @@ def _training(recipe: Recipe, iteration: int, stage: str, what: str) -> Step:
     base = recipe.synthesizer
     kept = int(recipe.sampling.snippets_per_iteration * recipe.selection.top_share)
     iterations = iteration if base.accumulate else min(iteration, 1)
-    rows = _train_rows(recipe) + kept * iterations
-    tokens = int(rows * (SNIPPET_TOKENS + PAIR_TOKENS) * base.training.epochs)
+    rows, longest = _train_rows(recipe) + kept * iterations, base.training.max_tokens
+    once = _train_rows(recipe) * min(taught_tokens(recipe), longest)
+    once += kept * iterations * min(SNIPPET_TOKENS + pair_tokens(recipe), longest)
+    tokens = int(once * base.training.epochs)
     is_read = recipe.influence.gradients.optimizer_map == "adam"
-    work = Training("synthesizer.training", base.model, base.revision, base.training, tokens, is_read)
+    work = Training("synthesizer.training", base.model, base.revision, base.training, tokens, is_read, base.prompt)
     return Step(stage, what, rows, 0, tokens, work=work)
 
 
 def _sample(recipe: Recipe, stage: str, what: str, rows: int | None, num_adapters: int) -> Step:
     base, lora = recipe.synthesizer, recipe.synthesizer.training.lora
-    reads, writes = _times(rows, SNIPPET_TOKENS), _times(rows, PAIR_TOKENS)
+    reads, writes = _times(rows, SNIPPET_TOKENS), _times(rows, pair_tokens(recipe))
     adapters, rank = (num_adapters, lora.r) if lora else (0, 0)
-    work = Asking("synthesizer.engine", base.model, base.revision, base.engine, adapters, rank, reads, writes)
+    work = Asking(
+        "synthesizer.engine",
+        base.model,
+        base.revision,
+        base.engine,
+        adapters,
+        rank,
+        reads,
+        writes,
+        base.prompt,
+        recipe.sampling.max_tokens,
+        "sampling.max_tokens",
+    )
     cost = None if rows is None else base.engine.cost(reads or 0, writes or 0)
-    return Step(stage, what, rows, rows, _times(rows, SNIPPET_TOKENS + PAIR_TOKENS), cost, work)
+    return Step(stage, what, rows, rows, _times(rows, SNIPPET_TOKENS + pair_tokens(recipe)), cost, work)
 
 
 def _iteration(recipe: Recipe, iteration: int) -> list[Step]:
@@ -209,8 +250,11 @@ def _gradients(recipe: Recipe, stage: str) -> Step:
     sampling, base = recipe.sampling, recipe.synthesizer
     graded = int(recipe.influence.margin * sampling.snippets_per_iteration)
     references = int(recipe.teacher.num_snippets * recipe.teacher.reference_share)
-    rows = (graded + references) * sampling.checkpoints
-    tokens = rows * (SNIPPET_TOKENS + PAIR_TOKENS)
+    rows, longest = (graded + references) * sampling.checkpoints, recipe.influence.gradients.max_tokens
+    once = graded * min(SNIPPET_TOKENS + pair_tokens(recipe), longest) + references * min(
+        taught_tokens(recipe), longest
+    )
+    tokens = once * sampling.checkpoints
     work = Gradients(
         "influence.gradients",
         base.model,
@@ -220,6 +264,8 @@ def _gradients(recipe: Recipe, stage: str) -> Step:
         base.training.dtype,
         rows,
         tokens,
+        recipe.influence.workers,
+        base.prompt,
     )
     return Step(stage, "influence: per-sample gradients", rows, 0, tokens, work=work)
 
@@ -231,10 +277,12 @@ def _score(recipe: Recipe, stage: str, rows: int | None, what: str = "score") ->
     """
     scorer, training, calls = recipe.scorer, recipe.scorer.training, _times(rows, len(ASPECTS))
     engine: EngineSettings = scorer.engine
-    each = SNIPPET_TOKENS + PAIR_TOKENS + len(ASPECTS) * ASPECT_TOKENS
-    reads = _times(calls, QUESTION_TOKENS) if engine.is_endpoint else _times(rows, each)
+    pair = taught_tokens(recipe) - SNIPPET_TOKENS if stage == "scorer" else pair_tokens(recipe)
+    each = SNIPPET_TOKENS + pair + len(ASPECTS) * ASPECT_TOKENS
+    whole = RUBRICS_TOKENS + SNIPPET_TOKENS + pair + ASPECT_TOKENS
+    reads = _times(calls, whole) if engine.is_endpoint else _times(rows, each)
     rank = training.lora.r if training is not None and training.lora is not None else 0
-    work = Asking("scorer.engine", *_scorer_model(recipe), engine, int(rank > 0), rank, reads, calls)
+    work = Asking("scorer.engine", *_scorer_model(recipe), engine, int(rank > 0), rank, reads, calls, scorer.prompt)
     cost = None if calls is None else engine.cost(reads or 0, calls)
     tokens = None if reads is None or calls is None else reads + (calls if engine.is_endpoint else 0)
     return Step(stage, f"{what} {len(ASPECTS)} aspects", calls, calls, tokens, cost, work)
@@ -260,7 +308,8 @@ def _coder(recipe: Recipe) -> Step:
     mixed = [mix.max_rows for mix in coder.mix]
     is_known = published is not None and None not in mixed
     taught = (published or 0) + sum(rows or 0 for rows in mixed) if is_known else None
-    tokens = None if taught is None else int(taught * PAIR_TOKENS * coder.training.epochs)
+    each = min(pair_tokens(recipe), coder.training.max_tokens)
+    tokens = None if taught is None else int(taught * each * coder.training.epochs)
     work = Training("coder.training", coder.model, coder.revision, coder.training, tokens)
     what = f"fine-tune {_short(coder.model)} on the instructions{', these at most' if is_known else ''}"
     return Step("coder", what, taught, 0, tokens, work=work)
@@ -269,7 +318,19 @@ def _coder(recipe: Recipe) -> Step:
 def _evaluation(recipe: Recipe, tasks: str) -> Step:
     coder, settings = recipe.coder, recipe.evaluation
     rank = coder.training.lora.r if coder.training.lora else 0
-    work = Asking("evaluation.engine", coder.model, coder.revision, settings.engine, int(rank > 0), rank, None, None)
+    work = Asking(
+        "evaluation.engine",
+        coder.model,
+        coder.revision,
+        settings.engine,
+        int(rank > 0),
+        rank,
+        None,
+        None,
+        None,
+        settings.max_tokens,
+        "evaluation.max_tokens",
+    )
     is_any = any(b.evaluate for b in recipe.benchmarks)
     num = None if is_any else 0
     return Step("evaluation", f"pass@1 on {tasks}", num, num, num, work=work if is_any else None)

@@ -21,18 +21,24 @@ from builders.engines.settings import TransformersSettings, VllmSettings
 from builders.recipe import Recipe, estimate
 from builders.recipe.model_shapes import model_shape
 from builders.recipe.needs import GB, MARGIN, Gpus, gpus_of, need_of
+from builders.recipe.sharing import can_share
 from builders.recipe.work import Asking, Gradients, Training, Work
-from store.errors import InputError
+from store.errors import SettingError
 from training import gpus
 from training.layout import num_processes
+from training.settings import LoraSettings
 
 ROUND = 256
 """Suggested numbers of tokens are multiples of this."""
+CLEARLY = 0.95
+"""A change of what may fit must bring it below this share of what it needs now."""
+Change = tuple[Work, dict[str, Any]]
+"""A work under other settings, and these settings."""
 SHARES = (0.92, 0.95)
 """Shares of a GPU that vLLM may be given, beside its default of 0.9."""
 
 
-class UnfitError(InputError):
+class UnfitError(SettingError):
     """The GPUs have no room for what a recipe asks for."""
 
 
@@ -45,11 +51,12 @@ def check(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None]
     found = {work.field: _problem(work, there) for work in works if need_of(work, there).fits(there) is False}
     found |= {work.field: said for work in works if (said := _unfit_engine(work, there, is_here)) is not None}
     if found:
-        raise UnfitError(
-            f"this recipe does not fit {_told(there)}:\n"
-            + "\n".join(f"  {line}" for line in found.values())
-            + f"\nThe bytes are predicted, within {MARGIN:.0%}. If they are wrong, run with --set machine.check=false"
-        )
+        lines = [f"this recipe does not fit {_told(there)}:", *(f"  {line}" for line in found.values())]
+        if any(need_of(work, there).gpus <= there.count for work in works if work.field in found):
+            lines.append(
+                f"The bytes are predicted, within {MARGIN:.0%}. If they are wrong, run with --set machine.check=false"
+            )
+        raise UnfitError("\n".join(lines))
 
 
 def close(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None] | None = None) -> list[str]:
@@ -59,29 +66,14 @@ def close(recipe: Recipe, stages: Iterable[str], visible: Sequence[float | None]
     return list({work.field: _near(work, there) for work in tight}.values())
 
 
-def check_contexts(recipe: Recipe, stages: Iterable[str]) -> None:
-    """InputError for an engine of vLLM that is to have more tokens than its model has places for.
-
-    vLLM refuses that when it starts, after much else is paid. The transformers engine takes fewer
-    by itself.
-    """
-    said: dict[str, str] = {}
-    for work in _works(recipe, stages):
-        if isinstance(work, Asking) and isinstance(work.engine, VllmSettings):
-            shape = model_shape(work.model, work.revision)
-            tokens, field = work.engine.max_model_tokens, f"{work.field}.max_model_tokens"
-            if shape is not None and shape.positions is not None and tokens > shape.positions:
-                said[field] = (
-                    f"{field} is {tokens:,}, but {work.model} has places for {shape.positions:,} tokens "
-                    f"(max_position_embeddings of its config.json): set {field}={shape.positions} or less"
-                )
-    if said:
-        raise InputError("\n".join(said.values()))
-
-
 def _works(recipe: Recipe, stages: Iterable[str]) -> list[Work]:
     wanted = set(stages)
     return [step.work for step in estimate.plan(recipe) if step.work is not None and step.stage in wanted]
+
+
+def num_gpus(recipe: Recipe, visible: Sequence[float | None] | None = None) -> int:
+    """GPUs that one engine can have at most; 8 where there is none, as most nodes have."""
+    return _gpus(recipe, visible).count or 8
 
 
 def _gpus(recipe: Recipe, visible: Sequence[float | None] | None) -> Gpus:
@@ -92,16 +84,16 @@ def _gpus(recipe: Recipe, visible: Sequence[float | None] | None) -> Gpus:
         machine = machine.model_copy(
             update={"gpus": None, "gpu_memory_gb": machine.gpu_memory_gb if None in seen else None}
         )
-    return gpus_of(machine, seen)
+    return gpus_of(machine, seen, recipe.executor.gpu)
 
 
 def _near(work: Work, gpus: Gpus) -> str:
     need = need_of(work, gpus)
-    assert need.least is not None and gpus.memory is not None, need
+    assert need.most is not None and gpus.memory is not None, need
     return (
-        f"{work.field} ({work.model}) is close to the limit: it needs {need.least / GB:.1f} GB of the "
+        f"{work.field} ({work.model}) is close to the limit: it needs {need.most / GB:.1f} GB of the "
         f"{gpus.memory * need.share / GB:.1f} that it may take, and the prediction may be wrong by {MARGIN:.0%}. If it runs "
-        f"out of memory, {_mend(work, gpus, is_roomy=True)}"
+        f"out of memory, {_mend(work, gpus)}"
     )
 
 
@@ -120,13 +112,6 @@ def _unfit_engine(work: Work, gpus: Gpus, is_here: bool) -> str | None:
     if not isinstance(work, Asking) or not isinstance(work.engine, VllmSettings | TransformersSettings):
         return None
     together = work.engine.tensor_parallel if isinstance(work.engine, VllmSettings) else 1
-    shape = model_shape(work.model, work.revision)
-    if shape is not None and shape.num_heads % together:
-        fitting = ", ".join(str(n) for n in range(1, shape.num_heads + 1) if shape.num_heads % n == 0)
-        return (
-            f"{work.field}.tensor_parallel is {together}, which does not divide the {shape.num_heads} attention heads of "
-            f"{work.model}: set it to one of {fitting}"
-        )
     wanted = (work.engine.replicas or 1) * together
     if is_here and together <= gpus.count < wanted:
         return (
@@ -152,32 +137,76 @@ def _problem(work: Work, gpus: Gpus) -> str:
         )
     assert need.least is not None and gpus.memory is not None, need
     room = gpus.memory * need.share / GB
-    parts = {"weights": need.weights, "gradients and optimizer": need.states, "activations": need.activations}
+    parts = {"weights": need.weights, "gradients and states": need.states, "activations": need.activations}
     told = ", ".join(f"{name} {size / GB:.1f}" for name, size in parts.items() if size)
     of = f" and may take {room:.1f} GB" if need.share < 1 else ""
     return f"{work.field} ({work.model}) needs {need.least / GB:.1f} GB of a GPU ({told}){of}: {_mend(work, gpus)}"
 
 
-def _mend(work: Work, gpus: Gpus, is_roomy: bool = False) -> str:
-    """The first change that makes it fit as predicted, or with room for a wrong prediction."""
-    for changed, changes in _changes(work, gpus):
-        need = need_of(changed, gpus)
-        if is_roomy and need.is_tight(gpus):
-            continue
-        if need.fits_as_predicted(gpus) or (need.least is None and need.gpus <= gpus.count):
-            told = " and ".join(f"{work.field}.{name}={_yaml(value)}" for name, value in changes.items())
-            size = "" if need.least is None else f", which needs {need.least / GB:.1f} GB"
-            return f"set {told}{size}"
+def _mend(work: Work, gpus: Gpus) -> str:
+    """A change that fits even if the prediction is too low. Else what comes closest, called so.
+
+    What makes another training of it is offered last.
+    """
+    if (found := _roomy(_changes(work, gpus), gpus)) is not None:
+        return _set(work, *found, gpus)
+    ways = [found for found in [_closest(work, gpus), _roomy(_others(work), gpus)] if found is not None]
+    if ways:
+        return ", or ".join(_set(work, *found, gpus) for found in ways)
     if isinstance(work, Training) and work.settings.lora is None:
         return "use more GPUs or larger ones, train an adapter instead of all weights (lora), or take a smaller model"
     return "use GPUs with more memory, or a smaller model"
 
 
+def _roomy(changes: Iterable[Change], gpus: Gpus) -> Change | None:
+    """The first change that fits with room for a wrong prediction, or whose need is unknown."""
+    for changed, new in changes:
+        need = need_of(changed, gpus)
+        is_sure = need.least is None or (need.fits_as_predicted(gpus) and not need.is_tight(gpus))
+        if need.gpus <= gpus.count and is_sure:
+            return changed, new
+    return None
+
+
+def _closest(work: Work, gpus: Gpus) -> Change | None:
+    """The first change that fits as predicted, or else that with the least need, if it may fit.
+
+    Where it may fit now, it must need clearly less.
+    """
+    now, found = need_of(work, gpus), list[tuple[int, Change]]()
+    for changed, new in _changes(work, gpus):
+        need = need_of(changed, gpus)
+        if (
+            need.least is None
+            or not need.fits(gpus)
+            or (now.fits(gpus) and now.least and need.least > CLEARLY * now.least)
+        ):
+            continue
+        if need.fits_as_predicted(gpus):
+            return changed, new
+        found.append((need.least, (changed, new)))
+    return min(found, key=lambda one: one[0])[1] if found else None
+
+
+def _set(work: Work, changed: Work, new: dict[str, Any], gpus: Gpus) -> str:
+    """A change in words, with what it needs."""
+    need = need_of(changed, gpus)
+    told = " and ".join(f"{work.field}.{name}={_yaml(value)}" for name, value in new.items())
+    size = "" if need.least is None else f", which needs {need.least / GB:.1f} GB"
+    near = " and so is close to the limit itself" if need.is_tight(gpus) else ""
+    another = " (that is another training, of shorter rows or a smaller adapter)" if _is_another(work, new) else ""
+    return f"set {told}{size}{near}{another}"
+
+
+def _is_another(work: Work, new: dict[str, Any]) -> bool:
+    return isinstance(work, Training) and bool(new.keys() & {"max_tokens", "lora.r"})
+
+
 def _yaml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _changes(work: Work, gpus: Gpus) -> Iterator[tuple[Work, dict[str, Any]]]:
+def _changes(work: Work, gpus: Gpus) -> Iterator[Change]:
     """Changes to try, those first that cost least."""
     if isinstance(work, Training):
         yield from _of_training(work, gpus)
@@ -205,6 +234,28 @@ def _of_training(work: Training, gpus: Gpus) -> Iterator[tuple[Training, dict[st
         yield replace(work, settings=settings.model_copy(update=shards)), shards
 
 
+def _others(work: Work) -> Iterator[Change]:
+    """What makes another training of it: shorter rows, then a smaller adapter as well."""
+    if not isinstance(work, Training):
+        return
+    settings = work.settings
+    for lora in [settings.lora, *_smaller(settings.lora)]:
+        for tokens in range((settings.max_tokens - 1) // ROUND * ROUND, 0, -ROUND):
+            new: dict[str, Any] = {"gradient_checkpointing": True, "micro_batch": 1, "max_tokens": tokens}
+            given = settings.model_copy(update={**new, "lora": lora})
+            named = {name: value for name, value in new.items() if value != _now(settings, name)}
+            if lora is not None and lora != settings.lora:
+                named["lora.r"] = lora.r
+            yield replace(work, settings=given), named
+
+
+def _smaller(lora: LoraSettings | None) -> Iterator[LoraSettings]:
+    rank = 0 if lora is None else lora.r // 2
+    while lora is not None and rank >= 1:
+        yield lora.model_copy(update={"r": rank})
+        rank //= 2
+
+
 def _now(settings: Any, name: str) -> Any:
     return settings.batch_size if name == "micro_batch" and settings.micro_batch is None else getattr(settings, name)
 
@@ -219,6 +270,8 @@ def _fewer(rows: int) -> Iterator[int]:
 
 def _of_gradients(work: Gradients) -> Iterator[tuple[Gradients, dict[str, Any]]]:
     """Batches are halved by themselves, and a single row is recomputed. So rows are too long."""
+    if work.settings.memory_gb is not None:
+        yield replace(work, settings=work.settings.model_copy(update={"memory_gb": None})), {"memory_gb": None}
     for tokens in range(work.settings.max_tokens // ROUND * ROUND, 0, -ROUND):
         yield replace(work, settings=work.settings.model_copy(update={"max_tokens": tokens})), {"max_tokens": tokens}
 
@@ -229,7 +282,9 @@ def _of_engine(work: Asking, gpus: Gpus) -> Iterator[tuple[Asking, dict[str, Any
     if isinstance(engine, VllmSettings):
         changes += [{"tensor_parallel": 1}] if engine.tensor_parallel > gpus.count else []
         changes += [{"gpu_memory_utilization": share} for share in SHARES if share > engine.gpu_memory_utilization]
-        halves = [n for n in (2, 4, 8, 16) if engine.tensor_parallel < n <= gpus.count]
+        shape = model_shape(work.model, work.revision)
+        more = range(engine.tensor_parallel + 1, gpus.count + 1)
+        halves = [n for n in more if shape is not None and can_share(shape, n)]
         changes += [{"tensor_parallel": n} for n in halves]
         shorter = range(engine.max_model_tokens // ROUND * ROUND - ROUND, 1024, -ROUND)
         changes += [{"max_model_tokens": n} for n in shorter]

@@ -35,6 +35,26 @@ def model_shape(model: str, revision: str | None = None) -> ModelShape | None:
     return _cached(model, revision) or KNOWN.get(_family(model))
 
 
+def why_unknown(model: str, revision: str | None = None) -> str | None:
+    """Why nobody knows the sizes of a model here, and what to do; None if they are known."""
+    if model_shape(model, revision) is not None:
+        return None
+    if Path(model).is_dir():
+        if not Path(model, "config.json").is_file():
+            return f"{model} has no config.json: save the model with its configuration"
+        return f"the config.json of {model} is not that of a plain decoder, and we know the sizes of no others"
+    if Path(model).is_absolute() or model.count("/") > 1 or model.startswith("."):
+        return f"there is no folder {model}: check the path"
+    if _cached_config(model, revision) is not None:
+        return f"the config.json of {model} is not that of a plain decoder, and we know the sizes of no others"
+    beside = "" if "/" in model else " (nor is there such a folder beside the recipe)"
+    named = f" --revision {revision}" if revision else ""
+    return (
+        f"a plan does not ask the Hub, and no config.json of {model} is in its cache here{beside}: `hf download {model} "
+        f"config.json{named}` says whether there is such a model, and then the plan knows it"
+    )
+
+
 def _family(model: str) -> str:
     """The name in the table: `Qwen/Qwen2.5-Coder-7B-Instruct` is `qwen/qwen2.5-coder-7b`."""
     return model.lower().removesuffix("-instruct").removesuffix("-base")
@@ -42,10 +62,15 @@ def _family(model: str) -> str:
 
 def _cached(model: str, revision: str | None) -> ModelShape | None:
     """The sizes in the config.json that an earlier download left."""
+    found = _cached_config(model, revision)
+    return None if found is None else shape_of(json.loads(Path(found).read_text(encoding="utf-8")))
+
+
+def _cached_config(model: str, revision: str | None) -> str | None:
     from huggingface_hub import try_to_load_from_cache
 
     try:
         found = try_to_load_from_cache(model, "config.json", revision=revision)
     except ValueError:  # no name of the Hub, such as a path that is not there
         return None
-    return shape_of(json.loads(Path(found).read_text(encoding="utf-8"))) if isinstance(found, str) else None
+    return found if isinstance(found, str) else None

@@ -11,11 +11,12 @@ A model whose sizes are not known has no need that could be told, and is never r
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from builders.engines.settings import TransformersSettings, VllmSettings
+from builders.recipe import batches
+from builders.recipe.executor import GpuTasks
 from builders.recipe.machine import Machine
 from builders.recipe.model_shapes import model_shape
 from builders.recipe.work import Asking, Gradients, Training, Work
@@ -59,7 +60,8 @@ class Gpus:
 class Need:
     """Bytes on each of the `gpus` that hold one model together; None where unknown.
 
-    `least` is what must be free for it to work at all. It may take `share` of a GPU.
+    `least` is what must be free for it to work at all. It may take `share` of a GPU. `fullest` is
+    what it takes whatever is free; None: not more than `least`.
     """
 
     gpus: int
@@ -70,28 +72,34 @@ class Need:
     total: int | None = None
     least: int | None = None
     share: float = 1.0
+    fullest: int | None = None
 
     def fits(self, gpus: Gpus) -> bool | None:
         """Whether the GPUs may have room for it; None where that is unknown.
 
         False is sure: even a prediction that is too high by `MARGIN` would not fit.
         """
-        return self._is_within(gpus, 1 / (1 + MARGIN))
+        return self._is_within(gpus, self.least, 1 / (1 + MARGIN))
 
     def fits_as_predicted(self, gpus: Gpus) -> bool | None:
         """The same, as if the prediction were exact."""
-        return self._is_within(gpus, 1.0)
+        return self._is_within(gpus, self.most, 1.0)
 
     def is_tight(self, gpus: Gpus) -> bool:
         """Whether it may fit, but need not: the limit is within `MARGIN` of the prediction."""
-        return self.fits(gpus) is True and self._is_within(gpus, 1 / (1 - MARGIN)) is False
+        return self.fits(gpus) is True and self._is_within(gpus, self.most, 1 / (1 - MARGIN)) is False
 
-    def _is_within(self, gpus: Gpus, error: float) -> bool | None:
+    @property
+    def most(self) -> int | None:
+        """What it takes whatever is free."""
+        return self.least if self.fullest is None else self.fullest
+
+    def _is_within(self, gpus: Gpus, size: int | None, error: float) -> bool | None:
         if gpus.are_there and self.gpus > gpus.count:
             return False
-        if self.least is None or gpus.memory is None:
+        if size is None or gpus.memory is None:
             return None
-        return self.least * error <= gpus.memory * self.share
+        return size * error <= gpus.memory * self.share
 
 
 @dataclass(frozen=True)
@@ -102,12 +110,14 @@ class Disk:
     passing: int | None
 
 
-def gpus_of(machine: Machine, visible: Sequence[float | None]) -> Gpus:
-    """The GPUs that the recipe names, or else those that are seen."""
+def gpus_of(machine: Machine, visible: Sequence[float | None], node: GpuTasks | None = None) -> Gpus:
+    """The GPUs that the recipe names, or else those that are seen; of a cluster those of a node."""
     known = [size for size in visible if size is not None]
     seen = min(known) if known and len(known) == len(visible) else None
     named = machine.gpus is not None or machine.gpu_memory_gb is not None
     count = machine.gpus if machine.gpus is not None else len(visible) or int(named)
+    if node is not None:
+        count = node.gpus_per_node
     size = machine.gpu_memory_gb if machine.gpu_memory_gb is not None else seen
     return Gpus(count, size * GB if size is not None and count else None, machine.check and count > 0)
 
@@ -137,30 +147,25 @@ def _training(work: Training, shape: ModelShape | None, gpus: Gpus) -> Need:
     return Need(devices, found.weights, states, activations, 0, found.total, found.total)
 
 
-def gradient_tokens(work: Gradients) -> int:
-    """Tokens of the largest batch of gradients that the settings allow, with padding."""
-    settings = work.settings
-    return max(settings.max_tokens, min(settings.batch_tokens, settings.batch_size * settings.max_tokens))
-
-
 def _gradients(work: Gradients, shape: ModelShape | None, gpus: Gpus) -> Need:
-    """The largest batch that there is room for. One row must fit, recomputed if need be.
+    """The fullest batch of all that may run. One row must fit, recomputed if need be.
 
-    A batch fills the GPU as far as it may. So it is unknown where the GPU's memory is unknown.
+    A batch fills the GPU as far as it may. So it is unknown where the GPU's memory is unknown. It
+    may take a share of what is free then, which no wrong prediction exceeds. But bytes that the
+    recipe names may exceed it.
     """
     if shape is None:
         return Need(1)
     found, weights, states = _memory_of(work, shape)
-    fixed, longest = weights + states + memory.RUNTIME_BYTES, work.settings.max_tokens
-    least = fixed + int(found.peak(1, longest, is_recomputed=True))
+    fixed = weights + states + memory.RUNTIME_BYTES
+    least = fixed + int(found.peak(1, work.settings.max_tokens, is_recomputed=True))
     room = gradient_room(work, gpus)
     if room is None:
         return Need(1, weights, states, None, 0, None, least)
-    rows = max(1, gradient_tokens(work) // longest)
-    while rows > 1 and found.peak(rows, longest) > room:
-        rows //= 2
-    batch = int(found.peak(rows, longest, found.peak(rows, longest) > room)) + memory.RUNTIME_BYTES
-    return Need(1, weights, states, batch, 0, weights + states + batch, least)
+    batch = int(batches.fullest(found, work.settings, room)) + memory.RUNTIME_BYTES
+    total = weights + states + batch
+    fullest = total if work.settings.memory_gb is not None else least
+    return Need(1, weights, states, batch, 0, total, least, fullest=fullest)
 
 
 def _memory_of(work: Gradients, shape: ModelShape) -> tuple[GradientMemory, int, int]:
@@ -195,9 +200,7 @@ def longest_kept(work: Gradients, gpus: Gpus) -> int | None:
     shape, room = model_shape(work.model, work.revision), gradient_room(work, gpus)
     if shape is None or room is None:
         return None
-    found = _memory_of(work, shape)[0]
-    lengths = range(work.settings.max_tokens + 1)
-    return max(0, bisect_right(lengths, room, key=lambda length: found.peak(1, length)) - 1)
+    return batches.longest_kept(_memory_of(work, shape)[0], work.settings, room)
 
 
 # -- engines ---------------------------------------------------------------------------------------

@@ -12,12 +12,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from builders.recipe import Recipe
-from builders.recipe.estimate import Step, plan
+from builders.engines.settings import LocalSettings
+from builders.recipe import GpuTasks, Recipe
+from builders.recipe.estimate import (
+    ASPECT_TOKENS,
+    PAIR_TOKENS,
+    RUBRICS_TOKENS,
+    SNIPPET_TOKENS,
+    Step,
+    pair_tokens,
+    plan,
+)
 from builders.recipe.hours import RATED_WEIGHTS, gpu_hours
-from builders.recipe.model_shapes import model_shape
+from builders.recipe.model_shapes import model_shape, why_unknown
 from builders.recipe.needs import GB, MARGIN, Gpus, Need, disk_of, gpus_of, longest_kept, need_of
 from builders.recipe.work import Asking, Gradients, Training, Work
+from store import ASPECTS
 from training.gpus import SIMULATED, is_simulated
 
 NONE = Need(0, 0, 0, 0, 0, 0, 0)
@@ -26,7 +36,7 @@ Row = dict[str, Any]
 
 def rows(recipe: Recipe, visible: Sequence[float | None]) -> list[Row]:
     """One row per step, then the row `total`."""
-    gpus = gpus_of(recipe.machine, visible)
+    gpus = gpus_of(recipe.machine, visible, recipe.executor.gpu)
     found = [_row(step, recipe, gpus) for step in plan(recipe)]
     return [*found, _total(found)]
 
@@ -35,7 +45,7 @@ def _row(step: Step, recipe: Recipe, gpus: Gpus) -> Row:
     need = need_of(step.work, gpus) if step.work is not None else NONE
     hours, disk = gpu_hours(step.work, recipe.machine, gpus), disk_of(step.work)
     price = recipe.machine.price_per_gpu_hour
-    working = _working(step.work, need, gpus)
+    working = _working(step.work, need, gpus, recipe.executor.gpu)
     return {
         **{k: getattr(step, k) for k in ("stage", "what", "rows", "model_calls", "tokens", "cost_usd")},
         "field": step.work.field if step.work is not None else None,
@@ -49,6 +59,8 @@ def _row(step: Step, recipe: Recipe, gpus: Gpus) -> Row:
         "least_gb": _gb(need.least),
         "fits": True if need.gpus == 0 else need.fits(gpus),
         "is_tight": need.is_tight(gpus),
+        "needed_gb": _gb(need.most),
+        "room_gb": None if gpus.memory is None else gpus.memory * need.share / GB,
         "gpu_hours": hours,
         "hours": None if hours is None else hours / max(1, working),
         "gpu_usd": 0.0 if hours == 0 else None if hours is None or price is None else hours * price,
@@ -58,16 +70,19 @@ def _row(step: Step, recipe: Recipe, gpus: Gpus) -> Row:
     }
 
 
-def _working(work: Work | None, need: Need, gpus: Gpus) -> int:
-    """GPUs that work at once: a training's own, or as many groups as there is room for."""
+def _working(work: Work | None, need: Need, gpus: Gpus, cluster: GpuTasks | None) -> int:
+    """GPUs that work at once: a training's own, or so many groups of them as answer or compute."""
     if need.gpus == 0:
         return 0
     if isinstance(work, Training):
         return need.gpus
+    own = work.engine.replicas if isinstance(work, Asking) and isinstance(work.engine, LocalSettings) else None
+    if cluster is not None:
+        return (own or cluster.replicas) * need.gpus
     groups = max(1, gpus.count // need.gpus)
-    if isinstance(work, Asking) and not work.engine.is_endpoint:
-        groups = getattr(work.engine, "replicas", None) or groups
-    return groups * need.gpus
+    if isinstance(work, Gradients):
+        return min(work.workers or groups, groups)
+    return (own or groups) * need.gpus
 
 
 def _gb(size: int | None) -> float | None:
@@ -89,12 +104,27 @@ def _total(found: list[Row]) -> Row:
         "least_gb": max((row["least_gb"] for row in found if row["least_gb"] is not None), default=None),
         "fits": False if any(row["fits"] is False for row in found) else _all_fit(found),
         "is_tight": any(row["is_tight"] for row in found),
+        **_tightest(found),
         "margin": MARGIN,
         # what is known of them: at least so much
         "known_gpu_hours": sum(row["gpu_hours"] or 0 for row in found),
+        "known_hours": sum(row["hours"] or 0 for row in found),
         "known_cost_usd": sum(row["cost_usd"] or 0 for row in found),
         "known_disk_gb": sum(row["disk_gb"] or 0 for row in found),
     }
+
+
+def _tightest(found: list[Row]) -> Row:
+    """The step that needs the most of what it may take, among those whose need is known.
+
+    A step that does not fit at all goes before all others.
+    """
+    named = ("field", "needed_gb", "room_gb", "gpus")
+    known = [row for row in found if row["gpus"] and row["needed_gb"] is not None and row["room_gb"] is not None]
+    if not known:
+        return dict.fromkeys(named)
+    worst = max(known, key=lambda row: (row["fits"] is False, row["is_tight"], row["needed_gb"] / row["room_gb"]))
+    return {name: worst[name] for name in named}
 
 
 def _all_fit(found: list[Row]) -> bool | None:
@@ -113,7 +143,7 @@ def _largest(values: Iterable[float | None]) -> float | None:
 
 def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
     """What the numbers of a plan rest on, in sentences for people."""
-    machine, gpus = recipe.machine, gpus_of(recipe.machine, visible)
+    machine, gpus = recipe.machine, gpus_of(recipe.machine, visible, recipe.executor.gpu)
     price = "unknown (machine.price_per_gpu_hour)"
     if machine.price_per_gpu_hour is not None:
         price = f"{machine.price_per_gpu_hour:g} dollars an hour"
@@ -122,10 +152,13 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
         "memory: predicted from the models' sizes, per GPU, in 10^9 bytes; training bytes were counted at the layer "
         f"sizes of Qwen2.5-7B (training/memory.py), and are right within {MARGIN:.0%}; 1.5 GB of a runtime and 3 GB of an "
         "engine are ours, not measured. Only what would not fit even so is refused; what may not fit is called close",
+        _assumed(recipe),
         f"hours: stated, not measured: {machine.peak_tflops:g} TFLOP/s a GPU, of which trainings reach "
         f"{machine.training_use:.0%}, gradients {machine.gradients_use:.0%} and reading {machine.reading_use:.0%}; writing "
         f"{machine.decoded_tokens_per_second:g} tokens/s a GPU with {RATED_WEIGHTS / 1e9:g} billion weights. Put your own "
-        "into machine",
+        "into machine. The start of engines and trainings, a few minutes each, is not in them, nor what CPUs do",
+        *_unknown(recipe),
+        *_idle(recipe),
         *_recomputed(recipe, gpus),
         "disk: checkpoints and gradients that stay, and what the largest training keeps to resume from; models from the "
         "Hub and texts are not in it",
@@ -134,6 +167,10 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
 
 def _there(recipe: Recipe, gpus: Gpus) -> str:
     """The GPUs of a plan, and who says that there are so many."""
+    if recipe.machine.gpus == 0 and recipe.executor.gpu is None:
+        return (
+            "the recipe names a machine without a GPU (machine.gpus=0): all is told for one GPU, and nothing is refused"
+        )
     if not gpus.are_there:
         return "no GPU is seen here, and machine names none: all is told for one GPU, and nothing is refused"
     size = "of unknown memory" if gpus.memory is None else f"of {gpus.memory / GB:.1f} GB"
@@ -143,6 +180,52 @@ def _there(recipe: Recipe, gpus: Gpus) -> str:
     if recipe.machine.gpus is not None or recipe.machine.gpu_memory_gb is not None:
         source = "as the recipe names"
     return f"{gpus.count} GPU{'s' * (gpus.count != 1)} {size}, {source}"
+
+
+def _assumed(recipe: Recipe) -> str:
+    """How many tokens a text is taken to have, and how many of them are computed."""
+    pair, item = pair_tokens(recipe), SNIPPET_TOKENS + pair_tokens(recipe)
+    bounded = " (sampling.max_tokens)" if pair < PAIR_TOKENS else ""
+    whole, shared = RUBRICS_TOKENS + item + ASPECT_TOKENS, item / len(ASPECTS) + ASPECT_TOKENS
+    read = (
+        f"{whole:,}, as an endpoint bills each whole"
+        if recipe.scorer.engine.is_endpoint
+        else f"{shared:,.0f} in the mean, as the {len(ASPECTS)} questions about a pair share its tokens; an endpoint would "
+        f"read {whole:,} each time"
+    )
+    return (
+        f"tokens: our estimates: {SNIPPET_TOKENS} of a snippet, {PAIR_TOKENS} of a pair, {pair} of one that is written"
+        f"{bounded}; a row is never longer than the max_tokens of its training. The scorer computes for a question {read}"
+    )
+
+
+def _unknown(recipe: Recipe) -> list[str]:
+    """Why the sizes of a model are unknown, and for which settings."""
+    said: dict[str, dict[str, None]] = {}
+    for step in plan(recipe):
+        work = step.work
+        if work is None or (isinstance(work, Asking) and work.engine.is_endpoint):
+            continue
+        if (why := why_unknown(work.model, work.revision)) is not None:
+            said.setdefault(why, {})[work.field] = None
+    return [f"unknown for {', '.join(fields)}: {why}" for why, fields in said.items()]
+
+
+def _idle(recipe: Recipe) -> list[str]:
+    """How many GPUs a cluster lends to engines and gradients, and that it could lend more."""
+    cluster = recipe.executor.gpu
+    if cluster is None:
+        return []
+    tasks = f"{cluster.replicas} task{'s' * (cluster.replicas != 1)} at a time (executor.gpu.replicas)"
+    said = f"tasks: a training takes {cluster.gpus_per_node} GPUs of a node (executor.gpu.gpus_per_node)"
+    said += f"; engines and gradients run as {tasks}, of one GPU each or of tensor_parallel"
+    if cluster.replicas < cluster.gpus_per_node:
+        idle = cluster.gpus_per_node - cluster.replicas
+        said += (
+            f". So {idle} of the {cluster.gpus_per_node} GPUs that a training takes are idle then: set executor.gpu."
+        )
+        said += f"replicas={cluster.gpus_per_node} to use as many"
+    return [said]
 
 
 def _recomputed(recipe: Recipe, gpus: Gpus) -> list[str]:
@@ -157,4 +240,5 @@ def _recomputed(recipe: Recipe, gpus: Gpus) -> list[str]:
         return []
     mean = work.tokens / work.rows if work.rows and work.tokens else 0
     counted = "count it" if mean > kept else f"do not count it, as a row has {mean:,.0f} tokens in the mean"
-    return [f"gradients: rows of more than {kept:,} tokens {twice}; the hours {counted}"]
+    which = f"rows of more than {kept:,} tokens {twice}" if kept else f"every row is {twice.removeprefix('are ')}"
+    return [f"gradients: {which}; the hours {counted}"]

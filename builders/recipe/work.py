@@ -24,6 +24,8 @@ class Training:
     tokens: int | None
     keeps_states: bool = False
     """Whether checkpoints have the optimizer's states, which gradients may read."""
+    prompt: str | None = None
+    """The template in whose words every row begins; None: no certain words."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Asking:
     rank: int
     reads: int | None
     writes: int | None
+    prompt: str | None = None
+    """The template in whose words every question is put; None: no certain words."""
+    answer: int = 1
+    """Tokens of an answer at most."""
+    answer_field: str | None = None
+    """The field of the recipe that says so; None: an answer is one digit."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,10 @@ class Gradients:
     dtype: DtypeName
     rows: int | None
     tokens: int | None
+    workers: int | None = None
+    """Processes on this machine at most; None: one per GPU."""
+    prompt: str | None = None
+    """The template in whose words every row begins; None: no certain words."""
 
 
 Work = Training | Asking | Gradients

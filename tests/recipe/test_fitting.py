@@ -19,10 +19,12 @@ from builders.recipe.machine import Machine
 from builders.recipe.model_shapes import model_shape
 from builders.recipe.needs import Gpus, Need, gpus_of, longest_kept, need_of
 from builders.recipe.work import Gradients
+from commands import plans
 from store.errors import InputError
 from tests.smoke_run import scoder_here
 from tests.tiny_recipes import recipe
 from training.layout import num_processes
+from training.memory import training_memory
 from training.model_shape import shape_of
 from training.settings import GradientSettings, LoraSettings
 
@@ -77,7 +79,8 @@ def test_a_dry_run_of_a_real_recipe_says_that_it_fits(
     monkeypatch.setenv("SCODER_SIMULATED_GPUS", "1x80")
     done = scoder_here("run", name, "--dry-run", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "GB of a GPU at most, predicted within 15%: fits" in done.stdout and "DOES NOT FIT" not in done.stdout
+    (memory,) = [line for line in done.stdout.splitlines() if line.startswith("memory: the tightest stage is ")]
+    assert memory.endswith("predicted within 15%: fits") and "DOES NOT FIT" not in done.stdout
     assert "1 GPU of 80.0 GB, simulated by SCODER_SIMULATED_GPUS" in done.stdout and "seen here" not in done.stdout
     assert "dollars: endpoints 70.38, GPUs unknown" in done.stdout, "no price was given, so nothing is 0"
 
@@ -103,7 +106,7 @@ def test_a_total_with_an_unknown_part_is_unknown_and_says_what_is_known(
     assert total["gpu_hours"] is None and total["gpu_usd"] is None and total["known_gpu_hours"] > 1
     assert {"stage", "what", "rows", "model_calls", "tokens", "cost_usd"} <= steps[0].keys()
     told = scoder_here("run", REAL[0], "--dry-run", folder=tmp_path).stdout
-    assert "GPU-hours, and unknown for docstring_judge.engine, evaluation.engine" in told
+    assert "on 1 GPU, and unknown for docstring_judge.engine, evaluation.engine" in told
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke", "smollm2", "laptop"])
@@ -255,13 +258,6 @@ def test_no_adapter_is_told_to_be_sharded(tmp_path: Path) -> None:
     assert "coder.training" in told and "fsdp2" not in told
 
 
-def test_a_model_whose_heads_cannot_be_divided_is_refused_with_the_numbers_that_can(tmp_path: Path) -> None:
-    made = with_engine(tmp_path, tensor_parallel=3)
-    (said,) = [line for line in refusal(made, [80.0] * 8).splitlines() if "tensor_parallel is 3" in line]
-    assert "does not divide the 28 attention heads" in said and "one of 1, 2, 4, 7, 14, 28" in said
-    assert "tensor_parallel is" not in refusal(with_engine(tmp_path, tensor_parallel=4), [80.0] * 8)
-
-
 def test_more_replicas_than_gpus_are_refused_before_anything_is_paid(tmp_path: Path) -> None:
     made = with_engine(tmp_path, replicas=8)
     (said,) = [line for line in refusal(made, [80.0] * 2).splitlines() if "replicas" in line]
@@ -290,7 +286,7 @@ def test_gradients_on_an_unknown_gpu_show_no_batch(tmp_path: Path) -> None:
            {"unknown": None, "known": 80.0}.items()}  # fmt: skip
     assert (row["unknown"]["gpu_gb"], row["unknown"]["activations_gb"], row["unknown"]["fits"]) == (None, None, None)
     assert (
-        row["unknown"]["least_gb"] == row["known"]["least_gb"] < row["known"]["gpu_gb"] == pytest.approx(62.1, abs=0.1)
+        row["unknown"]["least_gb"] == row["known"]["least_gb"] < row["known"]["gpu_gb"] == pytest.approx(67.9, abs=0.1)
     )
     told = scoder_here("run", REAL[0], "--dry-run", "--set", "machine.gpus=1", folder=tmp_path).stdout
     assert f"≥ {row['known']['least_gb']:.1f}" in told and "102.7" not in told
@@ -344,15 +340,6 @@ def test_dollars_of_each_stage_stand_in_the_table(tmp_path: Path) -> None:
     assert float(dollars) == pytest.approx(3 * float(hours), abs=0.02) and float(dollars) > 5
 
 
-def test_more_tokens_than_a_model_has_places_for_are_refused_on_any_machine(tmp_path: Path) -> None:
-    made = with_engine(tmp_path, max_model_tokens=40_000)
-    with pytest.raises(InputError, match=r"set synthesizer\.engine\.max_model_tokens=32768") as raised:
-        fitting.check_contexts(made, scoder.stages(made))
-    assert "40,000" in str(raised.value) and SEVEN in str(raised.value)
-    fitting.check_contexts(made, ["pool"])
-    fitting.check_contexts(with_engine(tmp_path, max_model_tokens=32_768), scoder.stages(made))
-
-
 def test_yarn_stretches_the_places_of_a_model() -> None:
     config = {"model_type": "qwen2", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
               "num_attention_heads": 2, "vocab_size": 100, "max_position_embeddings": 32_768}  # fmt: skip
@@ -374,3 +361,69 @@ def test_all_refusals_are_said_at_once_by_a_plan_and_by_a_run(tmp_path: Path, mo
     assert ran.strip() == planned_.strip()
     for part in ("benchmark 'humaneval'", "benchmark 'bigcodebench-hard'", "max_model_tokens=32768", "optimizer=adamw_8bit_sr"):  # fmt: skip
         assert part in ran, part
+
+
+def summary(name: str, gb: float | None, *changes: str) -> tuple[str, list[dict[str, Any]]]:
+    """The line on memory under the plan, and the steps above it."""
+    *steps, total = planned.rows(files.load(name, list(changes)), [gb])
+    return plans.totals(steps, total)[-1], steps
+
+
+def test_the_summary_names_the_tightest_stage_and_agrees_with_the_table() -> None:
+    said, steps = summary(REAL[0], 80.0)
+    known = [row for row in steps if row["gpus"]]
+    shares = {row["field"]: row["needed_gb"] / (80 * (0.9 if row["field"].endswith("engine") else 1)) for row in known}
+    tightest = max(shares, key=lambda field: shares[field])
+    assert f"the tightest stage is {tightest}, " in said and said.endswith(": fits")
+    assert tightest == "scorer.training" and "needs 50.9 of the 80.0 GB" in said
+    said, steps = summary(REAL[0], 40.0)
+    lacking = {row["field"] for row in steps if row["fits"] is False}
+    assert lacking == {"scorer.training", "coder.training"} and ": DOES NOT FIT" in said and "close" not in said
+    assert all(field in said for field in lacking)
+    said, steps = summary(REAL[0], 56.0)
+    assert not [row for row in steps if row["fits"] is False] and said.endswith(": close")
+    unknown, _ = summary(REAL[0], None)
+    assert unknown.startswith("memory: unknown for ") and "coder.training" in unknown
+    said, _ = summary(REAL[0], 80.0, "coder.model=someone/new-model")
+    assert said.endswith(": fits; unknown for coder.training, evaluation.engine")
+
+
+def test_a_mend_that_is_close_itself_is_called_so_and_another_training_is_offered_last(tmp_path: Path) -> None:
+    """On 24 GB one row at a time needs 22.1 GB, which may be 15% more."""
+    said = next(line for line in refusal(files.load(REAL[0]), [24.0]).splitlines() if "scorer.training (" in line)
+    first, second = said.split(", or ")
+    assert "micro_batch=1, which needs 22.1 GB and so is close" in first
+    tokens = re.search(r"max_tokens=(\d+), which needs ([\d.]+) GB \(that is another training", second)
+    assert tokens is not None and float(tokens[2]) / 0.85 <= 24 and int(tokens[1]) < 6144
+    more = files.load(REAL[0], ["scorer.training.micro_batch=1", f"scorer.training.max_tokens={int(tokens[1]) + 256}"])
+    shape = model_shape(SEVEN)
+    assert shape is not None and more.scorer.training is not None
+    assert training_memory(shape, more.scorer.training).total / 0.85 > 24e9, "the longest rows that surely fit"
+
+
+def test_a_mend_that_surely_fits_goes_before_one_that_is_close() -> None:
+    said = next(line for line in refusal(files.load(REAL[0]), [40.0]).splitlines() if "scorer.training (" in line)
+    assert said.endswith(
+        "set scorer.training.micro_batch=2, which needs 26.3 GB"
+    )  # 4 rows need 34.5, and that is close
+
+
+def test_what_is_close_is_told_the_same_mends_as_what_does_not_fit() -> None:
+    made = files.load(REAL[1], ["synthesizer.training.micro_batch=2"])
+    (said,) = [line for line in fitting.close(made, ["bootstrap"], [40.0]) if line.startswith("synthesizer.training")]
+    assert "set synthesizer.training.micro_batch=1" in said and "use GPUs with more memory" not in said
+
+
+def test_a_count_that_does_not_fit_is_no_matter_of_predicted_bytes(tmp_path: Path) -> None:
+    said = refusal(with_engine(tmp_path, replicas=8), [80.0] * 2)
+    assert "replicas" in said and "predicted" not in said.splitlines()[0]
+
+
+def test_the_laptop_recipe_fits_a_small_gpu() -> None:
+    """8 GB, with room for a wrong prediction; its comment says 6."""
+    for gb, ends in ((8.0, ": fits"), (6.0, ": close")):
+        said, _ = summary("laptop", gb)
+        assert said.endswith(ends), said
+        assert refusal(files.load("laptop"), [gb]) == ""
+    kept = [f"{name}.training.gradient_checkpointing=false" for name in ("scorer", "synthesizer", "coder")]
+    assert "scorer.training" in refusal(files.load("laptop", kept), [24.0])

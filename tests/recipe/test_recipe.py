@@ -398,3 +398,11 @@ def test_arguments_of_a_chat_template_are_those_of_one_model(tmp_path):
         assert "an argument of a chat template is a name" in error_of(
             tmp_path, coder=model | {"template_arguments": {name: True}}
         )
+
+
+def test_a_single_tracker_is_a_list_of_one() -> None:
+    reported = [
+        load("smoke", [f"coder.training.report_to={given}"]).coder.training.report_to
+        for given in ("wandb", "[wandb]", "[wandb, mlflow]", "[]")
+    ]
+    assert reported == [("wandb",), ("wandb",), ("wandb", "mlflow"), ()]

@@ -148,6 +148,8 @@ def test_empty_and_cut_answers_are_said_loudly(serve: Serve, tmp_path: Path) -> 
     assert "more than half of the answers failed and are empty or cut" in told[0]
     assert "6 of 10 answers are empty: the model's text may be in another field" in told[1]
     assert "2 of 10 answers were cut at max_tokens=64: raise --max-tokens" in told[2]
+    in_a_run = summary.remarks("evaluation.max_tokens")
+    assert in_a_run[2].endswith("raise evaluation.max_tokens") and in_a_run[:2] == told[:2]
     with pytest.raises(NoNumberError, match="6 of 10 answers failed and are empty or were cut at --max-tokens"):
         asked(serve(said), path, max_error_share=0.5)
     few = asked(serve(lambda b, _: ok("") if number_of(b) == 0 else answer(b)), benchmark(tmp_path / "c.jsonl", 10))
