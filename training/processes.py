@@ -20,8 +20,8 @@ import torch.distributed as dist
 from training import signs
 
 COLLECTIVE_S = signs.SAVING_S + 600
-"""Seconds after which NCCL gives up on a process that does not take part. One may be saving, and the
-launcher ends a training that stands still earlier."""
+"""Seconds after which NCCL gives up on a process that does not take part. One may be saving, and
+the launcher ends a training that stands still earlier."""
 
 
 def rank() -> int:

@@ -28,8 +28,8 @@ class StateKeeper(TrainerCallback):
     """Has the trainer save its state every `every_s` seconds, at the same step in all processes. 0:
     after every step.
 
-    The trainer keeps the newest one (`training/fitting.py`). `has_stopped` is whether the training was
-    asked to end, and did.
+    The trainer keeps the newest one (`training/fitting.py`). `has_stopped` is whether the training
+    was asked to end, and did.
     """
 
     def __init__(self, every_s: float = EVERY_S, stop: Path | None = None) -> None:

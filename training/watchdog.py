@@ -4,7 +4,7 @@ In: the number of the launcher's process. Out: a thread that looks at it once a 
 that is stopped itself cannot look, so the system also sends a signal when the launcher dies:
 
     end_with(parent)                     SIGCONT: it goes on, looks, and ends
-    end_with(parent, dies_with=True)     SIGKILL: it ends at once, stopped or not, and writes nothing
+    end_with(parent, dies_with=True)     SIGKILL: it ends at once, stopped or not, writing nothing
 
 The system sends it when the thread ends that started this process. So SIGKILL is only for a process
 whose starter waits for it in that thread, as a training waits for its processes.

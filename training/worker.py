@@ -115,7 +115,7 @@ def main(path: str, rank: int) -> int:
         return STOPPED
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # what torch raises for a state that it cannot save is no Exception
+    except BaseException as error:  # torch's error of a state that it cannot save, too
         return _failed(Path(path), rank, error, Path(job.output))
     return 0
 
