@@ -11,6 +11,7 @@ from builders.recipe import files, sharing
 from builders.recipe.model_shapes import model_shape
 from store import Store
 from store.errors import SettingError
+from training.model_shape import ModelShape
 
 SEVEN, CODER = "Qwen/Qwen2.5-Coder-7B-Instruct", "deepseek-ai/deepseek-coder-6.7b-base"
 
@@ -46,3 +47,9 @@ def test_a_run_is_refused_with_as_many_as_there_are_gpus(tmp_path) -> None:
     made = files.load("qwen2.5-coder-7b", ["synthesizer.engine.tensor_parallel=3"])
     said = [str(error) for error in scoder.refusals(Store(tmp_path), made, None, [80.0] * 2)]
     assert any(line.endswith("set it to one of 1, 2") for line in said)
+
+
+def test_key_value_heads_are_divided_or_doubled() -> None:
+    """4 of them: two groups of 3 GPUs would share none evenly, and 8 GPUs have each one twice."""
+    shape = ModelShape(2048, 6144, 4, 24, 4, 64, 384, False)
+    assert [n for n in range(1, 13) if sharing.can_share(shape, n)] == [1, 2, 4, 8, 12]
