@@ -5,7 +5,7 @@ arithmetic over the recipe and the sizes of the models, and the same on every ma
 
     check(recipe, ["bootstrap"])    # sampling.max_tokens is 5,000, but … holds 4,096 tokens
 
-Three things never work. A model has no places for so many tokens. An answer may be so long that no
+Three things never work. vLLM's model has no places for so many tokens. An answer may be so long that no
 prompt has room beside it. A row may be so short that the words of its prompt alone fill it.
 """
 
@@ -46,7 +46,7 @@ def _problems(work: Work) -> Iterator[str]:
     if isinstance(work, Asking):
         yield from _of_engine(work, places)
     else:
-        yield from _of_rows(work, places)
+        yield from _of_rows(work)
 
 
 def _of_engine(work: Asking, places: int | None) -> Iterator[str]:
@@ -72,10 +72,9 @@ def _of_engine(work: Asking, places: int | None) -> Iterator[str]:
     )
 
 
-def _of_rows(work: Training | Gradients, places: int | None) -> Iterator[str]:
+def _of_rows(work: Training | Gradients) -> Iterator[str]:
+    """Rows may be shorter than the settings allow, so more tokens than places are no fault."""
     tokens, field, least = work.settings.max_tokens, f"{work.field}.max_tokens", least_tokens(work.prompt)
-    if places is not None and tokens > places:
-        yield _no_places(field, tokens, work.model, places)
     if tokens <= least:
         yield (
             f"{field} is {tokens:,}, but the words of the prompt {work.prompt or ''} alone take {least:,} tokens at least. "

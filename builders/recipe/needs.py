@@ -12,7 +12,8 @@ A model whose sizes are not known has no need that could be told, and is never r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from builders.engines.settings import TransformersSettings, VllmSettings
 from builders.recipe import batches
@@ -24,6 +25,9 @@ from training import memory
 from training.gradient_memory import GradientMemory
 from training.layout import num_processes
 from training.model_shape import ModelShape
+from training.settings import GradientSettings, SftSettings
+
+S = TypeVar("S", SftSettings, GradientSettings)
 
 GB = 1e9
 ENGINE_BYTES = 3_000_000_000
@@ -126,10 +130,16 @@ def need_of(work: Work, gpus: Gpus) -> Need:
     """What one GPU must hold for this work."""
     shape = model_shape(work.model, work.revision)
     if isinstance(work, Training):
-        return _training(work, shape, gpus)
+        return _training(replace(work, settings=_within(work.settings, shape)), shape, gpus)
     if isinstance(work, Gradients):
-        return _gradients(work, shape, gpus)
+        return _gradients(replace(work, settings=_within(work.settings, shape)), shape, gpus)
     return _asking(work, shape, gpus)
+
+
+def _within(settings: S, shape: ModelShape | None) -> S:
+    """The settings with no longer rows than the model has places for: longer ones are rejected."""
+    places = settings.max_tokens if shape is None or shape.positions is None else shape.positions
+    return settings.model_copy(update={"max_tokens": min(settings.max_tokens, places)})
 
 
 def num_devices(work: Training, gpus: Gpus) -> int:

@@ -9,7 +9,8 @@ import pytest
 
 import scoder
 from builders.engines import prompts
-from builders.recipe import contexts, files
+from builders.recipe import contexts, estimate, files
+from builders.recipe.needs import Gpus, need_of
 from store.errors import SettingError
 from tests.smoke_run import scoder_here
 
@@ -39,16 +40,27 @@ def test_our_recipes_work(name: str) -> None:
         ("smoke", "sampling.max_tokens=600", "sampling.max_tokens=256"),
         ("smoke", "synthesizer.engine.max_model_tokens=100", "sampling.max_tokens=50"),
         (SEVEN, "synthesizer.engine.max_model_tokens=40000", "synthesizer.engine.max_model_tokens=32768"),
-        (SEVEN, "synthesizer.training.max_tokens=65536", "synthesizer.training.max_tokens=32768"),
-        (SEVEN, "scorer.training.max_tokens=65536", "scorer.training.max_tokens=32768"),
-        (SEVEN, "coder.training.max_tokens=32000", "coder.training.max_tokens=16384"),
-        (SEVEN, "influence.gradients.max_tokens=40000", "influence.gradients.max_tokens=32768"),
     ],
 )
 def test_what_cannot_work_is_refused_and_its_mend_works(name: str, change: str, mend: str) -> None:
     said = said_of(name, change)
     assert change.split("=")[0] in said and f"set {mend}" in said
     assert said_of(name, change, mend) == ""
+
+
+@pytest.mark.parametrize(
+    ("field", "places"),
+    [("synthesizer.training", 32768), ("coder.training", 16384), ("influence.gradients", 32768)],
+)
+def test_rows_longer_than_a_model_has_places_for_are_rejected_so_they_need_no_memory(field: str, places: int) -> None:
+    """A training takes fewer tokens by itself, and rejects the rows that are longer."""
+    needs = []
+    for tokens in (places, 2 * places):
+        made = files.load(SEVEN, [f"{field}.max_tokens={tokens}"])
+        assert said_of(SEVEN, f"{field}.max_tokens={tokens}") == ""
+        (work, *_) = [step.work for step in estimate.plan(made) if step.work is not None and step.work.field == field]
+        needs.append(need_of(work, Gpus(1, 80e9, True)))
+    assert needs[0] == needs[1]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +95,7 @@ def test_a_teacher_in_vllm_is_looked_at_and_one_at_an_endpoint_is_not() -> None:
 
 
 def test_stages_that_are_not_run_are_not_looked_at() -> None:
-    assert said_of(SEVEN, "coder.training.max_tokens=32000", stages=["pool", "teacher", "bootstrap"]) == ""
+    assert said_of(SEVEN, "evaluation.max_tokens=4096", stages=["pool", "teacher", "bootstrap"]) == ""
 
 
 @pytest.mark.parametrize(
