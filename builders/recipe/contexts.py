@@ -5,8 +5,8 @@ arithmetic over the recipe and the sizes of the models, and the same on every ma
 
     check(recipe, ["bootstrap"])    # sampling.max_tokens is 5,000, but … holds 4,096 tokens
 
-Three things never work. vLLM's model has no places for so many tokens. An answer may be so long that no
-prompt has room beside it. A row may be so short that the words of its prompt alone fill it.
+Three things never work. A model in vLLM has no places for so many tokens. An answer may be so long
+that no prompt has room beside it. A row may be so short that the words of its prompt alone fill it.
 """
 
 from __future__ import annotations
