@@ -92,7 +92,7 @@ class End:
         left = f". {left}" if left else ""
         if self.failure is None:
             again = left or ". No state was saved yet: the same command begins anew"
-            return LostTrainingError(f"{self.reason}, for the second time{again}{logs}")
+            return LostTrainingError(f"{self.reason}; it is the second end without a newer state{again}{logs}")
         message = f"{self.failure.message.rstrip('.')}{left}{logs}"
         return self.failure.model_copy(update={"message": message}).error(self.reason)
 

@@ -279,7 +279,7 @@ def test_a_process_that_dies_twice_at_the_same_place_is_told_with_its_last_words
     monkeypatch.setenv("UNLUCKY_ALWAYS", "1")
     with pytest.raises(
         LostTrainingError,
-        match=r"(?s)died \(signal SIGKILL; somebody sent it, and it held [0-9.]+ of the .*for the second time\. Its state after "
+        match=r"(?s)died \(signal SIGKILL; somebody sent it, and it held [0-9.]+ of the .*it is the second end without a newer state\. Its state after "
         r"step 1 is kept in .*\.out\.partial: the same command goes on from there.*logs of the processes are in .*out\.run",
     ):
         launch.train(data, qwen, str(tmp_path / "out"), SETTINGS, state_every_s=0.0)
