@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests import smoke_run
-
 
 def pytest_configure() -> None:
-    """Processes that tests start can be interrupted.
+    """Processes that tests start can be interrupted, and tables are as wide as in a pipe.
 
     A shell that runs pytest in the background lets it ignore SIGINT, and its children inherit that.
+    Python's readline sets COLUMNS for the children of pytest, which are its workers.
     """
+    os.environ.pop("COLUMNS", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -41,6 +41,8 @@ def smoke_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     All workers of a session share it.
     """
+    from tests import smoke_run  # it imports the command line, which looks at COLUMNS
+
     own = tmp_path_factory.getbasetemp()
     path = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "smoke-store"
     with FileLock(f"{path}.lock"):
@@ -55,6 +57,8 @@ def smoke_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def forked_store(smoke_store: Path, tmp_path: Path) -> Path:
     """A copy of the finished smoke store that a test may change."""
+    from tests import smoke_run
+
     path = tmp_path / "forked"
     done = smoke_run.scoder("fork", str(smoke_store), str(path), "--until", "evaluation")
     assert done.returncode == 0, done.stderr
