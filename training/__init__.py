@@ -7,6 +7,9 @@
     synthesizer.py scorer.py coder.py   the three trainings of the method over launch.py
     launch.py            a training in processes of its own, watched; elsewhere.py: on a cluster
     attempt.py           its processes, from their start to their end; smaller.py: with less memory
+    children.py host_memory.py   their exit codes, and whether the kernel ended one
+    signs.py             what they tell: they are here, have met, are saving
+    out_of_memory.py full_disk.py   the errors that mean this
     stopping.py          what signals do to it; alone.py: one training at a time for an output
     worker.py            one of these processes; watchdog.py ends it with its launcher
     sft.py               supervised fine-tuning in this process, its checkpoints and its report
@@ -15,6 +18,7 @@
     layout.py            the rows of a step, shared out; processes.py: which process this is
     sharded.py           weights shared out over processes (FSDP2); sharded_loading.py loads them
     optimizers.py        AdamW, AdamW of 8 bits, Adafactor
+    seals.py             whether a saved state is whole
     resuming.py          the state from which a killed training goes on; state_keeper.py saves it
     train_log.py         a line per step; tail.py reads it while it grows
     gpus.py              the GPUs that are seen

@@ -27,26 +27,15 @@ from store.lock import coordinator
 from tests import fake_slurm
 from tests.gpu_job import Report, measure
 from tests.replica_engines import is_alive, wait_until
+from tests.small_training import SETTINGS
 from tests.tiny_models import tiny_qwen
 from training import launch
 from training.errors import LostTrainingError, TrainingError
-from training.settings import LoraSettings, SftSettings
 
 ROOT = Path(__file__).parents[2]
 GPU = {"gpus_per_node": 2, "replicas": 2, "cpus_per_gpu": 3, "mem_per_gpu_gb": 10, "host": "127.0.0.1"}
 SLURM = {"kind": "slurm", "partition": "cpu", "time": "00:10:00", "poll_s": 0.1, "gpu": GPU}
-TRAINING = SftSettings(
-    epochs=2,
-    learning_rate=1e-2,
-    batch_size=2,
-    gradient_accumulation=2,
-    max_tokens=200,
-    num_checkpoints=2,
-    lora=LoraSettings(r=4, alpha=8),
-    dtype="float32",
-)
-
-LONG = TRAINING.model_copy(update={"epochs": 20})
+LONG = SETTINGS.model_copy(update={"epochs": 20})
 """55 steps, so that there is time to kill it."""
 
 
@@ -240,7 +229,7 @@ def test_a_training_on_a_node_is_that_of_this_machine_also_when_it_is_killed(clu
 def test_the_error_of_a_training_arrives_and_a_lost_one_ends(cluster, tmp_path, qwen, data):
     with node_trainings.training_node(cluster, "test") as node:
         with pytest.raises(TrainingError, match="40 checkpoints do not fit") as raised:
-            many = TRAINING.model_copy(update={"num_checkpoints": 40})
+            many = SETTINGS.model_copy(update={"num_checkpoints": 40})
             launch.train(data, qwen, str(tmp_path / "many"), many, node=node)
         assert type(raised.value) is TrainingError
 
@@ -248,7 +237,7 @@ def test_the_error_of_a_training_arrives_and_a_lost_one_ends(cluster, tmp_path, 
         return tasks.start("node", ["-c", "print('no driver'); raise SystemExit(5)"], gpus or 2)
 
     with Tasks(cluster, "train") as tasks, pytest.raises(LostTrainingError, match=r"(?s)second time.*5.*no driver"):
-        launch.train(data, qwen, str(tmp_path / "dead"), TRAINING, node=dead)
+        launch.train(data, qwen, str(tmp_path / "dead"), SETTINGS, node=dead)
 
 
 # -- whoever dies ----------------------------------------------------------------------------------
@@ -259,13 +248,13 @@ from builders.executors.gpu_tasks import Cluster, Tasks
 from builders.executors import node_trainings
 from builders.recipe import Executor
 from store.lock import coordinator
-from tests.executors.test_gpu_tasks import SLURM, TRAINING
+from tests.executors.test_gpu_tasks import SLURM, SETTINGS
 from training import launch
 
 root, qwen, data = sys.argv[1:]
 cluster = Cluster(root, Executor.model_validate(SLURM))
 with coordinator(root), node_trainings.training_node(cluster, "test") as node:
-    slow = TRAINING.model_copy(update={"epochs": 5000})
+    slow = SETTINGS.model_copy(update={"epochs": 5000})
     launch.train(data, qwen, root + "/model", slow, node=node, watch=lambda record: print(record.step, flush=True))
 """
 
