@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 from peft import PeftModel
+from peft.helpers import disable_input_dtype_casting
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -65,7 +66,10 @@ def fit(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase, 
         sharded.prepare(trainer)
     recorder.trainer = trainer
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=str(job.state) if job.state else None)
+    # By itself PEFT casts every input of an adapter to float32, and multiplies in it: on an H100
+    # that takes a third of the step.
+    with disable_input_dtype_casting(model, active=trainer.args.bf16):
+        trainer.train(resume_from_checkpoint=str(job.state) if job.state else None)
     if keeper.has_stopped:
         raise StoppedError
     # a row that is added has one token

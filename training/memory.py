@@ -125,14 +125,16 @@ def _step_bytes(shape: ModelShape, settings: SftSettings, trained: int) -> int:
 
 
 def has_autocast(settings: SftSettings) -> bool:
-    """Whether float32 weights are computed with in bfloat16."""
-    return settings.lora is None and weight_bytes(settings) > number_bytes(settings.dtype)
+    """Whether float32 weights are computed with in bfloat16: all of them, or the adapter's."""
+    return weight_bytes(settings) > number_bytes(settings.dtype)
 
 
 def autocast_copies(shape: ModelShape, settings: SftSettings) -> int:
     """The copies of the linear layers' weights that autocast makes, and keeps for a pass."""
+    if not has_autocast(settings):
+        return 0
     linear = shape.num_layers * (shape.num_layer_parameters - 2 * shape.hidden)
-    return BFLOAT16 * linear if has_autocast(settings) else 0
+    return BFLOAT16 * (linear if settings.lora is None else num_trained(shape, settings))
 
 
 def activation_bytes(shape: ModelShape, settings: SftSettings, tokens: int) -> int:
@@ -154,8 +156,9 @@ def saved_bytes_per_token(shape: ModelShape, settings: SftSettings) -> int:
 
 
 def residual_bytes(settings: SftSettings) -> int:
-    """Bytes of a number between two layers. Under autocast it stays float32, as the weights are."""
-    return FLOAT32 if has_autocast(settings) else number_bytes(settings.dtype)
+    """Bytes of a number between two layers: those of an embedding."""
+    is_float32 = settings.lora is None and has_autocast(settings)
+    return FLOAT32 if is_float32 else number_bytes(settings.dtype)
 
 
 def layer_bytes_per_token(shape: ModelShape, settings: SftSettings) -> int:
@@ -184,27 +187,22 @@ def _mlp_bytes(shape: ModelShape, settings: SftSettings) -> int:
 def _linear_bytes(shape: ModelShape, settings: SftSettings) -> int:
     """The inputs of the linear layers, as each form of training keeps them."""
     number, inputs = number_bytes(settings.dtype), [i for i, _ in shape.linear_layers]
-    if settings.lora is not None:
-        # PEFT copies the input of each A to float32. If it is float32, layers share their input.
-        kept = sum(inputs) if number < FLOAT32 else 2 * shape.hidden + inputs[3] + shape.intermediate
-        dropped = sum(inputs) if settings.lora.dropout else 0  # a mask of one byte
-        return FLOAT32 * (kept + len(inputs) * settings.lora.r) + dropped
     # The output layer's input is attention's output, which is counted there.
-    if has_autocast(settings):  # each layer has a copy of its own
-        return number * (sum(inputs) - inputs[3])
-    return number * (2 * shape.hidden + shape.intermediate)
+    shared = number * (2 * shape.hidden + shape.intermediate)
+    if settings.lora is None:  # under autocast each layer has a copy of its own
+        return number * (sum(inputs) - inputs[3]) if has_autocast(settings) else shared
+    between = number * len(inputs) * settings.lora.r
+    # Dropout gives every A an input of its own, and keeps a mask of one byte.
+    return between + ((number + 1) * sum(inputs) if settings.lora.dropout else shared)
 
 
 def _backward_bytes_per_token(shape: ModelShape, settings: SftSettings) -> int:
     """What the backward pass through one MLP makes: two gradients of its widest values.
 
-    With an adapter one of them is float32, as the adapter is, and without checkpointing the other
-    takes the place of what was saved.
+    With an adapter and without checkpointing, one takes the place of what was saved.
     """
     wide, number = shape.intermediate + shape.hidden, number_bytes(settings.dtype)
-    if settings.lora is None:
-        return 2 * number * wide
-    return (FLOAT32 + (number if settings.gradient_checkpointing else 0)) * wide
+    return (2 if settings.lora is None or settings.gradient_checkpointing else 1) * number * wide
 
 
 def loss_bytes(shape: ModelShape, settings: SftSettings, tokens: int) -> int:

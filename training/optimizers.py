@@ -66,11 +66,11 @@ def weights_dtype(settings: SftSettings) -> DtypeName:
 def is_autocast(settings: SftSettings) -> bool:
     """Whether float32 weights are computed with in bfloat16: the field `bf16` of SFTConfig.
 
-    An adapter's layers do that themselves. Weights in bfloat16 need nothing.
+    An adapter's weights are float32 always. Weights in bfloat16 need nothing.
     """
     from training.precision import resolved
 
-    is_float32 = settings.lora is None and weights_dtype(settings) == "float32"
+    is_float32 = settings.lora is not None or weights_dtype(settings) == "float32"
     return is_float32 and resolved(settings.dtype) == "bfloat16"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft.helpers import disable_input_dtype_casting
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -21,7 +22,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from trl.trainer.utils import add_fused_lm_head
 
 from training import memory
-from training.adapters import add_lora
+from training.adapters import add_lora, lora_matrices
+from training.completion_loss import causal_model
 from training.memory import training_memory
 from training.model_shape import ModelShape, shape_of
 from training.settings import LoraSettings, SftSettings
@@ -135,14 +137,26 @@ def measured(num_layers: int, settings: SftSettings, in_dtype: Any, place: str =
         if weight.requires_grad:
             weight.grad = torch.zeros_like(weight)
             bytes_.add(weight.grad)
+    if settings.lora is not None and memory.has_autocast(settings):
+        as_copies(made)
     rows = memory.rows_at_once(settings)
     ids = torch.zeros(rows, settings.max_tokens, dtype=torch.long, device=place)
     mask: Any = {"full_attention": None}
     with bytes_:
-        with torch.autocast("cpu", torch.bfloat16, enabled=memory.has_autocast(settings)):
+        is_autocast = settings.lora is None and memory.has_autocast(settings)
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_autocast):
             out = made(input_ids=ids, attention_mask=mask, labels=ids, fused_lm_head=True, use_cache=False)
         out.loss.backward()
     return bytes_.peak
+
+
+def as_copies(made: Any) -> None:
+    """Autocast does not work on the meta device. The adapter's bfloat16 copies are made here."""
+    for _, matrix in lora_matrices(made):
+        weight, matrix.weight = matrix.weight, torch.nn.Parameter(matrix.weight.to(torch.bfloat16))
+        matrix.weight.grad = torch.zeros_like(matrix.weight)
+        matrix.register_buffer("in_float32", weight.data)
+        matrix.register_buffer("gradient", weight.grad)
 
 
 def predicted(num_layers: int, settings: SftSettings) -> int:
@@ -187,21 +201,40 @@ def test_what_a_further_layer_adds_is_predicted(is_checkpointed: bool, in_dtype:
     assert predicted(3, settings) - predicted(2, settings) == pytest.approx(added, rel=0.02)
 
 
-def test_float32_weights_under_autocast_have_copies(in_dtype: Any) -> None:
-    """Autocast works on real devices only: one layer and few tokens on the CPU."""
-    settings = SftSettings(lora=ALL, dtype="bfloat16", batch_size=2, max_tokens=32)
-    bytes_ = Bytes()
-    made = model(1, settings, in_dtype, "cpu")
-    ids = torch.zeros(2, 32, dtype=torch.long)
-    mask: Any = {"full_attention": None}
-    with bytes_, torch.autocast("cpu", torch.bfloat16):
-        hidden = made.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        held = bytes_.now - made.model.embed_tokens.weight.nbytes
+def held_under_autocast(settings: SftSettings, in_dtype: Any) -> tuple[Any, int]:
+    """A model of one layer, and the bytes that 64 tokens keep of it, with autocast's copies.
+
+    Autocast works on real devices only, so this is computed.
+    """
+    bytes_, made = Bytes(), model(1, settings, in_dtype, "cpu")
+    base = made if settings.lora is None else causal_model(made)
+    ids, mask = torch.zeros(2, 32, dtype=torch.long), {"full_attention": None}
+    for weight in made.parameters():
+        bytes_.add(weight)
+    before = bytes_.now
+    with bytes_, torch.autocast("cpu", torch.bfloat16), disable_input_dtype_casting(made):
+        hidden = base.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        held = bytes_.now - before
     assert hidden.shape == (2, 32, 3584)
+    return made, held
+
+
+def test_float32_weights_under_autocast_have_copies(in_dtype: Any) -> None:
+    settings = SftSettings(lora=ALL, dtype="bfloat16", batch_size=2, max_tokens=32)
+    made, held = held_under_autocast(settings, in_dtype)
     copies = memory.autocast_copies(shape(1), settings)
-    layer = memory.layer_bytes_per_token(shape(1), settings)
     assert copies == sum(w.numel() * 2 for n, w in made.named_parameters() if "layers" in n and w.dim() == 2)
-    assert copies + 64 * layer == pytest.approx(held, rel=WITHIN)
+    assert copies + 64 * memory.layer_bytes_per_token(shape(1), settings) == pytest.approx(held, rel=WITHIN)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_an_adapter_under_autocast_has_copies_and_shares_its_inputs(dropout: float, in_dtype: Any) -> None:
+    lora = LoraSettings(r=2, alpha=4, dropout=dropout)
+    settings = SftSettings(lora=lora, dtype="bfloat16", batch_size=2, max_tokens=32)
+    made, held = held_under_autocast(settings, in_dtype)
+    copies = memory.autocast_copies(shape(1), settings)
+    assert copies == sum(w.numel() * 2 for w in made.parameters() if w.requires_grad)
+    assert copies + 64 * memory.layer_bytes_per_token(shape(1), settings) == pytest.approx(held, rel=WITHIN)
 
 
 def test_states_of_adamw_are_counted_as_torch_keeps_them() -> None:

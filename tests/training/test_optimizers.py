@@ -73,8 +73,9 @@ def same(some: Any, other: Any) -> bool:
         ("adamw_8bit_sr", "bfloat16", False, "bfloat16", False),
         ("adamw", "float32", False, "float32", False),
         ("adamw_8bit_sr", "float32", False, "float32", False),
-        ("adamw", "bfloat16", True, "bfloat16", False),
-        ("adamw_8bit_sr", "bfloat16", True, "bfloat16", False),
+        ("adamw", "bfloat16", True, "bfloat16", True),
+        ("adamw_8bit_sr", "bfloat16", True, "bfloat16", True),
+        ("adamw", "float32", True, "float32", False),
     ],
 )
 def test_weights_are_float32_where_updates_would_be_lost(optimizer, dtype, lora, weights, autocast) -> None:

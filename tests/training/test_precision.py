@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -10,12 +11,15 @@ from pydantic import ValidationError
 from builders.engines import TransformersSettings, VllmSettings, open_engine
 from builders.engines.transformers import TransformersEngine
 from builders.standalone.influence import _precision
+from tests.small_training import SETTINGS, distance, weights, write_rows
 from tests.tiny_models import tiny_qwen
 from training.errors import TrainingError
 from training.examples import load_model
 from training.precision import choice
 from training.settings import SftSettings
+from training.sft import train
 
+BASE = str(Path(__file__).parents[2] / "recipes" / "tiny-base")
 CPU, OLD_GPU, GPU = (False, False), (True, False), (True, True)
 
 
@@ -62,3 +66,23 @@ def test_engines_take_float16_and_trainings_do_not(tmp_path: Path) -> None:
     assert VllmSettings.model_validate({"dtype": "float16"}).dtype == "float16"
     with pytest.raises(ValidationError, match="Input should be 'float32', 'bfloat16' or 'auto'"):
         SftSettings.model_validate({"dtype": "float16"})
+
+
+def test_an_adapter_multiplies_in_bfloat16_and_learns_as_in_float32(tmp_path: Path) -> None:
+    """Its weights are float32 all the same: updates are small."""
+    data = write_rows(tmp_path)
+    seen: set[torch.dtype] = set()
+
+    def note(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if isinstance(module, torch.nn.Linear) and 4 in module.weight.shape:
+            assert module.weight.dtype == torch.float32
+            seen.update((inputs[0].dtype, output.dtype))
+
+    hook = torch.nn.modules.module.register_module_forward_hook(note)
+    for dtype in ("float32", "bfloat16"):
+        seen.clear()
+        train(data, BASE, str(tmp_path / dtype), SETTINGS.model_copy(update={"dtype": dtype}))
+        assert seen == {getattr(torch, dtype)}
+    hook.remove()
+    assert weights(tmp_path / "bfloat16").dtype == np.float32
+    assert 0 < distance(tmp_path / "bfloat16", tmp_path / "float32") < 0.15
