@@ -153,7 +153,7 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
         f"sizes of Qwen2.5-7B (training/memory.py), and are right within {MARGIN:.0%}; 1.5 GB of a runtime and 3 GB of an "
         "engine are ours, not measured. Only what would not fit even so is refused; what may not fit is called close",
         _assumed(recipe),
-        f"hours: stated, not measured: {machine.peak_tflops:g} TFLOP/s a GPU, of which trainings reach "
+        f"hours: stated, not measured on your GPUs: {machine.peak_tflops:g} TFLOP/s a GPU, of which trainings reach "
         f"{machine.training_use:.0%}, gradients {machine.gradients_use:.0%} and reading {machine.reading_use:.0%}; writing "
         f"{machine.decoded_tokens_per_second:g} tokens/s a GPU with {RATED_WEIGHTS / 1e9:g} billion weights. Put your own "
         "into machine. The start of engines and trainings, a few minutes each, is not in them, nor what CPUs do",
