@@ -74,6 +74,7 @@ class FaultServer:
     ) -> None:
         self.loads_adapters, self.adapters = loads_adapters, dict[str, str]()
         self.seen: list[tuple[float, dict, dict]] = []
+        self.queries: list[str] = []
         self.asked: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()
         self.under_way = self.most_under_way = 0
@@ -113,6 +114,7 @@ class FaultServer:
         attempt = self.asked[key]
         self.asked[key] += 1
         self.seen.append((time.monotonic(), body, dict(request.headers)))
+        self.queries.append(request.query_string)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:

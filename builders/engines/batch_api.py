@@ -30,7 +30,7 @@ import aiohttp
 
 from builders.engines.batch_lines import LARGEST_FILE_BYTES, Backlog, Group, Line, text
 from builders.engines.batch_state import BatchState
-from builders.engines.budget import Budget, Spent, most_tokens
+from builders.engines.budget import Budget, Spent, most_billed
 from builders.engines.endpoint import Endpoint, backoff_s
 from builders.engines.gate import StoppedError
 from builders.engines.openai import choice_completion, refused_completion
@@ -117,7 +117,7 @@ class BatchEngine(Engine):
 
     def _line(self, name: str, path: str, body: Json) -> Line:
         whole = extended(body, self._settings.extra_body)
-        return Line(name, path, whole, self._budget.worst_case(whole, whole["max_tokens"]))
+        return Line(name, path, whole, self._budget.worst_case(whole))
 
     def _stream(
         self,
@@ -312,7 +312,7 @@ class BatchEngine(Engine):
             (response.get("status_code"), response.get("body")) if isinstance(response, dict) else (None, None)
         )
         said, notes = self._endpoint.dialect.spoken(line.body)
-        most = most_tokens(said, line.body["max_tokens"])
+        most = most_billed(said)
         if status == 200 and (error := error_in(body)):
             status, body = error.status, error.text
         if status == 200:
@@ -329,9 +329,15 @@ class BatchEngine(Engine):
             return None
         text = body if isinstance(body, str) else json.dumps(body)
         refused = failure(status, text, self._endpoint.redact(text), {})
-        if isinstance(refused, PassingError) or self._endpoint.dialect.learns(said, text):
-            return None
-        return refused
+        return None if isinstance(refused, PassingError) or self._is_another_way(line, said, text) else refused
+
+    def _is_another_way(self, line: Line, said: Json, refusal: str) -> bool:
+        """Whether a refused line is asked again as the dialect has learned, now or from its
+        neighbours in the batch."""
+        dialect = self._endpoint.dialect
+        if lesson := dialect.lesson_of(said, refusal, dialect.known):
+            dialect.confirm([lesson])
+        return lesson is not None or dialect.lesson_of(line.body, refusal) in dialect.known
 
     def _billed(self, said: Answer | BaseException) -> Spent:
         return self._budget.price(*said.tokens) if isinstance(said, Answer | RefusedError) else Spent()

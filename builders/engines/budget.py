@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from builders.engines.dialect import Json, most_tokens
 from builders.engines.settings import OpenAISettings
 from store.errors import JobError
 
@@ -54,9 +55,9 @@ class Budget:
         self.spent = spent
         self.held = Spent()
 
-    def worst_case(self, body: Mapping[str, Any], num_completion_tokens: int) -> Spent:
+    def worst_case(self, said: Json) -> Spent:
         """The most that a call can cost."""
-        return self.price(*most_tokens(body, num_completion_tokens))
+        return self.price(*most_billed(said))
 
     def price(self, num_prompt_tokens: int, num_completion_tokens: int) -> Spent:
         """Tokens with their price."""
@@ -99,9 +100,9 @@ class Budget:
         )
 
 
-def most_tokens(body: Mapping[str, Any], num_completion_tokens: int) -> tuple[int, int]:
-    """The most tokens of prompt and completion that a call can be billed for."""
-    return prompt_bound(body), num_completion_tokens
+def most_billed(said: Json) -> tuple[int, int]:
+    """The most tokens of prompt and completion that a body can be billed for."""
+    return prompt_bound(said), most_tokens(said)
 
 
 def prompt_bound(body: Mapping[str, Any]) -> int:

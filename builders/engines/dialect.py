@@ -5,13 +5,13 @@ takes it, and in words what is different about it.
 
 Each field has a ladder of lessons. A refusal that names the field learns the next one: a seed is
 folded before it is left out, and `json_schema` becomes `json_object` before it goes. The refused
-call is asked again at once. If it is answered then, the lesson is confirmed, and said once. If it
-is refused again, the field was not the reason, and the lesson is withdrawn. The model and the
-messages are in no ladder: whoever refuses them refuses the request.
+call is asked again at once. If it is answered then, the lesson is confirmed: it is said once, and
+holds for all calls. If it is refused again, the field was not the reason, and other calls never
+knew of it. The model and the messages are in no ladder: whoever refuses them refuses the request.
 
-    dialect = Dialect()
-    dialect.learns({"seed": 7}, '{"error": {"param": "seed"}}')     # True
-    dialect.spoken({"model": "m", "seed": 7})[0]                    # {"model": "m"}
+    dialect, body = Dialect(), {"model": "m", "seed": 7}
+    lesson = dialect.lesson_of(body, '{"error": {"param": "seed"}}')
+    dialect.spoken(body, [lesson])[0]    # {"model": "m"}
 """
 
 from __future__ import annotations
@@ -40,15 +40,17 @@ _RANGE = re.compile(
 )
 _COMPLAINT = re.compile(
     r"support|unknown|unrecognized|unexpected|extra|permit|allow|invalid|only|cannot|can't|deprecat|must|unavailable"
-    r"|not available|too |less than|greater than|range|at most|maximum|max |between|default|implemented|instead"
+    r"|not available|limit|too |less than|greater than|range|at most|maximum|max |between|default|implemented|instead"
 )
 _NO_ROOM = "model output limit was reached"
 _CONTEXT = ("context_length", "context length", "context window", "input tokens exceed")
 
 
 class Lesson(NamedTuple):
-    """One way to depart from the protocol: what it is in words, when it is learnt, what it does."""
+    """One way to depart from the protocol: its field, what it is in words, when it is learnt, what
+    it does."""
 
+    field: str
     told: str
     fits: Callable[[Json, str], bool]
     change: Callable[[Json], None]
@@ -99,17 +101,22 @@ def _more_room(said: Json) -> None:
 LADDERS: dict[str, tuple[Lesson, ...]] = {
     "seed": (
         Lesson(
+            "seed",
             "the endpoint takes seeds of 31 bits: they are folded",
             lambda said, refusal: said["seed"] >= LARGEST_SEED and bool(_RANGE.search(refusal)),
             _fold_seed,
         ),
         Lesson(
-            "the endpoint takes no seed: it is left out, so answers cannot be repeated", _always, _leave_out("seed")
+            "seed",
+            "the endpoint takes no seed: it is left out, so answers cannot be repeated",
+            _always,
+            _leave_out("seed"),
         ),
     ),
-    "top_p": (Lesson("the endpoint takes no such top_p: it is left out", _always, _leave_out("top_p")),),
+    "top_p": (Lesson("top_p", "the endpoint takes no such top_p: it is left out", _always, _leave_out("top_p")),),
     "temperature": (
         Lesson(
+            "temperature",
             "the endpoint takes no such temperature: it is left out, so the model's own holds",
             _always,
             _leave_out("temperature"),
@@ -117,19 +124,22 @@ LADDERS: dict[str, tuple[Lesson, ...]] = {
     ),
     "stop": (
         Lesson(
+            "stop",
             f"the endpoint takes {FEWEST_STOPS} stop texts: answers are cut at the others here",
             lambda said, refusal: len(said["stop"]) > FEWEST_STOPS,
             _shorten_stops,
         ),
-        Lesson("the endpoint takes no stop texts: answers are cut at them here", _always, _leave_out("stop")),
+        Lesson("stop", "the endpoint takes no stop texts: answers are cut at them here", _always, _leave_out("stop")),
     ),
     "response_format": (
         Lesson(
+            "response_format",
             "the endpoint takes no JSON schema: it is asked for any JSON object",
             lambda said, refusal: said["response_format"].get("type") == "json_schema",
             _any_json,
         ),
         Lesson(
+            "response_format",
             "the endpoint takes no response_format: the prompt alone asks for JSON",
             _always,
             _leave_out("response_format"),
@@ -137,21 +147,24 @@ LADDERS: dict[str, tuple[Lesson, ...]] = {
     ),
     "top_logprobs": (
         Lesson(
+            "top_logprobs",
             f"the endpoint tells {FEWEST_LOGPROBS} logprobs: probabilities are those of the most probable choices",
             lambda said, refusal: said["top_logprobs"] > FEWEST_LOGPROBS and bool(_RANGE.search(refusal)),
             _few_logprobs,
         ),
-        Lesson("the endpoint tells no logprobs: choices are read from its text", _always, _no_logprobs),
+        Lesson("top_logprobs", "the endpoint tells no logprobs: choices are read from its text", _always, _no_logprobs),
     ),
     "max_tokens": (
         Lesson(
+            "max_tokens",
             f"the model thinks before it answers: a choice gets {THINKING_CHOICE_TOKENS:,} tokens",
-            lambda said, refusal: said["max_tokens"] <= CHOICE_TOKENS and _NO_ROOM in refusal,
+            lambda said, refusal: most_tokens(said) <= CHOICE_TOKENS and _NO_ROOM in refusal,
             _more_room,
         ),
         Lesson(
+            "max_tokens",
             "the endpoint calls max_tokens max_completion_tokens",
-            lambda said, refusal: _NO_ROOM not in refusal,
+            lambda said, refusal: "max_tokens" in said and _NO_ROOM not in refusal,
             _rename_max_tokens,
         ),
     ),
@@ -171,59 +184,46 @@ class Dialect:
     """See the module. All methods are called from one thread."""
 
     known: list[Lesson] = field(default_factory=list)
-    confirmed: set[str] = field(default_factory=set)
+    """What is confirmed: a refused call was answered when it was said so."""
 
-    def spoken(self, body: Json) -> tuple[Json, tuple[str, ...]]:
-        """The body as this endpoint takes it, and in words what is different about it."""
-        if not self.known:
+    def spoken(self, body: Json, own: Collection[Lesson] = ()) -> tuple[Json, tuple[str, ...]]:
+        """The body as this endpoint takes it, and in words what is different about it.
+
+        `own` are lessons of this one call that are not confirmed yet.
+        """
+        if not self.known and not own:
             return body, ()
         said, told = dict(body), []
-        for lesson in self.known:
+        for lesson in sorted({*self.known, *own}, key=_ORDER.index):
             before = dict(said)
-            if _has_field(lesson, said):
+            if lesson.field in said:
                 lesson.change(said)
             if said != before:
                 told.append(lesson.told)
         return said, tuple(told)
 
-    def learns(self, said: Json, refusal: str, tried: Collection[str] = ()) -> bool:
-        """Whether this refusal of a body tells of another way to ask that was not `tried`.
+    def lesson_of(self, said: Json, refusal: str, but: Collection[Lesson] = ()) -> Lesson | None:
+        """The next lesson of a field that this refusal of a body names. None if there is none.
 
-        If so, `spoken` now takes it. `said` is the body as it was sent.
+        `said` is the body as it was sent, and `but` are the lessons that it was said with.
         """
         if is_too_long(refusal):
-            return False
+            return None
         lower = refusal.lower()
-        for name in named_fields(refusal, said):
-            lesson = next((a for a in LADDERS[name] if a not in self.known and a.fits(said, lower)), None)
-            if lesson is not None and lesson.told not in tried:
-                self._learn(lesson)
-                return True
-        return False
+        named = [lesson for name in named_fields(refusal, said) for lesson in LADDERS[name]]
+        return next((one for one in named if one not in but and one.fits(said, lower)), None)
 
-    def learn_room(self) -> None:
-        """A choice was cut before any text: the model thinks first."""
-        self._learn(ROOM)
-
-    def confirm(self, told: Iterable[str]) -> None:
-        """A call that was refused before was answered when asked in these ways. Say so, once."""
-        for words in told:
-            if words not in self.confirmed:
-                self.confirmed.add(words)
-                print(words, file=sys.stderr, flush=True)
-
-    def withdraw(self, told: Iterable[str]) -> None:
-        """A call was refused in these ways, too: those that nobody confirmed are forgotten."""
-        wrong = set(told) - self.confirmed
-        self.known = [lesson for lesson in self.known if lesson.told not in wrong]
-
-    def _learn(self, lesson: Lesson) -> None:
-        if lesson not in self.known:
-            self.known = sorted([*self.known, lesson], key=_ORDER.index)
+    def confirm(self, lessons: Iterable[Lesson]) -> None:
+        """A call that was refused before was answered when said so. Say it to people, once."""
+        for lesson in lessons:
+            if lesson not in self.known:
+                self.known.append(lesson)
+                print(lesson.told, file=sys.stderr, flush=True)
 
 
-def _has_field(lesson: Lesson, said: Json) -> bool:
-    return any(name in said for name, ladder in LADDERS.items() if lesson in ladder)
+def most_tokens(said: Json) -> int:
+    """The most tokens that an answer to a body can have."""
+    return int(said["max_tokens"] if "max_tokens" in said else said["max_completion_tokens"])
 
 
 def is_too_long(refusal: str) -> bool:

@@ -28,8 +28,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from builders.engines import credentials, reading, refusals
-from builders.engines.budget import Budget, Spent, most_tokens
-from builders.engines.dialect import CHOICE_TOKENS, Dialect
+from builders.engines.budget import Budget, Spent, most_billed
+from builders.engines.dialect import CHOICE_TOKENS, ROOM, Dialect, Lesson, most_tokens
 from builders.engines.gate import Ending, Gate, Load, StoppedError
 from builders.engines.protocol import Answer, Json, checked, is_cut_before_text, tokens_of
 from builders.engines.reading import MalformedError, UnreadableError
@@ -51,6 +51,8 @@ FIRST_COMPLETION_TOKENS = 256.0
 BYTES_PER_TOKEN = 3.5
 
 Result = TypeVar("Result")
+Asked = tuple[Json, tuple[str, ...]]
+"""A body as it is sent, and in words what is different about it."""
 
 
 class Endpoint:
@@ -58,7 +60,8 @@ class Endpoint:
 
     def __init__(self, settings: OpenAISettings, spent: Spent) -> None:
         self.settings, self.dialect = settings, Dialect()
-        self._address = urlsplit(credentials.base_url(settings))
+        parts = urlsplit(credentials.base_url(settings))
+        self._address, self._query = parts._replace(query="").geturl().rstrip("/"), parts.query
         headers, secrets = credentials.credentials(settings)
         proxy = credentials.proxy(settings)
         password = urlsplit(proxy).password if proxy else None
@@ -94,25 +97,31 @@ class Endpoint:
 
     async def _complete(self, path: str, body: Json) -> Answer:
         num_failures = num_pace = num_ways = 0
-        tried: set[str] = set()
+        own: list[Lesson] = []
         while True:
-            load = self._load(body, is_first=num_failures == 0)
-            await self.gate.enter(load)
-            asked = self.dialect.spoken(body)
+            before, _ = self.dialect.spoken(body, own)
+            most = most_billed(before)
+            load = self._load(most, is_first=num_failures == 0)
+            await self.gate.enter(load, is_next=bool(own))
+            asked = self.dialect.spoken(body, own)
+            if asked[0] is not before and sum(most_billed(asked[0])) > sum(most):
+                # While it waited, another call learned that such calls need more tokens.
+                self.gate.leave(load, "cancelled", Spent())
+                continue
             try:
-                answer = await self._attempt(path, asked[0], asked[1], load)
+                answer = await self._attempt(path, asked, most, load)
             except PassingError as passing:
                 failure = passing
             except RefusedError as refused:
                 num_ways += 1
-                if num_ways < MOST_WAYS and self._is_another_way(body, asked, refused, tried):
+                if num_ways < MOST_WAYS and self._is_another_way(body, asked[0], refused, own):
                     continue
-                self.dialect.withdraw(tried)
                 raise
             else:
-                if is_cut_before_text(answer.body) and self._needs_room(body, asked, answer, tried):
+                if ROOM not in own and self._needs_room(body, asked[0], answer):
+                    own.append(ROOM)
                     continue
-                self.dialect.confirm(tried & set(answer.notes))
+                self.dialect.confirm(lesson for lesson in own if lesson.told in answer.notes)
                 return answer
             num_failures += not failure.is_pace
             num_pace += failure.is_pace
@@ -124,44 +133,34 @@ class Endpoint:
                 wait_s = max(backoff_s(num_failures + num_pace), failure.retry_after_s or 0.0)
                 await self.gate.sleep(wait_s, str(failure))
 
-    def _is_another_way(
-        self, body: Json, asked: tuple[Json, tuple[str, ...]], refused: RefusedError, tried: set[str]
-    ) -> bool:
-        """Whether a refused request can be said in another way, as the dialect has learned."""
+    def _is_another_way(self, body: Json, said: Json, refused: RefusedError, own: list[Lesson]) -> bool:
+        """Whether a refused request can be said in another way, which joins its `own`."""
         if refused.finish_reason == "prompt_too_long" or any(refused.tokens):
             return False
-        if self.dialect.spoken(body)[0] == asked[0] and not self.dialect.learns(asked[0], refused.raw, tried):
-            return False
-        tried |= set(self.dialect.spoken(body)[1]) - set(asked[1])
-        return True
+        if self.dialect.spoken(body, own)[0] != said:
+            return True
+        lesson = self.dialect.lesson_of(said, refused.raw, [*self.dialect.known, *own])
+        own += [lesson] if lesson else []
+        return lesson is not None
 
-    def _needs_room(self, body: Json, asked: tuple[Json, tuple[str, ...]], answer: Answer, tried: set[str]) -> bool:
+    def _needs_room(self, body: Json, said: Json, answer: Answer) -> bool:
         """Whether a choice is asked again with more tokens, as the model thinks before it answers.
 
         The answers under way when that is learnt are paid for, and only these.
         """
-        if "top_logprobs" not in body or self._most(asked[0])[1] > CHOICE_TOKENS:
-            return False
-        self.dialect.learn_room()
-        tried |= set(self.dialect.spoken(body)[1]) - set(asked[1])
-        return True
+        is_short = "top_logprobs" in body and most_tokens(said) <= CHOICE_TOKENS
+        return is_short and is_cut_before_text(answer.body)
 
-    def _load(self, body: Json, *, is_first: bool) -> Load:
-        said, _ = self.dialect.spoken(body)
-        most = self._most(said)
+    def _load(self, most: tuple[int, int], *, is_first: bool) -> Load:
         expected = most[0] / BYTES_PER_TOKEN + min(most[1], self._completion_tokens)
         return Load(self.gate.budget.price(*most), expected, is_first)
 
-    def _most(self, said: Json) -> tuple[int, int]:
-        """The most tokens of prompt and completion that a body can be billed for."""
-        return most_tokens(said, said.get("max_tokens") or said["max_completion_tokens"])
-
-    async def _attempt(self, path: str, said: Json, notes: tuple[str, ...], load: Load) -> Answer:
+    async def _attempt(self, path: str, asked: Asked, most: tuple[int, int], load: Load) -> Answer:
         """One attempt, said as the endpoint takes it."""
         ending: Ending = "cancelled"
         actual, message = load.worst, ""
         try:
-            answer = await self._answer(path, said, notes)
+            answer = await self._answer(path, asked, most)
             ending, actual = "answered", self._billed(answer)
             return answer
         except PassingError as passing:
@@ -180,8 +179,9 @@ class Endpoint:
         finally:
             self.gate.leave(load, ending, actual, message)
 
-    async def _answer(self, path: str, said: Json, notes: tuple[str, ...]) -> Answer:
-        """What came, as an answer. An answer that nobody can read is paid for, and not asked again."""
+    async def _answer(self, path: str, asked: Asked, most: tuple[int, int]) -> Answer:
+        """What came, as an answer. What nobody can read is paid for, and not asked again."""
+        said, notes = asked
         content, headers = await self._received("POST", path, json=said)
         found: Any = None
         try:
@@ -192,10 +192,10 @@ class Endpoint:
         except MalformedError as malformed:
             raise PassingError(self._short(str(malformed)), is_paid=True) from None
         except UnreadableError as unreadable:
-            tokens, estimated = tokens_of(found, self._most(said))
+            tokens, estimated = tokens_of(found, most)
             told_notes = (*notes, *estimated)
             raise RefusedError(self._short(str(unreadable)), tokens=tokens, notes=told_notes) from None
-        tokens, estimated = tokens_of(answer, self._most(said))
+        tokens, estimated = tokens_of(answer, most)
         return Answer(answer, tokens, (*notes, *estimated))
 
     def _billed(self, answer: Answer) -> Spent:
@@ -241,16 +241,15 @@ class Endpoint:
 
     def _url(self, path: str) -> str:
         """The address of a path, with the query that every call of this endpoint has."""
-        parts = self._address
-        name, _, query = path.partition("?")
-        whole = "&".join(filter(None, (parts.query, query)))
-        return parts._replace(path=f"{parts.path.rstrip('/')}/{name}", query=whole).geturl()
+        if not self._query:
+            return f"{self._address}/{path}"
+        return f"{self._address}/{path}{'&' if '?' in path else '?'}{self._query}"
 
     def _failure(
         self, path: str, options: Mapping[str, Any], status: int, headers: Mapping[str, str], text: str
     ) -> Exception:
         """What a status means: the run ends, one request is refused, or the failure may pass."""
-        where = f"{self._address._replace(query='').geturl().rstrip('/')}/{path} answered {status}"
+        where = f"{self._address}/{path} answered {status}"
         model = (options.get("json") or {}).get("model", "this model")
         key = f"the variable {self.settings.api_key_env}, and headers"
         if reason := refusals.ending(status, text, where, model, key):

@@ -7,8 +7,8 @@ The number of places follows the endpoint: up in steps, down by halves. A round 
 as there are places. After a good round there are more places. A 429 halves them at once. Other
 failures halve them only when they are more than a quarter of a round. Only first attempts count
 there, so a few rows that always fail do not slow down the others. Attempts that were sent before a
-round began say nothing about its pace. Until the first answer came, or two seconds are over, only a few
-calls are under way: a wrong key or a wrong name is seen with these.
+round began say nothing about its pace. Until the first answer came, or two seconds are over, only a
+few calls are under way: a wrong key or a wrong name is seen with these.
 
 Everything here runs on the event loop of the endpoint, so nothing needs a lock.
 """
@@ -118,13 +118,16 @@ class Gate:
         """A call is over, whatever came of it."""
         self._num_calls -= 1
 
-    async def enter(self, load: Load) -> None:
-        """Return when the call may be sent. Every `enter` must be followed by one `leave`."""
-        if not self._waiting and self.error is None and self._wait_s(load) == 0:
+    async def enter(self, load: Load, *, is_next: bool = False) -> None:
+        """Return when the call may be sent. Every `enter` must be followed by one `leave`.
+
+        `is_next` puts it before all that wait: they would repeat what it has learned.
+        """
+        if (is_next or not self._waiting) and self.error is None and self._wait_s(load) == 0:
             self._take(load)
             return
         waiter = self._loop.create_future()
-        self._waiting.append((load, waiter))
+        (self._waiting.appendleft if is_next else self._waiting.append)((load, waiter))
         self._release()
         await waiter
 
@@ -144,7 +147,8 @@ class Gate:
             self._num_failed += 1
             self._num_first_failed += load.is_first
             self._check_patience(message)
-        self._release()
+        # A call that is said in another way at once comes before all that wait.
+        self._loop.call_soon(self._release)
 
     def gave_up(self, message: str) -> None:
         """A call used up its retries. Stop when many do so in a row, and first attempts fail too.
