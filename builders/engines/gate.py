@@ -147,8 +147,11 @@ class Gate:
             self._num_failed += 1
             self._num_first_failed += load.is_first
             self._check_patience(message)
-        # A call that is said in another way at once comes before all that wait.
-        self._loop.call_soon(self._release)
+        if ending == "refused":
+            # It may be said in another way at once, and then comes before all that wait.
+            self._loop.call_soon(self._release)
+        else:
+            self._release()
 
     def gave_up(self, message: str) -> None:
         """A call used up its retries. Stop when many do so in a row, and first attempts fail too.

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from aiohttp import web
 
-from builders.engines import ChoiceRequest, Completion, OpenAISettings, Request, dialect, endpoint, open_engine
+from builders.engines import ChoiceRequest, Completion, OpenAISettings, Request, answers, dialect, endpoint, open_engine
+from builders.engines.budget import BudgetError
 from builders.engines.protocol import ESTIMATED
+from store import Usage
 from tests.fault_server import FaultServer, ok, status
 
 SECRET = "sk-secret-1234567890"
@@ -533,3 +537,52 @@ def test_a_slow_model_is_not_asked_by_few_calls_alone(serve, monkeypatch):
 def test_each_lesson_is_of_one_field_and_says_something_of_its_own():
     told = [lesson.told for ladder in dialect.LADDERS.values() for lesson in ladder]
     assert len(set(told)) == len(told)
+
+
+def kept(folder: Path, server: FaultServer, number: int, **changes) -> list[Completion]:
+    """The answers to so many requests, with a journal in the folder."""
+    changed = settings(server, **changes)
+    requests = [
+        Request(f"r{n}", messages=({"role": "user", "content": f"n{n}"},), max_tokens=40) for n in range(number)
+    ]
+    before = answers.spent_in(folder, changed)
+    with (
+        open_engine(changed, "m", spent=before) as engine,
+        answers.open_answers(folder, [0], changed, engine.generate, lambda shard: requests) as given,
+    ):
+        return given.of(0, [request.request_id for request in requests])
+
+
+def test_a_budget_holds_over_restarts_where_no_usage_is_told(serve, tmp_path):
+    """Each answer counts as its worst case, 82 + 40 tokens, in this run and in the next ones."""
+    server = serve(lambda body, _: web.json_response(body_of("hi")), lambda body: 0.0)
+    for _ in range(3):
+        with pytest.raises(BudgetError):
+            kept(tmp_path, server, 50, budget_tokens=1000)
+    assert sum(server.paid.values()) == 8 and 8 * 122 <= 1000 < 9 * 122
+    found = kept(tmp_path, server, 8, budget_tokens=1000)
+    assert {one.notes for one in found} == {(ESTIMATED,)} and len(server.seen) == 8
+    used = answers.usage(settings(server), found)
+    assert (used.prompt_tokens, used.completion_tokens, used.notes) == (8 * 82, 8 * 40, [ESTIMATED])
+    assert used.add(Usage(notes=["b"])).notes == sorted([ESTIMATED, "b"])
+
+
+def test_odd_answers_are_written_and_read_and_not_asked_again(serve, tmp_path):
+    odd = [
+        DEEP,
+        json.dumps(body_of("twi\udce9ce \ud83d", reasoning_content="\ud83d")).encode(),
+        json.dumps(body_of("nul \x00", usage={"prompt_tokens": int("9" * 400), "completion_tokens": 1})).encode(),
+        b'{"generated_text": "\xff"}',
+        LONG,
+        json.dumps(body_of("x", usage={"prompt_tokens": float("nan"), "completion_tokens": 3.0})).encode(),
+    ]
+
+    def answer(body, _):
+        return web.Response(body=odd[int(body["messages"][0]["content"][1:])], content_type="application/json")
+
+    server = serve(answer)
+    first = kept(tmp_path, server, len(odd), max_error_share=1)
+    assert [one.finish_reason for one in first] == ["error", "stop", "stop", "error", "error", "stop"]
+    assert kept(tmp_path, server, len(odd), max_error_share=1) == first and len(server.seen) == len(odd)
+    table = pa.table({"text": [one.text for one in first], "reasoning": [one.reasoning for one in first]})
+    assert table.num_rows == len(odd)
