@@ -8,8 +8,8 @@ twice.
 
 A provider in its own process answers a share of the attempts with faults of all kinds. It gives the
 other answers after varied times, so out of order, and in varied forms: without usage, as a stream
-of events, in parts. A few rows are poison: they never pass. A few others are answered in a form that
-nobody reads: they are paid once, and not asked again. The provider takes no seed. A client
+of events, in parts. A few rows are poison: they never pass. A few others are answered in a form
+that nobody reads: they are paid once, and not asked again. The provider takes no seed. A client
 (`builders.engines.answers.Answers`, the openai engine, a real store) is killed at seeded random
 moments and started again with the same command, until it ends.
 

@@ -18,6 +18,7 @@ carry their name in the metadata.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import Counter, defaultdict
@@ -35,7 +36,7 @@ from builders.engines.endpoint import Endpoint, backoff_s
 from builders.engines.gate import StoppedError
 from builders.engines.openai import choice_completion, refused_completion
 from builders.engines.protocol import Answer, Json, checked, choice_body, completion, extended, path_and_body, tokens_of
-from builders.engines.reading import MalformedError, UnreadableError
+from builders.engines.reading import MalformedError, UnreadableError, decoded
 from builders.engines.redaction import hidden
 from builders.engines.refusals import ERROR_CHARS, PassingError, RefusedError, error_in, failure, short
 from builders.engines.settings import OpenAISettings
@@ -54,6 +55,8 @@ LISTED_BATCHES = 100
 
 Asked = TypeVar("Asked", Request, ChoiceRequest)
 Answered = TypeVar("Answered")
+
+_NAME_OF_LINE = re.compile(rb'"custom_id" ?: ?"([^"\\]+)"')
 
 
 class BatchEngine(Engine):
@@ -293,12 +296,9 @@ class BatchEngine(Engine):
             self._patiently(
                 lambda: self._endpoint.submit(self._endpoint.download(f"files/{file_id}/content", target)).result()
             )
-            with open(target, encoding="utf-8", errors="replace") as handle:
+            with open(target, "rb") as handle:
                 for one in handle:
-                    try:
-                        told = json.loads(one)
-                    except ValueError:
-                        continue
+                    told = _line_of(one)
                     if isinstance(told, dict):
                         yield told
 
@@ -347,8 +347,8 @@ class BatchEngine(Engine):
     def _http(self, method: str, path: str, **options: Any) -> Json:
         content = self._endpoint.submit(self._endpoint.send(method, path, **options)).result()
         try:
-            answer = json.loads(content)
-        except ValueError:
+            answer = decoded(content)
+        except (MalformedError, UnreadableError):
             answer = None
         if not isinstance(answer, dict):
             raise PassingError(f"{method} {path} gave no JSON object")
@@ -376,3 +376,21 @@ class BatchEngine(Engine):
                 raise
             if self._closed.wait(wait_s):
                 raise StoppedError
+
+
+def _line_of(line: bytes) -> Any:
+    """A line of a file of answers. None for one that was cut.
+
+    A line that nobody can read is paid for. It is an answer of no known form, if it has a name.
+    """
+    try:
+        return decoded(line)
+    except MalformedError:
+        return None
+    except UnreadableError as unreadable:
+        name = _NAME_OF_LINE.search(line)
+        body = {"unreadable": str(unreadable)}
+        return name and {
+            "custom_id": name[1].decode("utf-8", "replace"),
+            "response": {"status_code": 200, "body": body},
+        }

@@ -173,7 +173,7 @@ class OpenAIEngine(Engine):
                 if served[name] not in there:
                     load = say("POST", "load_lora_adapter", json={"lora_name": served[name], "lora_path": folder})
                     self._endpoint.submit(load).result()
-        except (StoppedError, RefusedError, PassingError, ValueError, KeyError, TypeError) as error:
+        except (StoppedError, RefusedError, PassingError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UnreachableError(
                 f"{self._settings.base_url} does not load adapters ({self._endpoint.gate.error or error}): start it as "
                 f"`VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve {self._model_names[None]} --enable-lora`, with a "

@@ -270,7 +270,9 @@ class OpenAISettings(AnyEngine):
         parts = urlsplit(self.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("base_url is no http or https address: give one such as http://localhost:8000/v1")
-        has_key = any(_SECRET_NAME.search(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+        has_key = any(
+            not name or _SECRET_NAME.search(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True)
+        )
         if parts.username or parts.password or has_key:
             raise ValueError(
                 "base_url holds a user, a password or a key, and it would be written into run records: "

@@ -36,10 +36,10 @@ class Request:
     """One generation: either chat turns, for the model's chat template, or a raw text to continue.
 
     `adapter` names a LoRA adapter that the engine was opened with. None is the model itself.
-    `temperature` 0 always takes the most probable token. None leaves the temperature, or `top_p`, to
-    the server: only the openai engine takes that. The text of a completion ends before the
-    first of the `stop` strings. `json_schema` is the text of a JSON schema that the completion must
-    follow. Only the openai engine takes one.
+    `temperature` 0 always takes the most probable token. None leaves the temperature, or `top_p`,
+    to the server. The text of a completion ends before the first of the `stop` strings.
+    `json_schema` is the text of a JSON schema that the completion must follow. Only the openai
+    engine takes None, and a schema.
 
         Request("1", messages=({"role": "user", "content": "Write a haiku."},), max_tokens=64)
     """
