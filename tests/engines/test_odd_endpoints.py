@@ -172,7 +172,9 @@ def test_a_word_in_the_refusal_of_a_text_teaches_nothing_for_good(serve):
 
 
 def test_a_filter_of_texts_teaches_nothing(serve):
-    said = "The response was filtered due to the prompt triggering the content management policy. Please stop."
+    said = (
+        "The response was filtered due to the prompt triggering the content management policy. It is not allowed: stop."
+    )
     server = serve(lambda body, _: bad(400, said, code="content_filter", param="prompt"))
     (found,) = asked(server, chats(1, **SAMPLED))
     assert found.finish_reason == "error" and len(server.seen) == 1
@@ -186,6 +188,7 @@ def test_a_prompt_that_is_too_long_teaches_nothing(serve):
     server = serve(lambda body, _: bad(400, said, param="input_tokens, max_tokens"))
     (found,) = asked(server, chats(1))
     assert found.finish_reason == "prompt_too_long" and len(server.seen) == 1
+    assert dialect.Dialect().lesson_of(server.seen[0][1], said) is None, "nor a batch"
 
 
 def test_null_leaves_a_field_out_and_a_top_p_of_one_is_never_sent(serve):
