@@ -80,6 +80,9 @@ class Usage(BaseModel):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float | None = None
+    notes: list[str] = Field(
+        default_factory=list, description="what an endpoint did not take or not tell, in words: see builders/engines"
+    )
 
     def add(self, other: Usage) -> Usage:
         """The sum of both. The cost is unknown only if neither side knows it."""
@@ -89,6 +92,7 @@ class Usage(BaseModel):
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
             cost_usd=sum(costs) if costs else None,
+            notes=sorted({*self.notes, *other.notes}),
         )
 
 

@@ -8,6 +8,7 @@ thread of its own.
     429-seconds, 429-date   refused with Retry-After: 1 second, a date in 1 second
     cut, cut-midway         the connection ends before the answer, inside it
     truncated, wrong-schema a 200 whose JSON is cut off, or is not an answer
+    error-200, html, empty  a 200 that holds an error, the page of a proxy, or nothing
     slow                    an answer after SLOW_S
 """
 
@@ -30,11 +31,23 @@ WRONG_SCHEMAS = (
     {},
     {"choices": []},
     {"choices": ["text"]},
-    {"choices": [{"message": {"content": 7}}]},
     {"choices": [{"message": None}], "usage": "none"},
     {"error": None, "choices": None},
 )
-PASSING = ("429", "429-seconds", "500", "503", "cut", "cut-midway", "truncated", "wrong-schema", "slow")
+PASSING = (
+    "429",
+    "429-seconds",
+    "500",
+    "503",
+    "cut",
+    "cut-midway",
+    "truncated",
+    "wrong-schema",
+    "error-200",
+    "html",
+    "empty",
+    "slow",
+)
 
 
 def ok(text: str = "hi", reason: str = "stop", prompt_tokens: int = 7, completion_tokens: int = 2) -> web.Response:
@@ -74,6 +87,7 @@ class FaultServer:
     ) -> None:
         self.loads_adapters, self.adapters = loads_adapters, dict[str, str]()
         self.seen: list[tuple[float, dict, dict]] = []
+        self.queries: list[str] = []
         self.asked: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()
         self.under_way = self.most_under_way = 0
@@ -113,6 +127,7 @@ class FaultServer:
         attempt = self.asked[key]
         self.asked[key] += 1
         self.seen.append((time.monotonic(), body, dict(request.headers)))
+        self.queries.append(request.query_string)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
@@ -136,6 +151,11 @@ class FaultServer:
             return web.Response(text=whole[: len(whole) // 2], content_type="application/json")
         if fault == "wrong-schema":
             return web.json_response(WRONG_SCHEMAS[attempt % len(WRONG_SCHEMAS)])
+        if fault == "error-200":
+            return web.json_response({"error": {"message": "Provider returned error", "code": 502}, "choices": None})
+        if fault in ("html", "empty"):
+            text = "<html><title>Bad Gateway</title></html>" if fault == "html" else ""
+            return web.Response(text=text, content_type="text/html")
         if fault == "slow":
             await asyncio.sleep(SLOW_S)
             return ok("too late")

@@ -7,7 +7,9 @@ twice.
     .venv/bin/python benchmarks/engines/fault_drill.py --requests 500 --first-backoff-s 0.05
 
 A provider in its own process answers a share of the attempts with faults of all kinds. It gives the
-other answers after varied times, so out of order. A few rows are poison: they never pass. A client
+other answers after varied times, so out of order, and in varied forms: without usage, as a stream
+of events, in parts. A few rows are poison: they never pass. A few others are answered in a form
+that nobody reads: they are paid once, and not asked again. The provider takes no seed. A client
 (`builders.engines.answers.Answers`, the openai engine, a real store) is killed at seeded random
 moments and started again with the same command, until it ends.
 
@@ -58,11 +60,15 @@ LONGEST_LATENCY_S = 0.1
 POISON_SHARE = 0.005
 # Fewer than the retries of the engine, so that every row but the poison is answered in the end.
 MOST_FAULTS = 5
-OTHERS = ("429", "500", "slow", "cut", "cut-midway", "truncated", "wrong-schema")
+OTHERS = (
+    "429", "500", "slow", "cut", "cut-midway", "truncated", "wrong-schema", "error-200", "html", "empty",
+)  # fmt: skip
 FAULTS = {"429-seconds": 1, **dict.fromkeys(OTHERS, 4)}
 DRAWN = [fault for fault, weight in FAULTS.items() for _ in range(weight)]
-GONE = "client was gone"
-POISONS = ("500", "cut", "truncated", "wrong-schema", "slow")
+GONE, SEED = "client was gone", "seed was refused"
+FORMS = ("plain", "no usage", "stream", "parts", "blank lines")
+UNREADABLE_SHARE = 0.003
+POISONS = ("500", "cut", "truncated", "wrong-schema", "slow", "error-200", "html", "empty")
 
 
 def asked_text(number: int) -> str:
@@ -78,6 +84,12 @@ def answer_text(number: int) -> str:
 def poisoned(options: argparse.Namespace) -> set[int]:
     """The rows that never pass."""
     return set(random.Random(options.seed).sample(range(options.requests), round(POISON_SHARE * options.requests)))
+
+
+def unreadable(options: argparse.Namespace) -> set[int]:
+    """The rows that are answered in a form that nobody reads."""
+    sound = sorted(set(range(options.requests)) - poisoned(options))
+    return set(random.Random(f"forms {options.seed}").sample(sound, round(UNREADABLE_SHARE * options.requests)))
 
 
 # -- the provider ----------------------------------------------------------------------------------
@@ -100,11 +112,15 @@ class Provider(FaultServer):
 
     def __init__(self, book: Path, options: argparse.Namespace) -> None:
         self._book = open(book, "a", buffering=1)  # noqa: SIM115, open as long as the process
-        self._options, self._poison = options, poisoned(options)
+        self._options, self._poison, self._unreadable = options, poisoned(options), unreadable(options)
         super().__init__(lambda body, attempt: "never asked")
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        began, text = time.monotonic(), question(await request.json())
+        began, body = time.monotonic(), await request.json()
+        text = question(body)
+        if "seed" in body:
+            self._write(began, int(text.split()[1]), SEED, is_whole=False)
+            return web.json_response({"detail": [{"loc": ["body", "seed"], "msg": "not permitted"}]}, status=422)
         number, attempt = int(text.split()[1]), self.asked[text]
         self.asked[text] += 1
         self.under_way += 1
@@ -117,13 +133,33 @@ class Provider(FaultServer):
                 return web.Response()
             if fault not in ("", "slow"):
                 return await self._fail(request, fault, attempt)
-            response = ok(answer_text(number))
+            response = self._answered(number)
             is_whole = await is_written(request, response)
             return response
         finally:
             self.under_way -= 1
-            line = Attempt(began, time.monotonic(), number, fault, number in self._poison, is_whole)
-            self._book.write(json.dumps(asdict(line)) + "\n")
+            self._write(began, number, fault, is_whole=is_whole)
+
+    def _write(self, began: float, number: int, fault: str, *, is_whole: bool) -> None:
+        line = Attempt(began, time.monotonic(), number, fault, number in self._poison, is_whole)
+        self._book.write(json.dumps(asdict(line)) + "\n")
+
+    def _answered(self, number: int) -> web.Response:
+        """The answer of a row, in one of the forms that providers use."""
+        if number in self._unreadable:
+            return web.json_response({"generated_text": answer_text(number)})
+        form = FORMS[int(chance(self._options.seed, number, "form") * len(FORMS))]
+        text = answer_text(number)
+        choice = {"message": {"content": text}, "finish_reason": "stop"}
+        if form == "stream":
+            event = {"choices": [{"delta": {"content": text}, "finish_reason": "stop"}]}
+            return web.Response(text=f": wait\n\ndata: {json.dumps(event)}\n\ndata: [DONE]\n\n")
+        if form == "parts":
+            parts = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": text}]
+            return web.json_response({"choices": [choice | {"message": {"content": parts}}]})
+        if form == "no usage":
+            return web.json_response({"choices": [choice]})
+        return ok(text) if form == "plain" else web.Response(text=f"\n\n \n{ok(text).text}")
 
     def _fault(self, number: int, attempt: int) -> str:
         seed = self._options.seed
@@ -217,10 +253,10 @@ class Life:
 
 
 def journalled(folder: Path) -> set[int]:
-    """The numbers of all whole lines with an answer; a last line may be cut."""
+    """The numbers of all whole lines with an answer, read or paid for; a last line may be cut."""
     lines = [line for path in folder.glob("*.jsonl") for line in path.read_bytes().splitlines(keepends=True)]
     records = [json.loads(line) for line in lines if line.endswith(b"\n")]
-    return {int(record["request_id"][1:]) for record in records if record["finish_reason"] == "stop"}
+    return {int(record["request_id"][1:]) for record in records if record["num_completion_tokens"]}
 
 
 def run_client(command: list[str], journal: Path, book: Path, kill_at: int | None, delay_s: float) -> Life:
@@ -310,7 +346,7 @@ def print_attempts(book: list[Attempt]) -> None:
     )
     num_good = len(book) - kinds["of poison rows"]
     print(f"\n{'attempts':<28}{'number':>8}{'share':>8}")
-    for kind in ("answered in full", *FAULTS, GONE):
+    for kind in ("answered in full", *FAULTS, SEED, GONE):
         print(f"{kind:<28}{kinds[kind]:>8,}{kinds[kind] / num_good:>8.2%}")
     num_faulty = sum(kinds[fault] for fault in FAULTS)
     print(f"{'faulty, of all but poison':<28}{num_faulty:>8,}{num_faulty / num_good:>8.2%}")
@@ -336,7 +372,7 @@ def checks(
 ) -> list[tuple[str, int, int]]:
     """What was found, and what it should be."""
     rows = [r for table in store.read("candidates", iteration=1) for r in table.to_pylist()]
-    poison, errors = poisoned(options), [r for r in rows if r["parse_status"] == "engine_error"]
+    poison, errors = poisoned(options) | unreadable(options), [r for r in rows if r["parse_status"] == "engine_error"]
     answered = [r for r in rows if r["parse_status"] == "ok"]
     foreign = [r for r in answered if r["completion"] != answer_text(int(r["candidate_id"][1:]))]
     most_lost = max((len(lost) for lost in found.lost[:-1]), default=0)
@@ -345,7 +381,11 @@ def checks(
         ("distinct rows out, of the rows in", len({r["candidate_id"] for r in rows}), options.requests),
         ("rows with an answer + rows with an error", len(answered) + len(errors), options.requests),
         ("rows with an answer", len(answered), options.requests - len(poison)),
-        ("rows with an error: all poison", len({int(r["candidate_id"][1:]) for r in errors} & poison), len(poison)),
+        (
+            "rows with an error: poison, or unreadable",
+            len({int(r["candidate_id"][1:]) for r in errors} & poison),
+            len(poison),
+        ),
         ("rows with an error", len(errors), len(poison)),
         ("rows with the answer of another", len(foreign), 0),
         ("kinds of fault met", sum(kinds[fault] > 0 for fault in FAULTS), len(FAULTS) if options.faults else 0),

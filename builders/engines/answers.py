@@ -135,10 +135,12 @@ def paid_in(folder: Path) -> dict[str, Completion | ChoiceCompletion]:
 
 
 def usage(settings: EngineSettings, answers: Iterable[Completion | ChoiceCompletion]) -> Usage:
-    """Tokens and cost of a shard."""
+    """Tokens and cost of a shard, and what was different about its answers."""
     prompt = completion = 0
+    notes: dict[str, None] = {}
     for answer in answers:
+        notes.update(dict.fromkeys(answer.notes))
         prompt += answer.num_prompt_tokens
         completion += answer.num_completion_tokens
     cost = settings.cost(prompt, completion) if prompt or completion else None
-    return Usage(prompt_tokens=prompt, completion_tokens=completion, cost_usd=cost)
+    return Usage(prompt_tokens=prompt, completion_tokens=completion, cost_usd=cost, notes=sorted(notes))

@@ -18,6 +18,7 @@ carry their name in the metadata.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import Counter, defaultdict
@@ -30,11 +31,14 @@ import aiohttp
 
 from builders.engines.batch_lines import LARGEST_FILE_BYTES, Backlog, Group, Line, text
 from builders.engines.batch_state import BatchState
-from builders.engines.budget import Budget, Spent
-from builders.engines.endpoint import ERROR_CHARS, Endpoint, PassingError, RefusedError, backoff_s
+from builders.engines.budget import Budget, Spent, most_billed
+from builders.engines.endpoint import Endpoint, backoff_s
 from builders.engines.gate import StoppedError
-from builders.engines.openai import choice_completion
-from builders.engines.protocol import Json, MalformedError, checked, choice_body, completion, path_and_body, usage
+from builders.engines.openai import choice_completion, refused_completion
+from builders.engines.protocol import Answer, Json, checked, choice_body, completion, extended, path_and_body, tokens_of
+from builders.engines.reading import MalformedError, UnreadableError, decoded
+from builders.engines.redaction import hidden
+from builders.engines.refusals import ERROR_CHARS, PassingError, RefusedError, error_in, failure, short
 from builders.engines.settings import OpenAISettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from store.errors import InputError, JobError, UnreachableError
@@ -51,6 +55,8 @@ LISTED_BATCHES = 100
 
 Asked = TypeVar("Asked", Request, ChoiceRequest)
 Answered = TypeVar("Answered")
+
+_NAME_OF_LINE = re.compile(rb'"custom_id" ?: ?"([^"\\]+)"')
 
 
 class BatchEngine(Engine):
@@ -85,12 +91,12 @@ class BatchEngine(Engine):
             path, body = path_and_body(request, self._models[request.adapter], self._template_arguments)
             return [self._line(request.request_id, path, body)]
 
-        def answer(request: Request, answers: list[Json | BaseException]) -> Completion:
+        def answer(request: Request, answers: list[Answer | BaseException]) -> Completion:
             (said,) = answers
             if isinstance(said, RefusedError):
-                return Completion(request.request_id, "", said.finish_reason, 0, 0, None, str(said))
-            assert isinstance(said, dict)
-            return completion(request, said)
+                return hidden(refused_completion(request, said), self._endpoint.redact)
+            assert isinstance(said, Answer)
+            return hidden(completion(request, said), self._endpoint.redact)
 
         return self._stream(requests, lines_of, answer)
 
@@ -103,25 +109,29 @@ class BatchEngine(Engine):
                 for number, body in enumerate(bodies)
             ]
 
-        return self._stream(requests, lines_of, choice_completion)
+        def answer(request: ChoiceRequest, answers: list[Answer | BaseException]) -> ChoiceCompletion:
+            return hidden(choice_completion(request, answers), self._endpoint.redact)
+
+        return self._stream(requests, lines_of, answer)
 
     def close(self) -> None:
         self._closed.set()
         self._endpoint.close()
 
     def _line(self, name: str, path: str, body: Json) -> Line:
-        return Line(name, path, body, self._budget.worst_case(body, body["max_tokens"]))
+        whole = extended(body, self._settings.extra_body)
+        return Line(name, path, whole, self._budget.worst_case(whole))
 
     def _stream(
         self,
         requests: Iterable[Asked],
         lines_of: Callable[[Asked], list[Line]],
-        answer: Callable[[Asked, list[Json | BaseException]], Answered],
+        answer: Callable[[Asked, list[Answer | BaseException]], Answered],
     ) -> Iterator[Answered]:
         """Requests whose lines are all answered."""
         pending: dict[str, tuple[Asked, list[str]]] = {}
         owner: dict[str, str] = {}
-        found: dict[str, dict[str, Json | BaseException]] = defaultdict(dict)
+        found: dict[str, dict[str, Answer | BaseException]] = defaultdict(dict)
 
         def lines() -> Iterator[Line]:
             for request in requests:
@@ -145,7 +155,7 @@ class BatchEngine(Engine):
 
     # -- batches -----------------------------------------------------------------------------------
 
-    def _ask(self, backlog: Backlog) -> Iterator[tuple[str, Json | BaseException]]:
+    def _ask(self, backlog: Backlog) -> Iterator[tuple[str, Answer | BaseException]]:
         """Every line of the backlog once, with its answer or its refusal."""
         earlier = self._earlier()
         groups: dict[str, Group] = {}
@@ -169,7 +179,7 @@ class BatchEngine(Engine):
                         backlog.push(line)
                         continue
                     said = RefusedError(f"gave up after {num_tries[line.name]} batches")
-                self._budget.settle(line.worst, self._billed(said, line.worst))
+                self._budget.settle(line.worst, self._billed(said))
                 self._held_by[line.name] = group.state_name
                 self._num_holds[group.state_name] += 1
                 yield line.name, said
@@ -219,7 +229,7 @@ class BatchEngine(Engine):
         """The id of the new batch."""
         group.state_name = name = self._state.begin(group.lines)
         dialect = self._endpoint.dialect
-        content = b"".join(text(line, dialect.spoken(line.body)) for line in group.lines.values())
+        content = b"".join(text(line, dialect.spoken(line.body)[0]) for line in group.lines.values())
         path = next(iter(group.lines.values())).path
 
         def upload() -> str:
@@ -266,7 +276,7 @@ class BatchEngine(Engine):
             if self._closed.wait(self._settings.poll_s):
                 raise StoppedError
 
-    def _collect(self, batch: Json, group: Group) -> Iterator[tuple[Line, Json | RefusedError | None]]:
+    def _collect(self, batch: Json, group: Group) -> Iterator[tuple[Line, Answer | RefusedError | None]]:
         """Each wanted line of a batch once. None where the line must be asked again."""
         left = dict(group.lines)
         for kind in ("output_file_id", "error_file_id"):
@@ -286,47 +296,59 @@ class BatchEngine(Engine):
             self._patiently(
                 lambda: self._endpoint.submit(self._endpoint.download(f"files/{file_id}/content", target)).result()
             )
-            with open(target, encoding="utf-8", errors="replace") as handle:
+            with open(target, "rb") as handle:
                 for one in handle:
-                    try:
-                        told = json.loads(one)
-                    except ValueError:
-                        continue
+                    told = _line_of(one)
                     if isinstance(told, dict):
                         yield told
 
-    def _said(self, line: Line, told: Json) -> Json | RefusedError | None:
+    def _said(self, line: Line, told: Json) -> Answer | RefusedError | None:
+        """An answer, a refusal, or None where the line is asked again.
+
+        An answer that nobody can read is paid for. Such a line is refused, and not asked again.
+        """
         response = told.get("response")
         status, body = (
             (response.get("status_code"), response.get("body")) if isinstance(response, dict) else (None, None)
         )
+        said, notes = self._endpoint.dialect.spoken(line.body)
+        most = most_billed(said)
+        if status == 200 and (error := error_in(body)):
+            status, body = error.status, error.text
         if status == 200:
+            tokens, estimated = tokens_of(body, most)
             try:
-                return checked(body)
+                return Answer(checked(body), tokens, (*notes, *estimated))
             except MalformedError:
                 self._budget.spent += line.worst
                 return None
-        if not isinstance(status, int) or status in (408, 409, 429) or status >= 500:
+            except UnreadableError as unreadable:
+                hint = short(self._endpoint.redact(str(unreadable)))
+                return RefusedError(hint, tokens=tokens, notes=(*notes, *estimated))
+        if not isinstance(status, int):
             return None
-        refusal = self._endpoint.redact(json.dumps(body))
-        if self._endpoint.dialect.learns(self._endpoint.dialect.spoken(line.body), refusal):
-            return None
-        too_long = "context_length" in refusal or "maximum context length" in refusal
-        return RefusedError(f"{status}: {refusal}"[:ERROR_CHARS], "prompt_too_long" if too_long else "error")
+        text = body if isinstance(body, str) else json.dumps(body)
+        refused = failure(status, text, self._endpoint.redact(text), {})
+        return None if isinstance(refused, PassingError) or self._is_another_way(line, said, text) else refused
 
-    def _billed(self, said: Json | BaseException, worst: Spent) -> Spent:
-        if not isinstance(said, dict):
-            return Spent()
-        tokens = usage(said)
-        return worst if tokens is None else self._budget.price(*tokens)
+    def _is_another_way(self, line: Line, said: Json, refusal: str) -> bool:
+        """Whether a refused line is asked again as the dialect has learned, now or from its
+        neighbours in the batch."""
+        dialect = self._endpoint.dialect
+        if lesson := dialect.lesson_of(said, refusal, dialect.known):
+            dialect.confirm([lesson])
+        return lesson is not None or dialect.lesson_of(line.body, refusal) in dialect.known
+
+    def _billed(self, said: Answer | BaseException) -> Spent:
+        return self._budget.price(*said.tokens) if isinstance(said, Answer | RefusedError) else Spent()
 
     # -- HTTP --------------------------------------------------------------------------------------
 
     def _http(self, method: str, path: str, **options: Any) -> Json:
         content = self._endpoint.submit(self._endpoint.send(method, path, **options)).result()
         try:
-            answer = json.loads(content)
-        except ValueError:
+            answer = decoded(content)
+        except (MalformedError, UnreadableError):
             answer = None
         if not isinstance(answer, dict):
             raise PassingError(f"{method} {path} gave no JSON object")
@@ -354,3 +376,21 @@ class BatchEngine(Engine):
                 raise
             if self._closed.wait(wait_s):
                 raise StoppedError
+
+
+def _line_of(line: bytes) -> Any:
+    """A line of a file of answers. None for one that was cut.
+
+    A line that nobody can read is paid for. It is an answer of no known form, if it has a name.
+    """
+    try:
+        return decoded(line)
+    except MalformedError:
+        return None
+    except UnreadableError as unreadable:
+        name = _NAME_OF_LINE.search(line)
+        body = {"unreadable": str(unreadable)}
+        return name and {
+            "custom_id": name[1].decode("utf-8", "replace"),
+            "response": {"status_code": 200, "body": body},
+        }

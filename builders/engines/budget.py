@@ -3,7 +3,8 @@
 In: what was spent before, and the worst case of each call. Out: whether the call may be sent.
 
 While a call is under way, its worst case is held back from the budget. When the answer comes, the
-cost that it states takes the place of the worst case. After a time-out or a cut connection nobody
+cost that it states takes the place of the worst case. An answer that states none keeps it, in the
+journal too, so that it counts in the next run. After a time-out or a cut connection nobody
 knows whether the attempt was paid for, so it keeps its worst case. One gap remains: the calls that
 were under way when a process was killed are not counted. That is at most `max_in_flight` per kill.
 """
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from builders.engines.dialect import Json, most_tokens
 from builders.engines.settings import OpenAISettings
 from store.errors import JobError
 
@@ -53,9 +55,9 @@ class Budget:
         self.spent = spent
         self.held = Spent()
 
-    def worst_case(self, body: Mapping[str, Any], num_completion_tokens: int) -> Spent:
+    def worst_case(self, said: Json) -> Spent:
         """The most that a call can cost."""
-        return self.price(prompt_bound(body), num_completion_tokens)
+        return self.price(*most_billed(said))
 
     def price(self, num_prompt_tokens: int, num_completion_tokens: int) -> Spent:
         """Tokens with their price."""
@@ -98,6 +100,11 @@ class Budget:
         )
 
 
+def most_billed(said: Json) -> tuple[int, int]:
+    """The most tokens of prompt and completion that a body can be billed for."""
+    return prompt_bound(said), most_tokens(said)
+
+
 def prompt_bound(body: Mapping[str, Any]) -> int:
     """At least the tokens of a prompt: no byte-level tokenizer makes two tokens of one byte."""
     messages = body.get("messages")
@@ -108,5 +115,7 @@ def prompt_bound(body: Mapping[str, Any]) -> int:
 
 
 def _schema_bytes(body: Mapping[str, Any]) -> int:
-    """Some endpoints put the schema of a structured answer into the prompt."""
-    return len(str(body.get("response_format", "")).encode())
+    """Some endpoints put the schema of a structured answer, and of tools, into the prompt."""
+    return sum(
+        len(str(body[name]).encode(errors="surrogatepass")) for name in ("response_format", "tools") if name in body
+    )

@@ -1,49 +1,48 @@
 """One HTTP endpoint: the key, the connections, the retries, and what each status means.
 
-In: paths and JSON bodies. Out: decoded answers. `RefusedError` means that this one request will not
+In: paths and JSON bodies. Out: checked answers. `RefusedError` means that this one request will not
 be answered, and `StoppedError` that the run must end.
 
 The calls run on an event loop in a thread of its own. Every attempt passes the gate (`gate.py`). A
 call that waits before its next attempt takes up no place. An answer 429 (too many requests) says
-that we are too fast, not that the row is bad, so it does not count as a retry.
+that we are too fast, not that the row is bad, so it does not count as a retry. An error inside of
+an answer 200 is that error (`refusals.py`). A refusal that names a parameter is asked again without
+it (`dialect.py`): the raw text is read for that, before keys are hidden in it.
 
-The key is read from the environment. It goes into the header of the connection and nowhere else. A
-message that could repeat it is redacted. Redirects are not followed, as they would carry the key to
-another host.
+The key is read from the environment (`credentials.py`). It goes into the header of the connection
+and nowhere else. Messages and answers that repeat it are redacted. Redirects are not followed, as
+they would carry the key to another host.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import math
-import os
 import random
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from concurrent.futures import Future
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from time import time
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from builders.engines.budget import Budget, Spent
+from builders.engines import credentials, reading, refusals
+from builders.engines.budget import Budget, Spent, most_billed
+from builders.engines.dialect import CHOICE_TOKENS, ROOM, Dialect, Lesson, most_tokens
 from builders.engines.gate import Ending, Gate, Load, StoppedError
-from builders.engines.protocol import Dialect, Json, MalformedError, UnreadableError, checked, usage
+from builders.engines.protocol import Answer, Json, checked, is_cut_before_text, tokens_of
+from builders.engines.reading import MalformedError, UnreadableError
+from builders.engines.redaction import hider
+from builders.engines.refusals import PassingError, RefusedError, short
 from builders.engines.settings import OpenAISettings
-from builders.engines.types import FinishReason
-from store.errors import DeniedError, InputError
 
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
-LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 60.0
-ERROR_CHARS = 200
 # A 429 is no failure. But a request that is over a limit by itself gets one for ever.
 PACE_REFUSALS_PER_RETRY = 10
+# Each lesson of a dialect is learnt once. So many ways to say a request there are not.
+MOST_WAYS = 24
 # A completion is a few kilobytes. A broken endpoint must not fill our memory.
 LONGEST_ANSWER_BYTES = 64 * 2**20
 LONGEST_REFUSAL_BYTES = 64 * 2**10
@@ -52,38 +51,8 @@ FIRST_COMPLETION_TOKENS = 256.0
 BYTES_PER_TOKEN = 3.5
 
 Result = TypeVar("Result")
-
-
-class RefusedError(Exception):
-    """The endpoint will not answer this one request, however often it is asked."""
-
-    def __init__(self, message: str, finish_reason: FinishReason = "error", whole_text: str = "") -> None:
-        super().__init__(message)
-        self.finish_reason, self.whole_text = finish_reason, whole_text
-
-
-class PassingError(Exception):
-    """A failure that may be over next time.
-
-    `is_paid` says that the attempt may have cost money, `retry_after_s` when the endpoint wants us
-    back.
-    """
-
-    def __init__(
-        self, message: str, *, status: int = 0, is_paid: bool = False, retry_after_s: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status, self.is_paid, self.retry_after_s = status, is_paid, retry_after_s
-
-    @property
-    def is_pace(self) -> bool:
-        """Whether it says that we send too many requests."""
-        return self.status == 429
-
-    @property
-    def is_overload(self) -> bool:
-        """Whether the whole endpoint is overloaded, rather than this request at fault."""
-        return self.status in (429, 503, 529)
+Asked = tuple[Json, tuple[str, ...]]
+"""A body as it is sent, and in words what is different about it."""
 
 
 class Endpoint:
@@ -91,15 +60,17 @@ class Endpoint:
 
     def __init__(self, settings: OpenAISettings, spent: Spent) -> None:
         self.settings, self.dialect = settings, Dialect()
-        self._base_url = (settings.base_url or DEFAULT_BASE_URL).rstrip("/")
-        key = api_key(settings.api_key_env, self._base_url)
-        self.redact: Callable[[str], str] = lambda text: text.replace(key, "[key]") if key else text
+        parts = urlsplit(credentials.base_url(settings))
+        self._address, self._query = parts._replace(query="").geturl().rstrip("/"), parts.query
+        headers, secrets = credentials.credentials(settings)
+        proxy = credentials.proxy(settings)
+        password = urlsplit(proxy).password if proxy else None
+        self.redact = hider([*secrets, password or ""])
         self._completion_tokens = FIRST_COMPLETION_TOKENS
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="openai-engine", daemon=True)
         self._thread.start()
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._session, self.gate = self.submit(_open(settings, headers, spent)).result()
+        self._session, self.gate = self.submit(_open(settings, headers, proxy, spent)).result()
 
     def submit(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
         """Run on the event loop of the endpoint."""
@@ -116,7 +87,7 @@ class Endpoint:
 
     # -- calls, on the loop ------------------------------------------------------------------------
 
-    async def complete(self, path: str, body: Json) -> Json:
+    async def complete(self, path: str, body: Json) -> Answer:
         """The checked answer to a completion request, after as many attempts as are allowed."""
         self.gate.begin()
         try:
@@ -124,46 +95,73 @@ class Endpoint:
         finally:
             self.gate.end()
 
-    async def _complete(self, path: str, body: Json) -> Json:
-        num_failures = num_pace = 0
+    async def _complete(self, path: str, body: Json) -> Answer:
+        num_failures = num_pace = num_ways = 0
+        own: list[Lesson] = []
         while True:
-            load = self._load(body, is_first=num_failures == 0)
-            await self.gate.enter(load)
+            before, _ = self.dialect.spoken(body, own)
+            most = most_billed(before)
+            load = self._load(most, is_first=num_failures == 0)
+            await self.gate.enter(load, is_next=bool(own))
+            asked = self.dialect.spoken(body, own)
+            if asked[0] is not before and sum(most_billed(asked[0])) > sum(most):
+                # While it waited, another call learned that such calls need more tokens.
+                self.gate.leave(load, "cancelled", Spent())
+                continue
             try:
-                answer = await self._attempt(path, body, load)
+                answer = await self._attempt(path, asked, most, load)
             except PassingError as passing:
                 failure = passing
+            except RefusedError as refused:
+                num_ways += 1
+                if num_ways < MOST_WAYS and self._is_another_way(body, asked[0], refused, own):
+                    continue
+                raise
             else:
-                if answer is not None:
-                    return answer
-                continue
+                if ROOM not in own and self._needs_room(body, asked[0], answer):
+                    own.append(ROOM)
+                    continue
+                self.dialect.confirm(lesson for lesson in own if lesson.told in answer.notes)
+                return answer
             num_failures += not failure.is_pace
             num_pace += failure.is_pace
             if num_failures + num_pace // PACE_REFUSALS_PER_RETRY > self.settings.max_retries:
-                message = f"gave up after {num_failures + num_pace} attempts: {failure}"[:ERROR_CHARS]
+                message = short(f"gave up after {num_failures + num_pace} attempts: {failure}")
                 self.gate.gave_up(message)
                 raise RefusedError(message)
             if failure.retry_after_s is None or not failure.is_overload:
                 wait_s = max(backoff_s(num_failures + num_pace), failure.retry_after_s or 0.0)
                 await self.gate.sleep(wait_s, str(failure))
 
-    def _load(self, body: Json, *, is_first: bool) -> Load:
-        longest = self.dialect.spoken(body)[self.dialect.token_field]
-        worst = self.gate.budget.worst_case(body, longest)
-        expected = (worst.tokens - longest) / BYTES_PER_TOKEN + min(longest, self._completion_tokens)
-        return Load(worst, expected, is_first)
+    def _is_another_way(self, body: Json, said: Json, refused: RefusedError, own: list[Lesson]) -> bool:
+        """Whether a refused request can be said in another way, which joins its `own`."""
+        if refused.finish_reason == "prompt_too_long" or any(refused.tokens):
+            return False
+        if self.dialect.spoken(body, own)[0] != said:
+            return True
+        lesson = self.dialect.lesson_of(said, refused.raw, [*self.dialect.known, *own])
+        own += [lesson] if lesson else []
+        return lesson is not None
 
-    async def _attempt(self, path: str, body: Json, load: Load) -> Json | None:
-        """One attempt.
+    def _needs_room(self, body: Json, said: Json, answer: Answer) -> bool:
+        """Whether a choice is asked again with more tokens, as the model thinks before it answers.
 
-        None when the request must be said in another way, as the dialect has learned.
+        The answers under way when that is learnt are paid for, and only these.
         """
+        is_short = "top_logprobs" in body and most_tokens(said) <= CHOICE_TOKENS
+        return is_short and is_cut_before_text(answer.body)
+
+    def _load(self, most: tuple[int, int], *, is_first: bool) -> Load:
+        expected = most[0] / BYTES_PER_TOKEN + min(most[1], self._completion_tokens)
+        return Load(self.gate.budget.price(*most), expected, is_first)
+
+    async def _attempt(self, path: str, asked: Asked, most: tuple[int, int], load: Load) -> Answer:
+        """One attempt, said as the endpoint takes it."""
         ending: Ending = "cancelled"
         actual, message = load.worst, ""
-        spoken = self.dialect.spoken(body)
         try:
-            answer = checked(_decoded(await self.send("POST", path, json=spoken)))
-            ending, actual = "answered", self._billed(answer, load.worst)
+            answer = await self._answer(path, asked, most)
+            ending, actual = "answered", self._billed(answer)
             return answer
         except PassingError as passing:
             ending, message = "overloaded" if passing.is_pace else "failed", str(passing)
@@ -172,19 +170,8 @@ class Endpoint:
                 # Pause before the place is given back: the next in the queue would take it at once.
                 self.gate.pause(passing.retry_after_s, message)
             raise
-        except MalformedError as malformed:
-            ending, message = "failed", str(malformed)
-            raise PassingError(message, is_paid=True) from None
-        except UnreadableError as unreadable:
-            # Such an answer is paid for. The next one would look the same.
-            ending, message = "refused", str(unreadable)
-            raise RefusedError(message) from None
         except RefusedError as refused:
-            ending, actual = "refused", Spent()
-            if body.get("response_format") and _is_about_schema(refused.whole_text):
-                raise self._stopped(_no_schema(str(refused))) from None
-            if self.dialect.learns(spoken, refused.whole_text) or spoken != self.dialect.spoken(body):
-                return None
+            ending, message, actual = "refused", str(refused), self.gate.budget.price(*refused.tokens)
             raise
         except StoppedError:
             ending, actual = "refused", Spent()
@@ -192,85 +179,99 @@ class Endpoint:
         finally:
             self.gate.leave(load, ending, actual, message)
 
-    def _billed(self, answer: Json, worst: Spent) -> Spent:
-        tokens = usage(answer)
-        if tokens is None:
-            return worst
-        self._completion_tokens += 0.05 * (tokens[1] - self._completion_tokens)
-        return self.gate.budget.price(*tokens)
+    async def _answer(self, path: str, asked: Asked, most: tuple[int, int]) -> Answer:
+        """What came, as an answer. What nobody can read is paid for, and not asked again."""
+        said, notes = asked
+        content, headers = await self._received("POST", path, json=said)
+        found: Any = None
+        try:
+            found = reading.decoded(content)
+            if told := refusals.error_in(found):
+                raise self._failure(path, {"json": said}, told.status, headers, told.text)
+            answer = checked(found)
+        except MalformedError as malformed:
+            raise PassingError(self._short(str(malformed)), is_paid=True) from None
+        except UnreadableError as unreadable:
+            tokens, estimated = tokens_of(found, most)
+            told_notes = (*notes, *estimated)
+            raise RefusedError(self._short(str(unreadable)), tokens=tokens, notes=told_notes) from None
+        tokens, estimated = tokens_of(answer, most)
+        return Answer(answer, tokens, (*notes, *estimated))
+
+    def _billed(self, answer: Answer) -> Spent:
+        self._completion_tokens += 0.05 * (answer.tokens[1] - self._completion_tokens)
+        return self.gate.budget.price(*answer.tokens)
 
     async def send(self, method: str, path: str, **options: Any) -> bytes:
         """The body of an answer 200. Anything else is raised. There are no retries, and no gate."""
-        content = bytearray()
-        async for chunk in self._chunks(method, path, **options):
+        content, _ = await self._received(method, path, **options)
+        return content
+
+    async def _received(self, method: str, path: str, **options: Any) -> tuple[bytes, Mapping[str, str]]:
+        content, headers = bytearray(), dict[str, str]()
+        async for chunk in self._chunks(method, path, headers, **options):
             content += chunk
             if len(content) > LONGEST_ANSWER_BYTES:
                 raise PassingError(f"the answer is longer than {LONGEST_ANSWER_BYTES:,} bytes", is_paid=True)
-        return bytes(content)
+        return bytes(content), headers
 
     async def download(self, path: str, target: Path) -> None:
         """Write the body of an answer 200 into a file, however long it is."""
         # A large file may take long, so only silence counts as a time-out.
         timeout = aiohttp.ClientTimeout(total=None, sock_read=self.settings.timeout_s)
         with open(target, "wb") as handle:
-            async for chunk in self._chunks("GET", path, timeout=timeout):
+            async for chunk in self._chunks("GET", path, {}, timeout=timeout):
                 handle.write(chunk)
 
-    async def _chunks(self, method: str, path: str, **options: Any) -> AsyncIterator[bytes]:
-        url = f"{self._base_url}/{path}"
+    async def _chunks(self, method: str, path: str, answered: dict[str, str], **options: Any) -> AsyncIterator[bytes]:
+        """The body of an answer 200, piece by piece. Its pace headers are put into `answered`."""
         try:
-            async with self._session.request(method, url, allow_redirects=False, **options) as response:
+            async with self._session.request(method, self._url(path), allow_redirects=False, **options) as response:
                 if response.status != 200:
-                    text = (await response.content.read(LONGEST_REFUSAL_BYTES)).decode("utf-8", "replace")
+                    text = reading.text_of(await response.content.read(LONGEST_REFUSAL_BYTES))
                     raise self._failure(path, options, response.status, response.headers, text)
+                if (wait := response.headers.get("Retry-After")) is not None:
+                    answered["Retry-After"] = wait
                 async for chunk in response.content.iter_any():
                     yield chunk
         except aiohttp.ClientConnectorError as error:
-            raise PassingError(self._short(error)) from None
+            raise PassingError(self._short(_told(error))) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise PassingError(self._short(error), is_paid=True) from None
+            raise PassingError(self._short(_told(error)), is_paid=True) from None
+
+    def _url(self, path: str) -> str:
+        """The address of a path, with the query that every call of this endpoint has."""
+        if not self._query:
+            return f"{self._address}/{path}"
+        return f"{self._address}/{path}{'&' if '?' in path else '?'}{self._query}"
 
     def _failure(
         self, path: str, options: Mapping[str, Any], status: int, headers: Mapping[str, str], text: str
     ) -> Exception:
         """What a status means: the run ends, one request is refused, or the failure may pass."""
-        where = f"{self._base_url}/{path} answered {status}"
+        where = f"{self._address}/{path} answered {status}"
         model = (options.get("json") or {}).get("model", "this model")
-        if status in (401, 403):
-            variable = self.settings.api_key_env
-            return self._stopped(
-                DeniedError(
-                    f"{where}: the key is missing or wrong, or it may not use {model!r}: check the variable {variable}"
-                )
-            )
-        if status == 404 or 300 <= status < 400:
-            return self._stopped(
-                InputError(f"{where} for model {model!r}: check the model's name, and base_url (mostly it ends in /v1)")
-            )
-        if status == 402 or (status == 429 and "insufficient_quota" in text):
-            return self._stopped(
-                DeniedError(f"{where}: the account has no credit left. All answers are kept: top it up and run again")
-            )
-        text = self.redact(text)
-        message = f"{status}: {text}"[:ERROR_CHARS]
-        if status in (408, 409, 429) or status >= 500:
-            return PassingError(message, status=status, retry_after_s=retry_after_s(headers))
-        too_long = "context_length" in text or "maximum context length" in text
-        return RefusedError(message, "prompt_too_long" if too_long else "error", text)
+        key = f"the variable {self.settings.api_key_env}, and headers"
+        if reason := refusals.ending(status, text, where, model, key):
+            return self._stopped(reason)
+        return refusals.failure(status, text, self.redact(text), headers)
 
     def _stopped(self, error: Exception) -> StoppedError:
         self.gate.stop(error)
         return StoppedError()
 
-    def _short(self, error: BaseException) -> str:
-        return self.redact(f"{type(error).__name__}: {error}".rstrip(": "))[:ERROR_CHARS]
+    def _short(self, message: str) -> str:
+        return short(self.redact(message))
 
 
-async def _open(settings: OpenAISettings, headers: dict[str, str], spent: Spent) -> tuple[aiohttp.ClientSession, Gate]:
+async def _open(
+    settings: OpenAISettings, headers: Mapping[str, str], proxy: str | None, spent: Spent
+) -> tuple[aiohttp.ClientSession, Gate]:
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=settings.max_in_flight),
         timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
         headers=headers,
+        proxy=proxy,
     )
     return session, Gate(settings, Budget(settings, spent))
 
@@ -283,34 +284,8 @@ async def _close(session: aiohttp.ClientSession) -> None:
     await session.close()
 
 
-def _decoded(content: bytes) -> Any:
-    try:
-        return json.loads(content.decode("utf-8", "replace"))
-    except ValueError:
-        raise MalformedError("the answer is not JSON") from None
-
-
-def _is_about_schema(refusal: str) -> bool:
-    return any(word in refusal.lower() for word in ("response_format", "json_schema", "structured output"))
-
-
-def _no_schema(refusal: str) -> InputError:
-    return InputError(
-        f"the endpoint takes no JSON schema ({refusal}): set teacher.answer_form to tagged and teacher.prompt to teacher"
-    )
-
-
-def api_key(variable: str, base_url: str) -> str:
-    """The key in an environment variable; '' for an endpoint on this machine without one."""
-    key = os.environ.get(variable, "").strip()
-    if not key and urlsplit(base_url).hostname not in LOCAL_HOSTS:
-        raise InputError(
-            f"the environment variable {variable} is not set, and {base_url} needs a key: export the variable "
-            "(with any text, if the endpoint takes no key), or name another one with api_key_env"
-        )
-    if not key.isascii() or not key.isprintable():
-        raise InputError(f"the key in {variable} holds characters that an HTTP header cannot: copy it again")
-    return key
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def backoff_s(num_failures: int) -> float:
@@ -319,21 +294,3 @@ def backoff_s(num_failures: int) -> float:
     They are random, so that waiting calls do not all return at once.
     """
     return min(FIRST_BACKOFF_S * 2.0 ** min(num_failures - 1, 16), LONGEST_BACKOFF_S) * random.uniform(0.5, 1.5)
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds from Retry-After, which holds seconds or a date (RFC 9110, 10.2.3).
-
-    None for neither.
-    """
-    told = headers.get("Retry-After")
-    if told is None:
-        return None
-    try:
-        seconds = float(told)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(told).timestamp() - time()
-        except (ValueError, OverflowError):
-            return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from builders.engines import credentials
 from builders.engines.opening import open_engine, require_weights
 from builders.engines.settings import EngineSettings, OpenAISettings
 from builders.engines.types import Form, Request
@@ -65,8 +66,8 @@ def without_chat(model: str, adapters: Mapping[str, str] | None = None, revision
 
 def require_host(settings: EngineSettings) -> None:
     """UnreachableError if the name of an endpoint's host is not known."""
-    if not isinstance(settings, OpenAISettings) or settings.base_url is None:
-        return
+    if not isinstance(settings, OpenAISettings) or settings.base_url is None or credentials.proxy(settings):
+        return  # a proxy knows hosts that this machine does not
     host = urlsplit(settings.base_url).hostname
     try:
         socket.getaddrinfo(host, None)
@@ -78,11 +79,9 @@ def require_host(settings: EngineSettings) -> None:
 
 
 def require_key(settings: EngineSettings) -> None:
-    """InputError if an endpoint needs a key, and there is none."""
+    """InputError if an endpoint needs a key, and there is none that may be sent."""
     if isinstance(settings, OpenAISettings):
-        from builders.engines.endpoint import DEFAULT_BASE_URL, api_key
-
-        api_key(settings.api_key_env, settings.base_url or DEFAULT_BASE_URL)
+        credentials.credentials(settings)
 
 
 def _refused(

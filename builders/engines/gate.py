@@ -7,7 +7,8 @@ The number of places follows the endpoint: up in steps, down by halves. A round 
 as there are places. After a good round there are more places. A 429 halves them at once. Other
 failures halve them only when they are more than a quarter of a round. Only first attempts count
 there, so a few rows that always fail do not slow down the others. Attempts that were sent before a
-round began say nothing about its pace.
+round began say nothing about its pace. Until the first answer came, or two seconds are over, only a
+few calls are under way: a wrong key or a wrong name is seen with these.
 
 Everything here runs on the event loop of the endpoint, so nothing needs a lock.
 """
@@ -38,6 +39,8 @@ FAILED_SHARE = 0.25
 ROUNDS_TO_RECOVER = 16
 # Providers look at windows shorter than a minute, so a minute's allowance is not sent at once.
 BURST_S = 2.0
+# A refused key answers at once, a slow model does not: it is not waited for.
+FIRST_PLACES, OPENS_AFTER_S = 4, 2.0
 SAY_AFTER_S = 30.0
 """After so long without an answer, people are told why nothing goes on."""
 
@@ -98,6 +101,7 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
         self._requests, self._tokens = Bucket(settings.requests_per_minute), Bucket(settings.tokens_per_minute)
         self._paused_until = -math.inf
+        self._is_open, self._first_sent = False, math.inf
         self._round_began, self._round_count, self._round_failed = -math.inf, 0, 0
         self._last_good, self._told_of = self._loop.time(), -math.inf
         self._num_calls = self._num_failed = self._num_first_failed = self._given_up = 0
@@ -114,13 +118,16 @@ class Gate:
         """A call is over, whatever came of it."""
         self._num_calls -= 1
 
-    async def enter(self, load: Load) -> None:
-        """Return when the call may be sent. Every `enter` must be followed by one `leave`."""
-        if not self._waiting and self.error is None and self._wait_s(load) == 0:
+    async def enter(self, load: Load, *, is_next: bool = False) -> None:
+        """Return when the call may be sent. Every `enter` must be followed by one `leave`.
+
+        `is_next` puts it before all that wait: they would repeat what it has learned.
+        """
+        if (is_next or not self._waiting) and self.error is None and self._wait_s(load) == 0:
             self._take(load)
             return
         waiter = self._loop.create_future()
-        self._waiting.append((load, waiter))
+        (self._waiting.appendleft if is_next else self._waiting.append)((load, waiter))
         self._release()
         await waiter
 
@@ -130,6 +137,7 @@ class Gate:
         self.budget.settle(load.worst, actual)
         if ending == "answered" and actual.tokens:
             self._tokens.take(actual.tokens - load.expected_tokens)
+        self._is_open = self._is_open or ending == "answered"
         if ending in ("answered", "refused"):
             self._last_good = self._loop.time()
             self._num_failed = self._num_first_failed = self._given_up = 0
@@ -139,7 +147,11 @@ class Gate:
             self._num_failed += 1
             self._num_first_failed += load.is_first
             self._check_patience(message)
-        self._release()
+        if ending == "refused":
+            # It may be said in another way at once, and then comes before all that wait.
+            self._loop.call_soon(self._release)
+        else:
+            self._release()
 
     def gave_up(self, message: str) -> None:
         """A call used up its retries. Stop when many do so in a row, and first attempts fail too.
@@ -229,12 +241,18 @@ class Gate:
                 self.stop(self.budget.error(load.worst))
             return math.inf
         now = self._loop.time()
+        if not self._is_open and self.under_way >= FIRST_PLACES:
+            opens_in = self._first_sent + OPENS_AFTER_S - now
+            if opens_in > 0:
+                return opens_in
+            self._is_open = True
         paused = self._paused_until - now
         rates = self._requests.wait_s(now, 1), self._tokens.wait_s(now, load.expected_tokens)
         return max(0.0, paused, *rates)
 
     def _take(self, load: Load) -> None:
         load.sent = self._loop.time()
+        self._first_sent = min(self._first_sent, load.sent)
         self.under_way += 1
         self.budget.hold(load.worst)
         self._requests.take(1)

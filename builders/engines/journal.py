@@ -36,7 +36,8 @@ CLOSED = "spent.json"
 """In the folder of a journal that was closed: what its answers had cost."""
 SYNC_S = 1.0
 OPEN_FILES = 64
-_NAMES = {kind: [field.name for field in fields(kind)] for kind in (Completion, ChoiceCompletion)}
+_FIELDS = {kind: [(field.name, field.default) for field in fields(kind)] for kind in (Completion, ChoiceCompletion)}
+"""What is as it always is, is not written."""
 
 
 class Journal:
@@ -57,7 +58,7 @@ class Journal:
 
     def add(self, shard: int, answer: Answer, cost_usd: float | None) -> None:
         """Keep an answer and what it cost."""
-        record = {name: getattr(answer, name) for name in _NAMES[type(answer)]}
+        record = {name: value for name, default in _FIELDS[type(answer)] if (value := getattr(answer, name)) != default}
         handle = self._open(shard)
         with _named(self.path(shard)):
             handle.write(json.dumps(record | {"cost_usd": cost_usd}).encode() + b"\n")

@@ -16,23 +16,26 @@ import asyncio
 import hashlib
 import json
 import queue
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from builders.engines.budget import Spent
-from builders.engines.endpoint import Endpoint, PassingError, RefusedError
+from builders.engines.endpoint import Endpoint
 from builders.engines.gate import StoppedError
 from builders.engines.protocol import (
+    Answer,
     Json,
     NoChoiceError,
     choice_body,
     choice_mass,
     completion,
+    extended,
     path_and_body,
     probabilities,
-    usage,
 )
+from builders.engines.redaction import hidden
+from builders.engines.refusals import PassingError, RefusedError
 from builders.engines.settings import OpenAISettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from store.errors import UnreachableError
@@ -136,19 +139,24 @@ class OpenAIEngine(Engine):
                 loop.call_soon_threadsafe(cancel)
 
     async def _complete(self, request: Request) -> Completion:
+        path, body = path_and_body(request, self._model_name(request.adapter), self._template_arguments)
         try:
-            path, body = path_and_body(request, self._model_name(request.adapter), self._template_arguments)
-            return completion(request, await self._endpoint.complete(path, body))
+            said = completion(request, await self._endpoint.complete(path, self._extended(body)))
         except RefusedError as refused:
-            return Completion(request.request_id, "", refused.finish_reason, 0, 0, None, str(refused))
+            said = refused_completion(request, refused)
+        return hidden(said, self._endpoint.redact)
 
     async def _choose(self, request: ChoiceRequest) -> ChoiceCompletion:
         model = self._model_name(request.adapter)
         bodies = [choice_body(question, model, self._template_arguments) for question in request.questions]
-        calls = [self._endpoint.complete("chat/completions", body) for body in bodies]
+        calls = [self._endpoint.complete("chat/completions", self._extended(body)) for body in bodies]
         # Wait for all: the answered questions of a request that fails are paid for, and must be
         # counted.
-        return choice_completion(request, await asyncio.gather(*calls, return_exceptions=True))
+        said = choice_completion(request, await asyncio.gather(*calls, return_exceptions=True))
+        return hidden(said, self._endpoint.redact)
+
+    def _extended(self, body: Json) -> Json:
+        return extended(body, self._settings.extra_body)
 
     def _loaded(self, folders: Mapping[str, str]) -> dict[str, str]:
         """Have vLLM's server load adapters. Returns {name: the name that it has there}.
@@ -165,7 +173,7 @@ class OpenAIEngine(Engine):
                 if served[name] not in there:
                     load = say("POST", "load_lora_adapter", json={"lora_name": served[name], "lora_path": folder})
                     self._endpoint.submit(load).result()
-        except (StoppedError, RefusedError, PassingError, ValueError, KeyError, TypeError) as error:
+        except (StoppedError, RefusedError, PassingError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UnreachableError(
                 f"{self._settings.base_url} does not load adapters ({self._endpoint.gate.error or error}): start it as "
                 f"`VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve {self._model_names[None]} --enable-lora`, with a "
@@ -185,22 +193,29 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:12]
 
 
-def choice_completion(request: ChoiceRequest, answers: list[Json | BaseException]) -> ChoiceCompletion:
+def refused_completion(request: Request, refused: RefusedError) -> Completion:
+    """A refusal as the answer to a request, with what it cost."""
+    reason, told = refused.finish_reason, str(refused)
+    return Completion(request.request_id, "", reason, *refused.tokens, None, told, notes=refused.notes)
+
+
+def choice_completion(request: ChoiceRequest, answers: Sequence[Answer | BaseException]) -> ChoiceCompletion:
     """The answers to all questions of a request as one. Raises what is no answer and no refusal."""
-    billed = [usage(a) or (0, 0) for a in answers if isinstance(a, dict)]
-    num_prompt, num_completion = sum(p for p, _ in billed), sum(c for _, c in billed)
+    paid = [answer for answer in answers if isinstance(answer, Answer | RefusedError)]
+    num_prompt, num_completion = (sum(answer.tokens[side] for answer in paid) for side in (0, 1))
+    notes = tuple(dict.fromkeys(note for answer in paid for note in answer.notes))
     try:
         rows = tuple(_row(answer, request) for answer in answers)
-        masses = tuple(choice_mass(answer, request.choices) for answer in answers if isinstance(answer, dict))
+        masses = tuple(choice_mass(answer.body, request.choices) for answer in answers if isinstance(answer, Answer))
     except RefusedError as refused:
         reason, told = refused.finish_reason, str(refused)
-        return ChoiceCompletion(request.request_id, None, num_prompt, reason, told, num_completion)
+        return ChoiceCompletion(request.request_id, None, num_prompt, reason, told, num_completion, notes=notes)
     except NoChoiceError as error:
-        return ChoiceCompletion(request.request_id, None, num_prompt, "error", str(error), num_completion)
-    return ChoiceCompletion(request.request_id, rows, num_prompt, "stop", None, num_completion, masses)
+        return ChoiceCompletion(request.request_id, None, num_prompt, "error", str(error), num_completion, notes=notes)
+    return ChoiceCompletion(request.request_id, rows, num_prompt, "stop", None, num_completion, masses, notes)
 
 
-def _row(answer: Json | BaseException, request: ChoiceRequest) -> tuple[float, ...]:
+def _row(answer: Answer | BaseException, request: ChoiceRequest) -> tuple[float, ...]:
     if isinstance(answer, BaseException):
         raise answer
-    return probabilities(answer, request.choices)
+    return probabilities(answer.body, request.choices)

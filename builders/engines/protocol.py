@@ -1,8 +1,9 @@
 """The chat completions protocol: what is sent for a request, and what an answer says.
 
 In: requests, and decoded JSON of any shape. Out: bodies and completions, or MalformedError where
-the JSON is no answer. Nothing that a server sends is trusted to have the right type. `Dialect`
-remembers what an endpoint turned out not to understand.
+the JSON is no answer, UnreadableError where it has a form that we do not know. Nothing that a
+server sends is trusted to have the right type. What an endpoint turns out not to understand is in
+`dialect.py`, and how bytes become JSON in `reading.py`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from builders.engines.reading import MalformedError, UnreadableError, quoted
 from builders.engines.types import Completion, FinishReason, Message, Request
 
 if TYPE_CHECKING:
@@ -20,75 +23,44 @@ if TYPE_CHECKING:
 
 # The most that the protocol allows.
 TOP_LOGPROBS = 20
-# Without logprobs the digit is read from the text, where a word may come before it.
-CHOICE_TOKENS = 8
-# OpenAI's own service takes no more.
-FEWEST_STOPS = 4
+# More tokens than any answer has: such a count is a fault of the server.
+MOST_TOKENS = 2**31 - 1
+ESTIMATED = "the endpoint did not tell its tokens: they are counted as the most that they can be"
+CUT = ("length", "max_tokens", "model_length", "max_output_tokens", "model_context_window_exceeded")
+"""How providers call an answer that reached a limit."""
+FILTERED = (
+    "content_filter", "safety", "sensitive", "recitation", "prohibited_content", "blocklist", "spii",
+)  # fmt: skip
+"""How they call one that they hold back."""
 
 Json = dict[str, Any]
-
-
-class MalformedError(Exception):
-    """An answer without the parts that the protocol promises. The next one may have them."""
-
-
-class UnreadableError(Exception):
-    """An answer whose content has a format that we do not read. The next one will have it, too."""
 
 
 class NoChoiceError(Exception):
     """An answer that names none of the choices."""
 
 
-@dataclass
-class Dialect:
-    """How an endpoint departs from the protocol, learned from its refusals."""
+@dataclass(frozen=True)
+class Answer:
+    """A checked answer: its JSON, its prompt and completion tokens, what was different about it."""
 
-    token_field: str = "max_tokens"
-    has_logprobs: bool = True
-    takes_all_stops: bool = True
-
-    def spoken(self, body: Json) -> Json:
-        """The body as this endpoint takes it."""
-        said = dict(body)
-        if not self.has_logprobs and said.pop("logprobs", None):
-            del said["top_logprobs"]
-            said["max_tokens"] = CHOICE_TOKENS
-        if not self.takes_all_stops and "stop" in said:
-            said["stop"] = said["stop"][:FEWEST_STOPS]
-        if self.token_field != "max_tokens":
-            said[self.token_field] = said.pop("max_tokens")
-        return said
-
-    def learns(self, body: Json, refusal: str) -> bool:
-        """Whether this refusal of a body tells of another way to ask.
-
-        If so, `spoken` now takes it.
-        """
-        if "max_tokens" in body and "max_completion_tokens" in refusal:
-            self.token_field = "max_completion_tokens"
-            return True
-        if "logprobs" in body and "logprobs" in refusal:
-            self.has_logprobs = False
-            return True
-        if len(body.get("stop", ())) > FEWEST_STOPS and "stop" in refusal:
-            self.takes_all_stops = False
-            return True
-        return False
+    body: Json
+    tokens: tuple[int, int]
+    notes: tuple[str, ...] = ()
 
 
 def path_and_body(request: Request, model: str, template_arguments: Arguments | None = None) -> tuple[str, Json]:
     """The path that a request goes to, and the body that is sent there.
 
-    Arguments of the chat template are sent as vLLM's and SGLang's servers take them.
+    Arguments of the chat template are sent as vLLM's and SGLang's servers take them. A temperature
+    or a `top_p` of None is left to the model. A `top_p` of 1 changes nothing, and some endpoints
+    refuse it, so it is never sent.
     """
-    body: Json = {
-        "model": model,
-        "max_tokens": request.max_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "seed": request.seed,
-    }
+    body: Json = {"model": model, "max_tokens": request.max_tokens, "seed": request.seed}
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.top_p not in (None, 1):
+        body["top_p"] = request.top_p
     if request.stop:
         body["stop"] = list(request.stop)
     if request.json_schema is not None:
@@ -116,65 +88,112 @@ def choice_body(question: tuple[Message, ...], model: str, template_arguments: A
     }
 
 
+def extended(body: Json, extra: Mapping[str, Any]) -> Json:
+    """A body with the further fields of a recipe. A field that is null there is left out."""
+    return {name: value for name, value in (body | dict(extra)).items() if value is not None} if extra else body
+
+
 def checked(answer: Any) -> Json:
     """The answer if it has a choice with a text or a message.
 
-    MalformedError if it has none, UnreadableError if the content of the message is no text.
+    MalformedError if it has none, UnreadableError if it is whole but has another form.
     """
     choices = answer.get("choices") if isinstance(answer, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, dict):
-        raise MalformedError("the answer has no choices")
-    message = choice.get("message")
-    if not isinstance(message, dict) and not isinstance(choice.get("text"), str):
-        raise MalformedError("the answer has neither a message nor a text")
-    _text(choice)
-    return answer
+    if isinstance(choice, dict):
+        if not isinstance(choice.get("message"), dict) and not isinstance(choice.get("text"), str):
+            raise MalformedError(f"the answer has neither a message nor a text: {quoted(answer)}")
+        _parts(choice)
+        return answer
+    is_paid = isinstance(answer, dict) and (usage(answer)[1] or 0) > 0
+    if is_paid or (isinstance(answer, dict) and answer and "choices" not in answer and not answer.get("error")):
+        raise UnreadableError(f"the answer has no choices: {quoted(answer)}")
+    raise MalformedError(f"the answer has no choices: {quoted(answer)}")
 
 
-def usage(answer: Json) -> tuple[int, int] | None:
+def usage(answer: Any) -> tuple[int | None, int | None]:
     """Prompt and completion tokens that were billed. None where the endpoint does not say."""
+    told = answer.get("usage") if isinstance(answer, dict) else None
+    if not isinstance(told, dict):
+        return None, None
+    prompt, completion = (
+        next((count for name in names if (count := _count(told.get(name))) is not None), None)
+        for names in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
+    )
+    # Every prompt has tokens. A server that counts none does not count.
+    return (None, completion or None) if prompt == 0 else (prompt, completion)
+
+
+def tokens_of(answer: Any, most: tuple[int, int]) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """The tokens of an answer, and a note where one of them is not told. It is the `most` then."""
+    prompt, completion = usage(answer)
+    if prompt is not None and completion is not None:
+        return (prompt, completion), ()
+    return (most[0] if prompt is None else prompt, most[1] if completion is None else completion), (ESTIMATED,)
+
+
+def reasoning_tokens(answer: Json) -> int | None:
+    """Those of the completion tokens that a model thought with. None where it is not told."""
     told = answer.get("usage")
-    if not isinstance(told, dict) or not _is_count(told.get("prompt_tokens")):
-        return None
-    return int(told["prompt_tokens"]), int(told["completion_tokens"]) if _is_count(told.get("completion_tokens")) else 0
+    details = told.get("completion_tokens_details") if isinstance(told, dict) else None
+    return _count(details.get("reasoning_tokens")) if isinstance(details, dict) else None
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _count(value: Any) -> int | None:
+    """A count of tokens, also as 100.0 or "100". None for anything else, and for absurd counts."""
+    if isinstance(value, str) and len(value) < 20 and value.isdecimal():
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
+    return value if is_count else None
 
 
-def completion(request: Request, answer: Json) -> Completion:
+def completion(request: Request, given: Answer) -> Completion:
     """What a checked answer says to a request.
 
     The text ends before the first of the request's stops, also where the endpoint knew only some.
     A message without any content is an error: the model called tools, or the server put the text
     into another field. It is no error if the answer was cut, as thinking may take all tokens. An
-    empty text is an answer: a model may say nothing.
+    empty text is an answer: a model may say nothing. What a model thought is kept beside the text.
     """
-    choice = answer["choices"][0]
+    choice = given.body["choices"][0]
     message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
-    content = _text(choice) if request.messages is not None else choice.get("text")
-    text, tokens = content or "", usage(answer) or (0, 0)
-    told, refusal = choice.get("finish_reason"), message.get("refusal")
-    if error := _no_answer(content, told, refusal):
-        return Completion(request.request_id, text, "error", *tokens, None, error[:200])
+    content, thought = _parts(choice) if request.messages is not None else (choice.get("text"), None)
+    text, told = content or "", choice.get("finish_reason")
+    error = _no_answer(content, told, message.get("refusal"), thought)
     end = min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=None)
-    reason: FinishReason = "length" if told == "length" and end is None else "stop"
-    return Completion(request.request_id, text[:end], reason, *tokens, None)
+    reason: FinishReason = "error" if error else "length" if _is(told, CUT) and end is None else "stop"
+    return Completion(
+        request.request_id,
+        text if error else text[:end],
+        reason,
+        *given.tokens,
+        None,
+        error and error[:200],
+        thought,
+        reasoning_tokens(given.body),
+        given.notes,
+    )
 
 
-def _no_answer(content: str | None, told: Any, refusal: Any) -> str | None:
+def _no_answer(content: str | None, told: Any, refusal: Any, thought: str | None) -> str | None:
     """Why what came is no answer of the model. None if it is one."""
-    if told == "content_filter":
-        return "the endpoint filtered the answer"
+    if _is(told, FILTERED):
+        return f"the endpoint filtered the answer (finish_reason {told})"
     if isinstance(refusal, str) and refusal and not content:
         return f"the model refused: {refusal}"
     if not content and told in ("tool_calls", "function_call"):
         return f"the answer has no text (finish_reason {told}): the model called a tool instead of answering"
-    if content is None and told != "length":
+    if content is None and thought and not _is(told, CUT):
+        return f"the answer has no text, only what the model thought (content null, finish_reason {told})"
+    if content is None and not _is(told, CUT):
         return f"the answer has no text (content null, finish_reason {told}): it may be in another field"
     return None
+
+
+def _is(told: Any, reasons: tuple[str, ...]) -> bool:
+    return isinstance(told, str) and told.lower() in reasons
 
 
 def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:
@@ -213,23 +232,55 @@ def _mass_by_choice(choice: Json, choices: tuple[str, ...]) -> dict[str, float]:
     return mass
 
 
+def is_cut_before_text(answer: Json) -> bool:
+    """Whether an answer reached its limit before its first character."""
+    choice = answer["choices"][0]
+    return _is(choice.get("finish_reason"), CUT) and not _text(choice) and not _top_logprobs(choice)
+
+
 def _text(choice: Json) -> str | None:
-    """The text of a choice, None without one. Some endpoints answer with a list of texts."""
-    message = choice.get("message")
-    content = message.get("content") if isinstance(message, dict) else choice.get("text")
+    return _parts(choice)[0]
+
+
+def _parts(choice: Json) -> tuple[str | None, str | None]:
+    """The text of a choice, and what the model thought before it; None for each that is not there.
+
+    Some endpoints answer with a list of parts. Those that hold thoughts are no text.
+    """
+    message: Any = choice.get("message")
+    if not isinstance(message, dict):
+        message = {}
+    content = message.get("content") if message else choice.get("text")
+    thought = next((t for t in map(message.get, ("reasoning_content", "reasoning")) if isinstance(t, str) and t), None)
+    if isinstance(content, str | None):
+        return content, thought
     if not isinstance(content, list):
-        if isinstance(content, str | None):
-            return content
-        raise UnreadableError(f"the content of the answer is {type(content).__name__}, not text")
-    parts = [part.get("text") if isinstance(part, dict) else part for part in content]
-    if not all(isinstance(part, str) for part in parts):
-        raise UnreadableError("the content of the answer is a list with parts that are no text")
-    return "".join(part for part in parts if isinstance(part, str)) if parts else None
+        raise UnreadableError(f"the content of the answer is {type(content).__name__}, not text: {quoted(content)}")
+    texts: list[str | None] = []
+    thoughts: list[str | None] = []
+    for part in content:
+        is_thought = isinstance(part, dict) and part.get("type") in ("thinking", "reasoning", "redacted_thinking")
+        (thoughts if is_thought else texts).append(_part_text(part))
+    if None in texts:
+        raise UnreadableError(f"the content of the answer is a list with parts that are no text: {quoted(content)}")
+    thought = thought or "".join(filter(None, thoughts)) or None
+    return ("".join(filter(None, texts)) if texts else None), thought
+
+
+def _part_text(part: Any) -> str | None:
+    """The text of a part: a text, an object with one, or a thought that holds parts of its own."""
+    if isinstance(part, dict):
+        found = [part[name] for name in ("text", "thinking", "reasoning") if part.get(name) is not None]
+        part = found[0] if found else None
+    if isinstance(part, list):
+        inner = [one.get("text") if isinstance(one, dict) else one for one in part]
+        return "".join(one for one in inner if isinstance(one, str))
+    return part if isinstance(part, str) else None
 
 
 def _top_logprobs(choice: Json) -> list[tuple[str, float]]:
     try:
         entries = choice["logprobs"]["content"][0]["top_logprobs"]
         return [(str(entry["token"]), float(entry["logprob"])) for entry in entries]
-    except (KeyError, IndexError, TypeError, ValueError):
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         return []

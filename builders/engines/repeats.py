@@ -92,6 +92,7 @@ def in_order(request_ids: Iterable[str], found: dict[str, Answered]) -> list[Ans
                 request_id=request_id,
                 num_prompt_tokens=sum(a.num_prompt_tokens for a in given),
                 num_completion_tokens=sum(a.num_completion_tokens for a in given),
+                notes=tuple(dict.fromkeys(note for a in given for note in a.notes)),
             )
         )
     return ordered

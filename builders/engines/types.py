@@ -36,9 +36,10 @@ class Request:
     """One generation: either chat turns, for the model's chat template, or a raw text to continue.
 
     `adapter` names a LoRA adapter that the engine was opened with. None is the model itself.
-    `temperature` 0 always takes the most probable token. The text of a completion ends before the
-    first of the `stop` strings. `json_schema` is the text of a JSON schema that the completion must
-    follow. Only the openai engine takes one.
+    `temperature` 0 always takes the most probable token. None leaves the temperature, or `top_p`,
+    to the server. The text of a completion ends before the first of the `stop` strings.
+    `json_schema` is the text of a JSON schema that the completion must follow. Only the openai
+    engine takes None, and a schema.
 
         Request("1", messages=({"role": "user", "content": "Write a haiku."},), max_tokens=64)
     """
@@ -48,8 +49,8 @@ class Request:
     prompt: str | None = None
     adapter: str | None = None
     max_tokens: int = 512
-    temperature: float = 1.0
-    top_p: float = 1.0
+    temperature: float | None = 1.0
+    top_p: float | None = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
     json_schema: str | None = None
@@ -60,7 +61,8 @@ class Request:
             raise ValueError(f"request {self.request_id!r} has {given} of messages and prompt: give one")
         if not self.messages and not self.prompt:
             raise ValueError(f"request {self.request_id!r} is empty: give at least one message or character")
-        if self.max_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1 or not 0 <= self.seed < 2**63:
+        is_sampled = (self.temperature is None or self.temperature >= 0) and (self.top_p is None or 0 < self.top_p <= 1)
+        if self.max_tokens < 1 or not is_sampled or not 0 <= self.seed < 2**63:
             raise ValueError(
                 f"request {self.request_id!r} has max_tokens={self.max_tokens}, temperature={self.temperature}, "
                 f"top_p={self.top_p}, seed={self.seed}: needed are max_tokens >= 1, temperature >= 0, "
@@ -79,6 +81,13 @@ class Completion:
     temperature 1. It is None where an engine cannot tell. `error` is a short message where
     `finish_reason` is 'error'.
 
+    `notes` say in words what was different about it: a parameter that its endpoint does not take,
+    tokens that are an estimate.
+
+    `reasoning` is what a reasoning model thought before it answered. It is never part of `text`.
+    `num_reasoning_tokens` are those of the completion tokens that it took. Both are None where an
+    engine cannot tell them.
+
     An endpoint's JSON can hold half of a surrogate pair, which no table can. It is replaced here,
     where every answer of an engine, of a journal and of a file of samples comes by.
     """
@@ -90,10 +99,15 @@ class Completion:
     num_completion_tokens: int
     logprob: float | None
     error: str | None = None
+    reasoning: str | None = None
+    num_reasoning_tokens: int | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", tuple(self.notes))
         object.__setattr__(self, "text", storable(self.text))
         object.__setattr__(self, "error", self.error and storable(self.error))
+        object.__setattr__(self, "reasoning", self.reasoning and storable(self.reasoning))
 
 
 @dataclass(frozen=True)
@@ -129,7 +143,7 @@ class ChoiceCompletion:
     `masses` holds, per question, the probability that the model gave to all choices together, of
     all that it could have said. Where it is small, the model would say something else, however sure
     the renormalised probabilities look. It is None where an engine cannot tell, or could not when
-    the answer was kept.
+    the answer was kept. `notes` are as those of a completion.
     """
 
     request_id: str
@@ -139,8 +153,10 @@ class ChoiceCompletion:
     error: str | None = None
     num_completion_tokens: int = 0
     masses: tuple[float | None, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", tuple(self.notes))
         object.__setattr__(self, "error", self.error and storable(self.error))
 
 

@@ -22,7 +22,7 @@ from builders.recipe.near_duplicates import NearDuplicates
 from builders.recipe.pool import DocstringJudge, Pool
 from builders.recipe.scorer import Scorer, Scoring
 from builders.recipe.selection import Final, Selection
-from builders.recipe.settings import Settings, check_arguments
+from builders.recipe.settings import Settings, check_arguments, check_sampling
 from builders.recipe.source import Source
 from builders.recipe.synthesizer import Sampling, Synthesizer
 from builders.recipe.teacher import Teacher
@@ -107,6 +107,11 @@ class Recipe(Settings):
                 "scorer.labels is teacher, so the scorer learns scores that the teacher gives. That needs "
                 "scorer.training, and a teacher that can be asked: set teacher.engine to the block of an engine"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _is_sampled_somehow(self) -> Recipe:
+        check_sampling(self.synthesizer.engine, self.sampling, "sampling.")
         return self
 
     @model_validator(mode="after")

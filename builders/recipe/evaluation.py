@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from builders.engines.settings import EngineSettings, TransformersSettings
-from builders.recipe.settings import Settings, check_arguments
+from builders.recipe.settings import Settings, check_arguments, check_sampling
 from training.settings import TemplateArguments
 
 
@@ -61,8 +61,15 @@ class Evaluation(Settings):
         "a run takes those of `coder`",
     )
     num_samples: int = Field(1, ge=1, description="answers per task and form; more than 1 need a temperature above 0")
-    temperature: float = Field(0.0, ge=0, description="sampling temperature; 0 always takes the most probable token")
-    top_p: float = Field(1.0, gt=0, le=1, description="share of the probability mass that tokens are drawn from")
+    temperature: float | None = Field(
+        0.0, ge=0, description="sampling temperature; 0 always takes the most probable token; null: the endpoint's own"
+    )
+    top_p: float | None = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the probability mass that tokens are drawn from; null: the endpoint's own",
+    )
     max_tokens: int = Field(512, ge=1, description="tokens of an answer at most")
     max_error_share: float = Field(
         0.02,
@@ -86,6 +93,11 @@ class Evaluation(Settings):
                 f"num_samples is {self.num_samples}, but at temperature 0 all answers to a task are the same: set "
                 "temperature above 0 (0.2 and 0.8 are usual), or num_samples to 1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _is_sampled_somehow(self) -> Evaluation:
+        check_sampling(self.engine, self, "")
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
 from builders.engines import prompts
-from builders.engines.settings import OpenAISettings
+from builders.engines.settings import AnyEngine, OpenAISettings
 from store import ASPECTS, CODE_ASPECTS
 
 
@@ -46,6 +46,14 @@ def check_arguments(engine: Any, arguments: dict[str, Any], where: str) -> None:
             f"{where}: https://api.openai.com/v1 takes no arguments of a chat template ({', '.join(arguments)}): leave "
             "them out, or set base_url to the server that renders the template"
         )
+
+
+def check_sampling(engine: Any, sampling: Any, where: str) -> None:
+    """ValueError for a sampling parameter of null where no endpoint has one of its own."""
+    is_local = isinstance(engine, AnyEngine) and not engine.is_endpoint
+    left_out = [name for name in ("temperature", "top_p") if getattr(sampling, name, 0) is None]
+    if is_local and left_out:
+        raise ValueError(f"{where}{left_out[0]} is null, which leaves it to an endpoint: set it here")
 
 
 def filled_as(default: str) -> AfterValidator:

@@ -49,8 +49,15 @@ class Sampling(Settings):
         4, ge=1, description="candidates that each checkpoint writes for each snippet (N)"
     )
     snippets_per_iteration: int = Field(10_000, ge=1, description="snippets per iteration, others in each")
-    temperature: float = Field(0.8, ge=0, description="sampling temperature; 0 always takes the most probable token")
-    top_p: float = Field(0.95, gt=0, le=1, description="probability mass of the tokens to sample from; 1: all tokens")
+    temperature: float | None = Field(
+        0.8, ge=0, description="sampling temperature; 0 always takes the most probable token; null: the endpoint's own"
+    )
+    top_p: float | None = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="probability mass of the tokens to sample from; 1: all tokens; null: the endpoint's own",
+    )
     max_tokens: int = Field(1024, ge=1, description="tokens of a candidate at most")
     requests_per_shard: int | None = Field(
         None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from builders.engines.settings import BLOCK, ENGINES, EngineSettings, OpenAISettings
-from builders.recipe.settings import Settings, filled_as
+from builders.recipe.settings import Settings, check_sampling, filled_as
 from training.settings import TemplateArguments
 
 TeacherEngine = Annotated[
@@ -55,7 +55,9 @@ class Teacher(Settings):
         "teacher", description="prompt template; teacher-json: asks for the JSON form"
     )
     max_tokens: int = Field(2048, ge=1, description="tokens of an answer at most")
-    temperature: float = Field(0.7, ge=0, description="sampling temperature; 0 always takes the most probable token")
+    temperature: float | None = Field(
+        0.7, ge=0, description="sampling temperature; 0 always takes the most probable token; null: the endpoint's own"
+    )
     answer_form: Literal["tagged", "json"] = Field(
         "tagged",
         description="tagged: text under two headings; json: an object that the endpoint holds to a "
@@ -82,6 +84,11 @@ class Teacher(Settings):
             keys = ", ".join([f"engine: {name or 'openai'}", *(f"{key}: …" for key in beside)])
             raise ValueError(f"the engine is a block of its own, as in the other sections: write engine: {{{keys}}}")
         return given
+
+    @model_validator(mode="after")
+    def _is_sampled_somehow(self) -> Teacher:
+        check_sampling(self.engine, self, "")
+        return self
 
     @model_validator(mode="after")
     def _form_can_be_had(self) -> Teacher:

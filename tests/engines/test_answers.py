@@ -449,6 +449,7 @@ def test_usage_adds_up_tokens_and_cost(tmp_path):
         "prompt_tokens": 120,
         "completion_tokens": 60,
         "cost_usd": pytest.approx(12 * (10 * 1.0 + 5 * 2.0) / 1e6),
+        "notes": [],
     }
     assert usage(LOCAL, found).cost_usd is None
     assert usage(REMOTE, []).cost_usd is None

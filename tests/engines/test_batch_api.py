@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from builders.engines import ChoiceRequest, Completion, OpenAISettings, Request, endpoint, open_engine
+from builders.engines import ChoiceRequest, Completion, OpenAISettings, Request, batch_api, endpoint, open_engine
 from builders.engines.batch_state import BatchState
 from builders.engines.budget import BudgetError, Spent
 from builders.engines.gate import StoppedError
+from builders.engines.protocol import ESTIMATED
 from tests.batch_server import BatchServer, answered
 
 ROOT = Path(__file__).parents[2]
@@ -202,3 +203,40 @@ def test_batches_that_were_open_at_a_kill_are_collected_and_not_submitted_again(
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.splitlines() == [f"r{n} answer to n{n}" for n in range(30)]
     assert len(server.batches) == 3 and set(server.paid.values()) == {1}
+
+
+def test_a_refused_parameter_is_learnt_for_all_lines_of_a_batch(serve, tmp_path):
+    """All lines of the first batch are refused. All are asked again, not the first alone."""
+
+    def answer(body, attempt):
+        if "max_tokens" in body:
+            message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+            return 400, {"error": {"message": message, "param": "max_tokens"}}
+        return echo(body, attempt)
+
+    found = ask(serve(answer), tmp_path / "state", 5)
+    assert [found[f"r{n}"].text for n in range(5)] == [f"answer to n{n}" for n in range(5)]
+    assert {one.notes for one in found.values()} == {("the endpoint calls max_tokens max_completion_tokens",)}
+
+
+def test_odd_lines_of_a_batch_are_refused_once_with_what_they_cost(serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-1234567890")
+    said = {
+        "n0": (200, {"generated_text": "hi", "usage": {"prompt_tokens": 3, "completion_tokens": 4}}),
+        "n1": (200, {"error": {"code": 400, "message": "not welcome: sk-secret-1234567890"}}),
+        "n2": (200, {"choices": [{"message": {"content": "sk-secret-1234567890", "reasoning": "hm"}}]}),
+    }
+    server = serve(lambda body, attempt: said[text_of(body)])
+    found = ask(server, tmp_path / "state", 3)
+    assert (found["r0"].finish_reason, found["r0"].num_prompt_tokens) == ("error", 3)
+    assert "not welcome: [key]" in found["r1"].error and found["r1"].num_prompt_tokens == 0
+    assert (found["r2"].text, found["r2"].reasoning, found["r2"].notes) == ("[key]", "hm", (ESTIMATED,))
+    assert found["r2"].num_completion_tokens == 512 and server.sizes == [3]
+
+
+def test_a_line_that_nobody_can_read_is_an_answer_of_no_known_form():
+    deep = b'{"custom_id": "r7", "response": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
+    told = batch_api._line_of(deep)
+    assert told["custom_id"] == "r7" and "nested too deeply" in told["response"]["body"]["unreadable"]
+    assert batch_api._line_of(deep.replace(b'"custom_id": "r7"', b'"x": 1')) is None
+    assert batch_api._line_of(b'{"custom_id": "r7", "resp') is None

@@ -152,7 +152,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
 def test_overrides_are_yaml_values_at_any_depth(tmp_path, item, section, expected):
     path = written(tmp_path, LEAST)
     if section is None:
-        with pytest.raises(ValueError, match=r"teacher\.engine: base_url holds a user, a password or a query"):
+        with pytest.raises(ValueError, match=r"teacher\.engine: base_url holds a user, a password or a key"):
             load(path, [item])
         return
     assert section(load(path, [item])) == expected
@@ -247,6 +247,8 @@ def test_an_address_with_credentials_is_refused_and_not_repeated(tmp_path, addre
         ({"evaluation": {"num_samples": 2}}, "at temperature 0 all answers to a task are the same"),
         ({"evaluation": {"forms": ["chat", "chat"]}}, "forms names one form twice"),
         ({"evaluation": {"forms": []}}, "evaluation.forms: Tuple should have at least 1 item"),
+        ({"evaluation": {"temperature": None}}, "temperature is null, which leaves it to an endpoint"),
+        ({"sampling": {"checkpoints": 1, "top_p": None}}, "sampling.top_p is null, which leaves it to an endpoint"),
         ({"evaluation": {"top_p": 0}}, "evaluation.top_p: Input should be greater than 0"),
         ({"selection_name": "My Selection"}, "selection_name 'My Selection' must match"),
         ({"iterations": 0}, "iterations: Input should be greater than or equal to 1 (got 0)"),
