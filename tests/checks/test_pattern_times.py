@@ -22,17 +22,15 @@ from pathlib import Path
 from re import _constants as sre  # type: ignore[attr-defined]  # how Python itself reads a pattern
 from re import _parser as sre_parser  # type: ignore[attr-defined]
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 ROOMS = ("builders", "commands", "store", "training")
 CALLS = ("compile", "search", "match", "fullmatch", "findall", "finditer", "split", "sub")
 AT_START = {"match", "fullmatch"}
-SMALL, LARGE = 6_000, 24_000
+SMALL, LARGE = 3_000, 12_000
 """Characters of the two texts that are compared."""
 MOST_GROWTH = 8.0
 """Linear time grows by 4 between the two sizes, quadratic time by 16."""
-LEAST_SECONDS = 0.02
+LEAST_SECONDS = 0.01
 """Shorter times are not compared: they are noise."""
 MOST_SECONDS = 1.0
 ENDS = ("", "\0", "!", "\n", "(", " x")
@@ -133,9 +131,14 @@ def _class_part(operator: object, value: object) -> str:
         return re.escape(chr(value))  # type: ignore[arg-type]
     if operator is sre.RANGE:
         return f"{re.escape(chr(value[0]))}-{re.escape(chr(value[1]))}"  # type: ignore[index]
-    return {"DIGIT": r"\d", "NOT_DIGIT": r"\D", "SPACE": r"\s", "NOT_SPACE": r"\S", "WORD": r"\w", "NOT_WORD": r"\W"}.get(
-        str(value).removeprefix("CATEGORY_"), ""
-    )
+    return {
+        "DIGIT": r"\d",
+        "NOT_DIGIT": r"\D",
+        "SPACE": r"\s",
+        "NOT_SPACE": r"\S",
+        "WORD": r"\w",
+        "NOT_WORD": r"\W",
+    }.get(str(value).removeprefix("CATEGORY_"), "")
 
 
 def parts(node: object) -> Iterator[object]:
@@ -158,7 +161,9 @@ def parts(node: object) -> Iterator[object]:
 def pumps(pattern: re.Pattern) -> set[str]:
     """Pieces to repeat: neighbours in the pattern, and pairs of these with what stands between."""
     written = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode("latin-1")
-    tree = sre_parser.parse(written, pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags)
+    tree = sre_parser.parse(
+        written, pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags
+    )
     found = set()
     for part in parts(tree):
         singles = [_one(*item) for item in part]  # type: ignore[attr-defined]
