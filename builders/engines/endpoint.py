@@ -36,6 +36,7 @@ from builders.engines.protocol import Dialect, Json, MalformedError, UnreadableE
 from builders.engines.settings import OpenAISettings
 from builders.engines.types import FinishReason
 from store.errors import DeniedError, InputError
+from store.files import private
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -212,7 +213,7 @@ class Endpoint:
         """Write the body of an answer 200 into a file, however long it is."""
         # A large file may take long, so only silence counts as a time-out.
         timeout = aiohttp.ClientTimeout(total=None, sock_read=self.settings.timeout_s)
-        with open(target, "wb") as handle:
+        with open(target, "wb", opener=private) as handle:
             async for chunk in self._chunks("GET", path, timeout=timeout):
                 handle.write(chunk)
 
