@@ -22,6 +22,8 @@ from pathlib import Path
 from re import _constants as sre  # type: ignore[attr-defined]  # how Python itself reads a pattern
 from re import _parser as sre_parser  # type: ignore[attr-defined]
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 ROOMS = ("builders", "commands", "store", "training")
 CALLS = ("compile", "search", "match", "fullmatch", "findall", "finditer", "split", "sub")
