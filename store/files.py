@@ -117,7 +117,7 @@ def private(path: str, flags: int) -> int:
     For what holds prompts, answers or keys. A file of an earlier run is closed to others, too.
     """
     descriptor = os.open(path, flags, 0o600)
-    with suppress(PermissionError):  # another user's file: whoever may write to it cannot change this
+    with suppress(PermissionError):  # another user's file, which only its owner can close
         os.fchmod(descriptor, 0o600)
     return descriptor
 

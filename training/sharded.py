@@ -121,5 +121,5 @@ def save(folder: str | Path, trainer: Trainer, tokenizer: PreTrainedTokenizerBas
         with quiet():
             model.save_pretrained(str(folder), state_dict=weights)
         tokenizer.save_pretrained(folder)
-        open_like_folder(folder)
+        open_like_folder(Path(folder))
     trainer.accelerator.wait_for_everyone()

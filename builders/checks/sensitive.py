@@ -32,7 +32,7 @@ _TOKENS = {
     "stripe_key": re.compile(r"\b[rs]k_live_[0-9A-Za-z]{20,}"),
 }
 """A pattern may have a second branch, which is outside of the group and no hit. It passes over what
-no hit can begin in: each character is then read a few times, and not once for every "sk-" before it.
+no hit can begin in. So each character is read a few times, not once for every "sk-" before it.
 """
 _OPENINGS = {
     "aws_access_key": "IA",

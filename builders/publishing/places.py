@@ -6,8 +6,8 @@ In: the rows of a table. Out: the same rows without absolute paths in the column
     path         /home/somebody/x.py (from a source)  -> home/somebody/x.py
     error        the folder /home/ada/store/x is gone -> the folder STORE/x is gone
 
-A model that is a folder has its name in the rows, as one from the Hub has its id. Texts of problems,
-code and answers stay as they are: there a path is what somebody wrote.
+A model that is a folder has its name in the rows, as one from the Hub has its id. Texts of
+problems, code and answers stay as they are: there a path is what somebody wrote.
 """
 
 from __future__ import annotations

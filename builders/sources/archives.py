@@ -118,7 +118,8 @@ def _zip_infos(path: str, source: Source) -> list[zipfile.ZipInfo]:
 def _opened_zip(path: str, source: Source) -> zipfile.ZipFile:
     """A zip whose directory is small enough to be read. TooMuchError if it is not."""
     with open(path, "rb") as handle:
-        found = zipfile._EndRecData(handle)  # type: ignore[attr-defined]  # zipfile itself reads the directory at once
+        # a private name, because zipfile itself reads the whole directory into memory at once
+        found = zipfile._EndRecData(handle)  # type: ignore[attr-defined]
     if found and found[zipfile._ECD_SIZE] > BYTES_OF_A_NAME * source.max_members:  # type: ignore[attr-defined]
         raise TooMuchError("the directory of the zip is longer than that of `max_members` members")
     archive = zipfile.ZipFile(path)
@@ -191,7 +192,7 @@ class _BoundedTar(Bounded):
 
 
 class _Xz:
-    """The unpacked bytes of an xz file, in bounded memory. Python's own reader has no such bound."""
+    """The unpacked bytes of an xz file, in bounded memory, which Python's own reader has not."""
 
     def __init__(self, path: str):
         self._file, self._packed, self._data = open(path, "rb"), self._new(), b""  # noqa: SIM115, closed at the end

@@ -6,8 +6,8 @@ In: a packed file and the bounds of its source. Out: a reader of its bytes that 
     max_ratio         so many times its own size; FREE_BYTES are allowed to every file
     max_members       members of an archive
 
-A bomb of 10 KB can unpack to many gigabytes. Here it gives what is in its first 100 MB, and then one
-file without a text, whose reason is `too_much`.
+A bomb of 10 KB can unpack to many gigabytes. Here it gives what is in its first 100 MB, and then
+one file without a text, whose reason is `too_much`.
 """
 
 from __future__ import annotations

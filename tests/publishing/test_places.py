@@ -47,7 +47,7 @@ def test_messages_name_the_store_and_the_home_by_a_word() -> None:
 
 
 def test_nothing_that_a_finished_store_publishes_names_its_machine(smoke_store: Path, tmp_path: Path) -> None:
-    """Every table, and the instructions: no text of ours holds the store, the home or the project."""
+    """Of every table: no text of ours holds the store, the home or the project."""
     store, absolute = Store(smoke_store), ("/tmp/", "/root/", "/home/", str(smoke_store), str(Path.cwd()))
     published = 0
     for name in CONTRACTS:
