@@ -177,7 +177,7 @@ class _BoundedTar(Bounded):
         self.left_here = MAX_HEADER_BYTES
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes. ValueError for a header that is too long: the archive counts as broken."""
+        """The next bytes. ValueError for a header that is too long: the archive is broken."""
         data = super().read(size)
         self.left_here -= len(data)
         if self.left_here < 0:

@@ -207,7 +207,7 @@ def seconds(pattern: re.Pattern, text: str, is_start: bool) -> float:
 
 
 def slow_text(pattern: re.Pattern, is_start: bool) -> str | None:
-    """The beginning of a text on which the pattern is slow, and both times. None if there is none."""
+    """The beginning of a text on which the pattern is slow, and both times; None without one."""
     for small, large in zip(texts(pattern, SMALL), texts(pattern, LARGE), strict=True):
         try:
             with limit(MOST_SECONDS):
