@@ -32,6 +32,7 @@ from builders.code.functions import Extracted
 from builders.code.functions import extract as extract_functions
 from builders.executors.build import num_workers
 from builders.recipe import Executor, Source
+from builders.sources import bounds
 from builders.sources.files import Shard, SourceFile
 from store import Plan, Record, Store, content_id, fields_of, files
 from store.catalog import connect
@@ -87,9 +88,14 @@ def plan(chosen: Sequence[Source]) -> Plan:
     listings = {s.name: sources.listing(s) for s in chosen}
     return Plan(
         table="raw_pool",
-        fields={"sources": [{**fields_of(s), "listing": listings[s.name].fingerprint} for s in chosen]},
+        fields={"sources": [{**_fields(s), "listing": listings[s.name].fingerprint} for s in chosen]},
         texts=queries.versions("raw_pool"),
     )
+
+
+def _fields(source: Source) -> dict[str, Any]:
+    """The settings of a source. Bounds are named only where they are not the usual ones."""
+    return {k: v for k, v in fields_of(source).items() if k not in bounds.BOUNDS} | bounds.fields(source)
 
 
 def inputs(store: Store) -> dict[str, str]:

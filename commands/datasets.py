@@ -18,6 +18,7 @@ from commands.terminal import (
     import_app,
     local,
     local_file,
+    notes,
     open_store,
     print_rows,
     progress,
@@ -48,17 +49,23 @@ def import_teacher(
     Example:
     ```
     $ scoder import teacher triples.jsonl
-    │ table           │ rows │
-    │ teacher_samples │    3 │
+    │ table           │ rows │ repeated │
+    │ teacher_samples │    3 │        0 │
     ```
     """
     from builders import teacher_samples
+    from builders.teacher import importing
     from store.lock import coordinator
 
     opened = open_store(store, force=force)
     with coordinator(opened.root):
         record = teacher_samples.import_file(opened, file, recipe_of(store, recipe).teacher)
-    print_rows([{"table": "teacher_samples", "rows": record.rows}], as_json)
+    repeated = importing.repeated(file)
+    if repeated:
+        notes.print(
+            f"{file}: {len(repeated):,} rows are left out: {importing.shown(repeated)}", markup=False, soft_wrap=True
+        )
+    print_rows([{"table": "teacher_samples", "rows": record.rows, "repeated": len(repeated)}], as_json)
 
 
 @app.command(rich_help_panel=PANEL)

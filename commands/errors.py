@@ -22,6 +22,16 @@ OURS_TO_FIND = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError", "OutOfMemoryException"}
 """The exceptions of Python, torch and DuckDB. By their names, because torch is slow to import."""
 
+REMEDIES: dict[int | None, str] = {
+    errno.ENOSPC: "The disk is full: free some space, or give a place on another disk",
+    errno.EDQUOT: "Your share of the disk is used up: free some space, or give a place on another disk",
+    errno.EACCES: "Ask for the right, or give another place",
+    errno.EPERM: "Ask for the right, or give another place",
+    errno.EROFS: "Give a place that can be written to",
+    errno.EMFILE: "Raise the number of open files (ulimit -n)",
+}
+AGAIN = ", then run the same command again: what a store holds is not made again"
+
 
 def report(error: Exception) -> int:
     """Print an error for people.
@@ -36,9 +46,9 @@ def report(error: Exception) -> int:
     if isinstance(error, UserError | TrainingError):
         return _say(str(error), error, error.exit_code)
     if type(error).__name__ in OUT_OF_MEMORY:
-        return _say(f"the memory did not suffice: {error}. Run the same command again to resume", error, 1)
+        return _say(f"the memory did not suffice: {error}. Free some, or ask for less at a time{AGAIN}", error, 1)
     if isinstance(error, OSError) and error.errno not in {None, *OURS_TO_FIND}:
-        return _say(f"the system refused: {error}. Mend that, then run the same command again to resume", error, 1)
+        return _say(f"the system refused: {error}. {REMEDIES.get(error.errno, 'Mend that')}{AGAIN}", error, 1)
     return _say_bug(error)
 
 

@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from fsspec import AbstractFileSystem
@@ -108,6 +109,17 @@ def link_or_copy(source: str, target: str) -> None:
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, target)
+
+
+def private(path: str, flags: int) -> int:
+    """An opener for `open`: only the user may read the file, whatever the umask allows.
+
+    For what holds prompts, answers or keys. A file of an earlier run is closed to others, too.
+    """
+    descriptor = os.open(path, flags, 0o600)
+    with suppress(PermissionError):  # another user's file, which only its owner can close
+        os.fchmod(descriptor, 0o600)
+    return descriptor
 
 
 def write_text(path: str | Path, text: str) -> None:

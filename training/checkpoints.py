@@ -22,6 +22,7 @@ from training.progress import quiet
 from training.reports import SavedCheckpoint
 from training.stop_token import stop_at
 from training.train_log import StepRecord
+from training.whole_files import open_like_folder
 
 
 def checkpoint_steps(num_steps: int, num_checkpoints: int) -> list[int]:
@@ -161,6 +162,7 @@ def save_checkpoint(
     with quiet():
         model.save_pretrained(str(folder))
     tokenizer.save_pretrained(folder)
+    open_like_folder(folder)
     if optimizer is None:
         return
     torch.save(optimizer.state_dict(), folder / "optimizer.pt")

@@ -19,7 +19,7 @@ Ids = list[int]
 
 # Two of Unicode's noncharacters, which no text is meant to hold.
 OPEN, CLOSE = "\ufdd0", "\ufdd1"
-_MARKED = re.compile(f"{OPEN}([^{CLOSE}]*){CLOSE}")
+_MARKED = re.compile(f"{OPEN}([^{OPEN}{CLOSE}]*){CLOSE}")
 
 
 def marked(tokenizer: Any, text: str) -> str:

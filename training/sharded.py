@@ -27,6 +27,7 @@ from training.errors import TrainingError
 from training.progress import quiet
 from training.sharded_loading import is_by_parts
 from training.stop_token import stop_at
+from training.whole_files import open_like_folder
 
 
 def arguments(model: PreTrainedModel) -> dict[str, Any]:
@@ -120,4 +121,5 @@ def save(folder: str | Path, trainer: Trainer, tokenizer: PreTrainedTokenizerBas
         with quiet():
             model.save_pretrained(str(folder), state_dict=weights)
         tokenizer.save_pretrained(folder)
+        open_like_folder(Path(folder))
     trainer.accelerator.wait_for_everyone()

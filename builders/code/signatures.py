@@ -26,7 +26,11 @@ _TYPE = rf"{_ITEM}(?:\[{_INNER}(?:, {_INNER})*\])?(?: \| {_INNER})*"
 _PARAMETER = rf"(?:\*{{0,2}}{_NAME}(?:: {_TYPE})?(?:={_CONSTANT})?|\*|/)"
 _PLAIN = re.compile(rf"(?:async )?def {_NAME}\((?:{_PARAMETER}(?:, {_PARAMETER})*)?\)(?: -> {_TYPE})?:", re.ASCII)
 _LITERAL = re.compile(r"'[^']*'")
-_BREAK, _OPENED, _CLOSED = re.compile(r"\s*\n\s*"), re.compile(r"([(\[]) "), re.compile(r"(?:,? ?(?=\))| (?=\]))")
+_BREAK, _OPENED, _CLOSED = (
+    re.compile(r"(?<!\s)\s*\n\s*"),
+    re.compile(r"([(\[]) "),
+    re.compile(r"(?:,? ?(?=\))| (?=\]))"),
+)
 
 
 def signature(header: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from store import content_id
+from store.files import private
 
 
 @dataclass
@@ -56,7 +57,7 @@ class BatchState:
 
     def _write(self, event: dict[str, object]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self._path, "a", encoding="utf-8") as handle:
+        with open(self._path, "a", encoding="utf-8", opener=private) as handle:
             handle.write(json.dumps(event) + "\n")
             handle.flush()
             os.fsync(handle.fileno())

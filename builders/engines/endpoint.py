@@ -36,6 +36,7 @@ from builders.engines.reading import MalformedError, UnreadableError
 from builders.engines.redaction import hider
 from builders.engines.refusals import PassingError, RefusedError, short
 from builders.engines.settings import OpenAISettings
+from store.files import private
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 60.0
@@ -219,7 +220,7 @@ class Endpoint:
         """Write the body of an answer 200 into a file, however long it is."""
         # A large file may take long, so only silence counts as a time-out.
         timeout = aiohttp.ClientTimeout(total=None, sock_read=self.settings.timeout_s)
-        with open(target, "wb") as handle:
+        with open(target, "wb", opener=private) as handle:
             async for chunk in self._chunks("GET", path, {}, timeout=timeout):
                 handle.write(chunk)
 

@@ -28,7 +28,7 @@ from typing import Any, BinaryIO
 from builders.engines.budget import Spent
 from builders.engines.types import ChoiceCompletion, Completion
 from store.errors import JobError
-from store.files import write_text
+from store.files import private, write_text
 
 Answer = Completion | ChoiceCompletion
 
@@ -97,7 +97,7 @@ class Journal:
             self._close(*self._files.popitem(last=False))
         self._folder.mkdir(parents=True, exist_ok=True)
         _cut_torn_line(self.path(shard))
-        self._files[shard] = open(self.path(shard), "ab")  # noqa: SIM115, closed by finish or close
+        self._files[shard] = open(self.path(shard), "ab", opener=private)  # noqa: SIM115, closed by finish or close
         return self._files[shard]
 
     def answers(self, shard: int) -> dict[str, Answer]:

@@ -26,6 +26,7 @@ from builders.engines.messages import Address, Name
 from builders.engines.places import Place
 from builders.engines.replica import CODE
 from builders.executors.endings import ended
+from store.files import private
 from training.host_memory import HostMemory
 
 STOPPED_S = 10.0
@@ -49,7 +50,7 @@ class ReplicaProcess:
         self._was_stopped, self._memory = False, HostMemory()
         # The replica finds the modules that this process finds, wherever it was started.
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        with open(log, "ab") as file:
+        with open(log, "ab", opener=private) as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", CODE],
                 stdin=subprocess.PIPE,

@@ -16,6 +16,7 @@ from builders.executors.ray import connect
 from builders.executors.task_states import LOG, State
 from builders.recipe import Executor
 from store.errors import InputError
+from store.files import private
 
 BEGUN = "begun"
 
@@ -49,7 +50,7 @@ class RayJobs:
 
 def run(folder: str) -> int:
     """The task, in a process of Ray."""
-    with open(Path(folder, LOG), "ab") as log:
+    with open(Path(folder, LOG), "ab", opener=private) as log:
         Path(folder, BEGUN).touch()
         # In a process of its own: it ends all of its children, and a process of Ray has others.
         return subprocess.call([sys.executable, "-m", "builders.executors.node", folder], stdout=log, stderr=log)

@@ -34,7 +34,7 @@ _END = re.compile(
 )
 _CHANNEL = re.compile(r"(?<![\"'`])<\|channel\|>\s{0,9}(?:analysis|commentary)\b")
 _FINAL = re.compile(r"(?<![\"'`])<\|channel\|>\s{0,9}final\b[^<\n]{0,99}(?:<\|constrain\|>[^<\n]{0,99})?<\|message\|>")
-_BEGINS_THINKING = re.compile(r"^[ \t]*(?:`{3,}|~{3,})?[ \t]*\Z")
+_BEGINS_THINKING = re.compile(r"^[ \t]*+(?:(?:`{3,}|~{3,})[ \t]*+)?\Z")
 _QUOTES = re.compile(r"\"|(?<!\w)[rbfuRBFU]{0,2}'|'(?!\w)")
 _COMMENT = re.compile(r"(?:^|\s)#")
 _NEAR = 200
@@ -59,7 +59,7 @@ _REFUSED = re.compile("[\0\ud800-\udfff]")
 _COMMAND = re.compile(r"^[ \t]*(?:%%?|!)[a-zA-Z].*$", re.MULTILINE)
 _BEGINS = re.compile(
     r"(?P<indent>[ \t]*)(?:def \w|async def \w|class \w|@\w|import \w|from [\w.]+ import\b)"
-    r"|(?:for .* in|if|while|with) .*:|try:"
+    r"|(?:(?>for .*? in )|(?:if|while|with) ).*:|try:"
     r"|(?:[A-Za-z_]\w*, ?){0,9}[A-Za-z_][\w.]*(?:\[[^\]]*\])?(?: ?: ?[\w.]+(?:\[.*\])?)? ?(?:[-+*/|&]?=[^=]|= *\Z)"
 )
 """A line with which code may begin. Sentences seldom look so."""

@@ -22,8 +22,8 @@ from builders.harness.programs import parses
 
 _PYTHON = re.compile(r"(?:i?py|i?python|sage|none)?[\d.]*\Z", re.IGNORECASE)
 _LANGUAGE = re.compile(r"[{. \t]*([\w+#.-]*)")
-_BULLET = re.compile(r"[ \t]*(?:[-*+>]|\d{1,9}[.)])?[ \t]*\Z")
-_QUOTE = re.compile(r"[ \t]*> ?")
+_BULLET = re.compile(r"[ \t]*+(?:(?:[-*+>]|\d{1,9}[.)])[ \t]*+)?\Z")
+_QUOTE = re.compile(r"(?<![ \t])[ \t]*+> ?")
 _MORE_FENCES = 8
 """So many fences after the first closing one are tried as the end of a block."""
 

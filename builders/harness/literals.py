@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _PIECE = re.compile(
-    r"""'(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*"   # a string
+    r"""'(?:[^'\\]|\\.)*+'? | "(?:[^"\\]|\\.)*+"?   # a string, or what is left of one that does not end
       | \[[^][(){}'"]*\] | \([^][(){}'"]*\)     # a list or tuple without strings or other brackets
       | [][(){}] | ,""",
     re.VERBOSE,

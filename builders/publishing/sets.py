@@ -24,6 +24,7 @@ from builders.pairs import fenced, labels
 from builders.pairs.corruptions import taught
 from builders.publishing.card import Card, render
 from builders.publishing.folder import write_dataset
+from builders.publishing.places import without_places
 from builders.recipe import Mix, Recipe
 from store import CONTRACTS, ContractError, Plan, Store, markers
 from store.catalog import connect
@@ -202,11 +203,15 @@ def problem_and_solution(row: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def table(store: Store, name: str, target: str) -> dict[str, int]:
-    """Any table as it is. ContractError for a name that is no table."""
+    """Any table as it is, but for the paths of this machine (see `places`).
+
+    ContractError for a name that is no table.
+    """
     if name not in CONTRACTS:
         raise ContractError(f"no table {name!r}. The tables are {', '.join(CONTRACTS)}.")
     schema = pa.schema([f.remove_metadata() for f in CONTRACTS[name].schema])
-    found = (b for p in store.partitions(name) for t in store.read(name, **p) for b in t.cast(schema).to_batches())
+    tables = (t.cast(schema) for p in store.partitions(name) for t in store.read(name, **p))
+    found = (without_places(batch, store.root) for table in tables for batch in table.to_batches())
     card = Card(f"SCoder {name}", f"One row is {CONTRACTS[name].grain}.", columns=_notes(name))
     return write_dataset(target, {"train": (schema, found)}, card)
 

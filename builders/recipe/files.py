@@ -18,19 +18,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from builders.engines.settings import BLOCK, ENGINES
-from builders.recipe import Recipe
+from builders.recipe import Recipe, yaml_text
+from builders.recipe.yaml_text import shortened
 from store.errors import InputError, MissingError
 from store.files import write_text
 
 S = TypeVar("S", bound=BaseModel)
 
 
-NOT_YAML = (yaml.YAMLError, ValueError, RecursionError, TypeError, KeyError, AttributeError)
-"""What the YAML parser raises. For 2024-99-99, which looks like a date, it is a ValueError."""
+MOST_TOLD = 40
+"""So many mistakes are told, and so many characters of an unknown key are compared."""
 SHIPPED = Path(__file__).parents[2] / "recipes"
 """The recipes that come with SCoder: beside `builders` in a checkout and in site-packages."""
 
@@ -46,13 +46,14 @@ def load(recipe: str | Path, overrides: list[str] | None = None) -> Recipe:
 
 def _sections(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        with path.open(encoding="utf-8") as file:
+            raw = yaml_text.read(file.read(yaml_text.MAX_CHARS + 1)) or {}
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except NOT_YAML as error:
-        raise InputError(f"{path} is not valid YAML: {error}") from None
+    except InputError as error:
+        raise InputError(f"{path} is not valid YAML for a recipe: {error}") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path}: a recipe is a mapping of sections, got {type(raw).__name__}")
     return raw
@@ -74,7 +75,9 @@ def checked(kind: type[S], raw: dict[str, Any]) -> S:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        raise InputError("; ".join(_explain(e, kind) for e in error.errors())) from None
+        told = [_explain(e, kind) for e in error.errors()[:MOST_TOLD]]
+        more = len(error.errors()) - len(told)
+        raise InputError("; ".join(told) + (f"; and {more:,} more" if more else "")) from None
 
 
 def find(recipe: str | Path) -> Path:
@@ -108,9 +111,9 @@ def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
         if not isinstance(place, dict):
             raise InputError(f"--set {item!r}: {'.'.join(parents)} is not a section")
         try:
-            place[last] = yaml.safe_load(value)
-        except NOT_YAML:
-            raise InputError(f"--set {item!r}: {value!r} is not a YAML value") from None
+            place[last] = yaml_text.read(value)
+        except InputError as error:
+            raise InputError(f"--set {shortened(item)!r}: {shortened(value)!r} is not a YAML value: {error}") from None
     return raw
 
 
@@ -123,7 +126,7 @@ def remember(store: str, recipe: Recipe, *, is_new: bool = False) -> None:
     path = Path(store, "_runs", "recipe.yaml")
     if is_new and path.exists():
         return
-    write_text(path, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    write_text(path, yaml_text.write(recipe.model_dump(mode="json")))
 
 
 def recall(store: str, overrides: list[str] | None = None) -> Recipe:
@@ -184,7 +187,7 @@ def _explain(error: Any, kind: type[BaseModel]) -> str:
         return f"{where}: no engine {error['ctx']['tag']!r}; there are {error['ctx']['expected_tags']}"
     if error["type"] != "extra_forbidden":
         return f"{where or kind.__name__.lower()}: {error['msg'].removeprefix('Value error, ')}" + (
-            f" (got {error['input']!r})" if where and not isinstance(error["input"], dict) else ""
+            f" (got {shortened(repr(error['input']))})" if where and not isinstance(error["input"], dict) else ""
         )
     *place, key = error["loc"]
     if place and place[-1] in ENGINES:
@@ -192,9 +195,9 @@ def _explain(error: Any, kind: type[BaseModel]) -> str:
         if owners:
             return f"{where}: {key!r} is for engine {' and '.join(owners)}, and this one is {place[-1]}: leave it out"
     valid = _valid_keys(kind, place)
-    near = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(key)[:MOST_TOLD], valid, n=1, cutoff=0.5)
     guess = f"; did you mean {near[0]!r}?" if near else "."
-    return f"unknown key {where!r}{guess} Valid keys: {', '.join(valid)}"
+    return f"unknown key {shortened(where)!r}{guess} Valid keys: {', '.join(valid)}"
 
 
 def _without_tags(location: Sequence[Any]) -> list[str]:

@@ -54,6 +54,16 @@ class Source(Settings):
         "cut, so their shards may be larger",
     )
 
+    max_unpacked_mb: int = Field(
+        4000, ge=1, description="archive, jsonl: the most that is unpacked of one packed file, in MB of 10^6 bytes"
+    )
+    max_ratio: int = Field(
+        200,
+        ge=1,
+        description="archive, jsonl: how many times its own size a packed file may unpack to; 100 MB are always allowed",
+    )
+    max_members: int = Field(1_000_000, ge=1, description="archive: the most members of one archive")
+
     @model_validator(mode="after")
     def _has_what_its_kind_needs(self) -> Source:
         check_name(self.name, "source name")

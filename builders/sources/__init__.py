@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from builders.recipe import Source
-from builders.sources import archives, rows, trees
+from builders.sources import archives, bounds, rows, trees
 from builders.sources.files import Shard, SourceFile
 from store import fingerprint
 
-__all__ = ["files", "license_choices", "listing", "read"]
+__all__ = ["bounds", "files", "license_choices", "listing", "read"]
 
 _READERS = {"stdlib": trees, "tree": trees, "packages": trees, "archive": archives}
 

@@ -7,7 +7,9 @@ How: a zip is cut into shards by its members. A tar can only be read from its st
 shard. Archives may be hostile, so there are limits:
 
     one member       MAX_FILE_BYTES are read, whatever its header says
-    one archive      MAX_ARCHIVE_BYTES are unpacked
+    one archive      what its source allows is unpacked: bytes, ratio, members (see bounds)
+    between members  MAX_HEADER_BYTES
+    its packing      MAX_PACKING_BYTES of memory
     links, devices   are skipped, they are not files
     a member's name  is text that we store; it is never used as a path on this machine
 """
@@ -26,15 +28,22 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+import pyarrow as pa
+
 from builders.recipe import Source
-from builders.sources import licenses
+from builders.sources import bounds, licenses
+from builders.sources.bounds import TOO_MUCH, Bounded, TooMuchError
 from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, cut, decoded, paths_of, printable
 from store.errors import InputError
 
 ZIPS = (".zip", ".whl", ".egg")
-TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-MAX_ARCHIVE_BYTES = 4_000_000_000
-"""The most that is unpacked of one archive. The largest published packages have a tenth of it."""
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
+MAX_PACKING_BYTES = 256_000_000
+"""The most memory that an xz file may ask for. `xz -9` needs 65 MB."""
+MAX_METADATA_BYTES = 500_000
+"""So much is read of a package's metadata; the description stands at their end."""
+BYTES_OF_A_NAME = 300
+"""What the directory of a zip may hold for each member on average."""
 MAX_HEADER_BYTES = 1_000_000
 """The most that may stand between two members of a tar: padding, long names, extended attributes.
 """
@@ -73,8 +82,8 @@ def _num_members(path: str, source: Source, left: int | None) -> int:
         return 0
     try:
         count = len(_zip_infos(path, source)) if path.endswith(ZIPS) else sum(1 for _ in _tar_members(path, source))
-    except _BROKEN:
-        return 1  # one shard, whose reader then reports the archive as broken
+    except (TooMuchError, *_BROKEN):
+        return 1  # one shard, whose reader then reports the archive
     return count if left is None else min(count, left)
 
 
@@ -83,11 +92,12 @@ def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
     reader = _zip_files if shard.file.endswith(ZIPS) else _tar_files
     repo, license_ = None, source.license or "unknown"
     try:
-        repo, license_ = _origin(shard.file, os.stat(shard.file).st_mtime_ns)
+        repo, license_ = _origin(shard.file, os.stat(shard.file).st_mtime_ns, source)
         license_ = (source.license or license_) if license_ == "unknown" else license_
         yield from reader(source, shard, repo, license_)
-    except _BROKEN:
-        yield SourceFile(printable(shard.name or os.path.basename(shard.file)), None, repo, license_, "broken_archive")
+    except (TooMuchError, *_BROKEN) as error:
+        reason = TOO_MUCH if isinstance(error, TooMuchError) else "broken_archive"
+        yield SourceFile(printable(shard.name or os.path.basename(shard.file)), None, repo, license_, reason)
 
 
 def _place(shard: Shard, name: str) -> str:
@@ -105,25 +115,42 @@ def _zip_infos(path: str, source: Source) -> list[zipfile.ZipInfo]:
     return _wanted_infos(path, os.stat(path).st_mtime_ns, source)
 
 
+def _opened_zip(path: str, source: Source) -> zipfile.ZipFile:
+    """A zip whose directory is small enough to be read. TooMuchError if it is not."""
+    with open(path, "rb") as handle:
+        # a private name, because zipfile itself reads the whole directory into memory at once
+        found = zipfile._EndRecData(handle)  # type: ignore[attr-defined]
+    if found and found[zipfile._ECD_SIZE] > BYTES_OF_A_NAME * source.max_members:  # type: ignore[attr-defined]
+        raise TooMuchError("the directory of the zip is longer than that of `max_members` members")
+    archive = zipfile.ZipFile(path)
+    try:
+        bounds.check_members(source, len(archive.filelist))
+    except TooMuchError:
+        archive.close()
+        raise
+    return archive
+
+
 @lru_cache(maxsize=4)
 def _wanted_infos(path: str, mtime_ns: int, source: Source) -> list[zipfile.ZipInfo]:
     """The wanted members. When several have one name the last one counts, as for every reader of
     zips.
     """
-    with zipfile.ZipFile(path) as archive:
+    with _opened_zip(path, source) as archive:
         infos = {i.filename: i for i in archive.infolist() if not i.is_dir() and _is_wanted(i.filename, source)}
     return [infos[name] for name in sorted(infos)]
 
 
 def _zip_files(source: Source, shard: Shard, repo: str | None, license_: str) -> Iterator[SourceFile]:
     infos = _zip_infos(shard.file, source)
-    budget = MAX_ARCHIVE_BYTES - sum(min(i.file_size, MAX_FILE_BYTES) for i in infos[: shard.start])
-    with zipfile.ZipFile(shard.file) as archive:
+    budget = bounds.most_bytes(source, shard.file) - sum(min(i.file_size, MAX_FILE_BYTES) for i in infos[: shard.start])
+    with _opened_zip(shard.file, source) as archive:
         for info in infos[shard.start : shard.stop]:
             place = _place(shard, info.filename)
             budget -= min(info.file_size, MAX_FILE_BYTES)
             if info.file_size > MAX_FILE_BYTES or budget < 0:
-                yield SourceFile(printable(place), None, repo, license_, "too_large")
+                reason = TOO_MUCH if budget < 0 else "too_large"
+                yield SourceFile(printable(place), None, repo, license_, reason)
                 continue
             try:
                 with archive.open(info) as handle:
@@ -137,7 +164,7 @@ def _zip_files(source: Source, shard: Shard, repo: str | None, license_: str) ->
 # -- tar -------------------------------------------------------------------------------------------
 
 
-class _Bounded:
+class _BoundedTar(Bounded):
     """The unpacked bytes of a tar, with a limit for the whole archive and one up to the next
     member.
 
@@ -145,19 +172,16 @@ class _Bounded:
     whole, and the archive itself says how large that header is.
     """
 
-    def __init__(self, handle: Any):
-        self.handle, self.left, self.left_here = handle, MAX_ARCHIVE_BYTES, MAX_HEADER_BYTES
+    def __init__(self, handle: Any, most: int):
+        super().__init__(handle, most)
+        self.left_here = MAX_HEADER_BYTES
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes. InputError when a limit is passed; the archive then counts as broken."""
-        data = self.handle.read(size)
-        self.left -= len(data)
+        """The next bytes. ValueError for a header that is too long: the archive is broken."""
+        data = super().read(size)
         self.left_here -= len(data)
-        if min(self.left, self.left_here) < 0:
-            raise InputError(
-                f"the archive unpacks to more than {MAX_ARCHIVE_BYTES:,} bytes, or a header in it to more than "
-                f"{MAX_HEADER_BYTES:,}"
-            )
+        if self.left_here < 0:
+            raise ValueError(f"a header in the archive has more than {MAX_HEADER_BYTES:,} bytes")
         return data
 
     def at(self, info: tarfile.TarInfo) -> None:
@@ -167,23 +191,62 @@ class _Bounded:
         self.left_here = info.size + MAX_HEADER_BYTES
 
 
+class _Xz:
+    """The unpacked bytes of an xz file, in bounded memory, which Python's own reader has not."""
+
+    def __init__(self, path: str):
+        self._file, self._packed, self._data = open(path, "rb"), self._new(), b""  # noqa: SIM115, closed at the end
+
+    def __enter__(self) -> _Xz:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    @staticmethod
+    def _new() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(memlimit=MAX_PACKING_BYTES)
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; none at the end. EOFError for a file that is cut off."""
+        while True:
+            if self._packed.eof:  # another stream may follow, and blanks of zeros before it
+                rest = self._packed.unused_data.lstrip(b"\0") or self._file.read(1 << 16).lstrip(b"\0")
+                if not rest:
+                    return b""
+                self._packed = self._new()
+                data = self._packed.decompress(rest, size)
+            else:
+                packed = self._file.read(1 << 16) if self._packed.needs_input else b""
+                if self._packed.needs_input and not packed:
+                    raise EOFError("the file is cut off")
+                data = self._packed.decompress(packed, size)
+            if data:
+                return data
+
+
 def _unpacked(path: str) -> Any:
     if path.endswith(("gz", "tgz")):
         return gzip.open(path)
     if path.endswith(("bz2", "tbz2")):
         return bz2.open(path)
-    return lzma.open(path) if path.endswith(("xz", "txz")) else open(path, "rb")
+    if path.endswith(("zst", "tzst")):
+        return pa.input_stream(path, compression="zstd")
+    return _Xz(path) if path.endswith(("xz", "txz")) else open(path, "rb")
 
 
-def _tar_members(path: str, source: Source | None) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """The plain files of a tar in their order. With a source, only those that it wants."""
+def _tar_members(
+    path: str, source: Source, *, is_all: bool = False
+) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """The plain files of a tar in their order: those that the source wants, or all of them."""
     with _unpacked(path) as handle:
-        bounded = _Bounded(handle)
+        bounded = _BoundedTar(handle, bounds.most_bytes(source, path))
         with tarfile.open(fileobj=bounded, mode="r|") as archive:  # type: ignore[call-overload]
-            for info in archive:
+            for number, info in enumerate(archive):
+                bounds.check_members(source, number + 1)
                 bounded.at(info)
                 archive.members = []  # otherwise `tarfile` keeps every header in memory
-                if info.isreg() and (source is None or _is_wanted(info.name, source)):
+                if info.isreg() and (is_all or _is_wanted(info.name, source)):
                     yield archive, info
 
 
@@ -204,9 +267,9 @@ def _tar_files(source: Source, shard: Shard, repo: str | None, license_: str) ->
 
 
 @lru_cache(maxsize=64)
-def _origin(path: str, mtime_ns: int) -> tuple[str | None, str]:
+def _origin(path: str, mtime_ns: int, source: Source) -> tuple[str | None, str]:
     """Name with version, and licence, of the package in a wheel or sdist, or None and 'unknown'."""
-    text = _zip_metadata(path) if path.endswith(ZIPS) else _tar_metadata(path)
+    text = _zip_metadata(path, source) if path.endswith(ZIPS) else _tar_metadata(path, source)
     if text is None:
         return None, "unknown"
     metadata = email.message_from_bytes(text)
@@ -215,28 +278,28 @@ def _origin(path: str, mtime_ns: int) -> tuple[str | None, str]:
     return (printable(f"{name}=={metadata.get('Version')}") if name else None), license_
 
 
-def _zip_metadata(path: str) -> bytes | None:
-    with zipfile.ZipFile(path) as archive:
+def _zip_metadata(path: str, source: Source) -> bytes | None:
+    with _opened_zip(path, source) as archive:
         for info in archive.infolist():
             folder, _, name = info.filename.partition("/")
             if name in ("METADATA", "PKG-INFO") and (folder.endswith(".dist-info") or name == "PKG-INFO"):
                 try:
                     with archive.open(info) as handle:
-                        return handle.read(MAX_FILE_BYTES)
+                        return handle.read(MAX_METADATA_BYTES)
                 except _UNREADABLE:
                     return None
     return None
 
 
-def _tar_metadata(path: str) -> bytes | None:
+def _tar_metadata(path: str, source: Source) -> bytes | None:
     """The PKG-INFO of the top folder. Only sdists have one, and these are named .tar.gz or .zip."""
     if not path.endswith((".tar.gz", ".tgz")):
         return None
     try:
-        for archive, info in _tar_members(path, None):
+        for archive, info in _tar_members(path, source, is_all=True):
             if info.name.count("/") == 1 and info.name.endswith("/PKG-INFO"):
                 handle = archive.extractfile(info)
-                return handle.read(MAX_FILE_BYTES) if handle else None
-    except _BROKEN:
+                return handle.read(MAX_METADATA_BYTES) if handle else None
+    except (TooMuchError, *_BROKEN):
         return None  # the files before the damage are still read
     return None

@@ -34,8 +34,8 @@ _NAMES = {
 }
 """The names that packages use and the SPDX identifier of each, after a final "license" is cut."""
 _MOST = 64
-"""An expression with more alternatives than this, or with four times as many words, is taken as the
-name of an unknown licence.
+"""An expression with more alternatives than this, or with four times as many words or commas, is
+taken as the name of an unknown licence.
 """
 
 
@@ -48,6 +48,8 @@ def choices(text: str) -> Choices:
     (`WITH`) is cut too, because it only permits more. A comma means that all apply: The Stack lists
     every licence that was found in a repository.
     """
+    if text.count(",") > 4 * _MOST:
+        return [[_plain(text)]]
     parts = [_alternatives(part) for part in _VERSION.sub(" ", text).split(",") if part.strip()]
     if not parts:
         return [["unknown"]]

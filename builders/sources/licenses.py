@@ -7,7 +7,6 @@ words, or 'unknown'.
 
 from __future__ import annotations
 
-import re
 from email.message import Message
 
 _CLASSIFIERS = {
@@ -57,15 +56,19 @@ _SPELLINGS = {
 }
 MAX_CHARS = 80
 """Longer values are the text of the licence, not its name."""
+MAX_EXPRESSION_CHARS = 2000
+"""The longest known expressions have a tenth of it. What is longer names no licence."""
 
 
 def of_metadata(metadata: Message) -> str:
     """The licence that core metadata name: the expression, else the classifiers, else a short free
     text.
     """
-    expression = (metadata.get("License-Expression") or "").strip()
+    expression = " ".join((metadata.get("License-Expression") or "").split())
+    if len(expression) > MAX_EXPRESSION_CHARS:
+        return "unknown"
     if expression:
-        return ", ".join(re.split(r"\s+AND\s+", expression)) if "(" not in expression else expression
+        return ", ".join(expression.split(" AND ")) if "(" not in expression else expression
     names = [c.rpartition(" :: ")[2] for c in metadata.get_all("Classifier") or [] if c.startswith("License :: OSI")]
     told = sorted({_CLASSIFIERS.get(name, name) for name in names if name != "OSI Approved"})
     if told:

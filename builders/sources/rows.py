@@ -19,13 +19,14 @@ from contextlib import contextmanager
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders.recipe import Source
+from builders.sources.bounds import TOO_MUCH, Bounded, TooMuchError, most_bytes
 from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, paths_of, printable
 from store.errors import InputError
 from training import hub
@@ -59,9 +60,10 @@ def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
         for row in _rows(source, shard):
             yield _from_row(source, shard, number, row)
             number += 1
-    except _BROKEN:
+    except (TooMuchError, *_BROKEN) as error:
+        reason = TOO_MUCH if isinstance(error, TooMuchError) else "broken_file"
         yield SourceFile(
-            printable(f"{shard.name or Path(shard.file).name}/from-row-{number}"), None, None, "unknown", "broken_file"
+            printable(f"{shard.name or Path(shard.file).name}/from-row-{number}"), None, None, "unknown", reason
         )
 
 
@@ -70,7 +72,7 @@ def _limited(source: Source, paths: dict[str, str], cut: Any) -> list[Shard]:
     found: list[Shard] = []
     left = source.max_files
     for path, name in paths.items():
-        for shard in cut(path, source.files_per_shard, left):
+        for shard in cut(source, path, source.files_per_shard, left):
             found.append(Shard(path, start=shard[0], stop=shard[1], offset=shard[2], name=name))
         if left is not None:
             left -= sum((s.stop or 0) - s.start for s in found if s.file == path)
@@ -81,7 +83,7 @@ def _limited(source: Source, paths: dict[str, str], cut: Any) -> list[Shard]:
 
 def _rows(source: Source, shard: Shard) -> Iterator[dict[str, Any]]:
     if source.kind == "jsonl":
-        return _jsonl_rows(shard)
+        return _jsonl_rows(source, shard)
     if source.kind == "parquet" or shard.file.endswith(".parquet"):
         columns = (source.content_column, source.path_column, source.license_column, source.repo_column)
         return _parquet_rows(shard, columns)
@@ -110,14 +112,14 @@ def _from_row(source: Source, shard: Shard, number: int, row: dict[str, Any]) ->
 # -- JSON lines ------------------------------------------------------------------------------------
 
 
-def _jsonl_shards(path: str, size: int, limit: int | None) -> list[tuple[int, int | None, int]]:
+def _jsonl_shards(source: Source, path: str, size: int, limit: int | None) -> list[tuple[int, int | None, int]]:
     if Path(path).suffix in COMPRESSED:
         if limit is None:
             return [(0, None, 0)]
         try:
-            with _opened(path) as handle:
+            with _opened(source, path) as handle:
                 return [(0, sum(1 for _ in islice(_lines(handle), limit)), 0)]
-        except _BROKEN:
+        except (TooMuchError, *_BROKEN):
             return [(0, limit, 0)]
     found = Path(path).stat()
     total, offsets = _line_offsets(path, size, found.st_size, found.st_mtime_ns)
@@ -145,8 +147,8 @@ def _line_offsets(path: str, size: int, num_bytes: int, mtime_ns: int) -> tuple[
     return lines, [at for at in offsets if at < position or at == 0]
 
 
-def _jsonl_rows(shard: Shard) -> Iterator[dict[str, Any]]:
-    with _opened(shard.file) as handle:
+def _jsonl_rows(source: Source, shard: Shard) -> Iterator[dict[str, Any]]:
+    with _opened(source, shard.file) as handle:
         if shard.offset:
             handle.seek(shard.offset)
         for line in islice(_lines(handle), None if shard.stop is None else shard.stop - shard.start):
@@ -154,17 +156,17 @@ def _jsonl_rows(shard: Shard) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[BinaryIO]:
+def _opened(source: Source, path: str) -> Iterator[Any]:
     packing = COMPRESSED.get(Path(path).suffix)
     if packing == "zstd":  # Arrow's reader notices when a file is cut off
         with pa.input_stream(path, compression=packing) as stream, io.BufferedReader(stream) as handle:
-            yield handle
+            yield Bounded(handle, most_bytes(source, path))
     else:
         with fsspec.open(path, "rb", compression=packing) as handle:
-            yield handle
+            yield Bounded(handle, most_bytes(source, path)) if packing else handle
 
 
-def _lines(handle: BinaryIO) -> Iterator[bytes | None]:
+def _lines(handle: Any) -> Iterator[bytes | None]:
     """The lines; None for a line that is too long."""
     while line := handle.readline(MAX_LINE_BYTES):
         if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
@@ -188,7 +190,7 @@ def _json_row(line: bytes | None) -> dict[str, Any]:
 # -- Parquet ---------------------------------------------------------------------------------------
 
 
-def _parquet_shards(path: str, size: int, limit: int | None) -> list[tuple[int, int | None, int]]:
+def _parquet_shards(source: Source, path: str, size: int, limit: int | None) -> list[tuple[int, int | None, int]]:
     """Whole row groups, as many as make `size` rows. To start inside a group one would read all of
     it.
     """

@@ -132,6 +132,17 @@ def keys(triple: Triple) -> tuple[str, str]:
     return content_id(snippet_id, triple["problem"], triple["solution"]), snippet_id
 
 
+def repeated(path: str) -> list[str]:
+    """The rows of a file that say the same as an earlier one, in words; they are not used."""
+    first: dict[str, str] = {}
+    found = []
+    for name, triple in named_triples(path):
+        earlier = first.setdefault(keys(triple)[0], name)
+        if earlier != name:
+            found.append(f"{name} is the same as {earlier}")
+    return found
+
+
 def faults(named: list[tuple[str, Triple]]) -> dict[int, str]:
     """Why triples are left out, by their places: a text is not Python, or stands there twice."""
     found: dict[int, str] = {}

@@ -3,8 +3,16 @@
 The credentials are put together here, so that no scanner of repositories takes them for a leak.
 """
 
-import pytest
+import re
+import sysconfig
+import time
+from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders.checks import sensitive
 from builders.checks.sensitive import entropy, personal_data, secrets
 
 DRAWN = "Zq8vT2mLr9XwKc4NyB7hJd3FgS6pUe1AoVtR"
@@ -98,3 +106,47 @@ def test_a_hostile_text_is_read_in_time(piece):
     """A pattern that looks at every place to the end would take minutes here."""
     text = piece * (400_000 // len(piece)) + "://x@'token"
     assert secrets(text) == [] and personal_data(text) == []
+
+
+KINDS = (secrets, personal_data)
+HOSTILE = ["sk-", "eyJeyJeyJeyJ-", "eyJ" + "a" * 10 + ".", "secret", "ab.", "aa.com.", "+1 22 22 ", "a1B2c3D4'secret='"]
+
+
+def seconds(text: str) -> float:
+    started = time.process_time()
+    for check in KINDS:
+        check(text)
+    return time.process_time() - started
+
+
+@pytest.mark.slow
+def test_five_megabytes_of_anything_take_two_seconds_and_thrice_those_of_code() -> None:
+    files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+    code = ("".join(p.read_text(encoding="utf-8", errors="replace") for p in files) * 2)[:5_000_000]
+    usual = seconds(code)
+    for piece in HOSTILE:
+        for begin in ("", "aa@"):
+            took = seconds((begin + piece * (5_000_000 // len(piece) + 1))[:5_000_000])
+            assert took < 2 and took < 3 * usual, (begin, piece, took, usual)
+
+
+def test_what_a_hostile_text_hides_is_still_found() -> None:
+    key, jwt = "sk" + "-proj-" + DRAWN, "ey" + "J" + DRAWN[:20] + ".ey" + "J" + DRAWN[:20] + "." + DRAWN[:20]
+    assert secrets("sk-" * 9000 + " " + key) == ["openai_key"]
+    assert secrets("sk-" * 3 + DRAWN) == ["openai_key"]
+    assert secrets("eyJeyJeyJeyJ-" * 9000 + ". " + jwt) == ["json_web_token"]
+    assert secrets("eyJ." + jwt) == ["json_web_token"]
+    assert personal_data("aa@" + "aa." * 9000 + " mary@" + "a1." * 12 + "uni-bremen.de") == ["email"]
+
+
+@given(st.lists(st.sampled_from(["sk-", "eyJ", ".", "-", "proj-", " ", "a", "Zq8vT2mLr9", DRAWN]), max_size=14))
+def test_patterns_in_one_pass_find_what_simple_ones_find(pieces: list[str]) -> None:
+    """The patterns without their second branch, which are slow, have the same first words."""
+    text = "".join(pieces)
+    slow = {
+        "openai_key": r"\bsk-(?:proj-|ant-|svcacct-)?(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{32,}",
+        "json_web_token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+    }
+    for kind, simple in slow.items():
+        hits = [m[1] for m in sensitive._TOKENS[kind].finditer(text) if m[1]]
+        assert hits == [m[0] for m in re.finditer(simple, text)]

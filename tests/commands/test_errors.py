@@ -67,6 +67,13 @@ def test_what_the_system_refuses_is_no_bug(number: int, capsys: pytest.CaptureFi
     assert code == 1 and BUG not in text and "/data" in text
 
 
+def test_a_full_disk_is_said_with_the_way_on(capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(OSError(errno.ENOSPC, "No space left on device", "/data/x"), capsys)[1]
+    assert (
+        "/data/x" in text and "The disk is full: free some space" in text and "what a store holds is not made" in text
+    )
+
+
 def test_too_little_memory_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
     code, text = said(MemoryError("4 GB"), capsys)
     assert code == 1 and text.startswith("scoder: the memory did not suffice: 4 GB")

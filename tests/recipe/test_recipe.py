@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from builders.engines import AnyEngine
-from builders.recipe import Recipe
+from builders.recipe import Recipe, yaml_text
 from builders.recipe.files import load, override, recall, remember
 from store.errors import InputError, MissingError
 from training.settings import WarmupSettings
@@ -30,7 +30,7 @@ LEAST = {
 
 def written(folder: Path, raw: dict) -> Path:
     path = folder / "mine.yaml"
-    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    path.write_text(yaml_text.write(raw))
     return path
 
 
@@ -290,7 +290,7 @@ def test_a_file_that_exists_comes_before_a_name_and_a_folder_does_not(tmp_path, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "smoke").mkdir()
     assert load("smoke").name == "smoke"
-    (tmp_path / "tiny").write_text(yaml.safe_dump(LEAST))
+    (tmp_path / "tiny").write_text(yaml_text.write(LEAST))
     assert load("tiny").name == "mine"
 
 

@@ -1,16 +1,21 @@
 """Archives as sources: each member once, with its package's licence; hostile ones do no harm."""
 
+import bz2
+import copy
+import gzip
 import io
+import lzma
 import os
 import tarfile
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from builders import sources
 from builders.recipe import Source
-from builders.sources import archives
+from builders.sources import archives, bounds
 from builders.sources.files import MAX_FILE_BYTES
 from tests.sources.test_sources import all_files
 
@@ -83,19 +88,20 @@ def test_hostile_members_of_a_tar_are_text_and_nothing_is_followed(tmp_path):
 
 def test_a_zip_that_lies_about_sizes_or_unpacks_to_too_much_is_bounded(tmp_path, monkeypatch):
     path = zipped(
-        tmp_path / "bomb.zip", {f"{n}.py": b"#" * 1000 for n in range(5)} | {"big.py": b"#" * (MAX_FILE_BYTES + 1)}
+        tmp_path / "bomb.zip", {f"{n}.py": b"#" * 10_000 for n in range(5)} | {"big.py": b"#" * (MAX_FILE_BYTES + 1)}
     )
     assert {f.path: f.error for f in all_files(archive_source(path))}["big.py"] == "too_large"
-    monkeypatch.setattr(archives, "MAX_ARCHIVE_BYTES", 2500)
-    errors = [f.error for f in all_files(archive_source(path, files_per_shard=2, exclude=("big",)))]
-    assert errors == [None, None, "too_large", "too_large", "too_large"]
+    monkeypatch.setattr(bounds, "FREE_BYTES", 25_000)
+    errors = [f.error for f in all_files(archive_source(path, files_per_shard=2, exclude=("big",), max_ratio=1))]
+    assert errors == [None, None, "too_much", "too_much", "too_much"]
 
 
 def test_a_tar_that_unpacks_to_too_much_ends_in_a_reject(tmp_path, monkeypatch):
     path = tarred(tmp_path / "bomb.tar.gz", {"a.py": b"x = 1\n", "zeros.bin": b"\0" * 200_000, "b.py": b"x = 2\n"})
-    monkeypatch.setattr(archives, "MAX_ARCHIVE_BYTES", 100_000)
+    monkeypatch.setattr(bounds, "FREE_BYTES", 100_000)
     found = all_files(archive_source(path))
-    assert [(f.path, f.error) for f in found] == [("a.py", None), ("bomb.tar.gz", "broken_archive")]
+    assert [(f.path, f.error) for f in found] == [("a.py", None), ("bomb.tar.gz", "too_much")]
+    assert [f.path for f in all_files(archive_source(path, max_ratio=1000))] == ["a.py", "b.py"]
 
 
 @pytest.mark.parametrize("name", ["code.zip", "code.tar.gz", "code.whl", "code.tar"])
@@ -136,3 +142,74 @@ def test_a_header_of_a_tar_cannot_fill_the_memory(tmp_path):
         ("a.py", None),
         ("bomb.tar", "broken_archive"),
     ]
+
+
+def test_a_bomb_of_kilobytes_ends_at_the_first_100_mb_in_bounded_memory(tmp_path):
+    """A tar of 3 GB of zeros in 2 KB of bz2, and in xz."""
+    for name, opened in (("bomb.tar.bz2", bz2.open), ("bomb.tar.xz", lzma.open)):
+        info = tarfile.TarInfo("zeros.bin")
+        info.size = 300_000_000
+        with opened(tmp_path / name, "wb") as file:
+            file.write(info.tobuf())
+            for _ in range(300):
+                file.write(bytes(1_000_000))
+        assert [(f.path, f.error) for f in all_files(archive_source(tmp_path / name))] == [(name, "too_much")]
+
+
+def test_an_archive_of_too_many_members_is_one_reject(tmp_path):
+    members = {f"{n}.py": b"x = 1\n" for n in range(20)}
+    for name, pack in (("many.zip", zipped), ("many.tar.gz", tarred)):
+        found = all_files(archive_source(pack(tmp_path / name, members), max_members=10))
+        assert [(f.path, f.error) for f in found if f.error] == [(name, "too_much")]
+        assert len(all_files(archive_source(tmp_path / name, max_members=20))) == 20
+
+
+def test_an_xz_file_that_asks_for_too_much_memory_is_broken(tmp_path, monkeypatch):
+    """Its window, of 8 MB here, is taken before the first byte comes out."""
+    path = tarred(tmp_path / "wide.tar.xz", {"a.py": b"x = 1\n"})
+    assert [f.error for f in all_files(archive_source(path))] == [None]
+    monkeypatch.setattr(archives, "MAX_PACKING_BYTES", 1_000_000)
+    assert [f.error for f in all_files(archive_source(path))] == ["broken_archive"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, 1_000_000])
+def test_xz_is_read_whole_also_in_several_streams(tmp_path, size):
+    path, data = tmp_path / "a.xz", os.urandom(size // 2) * 2
+    path.write_bytes(lzma.compress(data) + bytes(8) + lzma.compress(b"end") + bytes(4))
+    with archives._Xz(str(path)) as file:
+        assert b"".join(iter(lambda: file.read(9000), b"")) == data + b"end"
+    path.write_bytes(path.read_bytes()[:-20])
+    with archives._Xz(str(path)) as file, pytest.raises(EOFError):
+        while file.read(9000):
+            pass
+
+
+@pytest.mark.parametrize("suffix", [".tar.zst", ".tzst"])
+def test_a_tar_in_zstandard_is_read(tmp_path, suffix):
+    plain = tarred(tmp_path / "code.tar", {"a.py": b"x = 1\n"}).read_bytes()
+    path = tmp_path / f"code{suffix}"
+    path.write_bytes(pa.compress(plain, "zstd", asbytes=True))
+    (tmp_path / "code.tar").unlink()
+    assert [(f.path, f.text) for f in all_files(archive_source(tmp_path))] == [("a.py", "x = 1\n")]
+    path.write_bytes(path.read_bytes()[:-5])
+    assert [f.error for f in all_files(archive_source(tmp_path))][-1] == "broken_archive"
+
+
+def test_members_that_share_their_bytes_are_read_once_and_then_refused(tmp_path):
+    """Two names of one member, as in zip bombs without recursion (cpython 109858)."""
+    path = tmp_path / "twice.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.py", b"x = 1\n")
+        again = copy.copy(archive.filelist[0])
+        again.filename = "b.py"
+        archive.filelist.append(again)
+    assert [(f.path, f.error) for f in all_files(archive_source(path))] == [("a.py", None), ("b.py", "unreadable")]
+
+
+def test_blank_lines_of_a_packed_file_are_bounded(tmp_path, monkeypatch):
+    path = tmp_path / "blank.jsonl.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(b'{"content": "x = 1"}\n' + b"\n" * 100_000)
+    monkeypatch.setattr(bounds, "FREE_BYTES", 1_000_000)
+    found = all_files(Source(name="rows", kind="jsonl", path=str(path)))
+    assert found[0].text == "x = 1" and found[-1].error == "too_much" and len(found) < 10_100
