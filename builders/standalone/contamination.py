@@ -34,6 +34,7 @@ import pyarrow.parquet as pq
 import queries
 from builders.benchmarks import task_rows
 from builders.datasets import rows as dataset_rows
+from builders.datasets import tables
 from builders.datasets.texts import Batch, batches, text_columns
 from builders.decontamination import detectors, execution
 from builders.decontamination.detectors import HITS
@@ -165,12 +166,12 @@ def _rows_and_columns(request: Request) -> tuple[Iterator[Any], tuple[str, ...]]
     are.
     """
     rows = _rows(request.dataset, None)
-    head = list(islice(rows, dataset_rows.BATCH_ROWS))
+    head = list(islice(rows, tables.BATCH_ROWS))
     if not head:
         raise InputError(f"{request.dataset.path} has no rows: there is nothing to check")
     columns = text_columns(head, request.columns)
     path = Path(request.dataset.path)
-    if path.is_file() and dataset_rows.is_parquet(path):
+    if path.is_file() and tables.is_parquet(path):
         return _rows(request.dataset, [c for c in ("id", *columns) if c in head[0]]), columns
     return chain(head, rows), columns
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.datasets import rows as dataset_rows
+from builders.datasets import json_rows
 from builders.datasets.rows import check_place, digest, num_rows, rows
 from store.errors import InputError
 
@@ -69,19 +69,19 @@ def test_an_array_may_be_cut_anywhere(tmp_path_factory, given_rows, chunk):
     path = tmp_path_factory.mktemp("array") / "rows.json"
     path.write_text(json.dumps(given_rows, indent=1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset_rows, "_CHUNK_CHARS", chunk)
+        patch.setattr(json_rows, "_CHUNK_CHARS", chunk)
         assert list(rows(path)) == given_rows
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b'{"a": 1}\n{broken\n', "rows.json, row 2: not JSON"),
+        (b'{"a": 1}\n{broken\n', "rows.json, row 2 \\(line 2\\): not JSON"),
         (b'[{"a": 1}, {broken]', "rows.json, row 2: not JSON"),
         (b'[{"a": 1}, {"b": 2}', "rows.json, row 3: not JSON"),
         (b"{broken", "rows.json: not JSON"),
         (b" \n", "rows.json is empty"),
-        (b'{"a": "\xff"}\n{}', "rows.json is not UTF-8"),
+        (b'{"a": 1}\n{"a": "\xff"}\n', "rows.json is not UTF-8 text: line 2, byte 8 is 0xff"),
         (gzip.compress(b'{"a": 1}\n{"a": 2}\n', mtime=0)[:-9], "rows.json is not a whole gzip file"),
         (b"PAR1 and no more", "rows.json is not a whole Parquet file"),
     ],
