@@ -49,12 +49,19 @@ def mapping(given: Iterable[str]) -> dict[str, str]:
             raise TrainingError(f"{item!r} names no column: write FIELD=COLUMN, where FIELD is {', or '.join(FIELDS)}")
         if found.setdefault(field, column) != column:
             raise TrainingError(f"{field} is given two columns, {found[field]} and {column}: name one")
-    is_whole = "messages" in found or "text" in found or {"problem", "solution"} <= found.keys()
-    if found and not is_whole:
-        raise TrainingError(
-            f"the columns {', '.join(found)} make no text: name messages, or problem and solution, or text"
-        )
+    check(found)
     return found
+
+
+def check(columns: Columns) -> None:
+    """TrainingError for fields that are none, or that make no text together."""
+    if unknown := [field for field in columns if field not in FIELDS]:
+        raise TrainingError(f"{', '.join(unknown)} is no field of a row: there are {', '.join(FIELDS)}")
+    is_whole = "messages" in columns or "text" in columns or {"problem", "solution"} <= columns.keys()
+    if columns and not is_whole:
+        raise TrainingError(
+            f"the columns {', '.join(columns)} make no text: name messages, or problem and solution, or text"
+        )
 
 
 def require(known: Collection[str], columns: Columns, place: str) -> None:
@@ -129,7 +136,7 @@ def _led(system: Any, found: list[Turn]) -> list[Turn]:
 def _require_characters(turn: Turn) -> None:
     """UnusableRowError for half of a character, which JSON can write and no file can hold."""
     try:
-        for text in (turn["role"], turn["content"], *called(turn)):
+        for text in (*(value for value in turn.values() if isinstance(value, str)), *called(turn)):
             text.encode("utf-8")
     except UnicodeEncodeError:
         raise UnusableRowError("a text holds half of a character (a lone surrogate)") from None

@@ -21,20 +21,14 @@ def write(path: Path, *lines: dict) -> str:
     return str(path)
 
 
-def test_layouts_are_told_by_their_columns() -> None:
-    alpaca = {"instruction": "Add.", "input": "1 and 2", "output": "3"}
-    assert mixes.messages(alpaca) == [
-        {"role": "user", "content": "Add.\n\n1 and 2"},
-        {"role": "assistant", "content": "3"},
-    ]
-    assert mixes.messages({"problem": "p", "solution": "s"})[1]["content"] == "s"
-    chat = [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]
-    assert mixes.messages({"messages": chat, "output": "ignored"}) == chat
-
-
-def test_unknown_columns_are_listed() -> None:
-    with pytest.raises(ValueError, match=r"\['left', 'right'\]"):
-        mixes.messages({"left": "1", "right": "2"})
+def test_unknown_columns_are_listed_and_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "set.jsonl", {"left": "1", "right": "2"})
+    with pytest.raises(ValueError, match=r"row 1: no_conversation; its columns are left, right.*problem: "):
+        list(mixes.conversations(Mix(dataset=path)))
+    (found,) = mixes.conversations(Mix(dataset=path, columns={"problem": "left", "solution": "right"}))
+    assert [turn["content"] for turn in found["messages"]] == ["1", "2"]
+    with pytest.raises(ValueError, match="make no text: name messages, or problem and solution"):
+        Mix(dataset=path, columns={"problem": "left"})
 
 
 def test_rows_are_limited_and_carry_a_licence(tmp_path: Path) -> None:

@@ -276,7 +276,8 @@ def test_execution_finds_what_no_other_detector_does(tmp_path, benchmark):
 def test_the_command_line(tmp_path, benchmark):
     data, out = written(tmp_path / "data.jsonl", ROWS), tmp_path / "verdicts.parquet"
     again = written(tmp_path / "again.jsonl", [json.loads(Path(benchmark).read_text())])
-    done = scoder("contamination", data, "--benchmarks", benchmark, again, "--verdicts", str(out), "--json")
+    asked = ("contamination", data, "--benchmarks", benchmark, again, "--verdicts", str(out), "--json")
+    done = scoder(*asked, "--max-without-text", "0.3")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["rows"], report["contaminated"], report["columns"]) == (7, 2, ["code"])
