@@ -59,6 +59,7 @@ from builders.engines.checkpoints import last_checkpoint
 from builders.models import needed
 from builders.publishing import sets
 from builders.recipe import Recipe, contexts, fitting, sharing
+from builders.standalone import opening
 from store import Store
 from store.errors import InputError, UserError
 from store.preview import Preview, Step
@@ -145,13 +146,19 @@ def check(store: Store, recipe: Recipe, until: str | None = None) -> None:
 
 
 def refusals(
-    store: Store, recipe: Recipe, until: str | None = None, visible: Sequence[float | None] | None = None
+    store: Store,
+    recipe: Recipe,
+    until: str | None = None,
+    visible: Sequence[float | None] | None = None,
+    *,
+    opens: bool = False,
 ) -> list[Exception]:
     """What a run would be refused for: an error for each thing to mend.
 
     That is the executor, the benchmark files, the file of samples, the local models, the engines
     and their keys, the contexts of models, the memory of the GPUs, and what trainings need. A plan
-    for other GPUs than those of this machine gives the memory of each as `visible`.
+    for other GPUs than those of this machine gives the memory of each as `visible`. With `opens`, the
+    first rows of all that the recipe names are read, too.
     """
     wanted = _until(recipe, until)
     asks_teacher = teacher_samples.asks_teacher(store)
@@ -165,6 +172,7 @@ def refusals(
         partial(sharing.check, recipe, wanted, fitting.num_gpus(recipe, visible)),
         partial(fitting.check, recipe, wanted, visible),
         *checkpoints.checks(recipe, wanted),
+        *(opening.checks(recipe, wanted) if opens else []),
     ]
     return refused(checks, UserError, TrainingError)
 
@@ -193,6 +201,7 @@ def build_pool(store: Store, recipe: Recipe) -> None:
         checkpoints.build_base(store, judge.model, judge.revision, "docstring-judge", judge.template_arguments)
         aspect_scores.build_snippets(store, recipe, last_checkpoint(store, "docstring-judge"))
     pool.build(store, recipe)
+    pool.require_snippets(store)
 
 
 def build_teacher(store: Store, recipe: Recipe) -> None:

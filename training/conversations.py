@@ -22,7 +22,7 @@ from typing import Any
 
 from training.errors import TrainingError, UnusableRowError
 from training.tool_calls import called, is_given
-from training.turns import Turn, listed
+from training.turns import Turn, is_talk, listed
 
 Columns = Mapping[str, str]
 """A field of FIELDS -> the column that holds it."""
@@ -87,6 +87,8 @@ def value_of(row: Mapping[str, Any], column: str) -> Any:
 
 def turns(row: Any, columns: Columns | None = None) -> list[Turn]:
     """The conversation of a row. UnusableRowError says why there is none."""
+    if isinstance(row, list) and row and is_talk(row):
+        row = {TURNS[0]: row}  # a row that is itself a list of turns
     if not isinstance(row, Mapping):
         raise UnusableRowError(f"a row is a {type(row).__name__}, and no object with columns")
     found = _by_name(row, columns) if columns else _by_layout(row)

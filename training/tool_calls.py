@@ -55,7 +55,7 @@ def _arguments(function: Mapping[str, Any]) -> Any:
             found = json.loads(given)
         except (ValueError, RecursionError):
             return given
-        return found if isinstance(found, dict) else given
+        return {} if found is None else found if isinstance(found, dict) else given
     return (
         {key: value for key, value in (given or {}).items() if value is not None}
         if isinstance(given, Mapping | None)

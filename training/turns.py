@@ -28,6 +28,8 @@ _ROLES = {
     **dict.fromkeys(("tool", "observation", "function", "function_response", "tool_response"), "tool"),
 }
 """ShareGPT's names of the speakers."""
+_TEXTS = ("content", "value", "text")
+"""Where a turn has its text: as OpenAI, ShareGPT and Open Assistant write it."""
 _TEXT_PARTS = {"text", "input_text", "output_text"}
 _THOUGHTS = {"thinking", "reasoning", "redacted_thinking"}
 
@@ -77,8 +79,12 @@ def _turn(turn: Any, *, is_last: bool) -> Turn:
     speaker = turn.get("role") or turn.get("from")
     if not isinstance(speaker, str) or not speaker:
         raise UnusableRowError(f"a turn needs a role, but a row has {shown(turn)}")
-    given = turn["content"] if "content" in turn else turn.get("value")
-    role = speaker if "role" in turn and speaker not in ("human", "gpt") else _ROLES.get(speaker.lower(), speaker)
+    given = next((turn[key] for key in _TEXTS if key in turn), None)
+    role = (
+        speaker
+        if "role" in turn and speaker not in ("human", "gpt", "prompter")
+        else _ROLES.get(speaker.lower(), speaker)
+    )
     used = calls(turn, given if speaker == "function_call" else None)
     if used and speaker == "function_call":
         given = ""
@@ -95,7 +101,7 @@ def _content(given: Any, turn: Mapping[str, Any]) -> str:
     if isinstance(given, str):
         return given
     if not is_given(given):
-        if "content" not in turn and "value" not in turn and not is_call(turn):
+        if not any(key in turn for key in _TEXTS) and not is_call(turn):
             raise UnusableRowError(f"a turn needs role and content, but a row has {shown(turn)}")
         return ""
     if isinstance(given, Mapping):

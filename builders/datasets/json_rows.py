@@ -105,6 +105,8 @@ def _json(text: str, place: str) -> Any:
     try:
         return _parsed(text)
     except ValueError as error:
+        if "\0" in text:
+            raise InputError(f"{place}: not UTF-8 text, for it holds NUL bytes. Save the file as UTF-8.") from None
         raise _broken(place, error) from error
 
 

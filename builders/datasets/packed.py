@@ -1,7 +1,7 @@
 """The bytes and the text of a file, however it is packed: gzip, bzip2, xz, Zstandard or not at all.
 
 In: a path. Out: a stream of bytes, or of text. The first bytes tell the packing and the encoding,
-and the name does not matter: UTF-8, or UTF-16 with a mark at its start.
+and the name does not matter: UTF-8, or UTF-16 with a mark at its start or without.
 
     with text("rows.jsonl.zst") as lines: print(lines.readline())
 """
@@ -73,15 +73,23 @@ def text(path: Path) -> Iterator[IO[str]]:
 
 
 def encoding(path: Path) -> str:
-    """The encoding that the first bytes of the text tell: UTF-16 by its mark, else UTF-8."""
+    """The encoding that the first bytes of the text tell: UTF-16 or UTF-8.
+
+    UTF-16 without a mark has a NUL beside the first sign, which no text in UTF-8 has.
+    """
     with unpacked(path) as handle:
-        return "utf-16" if handle.read(2) in _UTF16 else "utf-8-sig"
+        start = handle.read(2)
+    if start in _UTF16:
+        return "utf-16"
+    if len(start) == 2 and 0 in start and any(start):
+        return "utf-16-be" if start[0] == 0 else "utf-16-le"
+    return "utf-8-sig"
 
 
 def _no_text(path: Path, error: UnicodeError) -> InputError:
     """The error with the place of the first byte that cannot be read: decoders do not tell it."""
     advice = "Save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`."
-    if encoding(path) == "utf-16":
+    if encoding(path) != "utf-8-sig":
         return InputError(f"{path} begins as UTF-16 text, but is none ({error}). {advice}")
     with unpacked(path) as handle:
         for number, line in enumerate(handle, 1):
