@@ -40,7 +40,12 @@ def _leaves(value: Any) -> Iterator[str]:
     while stack:
         found, key = stack.pop()
         if isinstance(found, Mapping):
-            stack += [(inner, str(name)) for name, inner in reversed(list(found.items())) if name not in _UNSAID]
+            calls = "function_call" in (found.get("from"), found.get("role"))
+            stack += [
+                (inner, "arguments" if calls else str(name))
+                for name, inner in reversed(list(found.items()))
+                if name not in _UNSAID
+            ]
         elif isinstance(found, list | tuple):
             stack += [(inner, key) for inner in reversed(found)]
         elif isinstance(found, str) and key in ("arguments", "tool_calls", "function_call"):

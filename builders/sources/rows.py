@@ -85,7 +85,7 @@ def _is_named(source: Source, field: str) -> bool:
 def _columns(source: Source, path: str) -> list[str]:
     """The columns of a file; none for one that cannot be read."""
     try:
-        if path.endswith(".parquet"):
+        if source.kind == "parquet" or path.endswith(".parquet"):
             with fsspec.open(path, "rb") as handle:
                 return list(pq.read_schema(handle).names)
         with _opened(path) as handle:

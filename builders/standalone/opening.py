@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from builders import benchmarks, sources
 from builders.datasets import mixes
@@ -89,7 +90,7 @@ def _model(field: str, model: str) -> None:
         _weights(field, file)
 
 
-def _json(field: str, path: Path) -> dict[str, object]:
+def _json(field: str, path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

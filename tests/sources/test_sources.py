@@ -17,6 +17,7 @@ from builders.recipe import Source
 from builders.sources import rows as source_rows
 from builders.sources.files import MAX_FILE_BYTES, SourceFile
 from builders.sources.trees import tree_paths, tree_root
+from store.errors import InputError
 from tests.tiny_recipes import tree
 
 
