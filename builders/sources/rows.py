@@ -48,11 +48,16 @@ def shards(source: Source) -> tuple[list[Shard], Any]:
     """The shards of all files of rows, and what tells one listing from another."""
     if source.kind == "hub":
         return _hub_shards(source)
-    suffix = ".parquet" if source.kind == "parquet" else ".jsonl"
-    paths = paths_of(source, tuple(suffix + packed for packed in ("", *COMPRESSED)))
-    require_columns(source, list(paths))
+    found = paths(source)
+    require_columns(source, list(found))
     cut = _parquet_shards if source.kind == "parquet" else _jsonl_shards
-    return _limited(source, paths, cut), [(name, content_of(path)) for path, name in paths.items()]
+    return _limited(source, found, cut), [(name, content_of(path)) for path, name in found.items()]
+
+
+def paths(source: Source) -> dict[str, str]:
+    """The files of JSON lines or of Parquet that a source names."""
+    suffix = ".parquet" if source.kind == "parquet" else ".jsonl"
+    return paths_of(source, tuple(suffix + packed for packed in ("", *COMPRESSED)))
 
 
 def require_columns(source: Source, paths: list[str]) -> None:

@@ -1,7 +1,8 @@
 """All that a recipe names, opened: its sources, benchmarks, datasets, models and teacher's file.
 
 In: a recipe, and the stages of a run. Out: checks; each reads the first rows of one thing and raises
-what the run itself would stumble over. Nothing is built, and no model is loaded.
+what the run itself would stumble over. Nothing is built, and no model is loaded. What lies on the
+Hub is not asked for: it may take long, and needs a network.
 
     refused(checks(recipe, ["pool", "teacher"]), UserError, TrainingError)
 """
@@ -16,11 +17,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from builders import benchmarks, sources
+from builders import benchmarks
 from builders.datasets import mixes
-from builders.recipe import Benchmark, Mix, Recipe, Source
+from builders.datasets.rows import check_place
+from builders.recipe import Benchmark, Mix, Recipe
+from builders.sources import opened
 from builders.teacher import importing
-from store.errors import InputError
+from store.errors import InputError, MissingError
 
 HEAD_ROWS = 20
 
@@ -31,19 +34,13 @@ def checks(recipe: Recipe, stages: Collection[str]) -> list[Check]:
     """One check for each thing that these stages read."""
     found: list[Check] = []
     if "pool" in stages:
-        found += [partial(_source, source) for source in recipe.sources]
-        found += [partial(_benchmark, benchmark) for benchmark in recipe.benchmarks]
+        found += [partial(opened.check, source) for source in recipe.sources]
+        found += [partial(_benchmark, benchmark) for benchmark in recipe.benchmarks if Path(benchmark.path).exists()]
     if "teacher" in stages and recipe.teacher.path is not None and Path(recipe.teacher.path).exists():
         found.append(partial(_triples, recipe.teacher.path))
     if "coder" in stages:
-        found += [partial(_mix, mix) for mix in recipe.coder.mix]
+        found += [partial(_mix, mix) for mix in recipe.coder.mix if _is_here(mix)]
     return found + [partial(_model, field, model) for field, model in _models(recipe, stages)]
-
-
-def _source(source: Source) -> None:
-    listing = sources.listing(source)
-    for shard in listing.shards[:1]:
-        next(sources.read(source, shard), None)
 
 
 def _benchmark(benchmark: Benchmark) -> None:
@@ -54,6 +51,15 @@ def _benchmark(benchmark: Benchmark) -> None:
 def _triples(path: str) -> None:
     for _ in islice(importing.triples(path), HEAD_ROWS):
         pass
+
+
+def _is_here(mix: Mix) -> bool:
+    """Whether a set lies on this machine, or is named like a file, and not like one of the Hub."""
+    try:
+        check_place(mix.dataset)
+    except MissingError:
+        return True  # the check itself then says so
+    return Path(mix.dataset).exists()
 
 
 def _mix(mix: Mix) -> None:
