@@ -13,6 +13,7 @@ from builders.publishing import sets
 from builders.recipe import Mix, files
 from store import Store
 from tests.smoke_run import RECIPE, rows
+from training.conversations import turns
 
 
 def write(path: Path, *lines: dict) -> str:
@@ -48,3 +49,15 @@ def test_the_coder_trains_on_instructions_and_mixes(smoke_store: Path, tmp_path:
     assert counts == {"train": own + 1}
     loaded = datasets.load_dataset(str(tmp_path / "mixed"), split="train")
     assert loaded["origin"][-1] == path and loaded["license"][-1] == "mit"
+
+
+def test_calls_of_tools_and_rows_without_a_conversation_are_not_lost(smoke_store: Path, tmp_path: Path) -> None:
+    call = {"type": "function", "function": {"name": "run", "arguments": {"code": "1\n"}}}
+    talk = [{"role": "user", "content": "Run it."}, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    path = write(tmp_path / "set.jsonl", {"messages": talk}, {"messages": None})
+    recipe = files.load(RECIPE, [f"coder.mix=[{{dataset: '{path}'}}]"])
+    said: list[str] = []
+    sets.coder(Store(smoke_store, said.append), recipe.coder.mix, str(tmp_path / "mixed"))
+    row = datasets.load_dataset(str(tmp_path / "mixed"), split="train")[-1]
+    assert turns(row) == [talk[0], {"role": "assistant", "content": "", "tool_calls": [call]}]
+    assert said == [f"the mix {path}: 1 row left out: no_conversation"]

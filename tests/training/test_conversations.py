@@ -20,6 +20,9 @@ ALIKE = {
     "as lists by key": {"messages": {"role": ["user", "assistant"], "content": ["Add.", "a + b"]}},
     "a row that is its turns": [ASK, ANSWER],
     "parts": {"messages": [{**t, "content": [{"type": "text", "text": t["content"]}]} for t in (ASK, ANSWER)]},
+    "parts with thoughts": {
+        "messages": [ASK, {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}, "a + b"]}]
+    },
     "sharegpt": {"conversations": [{"from": "human", "value": "Add."}, {"from": "gpt", "value": "a + b"}]},
     "sharegpt, other names": {
         "conversations": [{"from": "user", "value": "Add."}, {"from": "model", "value": "a + b"}]
