@@ -98,6 +98,8 @@ def run(store: Store, recipe: Recipe, until: str | None = None) -> None:
     for name, build in planned.items():
         store.announce(f"[{name}]")
         build(store, recipe)
+        if name == "pool":
+            pool.require_snippets(store)
         if name == until:
             return
 
@@ -157,8 +159,8 @@ def refusals(
 
     That is the executor, the benchmark files, the file of samples, the local models, the engines
     and their keys, the contexts of models, the memory of the GPUs, and what trainings need. A plan
-    for other GPUs than those of this machine gives the memory of each as `visible`. With `opens`, the
-    first rows of all that the recipe names are read, too.
+    for other GPUs than those of this machine gives the memory of each as `visible`. With `opens`,
+    the first rows of all that the recipe names are read, too.
     """
     wanted = _until(recipe, until)
     asks_teacher = teacher_samples.asks_teacher(store)
@@ -201,7 +203,6 @@ def build_pool(store: Store, recipe: Recipe) -> None:
         checkpoints.build_base(store, judge.model, judge.revision, "docstring-judge", judge.template_arguments)
         aspect_scores.build_snippets(store, recipe, last_checkpoint(store, "docstring-judge"))
     pool.build(store, recipe)
-    pool.require_snippets(store)
 
 
 def build_teacher(store: Store, recipe: Recipe) -> None:

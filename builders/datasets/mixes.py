@@ -56,7 +56,7 @@ def _columns(row: Any) -> str:
 
 
 def stored(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Turns as they stand in a table: the calls of tools are JSON text, since each has other keys."""
+    """Turns as they stand in a table: the calls of tools are JSON text, for their keys differ."""
     return [
         {**turn, "tool_calls": json.dumps(turn["tool_calls"], ensure_ascii=False)} if "tool_calls" in turn else turn
         for turn in messages

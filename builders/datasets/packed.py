@@ -65,7 +65,7 @@ def text(path: Path) -> Iterator[IO[str]]:
     """The text of a file, as a stream. InputError, with line and byte, where it is no UTF-8."""
     with unpacked(path) as handle:
         try:
-            # Only a line feed ends a row: U+2028 and a lone carriage return may stand inside a text.
+            # Only a line feed ends a row: U+2028 and a lone carriage return may stand in a text.
             with io.TextIOWrapper(handle, encoding=encoding(path), newline="\n") as lines:
                 yield lines
         except UnicodeError as error:

@@ -81,7 +81,8 @@ def check_place(place: str | Path) -> None:
 def digest(place: str | Path) -> str | None:
     """The SHA-256 of what a file or dataset folder holds. None for a dataset of the Hub.
 
-    Of a packed file, the text counts and not how it is packed: its header may name a path and a time.
+    Of a packed file, the text counts and not how it is packed: its header may name a path
+    and a time.
     Of a folder, the names of the files in it count, too: they decide about splits and order. Hidden
     files do not, as `datasets` reads none. Files are read as streams.
     """
