@@ -1,8 +1,8 @@
 """All that a recipe names, opened: its sources, benchmarks, datasets, models and teacher's file.
 
 In: a recipe, and the stages of a run. Out: checks; each reads the first rows of one thing and
-raises what the run itself would stumble over. Nothing is built, and no model is loaded. What lies on the
-Hub is not asked for: it may take long, and needs a network.
+raises what the run itself would stumble over. Nothing is built, and no model is loaded. What lies
+on the Hub is not asked for: it may take long, and needs a network.
 
     refused(checks(recipe, ["pool", "teacher"]), UserError, TrainingError)
 """

@@ -1,7 +1,8 @@
 """Existing (snippet, problem, solution) triples from a file, as teacher samples.
 
 In: a file in any form that `builders/datasets/rows.py` reads, with the text fields
-`snippet`, `problem` and `solution`, and perhaps `license` and `id`. Out: rows of `raw_pool` and of `teacher_samples`.
+`snippet`, `problem` and `solution`, and perhaps `license` and `id`. Out: rows of `raw_pool`
+and of `teacher_samples`.
 
     found = list(triples("triples.jsonl"))
     sample_rows(found, recipe.teacher)

@@ -53,7 +53,13 @@ def test_all_faults_of_a_recipe_are_told_at_once(tmp_path: Path) -> None:
     assert [part in one for part, one in zip(expected, said, strict=True)] == [True] * 5, said
     assert told(files.load(RECIPE, changes), "teacher") == []
     shown = scoder_here(
-        "run", RECIPE, "--dry-run", *(f"--set={c}" for c in changes), "--store", str(tmp_path / "s"), folder=tmp_path
+        "run",
+        str(RECIPE),
+        "--dry-run",
+        *(f"--set={c}" for c in changes),
+        "--store",
+        str(tmp_path / "s"),
+        folder=tmp_path,
     )
     assert all(part in shown.stderr for part in expected), shown.stderr
 
