@@ -115,12 +115,14 @@ def _by_layout(row: Mapping[str, Any]) -> list[Turn]:
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
-    return next((row[name] for name in names if is_given(row.get(name))), None)
+    """The first value with text; without any the first that is blank, which has its own reason."""
+    blank = next((row[name] for name in names if isinstance(row.get(name), str)), None)
+    return next((row[name] for name in names if is_given(row.get(name))), blank)
 
 
 def _pair(question: Any, more: Any, answer: Any) -> list[Turn]:
     """A question and an answer. One that is there, but blank, is a turn without text."""
-    if not is_given(question) or not is_given(answer):
+    if not all(isinstance(part, str) or is_given(part) for part in (question, answer)):
         raise UnusableRowError(NOTHING)
     asked = listed(question, "user")
     if isinstance(more, str) and more.strip():
