@@ -59,6 +59,7 @@ from builders.engines.checkpoints import last_checkpoint
 from builders.models import needed
 from builders.publishing import sets
 from builders.recipe import Recipe, contexts, fitting, sharing
+from builders.standalone import opening
 from store import Store
 from store.errors import InputError, UserError
 from store.preview import Preview, Step
@@ -97,6 +98,8 @@ def run(store: Store, recipe: Recipe, until: str | None = None) -> None:
     for name, build in planned.items():
         store.announce(f"[{name}]")
         build(store, recipe)
+        if name == "pool":
+            pool.require_snippets(store)
         if name == until:
             return
 
@@ -145,13 +148,19 @@ def check(store: Store, recipe: Recipe, until: str | None = None) -> None:
 
 
 def refusals(
-    store: Store, recipe: Recipe, until: str | None = None, visible: Sequence[float | None] | None = None
+    store: Store,
+    recipe: Recipe,
+    until: str | None = None,
+    visible: Sequence[float | None] | None = None,
+    *,
+    opens: bool = False,
 ) -> list[Exception]:
     """What a run would be refused for: an error for each thing to mend.
 
     That is the executor, the benchmark files, the file of samples, the local models, the engines
     and their keys, the contexts of models, the memory of the GPUs, and what trainings need. A plan
-    for other GPUs than those of this machine gives the memory of each as `visible`.
+    for other GPUs than those of this machine gives the memory of each as `visible`. With `opens`,
+    the first rows of all that the recipe names are read, too.
     """
     wanted = _until(recipe, until)
     asks_teacher = teacher_samples.asks_teacher(store)
@@ -165,6 +174,7 @@ def refusals(
         partial(sharing.check, recipe, wanted, fitting.num_gpus(recipe, visible)),
         partial(fitting.check, recipe, wanted, visible),
         *checkpoints.checks(recipe, wanted),
+        *(opening.checks(recipe, wanted) if opens else []),
     ]
     return refused(checks, UserError, TrainingError)
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from builders.datasets.places import parted
 from builders.datasets.rows import FILE_SUFFIXES, check_place, rows
 from builders.engines import prompts
 from builders.harness.files import read_tasks
@@ -35,7 +36,6 @@ ROWS_PER_PART = 50
 
 _COLUMNS = tuple(field.name for field in fields(Task))
 _SPEC = re.compile(r"(?:(?P<name>[a-z0-9][a-z0-9_-]*)=)?(?P<path>.+)", re.DOTALL)
-_HUB = re.compile(r"(?P<path>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?(?:@(?P<split>[\w.-]+))?\Z")
 
 
 def check(benchmark: Benchmark) -> None:
@@ -62,11 +62,9 @@ def named(text: str) -> Benchmark:
     if Path(text).exists() or spec is None:
         return Benchmark(name=_name_of(text), path=text)
     name, path = spec["name"], spec["path"]
-    hub = None if Path(path).exists() else _HUB.match(path)
-    if hub is None:
-        return Benchmark(name=name or _name_of(path), path=path)
-    called = "-".join(part for part in (hub["path"], hub["config"]) if part)
-    return Benchmark(name=name or _name_of(called), path=hub["path"], config=hub["config"], split=hub["split"])
+    found = parted(path)
+    called = "-".join(part for part in (found.path, found.config) if part)
+    return Benchmark(name=name or _name_of(called), path=found.path, config=found.config, split=found.split)
 
 
 def tasks(benchmark: Benchmark) -> Iterator[Task]:

@@ -193,7 +193,9 @@ def _mixed(mix: Mix) -> dict[str, Any]:
     A set of the Hub is named by its revision.
     """
     content = digest(mix.dataset)
-    return mix.model_dump(mode="json") | ({} if content is None else {"content": content})
+    own = {"config": mix.config, "columns": mix.columns}
+    known = mix.model_dump(mode="json", exclude=set(own)) | {key: value for key, value in own.items() if value}
+    return known | ({} if content is None else {"content": content})
 
 
 def _train(

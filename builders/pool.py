@@ -11,6 +11,7 @@ order.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,7 @@ from builders.recipe import Recipe
 from builders.sources.license_choices import choices
 from store import Plan, Record, Store, fields_of
 from store.catalog import connect
+from store.errors import JobError
 
 QUERY = "pool_verdicts"
 
@@ -80,3 +82,26 @@ def build(store: Store, recipe: Recipe) -> Record:
     # The rejects name the pool, so after a kill in between the old ones are stale.
     written("rejects_pool", store.input("pool"), stage="pool")
     return record
+
+
+def require_snippets(store: Store) -> None:
+    """JobError for an empty pool; it says how many snippets were left out for which reasons."""
+    record = store.record("pool")
+    if store.builds and record is not None and not record.rows:
+        raise JobError(_nothing(store))
+
+
+def _nothing(store: Store) -> str:
+    """Why no snippet is left: what was extracted, and the reasons that left the rest out."""
+    reasons: Counter[str] = Counter()
+    for stage in ("extract", "pool"):
+        for part in store.read("rejects", stage=stage) if store.is_complete("rejects", stage=stage) else ():
+            reasons.update(f"{stage}: {reason}" for reason in part["reason"].to_pylist())
+    raw = store.record("raw_pool")
+    funnel = (
+        "; ".join(f"{number:,} {reason}" for reason, number in reasons.most_common(6)) or "the sources have no files"
+    )
+    return (
+        f"the pool is empty, so nothing can be built from it. {raw.rows if raw else 0:,} functions were extracted. Left "
+        f"out, by reason: {funnel}. Change the sources, or the section `pool` of the recipe."
+    )

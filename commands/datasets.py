@@ -30,6 +30,13 @@ from store.counts import counted
 from store.errors import InputError
 
 PANEL = "Datasets"
+MAX_WITHOUT_TEXT = 0.05
+"""Public instruction sets have far less than 1% of empty rows; a kind of rows that is stored in
+another form, such as those of one source among several, is a larger share."""
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Columns: problem=COLUMN,solution=COLUMN, messages=COLUMN or text=COLUMN. Default: by names."),
+]
 
 
 @import_app.command("teacher")
@@ -111,7 +118,9 @@ def publish(
 
 @app.command(rich_help_panel=PANEL)
 def influence(
-    dataset: Annotated[str, typer.Argument(help="What to rank: a JSONL or Parquet file, dataset folder or Hub id.")],
+    dataset: Annotated[
+        str, typer.Argument(help="What to rank: a file, dataset folder or Hub id (PLACE[:CONFIG][@SPLIT]).")
+    ],
     reference: Annotated[
         list[str],
         typer.Option(help="Reference set: DATASET or NAME=DATASET. Repeat for several: each gets its own columns."),
@@ -144,6 +153,7 @@ def influence(
     id_column: Annotated[
         str, typer.Option(help="Column with the ids of the rows. A row without an id gets a hash of its content.")
     ] = "id",
+    columns: ColumnsOption = None,
     group_by: Annotated[
         str | None, typer.Option(help="Column of the reference sets: there is an influence for each of its values.")
     ] = None,
@@ -165,11 +175,13 @@ def influence(
     from builders.recipe.files import checked, override
     from builders.standalone import influence as dataset_influence
     from builders.standalone import influence_request
+    from training.conversations import mapping
 
+    fields = mapping(columns or [])
     report = dataset_influence.build(
         influence_request.Request(
-            dataset=influence_request.named(dataset, split, id_column),
-            references=[influence_request.named(given, split, id_column, group_by) for given in reference],
+            dataset=influence_request.named(dataset, split, id_column, columns=fields),
+            references=[influence_request.named(given, split, id_column, group_by, fields) for given in reference],
             model=model,
             output=output,
             adapters=adapter or [],
@@ -196,7 +208,8 @@ def influence(
 @app.command(rich_help_panel=PANEL)
 def contamination(
     dataset: Annotated[
-        str, typer.Argument(help="JSONL, JSON or Parquet file, dataset folder, or Hub id (ID[:CONFIG][@SPLIT]).")
+        str,
+        typer.Argument(help="JSON(L), CSV, Parquet or Arrow file, dataset folder, or Hub id (PLACE[:CONFIG][@SPLIT])."),
     ],
     benchmarks: Annotated[
         list[str],
@@ -213,6 +226,11 @@ def contamination(
         list[str] | None,
         typer.Option(help="Column with text; repeat for several. Default: found by the columns' names."),
     ] = None,
+    columns: ColumnsOption = None,
+    max_without_text: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of rows without text that is allowed. Above it the exit code is 1."),
+    ] = MAX_WITHOUT_TEXT,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: decontamination.min_strength=0.6 …")
     ] = None,
@@ -225,7 +243,8 @@ def contamination(
 ) -> None:
     """Check any dataset for leaked benchmark tasks, without a store.
 
-    The exit code is 0 whether there are leaked tasks or not.
+    The exit code is 0 whether there are leaked tasks or not. It is 1 if too many rows had no text
+    to look at.
 
     Example:
     ```
@@ -237,13 +256,17 @@ def contamination(
     ```
     """
     from builders.benchmarks import named
+    from builders.datasets.texts import in_order
     from builders.standalone import contamination as checking
+    from training.conversations import mapping
 
+    if text and columns:
+        raise InputError("--text and --columns both name the columns: give one of them")
     request = checking.Request(
         dataset=named(dataset),
         benchmarks=[named(given) for given in [*benchmarks, *(more or [])]],
         settings=checking.settings(set_ or []),
-        columns=text or [],
+        columns=text or in_order(mapping(columns or [])),
         hits=output,
         verdicts=verdicts,
         execute=execute,
@@ -253,7 +276,9 @@ def contamination(
         report = checking.check(request, advance)
     if as_json:
         print(json.dumps(report.as_dict()))
+        report.require_text(max_without_text)
         return
     print_rows(report.rows(), as_json, f"{Path(dataset).name}: {', '.join(report.columns)}")
     for line in report.lines():
         announce(line)
+    report.require_text(max_without_text)

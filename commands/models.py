@@ -13,7 +13,13 @@ from commands.terminal import JsonOption, announce, follow, local, local_folder,
 from store.counts import counted
 from store.errors import InputError
 
-DatasetOption = Annotated[str, typer.Option(help="Published folder or Hub id.")]
+DatasetOption = Annotated[
+    str, typer.Option(help="Dataset folder, Hub id (PLACE[:CONFIG][@SPLIT]), or a JSON(L), CSV, Parquet or Arrow file.")
+]
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Columns of the dataset: problem=COLUMN,solution=COLUMN or messages=COLUMN. Default: by names."),
+]
 BaseOption = Annotated[str, typer.Option(help="Base model: folder or Hub id.")]
 
 
@@ -57,16 +63,28 @@ def _yaml(value: Any) -> str:
     return json.dumps(value).strip('"')
 
 
-def _train(role: str, dataset: str, base: str, output: str, set_: list[str] | None, as_json: bool) -> None:
+def _train(
+    role: str,
+    dataset: str,
+    base: str,
+    output: str,
+    set_: list[str] | None,
+    columns: list[str] | None,
+    as_json: bool,
+) -> None:
     from builders.checkpoints import trainer
     from builders.recipe.files import checked, override
+    from builders.standalone.training_set import prepared
+    from training.conversations import mapping
     from training.settings import SftSettings
 
     settings = checked(SftSettings, override(SftSettings().model_dump(), set_ or []))
+    rows_of = prepared(dataset, output, mapping(columns or []), announce)
     with follow(f"training {role}") as watch:
-        report = trainer(role)(dataset, base, output, settings, watch=watch, announce=announce)
+        report = trainer(role)(rows_of.place, base, output, settings, watch=watch, announce=announce)
     rows = [{"folder": f"{output}/{c.folder}", "step": c.step, "loss": c.loss} for c in report.checkpoints]
-    print_rows(rows, as_json, f"{role}: {counted(report.num_rows, 'row')}, {len(report.rejects)} left out")
+    left_out = len(report.rejects) + sum(rows_of.left_out.values())
+    print_rows(rows, as_json, f"{role}: {counted(report.num_rows, 'row')}, {left_out} left out")
 
 
 @train_app.command("synthesizer", cls=_Training)
@@ -75,6 +93,7 @@ def train_synthesizer(
     base: BaseOption,
     output: OutputOption,
     set_: SettingsOption = None,
+    columns: ColumnsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a data synthesizer (snippet to problem and solution).
@@ -87,7 +106,7 @@ def train_synthesizer(
     …
     ```
     """
-    _train("synthesizer", dataset, base, output, set_, as_json)
+    _train("synthesizer", dataset, base, output, set_, columns, as_json)
 
 
 @train_app.command("scorer", cls=_Training)
@@ -96,6 +115,7 @@ def train_scorer(
     base: BaseOption,
     output: OutputOption,
     set_: SettingsOption = None,
+    columns: ColumnsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train an aspect scorer (rubrics, pair and aspect to digit).
@@ -108,7 +128,7 @@ def train_scorer(
     …
     ```
     """
-    _train("scorer", dataset, base, output, set_, as_json)
+    _train("scorer", dataset, base, output, set_, columns, as_json)
 
 
 @train_app.command("coder", cls=_Training)
@@ -117,6 +137,7 @@ def train_coder(
     base: BaseOption,
     output: OutputOption,
     set_: SettingsOption = None,
+    columns: ColumnsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a coder (problem to solution).
@@ -129,7 +150,7 @@ def train_coder(
     │ my-coder/checkpoint-000001 │    1 │ 1.939 │
     ```
     """
-    _train("coder", dataset, base, output, set_, as_json)
+    _train("coder", dataset, base, output, set_, columns, as_json)
 
 
 @model_app.command("smollm2")

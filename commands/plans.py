@@ -202,7 +202,7 @@ def refuse(store: Store, recipe: Recipe, visible: list[float | None], until: str
     from store.errors import SettingError
     from store.refusals import together
 
-    found = scoder.refusals(store, recipe, until, visible)
+    found = scoder.refusals(store, recipe, until, visible, opens=True)
     if any(isinstance(error, SettingError) for error in found):
         raise together(found)
     if found:

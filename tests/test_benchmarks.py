@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from builders import benchmarks
-from builders.datasets.rows import _rows_at_once
+from builders.datasets.tables import rows_at_once
 from builders.harness.tasks import Case
 from builders.recipe import Benchmark
 from store import ContractError, Store
@@ -248,4 +248,4 @@ def test_tasks_of_several_mb_are_read_one_after_the_other(tmp_path):
         name: Path(store.directory("benchmarks", benchmark=name), "part-00000.parquet") for name in ("large", "small")
     }
     assert {name: pq.read_metadata(file).num_row_groups for name, file in files.items()} == {"large": 5, "small": 1}
-    assert _rows_at_once(pq.read_metadata(files["large"])) < 5 <= _rows_at_once(pq.read_metadata(files["small"]))
+    assert rows_at_once(pq.read_metadata(files["large"])) < 5 <= rows_at_once(pq.read_metadata(files["small"]))

@@ -3,6 +3,9 @@
     settings.py          what can be chosen (no heavy import, so that a recipe can hold it)
     model_shape.py       the sizes of a model that its memory follows from
     examples.py          rows -> token ids; loading of tokenizer and model
+    conversations.py     what rows of any dataset say: layouts, and columns that a user names
+    turns.py             turns in any form; tool_calls.py: their calls
+    tool_turns.py        calls as templates write them; said.py: all the text of turns
     completion_loss.py   padding, and the mean completion loss of each sample
     synthesizer.py scorer.py coder.py   the three trainings of the method over launch.py
     launch.py            a training in processes of its own, watched; elsewhere.py: on a cluster

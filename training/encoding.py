@@ -31,6 +31,7 @@ from jinja2 import TemplateError
 from training import plain_text
 from training.errors import TrainingError
 from training.template_clock import on_day
+from training.tool_turns import marked_turn, shows_calls, written
 
 Ids = list[int]
 
@@ -73,7 +74,7 @@ class Encoder:
         """What a model is asked with, from the text that `render` gives for a prompt."""
         return prompt + self.lead_asked
 
-    def split(self, messages: Sequence[Mapping[str, str]]) -> tuple[Ids, Ids] | None:
+    def split(self, messages: Sequence[Mapping[str, Any]]) -> tuple[Ids, Ids] | None:
         """The ids of the prompt, and of the last turn with its end. None if another lead precedes
         the answer, such as a row's own thoughts in a think block: no model is asked like that.
 
@@ -102,7 +103,7 @@ class Encoder:
             self._require_text(messages, whole, prompt_ids + kept)
         return prompt_ids, kept
 
-    def _require_text(self, messages: Sequence[Mapping[str, str]], whole: str, ids: Ids) -> None:
+    def _require_text(self, messages: Sequence[Mapping[str, Any]], whole: str, ids: Ids) -> None:
         """RefusedTurnsError if a text is not in the chat, or not in what its tokens say.
 
         Answers before the last may change: templates such as Qwen3's leave their thoughts out.
@@ -110,11 +111,13 @@ class Encoder:
         rendered = plain_text.without_marks(whole)
         said = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         for place, message in enumerate(messages):
+            if not shows_calls(message, rendered):
+                raise RefusedTurnsError(f"the chat template leaves out a tool call of the {message['role']}")
             text = message["content"].strip("\r\n").rstrip()
             if message["role"] == "assistant" and place < len(messages) - 1:
                 continue
-            for by, written in (("chat template", rendered), ("tokenizer", said)):
-                if text not in written:
+            for by, shown in (("chat template", rendered), ("tokenizer", said)):
+                if text not in shown:
                     raise RefusedTurnsError(f"the {by} changes the text of the {message['role']}")
 
     def changes(self) -> str | None:
@@ -200,7 +203,7 @@ def _choice_place(tokenizer: Any, template: str, choices: tuple[str, ...]) -> Ch
     return ChoicePlace(tuple(rows[0][len(start) : places[0]]), tuple(row[places[0]] for row in rows))
 
 
-def render(tokenizer: Any, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = False) -> str:
+def render(tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = False) -> str:
     """The chat as the template writes it, on the day `DATE`, with the marks of plain_text.
 
     RefusedTurnsError if the template takes no such turns.
@@ -208,13 +211,11 @@ def render(tokenizer: Any, messages: Sequence[Mapping[str, str]], *, add_generat
     return _rendered(tokenizer, messages, add_generation_prompt, DATE)
 
 
-def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool, day: datetime) -> str:
+def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool, day: datetime) -> str:
     try:
         template = on_day(tokenizer.get_chat_template(), day)
-        turns = [{**message, "content": plain_text.marked(tokenizer, message["content"])} for message in messages]
-        text = tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=add_generation_prompt, chat_template=template
-        )
+        turns = [marked_turn(tokenizer, message) for message in messages]
+        text = written(tokenizer, turns, template, add_generation_prompt)
     except TemplateError as error:
         raise RefusedTurnsError(
             f"the chat template of {tokenizer.name_or_path} refuses the turns "

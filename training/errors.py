@@ -20,6 +20,10 @@ class TrainingError(ValueError):
     exit_code = 2
 
 
+class UnusableRowError(TrainingError):
+    """A row of a dataset that gives no conversation; the message is the reason."""
+
+
 class DivergedError(TrainingError):
     """The numbers of a training are none any more. Nothing of it is of use."""
 

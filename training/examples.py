@@ -1,8 +1,7 @@
 """Rows become token ids, and names become tokenizers and models, for training and gradients alike.
 
-In: a row of a Hugging Face dataset. It has `messages`, the last one the assistant's, or `prompt`
-and `completion`. These are lists of messages, or strings, which become a user turn and an assistant
-turn. Out: an `Example`, or the `Flaw` that makes the row unusable.
+In: a row of a Hugging Face dataset, in any layout of `training/conversations.py`; the last turn is
+the assistant's. Out: an `Example`, or the `Flaw` that makes the row unusable.
 
 The completion is the last assistant turn as the chat template renders it, up to its end-of-turn
 token. The prompt is what the model is given at generation (training/encoding.py).
@@ -21,16 +20,16 @@ from datasets.config import HF_DATASETS_CACHE
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from training import hub, pretrained
+from training import conversations, hub, pretrained
 from training.chat_templates import Arguments
 from training.encoding import RefusedTurnsError, encoder
-from training.errors import TrainingError, loading
+from training.errors import TrainingError, UnusableRowError, loading
 from training.precision import torch_dtype
 from training.progress import quiet
 from training.reports import Reject
 from training.settings import DtypeName
 
-Message = dict[str, str]
+Message = conversations.Turn
 
 # For bases without a template, such as DeepSeek-Coder. Only the assistant turn ends in the
 # end-of-text token, so generation stops with the tokenizer's own eos. The newline after it
@@ -75,11 +74,10 @@ def load_rows(dataset: str, split: str, revision: str | None, expects: str) -> D
     hub.require("dataset", dataset, revision)
     with quiet(), loading(f"the dataset {dataset} (split {split})"):
         rows = load_dataset(dataset, split=split, revision=revision, cache_dir=_cache(dataset))
-    columns = set(rows.column_names)
-    if "messages" not in columns and not {"prompt", "completion"} <= columns:
+    if not conversations.has_layout(rows.column_names):
         raise TrainingError(
-            f"{dataset} (split {split}) has the columns {', '.join(sorted(columns))}. It needs `messages`, "
-            f"or `prompt` and `completion`. Expected is {expects}."
+            f"{dataset} (split {split}) has the columns {', '.join(sorted(rows.column_names))}. It needs "
+            f"{conversations.LAYOUTS}. Expected is {expects}. Name other columns with --columns."
         )
     return rows
 
@@ -97,22 +95,8 @@ def _cache(dataset: str) -> str | None:
 
 
 def as_messages(row: Mapping[str, Any]) -> list[Message]:
-    """The conversation of a row, in either of the two forms. Missing text is empty text."""
-    if row.get("messages") is not None:
-        turns = row["messages"]
-    else:
-        turns = [*_turns(row.get("prompt"), "user"), *_turns(row.get("completion"), "assistant")]
-    try:
-        found: list[Message] = [{"role": t["role"] or "", "content": t["content"] or ""} for t in turns]
-    except (KeyError, TypeError) as error:
-        raise TrainingError(f"a turn needs role and content, but a row has {str(turns)[:200]!r} ({error!r})") from None
-    if wrong := [m for m in found if not isinstance(m["role"], str) or not isinstance(m["content"], str)]:
-        raise TrainingError(f"the role and the content of a turn are text, but a row has {str(wrong[0])[:200]!r}")
-    return found
-
-
-def _turns(text: str | Sequence[Message] | None, role: str) -> Sequence[Message]:
-    return [{"role": role, "content": text}] if isinstance(text, str) else text or []
+    """The conversation of a row. UnusableRowError says why it has none."""
+    return conversations.turns(row)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_tokens: int) -> Example | Flaw:
@@ -147,7 +131,7 @@ def encode_rows(
     examples: list[Example] = []
     rejects: list[Reject] = []
     for index, row in enumerate(rows):
-        match encode(tokenizer, as_messages(row), max_tokens):
+        match _encoded(tokenizer, row, max_tokens):
             case Flaw(reason, value, threshold):
                 rejects.append(Reject(row=index, reason=reason, value=value, threshold=threshold))
             case example:
@@ -161,14 +145,22 @@ def encode_rows(
     return examples, rejects
 
 
+def _encoded(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any], max_tokens: int) -> Example | Flaw:
+    try:
+        return encode(tokenizer, as_messages(row), max_tokens)
+    except UnusableRowError as error:
+        return Flaw(str(error), 0, 1)
+
+
 def _flaw(messages: Sequence[Message]) -> Flaw | None:
-    if not any(message["content"].strip() for message in messages):
+    said = [bool(message["content"].strip() or message.get("tool_calls")) for message in messages]
+    if not any(said):
         return Flaw("empty", 0, 1)
     if messages[-1]["role"] != "assistant":
         return Flaw("no_assistant_turn", 0, 1)
-    if not messages[-1]["content"].strip():
+    if not said[-1]:
         return Flaw("empty_completion", 0, 1)
-    if not any(message["content"].strip() for message in messages[:-1]):
+    if not any(said[:-1]):
         return Flaw("empty_prompt", 0, 1)
     return None
 

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.errors import UnusableRowError
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -20,11 +22,15 @@ def dataset_fingerprint(rows: "Dataset") -> str:
     them.
     """
     # imported here: it loads transformers, seconds that `model_fingerprint` does not need
-    from training.examples import as_messages
+    from training.conversations import turns
 
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(json.dumps(as_messages(row), ensure_ascii=False).encode() + b"\n")
+        try:
+            said: object = turns(row)
+        except UnusableRowError as error:
+            said = str(error)
+        digest.update(json.dumps(said, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
     return digest.hexdigest()[:16]
 
 

@@ -1,3 +1,3 @@
 """Any dataset's rows in: files and folders, their texts, conversations, mixes."""
 
-__all__ = ["conversations", "mixes", "rows", "texts"]
+__all__ = ["conversations", "folders", "mixes", "places", "rows", "tables", "texts"]

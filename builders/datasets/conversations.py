@@ -1,10 +1,8 @@
 """The rows of any dataset as conversations with ids.
 
-In: a file, dataset folder or Hub id. Out: an `Index` of all rows: ids, content ids and groups, but
-no text. A second read gives the texts that are wanted.
-
-A row's conversation comes from the first of these columns that it has: `messages`; `problem` and
-`solution`; `instruction`, with `input` if there is one, and `output`; `prompt` and `completion`.
+In: a file, dataset folder or Hub id, and perhaps the columns that the user names. Out: an `Index`
+of all rows: ids, content ids and groups, but no text. A second read gives the texts that are
+wanted. `training/conversations.py` tells which columns make a conversation.
 
     index = read_index(Dataset("mine", "rows.jsonl"))
     for text_id, turns in texts(Dataset("mine", "rows.jsonl"), set(index.texts)): ...
@@ -12,6 +10,7 @@ A row's conversation comes from the first of these columns that it has: `message
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,15 +19,18 @@ from builders.datasets import rows as dataset_rows
 from store import content_id
 from store.counts import counted
 from store.errors import InputError
+from training import conversations
+from training.errors import TrainingError, UnusableRowError
 
-Conversation = list[dict[str, str]]
-
-PAIRS = (("problem", "solution"), ("instruction", "output"), ("prompt", "completion"))
+Conversation = list[conversations.Turn]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Where rows come from, and which of their columns are the id and the group."""
+    """Where rows come from, and which of their columns are the id and the group.
+
+    `columns` are pairs of a field and its column, as `training.conversations.mapping` gives them.
+    """
 
     name: str
     place: str
@@ -36,10 +38,25 @@ class Dataset:
     revision: str | None = None
     id_column: str = "id"
     group_column: str | None = None
+    config: str | None = None
+    columns: tuple[tuple[str, str], ...] = ()
 
     def rows(self) -> Iterator[Any]:
         """The rows as they are. ValueError and FileNotFoundError name the place."""
-        return dataset_rows.rows(self.place, split=self.split, revision=self.revision)
+        where: dict[str, Any] = {"config": self.config, "split": self.split, "revision": self.revision}
+        return dataset_rows.rows(self.place, **where, usual_split="train")
+
+    def conversation(self, row: Any) -> Conversation:
+        """The turns of a row. UnusableRowError says why it has none."""
+        return conversations.turns(row, dict(self.columns))
+
+
+def conversation(row: Any) -> Conversation | None:
+    """The turns of a row in one of the known layouts; None if it has none."""
+    try:
+        return conversations.turns(row)
+    except UnusableRowError:
+        return None
 
 
 @dataclass
@@ -47,13 +64,14 @@ class Index:
     """A dataset without its texts.
 
     Row i has `ids[i]`, `text_ids[i]` and `groups[i]`. `text_ids[i]` is None for a row without a
-    conversation.
+    conversation; `reasons[i]` says why.
     """
 
     ids: list[str] = field(default_factory=list)
     text_ids: list[str | None] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)
     columns: set[str] = field(default_factory=set)
+    reasons: dict[int, str] = field(default_factory=dict)
 
     @property
     def texts(self) -> list[str]:
@@ -62,24 +80,22 @@ class Index:
 
 
 def read_index(dataset: Dataset) -> Index:
-    """Read a dataset once. ValueError where no row has a conversation."""
+    """Read a dataset once. InputError where no row has a conversation."""
     index = Index()
     for number, row in enumerate(dataset.rows()):
-        turns = conversation(row)
-        text_id = text_id_of(turns) if turns is not None else None
+        text_id: str | None = None
+        try:
+            text_id = text_id_of(dataset.conversation(row))
+        except UnusableRowError as error:
+            index.reasons[number] = str(error)
+            index.columns.update(map(_printable, row) if isinstance(row, Mapping) else ())
         own = row.get(dataset.id_column) if isinstance(row, Mapping) else None
-        index.ids.append(str(own) if own is not None else text_id or f"row-{number}")
+        index.ids.append(_printable(str(own)) if own is not None else text_id or f"row-{number}")
         index.text_ids.append(text_id)
         group = row.get(dataset.group_column) if dataset.group_column and isinstance(row, Mapping) else None
-        index.groups.append(None if group is None else str(group))
-        if text_id is None and isinstance(row, Mapping):
-            index.columns.update(map(str, row))
+        index.groups.append(None if group is None else _printable(str(group)))
     if not index.texts:
-        wanted = ["messages", *(" and ".join(pair) for pair in PAIRS)]
-        raise InputError(
-            f"{dataset.place}: none of {counted(len(index.ids), 'row')} has text in {', or '.join(wanted)}. Its columns are "
-            f"{', '.join(sorted(index.columns)) or '(none)'}. Rename them, or give another dataset."
-        )
+        raise _nothing(dataset, index)
     if dataset.group_column and not any(index.groups):
         raise InputError(
             f"{dataset.place}: no row has a value in the group column {dataset.group_column!r}. Name another column."
@@ -87,12 +103,32 @@ def read_index(dataset: Dataset) -> Index:
     return index
 
 
+def _nothing(dataset: Dataset, index: Index) -> InputError:
+    """The error for a dataset without any conversation: what it has, and what was looked for."""
+    try:
+        conversations.require(sorted(index.columns), dict(dataset.columns), dataset.place)
+    except TrainingError as error:
+        return InputError(str(error))
+    named = [f"{name} (as {kind})" for kind, name in dataset.columns]
+    others = {reason for reason in index.reasons.values() if reason != conversations.NOTHING}
+    first = f" The first of the reasons: {min(others)}." if others else ""
+    return InputError(
+        f"{dataset.place}: none of {counted(len(index.ids), 'row')} has text in "
+        f"{' and '.join(named) or conversations.LAYOUTS}. Its columns are "
+        f"{', '.join(sorted(index.columns)) or '(none)'}.{first} Name them with --columns problem=…,solution=…, or "
+        "give another dataset."
+    )
+
+
 def texts(dataset: Dataset, wanted: set[str]) -> Iterator[tuple[str, Conversation]]:
     """Content id and conversation of the wanted texts, each once, in the order of the rows."""
     left = set(wanted)
     for row in dataset.rows():
-        turns = conversation(row)
-        if turns is not None and (text_id := text_id_of(turns)) in left:
+        try:
+            turns = dataset.conversation(row)
+        except UnusableRowError:
+            continue
+        if (text_id := text_id_of(turns)) in left:
             left.remove(text_id)
             yield text_id, turns
     if left:
@@ -101,33 +137,17 @@ def texts(dataset: Dataset, wanted: set[str]) -> Iterator[tuple[str, Conversatio
         )
 
 
-def conversation(row: Any) -> Conversation | None:
-    """The turns of a row; None if it has no text in any of the known columns."""
-    if not isinstance(row, Mapping):
-        return None
-    turns = row.get("messages")
-    if isinstance(turns, list | tuple) and turns:
-        return _turns(turns)
-    for asked, answered in PAIRS:
-        question, answer = row.get(asked), row.get(answered)
-        if isinstance(question, str) and isinstance(answer, str):
-            more = row.get("input") if asked == "instruction" else None
-            if isinstance(more, str) and more.strip():
-                question = f"{question}\n\n{more}"
-            return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return None
-
-
-def _turns(turns: list[Any] | tuple[Any, ...]) -> Conversation | None:
-    read = []
-    for turn in turns:
-        role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, Mapping) else (None, None)
-        if not isinstance(role, str) or not isinstance(content, str):
-            return None
-        read.append({"role": role, "content": content})
-    return read
-
-
 def text_id_of(turns: Conversation) -> str:
     """The id of a conversation's content."""
-    return content_id(*(part for turn in turns for part in (turn["role"], turn["content"])))
+    return content_id(*(part for turn in turns for part in _identity(turn)))
+
+
+def _identity(turn: conversations.Turn) -> list[str]:
+    more = {key: turn[key] for key in turn if key not in ("role", "content")}
+    called = [json.dumps(more, ensure_ascii=False, sort_keys=True)] if more else []
+    return [turn["role"], turn["content"], *called]
+
+
+def _printable(text: str) -> str:
+    """Text that a table can hold: escapes of JSON that are no characters are kept as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,62 +1,63 @@
 """Public instruction sets that the coder is trained on, besides the store's own instructions.
 
-In: a `Mix` of the recipe: a Hub dataset, a dataset folder, or a JSON(L) or Parquet file. Out:
-conversations with their licence, in the order of the source. The names of the columns tell the
-layout: messages, or a question and an answer.
+In: a `Mix` of the recipe: a Hub dataset, a dataset folder, or a file in any form that
+`builders/datasets/rows.py` reads. Out: conversations with their licence, in the order of the
+source. `training/conversations.py` tells which columns make a conversation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from builders.datasets.rows import rows
 from builders.recipe import Mix
 from store.errors import InputError
-from training import hub
-from training.errors import loading
+from training import conversations as layouts
+from training.errors import UnusableRowError
 
-QUESTIONS = ("problem", "instruction", "prompt", "question")
-ANSWERS = ("solution", "output", "completion", "response", "answer")
+MESSAGES = pa.list_(
+    pa.struct([(name, pa.string()) for name in ("role", "content", "tool_calls", "tool_call_id", "name")])
+)
+"""What `stored` turns are."""
 
 
-def conversations(mix: Mix) -> Iterator[dict[str, Any]]:
-    """`{"messages", "license"}` of up to `max_rows` rows. ValueError lists columns that are not
-    known.
+def conversations(mix: Mix, left_out: Counter[str] | None = None) -> Iterator[dict[str, Any]]:
+    """`{"messages", "license"}` of up to `max_rows` rows; `left_out` counts why others have none.
+
+    InputError, with the columns, for a set in which no row has a conversation.
     """
-    for row in islice(_rows(mix), mix.max_rows):
-        yield {"messages": messages(row), "license": str(row.get("license") or mix.license)}
-
-
-def messages(row: dict[str, Any]) -> list[dict[str, str]]:
-    """The turns of a row: its messages, or its question and answer.
-
-    An `input`, as in Alpaca's layout, is added to the question.
-    """
-    if row.get("messages"):
-        return [{"role": m["role"], "content": m["content"]} for m in row["messages"]]
-    question = next((row[c] for c in QUESTIONS if row.get(c)), None)
-    answer = next((row[c] for c in ANSWERS if row.get(c)), None)
-    if question is None or answer is None:
+    left_out = Counter() if left_out is None else left_out
+    where: dict[str, Any] = {"config": mix.config, "split": mix.split, "revision": mix.revision}
+    num_usable, first = 0, ""
+    for number, row in enumerate(islice(rows(mix.dataset, **where, usual_split="train"), mix.max_rows), 1):
+        try:
+            found = layouts.turns(row, mix.columns)
+        except UnusableRowError as error:
+            first = first or f"row {number}: {error}; its columns are {_columns(row)}"
+            left_out[str(error)] += 1
+            continue
+        num_usable += 1
+        yield {"messages": found, "license": str(row.get("license") or mix.license)}
+    if not num_usable:
         raise InputError(
-            f"a row has the columns {sorted(row)}. It needs `messages`, or one of {QUESTIONS} and one of {ANSWERS}."
+            f"the mix {mix.dataset} has no row with a conversation ({first or 'it has no rows'}). Rows have "
+            f"{layouts.LAYOUTS}. Name others with `columns: {{problem: …, solution: …}}`."
         )
-    if row.get("input"):
-        question = f"{question}\n\n{row['input']}"
-    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
-def _rows(mix: Mix) -> Iterator[dict[str, Any]]:
-    import datasets
+def _columns(row: Any) -> str:
+    return ", ".join(map(str, row)) if isinstance(row, Mapping) else "(none)"
 
-    path = Path(mix.dataset)
-    if path.is_file():
-        kind = "parquet" if path.suffix == ".parquet" else "json"
-        where: dict[str, Any] = {"path": kind, "data_files": str(path), "split": "train"}
-    else:
-        where = {"path": mix.dataset, "revision": mix.revision, "split": mix.split}
-        hub.require("dataset", mix.dataset, mix.revision)
-    with loading(f"the dataset {mix.dataset}"):
-        rows = datasets.load_dataset(**where, streaming=True)
-    yield from rows
+
+def stored(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Turns as they stand in a table: the calls of tools are JSON text, for their keys differ."""
+    return [
+        {**turn, "tool_calls": json.dumps(turn["tool_calls"], ensure_ascii=False)} if "tool_calls" in turn else turn
+        for turn in messages
+    ]

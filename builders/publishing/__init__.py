@@ -1,3 +1,3 @@
 """Our datasets out: which rows a set has, and the folder that holds them."""
 
-__all__ = ["folder", "sets"]
+__all__ = ["card", "folder", "sets"]

@@ -9,6 +9,7 @@ such folders and nothing else of the store.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from store.counts import counted
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 PAIRS = pa.schema([("messages", MESSAGES), ("item_id", pa.string()), ("origin", pa.string()), ("license", pa.string())])
+MIXED = PAIRS.set(0, pa.field("messages", mixes.MESSAGES))
 LABELS = pa.schema(
     [("messages", MESSAGES), ("aspect", pa.string()), ("corruption", pa.string()), ("license", pa.string())]
 )
@@ -187,11 +189,15 @@ def coder(store: Store, mixed: Sequence[Mix], target: str, *, plan: str = "") ->
                     "origin": "instructions",
                 } | {"license": row["license"]}
         for mix in mixed:
-            for number, row in enumerate(mixes.conversations(mix)):
-                yield {**row, "item_id": str(number), "origin": mix.dataset}
+            left_out: Counter[str] = Counter()
+            for number, row in enumerate(mixes.conversations(mix, left_out)):
+                yield row | {"messages": mixes.stored(row["messages"]), "item_id": str(number), "origin": mix.dataset}
+            for reason, num_rows in left_out.most_common(3):
+                store.announce(f"the mix {mix.dataset}: {counted(num_rows, 'row')} left out: {reason}")
 
     card = Card("SCoder coder training set", "Conversations (problem -> solution).", columns=_COLUMNS)
-    return write_dataset(target, {"train": (PAIRS, batches(rows(), PAIRS))}, card, plan)
+    schema = MIXED if mixed else PAIRS
+    return write_dataset(target, {"train": (schema, batches(rows(), schema))}, card, plan)
 
 
 def problem_and_solution(row: dict[str, Any]) -> list[dict[str, str]]:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from builders.recipe.settings import Settings
+from training.conversations import check
 from training.settings import SftSettings, TemplateArguments
 
 
 class Mix(Settings):
     """A public instruction set that the coder is trained on too, besides the run's own pairs."""
 
-    dataset: str = Field(description="Hub id, dataset folder, or a JSON(L) or Parquet file")
+    dataset: str = Field(
+        description="Hub id, dataset folder, or a file: JSON(L), CSV, TSV, Parquet or Arrow, also packed"
+    )
+    config: str | None = Field(None, description="configuration of the dataset; null: its default")
     revision: str | None = Field(None, description="commit of the Hub dataset; null: the newest one")
     split: str = Field("train", description="split of the dataset")
     max_rows: int | None = Field(None, ge=1, description="rows to take, from the first on; null: all rows")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="columns of the rows, such as {problem: ask, solution: code}, or {messages: chat}; empty: found "
+        "by their names",
+    )
     license: str = Field("unknown", description="licence of the rows that name none")
+
+    @model_validator(mode="after")
+    def _columns_make_a_conversation(self) -> Mix:
+        check(self.columns)
+        if "text" in self.columns:
+            raise ValueError("a text is no conversation: name messages, or problem and solution, in `columns`")
+        return self
 
 
 class Coder(Settings):

@@ -38,6 +38,8 @@ MAX_LINE_BYTES = 8 * MAX_FILE_BYTES
 a file of the largest size can take more bytes than characters.
 """
 _BATCH_ROWS = 32
+_HEAD_ROWS = 100
+"""So many rows of JSON lines tell which columns there are."""
 _TOO_LONG: dict[str, Any] = {}
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
 """What a file raises that is damaged, cut off or gone. The rows before that point still count."""
@@ -47,10 +49,55 @@ def shards(source: Source) -> tuple[list[Shard], Any]:
     """The shards of all files of rows, and what tells one listing from another."""
     if source.kind == "hub":
         return _hub_shards(source)
-    suffix = ".parquet" if source.kind == "parquet" else ".jsonl"
-    paths = paths_of(source, tuple(suffix + packed for packed in ("", *COMPRESSED)))
+    found = paths(source)
+    require_columns(source, list(found))
     cut = _parquet_shards if source.kind == "parquet" else _jsonl_shards
-    return _limited(source, paths, cut), [(name, content_of(path)) for path, name in paths.items()]
+    return _limited(source, found, cut), [(name, content_of(path)) for path, name in found.items()]
+
+
+def paths(source: Source) -> dict[str, str]:
+    """The files of JSON lines or of Parquet that a source names."""
+    suffix = ".parquet" if source.kind == "parquet" else ".jsonl"
+    return paths_of(source, tuple(suffix + packed for packed in ("", *COMPRESSED)))
+
+
+def require_columns(source: Source, paths: list[str]) -> None:
+    """InputError, with the columns that there are, if no file of rows has the columns of a source.
+
+    That is its content column, and the others that the recipe names. The first rows decide. A file
+    that cannot be read is left to the run, which counts it.
+    """
+    others = ("path_column", "license_column", "repo_column")
+    named = {field: getattr(source, field) for field in ("content_column", *others) if _is_named(source, field)}
+    seen: dict[str, None] = {}
+    for path in paths:
+        seen |= dict.fromkeys(_columns(source, path))
+        if set(named.values()) <= seen.keys():
+            return
+    lacking = {field: column for field, column in named.items() if column not in seen}
+    if seen and lacking:
+        told = ", ".join(f"`{field}` {column!r}" for field, column in lacking.items())
+        raise InputError(
+            f"source {source.name!r}: no column for {told} in the first rows of {Path(paths[0]).name}"
+            f"{f' and {len(paths) - 1:,} more' if len(paths) > 1 else ''}. The columns are "
+            f"{printable(', '.join(seen))}. Name the right one in the recipe."
+        )
+
+
+def _is_named(source: Source, field: str) -> bool:
+    return field == "content_column" or field in source.model_fields_set
+
+
+def _columns(source: Source, path: str) -> list[str]:
+    """The columns of a file; none for one that cannot be read."""
+    try:
+        if source.kind == "parquet" or path.endswith(".parquet"):
+            with fsspec.open(path, "rb") as handle:
+                return list(pq.read_schema(handle).names)
+        with _opened(path) as handle:
+            return [column for line in islice(_lines(handle), _HEAD_ROWS) for column in _json_row(line)]
+    except _BROKEN:
+        return []
 
 
 def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
@@ -242,6 +289,7 @@ def _hub_shards(source: Source) -> tuple[list[Shard], Any]:
         )
     contents = [(Path(p).name, content_of(p)) if Path(p).exists() else p for p in paths]
     if all(p.endswith(".parquet") for p in paths):
+        require_columns(source, paths)
         found = _limited(source, {p: Path(p).name if len(paths) > 1 else "" for p in paths}, _parquet_shards)
         return found, [*identity, contents, [(s.start, s.stop) for s in found]]
     if source.max_files is not None:

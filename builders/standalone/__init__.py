@@ -1,3 +1,12 @@
 """Contamination and influence of any dataset, and evaluation of any model, without a store."""
 
-__all__ = ["comparing", "contamination", "evaluation", "grading", "influence", "influence_request"]
+__all__ = [
+    "comparing",
+    "contamination",
+    "evaluation",
+    "grading",
+    "influence",
+    "influence_request",
+    "opening",
+    "training_set",
+]

@@ -34,13 +34,14 @@ import pyarrow.parquet as pq
 import queries
 from builders.benchmarks import task_rows
 from builders.datasets import rows as dataset_rows
+from builders.datasets import tables
 from builders.datasets.texts import Batch, batches, text_columns
 from builders.decontamination import detectors, execution
 from builders.decontamination.detectors import HITS
 from builders.recipe import Benchmark, Decontamination
 from builders.recipe.files import checked, override
 from store.counts import counted
-from store.errors import InputError
+from store.errors import InputError, JobError
 
 BATCH_ROWS = 2000
 
@@ -92,6 +93,7 @@ class Report:
     columns: tuple[str, ...]
     num_rows: int = 0
     num_without_text: int = 0
+    why_without_text: Counter[str] = field(default_factory=Counter)
     num_contaminated: int = 0
     with_hit: Counter[tuple[str, str]] = field(default_factory=Counter)
     with_verdict: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -110,10 +112,11 @@ class Report:
 
     def lines(self) -> list[str]:
         """The other counts, as sentences."""
-        without = f", {self.num_without_text:,} of them without text" if self.num_without_text else ""
         lines = [
-            f"{self.num_contaminated:,} of {counted(self.num_rows, 'row')} {'is' if self.num_rows == 1 else 'are'} contaminated{without}"
+            f"{self.num_contaminated:,} of {counted(self.num_rows, 'row')} {'is' if self.num_rows == 1 else 'are'} contaminated"
         ]
+        if self.num_without_text:
+            lines.append(f"{counted(self.num_without_text, 'row')} had no text and could not be checked: {self._why()}")
         if self.is_executed:
             reasons = "; ".join(f"{n:,}: {reason}" for reason, n in self.not_runnable.most_common())
             lines += [
@@ -122,10 +125,23 @@ class Report:
             lines += [", ".join(f"{n:,} {what}" for what, n in self.executed.items())]
         return lines
 
+    def _why(self) -> str:
+        return "; ".join(f"{reason} ({n:,})" for reason, n in self.why_without_text.most_common(3))
+
+    def require_text(self, most: float) -> None:
+        """JobError if a larger share of the rows than `most` has no text: nobody looked at them."""
+        if self.num_without_text > most * self.num_rows:
+            raise JobError(
+                f"{self.num_without_text:,} of {counted(self.num_rows, 'row')} had no text in "
+                f"{', '.join(self.columns)}, so they were not checked: {self._why()}. Name the columns with --text or "
+                f"--columns, or allow it with --max-without-text (now {most:g})."
+            )
+
     def as_dict(self) -> dict[str, Any]:
         """All counts, for programs."""
         counts = [{key.replace(" ", "_"): value for key, value in row.items()} for row in self.rows()]
         found = {"columns": list(self.columns), "rows": self.num_rows, "rows_without_text": self.num_without_text}
+        found |= {"why_without_text": dict(self.why_without_text)}
         found |= {"contaminated": self.num_contaminated, "tasks": self.num_tasks, "detectors": counts}
         if self.is_executed:
             found |= {"runnable_tasks": self.num_runnable, "not_runnable": self.not_runnable, "executed": self.executed}
@@ -145,12 +161,13 @@ def check(request: Request, progress: Callable[[int], None] = lambda done: None)
     if oracle is not None:
         report.num_runnable, report.not_runnable = len(oracle.tasks), oracle.left_out
     with _writers(request) as (write_hits, write_verdicts), duckdb.connect() as connection:
-        parts = batches(rows, columns, BATCH_ROWS)
+        parts = batches(rows, columns, BATCH_ROWS, are_named=bool(request.columns))
         for batch, found in _searched(parts, tasks, request.settings, request.workers):
             if oracle is not None:
                 run = execution.hits(oracle, _keys(batch), batch.answers, request.workers, report.executed)
                 found = pa.concat_tables([found, run])
             hits = _keyed(found, batch)
+            report.why_without_text += batch.reasons
             verdicts = _verdicts(connection, batch, hits, request.settings.min_strength)
             if hits.num_rows:
                 write_hits(hits)
@@ -165,13 +182,16 @@ def _rows_and_columns(request: Request) -> tuple[Iterator[Any], tuple[str, ...]]
     are.
     """
     rows = _rows(request.dataset, None)
-    head = list(islice(rows, dataset_rows.BATCH_ROWS))
+    head = list(islice(rows, tables.BATCH_ROWS))
     if not head:
         raise InputError(f"{request.dataset.path} has no rows: there is nothing to check")
     columns = text_columns(head, request.columns)
     path = Path(request.dataset.path)
-    if path.is_file() and dataset_rows.is_parquet(path):
-        return _rows(request.dataset, [c for c in ("id", *columns) if c in head[0]]), columns
+    if path.is_file() and tables.is_parquet(path):
+        return _rows(
+            request.dataset,
+            [c for c in ("id", *(c.split(".")[0] if c not in head[0] else c for c in columns)) if c in head[0]],
+        ), columns
     return chain(head, rows), columns
 
 

@@ -2,7 +2,7 @@
 
     <folder>/<model, adapter and settings>/<texts>.parquet
         text_id, gradient, norm, loss, num_tokens; rejects in the footer
-    <folder>/_texts/<texts>.parquet
+    <folder>/_texts/<texts>.turns.parquet
         texts of shards that are not finished; deleted when the last shard is made
     <folder>/_warmup/<model, settings and sample>/
         the adapter of a model that had none
@@ -41,9 +41,8 @@ SCHEMA = pa.schema(
         pa.field("num_tokens", pa.int32(), nullable=False),
     ]
 )
-TEXTS = pa.schema(
-    [("text_id", pa.string()), ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])))]
-)
+TEXTS = pa.schema([("text_id", pa.string()), ("messages", pa.string())])
+"""Turns are JSON text: the calls of tools have other keys each."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def write_texts(folder: Path, dataset: Dataset, wanted: dict[str, list[str]]) ->
     held: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
     for text_id, turns in texts(dataset, set(shard_of)) if wanted else ():
         name = shard_of[text_id]
-        held[name].append({"text_id": text_id, "messages": turns})
+        held[name].append({"text_id": text_id, "messages": json.dumps(turns, ensure_ascii=False)})
         if len(held[name]) == len(wanted[name]):
             write(_texts(folder, name), pa.Table.from_pylist(held.pop(name), schema=TEXTS), compression="zstd")
 
@@ -102,12 +101,12 @@ def drop_texts(folder: Path) -> None:
 
 
 def _texts(folder: str | Path, name: str) -> Path:
-    return Path(folder, "_texts", f"{name}.parquet")
+    return Path(folder, "_texts", f"{name}.turns.parquet")
 
 
 def read_texts(folder: str | Path, name: str) -> list[tuple[str, Conversation]]:
     """The texts of a shard that is not finished."""
-    return [(row["text_id"], row["messages"]) for row in pq.read_table(_texts(folder, name)).to_pylist()]
+    return [(row["text_id"], json.loads(row["messages"])) for row in pq.read_table(_texts(folder, name)).to_pylist()]
 
 
 def make(job: Job, keeper: Keeper) -> None:

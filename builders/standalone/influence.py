@@ -347,7 +347,7 @@ def _rejects(folder: Path, name: str, index: Index, makers: Sequence[Maker]) -> 
                 "dataset": name,
                 "id": own,
                 "row": row,
-                "reason": "no_conversation",
+                "reason": index.reasons.get(row, "no_conversation"),
                 "value": None,
                 "threshold": None,
             }

@@ -7,13 +7,14 @@ In: what the command line gives: datasets with names, a model, adapters and sett
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from builders.datasets.conversations import Dataset
+from builders.datasets.places import parted
 from store.errors import InputError
 from training.settings import DtypeName, GradientSettings, TemplateArguments, WarmupSettings
 
@@ -50,12 +51,30 @@ class Request:
     workers: int | None = None
 
 
-def named(given: str, split: str, id_column: str, group_column: str | None = None) -> Dataset:
-    """A dataset as given on the command line: NAME=DATASET, or a DATASET named after its file."""
+def named(
+    given: str,
+    split: str | None,
+    id_column: str,
+    group_column: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Dataset:
+    """A dataset as given on the command line: NAME=DATASET, or a DATASET named after its file.
+
+    A DATASET is a file, or a folder or Hub id with `:CONFIG` and `@SPLIT`.
+    """
     name, sign, place = given.partition("=")
     if not sign or not re.fullmatch(r"[\w-]+", name):
         name, place = Path(given).name.split(".")[0], given
-    return Dataset(name, place, split=split, id_column=id_column, group_column=group_column)
+    found = parted(place)
+    return Dataset(
+        name,
+        found.path,
+        split=found.split or split,
+        id_column=id_column,
+        group_column=group_column,
+        config=found.config,
+        columns=tuple((columns or {}).items()),
+    )
 
 
 def columns_of(references: Sequence[Dataset]) -> list[str]:

@@ -1,7 +1,8 @@
 """Existing (snippet, problem, solution) triples from a file, as teacher samples.
 
-In: JSON lines, a JSON array or Parquet with the text fields `snippet`, `problem`, `solution`, and
-perhaps `license` and `id`. Out: rows of `raw_pool` and of `teacher_samples`.
+In: a file in any form that `builders/datasets/rows.py` reads, with the text fields
+`snippet`, `problem` and `solution`, and perhaps `license` and `id`. Out: rows of `raw_pool`
+and of `teacher_samples`.
 
     found = list(triples("triples.jsonl"))
     sample_rows(found, recipe.teacher)
@@ -9,24 +10,21 @@ perhaps `license` and `id`. Out: rows of `raw_pool` and of `teacher_samples`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from builders.code.functions import functions, parsed
+from builders.datasets.rows import rows
 from builders.pairs import Parsed, is_python, render
 from builders.recipe import Teacher
 from builders.teacher import rows as teacher_rows
 from store import content_id
 from store.errors import InputError, MissingError
-from training.errors import loading
 
 Triple = dict[str, str]
 
-FORMS = "JSON lines, one JSON array, or Parquet (*.parquet)"
+FORMS = "JSON lines, one JSON array, CSV, Parquet or Arrow"
 TEXTS = ("snippet", "problem", "solution")
 
 
@@ -46,8 +44,7 @@ def named_triples(path: str, *, has_own_ids: bool = False) -> Iterator[tuple[str
     seen: dict[str, int] = {}
     if not Path(path).is_file():
         raise MissingError(f"there is no file {path}: give one of {FORMS}")
-    rows = _parquet_rows(path) if path.endswith(".parquet") else _json_rows(path)
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(_rows(path), 1):
         absent = [k for k in TEXTS if not isinstance(row.get(k), str) or not row[k].strip()]
         if absent:
             raise InputError(f"{path} row {number}: needs text in {', '.join(absent)}; its fields are {sorted(row)}")
@@ -68,53 +65,12 @@ def named_triples(path: str, *, has_own_ids: bool = False) -> Iterator[tuple[str
         yield f"row {number} (id {row['id']!r})", triple
 
 
-def _parquet_rows(path: str) -> list[dict[str, Any]]:
-    with loading(path):
-        return pq.read_table(path).to_pylist()
-
-
-def _json_rows(path: str) -> Iterator[dict[str, Any]]:
-    # Bad bytes are let through here, so that the error can name their line.
-    with open(path, encoding="utf-8-sig", errors="surrogateescape") as handle:
-        is_first = True
-        for number, line in enumerate(handle, 1):
-            _require_utf8(path, number, line)
-            if is_first and line.lstrip().startswith("["):
-                yield from _array_rows(path, line + handle.read())
-                return
-            if line.strip():
-                is_first = False
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise InputError(f"{path} line {number} is not JSON: {error}. Give {FORMS}") from None
-                if not isinstance(row, dict):
-                    raise InputError(f"{path} line {number} is not a JSON object")
-                yield row
-
-
-def _array_rows(path: str, text: str) -> Iterator[dict[str, Any]]:
-    _require_utf8(path, 1, text)
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not a JSON array: {error}. Give {FORMS}") from None
-    for number, row in enumerate(found, 1):
+def _rows(path: str) -> Iterator[dict[str, Any]]:
+    """The rows of a file. InputError for a row that is no object, or for bytes that are no text."""
+    for number, row in enumerate(rows(path), 1):
         if not isinstance(row, dict):
-            raise InputError(f"{path} row {number} is not a JSON object")
+            raise InputError(f"{path} row {number} is not a JSON object, but a {type(row).__name__}")
         yield row
-
-
-def _require_utf8(path: str, first_line: int, text: str) -> None:
-    """InputError for bytes that are not UTF-8. UTF-16 without a mark at its start shows as NULs."""
-    try:
-        text.encode("utf-8")
-        place = text.find("\0")
-    except UnicodeEncodeError as error:
-        place = error.start
-    if place >= 0:
-        line = first_line + text.count("\n", 0, place)
-        raise InputError(f"{path} is not UTF-8 text: line {line} cannot be read. Save the file as UTF-8")
 
 
 def chosen(named: list[tuple[str, Triple]], num_snippets: int) -> list[tuple[str, Triple]]:

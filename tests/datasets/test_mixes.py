@@ -13,6 +13,7 @@ from builders.publishing import sets
 from builders.recipe import Mix, files
 from store import Store
 from tests.smoke_run import RECIPE, rows
+from training.conversations import turns
 
 
 def write(path: Path, *lines: dict) -> str:
@@ -21,20 +22,14 @@ def write(path: Path, *lines: dict) -> str:
     return str(path)
 
 
-def test_layouts_are_told_by_their_columns() -> None:
-    alpaca = {"instruction": "Add.", "input": "1 and 2", "output": "3"}
-    assert mixes.messages(alpaca) == [
-        {"role": "user", "content": "Add.\n\n1 and 2"},
-        {"role": "assistant", "content": "3"},
-    ]
-    assert mixes.messages({"problem": "p", "solution": "s"})[1]["content"] == "s"
-    chat = [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]
-    assert mixes.messages({"messages": chat, "output": "ignored"}) == chat
-
-
-def test_unknown_columns_are_listed() -> None:
-    with pytest.raises(ValueError, match=r"\['left', 'right'\]"):
-        mixes.messages({"left": "1", "right": "2"})
+def test_unknown_columns_are_listed_and_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "set.jsonl", {"left": "1", "right": "2"})
+    with pytest.raises(ValueError, match=r"row 1: no_conversation; its columns are left, right.*problem: "):
+        list(mixes.conversations(Mix(dataset=path)))
+    (found,) = mixes.conversations(Mix(dataset=path, columns={"problem": "left", "solution": "right"}))
+    assert [turn["content"] for turn in found["messages"]] == ["1", "2"]
+    with pytest.raises(ValueError, match="make no text: name messages, or problem and solution"):
+        Mix(dataset=path, columns={"problem": "left"})
 
 
 def test_rows_are_limited_and_carry_a_licence(tmp_path: Path) -> None:
@@ -54,3 +49,15 @@ def test_the_coder_trains_on_instructions_and_mixes(smoke_store: Path, tmp_path:
     assert counts == {"train": own + 1}
     loaded = datasets.load_dataset(str(tmp_path / "mixed"), split="train")
     assert loaded["origin"][-1] == path and loaded["license"][-1] == "mit"
+
+
+def test_calls_of_tools_and_rows_without_a_conversation_are_not_lost(smoke_store: Path, tmp_path: Path) -> None:
+    call = {"type": "function", "function": {"name": "run", "arguments": {"code": "1\n"}}}
+    talk = [{"role": "user", "content": "Run it."}, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    path = write(tmp_path / "set.jsonl", {"messages": talk}, {"messages": None})
+    recipe = files.load(RECIPE, [f"coder.mix=[{{dataset: '{path}'}}]"])
+    said: list[str] = []
+    sets.coder(Store(smoke_store, said.append), recipe.coder.mix, str(tmp_path / "mixed"))
+    row = datasets.load_dataset(str(tmp_path / "mixed"), split="train")[-1]
+    assert turns(row) == [talk[0], {"role": "assistant", "content": "", "tool_calls": [call]}]
+    assert said == [f"the mix {path}: 1 row left out: no_conversation"]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import bz2
+import csv
 import gzip
+import hashlib
+import io
 import json
+import lzma
 import os
 import random
 import shutil
 import tracemalloc
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.datasets import rows as dataset_rows
+from builders.datasets import json_rows
+from builders.datasets.places import Place, parted
 from builders.datasets.rows import check_place, digest, num_rows, rows
 from store.errors import InputError
 
@@ -69,19 +76,146 @@ def test_an_array_may_be_cut_anywhere(tmp_path_factory, given_rows, chunk):
     path = tmp_path_factory.mktemp("array") / "rows.json"
     path.write_text(json.dumps(given_rows, indent=1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset_rows, "_CHUNK_CHARS", chunk)
+        patch.setattr(json_rows, "_CHUNK_CHARS", chunk)
         assert list(rows(path)) == given_rows
+
+
+PACKED = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": lambda text: pa.compress(text, codec="zstd", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
+@pytest.mark.parametrize("given", [lines(ROWS) + b"\n", json.dumps(ROWS).encode()], ids=["lines", "array"])
+def test_packed_files_are_told_by_their_first_bytes(tmp_path, pack, given):
+    path = tmp_path / "file"
+    path.write_bytes(pack(given))
+    assert list(rows(path)) == ROWS
+    assert digest(path) == hashlib.sha256(given).hexdigest()
+
+
+@pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
+def test_a_packed_file_that_breaks_off_is_no_dataset(tmp_path, pack):
+    path = tmp_path / "rows.jsonl"
+    texts = [random.Random(number).randbytes(50).hex() for number in range(2000)]
+    path.write_bytes(pack("".join(json.dumps({"text": text}) + "\n" for text in texts).encode())[:-2000])
+    with pytest.raises(InputError, match=r"rows\.jsonl is not a whole (gzip|bzip2|xz|Zstandard) file"):
+        list(rows(path))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv"])
+def test_other_encodings_of_unicode_are_read(tmp_path, encoding, name):
+    text = '{"id": "ä"}\r\n{"id": "b"}\r\n' if name.endswith("jsonl") else "id\r\nä\r\nb\r\n"
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+    assert list(rows(path)) == [{"id": "ä"}, {"id": "b"}]
+
+
+def test_csv_keeps_texts_as_they_are(tmp_path):
+    long = "x" * 200_000
+    given = [{"id": "1", "text": 'a, "b"\nc\u2028d'}, {"id": "2", "text": long}]
+    for name, separator in (("rows.csv", ","), ("rows.tsv", "\t"), ("rows.csv.gz", ",")):
+        made = io.StringIO()
+        writer = csv.DictWriter(made, ["id", "text"], delimiter=separator)
+        writer.writeheader()
+        writer.writerows(given)
+        text = made.getvalue().encode()
+        (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+        assert list(rows(tmp_path / name)) == given
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b'{"a": 1}\n{broken\n', "rows.json, row 2: not JSON"),
+        ("id,text\n1,a\n2,b,c\n", r"rows\.csv, row 2 \(line 3\): it has more values than the 2 columns id, text"),
+        ('id,text\n1,"a\n', r"rows\.csv, row 1 \(line 1\): not CSV"),
+        ("id,text\n", r"rows\.csv has no rows"),
+    ],
+)
+def test_broken_csv_is_named(tmp_path, text, message):
+    (tmp_path / "rows.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        list(rows(tmp_path / "rows.csv"))
+
+
+@pytest.mark.parametrize("form", ["file", "stream"])
+def test_arrow_is_read_in_both_forms(tmp_path, form):
+    table = pa.Table.from_pylist(ROWS)
+    path = tmp_path / "rows.arrow"
+    with (pa.ipc.new_file if form == "file" else pa.ipc.new_stream)(str(path), table.schema) as writer:
+        writer.write_table(table, max_chunksize=1)
+    assert list(rows(path)) == ROWS
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(InputError, match=r"rows\.arrow is not a whole Arrow file"):
+        list(rows(path))
+
+
+def test_saved_folders_are_read_by_their_splits(tmp_path):
+    one = datasets.Dataset.from_list(ROWS)
+    one.save_to_disk(tmp_path / "one")
+    datasets.DatasetDict({"train": one, "validation": one.select([1])}).save_to_disk(tmp_path / "both")
+    assert list(rows(tmp_path / "one")) == ROWS
+    assert list(rows(tmp_path / "both", split="validation")) == ROWS[1:]
+    assert list(rows(tmp_path / "both", usual_split="train")) == ROWS
+    with pytest.raises(InputError, match="has the splits train, validation: name one"):
+        list(rows(tmp_path / "both"))
+    with pytest.raises(InputError, match=r"has no split dev.*splits train, validation"):
+        list(rows(tmp_path / "both", split="dev"))
+
+
+def test_a_folder_with_several_configs_asks_for_one(tmp_path):
+    for name, row in zip("ab", ROWS, strict=True):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.jsonl").write_bytes(lines([row]))
+    configs = "".join(f"- config_name: {name}\n  data_files: {name}/*.jsonl\n" for name in "ab")
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    with pytest.raises(InputError, match=r"has the configs a, b: name one of them, as .*:a"):
+        list(rows(tmp_path))
+    place = parted(f"{tmp_path}:b@train")
+    assert list(rows(place.path, config=place.config, split=place.split)) == ROWS[1:]
+    with pytest.raises(InputError, match=r"has no config c\. Its configs are a, b"):
+        list(rows(tmp_path, config="c"))
+
+
+def test_places_have_configs_and_splits(tmp_path):
+    assert parted("owner/name:full@test") == Place("owner/name", "full", "test")
+    assert parted("owner/name@train") == Place("owner/name", None, "train")
+    assert parted(f"{tmp_path}@train") == Place(str(tmp_path), None, "train")
+    odd = tmp_path / "a:b@c.jsonl"
+    odd.touch()
+    assert parted(str(odd)) == Place(str(odd))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'{"a": 1}\n' + b"[" * 200_000, r"row 2 \(line 2\): not JSON \(lists or objects stand inside each other"),
+        (b'[{"a": 1}, ' + b"[" * 200_000, "row 2: not JSON"),
+        (b'{"a": 1}\n{"a": ' + b"1" * 5000 + b"}", r"row 2 \(line 2\): not JSON \(Exceeds the limit"),
+        (b'{"a": 1}\n{"a\0": 1', r"row 2 \(line 2\): not UTF-8 text, for it holds NUL bytes"),
+    ],
+    ids=["deep", "deep-array", "digits", "nul"],
+)
+def test_hostile_json_is_named(tmp_path, text, message):
+    path = tmp_path / "rows.json"
+    path.write_bytes(text)
+    with pytest.raises(InputError, match=message):
+        list(rows(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'{"a": 1}\n{broken\n', "rows.json, row 2 \\(line 2\\): not JSON"),
         (b'[{"a": 1}, {broken]', "rows.json, row 2: not JSON"),
         (b'[{"a": 1}, {"b": 2}', "rows.json, row 3: not JSON"),
         (b"{broken", "rows.json: not JSON"),
         (b" \n", "rows.json is empty"),
-        (b'{"a": "\xff"}\n{}', "rows.json is not UTF-8"),
+        (b'{"a": 1}\n{"a": "\xff"}\n', "rows.json is not UTF-8 text: line 2, byte 8 is 0xff"),
         (gzip.compress(b'{"a": 1}\n{"a": 2}\n', mtime=0)[:-9], "rows.json is not a whole gzip file"),
         (b"PAR1 and no more", "rows.json is not a whole Parquet file"),
     ],

@@ -17,6 +17,7 @@ from builders.recipe import Source
 from builders.sources import rows as source_rows
 from builders.sources.files import MAX_FILE_BYTES, SourceFile
 from builders.sources.trees import tree_paths, tree_root
+from store.errors import InputError
 from tests.tiny_recipes import tree
 
 
@@ -255,9 +256,19 @@ def test_rows_with_absent_columns_get_defaults_or_a_reason(tmp_path, kind):
     ]
 
 
-def test_rows_without_any_expected_column(tmp_path):
-    (file,) = all_files(rows_source(tmp_path / "rows", [{"text": "x"}], "parquet", license="MIT"))
-    assert file == SourceFile("row-0", None, None, "MIT", "no_content")
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_wrong_column_name_lists_the_columns(tmp_path, kind):
+    rows = [{"text": "x", "lang": "python"}] * 2
+    message = (
+        r"source 'rows': no column for `content_column` 'content' in .*The columns are text, lang\. Name the right"
+    )
+    with pytest.raises(InputError, match=message):
+        sources.listing(rows_source(tmp_path / "rows", rows, kind))
+    with pytest.raises(InputError, match=r"`license_column` 'licence'"):
+        sources.listing(rows_source(tmp_path / "rows", rows, kind, content_column="text", license_column="licence"))
+
+
+def test_rows_without_the_usual_columns_of_the_stack(tmp_path):
     (named,) = all_files(rows_source(tmp_path / "rows", [{"text": "x"}], "parquet", content_column="text"))
     assert named.text == "x"
 

@@ -22,6 +22,7 @@ from builders.recipe import Decontamination
 from builders.standalone import contamination as checking
 from builders.standalone.contamination import DATASET_HITS, VERDICTS, Request
 from store import content_id
+from store.errors import JobError
 from tests.smoke_run import scoder
 
 PROMPT = '''\
@@ -205,6 +206,71 @@ def test_what_cannot_be_checked_is_said_and_leaves_no_files(tmp_path, benchmark,
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data.json", "hits.parquet", "mine.jsonl"]
 
 
+LEAK = PROMPT + SOLUTION
+FORMS = {
+    "JSON text": {"messages": json.dumps([{"role": "assistant", "content": LEAK}])},
+    "parts": {"messages": [{"role": "assistant", "content": [{"type": "text", "text": LEAK}]}]},
+    "a tool's arguments": {
+        "messages": [
+            {"role": "user", "content": "Run it."},
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"function": {"name": "run", "arguments": json.dumps({"code": LEAK})}}],
+            },
+        ]
+    },
+    "a system's turn": {"messages": [{"role": "system", "content": LEAK}, {"role": "user", "content": "Go."}]},
+    "a system's column": {"system": LEAK, "conversations": [{"from": "human", "value": "Go."}]},
+    "ShareGPT's call": {
+        "conversations": [{"from": "function_call", "value": json.dumps({"name": "r", "arguments": {"c": LEAK}})}]
+    },
+    "turns of a prompt": {"prompt": [{"role": "user", "content": LEAK}], "completion": "x = 1"},
+    "question and response": {"question": "Do it.", "response": LEAK},
+    "several texts": {"text": [CLEAN, LEAK]},
+}
+
+
+@pytest.mark.parametrize("row", FORMS.values(), ids=FORMS)
+def test_a_leak_is_found_wherever_it_is_said(tmp_path, benchmark, row):
+    _, verdicts, report = check(written(tmp_path / "data.jsonl", [row]), benchmark)
+    assert [v["is_contaminated"] for v in verdicts] == [True]
+    assert report.num_without_text == 0
+
+
+def test_rows_of_another_layout_are_read_by_their_own(tmp_path, benchmark):
+    rows = [{"instruction": "Do it.", "output": CLEAN}] * 3 + [{"messages": [{"role": "user", "content": LEAK}]}]
+    _, verdicts, report = check(written(tmp_path / "data.jsonl", rows), benchmark)
+    assert [v["is_contaminated"] for v in verdicts] == [False] * 3 + [True] and report.num_without_text == 0
+
+
+def test_a_layout_without_text_gives_way_to_one_that_has_it(tmp_path, benchmark):
+    rows = [{"messages": None, "problem": None, "solution": None, "text": LEAK}] * 2
+    _, _, report = check(written(tmp_path / "data.parquet", rows), benchmark)
+    assert (report.columns, report.num_contaminated) == (("text",), 2)
+
+
+def test_columns_may_be_named_and_lie_deeper(tmp_path, benchmark):
+    rows = [{"id": 1, "data": {"code": LEAK}, "text": CLEAN}]
+    for suffix in (".jsonl", ".parquet"):
+        _, verdicts, _ = check(written(tmp_path / f"data{suffix}", rows), benchmark, columns=["data.code"])
+        assert verdicts[0]["is_contaminated"]
+
+
+def test_a_check_that_could_not_look_says_so(tmp_path, benchmark):
+    rows = [{"code": CLEAN}] * 8 + [{"code": None}, {"code": 5}]
+    _, _, report = check(written(tmp_path / "data.jsonl", rows), benchmark)
+    assert report.lines()[0] == "0 of 10 rows are contaminated"
+    assert report.lines()[1] == (
+        "2 rows had no text and could not be checked: no text in code (1); the column code holds int, not text (1)"
+    )
+    report.require_text(0.2)
+    with pytest.raises(
+        JobError, match=r"2 of 10 rows had no text in code, so they were not checked: .*--max-without-text"
+    ):
+        report.require_text(0.19)
+
+
 def test_benchmarks_need_names_of_their_own(tmp_path, benchmark):
     data = named(written(tmp_path / "data.jsonl", ROWS))
     with pytest.raises(ValueError, match=r"two benchmarks are called mine\. Give each its own name: NAME=FILE"):
@@ -276,11 +342,17 @@ def test_execution_finds_what_no_other_detector_does(tmp_path, benchmark):
 def test_the_command_line(tmp_path, benchmark):
     data, out = written(tmp_path / "data.jsonl", ROWS), tmp_path / "verdicts.parquet"
     again = written(tmp_path / "again.jsonl", [json.loads(Path(benchmark).read_text())])
-    done = scoder("contamination", data, "--benchmarks", benchmark, again, "--verdicts", str(out), "--json")
+    asked = ("contamination", data, "--benchmarks", benchmark, again, "--verdicts", str(out), "--json")
+    done = scoder(*asked, "--max-without-text", "0.3")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["rows"], report["contaminated"], report["columns"]) == (7, 2, ["code"])
     assert {row["benchmark"] for row in report["detectors"]} == {"mine", "again"}
     assert pq.read_table(out)["is_contaminated"].to_pylist() == [True, False, False, True, False, False, False]
+    strict = scoder(*asked)
+    assert (strict.returncode, json.loads(strict.stdout)["rows_without_text"]) == (1, 2)
+    assert "2 of 7 rows had no text in code" in strict.stderr
+    named_so = scoder(*asked, "--columns", "problem=id,solution=code")
+    assert json.loads(named_so.stdout)["columns"] == ["id", "code"]
     failed = scoder("contamination", data, "--benchmarks", benchmark, "--text", "body")
     assert (failed.returncode, failed.stderr) == (2, "scoder: no column body: the dataset has id, code\n")

@@ -185,7 +185,7 @@ def test_unusable_rows_are_counted_with_their_reasons(tmp_path: Path, qwen: str)
         2: "no_assistant_turn",
         3: "empty_completion",
         4: "empty_prompt",
-        5: "empty",
+        5: "no_conversation",
     }
     too_long = report.rejects[0]
     assert too_long.value > too_long.threshold == TINY.max_tokens
@@ -365,7 +365,7 @@ def test_settings_cost_nothing_to_import() -> None:
 
 
 @pytest.mark.parametrize(
-    "turns", ["text", [{"role": "user"}], [{"role": "user", "content": ["a"]}], [7]], ids=["text", "no", "list", "int"]
+    "turns", ["text", [{"role": "user"}], [{"role": "user", "content": 7}], [7]], ids=["text", "no", "number", "int"]
 )
 def test_turns_that_are_none_are_told_with_the_row(turns) -> None:
     with pytest.raises(TrainingError, match="but a row has"):

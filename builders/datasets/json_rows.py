@@ -1,0 +1,122 @@
+"""The rows of JSON text: lines, one array, or one object of rows. A single object is one row.
+
+In: a path. Out: its rows, one after the other, so memory does not grow with the file.
+InputError names the file, the row, and in lines also the line.
+
+    for row in json_rows(Path("rows.jsonl.gz")): print(row)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from builders.datasets import packed
+from store.errors import InputError
+
+FORMS = "Give JSON lines, one JSON array, CSV, TSV, Parquet or Arrow."
+_CHUNK_CHARS = 1 << 20
+_LONGEST_ROW_CHARS = 1 << 28
+"""The search for the end of a row in an array stops here: anything longer is broken JSON."""
+_BETWEEN_ROWS = re.compile(r"[\s,]*")
+
+
+def json_rows(path: Path) -> Iterator[Any]:
+    """The rows of a file, which may be packed."""
+    first = _first_sign(path)
+    if not first:
+        raise InputError(f"{path} is empty: a dataset needs at least one row")
+    with packed.text(path) as text:
+        yield from _array_rows(text, path) if first == "[" else _line_rows(text, path)
+
+
+def _first_sign(path: Path) -> str:
+    """The first character that is no white space, '' if there is none.
+
+    The file is opened for it alone: some packed files cannot be wound back.
+    """
+    with packed.text(path) as text:
+        while chunk := text.read(4096):
+            if chunk.strip():
+                return chunk.lstrip()[0]
+    return ""
+
+
+def _line_rows(text: IO[str], path: Path) -> Iterator[Any]:
+    lines = ((number, line) for number, line in enumerate(text, 1) if line.strip())
+    (_, first), second = next(lines), next(lines, None)
+    try:
+        row = _parsed(first)
+    except ValueError:
+        second = second or (0, "")
+        yield from _document_rows(first + second[1] + "".join(line for _, line in lines), path)
+        return
+    if second is None:
+        yield from _document_rows(first, path)
+        return
+    yield row
+    yield _json(second[1], f"{path}, row 2 (line {second[0]})")
+    for place, (number, line) in enumerate(lines, start=3):
+        yield _json(line, f"{path}, row {place} (line {number})")
+
+
+def _document_rows(text: str, path: Path) -> Iterator[Any]:
+    """One JSON object: an object whose values are rows, or one row."""
+    document = _json(text, str(path))
+    is_of_rows = isinstance(document, dict) and document and all(isinstance(row, dict) for row in document.values())
+    yield from document.values() if is_of_rows else [document]
+
+
+def _array_rows(text: IO[str], path: Path) -> Iterator[Any]:
+    decoder, number = json.JSONDecoder(), 1
+    buffer, is_end = text.read(_CHUNK_CHARS), False
+    place = buffer.index("[") + 1
+    while True:
+        place = _between(buffer, place)
+        if buffer[place : place + 1] == "]":
+            return
+        problem = ""
+        try:
+            row, end = decoder.raw_decode(buffer, place)
+        except json.JSONDecodeError as error:
+            end, problem = len(buffer), str(error)
+        except (ValueError, RecursionError) as error:
+            raise _broken(f"{path}, row {number}", error) from error
+        # a value that ends where the buffer ends may continue behind it: 12 may be 123
+        if end < len(buffer) or (is_end and not problem):
+            yield row
+            place, number = end, number + 1
+            continue
+        if is_end or len(buffer) - place > _LONGEST_ROW_CHARS:
+            raise InputError(f"{path}, row {number}: not JSON ({problem or 'the array does not end'}). {FORMS}")
+        more = text.read(max(_CHUNK_CHARS, len(buffer) - place))
+        buffer, place, is_end = buffer[place:] + more, 0, not more
+
+
+def _between(buffer: str, place: int) -> int:
+    found = _BETWEEN_ROWS.match(buffer, place)
+    return found.end() if found else place
+
+
+def _json(text: str, place: str) -> Any:
+    try:
+        return _parsed(text)
+    except ValueError as error:
+        if "\0" in text:
+            raise InputError(f"{place}: not UTF-8 text, for it holds NUL bytes. Save the file as UTF-8.") from None
+        raise _broken(place, error) from error
+
+
+def _parsed(text: str) -> Any:
+    """ValueError also for objects in objects that are too deep, and numbers that are too long."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("lists or objects stand inside each other too deeply") from error
+
+
+def _broken(place: str, error: Exception) -> InputError:
+    return InputError(f"{place}: not JSON ({str(error)[:200]}). {FORMS}")

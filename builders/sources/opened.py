@@ -1,0 +1,52 @@
+"""A source, opened: whether its files are there, can be read, and have the columns that are named.
+
+In: a source of this machine. Out: nothing, or the error that a run would end with. Only the first
+rows or members of the first file are read. Datasets of the Hub are not asked for.
+
+    check(recipe.sources[0])
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from builders.datasets import rows as dataset_rows
+from builders.recipe import Source
+from builders.sources import archives, rows, trees
+from builders.sources.files import Shard, SourceFile, paths_of
+from store.errors import InputError
+
+HEAD_ROWS = 20
+
+
+def check(source: Source) -> None:
+    """MissingError or InputError, with the name of the source, for what cannot be read."""
+    if source.kind in ("stdlib", "tree", "packages"):
+        trees.tree_root(source)
+    elif source.kind == "archive":
+        paths = paths_of(source, (*archives.ZIPS, *archives.TARS))
+        _require_whole(source, next(archives.files(source, Shard(next(iter(paths)), stop=1)), None))
+    elif source.kind == "hub":
+        _check_dataset(source)
+    else:
+        paths = rows.paths(source)
+        rows.require_columns(source, list(paths))
+        _require_whole(source, next(rows.files(source, Shard(next(iter(paths)), stop=1)), None))
+
+
+def _require_whole(source: Source, first: SourceFile | None) -> None:
+    if first is not None and first.error == "broken_file":
+        raise InputError(f"source {source.name!r}: the first file of {source.path} cannot be read. Copy it again.")
+
+
+def _check_dataset(source: Source) -> None:
+    if not Path(source.dataset or "").exists() or source.data_dir is not None:
+        return
+    head = list(islice(dataset_rows.rows(str(source.dataset), split=source.split), HEAD_ROWS))
+    known = list(dict.fromkeys(column for row in head for column in row))
+    if head and source.content_column not in known:
+        raise InputError(
+            f"source {source.name!r}: {source.dataset} has no column {source.content_column!r}. The columns are "
+            f"{', '.join(known)}: name the right one as `content_column`."
+        )

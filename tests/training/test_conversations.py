@@ -1,0 +1,149 @@
+"""What rows say: layouts, columns that a user names, turns in any form, and calls of tools."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from training.conversations import mapping, require, turns
+from training.errors import TrainingError, UnusableRowError
+from training.said import said
+
+ASK, ANSWER = {"role": "user", "content": "Add."}, {"role": "assistant", "content": "a + b"}
+CALL = {"type": "function", "function": {"name": "run", "arguments": {"code": "a + b\n"}}}
+ALIKE = {
+    "messages": {"messages": [ASK, ANSWER]},
+    "as JSON text": {"messages": json.dumps([ASK, ANSWER])},
+    "as Python writes it": {"messages": str([ASK, ANSWER])},
+    "as lists by key": {"messages": {"role": ["user", "assistant"], "content": ["Add.", "a + b"]}},
+    "a row that is its turns": [ASK, ANSWER],
+    "parts": {"messages": [{**t, "content": [{"type": "text", "text": t["content"]}]} for t in (ASK, ANSWER)]},
+    "parts with thoughts": {
+        "messages": [ASK, {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}, "a + b"]}]
+    },
+    "sharegpt": {"conversations": [{"from": "human", "value": "Add."}, {"from": "gpt", "value": "a + b"}]},
+    "sharegpt, other names": {
+        "conversations": [{"from": "user", "value": "Add."}, {"from": "model", "value": "a + b"}]
+    },
+    "open assistant": {"conversation": [{"role": "prompter", "text": "Add."}, {"role": "assistant", "text": "a + b"}]},
+    "alpaca": {"instruction": "Add.", "input": "", "output": "a + b"},
+    "instruction and response": {"instruction": "Add.", "response": "a + b"},
+    "question and solution": {"question": "Add.", "solution": "a + b", "test": "x"},
+    "problem and solution": {"problem": "Add.", "solution": "a + b"},
+    "texts": {"prompt": "Add.", "completion": "a + b"},
+    "turns of a prompt": {"prompt": [ASK], "completion": [ANSWER]},
+    "first one empty": {"messages": None, "problem": " ", "question": "Add.", "answer": "a + b"},
+    "NaN beside it": {"messages": math.nan, "problem": "Add.", "solution": math.nan, "output": "a + b"},
+}
+
+
+@pytest.mark.parametrize("row", ALIKE.values(), ids=ALIKE)
+def test_all_layouts_give_the_same_turns(row) -> None:
+    assert turns(row) == [ASK, ANSWER]
+
+
+def test_other_columns_are_named() -> None:
+    row = {"ask": "Add.", "data": {"code": "a + b"}, "chat": [ASK, ANSWER], "rules": "Be brief.", "output": "no"}
+    assert turns(row, mapping(["problem=ask,solution=data.code"])) == [ASK, ANSWER]
+    assert turns(row, mapping(["messages=chat", "system=rules"])) == [
+        {"role": "system", "content": "Be brief."},
+        ASK,
+        ANSWER,
+    ]
+    with pytest.raises(UnusableRowError, match="no_conversation"):
+        turns(row, mapping(["problem=ask,solution=gone"]))
+    require(row, mapping(["problem=ask,solution=data.code"]), "mine")
+    with pytest.raises(TrainingError, match=r"mine has no column gone\. It has ask, data, chat, rules, output"):
+        require(row, mapping(["problem=ask,solution=gone"]), "mine")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("problem", "'problem' names no column: write FIELD=COLUMN"),
+        ("ask=problem", "where FIELD is messages, or system"),
+        ("problem=a,solution=b,problem=c", "problem is given two columns, a and c"),
+        ("problem=a", "the columns problem make no text"),
+    ],
+)
+def test_a_wrong_mapping_says_the_way_on(given, message) -> None:
+    with pytest.raises(TrainingError, match=message):
+        mapping([given])
+
+
+def test_systems_stand_before_the_other_turns() -> None:
+    lead = {"role": "system", "content": "Be brief."}
+    assert turns({"system": "Be brief.", "conversations": ALIKE["sharegpt"]["conversations"]}) == [lead, ASK, ANSWER]
+    assert turns({"system": "other", "messages": [lead, ASK, ANSWER]}) == [lead, ASK, ANSWER]
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "assistant", "tool_calls": [{"function": {"name": "run", "arguments": '{"code": "a + b\\n"}'}}]},
+        {"role": "assistant", "content": None, "tool_calls": json.dumps([CALL])},
+        {"role": "assistant", "content": None, "function_call": {"name": "run", "arguments": '{"code": "a + b\\n"}'}},
+        {"from": "function_call", "value": '{"name": "run", "arguments": {"code": "a + b\\n"}}'},
+        {
+            "role": "assistant",
+            "tool_calls": [{"function": {"name": "run", "arguments": {"code": "a + b\n", "x": None}}}],
+        },
+    ],
+)
+def test_calls_of_tools_have_one_form(turn) -> None:
+    found = turns({"messages": [ASK, turn, {"role": "tool", "content": "3", "tool_call_id": "1"}, ANSWER]})
+    assert found[1] == {"role": "assistant", "content": "", "tool_calls": [CALL]}
+    assert found[2] == {"role": "tool", "content": "3", "tool_call_id": "1"}
+    assert "a + b\n" in said([ASK, turn])
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        (
+            [ASK, {"role": "assistant", "content": None}, ASK, ANSWER],
+            "empty_turn: a turn of the assistant holds nothing",
+        ),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, ANSWER], "a part of type image_url"),
+        ([ASK, {"role": "assistant", "content": "half \ud83d"}], "half of a character"),
+        ([ASK, {"from": "function_call", "value": "run it"}], "the call of a tool is no JSON"),
+        ([ASK, {"role": "assistant", "tool_calls": [{"function": {}}]}], "needs the name of a function"),
+        ([ASK, {"content": "a"}], "a turn needs a role"),
+        ([ASK, {"role": "assistant"}], "a turn needs role and content"),
+        ([ASK, "a + b"], "a turn has role and content"),
+        ("[" * 200_000, "turns are a list"),
+    ],
+)
+def test_a_row_that_cannot_be_used_says_why(messages, reason) -> None:
+    with pytest.raises(UnusableRowError, match=reason):
+        turns({"messages": messages})
+
+
+@pytest.mark.parametrize("row", ["text", 3, {}, {"problem": "p"}, {"messages": []}, {"text": "x"}])
+def test_rows_without_a_conversation_have_none(row) -> None:
+    with pytest.raises(UnusableRowError):
+        turns(row)
+
+
+def test_an_answer_that_is_itself_a_list_of_turns_stays_as_it_is() -> None:
+    answer = json.dumps([{"role": "user", "content": "hi"}])
+    assert turns({"problem": "Write messages.", "solution": answer})[1]["content"] == answer
+
+
+def test_all_that_is_said_is_read() -> None:
+    talk = [
+        {"role": "system", "content": "in the system"},
+        {"role": "assistant", "reasoning_content": "in thoughts", "content": [{"type": "text", "text": "in parts"}]},
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "unsaid", "function": {"name": "f", "arguments": '{"a": ["in\\ncalls"]}'}}],
+        },
+    ]
+    for given in (talk, json.dumps(talk)):
+        text = said(given)
+        assert [part in text for part in ("in the system", "in thoughts", "in parts", "in\ncalls")] == [True] * 4
+        assert "unsaid" not in text and "assistant" not in text
+    assert said(["a", "b"]) == "a\n\nb" and said("[1]") == "[1]" and said(5) == said(None) == said([5]) == ""

@@ -1,0 +1,146 @@
+"""What the rows of any dataset say: one list of layouts, and names for columns that are in none.
+
+In: a row, and perhaps the columns that the user names. Out: its turns, as chat templates take them.
+Decontamination reads more than turns: `training/said.py`.
+
+The layouts, in the order in which they are tried:
+
+    messages, conversations, conversation    turns: OpenAI's (role, content, tool_calls) or
+                                             ShareGPT's (from, value); also as JSON text
+    a question and an answer                 the first of QUESTIONS and of ANSWERS with text; with
+                                             Alpaca's `input`; both texts, or lists of turns
+    system, beside either                    a turn of the system, before the others
+
+    turns({"instruction": "Add.", "input": "1, 2", "output": "3"})
+    turns({"ask": "Add 1 and 2.", "code": "3"}, {"problem": "ask", "solution": "code"})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from training.errors import TrainingError, UnusableRowError
+from training.tool_calls import called, is_given
+from training.turns import Turn, is_talk, listed
+
+Columns = Mapping[str, str]
+"""A field of FIELDS -> the column that holds it."""
+
+TURNS = ("messages", "conversations", "conversation")
+QUESTIONS = ("problem", "instruction", "prompt", "question", "query")
+ANSWERS = ("solution", "output", "completion", "response", "answer", "code")
+SYSTEM = ("system", "system_prompt")
+FIELDS = ("messages", "system", "problem", "input", "solution", "text")
+LAYOUTS = f"{', '.join(TURNS[:-1])} or {TURNS[-1]}; or one of {', '.join(QUESTIONS)} with one of {', '.join(ANSWERS)}"
+NOTHING = "no_conversation"
+"""Why a row is unusable that has text in none of the layouts."""
+
+
+def mapping(given: Iterable[str]) -> dict[str, str]:
+    """The columns that a user names, each as `problem=COLUMN`, and several with commas.
+
+    mapping(["problem=ask,solution=code"])    # {"problem": "ask", "solution": "code"}
+    """
+    found: dict[str, str] = {}
+    for item in (item.strip() for text in given for item in text.split(",")):
+        field, sign, column = (part.strip() for part in item.partition("="))
+        if not sign or not column or field not in FIELDS:
+            raise TrainingError(f"{item!r} names no column: write FIELD=COLUMN, where FIELD is {', or '.join(FIELDS)}")
+        if found.setdefault(field, column) != column:
+            raise TrainingError(f"{field} is given two columns, {found[field]} and {column}: name one")
+    check(found)
+    return found
+
+
+def check(columns: Columns) -> None:
+    """TrainingError for fields that are none, or that make no text together."""
+    if unknown := [field for field in columns if field not in FIELDS]:
+        raise TrainingError(f"{', '.join(unknown)} is no field of a row: there are {', '.join(FIELDS)}")
+    is_whole = "messages" in columns or "text" in columns or {"problem", "solution"} <= columns.keys()
+    if columns and not is_whole:
+        raise TrainingError(
+            f"the columns {', '.join(columns)} make no text: name messages, or problem and solution, or text"
+        )
+
+
+def require(known: Collection[str], columns: Columns, place: str) -> None:
+    """TrainingError, with the columns that there are, if some of those that the user names lack."""
+    if lacking := [name for name in columns.values() if name not in known and name.split(".")[0] not in known]:
+        raise TrainingError(f"{place} has no column {', '.join(lacking)}. It has {', '.join(known) or 'no columns'}.")
+
+
+def has_layout(names: Collection[str]) -> bool:
+    """Whether a dataset with these columns can hold conversations."""
+    pair = any(q in names for q in QUESTIONS) and any(a in names for a in ANSWERS)
+    return pair or any(name in names for name in TURNS)
+
+
+def value_of(row: Mapping[str, Any], column: str) -> Any:
+    """The value of a column; None without one. `data.question` is a field inside of `data`."""
+    if column in row or "." not in column:
+        return row.get(column)
+    first, _, rest = column.partition(".")
+    inside = row.get(first)
+    return value_of(inside, rest) if isinstance(inside, Mapping) else None
+
+
+def turns(row: Any, columns: Columns | None = None) -> list[Turn]:
+    """The conversation of a row. UnusableRowError says why there is none."""
+    if isinstance(row, list) and row and is_talk(row):
+        row = {TURNS[0]: row}  # a row that is itself a list of turns
+    if not isinstance(row, Mapping):
+        raise UnusableRowError(f"a row is a {type(row).__name__}, and no object with columns")
+    found = _by_name(row, columns) if columns else _by_layout(row)
+    for turn in found:
+        _require_characters(turn)
+    return found
+
+
+def _by_name(row: Mapping[str, Any], columns: Columns) -> list[Turn]:
+    given = {field: value_of(row, column) for field, column in columns.items()}
+    if "messages" in given:
+        if not is_given(given["messages"]):
+            raise UnusableRowError(NOTHING)
+        return _led(given.get("system"), listed(given["messages"], None))
+    return _led(given.get("system"), _pair(given.get("problem"), given.get("input"), given.get("solution")))
+
+
+def _by_layout(row: Mapping[str, Any]) -> list[Turn]:
+    system = _first(row, SYSTEM)
+    if is_given(talk := _first(row, TURNS)):
+        return _led(system, listed(talk, None))
+    more = row.get("input") if is_given(row.get("instruction")) else None
+    return _led(system, _pair(_first(row, QUESTIONS), more, _first(row, ANSWERS)))
+
+
+def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """The first value with text; without any the first that is blank, which has its own reason."""
+    blank = next((row[name] for name in names if isinstance(row.get(name), str)), None)
+    return next((row[name] for name in names if is_given(row.get(name))), blank)
+
+
+def _pair(question: Any, more: Any, answer: Any) -> list[Turn]:
+    """A question and an answer. One that is there, but blank, is a turn without text."""
+    if not all(isinstance(part, str) or is_given(part) for part in (question, answer)):
+        raise UnusableRowError(NOTHING)
+    asked = listed(question, "user")
+    if isinstance(more, str) and more.strip():
+        asked[-1]["content"] += f"\n\n{more}"
+    return [*asked, *listed(answer, "assistant")]
+
+
+def _led(system: Any, found: list[Turn]) -> list[Turn]:
+    """The turns after the system's, which a column of its own holds."""
+    if not isinstance(system, str) or not system.strip() or found[0]["role"] == "system":
+        return found
+    return [{"role": "system", "content": system}, *found]
+
+
+def _require_characters(turn: Turn) -> None:
+    """UnusableRowError for half of a character, which JSON can write and no file can hold."""
+    try:
+        for text in (*(value for value in turn.values() if isinstance(value, str)), *called(turn)):
+            text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UnusableRowError("a text holds half of a character (a lone surrogate)") from None

@@ -1,0 +1,129 @@
+"""The turns of a conversation, in any form that datasets have, as chat templates take them.
+
+In: what a column holds. That is a list of turns, of OpenAI's or ShareGPT's form; the same as JSON
+text, or as `datasets` stores it; or one text. Out: turns with `role` and `content`.
+
+    listed([{"from": "human", "value": "Add 1 and 2."}], None)    # [{"role": "user", "content": …
+    listed("Add 1 and 2.", "user")                                # the same
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from training.errors import UnusableRowError
+from training.tool_calls import calls, is_call, is_given, is_text, shown
+
+Turn = dict[str, Any]
+"""`role` and `content`, and where there are any `tool_calls`, `tool_call_id` and `name`."""
+
+_ROLES = {
+    **dict.fromkeys(("human", "user", "prompter"), "user"),
+    **dict.fromkeys(
+        ("gpt", "chatgpt", "bing", "bard", "bot", "model", "ai", "assistant", "function_call"), "assistant"
+    ),
+    **dict.fromkeys(("tool", "observation", "function", "function_response", "tool_response"), "tool"),
+}
+"""ShareGPT's names of the speakers."""
+_TEXTS = ("content", "value", "text")
+"""Where a turn has its text: as OpenAI, ShareGPT and Open Assistant write it."""
+_TEXT_PARTS = {"text", "input_text", "output_text"}
+_THOUGHTS = {"thinking", "reasoning", "redacted_thinking"}
+
+
+def listed(value: Any, role: str | None) -> list[Turn]:
+    """Turns in any form. A text is one turn of the role; without a role, it holds turns as JSON."""
+    if isinstance(value, str):
+        if role is not None:
+            return [{"role": role, "content": value}]
+        held = unpacked(value)
+        value = value if held is None else held
+    elif isinstance(value, int | float) and role is not None:
+        return [{"role": role, "content": str(value)}]
+    found = _rows_of(value) if isinstance(value, Mapping) else value
+    if not isinstance(found, list | tuple) or not found:
+        raise UnusableRowError(f"turns are a list, but a row has {shown(value)}")
+    return [_turn(turn, is_last=place == len(found) - 1) for place, turn in enumerate(found)]
+
+
+def unpacked(text: str) -> list[Any] | None:
+    """The turns that a text holds as JSON, or as Python writes a list. None if it holds none."""
+    start = text.lstrip()[:1]
+    if start not in ("[", "{"):
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(text.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if found and is_talk(held := [found] if isinstance(found, dict) else found):
+            return list(held)
+    return None
+
+
+def _rows_of(value: Mapping[str, Any]) -> list[Any]:
+    """Turns as `datasets` may store them, a list for each key; or one turn."""
+    lists = {key: held for key, held in value.items() if isinstance(held, list | tuple)}
+    if {"role", "content"} <= lists.keys() or {"from", "value"} <= lists.keys():
+        longest = max(map(len, lists.values()))
+        return [{key: held[n] for key, held in lists.items() if n < len(held)} for n in range(longest)]
+    return [value]
+
+
+def _turn(turn: Any, *, is_last: bool) -> Turn:
+    if not isinstance(turn, Mapping):
+        raise UnusableRowError(f"a turn has role and content, but a row has {shown(turn)}")
+    speaker = turn.get("role") or turn.get("from")
+    if not isinstance(speaker, str) or not speaker:
+        raise UnusableRowError(f"a turn needs a role, but a row has {shown(turn)}")
+    given = next((turn[key] for key in _TEXTS if key in turn), None)
+    role = (
+        speaker
+        if "role" in turn and speaker not in ("human", "gpt", "prompter")
+        else _ROLES.get(speaker.lower(), speaker)
+    )
+    used = calls(turn, given if speaker == "function_call" else None)
+    if used and speaker == "function_call":
+        given = ""
+    found: Turn = {"role": role, "content": _content(given, turn)}
+    if used:
+        found["tool_calls"] = used
+    elif not is_given(given) and given != "" and not is_last and role != "system":
+        raise UnusableRowError(f"empty_turn: a turn of the {role} holds nothing")
+    return found | {key: turn[key] for key in ("tool_call_id", "name") if role == "tool" and is_text(turn.get(key))}
+
+
+def _content(given: Any, turn: Mapping[str, Any]) -> str:
+    """The text of a turn; of parts, those of its texts. Thoughts are left out."""
+    if isinstance(given, str):
+        return given
+    if not is_given(given):
+        if not any(key in turn for key in _TEXTS) and not is_call(turn):
+            raise UnusableRowError(f"a turn needs role and content, but a row has {shown(turn)}")
+        return ""
+    if isinstance(given, Mapping):
+        given = [given]
+    if not isinstance(given, list | tuple):
+        raise UnusableRowError(f"the content of a turn is text, but a row has {shown(turn)}")
+    return "".join(_part(part) for part in given)
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+    if kind in _THOUGHTS:
+        return ""
+    text = part.get("text") if isinstance(part, Mapping) and (kind in _TEXT_PARTS or kind is None) else None
+    if not isinstance(text, str):
+        raise UnusableRowError(f"a turn has a part of type {str(kind)[:40]}, which is no text")
+    return text
+
+
+def is_talk(value: Any) -> bool:
+    """Whether a list holds turns: objects that say who speaks."""
+    turns = value if isinstance(value, list | tuple) else [None]
+    return all(isinstance(turn, Mapping) and {"role", "from"} & turn.keys() for turn in turns)
