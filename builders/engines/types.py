@@ -79,6 +79,10 @@ class Completion:
     temperature 1. It is None where an engine cannot tell. `error` is a short message where
     `finish_reason` is 'error'.
 
+    `reasoning` is what a reasoning model thought before it answered. It is never part of `text`.
+    `num_reasoning_tokens` are those of the completion tokens that it took. Both are None where an
+    engine cannot tell them.
+
     An endpoint's JSON can hold half of a surrogate pair, which no table can. It is replaced here,
     where every answer of an engine, of a journal and of a file of samples comes by.
     """
@@ -90,10 +94,13 @@ class Completion:
     num_completion_tokens: int
     logprob: float | None
     error: str | None = None
+    reasoning: str | None = None
+    num_reasoning_tokens: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", storable(self.text))
         object.__setattr__(self, "error", self.error and storable(self.error))
+        object.__setattr__(self, "reasoning", self.reasoning and storable(self.reasoning))
 
 
 @dataclass(frozen=True)

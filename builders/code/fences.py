@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from builders.harness.programs import parses
+from builders.code.syntax import parses
 
 _PYTHON = re.compile(r"(?:i?py|i?python|sage|none)?[\d.]*\Z", re.IGNORECASE)
 _LANGUAGE = re.compile(r"[{. \t]*([\w+#.-]*)")
