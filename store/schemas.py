@@ -27,7 +27,9 @@ VERSION = 4
 """The version of all contracts together. What was built under another version is refused, and the
 message says how to build it again."""
 
-PARSE_STATUSES = ("ok", "no_problem", "no_solution", "syntax_error", "unfinished", "prompt_too_long", "engine_error")
+PARSE_STATUSES = (
+    "ok", "no_answer", "no_problem", "no_solution", "syntax_error", "unfinished", "prompt_too_long", "engine_error",
+)  # fmt: skip
 
 EVALUATION_STATUSES_NOTE = (
     "passed; failed: a test did not hold, or the answer is no code; timeout, memory, output: over that limit; missing: it "
