@@ -17,7 +17,7 @@ from builders import raw_pool, sandbox, teacher_samples
 from builders.engines import prompts
 from builders.pairs import parse, render
 from builders.recipe import Recipe, Teacher, files
-from builders.teacher import importing
+from builders.teacher import asked, importing
 from builders.teacher.asking import weights as asking_weights
 from builders.teacher.rows import split_of
 from builders.teacher_samples import import_file, is_asked
@@ -109,7 +109,7 @@ def test_unusable_answers_are_rejects_and_everything_is_accounted_for(tmp_path):
 
 
 def test_several_shards_are_one_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(teacher_samples, "ROWS_PER_SHARD", 3)
+    monkeypatch.setattr(asked, "ROWS_PER_SHARD", 3)
     store = pooled(tmp_path / "store", [snippet(n) for n in range(8)])
     record = build(store, asking(tmp_path, 7))
     assert (record.plan.num_shards, record.rows) == (3, 7)
@@ -226,8 +226,8 @@ def test_answers_of_an_endpoint_are_parsed_priced_and_asked_once(tmp_path, endpo
     build(store, made)
     assert len(seen) == 4, "what was paid for is not asked again"
     assert sorted(read(store, "teacher_samples"), key=lambda r: r["problem"]) == rows
-    dumped = "".join(p.read_text() for p in Path(store.root, "_runs").rglob("*") if p.is_file())
-    assert "sk-test-only" not in dumped
+    dumped = b"".join(p.read_bytes() for p in Path(store.root, "_runs").rglob("*") if p.is_file())
+    assert b"sk-test-only" not in dumped
 
 
 def test_another_prompt_or_model_is_another_plan_and_another_price_is_not(tmp_path, endpoint, monkeypatch):

@@ -21,7 +21,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,7 +36,10 @@ CLOSED = "spent.json"
 """In the folder of a journal that was closed: what its answers had cost."""
 SYNC_S = 1.0
 OPEN_FILES = 64
-_NAMES = {kind: [field.name for field in fields(kind)] for kind in (Completion, ChoiceCompletion)}
+_FIELDS = {
+    kind: [(field.name, field.default is MISSING) for field in fields(kind)] for kind in (Completion, ChoiceCompletion)
+}
+"""The fields of each kind of answer, and whether an answer must have them."""
 
 
 class Journal:
@@ -57,7 +60,8 @@ class Journal:
 
     def add(self, shard: int, answer: Answer, cost_usd: float | None) -> None:
         """Keep an answer and what it cost."""
-        record = {name: getattr(answer, name) for name in _NAMES[type(answer)]}
+        values = ((name, getattr(answer, name), is_needed) for name, is_needed in _FIELDS[type(answer)])
+        record = {name: value for name, value, is_needed in values if is_needed or value is not None}
         handle = self._open(shard)
         with _named(self.path(shard)):
             handle.write(json.dumps(record | {"cost_usd": cost_usd}).encode() + b"\n")
