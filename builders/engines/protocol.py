@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from builders.engines import thinking
 from builders.engines.types import Completion, FinishReason, Message, Request
 
 if TYPE_CHECKING:
@@ -157,11 +158,12 @@ def completion(request: Request, answer: Json) -> Completion:
     content = _text(choice) if request.messages is not None else choice.get("text")
     text, tokens = content or "", usage(answer) or (0, 0)
     told, refusal = choice.get("finish_reason"), message.get("refusal")
+    thought = next((t for t in map(message.get, ("reasoning_content", "reasoning")) if isinstance(t, str) and t), None)
     if error := _no_answer(content, told, refusal):
-        return Completion(request.request_id, text, "error", *tokens, None, error[:200])
+        return Completion(request.request_id, text, "error", *tokens, None, error[:200], thought)
     end = min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=None)
     reason: FinishReason = "length" if told == "length" and end is None else "stop"
-    return Completion(request.request_id, text[:end], reason, *tokens, None)
+    return Completion(request.request_id, text[:end], reason, *tokens, None, None, thought)
 
 
 def _no_answer(content: str | None, told: Any, refusal: Any) -> str | None:
@@ -178,14 +180,15 @@ def _no_answer(content: str | None, told: Any, refusal: Any) -> str | None:
 
 
 def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:
-    """The probability of each choice, from the logprobs of the first token.
+    """The probability of each choice, from the logprobs of the answer's first token.
 
     Where these hold no choice, the first choice in the text has probability 1.
     """
     choice = answer["choices"][0]
     mass = _mass_by_choice(choice, choices)
     if not sum(mass.values()):
-        named = next((word for word in re.findall(r"\w+", _text(choice) or "") if word in mass), None)
+        said = thinking.split(_text(choice) or "").answer
+        named = next((word for word in re.findall(r"\w+", said) if word in mass), None)
         if named is None:
             raise NoChoiceError("none of the choices is among the tokens of the answer")
         mass[named] = 1.0
@@ -228,8 +231,11 @@ def _text(choice: Json) -> str | None:
 
 
 def _top_logprobs(choice: Json) -> list[tuple[str, float]]:
+    """Those of the first token of the answer, which may follow thinking."""
     try:
-        entries = choice["logprobs"]["content"][0]["top_logprobs"]
+        tokens = choice["logprobs"]["content"]
+        place = thinking.first_of_answer([str(entry["token"]) for entry in tokens]) if len(tokens) > 1 else 0
+        entries = tokens[place]["top_logprobs"] if place is not None else []
         return [(str(entry["token"]), float(entry["logprob"])) for entry in entries]
     except (KeyError, IndexError, TypeError, ValueError):
         return []

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from builders.code.fences import fenced
@@ -39,6 +40,9 @@ _QUOTES = re.compile(r"\"|(?<!\w)[rbfuRBFU]{0,2}'|'(?!\w)")
 _COMMENT = re.compile(r"(?:^|\s)#")
 _NEAR = 200
 """So many characters of a line before and behind a tag are looked at."""
+
+
+_PROMPT_END = re.compile(rf"(?:<(?:{_THINKING})>|\[THINK\]|◁think▷)\s{{0,9}}\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,30 @@ def split(text: str) -> Split:
         return Split(_joined(before, thought), rest[:end], is_open)
     unclosed = rest[opened.end() : end]
     return Split(_joined(before, thought, unclosed), rest[: opened.start()], True, unclosed)
+
+
+def opened_by(prompt: str) -> str:
+    """The tag with which a prompt ends, and the blanks behind it: '' where it ends otherwise.
+
+    The model goes on thinking there. Put before its text, the tag says so.
+    """
+    found = _PROMPT_END.search(prompt[-_NEAR:])
+    return found[0] if found else ""
+
+
+def first_of_answer(tokens: Sequence[str]) -> int | None:
+    """The place of the first token of the answer that is more than blanks. None if there is none.
+
+    first_of_answer(["<think>", "5?", "</think>", "\\n", "7"])    # 4
+    """
+    text = "".join(tokens)
+    found = split(text)
+    start, end = text.rfind(found.answer), 0
+    for place, token in enumerate(tokens):
+        begin, end = end, end + len(token)
+        if found.answer.strip() and text[max(begin, start) : end].strip():
+            return place
+    return None
 
 
 def _joined(*thoughts: str) -> str | None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.engines.thinking import Split, split
+from builders.engines.thinking import Split, first_of_answer, opened_by, split
 
 PIECES = ["<think>", "</think>", "[THINK]", "◁/think▷", "<|channel|>final<|message|>", "<|channel|>analysis", "\n"]
 PIECES += ["<|im_end|>", "```", "```python\nx = 1\n```\n", "analysis", "assistantfinal", "'", "# ", "a"]
@@ -44,3 +44,23 @@ def test_hostile_texts_take_no_time(piece):
     start = time.process_time()
     split(piece * (1_000_000 // len(piece)))
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    "tokens, place",
+    [
+        (["<think>", "5?", "</think>\n", "\n", "7", " of"], 4),
+        (["5?", "</think>\n\n7"], 1),
+        (["7"], 0),
+        ([" ", "7"], 1),
+        (["<think>", "5?"], None),
+        ([], None),
+    ],
+)
+def test_the_first_token_of_the_answer(tokens, place):
+    assert first_of_answer(tokens) == place
+
+
+def test_the_tag_at_the_end_of_a_prompt():
+    assert opened_by("<|assistant|><think>\n") == "<think>\n"
+    assert opened_by("<think>\n\n</think>\n\n") == opened_by("What is <think>?") == ""
