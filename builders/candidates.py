@@ -224,6 +224,11 @@ def _advice(counts: Counter[str]) -> str:
             "lower sampling.max_tokens, or raise synthesizer.engine.max_model_tokens: prompt and answer together must have "
             "room in it. Shorter snippets (pool.max_tokens) help, too"
         )
+    if counts and counts.most_common(1)[0][0] in ("unfinished", "no_answer"):
+        return (
+            "raise sampling.max_tokens, or synthesizer.engine.max_thinking_tokens for a model that thinks. To a template that "
+            "can leave the thinking out, say so with synthesizer.template_arguments, such as {enable_thinking: false}"
+        )
     return "train the synthesizer longer, or give the teacher more snippets"
 
 

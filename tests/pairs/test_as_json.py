@@ -18,6 +18,7 @@ def test_a_whole_object_is_a_pair():
     assert parse(f"```json\n{json.dumps(GOOD)}\n```") == found
     assert parse(f"Here it is:\n\n~~~json\n{json.dumps(GOOD)}\n~~~\nDone.") == found
     assert parse(f"Here it is: {json.dumps(GOOD)} Done.") == found
+    assert parse(f"In the form {{a}}:\n```json\n{json.dumps(GOOD)}\n```\nAs {{b}}.") == found
     assert parse(json.dumps(GOOD | {"more": 1}), "length") == found
     assert set(json.loads(SCHEMA)["required"]) == GOOD.keys()
 

@@ -112,6 +112,7 @@ FORMS = {
     "plain": DOUBLE.replace("### Problem\n", "Problem: ").replace("### Solution", "Solution:"),
     "in a sentence": f"Sure! {DOUBLE}",
     "outer fence": f"```markdown\n{DOUBLE}```\n",
+    "outer fence, two signs": f"```markdown\n{DOUBLE.replace('###', '##')}```\n",
     "outer fence behind a sentence": f"Here it is:\n\n````\n{DOUBLE}````\nGood luck!",
     "tildes": DOUBLE.replace(TICKS, "~~~"),
     "blanks in the fence": DOUBLE.replace("```python", "``` python  "),
@@ -148,6 +149,11 @@ def test_blocks_of_one_program_are_joined():
     assert parse(helper).solution == f"{CODE}\n\n\ndef four(x):\n    return double(double(x))"
     other = f"{DOUBLE}Another way:\n```python\ndef twice(x):\n    return x + x\n```"
     assert parse(other).solution == CODE
+
+
+def test_a_plain_line_of_an_example_is_no_heading_under_a_marked_one():
+    found = parse("### Problem\nTwice x.\nSolution: 4\n```python\nx = 1\n```")
+    assert (found.status, found.reason) == ("no_solution", "there is no heading '### Solution'")
 
 
 def test_a_comment_in_the_code_of_a_problem_is_no_heading():
