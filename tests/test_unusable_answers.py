@@ -195,14 +195,14 @@ def test_asking_again_asks_those_alone_and_keeps_the_others(serve, tmp_path, mon
     assert before.keys() == {"f0", "f3", "f6"}
     said.is_mended = True
     server.paid.clear()
-    assert scoder.ask_again(store, made, ["no_problem"]) == {"asked": 3, "usable": 2}
+    other = asking(tmp_path, server.url, 9, max_unusable_share=1, reference_share=0.9, validation_share=0)
+    assert scoder.ask_again(store, other, ["no_problem"]) == {"asked": 3, "usable": 2}
     assert sum(server.paid.values()) == 3, "only those with this status"
     after = names(store, "teacher_samples")
     assert after.keys() == {"f0", "f3", "f6", "f4", "f7"} and {k: after[k] for k in before} == before
     assert rejected(store) == {"f1": "no_problem", "f2": "syntax_error", "f5": "syntax_error", "f8": "syntax_error"}
     assert store.record("teacher_samples").usage.prompt_tokens == 7 * 12, "what both times cost"
-    splits = {row["split"] for row in after.values()}
-    assert splits <= {"train", "reference", "validation"} and after["f4"]["split"] == "train"
+    assert after["f4"]["split"] == "train", "the splits are those of the first time"
 
     scoder.build_teacher(store, made)
     assert names(store, "teacher_samples") == after, "the same recipe accepts them"

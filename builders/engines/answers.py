@@ -69,8 +69,8 @@ def open_answers(
     asked for again up to `max_reasks` times, with another seed. An item of `per_item` requests is
     lost with one of them, and `max_error_share` is a share of items. With `keeps_whole_shards`, an
     engine that is asked for whole shards has a journal, too. `cluster` is where the engine runs.
-    `watch` sees every answer, also those that an earlier run has kept. Where it gives an error, nothing
-    more is sent, and the error is raised; the answers under way are kept.
+    `watch` sees every answer, also those that an earlier run has kept. Where it gives an error,
+    nothing more is sent, and the error is raised; the answers under way are kept.
     """
     journal = folder if isinstance(folder, Journals) else Journal(folder)
     repeats = Repeats(is_usable, max_reasks)
@@ -119,8 +119,8 @@ def finished_journals(store: Store) -> list[Path]:
     """The journals whose tables are built and that still hold answers, or the batches they were
     asked in. Stale tables count as built.
 
-    A journal is named by the plan of its table, by the `questions` of that plan, or by each time that
-    a teacher was asked `again`.
+    A journal is named by the plan of its table, by the `questions` of that plan, or by each time
+    that a teacher was asked `again`.
     """
     built = [r.plan for r in store.records() if r.status != "building"]
     plans = {plan.fingerprint for plan in built} | {plan.fields.get("questions") for plan in built}

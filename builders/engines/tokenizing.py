@@ -144,8 +144,10 @@ def _text(tokenizer: Any, token_ids: Sequence[int]) -> str:
 
 def answer_of(tokenizer: Any, text: str, request: Request) -> str:
     """The answer in the text that a model wrote, as a training row has it: without the blank that
-    some templates put in front of it (Mistral's, Llama 2's). Where the prompt ends with the tag that
-    opens the thinking, the tag stands before the text: else nobody knows that the model thinks.
+    some templates put in front of it (Mistral's, Llama 2's).
+
+    Where the prompt ends with the tag that opens the thinking, the tag stands before the text: else
+    nobody knows that the model thinks.
     """
     if not request.messages:
         return text
@@ -155,8 +157,8 @@ def answer_of(tokenizer: Any, text: str, request: Request) -> str:
 
 @lru_cache(maxsize=16)
 def _lead(tokenizer: Any, template: str) -> tuple[str, str]:
-    """The blank that a template writes between the prompt and the answer, and the tag that opens the
-    thinking at the end of the prompt.
+    """The blank that a template writes between the prompt and the answer, and the tag that opens
+    the thinking at the end of the prompt.
     """
     question, answer = ({"role": "user", "content": "Say a word."}, {"role": "assistant", "content": "yes"})
     prompt = encoder(tokenizer).asked(render(tokenizer, [question], add_generation_prompt=True))

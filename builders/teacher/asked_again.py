@@ -1,8 +1,8 @@
 """Asking a teacher again about the snippets whose answers were of no use.
 
-In: complete `teacher_samples` and `unusable_answers`, and which statuses are to be asked again. Out:
-both tables as they were, but for these snippets: a usable answer is a sample now, and another one
-takes the place of the old.
+In: complete `teacher_samples` and `unusable_answers`, and which statuses are to be asked again.
+Out: both tables as they were, but for these snippets: a usable answer is a sample now, and another
+one takes the place of the old.
 
     ask_again(store, recipe.teacher, recipe.seed, ["no_problem"])
 
@@ -107,7 +107,7 @@ def _teacher_of(plan: Plan) -> str:
 
 
 def _unusable(store: Store, statuses: Sequence[str]) -> list[Row]:
-    """The rows that are to be asked again. InputError, with those that there are, if there is none."""
+    """The rows that are to be asked again. InputError, with those that there are, if none is."""
     rows = [row for part in store.read("unusable_answers") for row in part.to_pylist()]
     found = [row for row in rows if not statuses or row["status"] in statuses]
     if not found:
