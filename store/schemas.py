@@ -581,7 +581,9 @@ _ALL = [
             req("task_id", STRING),
             req("sample_index", INT32),
             req("completion", STRING, "all that the model wrote; empty if it was not asked or gave no answer"),
-            opt("reasoning", STRING, "what an endpoint gave as the model's thinking; thinking in tags is in completion"),
+            opt(
+                "reasoning", STRING, "what an endpoint gave as the model's thinking; thinking in tags is in completion"
+            ),
             req("extracted", STRING, "the code in it that was judged; empty if there was no verdict"),
             req("is_passed", BOOL),
             opt(
