@@ -53,6 +53,7 @@ from builders import (
     snippet_checks,
     snippet_occurrences,
     teacher_samples,
+    unusable_answers,
 )
 from builders.engines import needed as engines_needed
 from builders.engines.checkpoints import last_checkpoint
@@ -60,6 +61,7 @@ from builders.models import needed
 from builders.publishing import sets
 from builders.recipe import Recipe, contexts, fitting, sharing
 from builders.standalone import opening
+from builders.teacher import asked_again
 from store import Store
 from store.errors import InputError, UserError
 from store.preview import Preview, Step
@@ -212,10 +214,22 @@ def build_teacher(store: Store, recipe: Recipe) -> None:
     """
     teacher_samples.build(store, recipe.teacher, recipe.seed, recipe.executor)
     teacher_samples.build_rejects(store, recipe.teacher)
+    unusable_answers.require_usable(store)
     for benchmark in recipe.benchmarks:
         contamination.build(store, recipe.decontamination, recipe.executor, "teacher", benchmark)
     if recipe.scorer.labels == "teacher":
         aspect_scores.build_labels(store, recipe)
+
+
+def ask_again(store: Store, recipe: Recipe, statuses: Sequence[str] = ()) -> dict[str, int]:
+    """Ask the teacher again about the snippets whose answers were of no use, and about no other.
+
+    `statuses` are those of `unusable_answers`, such as no_problem; none means all. What came from
+    the samples is then stale. Returns how many were asked, and how many of them are samples now.
+    """
+    found = asked_again.ask_again(store, recipe.teacher, recipe.seed, statuses, recipe.executor)
+    teacher_samples.build_rejects(store, recipe.teacher)
+    return found
 
 
 def build_scorer(store: Store, recipe: Recipe) -> None:

@@ -29,7 +29,7 @@ from builders.engines import Completion, Request, prompts
 from builders.engines.answers import batches, journals, open_answers, spent_before, usage
 from builders.engines.checkpoints import last_checkpoints, open_checkpoints, share_an_engine
 from builders.executors.gpu_tasks import cluster_of
-from builders.pairs import parse
+from builders.pairs import reading
 from builders.recipe import Recipe
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, seed_from
 from store.catalog import connect
@@ -224,6 +224,11 @@ def _advice(counts: Counter[str]) -> str:
             "lower sampling.max_tokens, or raise synthesizer.engine.max_model_tokens: prompt and answer together must have "
             "room in it. Shorter snippets (pool.max_tokens) help, too"
         )
+    if counts and counts.most_common(1)[0][0] in ("unfinished", "no_answer"):
+        return (
+            "raise sampling.max_tokens, or synthesizer.engine.max_thinking_tokens for a model that thinks. To a template that "
+            "can leave the thinking out, say so with synthesizer.template_arguments, such as {enable_thinking: false}"
+        )
     return "train the synthesizer longer, or give the teacher more snippets"
 
 
@@ -238,7 +243,7 @@ def _request(recipe: Recipe, checkpoint: dict[str, Any], snippet: dict[str, Any]
         request_id=name,
         messages=({"role": "user", "content": text},),
         adapter=checkpoint["checkpoint_id"],
-        max_tokens=sampling.max_tokens,
+        max_tokens=sampling.max_tokens + recipe.synthesizer.engine.max_thinking_tokens,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         seed=seed_from(name),
@@ -247,7 +252,8 @@ def _request(recipe: Recipe, checkpoint: dict[str, Any], snippet: dict[str, Any]
 
 def _row(recipe: Recipe, iteration: int, job: Job, completion: Completion) -> dict[str, Any]:
     checkpoint, snippet, sample = job
-    pair = parse(completion.text, completion.finish_reason)
+    found = reading.answer(completion)
+    pair = found.pair
     return {
         "candidate_id": completion.request_id,
         "iteration": iteration,
@@ -256,7 +262,8 @@ def _row(recipe: Recipe, iteration: int, job: Job, completion: Completion) -> di
         "sample_index": sample,
         "problem": pair.problem,
         "solution": pair.solution,
-        "completion": completion.text,
+        "completion": found.text,
+        "reasoning": found.reasoning,
         "parse_status": pair.status,
         "text_hash": pair.text_hash,
         "finish_reason": completion.finish_reason,

@@ -19,14 +19,13 @@ from typing import Any
 import pyarrow as pa
 
 import queries
-from builders import raw_pool, rejects
-from builders.engines import Request, open_engine, prompts
-from builders.engines.answers import batches, journals, open_answers, spent_before, usage
-from builders.engines.settings import ROWS_PER_SHARD
+from builders import raw_pool, rejects, unusable_answers
+from builders.engines import Request
+from builders.engines.answers import usage
 from builders.executors.gpu_tasks import Cluster, cluster_of
 from builders.pairs import Parsed
 from builders.recipe import Executor, Teacher
-from builders.teacher import asking, docstrings, importing
+from builders.teacher import asked, asked_again, asking, docstrings, importing
 from builders.teacher.rows import row, table
 from store import CONTRACTS, Plan, Record, Store, Usage, content_id, fingerprint
 from store.catalog import connect
@@ -54,16 +53,10 @@ def build(store: Store, teacher: Teacher, seed: int, executor: Executor | None =
         )
     if teacher.path is not None:
         return _read(store, teacher, teacher.path)
-    is_offline = teacher.is_offline
-    size = ROWS_PER_SHARD if is_offline else teacher.engine_settings().rows_per_shard
-    plan = Plan(
-        table="teacher_samples",
-        inputs=store.input("pool") | store.input("raw_pool"),
-        fields=_identity(teacher) | asking.weights(teacher) | {"seed": seed},
-        texts=queries.versions("snippets") | ({} if is_offline else prompts.versions(teacher.prompt)),
-        num_shards=-(-teacher.num_snippets // size),
-        rows_per_shard=size,
-    )
+    is_offline, plan = teacher.is_offline, asked.plan(store, teacher, seed)
+    again = asked_again.accepted(store.record("teacher_samples"), plan)
+    if again is not None and (store.is_built(again) or asked_again.is_written(store, again)):
+        return store.materialize(again, lambda index: asked_again.made(store, again))
     if teacher.run_examples and not is_offline:
         asking.require_sandbox()
     if (built := store.built(plan)) is not None:
@@ -71,7 +64,7 @@ def build(store: Store, teacher: Teacher, seed: int, executor: Executor | None =
     _check_size(store, teacher)
     with staged(store, plan, lambda: _snippets(store, plan, teacher), by=("position", "snippet_id")) as snippets:
         if is_offline:
-            return store.materialize(plan, lambda shard: _offline(teacher, _of_shard(snippets, plan, shard)))
+            return store.materialize(plan, lambda shard: _offline(store, teacher, plan, shard, snippets))
         return _asked(store, teacher, seed, plan, snippets, cluster_of(store, executor))
 
 
@@ -84,13 +77,6 @@ def is_asked(store: Store) -> bool:
 def _is_imported(store: Store) -> bool:
     record = store.record("teacher_samples")
     return record is not None and "file" in record.plan.fields
-
-
-def _identity(teacher: Teacher) -> dict[str, Any]:
-    """Those of the teacher's settings that change its samples. Of a file, the content does."""
-    engine = teacher.engine if isinstance(teacher.engine, str) else teacher.engine.identity()
-    fields = teacher.model_dump(mode="json", exclude={"engine", "path", "template_arguments"})
-    return fields | asking.template(teacher) | {"engine": engine}
 
 
 def check(store: Store, teacher: Teacher) -> None:
@@ -133,7 +119,7 @@ def _read(store: Store, teacher: Teacher, path: str) -> Record:
 
 
 def _plan(store: Store, teacher: Teacher, content: str) -> Plan:
-    fields = {"samples": content, "teacher": _identity(teacher)}
+    fields = {"samples": content, "teacher": asked.identity(teacher)}
     return Plan(table="teacher_samples", inputs=store.input("raw_pool"), fields=fields, num_shards=1)
 
 
@@ -199,7 +185,8 @@ def build_rejects(store: Store, teacher: Teacher) -> None:
     if teacher.path is not None and not _is_imported(store):
         _build_failed(store, teacher, teacher.path)
     elif is_asked(store):
-        made = store.input("pool") | store.input("teacher_samples")
+        unusable_answers.build(store)
+        made = store.input("pool") | store.input("teacher_samples") | store.input("unusable_answers")
         rejects.build(store, "teacher", made, {"num_snippets": teacher.num_snippets})
 
 
@@ -244,40 +231,24 @@ def _of_shard(snippets: Staged, plan: Plan, shard: int) -> list[dict[str, Any]]:
     return snippets.rows(shard * plan.rows_per_shard, (shard + 1) * plan.rows_per_shard)
 
 
-def _offline(teacher: Teacher, part: list[dict[str, Any]]) -> pa.Table:
-    return table([row(s, docstrings.pair_of(s), teacher) for s in part])
+def _offline(store: Store, teacher: Teacher, plan: Plan, shard: int, snippets: Staged) -> pa.Table:
+    rows = [row(s, docstrings.pair_of(s), teacher) for s in _of_shard(snippets, plan, shard)]
+    unusable_answers.keep(store, plan, shard, rows)
+    return table(rows)
 
 
 def _asked(store: Store, teacher: Teacher, seed: int, plan: Plan, snippets: Staged, cluster: Cluster | None) -> Record:
-    settings = teacher.engine_settings()
-    read = asking.reader(teacher)
-
     def requests_of(shard: int) -> list[Request]:
         return [asking.request(s, teacher, seed) for s in _of_shard(snippets, plan, shard)]
 
     def make(shard: int) -> tuple[pa.Table, Usage]:
         found = _of_shard(snippets, plan, shard)
         completions = answers.of(shard, [asking.request(s, teacher, seed).request_id for s in found])
-        pairs = [read(c.text, c.finish_reason) for c in completions]
-        if teacher.run_examples:
-            pairs = asking.verified(pairs, store.announce)
-        rows = [
-            row(snippet, pair, teacher) | asking.price(teacher, completion)
-            for snippet, pair, completion in zip(found, pairs, completions, strict=True)
-        ]
-        return table(rows), usage(settings, completions)
+        rows = asking.rows(teacher, found, completions, store.announce)
+        unusable_answers.keep(store, plan, shard, rows)
+        return table(rows), usage(teacher.engine_settings(), completions)
 
-    spent, state = spent_before(store, plan.table, settings), batches(store, plan)
-    with (
-        open_engine(
-            settings, teacher.model, template_arguments=teacher.template_arguments, spent=spent, state=state, cluster=cluster
-        ) as engine,
-        open_answers(
-            journals(store, plan), store.missing(plan), settings, engine.generate, requests_of,
-            is_usable=lambda c: read(c.text, c.finish_reason).status == "ok", max_reasks=teacher.max_reasks,
-            cluster=cluster,
-        ) as answers,
-    ):  # fmt: skip
+    with asked.answers(store, teacher, plan, cluster, requests_of, store.missing(plan)) as answers:
         return store.materialize(plan, make)
 
 
@@ -297,7 +268,7 @@ def import_file(store: Store, path: str, teacher: Teacher) -> Record:
     plan = Plan(
         table="teacher_samples",
         inputs=store.input("raw_pool"),
-        fields={"file": file, "teacher": _identity(teacher)},
+        fields={"file": file, "teacher": asked.identity(teacher)},
         num_shards=1,
     )
     # Begin before the snippets are written: if the import is refused, nothing of it is left behind.

@@ -61,7 +61,7 @@ def narrowed(words: list[str]) -> typer.Typer:
     return alone
 
 
-RESUMED = {"fill", "import", "influence", "run", "select", "train"}
+RESUMED = {"ask-again", "fill", "import", "influence", "run", "select", "train"}
 """Commands that go on where they were stopped when they are given again."""
 
 

@@ -96,6 +96,8 @@ def _is_awaited(store: Store, records: list[Record], name: str) -> bool:
         return False
     if kind == "extract":
         return not all(store.is_complete(table, **partition) for table, partition in _MADE_OF_STAGING)
+    if kind == "unusable":
+        return not store.is_complete("unusable_answers")
     if kind == "gradients":
         where = segments(owner.plan.table, owner.plan.partition)
         return not any(r.plan.table == "rejects" and where in r.plan.inputs and r.status == "complete" for r in records)

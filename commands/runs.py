@@ -10,6 +10,7 @@ import typer
 from commands.terminal import (
     DEFAULT_STORE,
     JsonOption,
+    RecipeOption,
     SetOption,
     StoreOption,
     announce,
@@ -17,6 +18,8 @@ from commands.terminal import (
     console,
     open_ledger,
     open_store,
+    print_rows,
+    recipe_of,
 )
 
 PANEL = "A run and its store"
@@ -101,6 +104,43 @@ def run(
 
     for line in summary.lines(open_ledger(store), store):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("ask-again", rich_help_panel=PANEL)
+def ask_again(
+    reason: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Status of the answers to ask again, such as no_problem; give it once for each. Default: all."
+        ),
+    ] = None,
+    set_: SetOption = None,
+    recipe: RecipeOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the teacher again about the snippets whose answers were of no use.
+
+    The others stay as they are. Give it after you have mended the prompt or the server. What the
+    answers were, and what is wrong with them, stands in the table `unusable_answers`. After a kill,
+    the same command resumes. What was made from the samples is built again by the next run.
+
+    Example:
+    ```
+    $ scoder sql 'SELECT status, count(*) AS n FROM unusable_answers GROUP BY status'
+    $ scoder ask-again --reason no_problem --set teacher.temperature=0.3
+    │ asked │ usable │
+    │    41 │     38 │
+    ```
+    """
+    import scoder
+    from store.lock import coordinator
+
+    opened = open_store(store)
+    loaded = recipe_of(store, recipe, set_)
+    with coordinator(opened.root):
+        found = scoder.ask_again(opened, loaded, reason or [])
+    print_rows([found], as_json)
 
 
 @app.command(rich_help_panel=PANEL)

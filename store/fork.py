@@ -18,7 +18,7 @@ from store.errors import InputError
 
 _BEFORE_LOOP = {
     "pool": {"raw_pool", "snippet_occurrences", "snippet_checks", "near_duplicates", "benchmarks", "pool"},
-    "teacher": {"teacher_samples"},
+    "teacher": {"teacher_samples", "unusable_answers"},
     "scorer": set(),
     "bootstrap": set(),
 }

@@ -23,11 +23,20 @@ from store.errors import ContractError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 4
+VERSION = 5
 """The version of all contracts together. What was built under another version is refused, and the
 message says how to build it again."""
 
-PARSE_STATUSES = ("ok", "no_problem", "no_solution", "syntax_error", "unfinished", "prompt_too_long", "engine_error")
+PARSE_STATUSES = (
+    "ok", "no_answer", "no_problem", "no_solution", "syntax_error", "unfinished", "prompt_too_long", "engine_error",
+)  # fmt: skip
+
+UNUSABLE_STATUSES_NOTE = (
+    "no_answer: it is empty, or only thinks; no_problem, no_solution: that part is missing; syntax_error: the solution is no "
+    "Python; failed_examples: it fails an example of its own; unfinished: it was cut off; prompt_too_long; engine_error: the "
+    "endpoint or the engine gave none"
+)
+"""What the column status of unusable_answers says."""
 
 EVALUATION_STATUSES_NOTE = (
     "passed; failed: a test did not hold, or the answer is no code; timeout, memory, output: over that limit; missing: it "
@@ -340,6 +349,34 @@ _ALL = [
                 BOOL,
                 "in the train split: the scorer learns from it, so the weights are not fitted on it",
             ),
+            req("finish_reason", STRING, "stop, or length: cut at max_tokens; '' where no model was asked"),
+            opt(
+                "reasoning",
+                STRING,
+                "what the teacher thought before it answered; NULL if it did not, or none was asked",
+            ),
+            req("prompt_tokens", INT32),
+            req("completion_tokens", INT32),
+            opt("cost_usd", DOUBLE, "NULL if the recipe gives no price"),
+        ],
+    ),
+    contract(
+        "unusable_answers",
+        "one answer of the teacher that gave no sample",
+        "request_id",
+        "global",
+        [
+            req("request_id", STRING, "the id of the question; another one each time it is asked again"),
+            req("snippet_id", STRING),
+            req("status", STRING, UNUSABLE_STATUSES_NOTE),
+            req("reason", STRING, "what is wrong with it, in words"),
+            req("answer", STRING, "what the teacher wrote, without its thinking; '' if it gave none"),
+            opt("reasoning", STRING, "what the teacher thought before it answered; NULL if it did not"),
+            req(
+                "finish_reason", STRING, "stop, length: cut at max_tokens, prompt_too_long or error; '' without a model"
+            ),
+            req("model", STRING),
+            req("prompt_version", STRING),
             req("prompt_tokens", INT32),
             req("completion_tokens", INT32),
             opt("cost_usd", DOUBLE, "NULL if the recipe gives no price"),
@@ -379,10 +416,11 @@ _ALL = [
             req("sample_index", INT32),
             opt("problem", STRING, "NULL if parse_status says that none was found"),
             opt("solution", STRING, "NULL if parse_status says that none was found"),
-            req("completion", STRING, "all that the model wrote, so that it can be parsed again"),
+            req("completion", STRING, "what the model wrote, without its thinking, so that it can be parsed again"),
+            opt("reasoning", STRING, "what the model thought before it; NULL if it did not"),
             req("parse_status", STRING, ", ".join(PARSE_STATUSES)),
             opt("text_hash", STRING, "hash of the normalised problem and solution; NULL unless parsed"),
-            req("finish_reason", STRING),
+            req("finish_reason", STRING, "stop, length: cut at max_tokens, prompt_too_long or error"),
             req("prompt_version", STRING),
             req("prompt_tokens", INT32),
             req("completion_tokens", INT32),
@@ -543,6 +581,9 @@ _ALL = [
             req("task_id", STRING),
             req("sample_index", INT32),
             req("completion", STRING, "all that the model wrote; empty if it was not asked or gave no answer"),
+            opt(
+                "reasoning", STRING, "what an endpoint gave as the model's thinking; thinking in tags is in completion"
+            ),
             req("extracted", STRING, "the code in it that was judged; empty if there was no verdict"),
             req("is_passed", BOOL),
             opt(

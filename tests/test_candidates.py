@@ -267,6 +267,7 @@ def test_rows_per_shard_are_those_of_the_engine_or_as_asked(tmp_path, server):
     [
         (["prompt_too_long"] * 3 + ["no_problem"], "lower sampling.max_tokens"),
         (["no_problem"] * 2 + ["prompt_too_long"], "train the synthesizer longer"),
+        (["unfinished"] * 2 + ["no_problem"], "raise sampling.max_tokens, or synthesizer.engine.max_thinking_tokens"),
         ([], "train the synthesizer longer"),
     ],
 )

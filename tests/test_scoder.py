@@ -28,7 +28,7 @@ def digests(store: Path, *tables: str) -> dict[str, str]:
 
 def test_the_loop_fills_every_table(smoke_store: Path) -> None:
     empty = [t for t in FILLED if rows(smoke_store, t).num_rows == 0]
-    assert empty in ([], ["near_duplicates"]), f"tables without rows: {empty}"
+    assert set(empty) <= {"near_duplicates", "unusable_answers"}, f"tables without rows: {empty}"
 
 
 def test_status_shows_every_filled_table_with_rows_and_time(smoke_store: Path) -> None:

@@ -17,7 +17,7 @@ from builders import raw_pool, sandbox, teacher_samples
 from builders.engines import prompts
 from builders.pairs import parse, render
 from builders.recipe import Recipe, Teacher, files
-from builders.teacher import importing
+from builders.teacher import asked, importing
 from builders.teacher.asking import weights as asking_weights
 from builders.teacher.rows import split_of
 from builders.teacher_samples import import_file, is_asked
@@ -103,11 +103,13 @@ def test_unusable_answers_are_rejects_and_everything_is_accounted_for(tmp_path):
     kept = {r["snippet_id"] for r in read(store, "teacher_samples")}
     rejected = {r["item_id"]: r["reason"] for r in read(store, "rejects", stage="teacher")}
     assert kept == {snippet(0)["snippet_id"], snippet(1)["snippet_id"]}
-    assert rejected == {s["snippet_id"]: "teacher_answer_unusable" for s in UNUSABLE}
+    statuses = ["no_problem", "no_problem", "no_solution", "no_solution"]
+    assert rejected == {s["snippet_id"]: status for s, status in zip(UNUSABLE, statuses, strict=True)}
+    assert {r["snippet_id"]: r["status"] for r in read(store, "unusable_answers")} == rejected
 
 
 def test_several_shards_are_one_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(teacher_samples, "ROWS_PER_SHARD", 3)
+    monkeypatch.setattr(asked, "ROWS_PER_SHARD", 3)
     store = pooled(tmp_path / "store", [snippet(n) for n in range(8)])
     record = build(store, asking(tmp_path, 7))
     assert (record.plan.num_shards, record.rows) == (3, 7)
@@ -207,7 +209,14 @@ def test_answers_of_an_endpoint_are_parsed_priced_and_asked_once(tmp_path, endpo
         (f"Add {n}.", f"x = {n}", 10 + n, pytest.approx((100 * 1.0 + (10 + n) * 10.0) / 1e6)) for n in (2, 3)
     ]
     assert {(r["model"], r["prompt_version"]) for r in rows} == {("clever", prompts.version("teacher"))}
-    assert {r["item_id"] for r in read(store, "rejects", stage="teacher")} == {snippet(n)["snippet_id"] for n in (0, 1)}
+    rejected = {r["item_id"]: r["reason"] for r in read(store, "rejects", stage="teacher")}
+    assert rejected == {snippet(0)["snippet_id"]: "no_problem", snippet(1)["snippet_id"]: "syntax_error"}
+    unusable = {r["snippet_id"]: r for r in read(store, "unusable_answers")}
+    first, second = (unusable[snippet(n)["snippet_id"]] for n in (0, 1))
+    assert (first["answer"], first["reason"]) == ("no pair at all", "there is no heading '### Problem'")
+    assert (second["answer"], second["finish_reason"]) == (render("Add.", "x = ("), "stop")
+    assert second["reason"] == "the solution is no Python: '(' was never closed (line 1)"
+    assert first["cost_usd"] == pytest.approx((100 * 1.0 + 10 * 10.0) / 1e6)
     assert store.record("teacher_samples").usage.completion_tokens == 10 + 11 + 12 + 13
     assert len({body["seed"] for body in seen}) == len(seen) == 4
 
@@ -217,8 +226,8 @@ def test_answers_of_an_endpoint_are_parsed_priced_and_asked_once(tmp_path, endpo
     build(store, made)
     assert len(seen) == 4, "what was paid for is not asked again"
     assert sorted(read(store, "teacher_samples"), key=lambda r: r["problem"]) == rows
-    dumped = "".join(p.read_text() for p in Path(store.root, "_runs").rglob("*") if p.is_file())
-    assert "sk-test-only" not in dumped
+    dumped = b"".join(p.read_bytes() for p in Path(store.root, "_runs").rglob("*") if p.is_file())
+    assert b"sk-test-only" not in dumped
 
 
 def test_another_prompt_or_model_is_another_plan_and_another_price_is_not(tmp_path, endpoint, monkeypatch):

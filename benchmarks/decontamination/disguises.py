@@ -46,8 +46,9 @@ from benchmarks.decontamination.syntax_steps import (
     with_dead_code,
     without_docstrings,
 )
+from builders.code.syntax import parsed
 from builders.harness.files import read_tasks
-from builders.harness.programs import above_entry_point, parsed, split_tests, test_call
+from builders.harness.programs import above_entry_point, split_tests, test_call
 from builders.harness.tasks import Task
 
 

@@ -23,7 +23,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from builders.harness.programs import parsed
+from builders.code.syntax import parsed
 from builders.harness.tasks import Task
 
 Rule = Callable[[str], set[str]]

@@ -6,7 +6,8 @@
 
 `answers` asks an engine for the answers of a plan without paying twice, `checkpoints` opens an
 engine over rows of the table of that name, `forms` says whether a model can be asked in a chat,
-`needed` whether the engines of a run can be opened, and `prompts` are the texts that models read.
+`needed` whether the engines of a run can be opened, `prompts` are the texts that models read, and
+`thinking` is what reasoning models write before they answer.
 """
 
 from builders.engines.opening import open_engine, require_weights
@@ -42,4 +43,5 @@ __all__ = [
     "prompts",
     "require_weights",
     "settings",
+    "thinking",
 ]

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from builders.executors.gpu_tasks import Cluster
 
 __all__ = [
-    "Journals", "StormError", "answers_in", "batches", "close_journal", "finished_journals", "journals",
+    "JournalledStream", "Journals", "StormError", "WholeShards", "answers_in", "batches", "close_journal", "finished_journals", "journals",
     "open_answers", "paid_in", "spent_before", "spent_in", "unreadable_in", "usage",
 ]  # fmt: skip
 
@@ -60,6 +60,7 @@ def open_answers(
     per_item: int = 1,
     keeps_whole_shards: bool = False,
     cluster: Cluster | None = None,
+    watch: Callable[[Answered], Exception | None] = lambda answer: None,
 ) -> JournalledStream[Asked, Answered] | WholeShards[Asked, Answered]:
     """The answers of these shards of a plan; `answers.of(shard, request_ids)` gives those of one.
 
@@ -68,14 +69,16 @@ def open_answers(
     asked for again up to `max_reasks` times, with another seed. An item of `per_item` requests is
     lost with one of them, and `max_error_share` is a share of items. With `keeps_whole_shards`, an
     engine that is asked for whole shards has a journal, too. `cluster` is where the engine runs.
+    `watch` sees every answer, also those that an earlier run has kept. Where it gives an error,
+    nothing more is sent, and the error is raised; the answers under way are kept.
     """
     journal = folder if isinstance(folder, Journals) else Journal(folder)
     repeats = Repeats(is_usable, max_reasks)
     errors = ErrorShare(settings.max_error_share, per_item)
     if settings.is_journalled:
-        return JournalledStream(journal, shards, settings, ask, requests_of, repeats, errors)
+        return JournalledStream(journal, shards, settings, ask, requests_of, repeats, errors, watch)
     kept = journal if keeps_whole_shards else None
-    return WholeShards(ask, requests_of, repeats, errors, kept, shards, _num_ahead(settings, cluster))
+    return WholeShards(ask, requests_of, repeats, errors, kept, shards, _num_ahead(settings, cluster), watch)
 
 
 def _num_ahead(settings: EngineSettings, cluster: Cluster | None) -> int:
@@ -116,10 +119,12 @@ def finished_journals(store: Store) -> list[Path]:
     """The journals whose tables are built and that still hold answers, or the batches they were
     asked in. Stale tables count as built.
 
-    A journal is named by the plan of its table, or by the `questions` of that plan.
+    A journal is named by the plan of its table, by the `questions` of that plan, or by each time
+    that a teacher was asked `again`.
     """
     built = [r.plan for r in store.records() if r.status != "building"]
     plans = {plan.fingerprint for plan in built} | {plan.fields.get("questions") for plan in built}
+    plans |= {time["asked"] for plan in built for time in plan.fields.get("again", [])}
     found = sorted(Path(store.scratch("")).glob("journal-*"))
     return [f for f in found if f.name.rpartition("-")[2] in plans and holds_answers(f)]
 

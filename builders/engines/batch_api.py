@@ -104,6 +104,8 @@ class BatchEngine(Engine):
         def lines_of(request: ChoiceRequest) -> list[Line]:
             model = self._models[request.adapter]
             bodies = [choice_body(question, model, self._template_arguments) for question in request.questions]
+            for body in bodies:
+                body["max_tokens"] += self._settings.max_thinking_tokens
             return [
                 self._line(f"{request.request_id}/{number}", "chat/completions", body)
                 for number, body in enumerate(bodies)

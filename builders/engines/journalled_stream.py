@@ -38,12 +38,14 @@ class JournalledStream(Generic[Asked, Answered]):
         requests_of: Callable[[int], Sequence[Asked]],
         repeats: Repeats[Answered],
         errors: ErrorShare,
+        watch: Callable[[Answered], Exception | None] = lambda answer: None,
     ) -> None:
         self._settings, self._shards = settings, shards
         self._ask: Callable[[Iterable[Asked]], Iterator[Answered]] = ask
         self._requests_of: Callable[[int], Sequence[Asked]] = requests_of
         self._repeats: Repeats[Answered] = repeats
         self._errors = errors
+        self._watch: Callable[[Answered], Exception | None] = watch
         self._journal = journal
         self._under_way: dict[str, UnderWay[Asked]] = {}
         self._left: dict[int, int] = {}
@@ -122,6 +124,8 @@ class JournalledStream(Generic[Asked, Answered]):
                 self._stop(error)
                 return
             self._errors.add_answered(len(paid))
+            for answer in paid.values():
+                self._stop(self._watch(cast(Answered, answer)))
             self._left[shard] = len(to_ask)
             if not to_ask:
                 self._finish(shard)
@@ -143,7 +147,7 @@ class JournalledStream(Generic[Asked, Answered]):
         for answer in self._ask(requests):
             entry = self._under_way.pop(answer.request_id)
             self._journal.add(entry.shard, answer, self._cost(answer))
-            self._stop(self._errors.add(answer))
+            self._stop(self._errors.add(answer) or self._watch(answer))
             if self._repeats.wanted(answer, entry.num_reasks):
                 self._again.append(entry.again())
                 continue

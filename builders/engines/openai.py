@@ -149,6 +149,8 @@ class OpenAIEngine(Engine):
     async def _choose(self, request: ChoiceRequest) -> ChoiceCompletion:
         model = self._model_name(request.adapter)
         bodies = [choice_body(question, model, self._template_arguments) for question in request.questions]
+        for body in bodies:
+            body["max_tokens"] += self._settings.max_thinking_tokens
         calls = [self._endpoint.complete("chat/completions", self._extended(body)) for body in bodies]
         # Wait for all: the answered questions of a request that fails are paid for, and must be
         # counted.

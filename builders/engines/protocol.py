@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from builders.engines import thinking
 from builders.engines.reading import MalformedError, UnreadableError, quoted
 from builders.engines.types import Completion, FinishReason, Message, Request
 
@@ -197,14 +198,15 @@ def _is(told: Any, reasons: tuple[str, ...]) -> bool:
 
 
 def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:
-    """The probability of each choice, from the logprobs of the first token.
+    """The probability of each choice, from the logprobs of the answer's first token.
 
     Where these hold no choice, the first choice in the text has probability 1.
     """
     choice = answer["choices"][0]
     mass = _mass_by_choice(choice, choices)
     if not sum(mass.values()):
-        named = next((word for word in re.findall(r"\w+", _text(choice) or "") if word in mass), None)
+        said = thinking.split(_text(choice) or "").answer
+        named = next((word for word in re.findall(r"\w+", said) if word in mass), None)
         if named is None:
             raise NoChoiceError("none of the choices is among the tokens of the answer")
         mass[named] = 1.0
@@ -279,8 +281,11 @@ def _part_text(part: Any) -> str | None:
 
 
 def _top_logprobs(choice: Json) -> list[tuple[str, float]]:
+    """Those of the first token of the answer, which may follow thinking."""
     try:
-        entries = choice["logprobs"]["content"][0]["top_logprobs"]
+        tokens = choice["logprobs"]["content"]
+        place = thinking.first_of_answer([str(entry["token"]) for entry in tokens]) if len(tokens) > 1 else 0
+        entries = tokens[place]["top_logprobs"] if place is not None else []
         return [(str(entry["token"]), float(entry["logprob"])) for entry in entries]
     except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         return []

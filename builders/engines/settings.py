@@ -38,8 +38,9 @@ ROWS_PER_SHARD, MICRO_BATCHES_PER_SHARD = 4096, 8
 class AnyEngine(BaseModel):
     """What all engines have: a limit for errors, and what tokens cost.
 
-    None of these fields can change an answer, so none of them is part of a plan. Prices come from
-    the recipe alone: without them, tokens are counted and the cost stays unknown.
+    Of these fields, only `max_thinking_tokens` can change an answer, so the others are no part of a
+    plan. Prices come from the recipe alone: without them, tokens are counted and the cost stays
+    unknown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +52,11 @@ class AnyEngine(BaseModel):
 
     max_error_share: float = Field(
         0.05, ge=0, le=1, description="stop when more than this share of the requests fails, 0 to 1"
+    )
+    max_thinking_tokens: int = Field(
+        0,
+        ge=0,
+        description="tokens that a reasoning model may think beside the max_tokens of its answer; they are added to it",
     )
     price_per_million_input: float | None = Field(
         None, ge=0, description="dollars for a million prompt tokens; null: unknown, the cost is not counted"
@@ -97,6 +103,10 @@ class AnyEngine(BaseModel):
         """The part of the settings that can change an answer, for the plan of a table."""
         raise NotImplementedError
 
+    def _thinking(self) -> list[str | int | None]:
+        """What it adds to the identity: nothing for models that do not think."""
+        return [f"thinking {self.max_thinking_tokens}"] if self.max_thinking_tokens else []
+
 
 class _LocalModel(AnyEngine):
     """A model that is loaded on this machine."""
@@ -134,7 +144,14 @@ class TransformersSettings(_LocalModel):
         return MICRO_BATCHES_PER_SHARD * self.micro_batch
 
     def identity(self) -> list[str | int | None]:
-        return [self.engine, self.dtype, self.max_model_tokens, self.micro_batch, self.num_threads]
+        return [
+            self.engine,
+            self.dtype,
+            self.max_model_tokens,
+            self.micro_batch,
+            self.num_threads,
+            *self._thinking(),
+        ]
 
 
 class VllmSettings(_LocalModel):
@@ -148,7 +165,7 @@ class VllmSettings(_LocalModel):
     enforce_eager: bool = Field(False, description="true: no compilation, so it starts sooner and decodes more slowly")
 
     def identity(self) -> list[str | int | None]:
-        return [self.engine, self.dtype, self.max_model_tokens]
+        return [self.engine, self.dtype, self.max_model_tokens, *self._thinking()]
 
 
 LocalSettings = TransformersSettings | VllmSettings
@@ -228,7 +245,7 @@ class OpenAISettings(AnyEngine):
 
     def identity(self) -> list[str | int | None]:
         extra = [json.dumps(self.extra_body, sort_keys=True)] if self.extra_body else []
-        return [self.engine, *extra]
+        return [self.engine, *extra, *self._thinking()]
 
     @model_validator(mode="after")
     def _headers_hold_no_secret(self) -> Self:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from os.path import commonprefix
 from typing import Any
 
+from builders.engines import thinking
 from builders.engines.types import Message, Request
 from store.errors import InputError, JobError
 from training import plain_text
@@ -144,18 +145,26 @@ def _text(tokenizer: Any, token_ids: Sequence[int]) -> str:
 def answer_of(tokenizer: Any, text: str, request: Request) -> str:
     """The answer in the text that a model wrote, as a training row has it: without the blank that
     some templates put in front of it (Mistral's, Llama 2's).
+
+    Where the prompt ends with the tag that opens the thinking, the tag stands before the text: else
+    nobody knows that the model thinks.
     """
-    return text.removeprefix(_blank_before(tokenizer, str(tokenizer.chat_template))) if request.messages else text
+    if not request.messages:
+        return text
+    blank, tag = _lead(tokenizer, str(tokenizer.chat_template))
+    return tag + text.removeprefix(blank)
 
 
 @lru_cache(maxsize=16)
-def _blank_before(tokenizer: Any, template: str) -> str:
-    """What a template writes between the prompt that is asked and the answer."""
+def _lead(tokenizer: Any, template: str) -> tuple[str, str]:
+    """The blank that a template writes between the prompt and the answer, and the tag that opens
+    the thinking at the end of the prompt.
+    """
     question, answer = ({"role": "user", "content": "Say a word."}, {"role": "assistant", "content": "yes"})
     prompt = encoder(tokenizer).asked(render(tokenizer, [question], add_generation_prompt=True))
     whole = render(tokenizer, [question, answer])
     lead, found, _ = whole.removeprefix(prompt).partition("yes")
-    return lead if found and whole.startswith(prompt) and not lead.strip() else ""
+    return lead if found and whole.startswith(prompt) and not lead.strip() else "", thinking.opened_by(prompt)
 
 
 def require_numbers(values: Iterable[float | None], folder: str, request_id: str) -> None:

@@ -36,12 +36,14 @@ class WholeShards(Generic[Asked, Answered]):
         journal: Journal | Journals | None = None,
         shards: Sequence[int] = (),
         num_ahead: int = 0,
+        watch: Callable[[Answered], Exception | None] = lambda answer: None,
     ) -> None:
         self._journal = journal
         self._ask: Callable[[Iterable[Asked]], Iterator[Answered]] = ask
         self._requests_of: Callable[[int], Sequence[Asked]] = requests_of
         self._repeats: Repeats[Answered] = repeats
         self._errors = errors
+        self._watch: Callable[[Answered], Exception | None] = watch
         self._next = iter(shards)
         self._num_ahead = num_ahead
         self._threads = ThreadPoolExecutor(num_ahead, "shard") if num_ahead else None
@@ -73,9 +75,9 @@ class WholeShards(Generic[Asked, Answered]):
         self._go_ahead()
         given = self._ahead.pop(shard, None)
         found, asked = self._answers(shard) if given is None else given.result()
-        storm = None
+        storm: Exception | None = None
         for answer in asked:
-            storm = self._errors.add(answer) or storm
+            storm = self._errors.add(answer) or self._watch(answer) or storm
         if storm := storm or self._errors.of_complete_shard():
             raise storm
         if self._journal is not None:

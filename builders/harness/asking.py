@@ -46,7 +46,7 @@ def request(
         prompt=None if is_chat else task.completion,
         stop=() if is_chat else task.stops,
         adapter=adapter,
-        max_tokens=settings.max_tokens,
+        max_tokens=settings.max_tokens + settings.engine.max_thinking_tokens,
         temperature=settings.temperature,
         top_p=settings.top_p,
         seed=seed_from(name, seed),

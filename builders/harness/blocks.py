@@ -20,25 +20,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from builders.harness.fences import fenced
-from builders.harness.programs import parses
+from builders.code.fences import fenced
+from builders.code.syntax import parses
+from builders.engines import thinking
 from builders.harness.statements import Statement, statements
 
-# A tag or token in quotes is data of a program that looks for it.
-_UNQUOTED = r"(?<![\"'])(?<!(?<!`)`){}(?![\"'])"
-_THINKING = "think|thinking|thought|reasoning"
-_OPENED = re.compile(_UNQUOTED.format(rf"(?:<(?:{_THINKING})>|\[THINK\]|◁think▷)"), re.IGNORECASE)
-_CLOSED = re.compile(_UNQUOTED.format(rf"(?:</(?:{_THINKING})>|\[/THINK\]|◁/think▷)"), re.IGNORECASE)
-_END = re.compile(
-    _UNQUOTED.format(r"(?:<\|(?:endoftext|endofmask|im_end|eot_id|end_of_text|EOT|end|return|call)\|>|</s>)")
-)
-_CHANNEL = re.compile(r"(?<![\"'`])<\|channel\|>\s{0,9}(?:analysis|commentary)\b")
-_FINAL = re.compile(r"(?<![\"'`])<\|channel\|>\s{0,9}final\b[^<\n]{0,99}(?:<\|constrain\|>[^<\n]{0,99})?<\|message\|>")
-_BEGINS_THINKING = re.compile(r"^[ \t]*+(?:(?:`{3,}|~{3,})[ \t]*+)?\Z")
-_QUOTES = re.compile(r"\"|(?<!\w)[rbfuRBFU]{0,2}'|'(?!\w)")
-_COMMENT = re.compile(r"(?:^|\s)#")
-_NEAR = 200
-"""So many characters of a line before and behind a tag are looked at."""
 _TAGGED = re.compile(
     r"\[PYTHON\]\n?(?P<a>.*?)(?:\[/PYTHON\]|\Z)"
     r"|<code(?: [^>\n]{0,99})?>\n?(?P<b>.*?)(?:</code>|\Z)"
@@ -100,76 +86,13 @@ def unix(text: str) -> str:
 def answer(text: str) -> str:
     """What follows the model's thinking, up to an end token. Empty while it still thinks.
 
-    The opening tag may be missing: some templates put it into the prompt. In the channels of
-    gpt-oss, what follows the last `final` is the answer. Tags and tokens in the strings and
-    comments of code are no marks of the model (see `_marks`).
-
     Thinking that was cut off is no answer, whatever drafts it holds. But if it ends with a whole
     fenced block, the model has stopped there, and only forgot to close the tag: then the block
-    counts. A text that is cut by its length seldom ends so. A tag that is not closed begins a line,
-    or follows a fence. In the middle of a sentence it is what the sentence is about.
+    counts. A text that is cut by its length seldom ends so.
     """
-    text = _last_channel(text[max((found.end() for found in _marks(_CLOSED, text)), default=0) :])
-    begins = (found for found in _marks(_OPENED, text) if _BEGINS_THINKING.search(_line_before(text, found.start())))
-    opened, end = next(begins, None), min(_ends(text), default=len(text))
-    if opened is None or end < opened.start():
-        return text[:end]
-    thought = text[opened.end() : end]
-    is_answer = not text[: opened.start()].strip() and _ends_with_block(thought)
-    return thought if is_answer else text[: opened.start()]
-
-
-def _marks(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
-    """What the pattern finds in the text, but not in a program that has it in a text of its own.
-
-    That is within a fenced block that is Python with it.
-    """
-    found = list(pattern.finditer(text))
-    if not found:
-        return []
-    ends = [end.start() for end in re.finditer("\n", text)]
-    programs = [
-        (block.line, block.line + block.code.count("\n") + 1) for block in fenced(text)[0] if parses(block.code)
-    ]
-    starts = [first for first, _ in programs]
-
-    def is_in_program(position: int) -> bool:
-        line = bisect(ends, position - 1)
-        place = bisect(starts, line) - 1
-        return place >= 0 and programs[place][0] < line <= programs[place][1]
-
-    return [one for one in found if not is_in_program(one.start()) and not _is_quoted(one, text)]
-
-
-def _ends(text: str) -> list[int]:
-    """Where end tokens stand that are not within quotes or a comment of one line."""
-    return [found.start() for found in _marks(_END, text) if not _is_quoted(found, text)]
-
-
-def _is_quoted(found: re.Match[str], text: str) -> bool:
-    before = _line_before(text, found.start())
-    after = text[found.end() : found.end() + _NEAR].partition("\n")[0].strip()
-    if len(before) == _NEAR or after.startswith("<|"):
-        return False
-    quotes = "".join(_QUOTES.findall(before))
-    is_open = any(quotes.count(quote) % 2 and quote in after for quote in "\"'")
-    return is_open or (bool(after) and _COMMENT.search(before) is not None)
-
-
-def _line_before(text: str, position: int) -> str:
-    """What stands before a position in its line, or the nearest part of it."""
-    return text[max(0, position - _NEAR) : position].rpartition("\n")[2]
-
-
-def _last_channel(text: str) -> str:
-    """What gpt-oss writes in its last channel `final`. Nothing of the channel where it thinks.
-
-    Servers that leave out special tokens give `analysis…assistantfinal…`.
-    """
-    if text.startswith("analysis") and "assistantfinal" in text:
-        return text.rpartition("assistantfinal")[2]
-    ends, thinks = _marks(_FINAL, text), _marks(_CHANNEL, text)
-    return text[ends[-1].end() :] if ends else text[: thinks[0].start() if thinks else len(text)]
+    found = thinking.split(text)
+    is_answer = not found.answer.strip() and _ends_with_block(found.unclosed)
+    return found.unclosed if is_answer else found.answer
 
 
 def _ends_with_block(text: str) -> bool:

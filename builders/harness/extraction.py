@@ -68,9 +68,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from builders.code.fences import before_fence, opened_fence
+from builders.code.syntax import parsed, parses
 from builders.harness.blocks import Block, answer, blocks, mended, prefix, unix
-from builders.harness.fences import before_fence, opened_fence
-from builders.harness.programs import above_entry_point, defined_names, parsed, parses
+from builders.harness.programs import above_entry_point, defined_names
 from builders.harness.reach import needed
 from builders.harness.statements import Names, Statement, statements
 from builders.harness.tasks import Form, Task

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import re
 
-from builders.harness.programs import parsed
+from builders.code.syntax import parsed
 
 LONGEST = 300
 _FRAME = re.compile(r'^  File "(.+)", line (\d+)', re.MULTILINE)

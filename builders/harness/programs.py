@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from builders.code.syntax import parsed, parses
 from builders.harness import checker
 from builders.harness.tasks import Task
 
@@ -205,26 +205,6 @@ def defined_names(tree: ast.Module | None) -> set[str]:
         if isinstance(node, ast.Assign):
             names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
     return names
-
-
-def parses(code: str) -> bool:
-    """Whether the code is valid Python."""
-    return parsed(code) is not None
-
-
-def parsed(code: str) -> ast.Module | None:
-    """The syntax tree, or None for what is not Python.
-
-    Nothing is executed, and no warning is given.
-    """
-    try:
-        with warnings.catch_warnings():
-            # benchmarks hold escapes such as '\\d' in plain strings
-            warnings.simplefilter("ignore")
-            return ast.parse(code)
-    # ValueError: null bytes or lone surrogates. The last two: nested too deeply for the parser.
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 def _defined_name(entry_point: str) -> str:

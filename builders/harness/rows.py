@@ -86,6 +86,7 @@ def _row(job: Job, completion: Completion | None, known: Known, verdict: Verdict
         "task_id": job.task.task_id,
         "sample_index": job.number,
         "completion": "" if completion is None else completion.text,
+        "reasoning": None if completion is None else completion.reasoning,
         "finish_reason": "" if completion is None else completion.finish_reason,
         "completion_tokens": 0 if completion is None else completion.num_completion_tokens,
     }

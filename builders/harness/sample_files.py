@@ -28,7 +28,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from builders.harness.programs import parses
+from builders.code.syntax import parses
 from builders.harness.rows import Row
 from builders.harness.tasks import Task
 from store.errors import InputError, MissingError

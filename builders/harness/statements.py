@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from builders.harness.programs import parsed
+from builders.code.syntax import parsed
 
 Names = frozenset[str]
 

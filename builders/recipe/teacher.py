@@ -64,6 +64,13 @@ class Teacher(Settings):
         "schema, which needs engine openai and prompt teacher-json",
     )
     max_reasks: int = Field(0, ge=0, description="how often an answer without a valid pair is asked for again")
+    max_unusable_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="stop when more than this share of the answers gives no pair, 0 to 1, from the 20th answer on; "
+        "1: go on whatever they are",
+    )
     run_examples: bool = Field(
         True,
         description="run the examples in a sample and reject it if one fails; needs the sandbox",

@@ -11,9 +11,10 @@ from typing import Any
 from builders import sandbox
 from builders.engines import Completion, Request, prompts
 from builders.executors.cpus import usable_cpus
-from builders.pairs import Parsed, as_json, examples, parse
+from builders.pairs import Parsed, as_json, examples, parse, reading
 from builders.recipe import Teacher
 from builders.teacher.importing import shown
+from builders.teacher.rows import row
 from store import Announce, content_id, seed_from
 from store.errors import JobError
 
@@ -40,6 +41,11 @@ def reader(teacher: Teacher) -> Callable[[str, str], Parsed]:
     return as_json.parse if teacher.answer_form == "json" else parse
 
 
+def pair(teacher: Teacher, completion: Completion) -> Parsed:
+    """The pair in an answer. Its examples are not run."""
+    return reading.answer(completion, reader(teacher)).pair
+
+
 def request(snippet: dict[str, Any], teacher: Teacher, seed: int) -> Request:
     """The question about one snippet."""
     text = prompts.render(teacher.prompt, code=snippet["code"])
@@ -47,7 +53,7 @@ def request(snippet: dict[str, Any], teacher: Teacher, seed: int) -> Request:
     return Request(
         request_id=name,
         messages=({"role": "user", "content": text},),
-        max_tokens=teacher.max_tokens,
+        max_tokens=teacher.max_tokens + teacher.engine_settings().max_thinking_tokens,
         temperature=teacher.temperature,
         seed=seed_from(name, seed),
         json_schema=as_json.SCHEMA if teacher.answer_form == "json" else None,
@@ -72,13 +78,47 @@ def verified(pairs: list[Parsed], announce: Announce, names: Sequence[str] = ())
     )
     carrying = [(n, program) for n, program in programs if program is not None]
     results = sandbox.run_many(carrying, workers=usable_cpus())
-    failed = {n for n, result in results if result.status != "passed"}
+    failed = {n: f"it fails an example of its own: {_said(result)}" for n, result in results if _fails(result)}
     if failed:
         which = f": {shown([names[n] for n in sorted(failed)])}" if names else ""
         announce(
             f"teacher_samples: {len(failed)} of {len(carrying)} samples with examples fail them and are left out{which}"
         )
-    return [Parsed("failed_examples", p.problem, p.solution) if n in failed else p for n, p in enumerate(pairs)]
+    return [
+        Parsed("failed_examples", p.problem, p.solution, failed[n]) if n in failed else p for n, p in enumerate(pairs)
+    ]
+
+
+def _fails(result: sandbox.SandboxResult) -> bool:
+    return result.status != "passed"
+
+
+def _said(result: sandbox.SandboxResult) -> str:
+    """The last line of its error, or how it ended."""
+    lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+    return (lines[-1] if lines and result.status == "failed" else result.status)[:300]
+
+
+def rows(
+    teacher: Teacher,
+    snippets: Sequence[dict[str, Any]],
+    completions: Sequence[Completion],
+    announce: Announce,
+) -> list[dict[str, Any]]:
+    """The rows of answers, usable or not, with what the tables teacher_samples and unusable_answers
+    say of them.
+    """
+    answers = [reading.answer(completion, reader(teacher)) for completion in completions]
+    pairs = [answer.pair for answer in answers]
+    if teacher.run_examples:
+        pairs = verified(pairs, announce)
+    return [
+        row(snippet, pair, teacher)
+        | {"request_id": c.request_id, "answer": answer.text, "reasoning": answer.reasoning}
+        | {"finish_reason": c.finish_reason}
+        | price(teacher, c)
+        for snippet, pair, answer, c in zip(snippets, pairs, answers, completions, strict=True)
+    ]
 
 
 def price(teacher: Teacher, completion: Completion) -> dict[str, Any]:

@@ -14,10 +14,15 @@ from store import CONTRACTS, content_id
 
 
 def row(snippet: dict[str, Any], pair: Parsed, teacher: Teacher) -> dict[str, Any]:
-    """One sample as a row of the table, with a `status` beside its columns."""
+    """One sample as a row of the table, with its `status` and what an unusable one has besides."""
     split, for_scorer = split_of(snippet["position"], teacher)
     return {
         "status": pair.status,
+        "reason": pair.reason or pair.status,
+        "request_id": content_id("unasked", snippet["snippet_id"]),
+        "answer": "",
+        "reasoning": None,
+        "finish_reason": "",
         "sample_id": content_id(snippet["snippet_id"], pair.problem or "", pair.solution or ""),
         "snippet_id": snippet["snippet_id"],
         "problem": pair.problem,
@@ -51,7 +56,16 @@ def split_of(position: int, teacher: Teacher) -> tuple[str, bool]:
 def table(rows: list[dict[str, Any]]) -> pa.Table:
     """The rows with status `ok`.
 
-    The others are rejects: rejects_teacher.sql finds what is absent.
+    The others are rows of `unusable_answers`, and rejects.
     """
-    kept = [{k: v for k, v in row.items() if k != "status"} for row in rows if row["status"] == "ok"]
-    return pa.Table.from_pylist(kept, schema=CONTRACTS["teacher_samples"].schema)
+    return _under("teacher_samples", [row for row in rows if row["status"] == "ok"])
+
+
+def unusable(rows: list[dict[str, Any]]) -> pa.Table:
+    """The rows with any other status, as rows of `unusable_answers`."""
+    return _under("unusable_answers", [row for row in rows if row["status"] != "ok"])
+
+
+def _under(name: str, rows: list[dict[str, Any]]) -> pa.Table:
+    schema = CONTRACTS[name].schema
+    return pa.Table.from_pylist([{k: row[k] for k in schema.names} for row in rows], schema=schema)

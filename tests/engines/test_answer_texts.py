@@ -88,6 +88,14 @@ def test_the_blank_of_a_template_is_taken_off_once_and_of_chats_only() -> None:
     assert answer_of(tokenizer("qwen2.5"), " def", chat) == " def"
 
 
+def test_the_tag_that_a_template_opens_stands_before_the_thinking() -> None:
+    made = tokenizer("qwen2.5")
+    chat, raw = Request("1", messages=(USER,), max_tokens=1), Request("2", prompt="x", max_tokens=1)
+    made.chat_template = CHATML.replace("assistant\n{%", "assistant\n<think>\n{%")
+    assert "<think>" in made.chat_template
+    assert answer_of(made, "Two", chat) == "<think>\nTwo" and answer_of(made, "Two", raw) == "Two"
+
+
 def test_what_cannot_be_decoded_behind_the_prompt_is_decoded_alone() -> None:
     made = with_a_blank_in_front("prepend")
     ids = made.convert_tokens_to_ids

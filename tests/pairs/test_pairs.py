@@ -1,5 +1,7 @@
 """Pairs: what is rendered is parsed back, and a malformed answer gets the status that says why."""
 
+import time
+
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -18,6 +20,13 @@ PIECES = st.sampled_from(
         "\n",
         "\r\n",
         " ",
+        "**Problem**\n",
+        "Solution:\n",
+        "## Solution\n",
+        "```markdown\n",
+        "~~~\n",
+        "<think>",
+        "</think>",
         "a = 1",
         "\x0b",
     ]
@@ -76,7 +85,9 @@ WHOLE = "### Problem\nAdd.\n\n### Solution\n```python\nx = 1\n```"
         ("### Problem\n\n### Solution\n```python\nx = 1\n```", "stop", Parsed("no_problem")),
         ("### Solution\n```python\nx = 1\n```\n### Problem\nAdd.", "stop", Parsed("no_problem")),
         ("x = 1", "stop", Parsed("no_problem")),
-        ("", "stop", Parsed("no_problem")),
+        ("", "stop", Parsed("no_answer")),
+        (" \n", "length", Parsed("unfinished")),
+        ("x" * 1_000_001, "stop", Parsed("no_problem")),
         ("", "error", Parsed("engine_error")),
         (WHOLE, "error", Parsed("engine_error")),
         ("", "prompt_too_long", Parsed("prompt_too_long")),
@@ -84,6 +95,109 @@ WHOLE = "### Problem\nAdd.\n\n### Solution\n```python\nx = 1\n```"
 )
 def test_statuses(text, finish_reason, expected):
     assert parse(text, finish_reason) == expected
+
+
+DOUBLE = "### Problem\nTwice x.\n\n### Solution\n```python\ndef double(x):\n    return 2 * x\n```\n"
+CODE = "def double(x):\n    return 2 * x"
+TICKS = "```"
+FORMS = {
+    "windows": DOUBLE.replace("\n", "\r\n"),
+    "two signs": DOUBLE.replace("###", "##"),
+    "one sign, small": DOUBLE.replace("### Problem", "# problem").replace("### Solution", "# SOLUTION"),
+    "colon": DOUBLE.replace("Problem", "Problem:").replace("Solution", "Solution:"),
+    "statement": DOUBLE.replace("### Problem\n", "## Problem Statement: "),
+    "bold": DOUBLE.replace("### Problem", "**Problem**").replace("### Solution", "**Solution**"),
+    "bold, in a line": DOUBLE.replace("### Problem\n", "**Problem:** ").replace("### Solution", "__Solution__:"),
+    "bold behind signs": DOUBLE.replace("### Problem", "### **Problem**").replace("### Solution", "## **Solution:**"),
+    "plain": DOUBLE.replace("### Problem\n", "Problem: ").replace("### Solution", "Solution:"),
+    "in a sentence": f"Sure! {DOUBLE}",
+    "outer fence": f"```markdown\n{DOUBLE}```\n",
+    "outer fence, two signs": f"```markdown\n{DOUBLE.replace('###', '##')}```\n",
+    "outer fence behind a sentence": f"Here it is:\n\n````\n{DOUBLE}````\nGood luck!",
+    "tildes": DOUBLE.replace(TICKS, "~~~"),
+    "blanks in the fence": DOUBLE.replace("```python", "``` python  "),
+    "indented fence": DOUBLE.replace("```python", "1. So:\n\n   ```python")
+    .replace("def", "   def")
+    .replace("    return", "       return"),
+    "set-up in a shell": DOUBLE.replace("```python", "```bash\npip install x\n```\n\n```python"),
+    "used below": f"{DOUBLE}\nUse it:\n```python\nprint(double(2))\n```\n",
+    "tested below": f"{DOUBLE}\n```python\ndef test_double():\n    assert double(2) == 4\n```\n",
+    "cut in a later block": f"{DOUBLE}\n```python\ndef other():\n",
+    "another pair below": f"{DOUBLE}\n### Problem\nX.\n\n### Solution\n```python\ndef double(): ...\n```",
+    "an earlier version": DOUBLE.replace("```python", "```python\ndef double(x):\n    return x\n```\nNo:\n```python"),
+    "an example of a solution": DOUBLE.replace("Twice x.", "Twice x.\nSolution: 4").replace(
+        "Solution: 4", "Solution: 4"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms_that_models_write(name):
+    found = parse(FORMS[name], "length" if "cut" in name else "stop")
+    problem = "Twice x.\nSolution: 4" if "example" in name else "Twice x."
+    assert (found.status, found.problem, found.solution) == ("ok", problem, CODE)
+
+
+@pytest.mark.parametrize("inner", ["```\n>>> double(2)\n4\n```", "    ```python\n    double(2)\n    ```"])
+def test_a_docstring_with_a_fence_is_not_cut(inner):
+    body = f'def double(x):\n    """Twice.\n\n{inner}\n    """\n    return 2 * x'
+    assert parse(DOUBLE.replace(CODE, body)).solution == body
+
+
+def test_blocks_of_one_program_are_joined():
+    helper = f"{DOUBLE}And then:\n```python\ndef four(x):\n    return double(double(x))\n```"
+    assert parse(helper).solution == f"{CODE}\n\n\ndef four(x):\n    return double(double(x))"
+    other = f"{DOUBLE}Another way:\n```python\ndef twice(x):\n    return x + x\n```"
+    assert parse(other).solution == CODE
+
+
+def test_a_plain_line_of_an_example_is_no_heading_under_a_marked_one():
+    found = parse("### Problem\nTwice x.\nSolution: 4\n```python\nx = 1\n```")
+    assert (found.status, found.reason) == ("no_solution", "there is no heading '### Solution'")
+
+
+def test_a_comment_in_the_code_of_a_problem_is_no_heading():
+    text = DOUBLE.replace("###", "##").replace("Twice x.", "Mend:\n```python\n# Solution\nx = 1\n```\nIt is wrong.")
+    assert parse(text).problem == "Mend:\n```python\n# Solution\nx = 1\n```\nIt is wrong."
+
+
+@pytest.mark.parametrize("sign", ["###", "##", "**"])
+def test_a_solution_before_its_problem_is_not_whole(sign):
+    end = sign if sign == "**" else ""
+    found = parse(f"{sign} Solution{end}\n```python\nx = 1\n```\n{sign} Problem{end}\nAdd.".replace("** ", "**"))
+    assert (found.status, found.reason) == ("no_problem", "'### Solution' stands before '### Problem'")
+
+
+@pytest.mark.parametrize("status", [s for s in PARSE_STATUSES if s != "ok"])
+def test_every_fault_has_its_reason(status):
+    (mark,) = test_statuses.pytestmark
+    cases = [(text, reason) for text, reason, expected in mark.args[1] if expected.status == status]
+    assert cases and all(parse(*case).reason for case in cases)
+
+
+MEGA = 900_000
+HOSTILE = {
+    "fences": "```\n" * (MEGA // 4),
+    "headings": "## Problem\n" * (MEGA // 11),
+    "solutions": "### Solution\n" * (MEGA // 13),
+    "opened": f"{DOUBLE[:38]}" + "```python\n" * (MEGA // 11),
+    "blocks": f"{DOUBLE[:38]}" + "```python\ndef f(): pass\n```\n" * (MEGA // 30),
+    "blanks": "### Problem\nx\n### Solution\n" + " " * MEGA,
+    "blanks and signs": " " * (MEGA // 2) + "#" * (MEGA // 2),
+    "stars": "*" * MEGA,
+    "brackets": DOUBLE.replace("2 * x", "(" * MEGA),
+    "brackets in lines": DOUBLE.replace("2 * x", "(\n" * (MEGA // 2)),
+    "minuses": DOUBLE.replace("2 * x", "-" * MEGA + "x"),
+    "nul": DOUBLE.replace("2 * x", "2\0" * (MEGA // 2)),
+    "surrogates": DOUBLE.replace("2 * x", "\ud800" * (MEGA // 2)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_texts_take_no_time(name):
+    start = time.process_time()
+    assert parse(HOSTILE[name]).status in PARSE_STATUSES
+    assert time.process_time() - start < 5
 
 
 def test_the_cases_above_reach_every_status():

@@ -66,6 +66,7 @@ RUN: dict[str, list[tuple[str, dict]]] = {
     "teacher": [
         ("raw_pool", {"origin": "import"}),
         ("teacher_samples", {}),
+        ("unusable_answers", {}),
         ("rejects", {"stage": "teacher"}),
         ("contamination", {"item_kind": "teacher", "benchmark": "demo"}),
         ("aspect_scores", {"item_kind": "label"}),

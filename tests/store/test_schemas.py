@@ -34,6 +34,7 @@ DESIGNED = [
     "snippet_checks",
     "snippet_occurrences",
     "teacher_samples",
+    "unusable_answers",
 ]
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from builders.harness.fences import fenced_python
-from builders.harness.programs import parsed
+from builders.code.fences import fenced_python
+from builders.code.syntax import parsed
 
 MAX_FUNCTIONS = 20
 """The most functions of one text that are tried. A text with more is a library, not a solution."""

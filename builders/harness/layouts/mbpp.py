@@ -13,9 +13,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from builders.code.syntax import parsed
 from builders.harness.layouts import hub
 from builders.harness.layouts.fields import Row, optional, text, unix
-from builders.harness.programs import defined_names, parsed
+from builders.harness.programs import defined_names
 from builders.harness.questions import Question, below_docstring, docstring_of, with_asserts
 from builders.harness.tasks import Task
 

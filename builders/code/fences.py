@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from builders.harness.programs import parses
+from builders.code.syntax import parses
 
 _PYTHON = re.compile(r"(?:i?py|i?python|sage|none)?[\d.]*\Z", re.IGNORECASE)
 _LANGUAGE = re.compile(r"[{. \t]*([\w+#.-]*)")
@@ -30,11 +30,15 @@ _MORE_FENCES = 8
 
 @dataclass(frozen=True)
 class Fenced:
-    """A block: the number of its first fence's line, the language beside it, and what is inside."""
+    """A block: the number of its first fence's line, the language beside it, and what is inside.
+
+    A block that ends where the text ends is not closed.
+    """
 
     line: int
     language: str
     code: str
+    is_closed: bool = True
 
     @property
     def is_python(self) -> bool:
@@ -102,7 +106,8 @@ def fenced(text: str) -> tuple[list[Fenced], list[str]]:
         between.append("\n".join([*lines[rest : opening.line], "" if opening.is_alone else opening.before]))
         place = _end(lines, fences, place, opening)
         closing = fences[place] if place < len(fences) else None
-        found.append(Fenced(opening.line, opening.language, _inside(lines, opening, closing)))
+        inside = _inside(lines, opening, closing)
+        found.append(Fenced(opening.line, opening.language, inside, closing is not None))
         rest = len(lines) if closing is None else closing.line + 1
         # A fence with a language ends one block and begins the next.
         if closing is not None and closing.language:
