@@ -94,9 +94,9 @@ def _columns(source: Source, path: str) -> list[str]:
         if source.kind == "parquet" or path.endswith(".parquet"):
             with fsspec.open(path, "rb") as handle:
                 return list(pq.read_schema(handle).names)
-        with _opened(path) as handle:
+        with _opened(source, path) as handle:
             return [column for line in islice(_lines(handle), _HEAD_ROWS) for column in _json_row(line)]
-    except _BROKEN:
+    except (TooMuchError, *_BROKEN):
         return []
 
 
