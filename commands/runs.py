@@ -122,12 +122,11 @@ def ask_again(
     """Ask the teacher again about the snippets whose answers were of no use.
 
     The others stay as they are. Give it after you have mended the prompt or the server. What the
-    answers were, and what is wrong with them, stands in the table `unusable_answers`. After a kill,
-    the same command resumes. What was made from the samples is built again by the next run.
+    answers were, and what is wrong with them, stands in the table `unusable_answers`: `scoder sql
+    'SELECT status, reason, answer FROM unusable_answers'`. After a kill, the same command resumes. What was made from the samples is built again by the next run.
 
     Example:
     ```
-    $ scoder sql 'SELECT status, count(*) AS n FROM unusable_answers GROUP BY status'
     $ scoder ask-again --reason no_problem --set teacher.temperature=0.3
     │ asked │ usable │
     │    41 │     38 │

@@ -11,7 +11,7 @@ import pytest
 
 from builders.checkpoints import build_base, build_coder
 from builders.recipe import Coder, Evaluation, Teacher, files
-from builders.teacher_samples import _identity
+from builders.teacher import asked
 from store import ContractError, Record, Store
 from store.inspection import Inspection
 from store.markers import folders_of
@@ -119,8 +119,8 @@ def test_arguments_of_a_chat_template_make_another_checkpoint(
 
 
 def test_plans_name_the_arguments_of_a_teacher_only_where_there_are_any() -> None:
-    assert "template_arguments" not in _identity(Teacher())
-    assert _identity(Teacher(template_arguments={"add": 1}))["template_arguments"] == {"add": 1}
+    assert "template_arguments" not in asked.identity(Teacher())
+    assert asked.identity(Teacher(template_arguments={"add": 1}))["template_arguments"] == {"add": 1}
     assert Evaluation().template_arguments == {}
 
 

@@ -17,7 +17,7 @@ from builders.recipe import Recipe
 from builders.teacher import asked_again
 from builders.teacher.unusable_share import ANSWERS_TO_JUDGE
 from store import Store, content_id
-from store.errors import InputError, JobError
+from store.errors import InputError, JobError, MissingError
 from tests.fault_server import FaultServer, ok, question
 from tests.rows import put
 from tests.smoke_run import scoder as command
@@ -157,10 +157,26 @@ def test_too_many_unusable_answers_stop_before_the_rest_is_paid(serve, tmp_path)
     assert ANSWERS_TO_JUDGE <= asked <= ANSWERS_TO_JUDGE + 2 * 4
     with pytest.raises(JobError, match="give no pair"):
         teacher_samples.build(store, made.teacher, made.seed)
-    assert sum(server.paid.values()) == asked, "what is known already is not paid to be learnt again"
+    assert set(server.paid.values()) == {1} and len(server.paid) <= asked + ANSWERS_TO_JUDGE + 2 * 4
+    with pytest.raises(MissingError, match="has not been asked for all samples yet"):
+        asked_again.ask_again(store, made.teacher, made.seed, [])
     more = asking(tmp_path, server.url, 300, max_in_flight=4, max_unusable_share=0.9)
     assert teacher_samples.build(store, more.teacher, more.seed).rows == 75
     assert set(server.paid.values()) == {1} and len(server.paid) == 300, "the answers of before are kept"
+
+
+def test_a_mended_server_is_asked_for_the_rest_and_then_for_what_was_of_no_use(serve, tmp_path) -> None:
+    is_mended: list[bool] = []
+    server = serve(lambda body, _: ok(render(f"{number_of(body)}.", "x = 1") if is_mended else "I would rather not."))
+    store, made = pooled(tmp_path / "store", 60), asking(tmp_path, server.url, 60, max_in_flight=4)
+    with pytest.raises(JobError, match="run the same command again"):
+        teacher_samples.build(store, made.teacher, made.seed)
+    lost = sum(server.paid.values())
+    is_mended.append(True)
+    scoder.build_teacher(store, made)
+    assert len(read(store, "teacher_samples")) == 60 - lost
+    assert asked_again.ask_again(store, made.teacher, made.seed, []) == {"asked": lost, "usable": lost}
+    assert set(server.paid.values()) == {1} and len(server.paid) == 60 + lost
 
 
 def test_a_few_unusable_answers_stop_nothing(serve, tmp_path) -> None:
@@ -228,9 +244,7 @@ def test_asking_again_with_a_mended_prompt(serve, tmp_path) -> None:
     other = asking(tmp_path, server.url, 3, max_unusable_share=1, temperature=0.1)
     with pytest.raises(ValueError, match="built under another plan"):
         teacher_samples.build(store, other.teacher, other.seed)
-    with pytest.raises(
-        InputError, match="no unusable answer of the teacher has the status no_problem; there are: none"
-    ):
+    with pytest.raises(InputError, match="no answer of the teacher is unusable"):
         scoder.ask_again(store, mended, ["no_problem"])
 
 

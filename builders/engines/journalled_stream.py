@@ -124,8 +124,6 @@ class JournalledStream(Generic[Asked, Answered]):
                 self._stop(error)
                 return
             self._errors.add_answered(len(paid))
-            for answer in paid.values():
-                self._stop(self._watch(cast(Answered, answer)))
             self._left[shard] = len(to_ask)
             if not to_ask:
                 self._finish(shard)

@@ -114,28 +114,36 @@ def _unusable(store: Store, statuses: Sequence[str]) -> list[Row]:
         there = {status: sum(r["status"] == status for r in rows) for status in sorted({r["status"] for r in rows})}
         told = ", ".join(f"{status} ({number:,})" for status, number in there.items()) or "none"
         raise InputError(
-            f"no unusable answer of the teacher has the status {', '.join(statuses) or 'of any kind'}; there are: {told}"
+            f"no unusable answer of the teacher has the status {', '.join(statuses)}; there are: {told}"
+            if rows
+            else "no answer of the teacher is unusable: there is nothing to ask again"
         )
     return found
 
 
 def _first_plan(store: Store, teacher: Teacher) -> Plan:
     """The plan of the samples that are there. InputError where nobody was asked for them."""
-    if teacher.is_offline or "engine" not in (plan := _record(store).plan).fields:
+    record = store.record("teacher_samples")
+    if record is not None and record.plan.fields.get("engine", "docstring") == "docstring":
         raise InputError(
             "nobody was asked for the teacher samples of this store, so nobody can be asked again: they come from "
             "docstrings or from a file"
         )
-    if plan.fields["engine"] == "docstring":
-        raise InputError("the teacher samples of this store come from docstrings, so nobody can be asked again")
-    store.input("teacher_samples")
+    plan = _record(store).plan
+    if teacher.is_offline:
+        raise InputError(
+            "this recipe has no teacher who can be asked, but that of the samples was one: give its recipe by --recipe"
+        )
     return plan
 
 
 def _record(store: Store) -> Record:
     record = store.record("teacher_samples")
-    if record is None:
-        raise MissingError("there are no teacher samples yet: `scoder run RECIPE --until teacher` builds them")
+    if record is None or record.status != "complete":
+        raise MissingError(
+            "the teacher has not been asked for all samples yet: `scoder run RECIPE --until teacher` asks for the rest, "
+            "and then those of no use can be asked again"
+        )
     return record
 
 

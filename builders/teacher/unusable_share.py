@@ -1,7 +1,8 @@
 """Stopping a teacher whose answers are mostly of no use, before the rest is paid for.
 
-In: its answers as they come, also those that an earlier run has kept. Out: a JobError with three of
-them, when more than `teacher.max_unusable_share` give no pair.
+In: its answers as they come. Out: a JobError with three of them, when more than
+`teacher.max_unusable_share` give no pair. What an earlier run has kept does not count: the server
+may have been mended since. So a run that is given again pays for 20 answers more at least.
 
 A good teacher fails in a few of a hundred answers, and a prompt or a server that does not fit fails
 in nearly all. The default of 0.5 lies between: of 20 answers of a teacher that fails in three of
@@ -55,8 +56,9 @@ class UnusableShare:
         return JobError(
             f"{self._num_unusable} of {self._num_answers} answers of the teacher give no pair, more than "
             f"teacher.max_unusable_share={self._teacher.max_unusable_share:g}, such as:{examples}\n"
-            "The answers are kept, and nothing more was asked. Mend the server or teacher.prompt and run again, or raise "
-            "teacher.max_unusable_share to go on with the usable ones"
+            "The answers are kept, and nothing more was asked. Mend the server and run the same command again: it asks "
+            "for the rest, and `scoder ask-again` then asks for those of no use once more. A mended teacher.prompt is "
+            "another teacher, who is asked for all. To go on as it is: --set teacher.max_unusable_share=1"
         )
 
 

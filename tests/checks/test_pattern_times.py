@@ -244,4 +244,4 @@ def test_slow_patterns_are_found(pattern: str) -> None:
 def test_the_patterns_of_all_rooms_are_looked_at() -> None:
     found = patterns()
     assert "builders/checks/sensitive.py:_TOKENSopenai_key" in found and "training/hub.py:_ID" in found
-    assert len(found) > 100 and found["builders/harness/fences.py:_BULLET"][1]
+    assert len(found) > 100 and found["builders/code/fences.py:_BULLET"][1]

@@ -14,7 +14,7 @@ from tests.smoke_run import ROOT, scoder
 
 COMMANDS = {name: command for name, (_, command) in commands().items()}
 FIRST_LINES = {name: line for name, c in COMMANDS.items() for line in re.findall(r"^\$ (.*)$", parts(c)[1], re.M)[:1]}
-NEEDS_A_MODEL = {"compare", "evaluate", "influence", "train coder", "train scorer", "train synthesizer"}
+NEEDS_A_MODEL = {"ask-again", "compare", "evaluate", "influence", "train coder", "train scorer", "train synthesizer"}
 """These take a model or minutes; tests of their own run them."""
 NEEDS_A_FILE = {"contamination", "environment", "grade", "import teacher", "model smollm2"}
 RUN_HERE = [name for name in FIRST_LINES if name not in {*NEEDS_A_MODEL, *NEEDS_A_FILE}]

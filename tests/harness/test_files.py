@@ -32,7 +32,7 @@ def test_a_dataset_folder_is_read_from_its_test_split(tmp_path):
     [
         ('{"question": 1, "answer": 2}\n', r"tasks.jsonl, row 1: unknown benchmark layout"),
         (json.dumps(HUMAN_EVAL) + "\n" + json.dumps(HUMAN_EVAL), "row 2: task_id 'HumanEval/0' occurs twice"),
-        (json.dumps(HUMAN_EVAL) + "\n{broken", "row 2: not JSON"),
+        (json.dumps(HUMAN_EVAL) + "\n{broken", "row 2 \\(line 2\\): not JSON"),
         ("[1]", "row 1: a task must be a JSON object, got int"),
         ("[]", "is empty"),
         ("\n", "is empty"),
