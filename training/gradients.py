@@ -236,7 +236,7 @@ def _check_adapter(model: PeftModel, adapter: str | None) -> None:
     names = [saved_name(name) for name, _ in model.named_parameters()]
     trained = {name for name in names if ".lora_" in name or "modules_to_save" in name}
     if adapter is not None:
-        # Biases and single tokens that were trained are weights of the model, so only the file tells of them.
+        # Trained biases and single tokens are weights of the model: only the file tells of them.
         with loading(f"the adapter {adapter}"):
             trained |= set(load_peft_weights(adapter, device="cpu"))
     other = sorted(trained - known)
