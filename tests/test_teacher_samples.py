@@ -26,6 +26,7 @@ from store.catalog import connect
 from store.errors import InputError, MissingError
 from tests.engine_models import save_model
 from tests.rows import put
+from tests.smoke_run import RECIPE, scoder_here
 from tests.tiny_recipes import read, recipe, teacher
 
 USABLE = "def f_{n}(a):\n    '''Add {n}.'''\n    return a + {n}"
@@ -627,6 +628,22 @@ def test_a_file_without_a_usable_sample_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(InputError, match=r"no sample can be used: row 1: its solution stands in a fence"):
         build(store, reading(tmp_path, [triple(1, solution="```\nx = 1\n```")]))
     assert store.record("teacher_samples") is None and store.record("raw_pool", origin="import") is None
+
+
+def test_the_command_says_which_rows_of_a_file_are_repeated(tmp_path):
+    store = pooled_at(tmp_path / "store", range(2))
+    at = ("--store", str(store.root), "--recipe", str(RECIPE), "--json")
+    path = written(tmp_path, [triple(1), triple(2, id="b"), triple(1), *(triple(2, id=f"c{n}") for n in range(6))])
+    done = scoder_here("import", "teacher", path, *at)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [{"table": "teacher_samples", "rows": 2, "repeated": 7}]
+    (line,) = [line for line in done.stderr.splitlines() if "7 rows are left out" in line]
+    assert line.startswith(
+        f"{path}: 7 rows are left out: row 3 is the same as row 1; row 4 (id 'c0') is the same as row 2"
+    )
+    assert line.endswith("; and 2 more")
+    done = scoder_here("import", "teacher", written(tmp_path, [triple(1)]), *at, "--force")
+    assert json.loads(done.stdout)[0]["repeated"] == 0 and "rows are left out" not in done.stderr
 
 
 def test_two_rows_with_one_id_are_refused_with_both(tmp_path):

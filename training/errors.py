@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pickle import UnpicklingError
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
@@ -62,6 +63,11 @@ def loading(what: str) -> Iterator[None]:
         yield
     except TrainingError:
         raise
+    except UnpicklingError:
+        raise TrainingError(
+            f"{what} cannot be loaded: its weights are a damaged pickle, or one with more than weights in it, which is "
+            "never run. Give weights in safetensors"
+        ) from None
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         if is_out_of_memory(error):
             raise

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import load_peft_weights
 
 from training import sketch
 from training.adapters import add_lora, lora_matrices, saved_name
@@ -38,7 +39,7 @@ from training.completion_loss import (
     sample_losses,
     weights_of,
 )
-from training.errors import TrainingError
+from training.errors import TrainingError, loading
 from training.examples import Example, Flaw, Message, Reject, device, encode, load_model, load_tokenizer
 from training.gradient_batches import Bound, available, give_freed_memory_back, in_batches
 from training.gradient_memory import GradientMemory
@@ -233,7 +234,12 @@ def per_sample_gradients(model: PeftModel, batch: Batch, take: Take, is_recomput
 def _check_adapter(model: PeftModel, adapter: str | None) -> None:
     known = {name for name, _ in lora_matrices(model)}
     names = [saved_name(name) for name, _ in model.named_parameters()]
-    other = sorted(name for name in names if (".lora_" in name or "modules_to_save" in name) and name not in known)
+    trained = {name for name in names if ".lora_" in name or "modules_to_save" in name}
+    if adapter is not None:
+        # Trained biases and single tokens are weights of the model: only the file tells of them.
+        with loading(f"the adapter {adapter}"):
+            trained |= set(load_peft_weights(adapter, device="cpu"))
+    other = sorted(trained - known)
     is_on_head = isinstance(causal_model(model).get_output_embeddings(), BaseTunerLayer)
     if other or not known or is_on_head:
         raise TrainingError(

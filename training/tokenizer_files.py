@@ -3,6 +3,10 @@
 In: the name of a model. Out: its tokenizer, tried on a few pieces of code. A tokenizer that loses
 blanks or characters would teach a model broken code, and nobody would see it.
 
+A pattern of `tokenizer.json` may take a time that doubles with every character. The engine of the
+patterns (Oniguruma) gives up after ten million steps, about 0.2 s, so it hangs nothing for ever.
+Runs of one character find the usual ones of these patterns here, before rows are read with them.
+
 Some folders name the wrong class, and a class may replace the rules of `tokenizer.json` by its own.
 DeepSeek-Coder's folder says Llama: that class loses every blank. SmolLM2's and StarCoder 2's say
 GPT-2: that class does not divide numbers into digits first, so it reads `\n    10,` as tokens that
@@ -12,6 +16,7 @@ is taken as it is written.
     read_tokenizer("models/deepseek-coder-6.7b-base")
 """
 
+import time
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -33,14 +38,23 @@ PIECES = (
     "v2 = x1234567y12\nI'M, DON'T, WE'LL, it's 8'S\n  \n   \n\t\n    99\n\n    # 1\n",
     "f(a)\n/b\n\n//c ==!=== ...\n\r\n\r\n  --12--\n0\n",
 )
+RUN_SECONDS = 2.0
+"""For a run. A good tokenizer takes less than a millisecond."""
+RUNS = tuple(f"{signs * 48}{end}" for signs in ("a", "A", "1", " ", "\n", "_", "é", "a ", "a1") for end in ("!", "\0"))
 # What a class may set beside the rules.
 _BESIDE = ("chat_template", "padding_side", "truncation_side", "model_max_length", "clean_up_tokenization_spaces")
 
 
 def read_tokenizer(place: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder or a Hub model. TrainingError if it loses any of the pieces."""
+    """The tokenizer of a folder or a Hub model.
+
+    TrainingError if it loses any of the pieces, or has a pattern that takes too long.
+    """
     named = of_named_class(place, revision)
+    _require_end(named, place)
     written = _as_written(named, place, revision)
+    if written is not None:
+        _require_end(written, place)
     if written is not None and lost(written) is None and (lost(named) or not is_alike(named, written)):
         return _with_settings_of(named, written)
     if (found := lost(named)) is None:
@@ -51,6 +65,25 @@ def read_tokenizer(place: str, revision: str | None = None) -> PreTrainedTokeniz
         "Models would learn broken code. Put the right tokenizer.json into the folder, or set tokenizer_class in its "
         "tokenizer_config.json to the class that the model was made with, or use another model."
     )
+
+
+def _require_end(tokenizer: Any, place: str) -> None:
+    for run in RUNS:
+        start = time.process_time()
+        try:
+            tokenizer(run, add_special_tokens=False)
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # of Rust; it is no Exception
+                raise
+            reason = f"ends in {str(error)!r}"
+        else:
+            if (seconds := time.process_time() - start) < RUN_SECONDS:
+                continue
+            reason = f"took {seconds:.0f} s"
+        raise TrainingError(
+            f"the tokenizer of {place} {reason} for a text of {len(run)} characters ({run[:3]!r}…): a pattern in its "
+            "tokenizer.json takes a time that grows without bounds. Use a model with another tokenizer"
+        )
 
 
 def of_named_class(place: str, revision: str | None = None) -> PreTrainedTokenizerBase:

@@ -5,8 +5,9 @@ In: what was spent before, and the worst case of each call. Out: whether the cal
 While a call is under way, its worst case is held back from the budget. When the answer comes, the
 cost that it states takes the place of the worst case. An answer that states none keeps it, in the
 journal too, so that it counts in the next run. After a time-out or a cut connection nobody
-knows whether the attempt was paid for, so it keeps its worst case. One gap remains: the calls that
-were under way when a process was killed are not counted. That is at most `max_in_flight` per kill.
+knows whether the attempt was paid for, so it keeps its worst case until the run ends. Two gaps
+remain, as the journal holds answers alone. The next run does not count such attempts. And the calls
+that were under way when a process was killed are not counted: at most `max_in_flight` per kill.
 """
 
 from __future__ import annotations

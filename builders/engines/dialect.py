@@ -287,10 +287,10 @@ def _messages(told: Any) -> str:
     )
 
 
-def _parts(told: Any, depth: int = 3) -> list[Json]:
+def _parts(told: Any, depth: int = 4) -> list[Json]:
     """The objects of a refusal that tell of it: itself, its `error`, each of its `detail`."""
-    if isinstance(told, list):
-        return [part for one in told[:20] for part in _parts(one, depth)]
+    if isinstance(told, list) and depth:
+        return [part for one in told[:20] for part in _parts(one, depth - 1)]
     if not isinstance(told, dict):
         return []
     inner = [told.get(key) for key in ("error", "detail", "errors")] if depth else []

@@ -160,7 +160,8 @@ def completion(request: Request, given: Answer) -> Completion:
     """
     choice = given.body["choices"][0]
     message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
-    content, thought = _parts(choice) if request.messages is not None else (choice.get("text"), None)
+    is_raw = request.messages is None and isinstance(choice.get("text"), str)
+    content, thought = (choice["text"], None) if is_raw else _parts(choice)
     text, told = content or "", choice.get("finish_reason")
     error = _no_answer(content, told, message.get("refusal"), thought)
     end = min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=None)

@@ -36,7 +36,7 @@ _CODES = (
     ("invalid_request", 400), ("invalid_argument", 400), ("unsupported", 400), ("not_found", 404),
 )  # fmt: skip
 _AGAIN = re.compile(r"(?:try again in|retry after|retry in) ((?:[\d.]+ ?(?:ms|h|m|s)[a-z]* ?)+)", re.IGNORECASE)
-_AMOUNT = re.compile(r"([\d.]+) ?(ms|h|m|s)")
+_AMOUNT = re.compile(r"([\d.]+) ?(ms|h|m|s)", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -155,9 +155,10 @@ def _told_in(text: str) -> float | None:
     if found is None:
         return None
     try:
-        return sum(float(number) * _SECONDS[unit.lower()] for number, unit in _AMOUNT.findall(found[1]))
+        seconds = sum(float(number) * _SECONDS[unit.lower()] for number, unit in _AMOUNT.findall(found[1]))
     except ValueError:
         return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def _choice(answer: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 In: a text. Out: its value. Refused are anchors and aliases, with which a few lines become
 gigabytes; a key that stands twice, of which YAML would silently take the last; text that is nested
-too deeply or too long. The message says the line and what stands there.
+too deeply or too long; a number that is too long. The message says the line and what stands there.
 
     read("a: &x 1")    # InputError: line 1: an anchor (&x): write the value where it is used
 """
@@ -19,6 +19,9 @@ MAX_CHARS = 300_000
 """The recipes that ship have 5,000. To read this many takes some seconds."""
 MAX_DEPTH = 20
 """Mappings and lists inside one another. A recipe needs five."""
+MAX_NUMBER_CHARS = 100
+"""No recipe needs a number with more. In YAML, 1:30:00 is one too: 140,000 parts take seconds."""
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError, TypeError, KeyError, AttributeError)
 """What the YAML parser raises. For 2024-99-99, which looks like a date, it is a ValueError."""
 _SHOWN = 60
@@ -85,6 +88,15 @@ class _Plain(yaml.SafeLoader):
                 )
             seen.add((key.tag, key.value))
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        if node.tag in _NUMBERS and len(node.value) > MAX_NUMBER_CHARS:
+            raise yaml.MarkedYAMLError(
+                problem=f"a number of {len(node.value):,} characters, of which {MAX_NUMBER_CHARS} may be: write a text in "
+                "quotes",
+                problem_mark=node.start_mark,
+            )
+        return super().construct_object(node, deep)
 
     def _refused(self, event: Any, what: str) -> yaml.MarkedYAMLError:
         return yaml.MarkedYAMLError(problem=f"{what}: write the value where it is used", problem_mark=event.start_mark)

@@ -1,6 +1,7 @@
 """Recipes are plain YAML: what grows, hides or stands twice is refused, with its line."""
 
 import os
+import time
 
 import pytest
 
@@ -25,7 +26,11 @@ LAUGHS = "a: &a [lol, lol]\n" + "".join(
         ("!!python/object/apply:os.system [id]", "could not determine a constructor"),
         ("a: 'x", 'line 1 ("a: \'x"): found unexpected end of stream'),
         ("a: " + "b" * 200_000 + ": c", "mapping values are not allowed here"),
-        ("a: " + "9" * 5000, "4300 digits"),
+        ("a: " + "9" * 5000, "a number of 5,000 characters, of which 100 may be"),
+        ("a: 1" + ":0" * 140_000, "a number of 280,001 characters"),
+        ("a: 1" + ":0" * 70_000 + ".5", "a number of 140,003 characters"),
+        ("1" + ":00" * 40 + ": a", "a number of 121 characters"),
+        ("a: !!int '" + "9" * 101 + "'", "a number of 101 characters"),
     ],
 )
 def test_what_a_recipe_does_not_need_is_refused_in_a_short_message(text, said):
@@ -41,8 +46,20 @@ def test_plain_yaml_is_read_and_what_is_written_is_read_again():
         "1": "y",
     }
     assert yaml_text.read("a: " + "[" * 19 + "]" * 19)
+    assert yaml_text.read(f"a: {'9' * 100}\nb: '{'9' * 101}'\nc: 1:30") == {
+        "a": int("9" * 100),
+        "b": "9" * 101,
+        "c": 90,
+    }
     twice = ["x"]
     assert yaml_text.read(yaml_text.write({"b": twice, "a": twice})) == {"b": ["x"], "a": ["x"]}
+
+
+def test_a_number_of_many_parts_takes_no_time():
+    start = time.process_time()
+    with pytest.raises(InputError, match="a number of"):
+        yaml_text.read("a: 1" + ":0" * 140_000)
+    assert time.process_time() - start < 1
 
 
 def test_messages_of_a_recipe_stay_short(tmp_path):

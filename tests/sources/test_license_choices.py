@@ -1,9 +1,13 @@
 """Licences: what must be accepted together, and what may be chosen."""
 
+import email
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.sources import licenses
 from builders.sources.license_choices import choices
 
 
@@ -46,6 +50,16 @@ def test_an_expression_that_explodes_is_one_unknown_licence():
     assert choices(text) == [[text.lower()]]
     assert len(choices("(MIT OR " * 20_000)) == 1
     assert len(choices(", ".join(f"A{n} OR B{n}" for n in range(40)))) == 1
+
+
+@pytest.mark.parametrize("sign", [",", ", ", ",A", " ,v"])
+def test_a_list_of_very_many_licences_is_one_unknown_licence_at_once(sign):
+    start = time.process_time()
+    text = "MIT" + sign * 40_000
+    assert choices(text) == [[" ".join(text.lower().split())]]
+    metadata = email.message_from_string(f"Name: demo\nLicense-Expression: {text}\nLicense: {text}\n\n")
+    assert licenses.of_metadata(metadata) == "unknown"
+    assert time.process_time() - start < 1
 
 
 @given(st.text(st.sampled_from("MIT()OR AND WITH,+-:"), max_size=40))

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -278,12 +279,21 @@ def test_a_base_alone_gets_a_seeded_adapter(tmp_path: Path) -> None:
     assert (first.norm_N > 0).all()
 
 
-def test_other_adapters_are_refused(qwen: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("further", "named"),
+    [
+        ({"modules_to_save": ["lm_head"]}, "lm_head"),
+        ({"use_dora": True}, "magnitude_vector"),
+        ({"bias": "lora_only"}, "bias"),
+        ({"trainable_token_indices": [1, 2]}, "trainable_tokens"),
+    ],
+)
+def test_other_adapters_are_refused(qwen: str, tmp_path: Path, further: dict[str, Any], named: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(qwen)
-    config = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["lm_head"], task_type="CAUSAL_LM")
-    get_peft_model(model, config).save_pretrained(tmp_path / "head")
-    with pytest.raises(ValueError, match="below the head only"):
-        collect(qwen, str(tmp_path / "head"), ROWS)
+    config = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", **further)
+    get_peft_model(model, config).save_pretrained(tmp_path / "other")
+    with pytest.raises(ValueError, match=f"{named}.*below the head only"):
+        collect(qwen, str(tmp_path / "other"), ROWS)
 
 
 def test_a_model_that_scales_its_logits_is_refused(qwen: str) -> None:

@@ -136,6 +136,33 @@ def test_a_model_that_is_not_whole_is_refused(tmp_path, change, config, says) ->
             load(folder)
 
 
+class Program:
+    """What a pickle runs when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
+        return open, (str(self.path), "w")
+
+
+def test_a_pickle_that_holds_a_program_is_refused_and_does_not_run(tmp_path: Path) -> None:
+    base = tiny_qwen(tmp_path / "model")
+    model = load_model(base, dtype="float32")
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path / "adapter")
+    for folder, held, written in (
+        ("model", "model.safetensors", "pytorch_model.bin"),
+        ("adapter", "adapter_model.safetensors", "adapter_model.bin"),
+    ):
+        (tmp_path / folder / held).rename(tmp_path / f"{folder}.safetensors")
+        torch.save({"x": Program(tmp_path / "ran")}, tmp_path / folder / written)
+        with pytest.raises(TrainingError, match="never run"):
+            load_model(base, str(tmp_path / "adapter") if folder == "adapter" else None, dtype="float32")
+        (tmp_path / f"{folder}.safetensors").rename(tmp_path / folder / held)
+        (tmp_path / folder / written).unlink()
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_configuration_that_contradicts_itself_is_a_mistake_to_mend(tmp_path) -> None:
     # the same file lists the kinds of two layers
     folder = rewritten(tiny_qwen(tmp_path / "model"), same, num_hidden_layers=3)

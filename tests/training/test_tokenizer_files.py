@@ -1,6 +1,7 @@
 """Tokenizers read text as their `tokenizer.json` says, whatever class is named beside it."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tests.chat_families import CHATML, FAMILIES, LLAMA_3, QWEN, TEXT, tokenizer
+from training.errors import TrainingError
 from training.tokenizer_files import PIECES, is_alike, lost, of_named_class, place_for_others, read_tokenizer
 
 NUMBERS = ["x = 1000 + 2024; if x == 100: y = 10\n    \n    10, 20,\n"] * 30
@@ -45,6 +47,15 @@ def folder_of(folder: Path, named: str, kind: str, rules: list) -> Tokenizer:
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     (folder / "config.json").write_text(json.dumps({"model_type": kind}))
     return made
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", r"(\s|\s\s)+$", "(?:a|a)+(?=b)", r"(\d+)+$", "([a-z_]+_?)+$"])
+def test_a_pattern_without_an_end_is_refused(tmp_path: Path, pattern: str) -> None:
+    folder_of(tmp_path / "model", "", "llama", by(pattern))
+    start = time.process_time()
+    with pytest.raises(TrainingError, match=r"a pattern in its tokenizer.json"):
+        read_tokenizer(str(tmp_path / "model"))
+    assert time.process_time() - start < 30
 
 
 REPLACED = {
