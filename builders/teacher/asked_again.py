@@ -124,7 +124,8 @@ def _unusable(store: Store, statuses: Sequence[str]) -> list[Row]:
 def _first_plan(store: Store, teacher: Teacher) -> Plan:
     """The plan of the samples that are there. InputError where nobody was asked for them."""
     record = store.record("teacher_samples")
-    if record is not None and record.plan.fields.get("engine", "docstring") == "docstring":
+    is_offline = teacher.is_offline if record is None else record.plan.fields.get("engine", "docstring") == "docstring"
+    if is_offline:
         raise InputError(
             "nobody was asked for the teacher samples of this store, so nobody can be asked again: they come from "
             "docstrings or from a file"
