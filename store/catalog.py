@@ -25,7 +25,8 @@ import duckdb
 
 from store.errors import ContractError, JobError
 from store.ledger import Ledger
-from store.schemas import CONTRACTS, RUNS, Column
+from store.schemas import CONTRACTS, RUNS, VERSION, Column
+from store.shards import FOOTER_VERSION
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,10 +121,28 @@ def _create_view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[s
     try:
         connection.execute(f"CREATE VIEW {name} AS {source}")
     except duckdb.Error as error:
+        versions = _versions(connection, paths) if isinstance(error, duckdb.BinderException) else []
+        if other := next((version for version in versions if version != VERSION), None):
+            raise ContractError(
+                f"the table {name} of {root} was built under version {other} of the contracts, and this is version "
+                f"{VERSION}: read this store with the SCoder that built it, or run its recipe into a new one"
+            ) from None
         raise ContractError(
             f"the table {name} of {root} cannot be read: {str(error).splitlines()[0]}. `scoder verify` names the files "
             "that are missing or damaged"
         ) from None
+
+
+def _versions(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> list[int]:
+    """The versions of the contracts under which these files were written. Damaged ones tell none."""
+    try:
+        found = connection.execute(
+            "SELECT DISTINCT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = ?",
+            [paths, FOOTER_VERSION.decode()],
+        ).fetchall()
+    except duckdb.Error:
+        return []
+    return [int(version) for (version,) in found]
 
 
 def _create_runs(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from store import CONTRACTS, ContractError, Plan, Store, Usage
 from store.catalog import Answer, ask, connect, tables_of, unique
 from store.errors import JobError
 from store.ledger import Ledger
+from store.schemas import VERSION
 from tests.rows import make_stale, put, table
 
 TABLES = sorted(CONTRACTS)
@@ -403,3 +405,16 @@ def test_inputs_of_another_content_are_refused(tmp_path: Path) -> None:
     put(Store(tmp_path, force=True), "pool", [{"snippet_id": "s2"}])
     with pytest.raises(ContractError, match="pool changed while it was read"):
         connect(store, named)
+
+
+def test_a_store_of_other_contracts_is_not_called_damaged(store: Store) -> None:
+    """Its table has no column that was added since."""
+    (path,) = store.shard_paths("pool")
+    rows = pq.read_table(path).drop_columns(["position"])
+    footer = {**(rows.schema.metadata or {}), b"scoder.contract": b"4"}
+    pq.write_table(rows.replace_schema_metadata(footer), path)
+    with pytest.raises(ContractError, match=f"built under version 4 of the contracts, and this is version {VERSION}"):
+        connect(store)
+    pq.write_table(rows.replace_schema_metadata({}), path)
+    with pytest.raises(ContractError, match="missing or damaged"):
+        connect(store)
