@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 
-from builders.engines.dialect import is_too_long
+from builders.engines.complaints import is_a_cap, is_too_long
 from builders.engines.types import FinishReason
 from store.errors import DeniedError, InputError
 from store.texts import storable
@@ -123,7 +123,9 @@ def failure(status: int, text: str, hidden: str, headers: Mapping[str, str]) -> 
     message = short(f"{status}: {hidden}")
     if status in (408, 409, 429) or status >= 500:
         return PassingError(message, status=status, retry_after_s=retry_after_s(headers, text))
-    return RefusedError(message, "prompt_too_long" if is_too_long(text) else "error", text)
+    if is_too_long(text):
+        return RefusedError(message, "prompt_too_long", text)
+    return RefusedError(short(f"{status}: lower max_tokens: {hidden}") if is_a_cap(text) else message, "error", text)
 
 
 def short(message: str) -> str:

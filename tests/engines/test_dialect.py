@@ -1,0 +1,89 @@
+"""What a refusal teaches, what it does not, and what it says to people.
+
+The server is real and on loopback, and refuses as providers do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from aiohttp import web
+
+from builders.engines import ChoiceRequest, Completion, OpenAISettings, Request, endpoint, open_engine
+from tests.fault_server import FaultServer, ok
+
+SECRET = "sk-secret-1234567890"
+USER = ({"role": "user", "content": "hello"},)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., FaultServer]]:
+    servers = []
+
+    def start(answer) -> FaultServer:
+        servers.append(FaultServer(answer))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture(autouse=True)
+def quick_and_keyed(monkeypatch):
+    monkeypatch.setattr(endpoint, "FIRST_BACKOFF_S", 0.02)
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+
+
+def asked(server: FaultServer, count: int = 1, **changes) -> list[Completion]:
+    """The answers to so many rows, n0 first, which were asked one after the other."""
+    given = OpenAISettings(base_url=server.url, max_retries=1, timeout_s=5, max_in_flight=1, max_error_share=1)
+    requests = [
+        Request(f"r{n}", messages=({"role": "user", "content": f"n{n}"},), **{"seed": 7, **changes})
+        for n in range(count)
+    ]
+    with open_engine(given, "m") as engine:
+        found = {one.request_id: one for one in engine.generate(requests)}
+    return [found[request.request_id] for request in requests]
+
+
+def chosen(server: FaultServer, count: int = 1) -> list:
+    with open_engine(OpenAISettings(base_url=server.url, max_retries=1, max_in_flight=1), "m") as engine:
+        return list(engine.choose([ChoiceRequest(f"c{n}", (USER,)) for n in range(count)]))
+
+
+def bad(http: int, message: str, **more) -> web.Response:
+    return web.json_response({"error": {"message": message, **more}}, status=http)
+
+
+# -- a limit of max_tokens -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "max_tokens is too large: 2048. This model supports at most 1000 completion tokens",
+        "Invalid max_tokens value, the valid range of max_tokens is [1, 1000]",
+        "max_tokens must be less than or equal to `1000`, the maximum value for `max_tokens` is 1000; lower it instead",
+    ],
+)
+def test_a_cap_of_max_tokens_is_refused_at_once_and_no_new_name(serve, said):
+    server = serve(lambda body, _: bad(400, said, param="max_tokens") if "max_tokens" in body else ok())
+    (found,) = asked(server, max_tokens=2048)
+    assert found.finish_reason == "error" and len(server.seen) == 1
+    assert found.error.startswith("400: lower max_tokens: ") and said[:40] in found.error
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Unsupported parameter: 'max_tokens'",
+        "max_tokens is not supported with this model, at most 1000 tokens; use 'max_completion_tokens' instead",
+        "max_tokens: Extra inputs are not permitted",
+    ],
+)
+def test_an_unknown_max_tokens_has_the_other_name(serve, said):
+    server = serve(lambda body, _: bad(400, said) if "max_tokens" in body else ok())
+    (found,) = asked(server)
+    assert found.finish_reason == "stop" and server.seen[-1][1]["max_completion_tokens"] == 512
