@@ -26,8 +26,9 @@ _NUMBER = re.compile(
     r"too (?:large|big|high|long|small|low)|less than|greater than|range|at most|at least|maximum|minimum|max allowed"
     r"|between|exceed|>=|<="
 )
-_MINIMUM = re.compile(r"minimum|>=|at least|greater than|too (?:small|low)")
+_MINIMUM = re.compile(r"minimum|>=|at least|must be greater than|below|too (?:small|low)")
 _CONTEXT = ("context_length", "context length", "context window", "input tokens exceed")
+_FILTERED = re.compile(r"moderation|flagged|content[ _](?:polic|filter|management)|usage polic|safety")
 _SAME = {
     "logprobs": "top_logprobs", "max_completion_tokens": "max_tokens", "json_schema": "response_format",
     "structured output": "response_format", "structured outputs": "response_format", "stop_sequences": "stop",
@@ -50,10 +51,20 @@ def is_a_cap(refusal: str) -> bool:
     return "max_tokens" in told and is_of_a_number(told) and not _MINIMUM.search(told)
 
 
+def is_filtered(refusal: str) -> bool:
+    """Whether a refusal says that the text is not welcome."""
+    return bool(_FILTERED.search(words(refusal)))
+
+
 def words(refusal: str) -> str:
     """What a refusal says, in lower case: its messages and codes, and never what it repeats."""
+    return own_words(refusal, CODES).lower()
+
+
+def own_words(refusal: str, further: tuple[str, ...] = ()) -> str:
+    """The messages of a refusal, for people. All of it where it has none."""
     told = _decoded(refusal)
-    return ((_messages(told, CODES) if isinstance(told, dict | list) else "") or refusal).lower()
+    return (_messages(told, further) if isinstance(told, dict | list) else "") or refusal
 
 
 def named(refusal: str, said: Json, fields: Iterable[str]) -> list[str]:

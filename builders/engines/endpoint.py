@@ -29,7 +29,8 @@ import aiohttp
 
 from builders.engines import credentials, reading, refusals
 from builders.engines.budget import Budget, Spent, most_billed
-from builders.engines.dialect import CHOICE_TOKENS, ROOM, Dialect, Lesson, most_tokens
+from builders.engines.complaints import named
+from builders.engines.dialect import CHOICE_TOKENS, LADDERS, ROOM, Dialect, Lesson, most_tokens
 from builders.engines.gate import Ending, Gate, Load, StoppedError
 from builders.engines.protocol import Answer, Json, checked, is_cut_before_text, tokens_of
 from builders.engines.reading import MalformedError, UnreadableError
@@ -67,7 +68,7 @@ class Endpoint:
         proxy = credentials.proxy(settings)
         password = urlsplit(proxy).password if proxy else None
         self.redact = hider([*secrets, password or ""])
-        self._completion_tokens = FIRST_COMPLETION_TOKENS
+        self._completion_tokens, self._has_answered = FIRST_COMPLETION_TOKENS, False
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="openai-engine", daemon=True)
         self._thread.start()
@@ -163,6 +164,7 @@ class Endpoint:
         try:
             answer = await self._answer(path, asked, most)
             ending, actual = "answered", self._billed(answer)
+            self._has_answered = True
             return answer
         except PassingError as passing:
             ending, message = "overloaded" if passing.is_pace else "failed", str(passing)
@@ -251,11 +253,16 @@ class Endpoint:
     ) -> Exception:
         """What a status means: the run ends, one request is refused, or the failure may pass."""
         where = f"{self._address}/{path} answered {status}"
-        model = (options.get("json") or {}).get("model", "this model")
+        said = options.get("json") or {}
+        hidden = self.redact(text)
+        # A 403 that names a parameter teaches what to leave out, as a 400 does.
+        is_lesson = status == 403 and bool(named(text, said, LADDERS))
+        if is_lesson or refusals.is_of_one_request(status, text, has_answered=self._has_answered):
+            return refusals.failure(status, text, hidden, headers)
         key = f"the variable {self.settings.api_key_env}, and headers"
-        if reason := refusals.ending(status, text, where, model, key):
+        if reason := refusals.ending(status, text, where, said.get("model", "this model"), key, hidden):
             return self._stopped(reason)
-        return refusals.failure(status, text, self.redact(text), headers)
+        return refusals.failure(status, text, hidden, headers)
 
     def _stopped(self, error: Exception) -> StoppedError:
         self.gate.stop(error)

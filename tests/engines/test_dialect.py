@@ -87,3 +87,49 @@ def test_an_unknown_max_tokens_has_the_other_name(serve, said):
     server = serve(lambda body, _: bad(400, said) if "max_tokens" in body else ok())
     (found,) = asked(server)
     assert found.finish_reason == "stop" and server.seen[-1][1]["max_completion_tokens"] == 512
+
+
+# -- 403 -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_a_text_that_is_flagged_is_one_row_and_not_the_key(serve, is_inside):
+    said = "Your chosen model requires moderation and your input was flagged"
+
+    def answer(body, _):
+        if body["messages"][0]["content"] != "n0":
+            return ok()
+        told = web.json_response({"error": {"message": said, "code": 403}})
+        return told if is_inside else bad(403, said, code=403)
+
+    found = asked(serve(answer), 4)
+    assert [one.finish_reason for one in found] == ["error", "stop", "stop", "stop"]
+    assert said in found[0].error
+
+
+def test_a_403_after_a_good_answer_is_that_row(serve):
+    server = serve(lambda body, _: ok() if body["messages"][0]["content"] != "n2" else bad(403, "not this one"))
+    assert [one.finish_reason for one in asked(server, 4)] == ["stop", "stop", "error", "stop"]
+
+
+def test_a_401_after_a_good_answer_ends_the_run(serve):
+    server = serve(lambda body, _: ok() if body["messages"][0]["content"] != "n2" else bad(401, "revoked"))
+    with pytest.raises(PermissionError, match="revoked"):
+        asked(server, 4)
+
+
+@pytest.mark.parametrize(
+    ("code", "more"), [(401, {}), (402, {}), (403, {}), (404, {}), (429, {"code": "insufficient_quota"})]
+)
+def test_what_ends_a_run_is_said_in_the_words_of_the_endpoint(serve, code, more):
+    server = serve(lambda body, _: bad(code, f"country XY is not served, {SECRET}", **more))
+    with pytest.raises((PermissionError, ValueError), match=r"country XY is not served, \[key\]") as raised:
+        asked(server)
+    assert SECRET not in str(raised.value)
+
+
+def test_logprobs_that_are_refused_by_a_403_are_left_out(serve):
+    said = "You are not allowed to request logprobs from this model"
+    server = serve(lambda body, _: bad(403, said) if "logprobs" in body else ok("7"))
+    found = chosen(server, 3)
+    assert [one.probabilities[0][7] for one in found] == [1.0] * 3 and len(server.seen) == 4
