@@ -20,14 +20,22 @@ Json = dict[str, Any]
 CODES = ("code", "type", "status")
 _COMPLAINT = re.compile(
     r"support|unknown|unrecognized|unexpected|extra|permit|allow|invalid|only|cannot|can't|deprecat|must|unavailable"
-    r"|not available|limit|too |less than|greater than|range|at most|maximum|max |between|default|implemented|instead"
+    r"|not available|not an? |limit|too |less than|greater than|range|at most|maximum|max |between|default|implemented|instead"
 )
 _NUMBER = re.compile(
     r"too (?:large|big|high|long|small|low)|less than|greater than|range|at most|at least|maximum|minimum|max allowed"
     r"|between|exceed|>=|<="
 )
 _MINIMUM = re.compile(r"minimum|>=|at least|must be greater than|below|too (?:small|low)")
-_CONTEXT = ("context_length", "context length", "context window", "input tokens exceed")
+_CONTEXT = re.compile(
+    r"context_length|context length|context window|context limit|context size|exceed_context_size|input tokens exceed"
+    r"|input token count|prompt is too long|input is too long|`inputs` (?:tokens|must have less)"
+)
+# What follows are the fields that the endpoint knows, up to the end of the sentence.
+_LIST = re.compile(
+    r"(?:expected one of|must be one of|(?<!not )(?<!not a )(?<!not an )\b(?:supported|valid|allowed|known|permitted"
+    r"|accepted|available) (?:\w+ )?(?:field|parameter|param|key|name|option|argument|propert)).*?(?:[.;]\s|\n|$)"
+)
 _FILTERED = re.compile(r"moderation|flagged|content[ _](?:polic|filter|management)|usage polic|safety")
 _SAME = {
     "logprobs": "top_logprobs", "max_completion_tokens": "max_tokens", "json_schema": "response_format",
@@ -37,7 +45,7 @@ _SAME = {
 
 def is_too_long(refusal: str) -> bool:
     """Whether a refusal says that prompt and answer do not fit into the model."""
-    return any(part in words(refusal) for part in _CONTEXT)
+    return bool(_CONTEXT.search(words(refusal)))
 
 
 def is_of_a_number(told: str) -> bool:
@@ -45,10 +53,15 @@ def is_of_a_number(told: str) -> bool:
     return bool(_NUMBER.search(told))
 
 
+def is_a_minimum(told: str) -> bool:
+    """Whether the words of a refusal ask for a larger number."""
+    return bool(_MINIMUM.search(told))
+
+
 def is_a_cap(refusal: str) -> bool:
     """Whether a refusal says that an answer may not have so many tokens as were asked for."""
     told = words(refusal)
-    return "max_tokens" in told and is_of_a_number(told) and not _MINIMUM.search(told)
+    return "max_tokens" in told and is_of_a_number(told) and not is_a_minimum(told)
 
 
 def is_filtered(refusal: str) -> bool:
@@ -61,6 +74,11 @@ def words(refusal: str) -> str:
     return own_words(refusal, CODES).lower()
 
 
+def is_same(refusal: str, other: str) -> bool:
+    """Whether two refusals say the same, but for numbers and names of requests."""
+    return re.sub(r"\w*\d\w*", "", words(refusal)) == re.sub(r"\w*\d\w*", "", words(other))
+
+
 def own_words(refusal: str, further: tuple[str, ...] = ()) -> str:
     """The messages of a refusal, for people. All of it where it has none."""
     told = _decoded(refusal)
@@ -71,7 +89,7 @@ def named(refusal: str, said: Json, fields: Iterable[str]) -> list[str]:
     """Those of these fields of a body that a refusal names, in their order.
 
     `param` and `loc` say it exactly. Only without them is the message searched, and never an
-    `input` that repeats what we sent.
+    `input` that repeats what we sent, nor a list of the fields that the endpoint knows.
     """
     told = _decoded(refusal)
     places = _places(told)
@@ -79,7 +97,7 @@ def named(refusal: str, said: Json, fields: Iterable[str]) -> list[str]:
     if ours or any(place in said or place == "prompt" for place in places):
         return ours
     text = _messages(told) if isinstance(told, dict | list) else refusal
-    lower = text.lower()
+    lower = _LIST.sub(" ", text.lower())
     if not _COMPLAINT.search(lower):
         return []
     return _known([name for name in (*fields, *_SAME) if _word(name).search(lower)], said, fields)

@@ -22,12 +22,13 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from builders.engines.complaints import is_of_a_number, is_too_long, named, words
+from builders.engines.complaints import is_a_minimum, is_of_a_number, is_same, is_too_long, named, words
 
 Json = dict[str, Any]
 
-# Without logprobs the digit is read from the text, where a word may come before it.
-CHOICE_TOKENS = 8
+# Without logprobs the digit is read from the text, where a word may come before it. OpenAI's
+# Responses give no fewer.
+CHOICE_TOKENS = 16
 # A model that thinks needs as many before it names its choice.
 THINKING_CHOICE_TOKENS = 1024
 # OpenAI's own service takes no more.
@@ -87,6 +88,10 @@ def _few_logprobs(said: Json) -> None:
 
 def _no_logprobs(said: Json) -> None:
     _leave_out("logprobs", "top_logprobs")(said)
+    said["max_tokens"] = max(said["max_tokens"], CHOICE_TOKENS)
+
+
+def _more_tokens(said: Json) -> None:
     said["max_tokens"] = max(said["max_tokens"], CHOICE_TOKENS)
 
 
@@ -166,6 +171,18 @@ LADDERS: dict[str, tuple[Lesson, ...]] = {
     "max_tokens": (
         Lesson(
             "max_tokens",
+            f"the endpoint gives no single token: a choice gets {CHOICE_TOKENS}",
+            lambda said, refusal: most_tokens(said) < CHOICE_TOKENS and is_a_minimum(refusal),
+            _more_tokens,
+        ),
+        Lesson(
+            "max_tokens",
+            f"the endpoint gives no few tokens: a choice gets {THINKING_CHOICE_TOKENS:,}",
+            lambda said, refusal: most_tokens(said) <= CHOICE_TOKENS and is_a_minimum(refusal),
+            _more_room,
+        ),
+        Lesson(
+            "max_tokens",
             f"the model thinks before it answers: a choice gets {THINKING_CHOICE_TOKENS:,} tokens",
             lambda said, refusal: most_tokens(said) <= CHOICE_TOKENS and _NO_ROOM in refusal,
             _more_room,
@@ -178,9 +195,29 @@ LADDERS: dict[str, tuple[Lesson, ...]] = {
         ),
     ),
 }
-ROOM, _ = LADDERS["max_tokens"]
+*_, ROOM, _ = LADDERS["max_tokens"]
 # In which order lessons change a body: the room before the new name, shorter before left out.
 _ORDER = [lesson for ladder in LADDERS.values() for lesson in ladder]
+
+
+@dataclass
+class Trial:
+    """The lessons of one call that is not answered yet, in the order in which it learnt them."""
+
+    lessons: list[Lesson] = field(default_factory=list)
+    _idle: list[Lesson] = field(default_factory=list)
+    _refusal: str | None = None
+
+    def learn(self, lesson: Lesson, refusal: str) -> None:
+        """Add what a refusal taught. The same words again: the lesson before did not help."""
+        if self._refusal is not None and is_same(refusal, self._refusal):
+            self._idle.append(self.lessons[-1])
+        self.lessons.append(lesson)
+        self._refusal = refusal
+
+    def helped(self) -> list[Lesson]:
+        """Those to confirm. If another was needed after all, the next call learns it again."""
+        return [lesson for lesson in self.lessons if lesson not in self._idle]
 
 
 @dataclass

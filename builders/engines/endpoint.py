@@ -30,7 +30,7 @@ import aiohttp
 from builders.engines import credentials, reading, refusals
 from builders.engines.budget import Budget, Spent, most_billed
 from builders.engines.complaints import named
-from builders.engines.dialect import CHOICE_TOKENS, LADDERS, ROOM, Dialect, Lesson, most_tokens
+from builders.engines.dialect import CHOICE_TOKENS, LADDERS, ROOM, Dialect, Trial, most_tokens
 from builders.engines.gate import Ending, Gate, Load, StoppedError
 from builders.engines.protocol import Answer, Json, checked, is_cut_before_text, tokens_of
 from builders.engines.reading import MalformedError, UnreadableError
@@ -99,13 +99,13 @@ class Endpoint:
 
     async def _complete(self, path: str, body: Json) -> Answer:
         num_failures = num_pace = num_ways = 0
-        own: list[Lesson] = []
+        own = Trial()
         while True:
-            before, _ = self.dialect.spoken(body, own)
+            before, _ = self.dialect.spoken(body, own.lessons)
             most = most_billed(before)
             load = self._load(most, is_first=num_failures == 0)
-            await self.gate.enter(load, is_next=bool(own))
-            asked = self.dialect.spoken(body, own)
+            await self.gate.enter(load, is_next=bool(own.lessons))
+            asked = self.dialect.spoken(body, own.lessons)
             if asked[0] is not before and sum(most_billed(asked[0])) > sum(most):
                 # While it waited, another call learned that such calls need more tokens.
                 self.gate.leave(load, "cancelled", Spent())
@@ -120,10 +120,10 @@ class Endpoint:
                     continue
                 raise
             else:
-                if ROOM not in own and self._needs_room(body, asked[0], answer):
-                    own.append(ROOM)
+                if ROOM not in own.lessons and self._needs_room(body, asked[0], answer):
+                    own.lessons.append(ROOM)
                     continue
-                self.dialect.confirm(lesson for lesson in own if lesson.told in answer.notes)
+                self.dialect.confirm(lesson for lesson in own.helped() if lesson.told in answer.notes)
                 return answer
             num_failures += not failure.is_pace
             num_pace += failure.is_pace
@@ -135,14 +135,15 @@ class Endpoint:
                 wait_s = max(backoff_s(num_failures + num_pace), failure.retry_after_s or 0.0)
                 await self.gate.sleep(wait_s, str(failure))
 
-    def _is_another_way(self, body: Json, said: Json, refused: RefusedError, own: list[Lesson]) -> bool:
+    def _is_another_way(self, body: Json, said: Json, refused: RefusedError, own: Trial) -> bool:
         """Whether a refused request can be said in another way, which joins its `own`."""
         if refused.finish_reason == "prompt_too_long" or any(refused.tokens):
             return False
-        if self.dialect.spoken(body, own)[0] != said:
+        if self.dialect.spoken(body, own.lessons)[0] != said:
             return True
-        lesson = self.dialect.lesson_of(said, refused.raw, [*self.dialect.known, *own])
-        own += [lesson] if lesson else []
+        lesson = self.dialect.lesson_of(said, refused.raw, [*self.dialect.known, *own.lessons])
+        if lesson:
+            own.learn(lesson, refused.raw)
         return lesson is not None
 
     def _needs_room(self, body: Json, said: Json, answer: Answer) -> bool:
