@@ -6,11 +6,13 @@ The server is real and on loopback, and refuses as providers do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import date
 
 import pytest
 from aiohttp import web
 
 from builders.engines import ChoiceRequest, Completion, OpenAISettings, Request, endpoint, open_engine
+from builders.engines.dialect import Dialect
 from tests.fault_server import FaultServer, ok
 
 SECRET = "sk-secret-1234567890"
@@ -133,3 +135,138 @@ def test_logprobs_that_are_refused_by_a_403_are_left_out(serve):
     server = serve(lambda body, _: bad(403, said) if "logprobs" in body else ok("7"))
     found = chosen(server, 3)
     assert [one.probabilities[0][7] for one in found] == [1.0] * 3 and len(server.seen) == 4
+
+
+# -- what a refusal teaches ------------------------------------------------------------------------
+
+SERDE = (
+    "unknown field `response_format`, expected one of `model`, `messages`, `max_tokens`, `temperature`, `seed`, `stop`"
+)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        SERDE,
+        "response_format is not allowed. Supported parameters are: model, temperature, seed, stop.",
+        "Valid fields are temperature, seed and stop. Not permitted: response_format",
+    ],
+)
+def test_a_list_of_what_an_endpoint_knows_teaches_nothing(serve, said):
+    server = serve(lambda body, _: bad(400, said) if "response_format" in body else ok("{}"))
+    found = asked(server, 3, temperature=0.5, stop=("#",), json_schema='{"type": "object"}')
+    assert {one.finish_reason for one in found} == {"stop"}
+    assert all({"seed", "temperature", "stop", "max_tokens"} <= set(body) for _, body, _ in server.seen)
+    assert len(found[-1].notes) == 1 and "no response_format" in found[-1].notes[0]
+
+
+@pytest.mark.parametrize("said", ["Unsupported parameter: seed", "not a valid parameter: seed", "invalid field: seed"])
+def test_a_culprit_after_a_word_that_looks_like_a_list_is_learnt(serve, said):
+    server = serve(lambda body, _: bad(400, said) if "seed" in body else ok())
+    assert asked(server)[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize("needed", [{"temperature"}, {"seed", "temperature", "stop"}])
+def test_only_the_lessons_that_were_needed_are_kept(serve, capfd, needed):
+    """It names three fields and means some of them. What the last rows leave out is just these."""
+    said = "only defaults are allowed for seed, stop and temperature, request "
+
+    def answer(body, attempt):
+        return bad(400, f"{said} req_{len(server.seen)}a") if needed & set(body) else ok()
+
+    server = serve(answer)
+    found = asked(server, 6, temperature=0.5, stop=("#",))
+    assert {one.finish_reason for one in found} == {"stop"}
+    assert {"seed", "temperature", "stop"} - set(server.seen[-1][1]) == needed
+    assert len(found[-1].notes) == len(needed) == len(capfd.readouterr().err.splitlines())
+    assert len(server.seen) <= 6 + 6
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000, decrease `max_tokens` instead",
+        "prompt is too long: 208310 tokens > 200000 maximum, max_tokens",
+        "the request exceeds the available context size, try increasing it",
+        "The input token count (1234) exceeds the maximum number of tokens allowed (1000), max_tokens.",
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 2000 `inputs` tokens",
+        "`inputs` must have less than 1024 tokens. Given: 2000",
+    ],
+)
+def test_prompts_that_are_too_long(serve, said):
+    server = serve(lambda body, _: bad(400, said))
+    (found,) = asked(server)
+    assert found.finish_reason == "prompt_too_long" and len(server.seen) == 1
+    assert Dialect().lesson_of(server.seen[0][1], said) is None
+
+
+def test_what_a_refusal_repeats_is_no_long_prompt(serve):
+    detail = [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted", "input": "a context window"}]
+    server = serve(lambda b, _: web.json_response({"detail": detail}, status=422) if "seed" in b else ok())
+    assert asked(server)[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Invalid 'max_tokens': integer below minimum value. Expected a value >= {}, but got 1 instead.",
+        "max_tokens must be at least {}",
+    ],
+)
+@pytest.mark.parametrize("least", [16, 64])
+def test_a_least_number_of_tokens_can_label(serve, said, least):
+    def answer(body, _):
+        return bad(400, said.format(least)) if body.get("max_tokens", 0) < least else ok("7")
+
+    server = serve(answer)
+    found = chosen(server, 3)
+    assert [one.probabilities[0][7] for one in found] == [1.0] * 3
+    assert server.seen[-1][1]["max_tokens"] == (16 if least == 16 else 1024) and len(server.seen) <= 6
+    assert not any("max_completion_tokens" in body for _, body, _ in server.seen)
+    assert ("thinks" in " ".join(found[-1].notes)) is False
+
+
+# -- names and forms of answers, and what a recipe adds --------------------------------------------
+
+
+def test_a_filter_that_names_its_reason_is_a_filter(serve):
+    said = {"choices": [{"message": {"content": None}, "finish_reason": "content_filter: PROHIBITED_CONTENT"}]}
+    (found,) = asked(serve(lambda body, _: web.json_response(said)))
+    assert "filtered the answer" in found.error
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"reasoning_details": [{"type": "reasoning.text", "text": "Let me "}, {"text": "think"}]},
+        {"reasoning_details": [{"type": "reasoning.summary", "summary": "Let me think"}, {"data": "x"}]},
+        {"reasoning": {"content": "Let me think"}},
+        {"reasoning": {"summary": [{"text": "Let me think"}]}},
+        {"reasoning_content": [{"type": "text", "text": "Let me think"}]},
+    ],
+)
+def test_thoughts_in_other_forms_are_kept(serve, message):
+    said = {"choices": [{"message": {"content": "x = 1", **message}, "finish_reason": "stop"}]}
+    (found,) = asked(serve(lambda body, _: web.json_response(said)))
+    assert (found.text, found.reasoning) == ("x = 1", "Let me think")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"when": date(2024, 1, 1)},
+        {"x": float("nan")},
+        {"x": [{"y": {1, 2}}]},
+        {"x": {1: "a", "b": 2}},
+        {"max_output_tokens": 99999},
+        {"options": {"num_predict": 99999}},
+        {"generation_config": {"maxOutputTokens": 9}},
+    ],
+)
+def test_what_is_no_json_or_bounds_tokens_is_no_further_field(extra):
+    with pytest.raises(ValueError, match=f"extra_body.{next(iter(extra))}"):
+        OpenAISettings(extra_body=extra)
+
+
+def test_other_further_fields_are_taken():
+    OpenAISettings(extra_body={"reasoning": {"effort": "low"}, "top_k": 3, "min_tokens": 2}).identity()
