@@ -16,18 +16,19 @@ knew of it. The model and the messages are in no ladder: whoever refuses them re
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, NamedTuple
+
+from builders.engines.complaints import is_a_minimum, is_of_a_number, is_same, is_too_long, named, words
 
 Json = dict[str, Any]
 
-# Without logprobs the digit is read from the text, where a word may come before it.
-CHOICE_TOKENS = 8
+# Without logprobs the digit is read from the text, where a word may come before it. OpenAI's
+# Responses give no fewer.
+CHOICE_TOKENS = 16
 # A model that thinks needs as many before it names its choice.
 THINKING_CHOICE_TOKENS = 1024
 # OpenAI's own service takes no more.
@@ -38,12 +39,13 @@ LARGEST_SEED = 2**31
 _RANGE = re.compile(
     r"int32|int64|too (?:large|big|long)|less than|greater than|out of range|at most|maximum|max allowed|between"
 )
-_COMPLAINT = re.compile(
-    r"support|unknown|unrecognized|unexpected|extra|permit|allow|invalid|only|cannot|can't|deprecat|must|unavailable"
-    r"|not available|limit|too |less than|greater than|range|at most|maximum|max |between|default|implemented|instead"
+# Of a name, and not of a number that is too large.
+_OTHER_NAME = re.compile(
+    r"max_completion_tokens|instead|unsupported|(?:not|n't) (?:\w+ )?(?:support|allow|permit)|unknown|unrecognized"
+    r"|unexpected|extra"
 )
+_USE_IT = re.compile(r"\buse .{0,20}max_completion_tokens")
 _NO_ROOM = "model output limit was reached"
-_CONTEXT = ("context_length", "context length", "context window", "input tokens exceed")
 
 
 class Lesson(NamedTuple):
@@ -89,8 +91,19 @@ def _no_logprobs(said: Json) -> None:
     said["max_tokens"] = max(said["max_tokens"], CHOICE_TOKENS)
 
 
+def _more_tokens(said: Json) -> None:
+    said["max_tokens"] = max(said["max_tokens"], CHOICE_TOKENS)
+
+
 def _rename_max_tokens(said: Json) -> None:
     said["max_completion_tokens"] = said.pop("max_tokens")
+
+
+def _is_renamed(refusal: str) -> bool:
+    """Whether max_tokens is refused for its name. Under another name a cap would be passed over."""
+    if _NO_ROOM in refusal:
+        return False
+    return bool(_USE_IT.search(refusal) or (_OTHER_NAME.search(refusal) and not is_of_a_number(refusal)))
 
 
 def _more_room(said: Json) -> None:
@@ -98,6 +111,7 @@ def _more_room(said: Json) -> None:
         said["max_tokens"] = THINKING_CHOICE_TOKENS
 
 
+# `top_p` before `temperature`: where both may not be given together, it is the one to go.
 LADDERS: dict[str, tuple[Lesson, ...]] = {
     "seed": (
         Lesson(
@@ -157,6 +171,18 @@ LADDERS: dict[str, tuple[Lesson, ...]] = {
     "max_tokens": (
         Lesson(
             "max_tokens",
+            f"the endpoint gives no single token: a choice gets {CHOICE_TOKENS}",
+            lambda said, refusal: most_tokens(said) < CHOICE_TOKENS and is_a_minimum(refusal),
+            _more_tokens,
+        ),
+        Lesson(
+            "max_tokens",
+            f"the endpoint gives no few tokens: a choice gets {THINKING_CHOICE_TOKENS:,}",
+            lambda said, refusal: most_tokens(said) <= CHOICE_TOKENS and is_a_minimum(refusal),
+            _more_room,
+        ),
+        Lesson(
+            "max_tokens",
             f"the model thinks before it answers: a choice gets {THINKING_CHOICE_TOKENS:,} tokens",
             lambda said, refusal: most_tokens(said) <= CHOICE_TOKENS and _NO_ROOM in refusal,
             _more_room,
@@ -164,19 +190,34 @@ LADDERS: dict[str, tuple[Lesson, ...]] = {
         Lesson(
             "max_tokens",
             "the endpoint calls max_tokens max_completion_tokens",
-            lambda said, refusal: "max_tokens" in said and _NO_ROOM not in refusal,
+            lambda said, refusal: "max_tokens" in said and _is_renamed(refusal),
             _rename_max_tokens,
         ),
     ),
 }
-# `top_p` before `temperature`: where both may not be given together, it is the one to go.
-_SAME = {
-    "logprobs": "top_logprobs", "max_completion_tokens": "max_tokens", "json_schema": "response_format",
-    "structured output": "response_format", "structured outputs": "response_format", "stop_sequences": "stop",
-}  # fmt: skip
-ROOM, _ = LADDERS["max_tokens"]
+ROOM = LADDERS["max_tokens"][-2]
 # In which order lessons change a body: the room before the new name, shorter before left out.
 _ORDER = [lesson for ladder in LADDERS.values() for lesson in ladder]
+
+
+@dataclass
+class Trial:
+    """The lessons of one call that is not answered yet, in the order in which it learnt them."""
+
+    lessons: list[Lesson] = field(default_factory=list)
+    _idle: list[Lesson] = field(default_factory=list)
+    _refusal: str | None = None
+
+    def learn(self, lesson: Lesson, refusal: str) -> None:
+        """Add what a refusal taught. The same words again: the lesson before did not help."""
+        if self._refusal is not None and is_same(refusal, self._refusal):
+            self._idle.append(self.lessons[-1])
+        self.lessons.append(lesson)
+        self._refusal = refusal
+
+    def helped(self) -> list[Lesson]:
+        """Those to confirm. If another was needed after all, the next call learns it again."""
+        return [lesson for lesson in self.lessons if lesson not in self._idle]
 
 
 @dataclass
@@ -209,9 +250,9 @@ class Dialect:
         """
         if is_too_long(refusal):
             return None
-        lower = refusal.lower()
-        named = [lesson for name in named_fields(refusal, said) for lesson in LADDERS[name]]
-        return next((one for one in named if one not in but and one.fits(said, lower)), None)
+        told = words(refusal)
+        fitting = [lesson for name in named(refusal, said, LADDERS) for lesson in LADDERS[name]]
+        return next((one for one in fitting if one not in but and one.fits(said, told)), None)
 
     def confirm(self, lessons: Iterable[Lesson]) -> None:
         """A call that was refused before was answered when said so. Say it to people, once."""
@@ -224,78 +265,3 @@ class Dialect:
 def most_tokens(said: Json) -> int:
     """The most tokens that an answer to a body can have."""
     return int(said["max_tokens"] if "max_tokens" in said else said["max_completion_tokens"])
-
-
-def is_too_long(refusal: str) -> bool:
-    """Whether a refusal says that prompt and answer do not fit into the model."""
-    lower = refusal.lower()
-    return any(words in lower for words in _CONTEXT)
-
-
-def named_fields(refusal: str, said: Json) -> list[str]:
-    """The fields of a body that a refusal names, in the order of the ladders.
-
-    `param` and `loc` say it exactly. Only without them is the message searched, and never an
-    `input` that repeats what we sent.
-    """
-    told = _decoded(refusal)
-    places = _places(told)
-    ours = _known(places, said)
-    if ours or any(place in said or place == "prompt" for place in places):
-        return ours
-    text = _messages(told) if isinstance(told, dict | list) else refusal
-    lower = text.lower()
-    if not _COMPLAINT.search(lower):
-        return []
-    return _known([name for name in (*LADDERS, *_SAME) if _word(name).search(lower)], said)
-
-
-def _known(names: Iterable[str], said: Json) -> list[str]:
-    found = {_SAME.get(name, name) for name in names}
-    has = {"max_tokens"} & {_SAME.get(name, name) for name in said}
-    return [name for name in LADDERS if name in found and (name in said or name in has)]
-
-
-@cache
-def _word(name: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![a-z0-9_]){re.escape(name)}(?![a-z0-9_])")
-
-
-def _decoded(refusal: str) -> Any:
-    try:
-        return json.loads(refusal)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _places(told: Any) -> list[str]:
-    """What `param` (OpenAI) and `loc` (FastAPI) point at."""
-    found: list[str] = []
-    for part in _parts(told):
-        for value in (part.get("param"), *_list(part.get("loc"))):
-            if isinstance(value, str):
-                found += [name for name in re.split(r"[^A-Za-z0-9_]+", value) if name not in ("", "body")]
-    return found
-
-
-def _messages(told: Any) -> str:
-    return " ".join(
-        value
-        for part in _parts(told)
-        for key in ("message", "msg", "detail", "error")
-        if isinstance(value := part.get(key), str)
-    )
-
-
-def _parts(told: Any, depth: int = 4) -> list[Json]:
-    """The objects of a refusal that tell of it: itself, its `error`, each of its `detail`."""
-    if isinstance(told, list) and depth:
-        return [part for one in told[:20] for part in _parts(one, depth - 1)]
-    if not isinstance(told, dict):
-        return []
-    inner = [told.get(key) for key in ("error", "detail", "errors")] if depth else []
-    return [told, *(part for one in inner for part in _parts(one, depth - 1))]
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

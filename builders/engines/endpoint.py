@@ -29,7 +29,8 @@ import aiohttp
 
 from builders.engines import credentials, reading, refusals
 from builders.engines.budget import Budget, Spent, most_billed
-from builders.engines.dialect import CHOICE_TOKENS, ROOM, Dialect, Lesson, most_tokens
+from builders.engines.complaints import named
+from builders.engines.dialect import CHOICE_TOKENS, LADDERS, ROOM, Dialect, Trial, most_tokens
 from builders.engines.gate import Ending, Gate, Load, StoppedError
 from builders.engines.protocol import Answer, Json, checked, is_cut_before_text, tokens_of
 from builders.engines.reading import MalformedError, UnreadableError
@@ -67,7 +68,7 @@ class Endpoint:
         proxy = credentials.proxy(settings)
         password = urlsplit(proxy).password if proxy else None
         self.redact = hider([*secrets, password or ""])
-        self._completion_tokens = FIRST_COMPLETION_TOKENS
+        self._completion_tokens, self._has_answered = FIRST_COMPLETION_TOKENS, False
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="openai-engine", daemon=True)
         self._thread.start()
@@ -98,13 +99,13 @@ class Endpoint:
 
     async def _complete(self, path: str, body: Json) -> Answer:
         num_failures = num_pace = num_ways = 0
-        own: list[Lesson] = []
+        own = Trial()
         while True:
-            before, _ = self.dialect.spoken(body, own)
+            before, _ = self.dialect.spoken(body, own.lessons)
             most = most_billed(before)
             load = self._load(most, is_first=num_failures == 0)
-            await self.gate.enter(load, is_next=bool(own))
-            asked = self.dialect.spoken(body, own)
+            await self.gate.enter(load, is_next=bool(own.lessons))
+            asked = self.dialect.spoken(body, own.lessons)
             if asked[0] is not before and sum(most_billed(asked[0])) > sum(most):
                 # While it waited, another call learned that such calls need more tokens.
                 self.gate.leave(load, "cancelled", Spent())
@@ -119,10 +120,10 @@ class Endpoint:
                     continue
                 raise
             else:
-                if ROOM not in own and self._needs_room(body, asked[0], answer):
-                    own.append(ROOM)
+                if ROOM not in own.lessons and self._needs_room(body, asked[0], answer):
+                    own.lessons.append(ROOM)
                     continue
-                self.dialect.confirm(lesson for lesson in own if lesson.told in answer.notes)
+                self.dialect.confirm(lesson for lesson in own.helped() if lesson.told in answer.notes)
                 return answer
             num_failures += not failure.is_pace
             num_pace += failure.is_pace
@@ -134,14 +135,15 @@ class Endpoint:
                 wait_s = max(backoff_s(num_failures + num_pace), failure.retry_after_s or 0.0)
                 await self.gate.sleep(wait_s, str(failure))
 
-    def _is_another_way(self, body: Json, said: Json, refused: RefusedError, own: list[Lesson]) -> bool:
+    def _is_another_way(self, body: Json, said: Json, refused: RefusedError, own: Trial) -> bool:
         """Whether a refused request can be said in another way, which joins its `own`."""
         if refused.finish_reason == "prompt_too_long" or any(refused.tokens):
             return False
-        if self.dialect.spoken(body, own)[0] != said:
+        if self.dialect.spoken(body, own.lessons)[0] != said:
             return True
-        lesson = self.dialect.lesson_of(said, refused.raw, [*self.dialect.known, *own])
-        own += [lesson] if lesson else []
+        lesson = self.dialect.lesson_of(said, refused.raw, [*self.dialect.known, *own.lessons])
+        if lesson:
+            own.learn(lesson, refused.raw)
         return lesson is not None
 
     def _needs_room(self, body: Json, said: Json, answer: Answer) -> bool:
@@ -163,6 +165,7 @@ class Endpoint:
         try:
             answer = await self._answer(path, asked, most)
             ending, actual = "answered", self._billed(answer)
+            self._has_answered = True
             return answer
         except PassingError as passing:
             ending, message = "overloaded" if passing.is_pace else "failed", str(passing)
@@ -251,11 +254,16 @@ class Endpoint:
     ) -> Exception:
         """What a status means: the run ends, one request is refused, or the failure may pass."""
         where = f"{self._address}/{path} answered {status}"
-        model = (options.get("json") or {}).get("model", "this model")
+        said = options.get("json") or {}
+        hidden = self.redact(text)
+        # A 403 that names a parameter teaches what to leave out, as a 400 does.
+        is_lesson = status == 403 and bool(named(text, said, LADDERS))
+        if is_lesson or refusals.is_of_one_request(status, text, has_answered=self._has_answered):
+            return refusals.failure(status, text, hidden, headers)
         key = f"the variable {self.settings.api_key_env}, and headers"
-        if reason := refusals.ending(status, text, where, model, key):
+        if reason := refusals.ending(status, text, where, said.get("model", "this model"), key, hidden):
             return self._stopped(reason)
-        return refusals.failure(status, text, self.redact(text), headers)
+        return refusals.failure(status, text, hidden, headers)
 
     def _stopped(self, error: Exception) -> StoppedError:
         self.gate.stop(error)

@@ -34,6 +34,10 @@ FILTERED = (
 )  # fmt: skip
 """How they call one that they hold back."""
 
+THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks")
+"""Where they put what a model thought."""
+THOUGHT_PARTS = ("text", "thinking", "reasoning", "content", "summary")
+
 Json = dict[str, Any]
 
 
@@ -195,7 +199,9 @@ def _no_answer(content: str | None, told: Any, refusal: Any, thought: str | None
 
 
 def _is(told: Any, reasons: tuple[str, ...]) -> bool:
-    return isinstance(told, str) and told.lower() in reasons
+    """Whether it is one of these reasons. Some endpoints say more after the first word."""
+    word = re.match(r"\w+", told) if isinstance(told, str) else None
+    return word is not None and word[0].lower() in reasons
 
 
 def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:
@@ -254,7 +260,7 @@ def _parts(choice: Json) -> tuple[str | None, str | None]:
     if not isinstance(message, dict):
         message = {}
     content = message.get("content") if message else choice.get("text")
-    thought = next((t for t in map(message.get, ("reasoning_content", "reasoning")) if isinstance(t, str) and t), None)
+    thought = next(filter(None, (_thought(message.get(name)) for name in THOUGHTS)), None)
     if isinstance(content, str | None):
         return content, thought
     if not isinstance(content, list):
@@ -268,6 +274,15 @@ def _parts(choice: Json) -> tuple[str | None, str | None]:
         raise UnreadableError(f"the content of the answer is a list with parts that are no text: {quoted(content)}")
     thought = thought or "".join(filter(None, thoughts)) or None
     return ("".join(filter(None, texts)) if texts else None), thought
+
+
+def _thought(told: Any, depth: int = 4) -> str:
+    """What a model thought: a text, an object that holds one, or a list of these."""
+    if isinstance(told, list) and depth:
+        return "".join(_thought(one, depth - 1) for one in told)
+    if isinstance(told, dict) and depth:
+        return next(filter(None, (_thought(told.get(name), depth - 1) for name in THOUGHT_PARTS)), "")
+    return told if isinstance(told, str) else ""
 
 
 def _part_text(part: Any) -> str | None:

@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 
-from builders.engines.dialect import is_too_long
+from builders.engines.complaints import is_a_cap, is_filtered, is_too_long, own_words
 from builders.engines.types import FinishReason
 from store.errors import DeniedError, InputError
 from store.texts import storable
@@ -107,15 +107,30 @@ def error_in(answer: Any) -> ToldError | None:
     return ToldError(_status(error), error if isinstance(error, str) else _json(error))
 
 
-def ending(status: int, text: str, where: str, model: str, key: str) -> Exception | None:
-    """What ends a whole run. None where a refusal is about one request, or about the moment."""
+def ending(status: int, text: str, where: str, model: str, key: str, hidden: str) -> Exception | None:
+    """What ends a whole run. None where a refusal is about one request, or about the moment.
+
+    `hidden` is the text without keys: the endpoint's own words, which say most.
+    """
+    quote = f": the endpoint says {said!r}" if (said := short(own_words(hidden).strip())) else ""
     if status in (401, 403):
-        return DeniedError(f"{where}: the key is missing or wrong, or it may not use {model!r}: check {key}")
+        why = f"the key is missing or wrong, or it may not use {model!r}"
+        return DeniedError(f"{where}{quote}: {why}: check {key}")
     if status == 404 or 300 <= status < 400:
-        return InputError(f"{where} for model {model!r}: check the model's name, and base_url (mostly it ends in /v1)")
+        mend = "check the model's name, and base_url (mostly it ends in /v1)"
+        return InputError(f"{where} for model {model!r}{quote}: {mend}")
     if status == 402 or (status == 429 and "insufficient_quota" in text):
-        return DeniedError(f"{where}: the account has no credit left. All answers are kept: top it up and run again")
+        mend = "All answers are kept: top it up and run again"
+        return DeniedError(f"{where}{quote}: the account has no credit left. {mend}")
     return None
+
+
+def is_of_one_request(status: int, text: str, *, has_answered: bool) -> bool:
+    """Whether a 403 is about one text, and not about the key.
+
+    The key is good where it was answered before. Filters of texts say 403 too.
+    """
+    return status == 403 and (has_answered or is_filtered(text))
 
 
 def failure(status: int, text: str, hidden: str, headers: Mapping[str, str]) -> RefusedError | PassingError:
@@ -123,7 +138,9 @@ def failure(status: int, text: str, hidden: str, headers: Mapping[str, str]) -> 
     message = short(f"{status}: {hidden}")
     if status in (408, 409, 429) or status >= 500:
         return PassingError(message, status=status, retry_after_s=retry_after_s(headers, text))
-    return RefusedError(message, "prompt_too_long" if is_too_long(text) else "error", text)
+    if is_too_long(text):
+        return RefusedError(message, "prompt_too_long", text)
+    return RefusedError(short(f"{status}: lower max_tokens: {hidden}") if is_a_cap(text) else message, "error", text)
 
 
 def short(message: str) -> str:

@@ -30,6 +30,12 @@ OWN_FIELDS = (
     "logprobs", "top_logprobs", "response_format",
 )  # fmt: skip
 """What a call says itself: budgets and answers hang on it."""
+TOKEN_LIMITS = (
+    "max_output_tokens", "max_new_tokens", "max_gen_tokens", "max_gen_len", "max_length", "max_tokens_to_sample",
+    "maximum_tokens", "maxOutputTokens", "maxTokens", "max_tokens", "max_completion_tokens", "num_predict",
+    "n_predict",
+)  # fmt: skip
+"""How endpoints call the most tokens of an answer. A budget knows of max_tokens alone."""
 SET_ELSEWHERE = ("temperature", "top_p", "seed", "stop")
 """What a call says itself, and may leave out."""
 ROWS_PER_SHARD, MICRO_BATCHES_PER_SHARD = 4096, 8
@@ -266,6 +272,10 @@ class OpenAISettings(AnyEngine):
                 raise ValueError(f"extra_body.{name} is said by the call itself: leave it out")
             if name in SET_ELSEWHERE and value is not None:
                 raise ValueError(f"extra_body.{name} can only be null, which leaves it out: set it beside the engine")
+            if limit := next((one for one in (name, *_inner(value)) if one in TOKEN_LIMITS), None):
+                raise ValueError(f"extra_body.{name} sets {limit}, which no budget knows of: set max_tokens instead")
+            if not _is_json(value):
+                raise ValueError(f"extra_body.{name}={value!r} is no JSON: give texts, numbers, lists and mappings")
             if _SECRET_FIELD.search(name):
                 raise ValueError(f"extra_body.{name} may be a key, and it would be written to disk: use headers")
         return self
@@ -304,6 +314,19 @@ class OpenAISettings(AnyEngine):
                 f"load_adapters needs base_url set and batch off, got base_url={self.base_url}, batch={self.batch}"
             )
         return self
+
+
+def _inner(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, Mapping) else []
+
+
+def _is_json(value: Any) -> bool:
+    """Whether it can be sent: a YAML file may hold days, sets and .nan."""
+    try:
+        json.dumps(value, allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def engine_kind(value: Any) -> str:
