@@ -323,6 +323,7 @@ class BatchEngine(Engine):
                 return Answer(checked(body), tokens, (*notes, *estimated))
             except MalformedError:
                 self._budget.spent += line.worst
+                self._budget.lose(line.worst)
                 return None
             except UnreadableError as unreadable:
                 hint = short(self._endpoint.redact(str(unreadable)))

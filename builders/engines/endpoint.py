@@ -120,6 +120,7 @@ class Endpoint:
                 raise
             else:
                 if ROOM not in own and self._needs_room(body, asked[0], answer):
+                    self.lose(answer)
                     own.append(ROOM)
                     continue
                 self.dialect.confirm(lesson for lesson in own if lesson.told in answer.notes)
@@ -179,6 +180,12 @@ class Endpoint:
             raise
         finally:
             self.gate.leave(load, ending, actual, message)
+            if ending not in ("answered", "refused"):
+                self.gate.budget.lose(actual)
+
+    def lose(self, answer: Answer | RefusedError) -> None:
+        """Write down what an answer cost that nobody is given."""
+        self.gate.budget.lose(self.gate.budget.price(*answer.tokens))
 
     async def _answer(self, path: str, asked: Asked, most: tuple[int, int]) -> Answer:
         """What came, as an answer. What nobody can read is paid for, and not asked again."""
