@@ -6,7 +6,7 @@ be answered, and `StoppedError` that the run must end.
 The calls run on an event loop in a thread of its own. Every attempt passes the gate (`gate.py`). A
 call that waits before its next attempt takes up no place. An answer 429 (too many requests) says
 that we are too fast, not that the row is bad, so it does not count as a retry. An error inside of
-an answer 200 is that error (`refusals.py`). A refusal that names a parameter is asked again without
+an answer 200 is that error (`refusals.py`), and costs what its usage says. A refusal that names a parameter is asked again without
 it (`dialect.py`): the raw text is read for that, before keys are hidden in it.
 
 The key is read from the environment (`credentials.py`). It goes into the header of the connection
@@ -31,7 +31,7 @@ from builders.engines import credentials, reading, refusals
 from builders.engines.budget import Budget, Spent, most_billed
 from builders.engines.dialect import CHOICE_TOKENS, ROOM, Dialect, Lesson, most_tokens
 from builders.engines.gate import Ending, Gate, Load, StoppedError
-from builders.engines.protocol import Answer, Json, checked, is_cut_before_text, tokens_of
+from builders.engines.protocol import Answer, Json, billed_anyway, checked, is_cut_before_text, tokens_of
 from builders.engines.reading import MalformedError, UnreadableError
 from builders.engines.redaction import hider
 from builders.engines.refusals import PassingError, RefusedError, short
@@ -167,7 +167,7 @@ class Endpoint:
             return answer
         except PassingError as passing:
             ending, message = "overloaded" if passing.is_pace else "failed", str(passing)
-            actual = load.worst if passing.is_paid else Spent()
+            actual = load.worst if passing.is_paid else self.gate.budget.price(*passing.tokens)
             if passing.retry_after_s is not None and passing.is_overload:
                 # Pause before the place is given back: the next in the queue would take it at once.
                 self.gate.pause(passing.retry_after_s, message)
@@ -195,7 +195,10 @@ class Endpoint:
         try:
             found = reading.decoded(content)
             if told := refusals.error_in(found):
-                raise self._failure(path, {"json": said}, told.status, headers, told.text)
+                failure = self._failure(path, {"json": said}, told.status, headers, told.text)
+                if not isinstance(failure, StoppedError):
+                    failure.tokens = billed_anyway(found, most)
+                raise failure
             answer = checked(found)
         except MalformedError as malformed:
             raise PassingError(self._short(str(malformed)), is_paid=True) from None
@@ -255,7 +258,7 @@ class Endpoint:
 
     def _failure(
         self, path: str, options: Mapping[str, Any], status: int, headers: Mapping[str, str], text: str
-    ) -> Exception:
+    ) -> RefusedError | PassingError | StoppedError:
         """What a status means: the run ends, one request is refused, or the failure may pass."""
         where = f"{self._address}/{path} answered {status}"
         model = (options.get("json") or {}).get("model", "this model")

@@ -133,6 +133,11 @@ def tokens_of(answer: Any, most: tuple[int, int]) -> tuple[tuple[int, int], tupl
     return (most[0] if prompt is None else prompt, most[1] if completion is None else completion), (ESTIMATED,)
 
 
+def billed_anyway(answer: Any, most: tuple[int, int]) -> tuple[int, int]:
+    """The tokens of an answer that is an error. They are none where it tells no usage."""
+    return tokens_of(answer, most)[0] if any(usage(answer)) else (0, 0)
+
+
 def reasoning_tokens(answer: Json) -> int | None:
     """Those of the completion tokens that a model thought with. None where it is not told."""
     told = answer.get("usage")

@@ -662,3 +662,42 @@ def test_a_line_of_a_loss_that_a_kill_cut_spoils_no_other(tmp_path):
         handle.write(b'\n{"tokens": 1')
     losses.add(tmp_path / losses.FILE, 20, 0.5)
     assert losses.total(tmp_path / losses.FILE) == (30, 1.0)
+
+
+def broke_off(body, _):
+    return web.json_response(body_of("half an ans", "error", {"prompt_tokens": 60, "completion_tokens": 40}))
+
+
+def upstream_died(body, _):
+    error = {"code": 502, "message": "upstream died"}
+    return web.json_response({"error": error, "usage": {"prompt_tokens": 60, "completion_tokens": 40}})
+
+
+@pytest.mark.parametrize("answer", [broke_off, upstream_died])
+def test_an_error_in_an_answer_200_costs_what_its_usage_says(serve, tmp_path, answer):
+    """Each costs 100 of at most 122 tokens. Nine fit, and the tenth would not."""
+    server = serve(answer, lambda body: 0.0)
+    for _ in range(2):
+        with pytest.raises(BudgetError):
+            kept(tmp_path, server, 50, budget_tokens=1000, max_error_share=1, max_retries=1)
+    assert len(server.seen) == 9
+
+
+def test_a_refusal_in_an_answer_200_keeps_what_it_cost(serve):
+    said = {"error": {"code": 400, "message": "not welcome"}, "usage": {"prompt_tokens": 60, "completion_tokens": 0}}
+    (found,) = asked(serve(lambda body, _: web.json_response(said)), chats(1))
+    assert (found.finish_reason, found.num_prompt_tokens, found.num_completion_tokens) == ("error", 60, 0)
+
+
+def test_an_answer_that_is_asked_again_with_more_room_is_counted(serve, tmp_path):
+    def answer(body, _):
+        is_cut = body["max_tokens"] < 100
+        usage = {"prompt_tokens": 60, "completion_tokens": 1}
+        return web.json_response(body_of("", "length", usage)) if is_cut else ok("7")
+
+    server = serve(answer)
+    before = answers.spent_in(tmp_path, settings(server))
+    with open_engine(settings(server), "m", spent=before) as engine:
+        (found,) = engine.choose([ChoiceRequest("c", (USER,))])
+    lost = answers.spent_in(tmp_path, settings(server, budget_tokens=1)).tokens
+    assert (found.num_prompt_tokens + found.num_completion_tokens, lost) == (9, 61)
