@@ -326,10 +326,10 @@ class BatchEngine(Engine):
         said, notes = self._endpoint.dialect.spoken(line.body)
         most = most_billed(said)
         tokens = (0, 0)
-        if status == 200 and (error := error_in(body)):
+        if _is_good(status) and (error := error_in(body)):
             tokens = billed_anyway(body, most)
             status, body = error.status, error.text
-        if status == 200:
+        if _is_good(status):
             tokens, estimated = tokens_of(body, most)
             try:
                 return Answer(checked(body), tokens, (*notes, *estimated))
@@ -399,6 +399,10 @@ class BatchEngine(Engine):
                 raise
             if self._closed.wait(wait_s):
                 raise StoppedError
+
+
+def _is_good(status: Any) -> bool:
+    return isinstance(status, int) and 200 <= status < 300
 
 
 def _line_of(line: bytes) -> Any:

@@ -6,7 +6,7 @@ be answered, and `StoppedError` that the run must end.
 The calls run on an event loop in a thread of its own. Every attempt passes the gate (`gate.py`). A
 call that waits before its next attempt takes up no place. An answer 429 (too many requests) says
 that we are too fast, not that the row is bad, so it does not count as a retry. An error inside of
-an answer 200 is that error (`refusals.py`), and costs what its usage says. A refusal that names a parameter is asked again without
+an answer 2xx is that error (`refusals.py`), and costs what its usage says. A refusal that names a parameter is asked again without
 it (`dialect.py`): the raw text is read for that, before keys are hidden in it.
 
 The key is read from the environment (`credentials.py`). It goes into the header of the connection
@@ -214,7 +214,7 @@ class Endpoint:
         return self.gate.budget.price(*answer.tokens)
 
     async def send(self, method: str, path: str, **options: Any) -> bytes:
-        """The body of an answer 200. Anything else is raised. There are no retries, and no gate."""
+        """The body of an answer 2xx. Anything else is raised. There are no retries, and no gate."""
         content, _ = await self._received(method, path, **options)
         return content
 
@@ -227,7 +227,7 @@ class Endpoint:
         return bytes(content), headers
 
     async def download(self, path: str, target: Path) -> None:
-        """Write the body of an answer 200 into a file, however long it is."""
+        """Write the body of an answer 2xx into a file, however long it is."""
         # A large file may take long, so only silence counts as a time-out.
         timeout = aiohttp.ClientTimeout(total=None, sock_read=self.settings.timeout_s)
         with open(target, "wb", opener=private) as handle:
@@ -235,10 +235,10 @@ class Endpoint:
                 handle.write(chunk)
 
     async def _chunks(self, method: str, path: str, answered: dict[str, str], **options: Any) -> AsyncIterator[bytes]:
-        """The body of an answer 200, piece by piece. Its pace headers are put into `answered`."""
+        """The body of an answer 2xx, piece by piece. Its pace headers are put into `answered`."""
         try:
             async with self._session.request(method, self._url(path), allow_redirects=False, **options) as response:
-                if response.status != 200:
+                if not 200 <= response.status < 300:
                     text = reading.text_of(await response.content.read(LONGEST_REFUSAL_BYTES))
                     raise self._failure(path, options, response.status, response.headers, text)
                 if (wait := response.headers.get("Retry-After")) is not None:

@@ -262,3 +262,9 @@ def test_an_error_in_a_line_costs_what_its_usage_says(serve, tmp_path, code):
         spent = engine._budget.spent.tokens
     lost = answers.spent_in(tmp_path, settings(server, budget_tokens=1)).tokens
     assert spent == lost + found.num_prompt_tokens + found.num_completion_tokens == (300 if code == 502 else 100)
+
+
+def test_a_line_of_any_status_2xx_is_an_answer(serve, tmp_path):
+    server = serve(lambda body, attempt: (201, answered("hi")[1]))
+    (found,) = ask(server, tmp_path / "state", 1).values()
+    assert found.text == "hi" and server.sizes == [1]

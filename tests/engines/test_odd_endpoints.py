@@ -701,3 +701,19 @@ def test_an_answer_that_is_asked_again_with_more_room_is_counted(serve, tmp_path
         (found,) = engine.choose([ChoiceRequest("c", (USER,))])
     lost = answers.spent_in(tmp_path, settings(server, budget_tokens=1)).tokens
     assert (found.num_prompt_tokens + found.num_completion_tokens, lost) == (9, 61)
+
+
+@pytest.mark.parametrize("code", [201, 202, 203, 299])
+def test_an_answer_of_any_status_2xx_is_an_answer(serve, code):
+    def answer(body, _):
+        return web.json_response(body_of("hi", usage={"prompt_tokens": 5, "completion_tokens": 3}), status=code)
+
+    server = serve(answer)
+    (found,) = asked(server, chats(1))
+    assert (found.text, found.num_prompt_tokens, found.num_completion_tokens) == ("hi", 5, 3)
+    assert len(server.seen) == 1
+
+
+def test_a_status_2xx_without_an_answer_is_asked_again(serve):
+    server = serve(lambda body, attempt: web.Response(status=204) if attempt == 0 else ok())
+    assert [one.text for one in asked(server, chats(1))] == ["hi"]
