@@ -16,9 +16,11 @@ say.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builders.engines import losses
 from builders.engines.budget import Spent
 from builders.engines.error_share import ErrorShare, StormError
 from builders.engines.journal import (
@@ -104,15 +106,20 @@ def batches(store: Store, plan: Plan, account: str | None = None) -> Path:
 
 
 def spent_before(store: Store, account: str, settings: EngineSettings) -> Spent:
-    """What all answers on the budget of a table have cost, under any plan. 0 without a budget."""
+    """What all that was asked on the budget of a table has cost, under any plan. 0 without a budget.
+
+    It names the file in which attempts without an answer are counted from now on.
+    """
+    lost = Path(store.scratch(f"journal-{account}-lost"), losses.FILE)
     if not settings.has_budget:
-        return Spent()
-    return spent(sorted(Path(store.scratch("")).glob(f"journal-{account}-*")))
+        return Spent(losses=lost)
+    return replace(spent(sorted(Path(store.scratch("")).glob(f"journal-{account}-*"))), losses=lost)
 
 
 def spent_in(folder: Path, settings: EngineSettings) -> Spent:
-    """What the answers of one journal have cost. 0 without a budget."""
-    return spent([folder]) if settings.has_budget else Spent()
+    """What one journal has cost, as `spent_before` says it. 0 without a budget."""
+    found = spent([folder]) if settings.has_budget else Spent()
+    return replace(found, losses=folder / losses.FILE)
 
 
 def finished_journals(store: Store) -> list[Path]:

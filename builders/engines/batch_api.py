@@ -35,7 +35,17 @@ from builders.engines.budget import Budget, Spent, most_billed
 from builders.engines.endpoint import Endpoint, backoff_s
 from builders.engines.gate import StoppedError
 from builders.engines.openai import choice_completion, refused_completion
-from builders.engines.protocol import Answer, Json, checked, choice_body, completion, extended, path_and_body, tokens_of
+from builders.engines.protocol import (
+    Answer,
+    Json,
+    billed_anyway,
+    checked,
+    choice_body,
+    completion,
+    extended,
+    path_and_body,
+    tokens_of,
+)
 from builders.engines.reading import MalformedError, UnreadableError, decoded
 from builders.engines.redaction import hidden
 from builders.engines.refusals import ERROR_CHARS, PassingError, RefusedError, error_in, failure, short
@@ -315,14 +325,16 @@ class BatchEngine(Engine):
         )
         said, notes = self._endpoint.dialect.spoken(line.body)
         most = most_billed(said)
-        if status == 200 and (error := error_in(body)):
+        tokens = (0, 0)
+        if _is_good(status) and (error := error_in(body)):
+            tokens = billed_anyway(body, most)
             status, body = error.status, error.text
-        if status == 200:
+        if _is_good(status):
             tokens, estimated = tokens_of(body, most)
             try:
                 return Answer(checked(body), tokens, (*notes, *estimated))
             except MalformedError:
-                self._budget.spent += line.worst
+                self._lose(line.worst)
                 return None
             except UnreadableError as unreadable:
                 hint = short(self._endpoint.redact(str(unreadable)))
@@ -331,7 +343,16 @@ class BatchEngine(Engine):
             return None
         text = body if isinstance(body, str) else json.dumps(body)
         refused = failure(status, text, self._endpoint.redact(text), {})
-        return None if isinstance(refused, PassingError) or self._is_another_way(line, said, text) else refused
+        refused.tokens = tokens
+        if isinstance(refused, PassingError) or self._is_another_way(line, said, text):
+            self._lose(self._budget.price(*tokens))
+            return None
+        return refused
+
+    def _lose(self, lost: Spent) -> None:
+        """Count what a line cost that is asked again."""
+        self._budget.spent += lost
+        self._budget.lose(lost)
 
     def _is_another_way(self, line: Line, said: Json, refusal: str) -> bool:
         """Whether a refused line is asked again as the dialect has learned, now or from its
@@ -378,6 +399,10 @@ class BatchEngine(Engine):
                 raise
             if self._closed.wait(wait_s):
                 raise StoppedError
+
+
+def _is_good(status: Any) -> bool:
+    return isinstance(status, int) and 200 <= status < 300
 
 
 def _line_of(line: bytes) -> Any:

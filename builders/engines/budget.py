@@ -5,17 +5,19 @@ In: what was spent before, and the worst case of each call. Out: whether the cal
 While a call is under way, its worst case is held back from the budget. When the answer comes, the
 cost that it states takes the place of the worst case. An answer that states none keeps it, in the
 journal too, so that it counts in the next run. After a time-out or a cut connection nobody
-knows whether the attempt was paid for, so it keeps its worst case until the run ends. Two gaps
-remain, as the journal holds answers alone. The next run does not count such attempts. And the calls
-that were under way when a process was killed are not counted: at most `max_in_flight` per kill.
+knows whether the attempt was paid for, so it keeps its worst case. It is written down, as there is
+no answer to count it with (`losses.py`). One gap remains: the calls that were under way when a
+process was killed are not counted. That is at most `max_in_flight` per kill.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from builders.engines import losses
 from builders.engines.dialect import Json, most_tokens
 from builders.engines.settings import OpenAISettings
 from store.errors import JobError
@@ -35,11 +37,13 @@ class BudgetError(JobError):
 class Spent:
     """Tokens, prompt and completion together, and dollars.
 
-    Dollars are 0 where no price is known.
+    Dollars are 0 where no price is known. What was spent before a run also names the file of
+    `losses`, in which the run writes what gave no answer.
     """
 
     tokens: int = 0
     usd: float = 0.0
+    losses: Path | None = field(default=None, compare=False)
 
     def __add__(self, other: Spent) -> Spent:
         return Spent(self.tokens + other.tokens, self.usd + other.usd)
@@ -55,6 +59,7 @@ class Budget:
         self._settings = settings
         self.spent = spent
         self.held = Spent()
+        self._losses = spent.losses
 
     def worst_case(self, said: Json) -> Spent:
         """The most that a call can cost."""
@@ -79,6 +84,11 @@ class Budget:
         """A call came back."""
         self.held -= worst
         self.spent += actual
+
+    def lose(self, lost: Spent) -> None:
+        """Write down what a call cost that came back without an answer."""
+        if self._losses is not None and lost != Spent():
+            losses.add(self._losses, lost.tokens, lost.usd)
 
     def error(self, worst: Spent) -> BudgetError:
         """What a user is told when the next call does not fit."""

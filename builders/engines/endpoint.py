@@ -6,7 +6,7 @@ be answered, and `StoppedError` that the run must end.
 The calls run on an event loop in a thread of its own. Every attempt passes the gate (`gate.py`). A
 call that waits before its next attempt takes up no place. An answer 429 (too many requests) says
 that we are too fast, not that the row is bad, so it does not count as a retry. An error inside of
-an answer 200 is that error (`refusals.py`). A refusal that names a parameter is asked again without
+an answer 2xx is that error (`refusals.py`), and costs what its usage says. A refusal that names a parameter is asked again without
 it (`dialect.py`): the raw text is read for that, before keys are hidden in it.
 
 The key is read from the environment (`credentials.py`). It goes into the header of the connection
@@ -32,7 +32,7 @@ from builders.engines.budget import Budget, Spent, most_billed
 from builders.engines.complaints import named
 from builders.engines.dialect import CHOICE_TOKENS, LADDERS, ROOM, Dialect, Trial, most_tokens
 from builders.engines.gate import Ending, Gate, Load, StoppedError
-from builders.engines.protocol import Answer, Json, checked, is_cut_before_text, tokens_of
+from builders.engines.protocol import Answer, Json, billed_anyway, checked, is_cut_before_text, tokens_of
 from builders.engines.reading import MalformedError, UnreadableError
 from builders.engines.redaction import hider
 from builders.engines.refusals import PassingError, RefusedError, short
@@ -121,6 +121,7 @@ class Endpoint:
                 raise
             else:
                 if ROOM not in own.lessons and self._needs_room(body, asked[0], answer):
+                    self.lose(answer)
                     own.lessons.append(ROOM)
                     continue
                 self.dialect.confirm(lesson for lesson in own.helped() if lesson.told in answer.notes)
@@ -169,7 +170,7 @@ class Endpoint:
             return answer
         except PassingError as passing:
             ending, message = "overloaded" if passing.is_pace else "failed", str(passing)
-            actual = load.worst if passing.is_paid else Spent()
+            actual = load.worst if passing.is_paid else self.gate.budget.price(*passing.tokens)
             if passing.retry_after_s is not None and passing.is_overload:
                 # Pause before the place is given back: the next in the queue would take it at once.
                 self.gate.pause(passing.retry_after_s, message)
@@ -182,6 +183,12 @@ class Endpoint:
             raise
         finally:
             self.gate.leave(load, ending, actual, message)
+            if ending not in ("answered", "refused"):
+                self.gate.budget.lose(actual)
+
+    def lose(self, answer: Answer | RefusedError) -> None:
+        """Write down what an answer cost that nobody is given."""
+        self.gate.budget.lose(self.gate.budget.price(*answer.tokens))
 
     async def _answer(self, path: str, asked: Asked, most: tuple[int, int]) -> Answer:
         """What came, as an answer. What nobody can read is paid for, and not asked again."""
@@ -191,7 +198,10 @@ class Endpoint:
         try:
             found = reading.decoded(content)
             if told := refusals.error_in(found):
-                raise self._failure(path, {"json": said}, told.status, headers, told.text)
+                failure = self._failure(path, {"json": said}, told.status, headers, told.text)
+                if not isinstance(failure, StoppedError):
+                    failure.tokens = billed_anyway(found, most)
+                raise failure
             answer = checked(found)
         except MalformedError as malformed:
             raise PassingError(self._short(str(malformed)), is_paid=True) from None
@@ -207,7 +217,7 @@ class Endpoint:
         return self.gate.budget.price(*answer.tokens)
 
     async def send(self, method: str, path: str, **options: Any) -> bytes:
-        """The body of an answer 200. Anything else is raised. There are no retries, and no gate."""
+        """The body of an answer 2xx. Anything else is raised. There are no retries, and no gate."""
         content, _ = await self._received(method, path, **options)
         return content
 
@@ -220,7 +230,7 @@ class Endpoint:
         return bytes(content), headers
 
     async def download(self, path: str, target: Path) -> None:
-        """Write the body of an answer 200 into a file, however long it is."""
+        """Write the body of an answer 2xx into a file, however long it is."""
         # A large file may take long, so only silence counts as a time-out.
         timeout = aiohttp.ClientTimeout(total=None, sock_read=self.settings.timeout_s)
         with open(target, "wb", opener=private) as handle:
@@ -228,10 +238,10 @@ class Endpoint:
                 handle.write(chunk)
 
     async def _chunks(self, method: str, path: str, answered: dict[str, str], **options: Any) -> AsyncIterator[bytes]:
-        """The body of an answer 200, piece by piece. Its pace headers are put into `answered`."""
+        """The body of an answer 2xx, piece by piece. Its pace headers are put into `answered`."""
         try:
             async with self._session.request(method, self._url(path), allow_redirects=False, **options) as response:
-                if response.status != 200:
+                if not 200 <= response.status < 300:
                     text = reading.text_of(await response.content.read(LONGEST_REFUSAL_BYTES))
                     raise self._failure(path, options, response.status, response.headers, text)
                 if (wait := response.headers.get("Retry-After")) is not None:
@@ -251,7 +261,7 @@ class Endpoint:
 
     def _failure(
         self, path: str, options: Mapping[str, Any], status: int, headers: Mapping[str, str], text: str
-    ) -> Exception:
+    ) -> RefusedError | PassingError | StoppedError:
         """What a status means: the run ends, one request is refused, or the failure may pass."""
         where = f"{self._address}/{path} answered {status}"
         said = options.get("json") or {}

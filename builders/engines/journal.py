@@ -9,6 +9,7 @@ a kill. Each shard has one file of JSON lines, which only grows.
   given out. So a loss of power loses at most that second. A sync for each answer would slow a run
   down to the few hundred a second that a disk can do.
 - A last line that was cut by a kill is removed.
+- What attempts without an answer cost stands in a file of its own (`losses.py`).
 - An answer that failed and cost nothing is kept for the rows of this run only. After a kill it is
   asked for again.
 """
@@ -25,6 +26,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from builders.engines import losses
 from builders.engines.budget import Spent
 from builders.engines.types import ChoiceCompletion, Completion
 from store.errors import JobError
@@ -175,7 +177,7 @@ def is_final(answer: Answer) -> bool:
 
 
 def spent(folders: list[Path]) -> Spent:
-    """What the answers in these journals cost, at the prices of their day.
+    """What these journals cost, at the prices of their day, with attempts that gave no answer.
 
     Those of closed journals count, too.
     """
@@ -183,7 +185,7 @@ def spent(folders: list[Path]) -> Spent:
     for folder in folders:
         before, counted = _closed(folder)
         total += before
-        for path in sorted(folder.glob("shard-*.jsonl")):
+        for path in _costing(folder):
             if path.name not in counted:
                 total += _cost(path)
     return total
@@ -196,7 +198,7 @@ def close(folder: Path) -> None:
     its file goes. The journal can be used again; then its costs are added.
     """
     _finish_closing(folder)
-    paths = sorted(folder.glob("shard-*.jsonl"))
+    paths = _costing(folder)
     total = spent([folder])
     _write_closed(folder, total, [path.name for path in paths])
     _finish_closing(folder)
@@ -210,7 +212,13 @@ def holds_answers(folder: Path) -> bool:
     return any(path.name != CLOSED for path in folder.iterdir())
 
 
+def _costing(folder: Path) -> list[Path]:
+    return [path for pattern in ("shard-*.jsonl", losses.FILE) for path in sorted(folder.glob(pattern))]
+
+
 def _cost(path: Path) -> Spent:
+    if path.name == losses.FILE:
+        return Spent(*losses.total(path))
     total = Spent()
     for answer, cost_usd in _read(path):
         total += Spent(answer.num_prompt_tokens + answer.num_completion_tokens, cost_usd or 0.0)

@@ -154,7 +154,12 @@ class OpenAIEngine(Engine):
         calls = [self._endpoint.complete("chat/completions", self._extended(body)) for body in bodies]
         # Wait for all: the answered questions of a request that fails are paid for, and must be
         # counted.
-        said = choice_completion(request, await asyncio.gather(*calls, return_exceptions=True))
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        if not all(isinstance(one, Answer | RefusedError) for one in answers):
+            for one in answers:
+                if isinstance(one, Answer | RefusedError):
+                    self._endpoint.lose(one)
+        said = choice_completion(request, answers)
         return hidden(said, self._endpoint.redact)
 
     def _extended(self, body: Json) -> Json:

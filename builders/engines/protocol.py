@@ -117,7 +117,11 @@ def checked(answer: Any) -> Json:
 
 
 def usage(answer: Any) -> tuple[int | None, int | None]:
-    """Prompt and completion tokens that were billed. None where the endpoint does not say."""
+    """Prompt and completion tokens that were billed. None where the endpoint does not say.
+
+    Some endpoints count what a model thought in the total alone. All that is no prompt is
+    completion.
+    """
     told = answer.get("usage") if isinstance(answer, dict) else None
     if not isinstance(told, dict):
         return None, None
@@ -125,6 +129,9 @@ def usage(answer: Any) -> tuple[int | None, int | None]:
         next((count for name in names if (count := _count(told.get(name))) is not None), None)
         for names in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
     )
+    total = _count(told.get("total_tokens"))
+    if prompt and total is not None and total > prompt + (completion or 0):
+        completion = total - prompt
     # Every prompt has tokens. A server that counts none does not count.
     return (None, completion or None) if prompt == 0 else (prompt, completion)
 
@@ -135,6 +142,11 @@ def tokens_of(answer: Any, most: tuple[int, int]) -> tuple[tuple[int, int], tupl
     if prompt is not None and completion is not None:
         return (prompt, completion), ()
     return (most[0] if prompt is None else prompt, most[1] if completion is None else completion), (ESTIMATED,)
+
+
+def billed_anyway(answer: Any, most: tuple[int, int]) -> tuple[int, int]:
+    """The tokens of an answer that is an error. They are none where it tells no usage."""
+    return tokens_of(answer, most)[0] if any(usage(answer)) else (0, 0)
 
 
 def reasoning_tokens(answer: Json) -> int | None:

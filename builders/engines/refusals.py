@@ -62,9 +62,11 @@ class RefusedError(Exception):
 class PassingError(Exception):
     """A failure that may be over next time.
 
-    `is_paid` says that the attempt may have cost money, `retry_after_s` when the endpoint wants us
-    back.
+    `is_paid` says that the attempt may have cost money, `tokens` what it was billed where that was
+    told, `retry_after_s` when the endpoint wants us back.
     """
+
+    tokens = (0, 0)
 
     def __init__(
         self, message: str, *, status: int = 0, is_paid: bool = False, retry_after_s: float | None = None

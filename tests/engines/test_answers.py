@@ -27,6 +27,7 @@ from builders.engines import (
     Request,
     TransformersSettings,
     error_share,
+    losses,
 )
 from builders.engines.answers import journals, open_answers, spent_before, usage
 from builders.engines.budget import BudgetError, Spent
@@ -440,6 +441,8 @@ def test_what_a_table_has_cost_is_the_sum_of_its_journals(tmp_path):
     found = spent_before(store, "candidates", capped)
     assert found == Spent(2 * 11 * 15, pytest.approx(2 * 11 * 20e-6))
     assert spent_before(store, "candidates", REMOTE) == Spent(), "without a budget nothing is read"
+    losses.add(found.losses, 100, 0.5)
+    assert spent_before(store, "candidates", capped).tokens == found.tokens + 100, "attempts without an answer count"
 
 
 def test_usage_adds_up_tokens_and_cost(tmp_path):

@@ -14,7 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from builders.engines import ChoiceRequest, Completion, OpenAISettings, Request, batch_api, endpoint, open_engine
+from builders.engines import (
+    ChoiceRequest,
+    Completion,
+    OpenAISettings,
+    Request,
+    answers,
+    batch_api,
+    endpoint,
+    open_engine,
+)
 from builders.engines.batch_state import BatchState
 from builders.engines.budget import BudgetError, Spent
 from builders.engines.gate import StoppedError
@@ -240,3 +249,22 @@ def test_a_line_that_nobody_can_read_is_an_answer_of_no_known_form():
     assert told["custom_id"] == "r7" and "nested too deeply" in told["response"]["body"]["unreadable"]
     assert batch_api._line_of(deep.replace(b'"custom_id": "r7"', b'"x": 1')) is None
     assert batch_api._line_of(b'{"custom_id": "r7", "resp') is None
+
+
+@pytest.mark.parametrize("code", [502, 400])
+def test_an_error_in_a_line_costs_what_its_usage_says(serve, tmp_path, code):
+    """A line that is asked again is counted each time; one that is refused has its cost."""
+    broke = {"error": {"code": code, "message": "no"}, "usage": {"prompt_tokens": 60, "completion_tokens": 40}}
+    server = serve(lambda body, attempt: (200, broke))
+    before = answers.spent_in(tmp_path, settings(server))
+    with open_engine(settings(server, max_retries=2), "m", spent=before, state=tmp_path / "state") as engine:
+        (found,) = engine.generate(chats(1))
+        spent = engine._budget.spent.tokens
+    lost = answers.spent_in(tmp_path, settings(server, budget_tokens=1)).tokens
+    assert spent == lost + found.num_prompt_tokens + found.num_completion_tokens == (300 if code == 502 else 100)
+
+
+def test_a_line_of_any_status_2xx_is_an_answer(serve, tmp_path):
+    server = serve(lambda body, attempt: (201, answered("hi")[1]))
+    (found,) = ask(server, tmp_path / "state", 1).values()
+    assert found.text == "hi" and server.sizes == [1]

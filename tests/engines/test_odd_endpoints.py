@@ -5,15 +5,29 @@ The server is real and on loopback. Each answers as a provider does that calls i
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from aiohttp import web
 
-from builders.engines import ChoiceRequest, Completion, OpenAISettings, Request, answers, dialect, endpoint, open_engine
+from builders.engines import (
+    ChoiceRequest,
+    Completion,
+    OpenAISettings,
+    Request,
+    answers,
+    dialect,
+    endpoint,
+    losses,
+    open_engine,
+)
 from builders.engines.budget import BudgetError
 from builders.engines.protocol import ESTIMATED
 from store import Usage
@@ -399,6 +413,12 @@ def test_a_form_that_nobody_reads_is_paid_once_and_never_asked_again(serve, cont
         ({"prompt_tokens": int("9" * 400), "completion_tokens": 50}, (None, 50)),
         ({"prompt_tokens": float("nan"), "completion_tokens": float("inf")}, (None, 512)),
         ({"completion_tokens": 25}, (None, 25)),
+        ({"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 2150}, (100, 2050)),
+        ({"prompt_tokens": 100, "total_tokens": "2150"}, (100, 2050)),
+        ({"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}, (100, 50)),
+        ({"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 0}, (100, 50)),
+        ({"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": float("inf")}, (100, 50)),
+        ({"prompt_tokens": 100, "total_tokens": 100}, (100, 512)),
         ({"prompt_tokens": 0, "completion_tokens": 0}, (None, 512)),
         ({"prompt_tokens": True, "completion_tokens": -1}, (None, 512)),
         ("none", (None, 512)),
@@ -589,3 +609,117 @@ def test_odd_answers_are_written_and_read_and_not_asked_again(serve, tmp_path):
     assert kept(tmp_path, server, len(odd), max_error_share=1) == first and len(server.seen) == len(odd)
     table = pa.table({"text": [one.text for one in first], "reasoning": [one.reasoning for one in first]})
     assert table.num_rows == len(odd)
+
+
+def cut(**_) -> web.Response:
+    return web.Response(body=b'{"choices": [{"message": {"content": "half', content_type="application/json")
+
+
+@pytest.mark.parametrize("fault", ["slow", "cut-midway", "truncated", "html", "gave up"])
+def test_a_budget_holds_over_restarts_where_paid_attempts_fail(serve, tmp_path, fault):
+    """Each attempt counts as its worst case, 82 + 40 tokens, in this run and in the next ones."""
+    server = serve(lambda body, _: cut() if fault == "gave up" else fault, lambda body: 0.0)
+    for _ in range(3):
+        with pytest.raises(BudgetError):
+            kept(tmp_path, server, 50, budget_tokens=1000, max_error_share=1, max_retries=1, timeout_s=0.3)
+    assert len(server.seen) == 8
+
+
+def test_what_a_paid_attempt_before_an_answer_cost_is_kept(serve, tmp_path):
+    server = serve(lambda body, attempt: cut() if attempt == 0 else ok())
+    kept(tmp_path, server, 3)
+    capped = settings(server, budget_tokens=10**6)
+    assert answers.spent_in(tmp_path, capped).tokens == 3 * (122 + 9)
+    answers.close_journal(tmp_path)
+    assert answers.spent_in(tmp_path, capped).tokens == 3 * (122 + 9), "also when its answers are removed"
+    assert [path.name for path in tmp_path.iterdir()] == ["spent.json"]
+
+
+def until_closed(given: Iterator[Completion]) -> None:
+    with contextlib.suppress(CancelledError):
+        next(given)
+
+
+def test_a_run_that_is_interrupted_keeps_what_was_under_way(serve, tmp_path):
+    server = serve(lambda body, _: "slow")
+    with open_engine(settings(server), "m", spent=answers.spent_in(tmp_path, settings(server))) as engine:
+        given = engine.generate(chats(2, max_tokens=40))
+        reader = threading.Thread(target=until_closed, args=[given])
+        reader.start()
+        while len(server.seen) < 2:
+            time.sleep(0.01)
+    reader.join()
+    assert answers.spent_in(tmp_path, settings(server, budget_tokens=1)).tokens == 2 * 122
+
+
+def test_the_answered_questions_of_a_request_that_the_end_of_the_run_cuts_are_counted(serve, tmp_path):
+    said = {"ok": lambda: ok("1"), "no": lambda: status(401)}
+    server = serve(lambda body, _: said[body["messages"][0]["content"]](), lambda body: 0.2 * ("no" in str(body)))
+    questions = tuple(({"role": "user", "content": word},) for word in said)
+    before = answers.spent_in(tmp_path, settings(server))
+    with open_engine(settings(server), "m", spent=before) as engine, pytest.raises(PermissionError):
+        list(engine.choose([ChoiceRequest("c", questions, ("0", "1"))]))
+    assert answers.spent_in(tmp_path, settings(server, budget_tokens=1)).tokens == 9
+
+
+def test_a_line_of_a_loss_that_a_kill_cut_spoils_no_other(tmp_path):
+    losses.add(tmp_path / losses.FILE, 10, 0.5)
+    with open(tmp_path / losses.FILE, "ab") as handle:
+        handle.write(b'\n{"tokens": 1')
+    losses.add(tmp_path / losses.FILE, 20, 0.5)
+    assert losses.total(tmp_path / losses.FILE) == (30, 1.0)
+
+
+def broke_off(body, _):
+    return web.json_response(body_of("half an ans", "error", {"prompt_tokens": 60, "completion_tokens": 40}))
+
+
+def upstream_died(body, _):
+    error = {"code": 502, "message": "upstream died"}
+    return web.json_response({"error": error, "usage": {"prompt_tokens": 60, "completion_tokens": 40}})
+
+
+@pytest.mark.parametrize("answer", [broke_off, upstream_died])
+def test_an_error_in_an_answer_200_costs_what_its_usage_says(serve, tmp_path, answer):
+    """Each costs 100 of at most 122 tokens. Nine fit, and the tenth would not."""
+    server = serve(answer, lambda body: 0.0)
+    for _ in range(2):
+        with pytest.raises(BudgetError):
+            kept(tmp_path, server, 50, budget_tokens=1000, max_error_share=1, max_retries=1)
+    assert len(server.seen) == 9
+
+
+def test_a_refusal_in_an_answer_200_keeps_what_it_cost(serve):
+    said = {"error": {"code": 400, "message": "not welcome"}, "usage": {"prompt_tokens": 60, "completion_tokens": 0}}
+    (found,) = asked(serve(lambda body, _: web.json_response(said)), chats(1))
+    assert (found.finish_reason, found.num_prompt_tokens, found.num_completion_tokens) == ("error", 60, 0)
+
+
+def test_an_answer_that_is_asked_again_with_more_room_is_counted(serve, tmp_path):
+    def answer(body, _):
+        is_cut = body["max_tokens"] < 100
+        usage = {"prompt_tokens": 60, "completion_tokens": 1}
+        return web.json_response(body_of("", "length", usage)) if is_cut else ok("7")
+
+    server = serve(answer)
+    before = answers.spent_in(tmp_path, settings(server))
+    with open_engine(settings(server), "m", spent=before) as engine:
+        (found,) = engine.choose([ChoiceRequest("c", (USER,))])
+    lost = answers.spent_in(tmp_path, settings(server, budget_tokens=1)).tokens
+    assert (found.num_prompt_tokens + found.num_completion_tokens, lost) == (9, 61)
+
+
+@pytest.mark.parametrize("code", [201, 202, 203, 299])
+def test_an_answer_of_any_status_2xx_is_an_answer(serve, code):
+    def answer(body, _):
+        return web.json_response(body_of("hi", usage={"prompt_tokens": 5, "completion_tokens": 3}), status=code)
+
+    server = serve(answer)
+    (found,) = asked(server, chats(1))
+    assert (found.text, found.num_prompt_tokens, found.num_completion_tokens) == ("hi", 5, 3)
+    assert len(server.seen) == 1
+
+
+def test_a_status_2xx_without_an_answer_is_asked_again(serve):
+    server = serve(lambda body, attempt: web.Response(status=204) if attempt == 0 else ok())
+    assert [one.text for one in asked(server, chats(1))] == ["hi"]
