@@ -106,7 +106,7 @@ def batches(store: Store, plan: Plan, account: str | None = None) -> Path:
 
 
 def spent_before(store: Store, account: str, settings: EngineSettings) -> Spent:
-    """What all that was asked on the budget of a table has cost, under any plan. 0 without a budget.
+    """What was spent on the budget of a table before, under any plan. 0 without a budget.
 
     It names the file in which attempts without an answer are counted from now on.
     """

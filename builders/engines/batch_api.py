@@ -48,7 +48,7 @@ from builders.engines.protocol import (
 )
 from builders.engines.reading import MalformedError, UnreadableError, decoded
 from builders.engines.redaction import hidden
-from builders.engines.refusals import ERROR_CHARS, PassingError, RefusedError, error_in, failure, short
+from builders.engines.refusals import PassingError, RefusedError, error_in, failure, short
 from builders.engines.settings import OpenAISettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from store.errors import InputError, JobError, UnreachableError
@@ -282,7 +282,7 @@ class BatchEngine(Engine):
                     self._state.close(group.state_name)
                     raise JobError(
                         f"the provider refused batch {batch_id} of {len(group.lines):,} requests: "
-                        f"{self._endpoint.redact(json.dumps(batch.get('errors')))[:ERROR_CHARS]}. None of them was "
+                        f"{short(self._endpoint.redact(json.dumps(batch.get('errors'))))}. None of them was "
                         "answered. If too many tokens are waiting, set a smaller batch_size"
                     )
             if self._closed.wait(self._settings.poll_s):

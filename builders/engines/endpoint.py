@@ -6,8 +6,9 @@ be answered, and `StoppedError` that the run must end.
 The calls run on an event loop in a thread of its own. Every attempt passes the gate (`gate.py`). A
 call that waits before its next attempt takes up no place. An answer 429 (too many requests) says
 that we are too fast, not that the row is bad, so it does not count as a retry. An error inside of
-an answer 2xx is that error (`refusals.py`), and costs what its usage says. A refusal that names a parameter is asked again without
-it (`dialect.py`): the raw text is read for that, before keys are hidden in it.
+an answer 2xx is that error (`refusals.py`), and costs what its usage says. A refusal that names a
+parameter is asked again without it (`dialect.py`): the raw text is read for that, before keys are
+hidden in it. What an attempt without an answer cost is written down (`losses.py`).
 
 The key is read from the environment (`credentials.py`). It goes into the header of the connection
 and nowhere else. Messages and answers that repeat it are redacted. Redirects are not followed, as

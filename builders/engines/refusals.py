@@ -22,7 +22,7 @@ from typing import Any
 from builders.engines.complaints import is_a_cap, is_filtered, is_too_long, own_words
 from builders.engines.types import FinishReason
 from store.errors import DeniedError, InputError
-from store.texts import storable
+from store.texts import one_line
 
 ERROR_CHARS = 200
 UNKNOWN_STATUS = 500
@@ -146,8 +146,8 @@ def failure(status: int, text: str, hidden: str, headers: Mapping[str, str]) -> 
 
 
 def short(message: str) -> str:
-    """As much of a message as a row and a line of a terminal can hold."""
-    return storable(message)[:ERROR_CHARS]
+    """As much of a message as a row and a line of a terminal can hold, without what steers it."""
+    return one_line(message)[:ERROR_CHARS]
 
 
 def retry_after_s(headers: Mapping[str, str], text: str = "") -> float | None:

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
-from store.texts import storable
+from store.texts import one_line, storable
 
 Message = dict[str, str]
 FinishReason = Literal["stop", "length", "prompt_too_long", "error"]
@@ -90,6 +90,7 @@ class Completion:
 
     An endpoint's JSON can hold half of a surrogate pair, which no table can. It is replaced here,
     where every answer of an engine, of a journal and of a file of samples comes by.
+    An `error` is one line that steers no terminal, whoever wrote it.
     """
 
     request_id: str
@@ -106,7 +107,7 @@ class Completion:
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", tuple(self.notes))
         object.__setattr__(self, "text", storable(self.text))
-        object.__setattr__(self, "error", self.error and storable(self.error))
+        object.__setattr__(self, "error", self.error and one_line(self.error))
         object.__setattr__(self, "reasoning", self.reasoning and storable(self.reasoning))
 
 
@@ -157,7 +158,7 @@ class ChoiceCompletion:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", tuple(self.notes))
-        object.__setattr__(self, "error", self.error and storable(self.error))
+        object.__setattr__(self, "error", self.error and one_line(self.error))
 
 
 class EngineDiedError(Exception):

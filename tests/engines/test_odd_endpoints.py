@@ -25,6 +25,7 @@ from builders.engines import (
     answers,
     dialect,
     endpoint,
+    gate,
     losses,
     open_engine,
 )
@@ -418,7 +419,6 @@ def test_a_form_that_nobody_reads_is_paid_once_and_never_asked_again(serve, cont
         ({"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}, (100, 50)),
         ({"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 0}, (100, 50)),
         ({"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": float("inf")}, (100, 50)),
-        ({"prompt_tokens": 100, "total_tokens": 100}, (100, 512)),
         ({"prompt_tokens": 0, "completion_tokens": 0}, (None, 512)),
         ({"prompt_tokens": True, "completion_tokens": -1}, (None, 512)),
         ("none", (None, 512)),
@@ -723,3 +723,39 @@ def test_an_answer_of_any_status_2xx_is_an_answer(serve, code):
 def test_a_status_2xx_without_an_answer_is_asked_again(serve):
     server = serve(lambda body, attempt: web.Response(status=204) if attempt == 0 else ok())
     assert [one.text for one in asked(server, chats(1))] == ["hi"]
+
+
+STEERING = "\x1b[2J\x1b]0;owned\x07 \u202ednuora\u2066 \x9b1m \r\nerror: all is well\u2028\x7f"
+
+
+def steers(text: str) -> bool:
+    return any(not c.isprintable() for c in text)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda body, _: status(500, STEERING),
+        lambda body, _: status(400, STEERING),
+        lambda body, _: error_200(502, STEERING),
+        lambda body, _: error_200(400, STEERING),
+        lambda body, _: web.Response(text=STEERING),
+        lambda body, _: web.json_response({"generated": STEERING}),
+        lambda body, _: web.json_response(body_of(None, "content_filter", refusal=STEERING)),
+        lambda body, _: web.json_response(body_of(None, refusal=STEERING)),
+        lambda body, _: web.json_response(body_of(None, STEERING)),
+    ],
+)
+def test_what_a_provider_says_steers_no_terminal(serve, answer):
+    (found,) = asked(serve(answer), chats(1), max_retries=0)
+    assert found.finish_reason == "error" and found.error and not steers(found.error)
+
+
+def test_what_a_provider_says_while_we_wait_steers_no_terminal(serve, monkeypatch, capfd):
+    monkeypatch.setattr(gate, "SAY_AFTER_S", 0.1)
+    server = serve(lambda body, _: status(500, STEERING))
+    with pytest.raises(ConnectionError) as raised:
+        asked(server, chats(8), max_retries=1000, patience_s=0.5)
+    said = capfd.readouterr().err
+    assert "owned" in said and not any(map(steers, said.splitlines())) and len(said.splitlines()) == 1
+    assert "owned" in str(raised.value) and not steers(str(raised.value))

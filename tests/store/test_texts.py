@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.texts import storable
+from store.texts import one_line, storable
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,10 @@ def test_every_text_can_be_stored(text: str) -> None:
 @given(st.text())
 def test_a_text_that_can_be_stored_stays_as_it_is(text: str) -> None:
     assert storable(text) == text
+
+
+def test_one_line_holds_nothing_that_steers_a_terminal():
+    assert one_line("plain Grüße 你好") == "plain Grüße 你好"
+    assert one_line("a\x1b[2J\nb\u202ec\u2028d\ud800\t\x9b\x00") == "a\ufffd[2J b\ufffdc d\ufffd \ufffd\ufffd"
+    assert one_line("\ud83d\ude00") == "\U0001f600"
+    assert all(one_line(chr(n)).isprintable() for n in range(0x110000))
