@@ -77,6 +77,7 @@ def _array_rows(text: IO[str], path: Path) -> Iterator[Any]:
     while True:
         place = _between(buffer, place)
         if buffer[place : place + 1] == "]":
+            _require_end(buffer[place + 1 :], text, path, number)
             return
         problem = ""
         try:
@@ -94,6 +95,17 @@ def _array_rows(text: IO[str], path: Path) -> Iterator[Any]:
             raise InputError(f"{path}, row {number}: not JSON ({problem or 'the array does not end'}). {FORMS}")
         more = text.read(max(_CHUNK_CHARS, len(buffer) - place))
         buffer, place, is_end = buffer[place:] + more, 0, not more
+
+
+def _require_end(rest: str, text: IO[str], path: Path, number: int) -> None:
+    """InputError if anything stands behind the array: it would be lost."""
+    while not rest.strip():
+        rest = text.read(_CHUNK_CHARS)
+        if not rest:
+            return
+    found = rest.lstrip()[:40]
+    told = "another array: write each row as an object in a line of its own" if found[0] == "[" else repr(found)
+    raise InputError(f"{path}: the array ends after row {number - 1:,}, and then comes {told}. {FORMS}")
 
 
 def _between(buffer: str, place: int) -> int:
