@@ -47,10 +47,13 @@ def _first_sign(path: Path) -> str:
 
 def _line_rows(text: IO[str], path: Path) -> Iterator[Any]:
     lines = ((number, line) for number, line in enumerate(text, 1) if line.strip())
-    (_, first), second = next(lines), next(lines, None)
+    (start, first), second = next(lines), next(lines, None)
     try:
         row = _parsed(first)
-    except ValueError:
+    except ValueError as error:
+        # an object in several lines goes on where its first line ends; anything else is a broken row
+        if second is not None and (not isinstance(error, json.JSONDecodeError) or error.pos < len(first)):
+            _json(first, f"{path}, row 1 (line {start})")
         second = second or (0, "")
         yield from _document_rows(first + second[1] + "".join(line for _, line in lines), path)
         return

@@ -43,7 +43,7 @@ def _require_whole(source: Source, first: SourceFile | None) -> None:
 def _check_dataset(source: Source) -> None:
     if not Path(source.dataset or "").exists() or source.data_dir is not None:
         return
-    head = list(islice(dataset_rows.rows(str(source.dataset), split=source.split), HEAD_ROWS))
+    head = list(islice(dataset_rows.rows(str(source.dataset), split=source.split, usual_split=source.split), HEAD_ROWS))
     known = list(dict.fromkeys(column for row in head for column in row))
     if head and source.content_column not in known:
         raise InputError(
