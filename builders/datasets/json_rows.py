@@ -51,7 +51,7 @@ def _line_rows(text: IO[str], path: Path) -> Iterator[Any]:
     try:
         row = _parsed(first)
     except ValueError as error:
-        # an object in several lines goes on where its first line ends; anything else is a broken row
+        # an object in several lines goes on where its first line ends, other rows are broken
         if second is not None and (not isinstance(error, json.JSONDecodeError) or error.pos < len(first)):
             _json(first, f"{path}, row 1 (line {start})")
         second = second or (0, "")
