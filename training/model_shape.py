@@ -98,8 +98,15 @@ def _positions(config: Mapping[str, Any]) -> int | None:
 
 
 def read_shape(folder: str) -> ModelShape | None:
-    """The shape of a local model folder. None if its `config.json` is not there or not known."""
+    """The shape of a local model folder. None if its `config.json` is not there or not known.
+
+    What is no JSON object has no sizes either; whoever loads the model says what is wrong with it.
+    """
     path = Path(folder, "config.json")
     if not path.is_file():
         return None
-    return shape_of(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return shape_of(config) if isinstance(config, dict) else None

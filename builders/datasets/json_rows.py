@@ -47,10 +47,13 @@ def _first_sign(path: Path) -> str:
 
 def _line_rows(text: IO[str], path: Path) -> Iterator[Any]:
     lines = ((number, line) for number, line in enumerate(text, 1) if line.strip())
-    (_, first), second = next(lines), next(lines, None)
+    (start, first), second = next(lines), next(lines, None)
     try:
         row = _parsed(first)
-    except ValueError:
+    except ValueError as error:
+        # an object in several lines goes on where its first line ends, other rows are broken
+        if second is not None and (not isinstance(error, json.JSONDecodeError) or error.pos < len(first)):
+            _json(first, f"{path}, row 1 (line {start})")
         second = second or (0, "")
         yield from _document_rows(first + second[1] + "".join(line for _, line in lines), path)
         return
@@ -77,6 +80,7 @@ def _array_rows(text: IO[str], path: Path) -> Iterator[Any]:
     while True:
         place = _between(buffer, place)
         if buffer[place : place + 1] == "]":
+            _require_end(buffer[place + 1 :], text, path, number)
             return
         problem = ""
         try:
@@ -94,6 +98,17 @@ def _array_rows(text: IO[str], path: Path) -> Iterator[Any]:
             raise InputError(f"{path}, row {number}: not JSON ({problem or 'the array does not end'}). {FORMS}")
         more = text.read(max(_CHUNK_CHARS, len(buffer) - place))
         buffer, place, is_end = buffer[place:] + more, 0, not more
+
+
+def _require_end(rest: str, text: IO[str], path: Path, number: int) -> None:
+    """InputError if anything stands behind the array: it would be lost."""
+    while not rest.strip():
+        rest = text.read(_CHUNK_CHARS)
+        if not rest:
+            return
+    found = rest.lstrip()[:40]
+    told = "another array: write each row as an object in a line of its own" if found[0] == "[" else repr(found)
+    raise InputError(f"{path}: the array ends after row {number - 1:,}, and then comes {told}. {FORMS}")
 
 
 def _between(buffer: str, place: int) -> int:

@@ -64,7 +64,8 @@ def _file_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Any]:
     elif is_arrow(path):
         yield from arrow_rows(path)
     else:
-        separator = next((SEPARATORS[suffix] for suffix in path.suffixes[-2:] if suffix in SEPARATORS), None)
+        suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+        separator = next((SEPARATORS[suffix] for suffix in suffixes if suffix in SEPARATORS), None)
         yield from separated_rows(path, separator) if separator else json_rows(path)
 
 
@@ -74,7 +75,7 @@ def check_place(place: str | Path) -> None:
     Nothing is read.
     """
     path = Path(place)
-    if not path.exists() and (path.suffix in FILE_SUFFIXES or not _HUB_ID.match(str(place))):
+    if not path.exists() and (path.suffix.lower() in FILE_SUFFIXES or not _HUB_ID.match(str(place))):
         raise MissingError(f"no file {place}, and the name cannot be a dataset of the Hub. Check the path.")
 
 

@@ -102,6 +102,7 @@ def _separated(text: IO[str], path: Path, separator: str) -> Iterator[Row]:
     reader = csv.DictReader(text, delimiter=separator, strict=True)
     number = 0
     try:
+        _require_separator(reader.fieldnames or (), path, separator)
         for number, row in enumerate(reader, 1):
             if None in row:
                 raise InputError(
@@ -114,3 +115,13 @@ def _separated(text: IO[str], path: Path, separator: str) -> Iterator[Row]:
         raise InputError(f"{path}, row {number + 1} (line {reader.line_num}): not CSV ({error})") from error
     if not number:
         raise InputError(f"{path} has no rows: the first line names the columns, and rows follow it")
+
+
+def _require_separator(names: Sequence[str], path: Path, separator: str) -> None:
+    """InputError for one column whose name shows that another sign stands between the values."""
+    other = next((sign for sign in ";\t|," if sign in names[0]), None) if len(names) == 1 else None
+    if other and other != separator:
+        raise InputError(
+            f"{path} has one column, {names[0]!r}: its values seem to be parted by {other!r}, not by {separator!r}. "
+            f"Write it with {separator!r}{', or name it .tsv' if other == chr(9) else ''}."
+        )

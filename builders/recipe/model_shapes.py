@@ -9,11 +9,10 @@ name. Nothing is asked of the Hub.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 
-from training.model_shape import ModelShape, read_shape, shape_of
+from training.model_shape import ModelShape, read_shape
 
 KNOWN = {
     # hidden, intermediate, layers, heads, key-value heads, size of a head, vocabulary, tied, places
@@ -63,7 +62,7 @@ def _family(model: str) -> str:
 def _cached(model: str, revision: str | None) -> ModelShape | None:
     """The sizes in the config.json that an earlier download left."""
     found = _cached_config(model, revision)
-    return None if found is None else shape_of(json.loads(Path(found).read_text(encoding="utf-8")))
+    return None if found is None else read_shape(str(Path(found).parent))
 
 
 def _cached_config(model: str, revision: str | None) -> str | None:

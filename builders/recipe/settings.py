@@ -15,7 +15,7 @@ from store import ASPECTS, CODE_ASPECTS
 class Settings(BaseModel):
     """A section of a recipe. It cannot be changed once it is made, and it refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*")
     @classmethod

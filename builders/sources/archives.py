@@ -174,18 +174,30 @@ class _BoundedTar(Bounded):
 
     def __init__(self, handle: Any, most: int):
         super().__init__(handle, most)
-        self.left_here = MAX_HEADER_BYTES
+        self.left_here, self.num_empty = MAX_HEADER_BYTES, 0
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes. ValueError for a header that is too long: the archive is broken."""
+        """The next bytes. ValueError for a header that is too long: the archive is broken.
+
+        EOFError for the third read behind the end: to skip a member, `tarfile` reads as often as
+        the member's header says, also where nothing is left.
+        """
         data = super().read(size)
+        self.num_empty += not data
+        if self.num_empty > 2:
+            raise EOFError("the archive is cut off")
         self.left_here -= len(data)
         if self.left_here < 0:
             raise ValueError(f"a header in the archive has more than {MAX_HEADER_BYTES:,} bytes")
         return data
 
     def at(self, info: tarfile.TarInfo) -> None:
-        """Called when a member begins: allow its size and one more header."""
+        """Called when a member begins: allow its size and one more header.
+
+        TooMuchError for a member that is larger than what may still be unpacked.
+        """
+        if info.size > self.left + tarfile.RECORDSIZE:  # so much of it may have been read already
+            raise TooMuchError("a member is larger than `max_unpacked_mb` and `max_ratio` of its source allow")
         if info.sparse is not None:
             raise ValueError("a sparse member: its size does not say how many bytes have to be read")
         self.left_here = info.size + MAX_HEADER_BYTES

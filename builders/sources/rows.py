@@ -100,6 +100,16 @@ def _columns(source: Source, path: str) -> list[str]:
         return []
 
 
+def has_no_object(source: Source, path: str) -> bool:
+    """Whether none of the first lines of a file, which can be read, is a JSON object."""
+    try:
+        with _opened(source, path) as handle:
+            lines = islice(_lines(handle), _HEAD_ROWS)
+            return not any(line is None or _json_row(line) for line in lines)
+    except (TooMuchError, *_BROKEN):
+        return False
+
+
 def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
     """The files of one shard. A damaged file ends in one whose `error` says so."""
     number = shard.start

@@ -48,7 +48,8 @@ def named_triples(path: str, *, has_own_ids: bool = False) -> Iterator[tuple[str
         absent = [k for k in TEXTS if not isinstance(row.get(k), str) or not row[k].strip()]
         if absent:
             raise InputError(f"{path} row {number}: needs text in {', '.join(absent)}; its fields are {sorted(row)}")
-        license_ = str(row.get("license") or "unknown")
+        found = row.get("license") or "unknown"
+        license_ = ", ".join(map(str, found)) if isinstance(found, list) else str(found)
         triple = {k: row[k].replace("\r\n", "\n") for k in TEXTS} | {"license": license_}
         try:
             render(triple["problem"], triple["solution"])

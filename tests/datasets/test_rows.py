@@ -167,6 +167,55 @@ def test_saved_folders_are_read_by_their_splits(tmp_path):
         list(rows(tmp_path / "both", split="dev"))
 
 
+def test_a_split_of_a_saved_dataset_must_exist(tmp_path):
+    datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path)
+    with pytest.raises(InputError, match="rows without the name of a split, and no split nosuch: name none"):
+        list(rows(tmp_path, split="nosuch"))
+    assert list(rows(tmp_path, split="train", usual_split="train")) == ROWS
+    (tmp_path / "state.json").write_text('{"_data_files": [{}]}')
+    with pytest.raises(InputError, match=r"state\.json does not name its data files"):
+        list(rows(tmp_path))
+
+
+def test_the_split_that_is_read_is_named_with_the_others_once(tmp_path, capfd):
+    for name, row in zip(("train", "validation"), ROWS, strict=True):
+        (tmp_path / f"{name}.jsonl").write_bytes(lines([row]))
+    for _ in range(2):
+        assert list(rows(tmp_path, usual_split="train")) == ROWS[:1]
+    assert capfd.readouterr().err.count(f"{tmp_path}: the split train is read, and not validation") == 1
+    assert list(rows(tmp_path, split="validation")) == ROWS[1:]
+    assert "is read, and not" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.jsonl": b'{"a": 1}', "notes.csv": b"a\n2\n"}, r"several kinds, such as notes\.csv, a\.jsonl: name one"),
+        ({"a.jsonl": b'{"a": 1}', "b.jsonl": b'{"a": 1, "b": 2}'}, r"b\.jsonl, row 1: it has the columns 'b'"),
+        ({"a.jsonl": b'{"a": 1}\n{bad\n'}, r"a\.jsonl, row 2 \(line 2\): not JSON"),
+        ({"a.jsonl.zst": pa.compress(b'{"a": 1}\n', codec="zstd", asbytes=True)}, r"a\.jsonl\.zst: files in Zstandard"),
+        ({}, "holds no file of rows"),
+        ({"set.py": b"import datasets\n"}, "Dataset scripts are no longer supported"),
+    ],
+    ids=["kinds", "column", "broken", "zstd", "empty", "script"],
+)
+def test_a_folder_that_cannot_be_read_whole_is_refused_with_the_file(tmp_path, files, message):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_bytes(text)
+    with pytest.raises((InputError, FileNotFoundError), match=message):
+        list(rows(folder))
+
+
+def test_the_case_of_a_suffix_and_a_wrong_separator(tmp_path):
+    (tmp_path / "X.CSV").write_text("id,text\n1,a\n")
+    assert list(rows(tmp_path / "X.CSV")) == [{"id": "1", "text": "a"}]
+    (tmp_path / "x.csv").write_text("id;text\n1;a\n")
+    with pytest.raises(InputError, match="seem to be parted by ';', not by ','"):
+        list(rows(tmp_path / "x.csv"))
+
+
 def test_a_folder_with_several_configs_asks_for_one(tmp_path):
     for name, row in zip("ab", ROWS, strict=True):
         (tmp_path / name).mkdir()
@@ -214,6 +263,10 @@ def test_hostile_json_is_named(tmp_path, text, message):
         (b'[{"a": 1}, {broken]', "rows.json, row 2: not JSON"),
         (b'[{"a": 1}, {"b": 2}', "rows.json, row 3: not JSON"),
         (b"{broken", "rows.json: not JSON"),
+        (b'{"a: 1}\n{"a": 2}\n', r"rows.json, row 1 \(line 1\): not JSON"),
+        (b'[{"a": 1}]\n[{"a": 2}]', "rows.json: the array ends after row 1, and then comes another array"),
+        (b'[{"a": 1}]' + b" " * 3_000_000 + b'{"a": 2}', "the array ends after row 1, and then comes '{\"a\": 2}'"),
+        (b'[{"a": 1}, {"a": 2}] x', "the array ends after row 2, and then comes 'x'"),
         (b" \n", "rows.json is empty"),
         (b'{"a": 1}\n{"a": "\xff"}\n', "rows.json is not UTF-8 text: line 2, byte 8 is 0xff"),
         (gzip.compress(b'{"a": 1}\n{"a": 2}\n', mtime=0)[:-9], "rows.json is not a whole gzip file"),

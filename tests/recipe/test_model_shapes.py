@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builders.recipe import files, planned
-from builders.recipe.model_shapes import why_unknown
+from builders.recipe.model_shapes import model_shape, why_unknown
 from tests.tiny_recipes import recipe
 
 
@@ -33,6 +33,13 @@ def test_a_folder_without_sizes_says_what_it_lacks(tmp_path: Path) -> None:
     other.mkdir()
     (other / "config.json").write_text(json.dumps({"model_type": "mixtral", "hidden_size": 8}))
     assert "not that of a plain decoder" in str(why_unknown(str(other)))
+
+
+@pytest.mark.parametrize("text", [b"{bad", b"[1]", b"\xff\xfe{}"])
+def test_a_config_that_is_no_json_has_no_sizes(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(text)
+    assert model_shape(str(tmp_path)) is None
+    assert "not that of a plain decoder" in str(why_unknown(str(tmp_path)))
 
 
 def test_a_plan_says_for_which_settings_and_why(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import lzma
 import os
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -213,3 +214,24 @@ def test_blank_lines_of_a_packed_file_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(bounds, "FREE_BYTES", 1_000_000)
     found = all_files(Source(name="rows", kind="jsonl", path=str(path)))
     assert found[0].text == "x = 1" and found[-1].error == "too_much" and len(found) < 10_100
+
+
+@pytest.mark.parametrize(("size", "reason"), [(10**12, "too_much"), (90_000_000, "broken_archive")])
+def test_a_member_whose_header_lies_about_its_size_costs_no_time(tmp_path, size, reason):
+    path, info = tmp_path / "code.tar", tarfile.TarInfo("data.bin")
+    info.size = size
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + b"x" * 1024)
+    with open(path, "rb") as handle:
+        bounded = archives._BoundedTar(handle, 10**13)
+        with pytest.raises(EOFError), tarfile.open(fileobj=bounded, mode="r|") as archive:
+            list(archive)
+    start = time.process_time()
+    (found,) = all_files(archive_source(path))
+    assert found.error == reason
+    assert time.process_time() - start < 5
+
+
+def test_a_tar_that_ends_without_its_two_empty_blocks_is_read(tmp_path):
+    path = tarred(tmp_path / "code.tar", {"a.py": b"x = 1\n"})
+    path.write_bytes(path.read_bytes()[:1024])
+    assert [found.text for found in all_files(archive_source(path))] == ["x = 1\n"]

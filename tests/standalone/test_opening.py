@@ -12,6 +12,7 @@ import pytest
 import scoder
 from builders.recipe import Recipe, files
 from builders.standalone import opening
+from builders.teacher import importing
 from store import Store
 from store.errors import InputError, UserError
 from store.refusals import refused
@@ -95,3 +96,12 @@ def test_a_pool_without_a_snippet_ends_the_run_with_the_reasons(tmp_path: Path) 
         scoder.run(Store(tmp_path / "store"), made, until="pool")
     assert caught.value.exit_code == 1 and "1 extract: syntax_error" in str(caught.value)
     assert not isinstance(caught.value, InputError)
+
+
+def test_numbers_without_end_are_refused_and_a_list_of_licences_is_joined(tmp_path: Path) -> None:
+    for change in ("sampling.temperature=.inf", "machine.peak_tflops=.inf"):
+        with pytest.raises(InputError, match="finite number"):
+            files.load(RECIPE, [change])
+    row = {"snippet": "x = 1", "problem": "Write x.", "solution": "x = 1", "license": ["MIT", "BSD"]}
+    (found,) = importing.triples(write(tmp_path / "t.jsonl", row))
+    assert found["license"] == "MIT, BSD"
