@@ -86,6 +86,15 @@ def value_of(row: Mapping[str, Any], column: str) -> Any:
     return value_of(inside, rest) if isinstance(inside, Mapping) else None
 
 
+def has(row: Mapping[str, Any], column: str) -> bool:
+    """Whether a row has a column. What lies inside of a column without a value is not known."""
+    if column in row or "." not in column:
+        return column in row
+    first, _, rest = column.partition(".")
+    inside = row.get(first)
+    return isinstance(inside, Mapping) and has(inside, rest)
+
+
 def turns(row: Any, columns: Columns | None = None) -> list[Turn]:
     """The conversation of a row. UnusableRowError says why there is none."""
     if isinstance(row, list) and row and is_talk(row):

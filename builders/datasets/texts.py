@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from store import content_id
 from store.errors import InputError
-from training.conversations import ANSWERS, FIELDS, QUESTIONS, SYSTEM, TURNS, value_of
+from training.conversations import ANSWERS, FIELDS, QUESTIONS, SYSTEM, TURNS, has, value_of
 from training.said import said
 from training.tool_calls import is_given
 
@@ -80,7 +80,7 @@ def text_columns(rows: Sequence[Any], named: Sequence[str] = ()) -> tuple[str, .
     for number, row in enumerate(rows, 1):
         _require_object(row, number)
     known = list(dict.fromkeys(column for row in rows for column in row))
-    if unknown := [c for c in named if not any(_has(row, c) for row in rows)]:
+    if unknown := [c for c in named if not any(has(row, c) for row in rows)]:
         inside = dict.fromkeys(name for c in unknown for row in rows for name in _inside(row, c))
         raise InputError(
             f"no column {', '.join(unknown)}: the dataset has {', '.join([*known, *inside]) or 'no columns'}"
@@ -118,17 +118,6 @@ def _require_text(rows: Sequence[Any], columns: Sequence[str]) -> None:
     for number, row in enumerate(rows, 1):
         if reason := next((f for c in columns if (f := _fault(value_of(row, c), c))), None):
             raise InputError(f"row {number}: {reason}. Name another with --text.")
-
-
-def _has(row: Mapping[str, Any], column: str) -> bool:
-    """Whether a row has a column. What lies inside of a column without a value is not known."""
-    if column in row:
-        return True
-    first, sign, rest = column.partition(".")
-    if not sign or first not in row:
-        return False
-    inside = row[first]
-    return _has(inside, rest) if isinstance(inside, Mapping) else False
 
 
 def _inside(row: Mapping[str, Any], column: str) -> Iterator[str]:
