@@ -86,10 +86,10 @@ class Request:
 class Report:
     """What was found: the counts of a check.
 
-    Columns that were read, and those with text that were not; rows, rows without text (in which at
-    least the answer could not be read) and contaminated rows; per (benchmark, detector) the rows with a hit and
-    with a verdict; tasks, tasks that execution can use, the reasons why it cannot use the others,
-    and what was executed.
+    Columns that were read, and those with text that were not; rows, rows without text (in which
+    at least the answer could not be read) and contaminated rows; per (benchmark, detector) the
+    rows with a hit and with a verdict; tasks, tasks that execution can use, the reasons why it
+    cannot use the others, and what was executed.
     """
 
     columns: tuple[str, ...]
