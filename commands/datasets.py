@@ -38,6 +38,13 @@ ColumnsOption = Annotated[
     typer.Option(help="Columns: problem=COLUMN,solution=COLUMN, messages=COLUMN or text=COLUMN. Default: by names."),
 ]
 
+TurnsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Columns: problem=COLUMN,solution=COLUMN or messages=COLUMN, in the datasets that have them. Default: by names."
+    ),
+]
+
 
 @import_app.command("teacher")
 def import_teacher(
@@ -153,7 +160,7 @@ def influence(
     id_column: Annotated[
         str, typer.Option(help="Column with the ids of the rows. A row without an id gets a hash of its content.")
     ] = "id",
-    columns: ColumnsOption = None,
+    columns: TurnsOption = None,
     group_by: Annotated[
         str | None, typer.Option(help="Column of the reference sets: there is an influence for each of its values.")
     ] = None,

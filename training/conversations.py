@@ -8,7 +8,8 @@ The layouts, in the order in which they are tried:
     messages, conversations, conversation    turns: OpenAI's (role, content, tool_calls) or
                                              ShareGPT's (from, value); also as JSON text
     a question and an answer                 the first of QUESTIONS and of ANSWERS with text; with
-                                             Alpaca's `input`; both texts, or lists of turns
+                                             Alpaca's `input`; both texts, or lists of turns (also
+                                             as JSON text)
     system, beside either                    a turn of the system, before the others
 
     turns({"instruction": "Add.", "input": "1, 2", "output": "3"})
@@ -21,8 +22,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from training.errors import TrainingError, UnusableRowError
-from training.tool_calls import called, is_given
-from training.turns import Turn, is_talk, listed
+from training.tool_calls import called, is_given, shown
+from training.turns import Turn, is_talk, listed, unpacked
 
 Columns = Mapping[str, str]
 """A field of FIELDS -> the column that holds it."""
@@ -85,6 +86,15 @@ def value_of(row: Mapping[str, Any], column: str) -> Any:
     return value_of(inside, rest) if isinstance(inside, Mapping) else None
 
 
+def has(row: Mapping[str, Any], column: str) -> bool:
+    """Whether a row has a column. What lies inside of a column without a value is not known."""
+    if column in row or "." not in column:
+        return column in row
+    first, _, rest = column.partition(".")
+    inside = row.get(first)
+    return isinstance(inside, Mapping) and has(inside, rest)
+
+
 def turns(row: Any, columns: Columns | None = None) -> list[Turn]:
     """The conversation of a row. UnusableRowError says why there is none."""
     if isinstance(row, list) and row and is_talk(row):
@@ -110,8 +120,7 @@ def _by_layout(row: Mapping[str, Any]) -> list[Turn]:
     system = _first(row, SYSTEM)
     if is_given(talk := _first(row, TURNS)):
         return _led(system, listed(talk, None))
-    more = row.get("input") if is_given(row.get("instruction")) else None
-    return _led(system, _pair(_first(row, QUESTIONS), more, _first(row, ANSWERS)))
+    return _led(system, _pair(_first(row, QUESTIONS), row.get("input"), _first(row, ANSWERS)))
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -121,11 +130,19 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 
 def _pair(question: Any, more: Any, answer: Any) -> list[Turn]:
-    """A question and an answer. One that is there, but blank, is a turn without text."""
+    """A question and an answer. One that is there, but blank, is a turn without text.
+
+    A question that is turns as JSON text is these turns, and so is its answer then.
+    """
     if not all(isinstance(part, str) or is_given(part) for part in (question, answer)):
         raise UnusableRowError(NOTHING)
+    if isinstance(question, str) and (held := unpacked(question)) is not None:
+        question = held
+        answer = (unpacked(answer) or answer) if isinstance(answer, str) else answer
     asked = listed(question, "user")
-    if isinstance(more, str) and more.strip():
+    if is_given(more):
+        if not isinstance(more, str | int | float):
+            raise UnusableRowError(f"the input beside a question is text, but a row has {shown(more)}")
         asked[-1]["content"] += f"\n\n{more}"
     return [*asked, *listed(answer, "assistant")]
 

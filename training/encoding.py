@@ -31,7 +31,7 @@ from jinja2 import TemplateError
 from training import plain_text
 from training.errors import TrainingError
 from training.template_clock import on_day
-from training.tool_turns import marked_turn, shows_calls, written
+from training.tool_turns import marked_turn, named_apart, shows_calls, written
 
 Ids = list[int]
 
@@ -109,16 +109,25 @@ class Encoder:
         Answers before the last may change: templates such as Qwen3's leave their thoughts out.
         """
         rendered = plain_text.without_marks(whole)
+        self._require_calls(messages, rendered)
         said = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         for place, message in enumerate(messages):
-            if not shows_calls(message, rendered):
-                raise RefusedTurnsError(f"the chat template leaves out a tool call of the {message['role']}")
             text = message["content"].strip("\r\n").rstrip()
             if message["role"] == "assistant" and place < len(messages) - 1:
                 continue
             for by, shown in (("chat template", rendered), ("tokenizer", said)):
                 if text not in shown:
                     raise RefusedTurnsError(f"the {by} changes the text of the {message['role']}")
+
+    def _require_calls(self, messages: Sequence[Mapping[str, Any]], rendered: str) -> None:
+        """RefusedTurnsError if the template leaves out a call of a tool, or a part of one."""
+        others, words = named_apart(messages)
+        if not words:
+            return
+        apart = plain_text.without_marks(render(self.tokenizer, others))
+        if not shows_calls(messages, rendered, apart, words):
+            role = next(message["role"] for message in messages if message.get("tool_calls"))
+            raise RefusedTurnsError(f"the chat template leaves out a tool call of the {role}")
 
     def changes(self) -> str | None:
         """How ids differ from those of the template alone, for plans. None if they are the same."""

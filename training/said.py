@@ -3,20 +3,27 @@
 In: a text, turns in any form, or a list of texts. Out: one text. Of turns, what tools are called
 with counts, what systems say and what is thought; who speaks does not.
 
+JSON inside of a text, such as the answer {"code": "…"} or a call behind <tool_call>, has its
+characters escaped. So the texts in it follow the text.
+
     said([{"role": "user", "content": [{"type": "text", "text": "Add."}]}])    # "Add."
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from training.tool_calls import is_text
+from training.tool_calls import is_text, texts
 from training.turns import is_talk, unpacked
 
 _UNSAID = {"role", "from", "type", "id", "tool_call_id", "call_id", "index", "weight", "image_url", "input_audio"}
 """Keys of a turn and of its parts whose values are not said by anybody."""
+_CALL = re.compile(r"<\|?tool_calls?(?:_begin)?\|?>|<function_call>|\[TOOL_CALLS\]|```json")
+"""What stands before JSON in a text."""
+_DECODER = json.JSONDecoder()
 
 
 def said(value: Any, *, holds_turns: bool = False) -> str:
@@ -26,11 +33,11 @@ def said(value: Any, *, holds_turns: bool = False) -> str:
     """
     if isinstance(value, str):
         held = unpacked(value)
-        return value if held is None else "\n\n".join(_leaves(held))
+        return "\n\n".join(_with_json(value) if held is None else _leaves(held))
     if isinstance(value, list | tuple | dict) and (holds_turns or is_talk(value)):
         return "\n\n".join(_leaves(value))
     if isinstance(value, list | tuple) and all(isinstance(text, str) for text in value):
-        return "\n\n".join(value)
+        return "\n\n".join(part for text in value for part in _with_json(text))
     return ""
 
 
@@ -51,7 +58,19 @@ def _leaves(value: Any) -> Iterator[str]:
         elif isinstance(found, str) and key in ("arguments", "tool_calls", "function_call"):
             stack.append((_opened(found), ""))
         elif is_text(found):
-            yield found
+            yield from _with_json(found)
+
+
+def _with_json(text: str) -> Iterator[str]:
+    """A text, and the texts in the JSON that it is or holds."""
+    yield text
+    for part in _CALL.split(text):
+        if (start := part.lstrip())[:1] in ("{", "["):
+            try:
+                held, _ = _DECODER.raw_decode(start)
+            except (ValueError, RecursionError):
+                continue
+            yield from texts(held)
 
 
 def _opened(text: str) -> Any:

@@ -2,16 +2,20 @@
 
 In: turns, some with `tool_calls`. Out: what the template writes. Templates differ in what they take
 for the arguments of a call: most an object, and some JSON text. A template that knows no tools
-leaves a call out without a word, so what it wrote is looked through.
+leaves a call out without a word. Its name and its arguments may stand elsewhere in the chat, such
+as in the question. So the chat is written a second time, with other names and arguments in its
+calls: exactly these must change.
 
     text = written(tokenizer, turns, template, add_generation_prompt=False)
-    shows_calls(turns[1], text)    # whether every text of its calls stands there
+    others, words = named_apart(turns)
+    apart = written(tokenizer, others, template, add_generation_prompt=False)
+    shows_calls(turns, text, apart, words)    # whether all of the calls stands in the text
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jinja2 import TemplateError
@@ -20,6 +24,8 @@ from training import plain_text
 from training.tool_calls import called
 
 Turns = Sequence[Mapping[str, Any]]
+_FIRST_NUMBER = 91736450000
+"""Numbers from here on stand for those of a call. Rows hardly have such numbers."""
 
 
 def marked_turn(tokenizer: Any, turn: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,7 +74,7 @@ def written(tokenizer: Any, turns: Turns, template: str, add_generation_prompt: 
 
 def _objects(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = [call["function"]["arguments"] for call in turn.get("tool_calls", ())]
-    return [arguments for arguments in found if isinstance(arguments, dict) and arguments]
+    return [arguments for arguments in found if isinstance(arguments, dict)]
 
 
 def _as_text(turn: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,9 +89,59 @@ def _json(call: Mapping[str, Any]) -> str:
     return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 
 
-def shows_calls(turn: Mapping[str, Any], rendered: str) -> bool:
-    """Whether every text of a turn's calls stands in what was rendered, as it is or as in JSON."""
-    return all(any(form in rendered for form in _forms(text)) for text in called(turn))
+def named_apart(turns: Turns) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The same chat with other calls, and the words in them -> what each of them replaces.
+
+    A word stands behind a name, a text or a key, which it makes another one: it replaces "". In
+    place of a number, a truth or null there is a number.
+    """
+    words: dict[str, Any] = {}
+    return [_apart(turn, words) for turn in turns], words
+
+
+def _apart(turn: Mapping[str, Any], words: dict[str, Any]) -> dict[str, Any]:
+    if not turn.get("tool_calls"):
+        return dict(turn)
+    calls = [
+        {**call, "function": {key: _other(part, words) for key, part in call["function"].items()}}
+        for call in turn["tool_calls"]
+    ]
+    return {**turn, "tool_calls": calls}
+
+
+def _other(value: Any, words: dict[str, Any]) -> Any:
+    """A value with a word behind each of its texts and keys."""
+    if isinstance(value, Mapping):
+        return {_other(key, words): _other(inner, words) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_other(inner, words) for inner in value]
+    if isinstance(value, str):
+        word = f"0zq{len(words)}qz"  # 0 sorts before letters, for templates that sort the keys
+        words[word] = ""
+        return value + word
+    number = _FIRST_NUMBER + len(words)
+    words[str(number)] = value
+    return number
+
+
+def shows_calls(turns: Turns, rendered: str, apart: str, words: Mapping[str, Any]) -> bool:
+    """Whether a template writes the calls of a chat whole.
+
+    `apart` is what it writes for the calls of `named_apart`. All words must stand there, behind
+    the texts of the calls. With what they replace, it must be what was rendered.
+    """
+    if not all(word in apart for word in words):
+        return False
+    texts = [text for turn in turns for text in called(turn)]
+    if not all(any(form in rendered for form in _forms(text)) for text in texts):
+        return False
+    return any(_replaced(apart, words, form) == rendered for form in (json.dumps, str))
+
+
+def _replaced(text: str, words: Mapping[str, Any], form: Callable[[Any], str]) -> str:
+    for word, value in words.items():
+        text = text.replace(word, value if value == "" else form(value))
+    return text
 
 
 def _forms(text: str) -> set[str]:

@@ -88,10 +88,11 @@ def _turn(turn: Any, *, is_last: bool) -> Turn:
     used = calls(turn, given if speaker == "function_call" else None)
     if used and speaker == "function_call":
         given = ""
-    found: Turn = {"role": role, "content": _content(given, turn)}
+    content = _content(given, turn)
+    found: Turn = {"role": role, "content": content}
     if used:
         found["tool_calls"] = used
-    elif not is_given(given) and given != "" and not is_last and role != "system":
+    elif not content.strip() and not is_last and role not in ("system", "tool"):
         raise UnusableRowError(f"empty_turn: a turn of the {role} holds nothing")
     return found | {key: turn[key] for key in ("tool_call_id", "name") if role == "tool" and is_text(turn.get(key))}
 

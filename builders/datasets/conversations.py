@@ -30,6 +30,7 @@ class Dataset:
     """Where rows come from, and which of their columns are the id and the group.
 
     `columns` are pairs of a field and its column, as `training.conversations.mapping` gives them.
+    With `may_differ` a row without these columns is read by its own layout.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Dataset:
     group_column: str | None = None
     config: str | None = None
     columns: tuple[tuple[str, str], ...] = ()
+    may_differ: bool = False
 
     def rows(self) -> Iterator[Any]:
         """The rows as they are. ValueError and FileNotFoundError name the place."""
@@ -48,7 +50,11 @@ class Dataset:
 
     def conversation(self, row: Any) -> Conversation:
         """The turns of a row. UnusableRowError says why it has none."""
-        return conversations.turns(row, dict(self.columns))
+        return conversations.turns(row, dict(self.columns) if self.is_named(row) or not self.may_differ else None)
+
+    def is_named(self, row: Any) -> bool:
+        """Whether a row has one of the columns that the user names."""
+        return isinstance(row, Mapping) and any(conversations.has(row, column) for _, column in self.columns)
 
 
 def conversation(row: Any) -> Conversation | None:
@@ -64,7 +70,7 @@ class Index:
     """A dataset without its texts.
 
     Row i has `ids[i]`, `text_ids[i]` and `groups[i]`. `text_ids[i]` is None for a row without a
-    conversation; `reasons[i]` says why.
+    conversation; `reasons[i]` says why. `num_named` rows have a column that the user names.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -72,6 +78,7 @@ class Index:
     groups: list[str | None] = field(default_factory=list)
     columns: set[str] = field(default_factory=set)
     reasons: dict[int, str] = field(default_factory=dict)
+    num_named: int = 0
 
     @property
     def texts(self) -> list[str]:
@@ -84,6 +91,7 @@ def read_index(dataset: Dataset) -> Index:
     index = Index()
     for number, row in enumerate(dataset.rows()):
         text_id: str | None = None
+        index.num_named += dataset.is_named(row)
         try:
             text_id = text_id_of(dataset.conversation(row))
         except UnusableRowError as error:

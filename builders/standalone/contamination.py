@@ -35,13 +35,14 @@ import queries
 from builders.benchmarks import task_rows
 from builders.datasets import rows as dataset_rows
 from builders.datasets import tables
-from builders.datasets.texts import Batch, batches, text_columns
+from builders.datasets.texts import Batch, batches, text_columns, unread, wanted
 from builders.decontamination import detectors, execution
 from builders.decontamination.detectors import HITS
 from builders.recipe import Benchmark, Decontamination
 from builders.recipe.files import checked, override
 from store.counts import counted
 from store.errors import InputError, JobError
+from training.errors import loading
 
 BATCH_ROWS = 2000
 
@@ -85,12 +86,14 @@ class Request:
 class Report:
     """What was found: the counts of a check.
 
-    Rows, rows without text and contaminated rows; per (benchmark, detector) the rows with a hit and
-    with a verdict; tasks, tasks that execution can use, the reasons why it cannot use the others,
-    and what was executed.
+    Columns that were read, and those with text that were not; rows, rows without text (in which
+    at least the answer could not be read) and contaminated rows; per (benchmark, detector) the
+    rows with a hit and with a verdict; tasks, tasks that execution can use, the reasons why it
+    cannot use the others, and what was executed.
     """
 
     columns: tuple[str, ...]
+    not_read: tuple[str, ...] = ()
     num_rows: int = 0
     num_without_text: int = 0
     why_without_text: Counter[str] = field(default_factory=Counter)
@@ -117,6 +120,8 @@ class Report:
         ]
         if self.num_without_text:
             lines.append(f"{counted(self.num_without_text, 'row')} had no text and could not be checked: {self._why()}")
+        if self.not_read:
+            lines.append(f"columns with text that were not read: {', '.join(self.not_read)}. Name them with --text.")
         if self.is_executed:
             reasons = "; ".join(f"{n:,}: {reason}" for reason, n in self.not_runnable.most_common())
             lines += [
@@ -140,7 +145,8 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """All counts, for programs."""
         counts = [{key.replace(" ", "_"): value for key, value in row.items()} for row in self.rows()]
-        found = {"columns": list(self.columns), "rows": self.num_rows, "rows_without_text": self.num_without_text}
+        found: dict[str, Any] = {"columns": list(self.columns), "columns_not_read": list(self.not_read)}
+        found |= {"rows": self.num_rows, "rows_without_text": self.num_without_text}
         found |= {"why_without_text": dict(self.why_without_text)}
         found |= {"contaminated": self.num_contaminated, "tasks": self.num_tasks, "detectors": counts}
         if self.is_executed:
@@ -154,9 +160,9 @@ def check(request: Request, progress: Callable[[int], None] = lambda done: None)
     ValueError where no column is known to hold text; it lists the columns.
     """
     _check_names(request.benchmarks)
-    rows, columns = _rows_and_columns(request)
+    rows, columns, not_read = _rows_and_columns(request)
     tasks = [row for benchmark in request.benchmarks for row in task_rows(benchmark)]
-    report = Report(columns, num_tasks=len(tasks), is_executed=request.execute)
+    report = Report(columns, tuple(not_read), num_tasks=len(tasks), is_executed=request.execute)
     oracle = execution.record_oracle(tasks, request.workers) if request.execute else None
     if oracle is not None:
         report.num_runnable, report.not_runnable = len(oracle.tasks), oracle.left_out
@@ -168,6 +174,8 @@ def check(request: Request, progress: Callable[[int], None] = lambda done: None)
                 found = pa.concat_tables([found, run])
             hits = _keyed(found, batch)
             report.why_without_text += batch.reasons
+            report.columns = tuple(dict.fromkeys([*report.columns, *batch.read]))
+            report.not_read = tuple(dict.fromkeys([*report.not_read, *batch.not_read]))
             verdicts = _verdicts(connection, batch, hits, request.settings.min_strength)
             if hits.num_rows:
                 write_hits(hits)
@@ -177,22 +185,32 @@ def check(request: Request, progress: Callable[[int], None] = lambda done: None)
     return report
 
 
-def _rows_and_columns(request: Request) -> tuple[Iterator[Any], tuple[str, ...]]:
-    """All rows of the dataset, and the columns with their text. The first rows decide which these
-    are.
+def _rows_and_columns(request: Request) -> tuple[Iterator[Any], tuple[str, ...], list[str]]:
+    """All rows of the dataset, the columns with their text, and those with text that are not read.
+    The first rows decide which these are.
     """
+    path = Path(request.dataset.path)
+    is_parquet = path.is_file() and tables.is_parquet(path)
+    if is_parquet:
+        _require_own_names(path)
     rows = _rows(request.dataset, None)
     head = list(islice(rows, tables.BATCH_ROWS))
     if not head:
         raise InputError(f"{request.dataset.path} has no rows: there is nothing to check")
-    columns = text_columns(head, request.columns)
-    path = Path(request.dataset.path)
-    if path.is_file() and tables.is_parquet(path):
-        return _rows(
-            request.dataset,
-            [c for c in ("id", *(c.split(".")[0] if c not in head[0] else c for c in columns)) if c in head[0]],
-        ), columns
-    return chain(head, rows), columns
+    columns, are_named = text_columns(head, request.columns), bool(request.columns)
+    not_read = unread(head, columns, are_named=are_named)
+    if is_parquet:
+        rows = _rows(request.dataset, wanted(head, columns, are_named=are_named))
+        return rows, columns, not_read
+    return chain(head, rows), columns, not_read
+
+
+def _require_own_names(path: Path) -> None:
+    """InputError where two columns have one name: only one of them would be read."""
+    with loading(f"the Parquet file {path}"):
+        names = pq.read_schema(path).names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{path}: two columns are called {', '.join(twice)}. Give each its own name.")
 
 
 def settings(overrides: Sequence[str]) -> Decontamination:

@@ -70,6 +70,7 @@ def build(request: Request, announce: Callable[[str], None], track: Track) -> Re
     columns_of(request.references)
     folder = Path(request.gradients or f"{request.output}.gradients")
     indexes = {d: read_index(d) for d in (request.dataset, *request.references)}
+    _check_columns(request.dataset, indexes.values())
     for dataset, index in indexes.items():
         announce(f"{dataset.name}: {counted(len(index.ids), 'row')}, {counted(len(index.texts), 'distinct text')}")
         _check_groups(dataset.name, index)
@@ -82,6 +83,14 @@ def build(request: Request, announce: Callable[[str], None], track: Track) -> Re
     gradient_shards.write(Path(request.output), rows, compression="zstd")
     counts = Counter(zip(rejects["dataset"].to_pylist(), rejects["reason"].to_pylist(), strict=True))
     return Report(request.output, rows.num_rows, dict(counts), len(makers), num_shards)
+
+
+def _check_columns(dataset: Dataset, indexes: Iterable[Index]) -> None:
+    """InputError for columns that no dataset has."""
+    if dataset.columns and not any(index.num_named for index in indexes):
+        raise InputError(
+            f"no dataset has a column {', '.join(name for _, name in dataset.columns)}. Name others with --columns."
+        )
 
 
 def _check_groups(name: str, index: Index) -> None:

@@ -60,7 +60,8 @@ def named(
 ) -> Dataset:
     """A dataset as given on the command line: NAME=DATASET, or a DATASET named after its file.
 
-    A DATASET is a file, or a folder or Hub id with `:CONFIG` and `@SPLIT`.
+    A DATASET is a file, or a folder or Hub id with `:CONFIG` and `@SPLIT`. The same columns are
+    named for all datasets. One without them is read by its own layout.
     """
     name, sign, place = given.partition("=")
     if not sign or not re.fullmatch(r"[\w-]+", name):
@@ -74,6 +75,7 @@ def named(
         group_column=group_column,
         config=found.config,
         columns=tuple((columns or {}).items()),
+        may_differ=True,
     )
 
 

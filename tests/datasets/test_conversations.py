@@ -1,11 +1,15 @@
 """Any dataset as conversations: the usual columns, ids, repeated texts, rows without text."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from builders.datasets.conversations import Dataset, conversation, read_index, text_id_of, texts
+from builders.standalone import influence
+from store.errors import InputError
+from training.errors import UnusableRowError
 
 ASK, ANSWER = {"role": "user", "content": "add"}, {"role": "assistant", "content": "a + b"}
 
@@ -60,3 +64,26 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         read_index(dataset(tmp_path, [{"problem": "p", "solution": "s"}], group_column="task"))
     with pytest.raises(ValueError, match="changed while it was read: 1 texts"):
         list(texts(dataset(tmp_path, [{"problem": "p", "solution": "s"}]), {"other"}))
+
+
+def test_named_columns_are_used_in_the_rows_that_have_them() -> None:
+    columns = (("problem", "ask"), ("solution", "data.code"))
+    either, only = (Dataset("d", "d.jsonl", columns=columns, may_differ=differ) for differ in (True, False))
+    named, usual = {"ask": "Add.", "data": {"code": "3"}, "prompt": "no"}, {"problem": "Add.", "solution": "3"}
+    assert either.conversation(named) == either.conversation(usual) == only.conversation(named)
+    for wrong in ({"ask": "Add.", "problem": "Add.", "solution": "3"}, {"other": 1}):
+        with pytest.raises(UnusableRowError):
+            either.conversation(wrong)
+    with pytest.raises(UnusableRowError):
+        only.conversation(usual)
+
+
+def test_columns_that_no_dataset_has_are_refused(tmp_path: Path) -> None:
+    rows = [{"problem": "Add.", "solution": "3"}]
+    named = replace(dataset(tmp_path, rows), columns=(("messages", "talk"),), may_differ=True)
+    index = read_index(named)
+    assert (index.num_named, len(index.texts)) == (0, 1)
+    with pytest.raises(InputError, match="no dataset has a column talk"):
+        influence._check_columns(named, [index])
+    index.num_named = 1
+    influence._check_columns(named, [index])

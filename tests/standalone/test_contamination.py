@@ -22,7 +22,7 @@ from builders.recipe import Decontamination
 from builders.standalone import contamination as checking
 from builders.standalone.contamination import DATASET_HITS, VERDICTS, Request
 from store import content_id
-from store.errors import JobError
+from store.errors import InputError, JobError
 from tests.smoke_run import scoder
 
 PROMPT = '''\
@@ -228,6 +228,28 @@ FORMS = {
     "turns of a prompt": {"prompt": [{"role": "user", "content": LEAK}], "completion": "x = 1"},
     "question and response": {"question": "Do it.", "response": LEAK},
     "several texts": {"text": [CLEAN, LEAK]},
+    "a preferred answer": {"prompt": "Do it.", "chosen": LEAK, "rejected": CLEAN},
+    "a rejected answer of turns": {
+        "prompt": "Do it.",
+        "chosen": CLEAN,
+        "rejected": [{"role": "assistant", "content": LEAK}],
+    },
+    "an input beside a prompt": {"prompt": "Do it.", "input": LEAK, "output": "x = 1"},
+    "a list of solutions": {"problem": "Do it.", "solutions": [CLEAN, LEAK]},
+    "solutions as JSON text": {"problem": "Do it.", "solutions": json.dumps([CLEAN, LEAK])},
+    "solutions by language": {"problem": "Do it.", "solutions": {"language": [3], "solution": [LEAK]}},
+    "starter code": {"problem": "Do it.", "starter_code": LEAK, "solution": "x = 1"},
+    "a history": {"instruction": "Go on.", "history": [["Do it.", LEAK]], "output": "x = 1"},
+    "an answer that is JSON text": {"prompt": "Do it.", "response": json.dumps({"code": LEAK})},
+    "a call in the content": {
+        "messages": [
+            {"role": "user", "content": "Run it."},
+            {
+                "role": "assistant",
+                "content": f"<tool_call>\n{json.dumps({'name': 'r', 'arguments': {'code': LEAK}})}\n</tool_call>",
+            },
+        ]
+    },
 }
 
 
@@ -248,6 +270,64 @@ def test_a_layout_without_text_gives_way_to_one_that_has_it(tmp_path, benchmark)
     rows = [{"messages": None, "problem": None, "solution": None, "text": LEAK}] * 2
     _, _, report = check(written(tmp_path / "data.parquet", rows), benchmark)
     assert (report.columns, report.num_contaminated) == (("text",), 2)
+
+
+HEADS = {
+    "blank answers": ({"instruction": "Do it.", "output": ""}, {"instruction": "Do it.", "output": LEAK}),
+    "no turns": ({"messages": None, "text": CLEAN}, {"messages": [{"role": "user", "content": LEAK}], "text": None}),
+    "turns": (
+        {"messages": [{"role": "user", "content": "Do it."}], "text": None},
+        {"messages": None, "text": LEAK},
+    ),
+    "another name": ({"prompt": "Do it.", "completion": "x = 1"}, {"prompt": "Do it.", "response": LEAK}),
+}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("rows", HEADS.values(), ids=HEADS)
+def test_the_first_rows_do_not_decide_about_the_others(tmp_path, benchmark, suffix, rows):
+    first, last = rows
+    given = [*[{**dict.fromkeys(last), **first}] * 1001, last]
+    _, verdicts, report = check(written(tmp_path / f"data{suffix}", given), benchmark)
+    assert [v["row"] for v in verdicts if v["is_contaminated"]] == [1001]
+    assert report.num_without_text == 0
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_what_was_not_read_is_said(tmp_path, benchmark, suffix):
+    row = {"id": "a", "prompt": "Do it.", "completion": "x = 1", "target": LEAK, "n": 1, "blank": " ", "late": None}
+    data = written(tmp_path / f"data{suffix}", [row] * 1001 + [{**row, "late": LEAK}])
+    _, _, report = check(data, benchmark)
+    assert (report.num_contaminated, report.not_read) == (0, ("target", "late"))
+    assert "columns with text that were not read: target, late. Name them with --text." in report.lines()
+    assert report.as_dict()["columns_not_read"] == ["target", "late"]
+    _, _, report = check(data, benchmark, columns=["target"])
+    assert (report.num_contaminated, report.not_read) == (1002, ("prompt", "completion", "late"))
+
+
+def test_a_row_whose_answer_could_not_be_read_is_not_checked(tmp_path, benchmark):
+    rows = [{"instruction": "Do it.", "output": LEAK.encode()}] * 2
+    hits, verdicts, report = check(written(tmp_path / "data.parquet", rows), benchmark)
+    assert (hits, [v["has_text"] for v in verdicts], report.num_without_text) == ([], [False] * 2, 2)
+    assert report.why_without_text == {"the column output holds bytes, not text": 2}
+    rows = [{"prompt": "Do it.", "completion": "x"}, {"prompt": "Do it.", "target": LEAK}, {"prompt": PROMPT}]
+    _, verdicts, report = check(written(tmp_path / "data.jsonl", rows), benchmark)
+    assert report.why_without_text == {"no text in completion": 2}
+    assert [v["is_contaminated"] for v in verdicts] == [False, False, True]
+    rows = [{"question": "How many?", "answer": 42}, {"question": "How many?", "answer": 0}]
+    assert check(written(tmp_path / "numbers.jsonl", rows), benchmark)[2].num_without_text == 0
+
+
+def test_a_field_inside_of_a_column_must_be_there(tmp_path):
+    with pytest.raises(ValueError, match=r"no column data\.zzz: the dataset has data, data\.code"):
+        text_columns([{"data": {"code": "x"}}], ["data.code", "data.zzz"])
+    assert text_columns([{"data": None}, {"data": {"code": "x"}}], ["data.code"]) == ("data.code",)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path, benchmark):
+    pq.write_table(pa.table([["x"], [LEAK]], names=["code", "code"]), tmp_path / "data.parquet")
+    with pytest.raises(InputError, match="two columns are called code"):
+        check(str(tmp_path / "data.parquet"), benchmark)
 
 
 def test_columns_may_be_named_and_lie_deeper(tmp_path, benchmark):

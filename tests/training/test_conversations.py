@@ -107,6 +107,12 @@ def test_calls_of_tools_have_one_form(turn) -> None:
             [ASK, {"role": "assistant", "content": None}, ASK, ANSWER],
             "empty_turn: a turn of the assistant holds nothing",
         ),
+        ([ASK, {"role": "assistant", "content": ""}, ASK, ANSWER], "empty_turn: a turn of the assistant"),
+        ([{"role": "user", "content": " \n"}, ANSWER], "empty_turn: a turn of the user"),
+        (
+            [ASK, {"role": "assistant", "content": [{"type": "thinking", "thinking": "x"}]}, ASK, ANSWER],
+            "empty_turn: a turn of the assistant",
+        ),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, ANSWER], "a part of type image_url"),
         ([ASK, {"role": "assistant", "content": "half \ud83d"}], "half of a character"),
         ([ASK, {"from": "function_call", "value": "run it"}], "the call of a tool is no JSON"),
@@ -126,6 +132,37 @@ def test_a_row_that_cannot_be_used_says_why(messages, reason) -> None:
 def test_rows_without_a_conversation_have_none(row) -> None:
     with pytest.raises(UnusableRowError):
         turns(row)
+
+
+@pytest.mark.parametrize("question", ["instruction", "prompt", "question"])
+@pytest.mark.parametrize(("given", "expected"), [("1, 2", "1, 2"), (12, "12"), (0.5, "0.5"), (0, "0")])
+def test_an_input_follows_its_question(question, given, expected) -> None:
+    asked = turns({question: "Add.", "input": given, "output": "3"})[0]
+    assert asked == {"role": "user", "content": f"Add.\n\n{expected}"}
+
+
+@pytest.mark.parametrize("given", [None, "", " \n", [], float("nan")])
+def test_an_input_without_anything_adds_nothing(given) -> None:
+    assert turns({"instruction": "Add.", "input": given, "output": "3"})[0]["content"] == "Add."
+
+
+@pytest.mark.parametrize("given", [[1, 2], {"a": 1}, ["a"]])
+def test_an_input_that_is_no_text_is_not_lost(given) -> None:
+    for columns in (None, {"problem": "instruction", "input": "input", "solution": "output"}):
+        with pytest.raises(UnusableRowError, match="the input beside a question is text, but a row has"):
+            turns({"instruction": "Add.", "input": given, "output": "3"}, columns)
+
+
+def test_turns_as_json_text_may_be_a_question_and_its_answer() -> None:
+    assert turns({"prompt": json.dumps([ASK]), "completion": json.dumps([ANSWER])}) == [ASK, ANSWER]
+    assert turns({"prompt": json.dumps([ASK]), "completion": ANSWER["content"]}) == [ASK, ANSWER]
+
+
+def test_a_tool_may_say_nothing() -> None:
+    for content in ("", None):
+        silent = {"role": "tool", "content": content}
+        found = turns({"messages": [ASK, {"role": "assistant", "tool_calls": [CALL]}, silent, ANSWER]})
+        assert found[2] == {"role": "tool", "content": ""}
 
 
 def test_an_answer_that_is_itself_a_list_of_turns_stays_as_it_is() -> None:

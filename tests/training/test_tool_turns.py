@@ -59,3 +59,76 @@ def test_a_special_token_in_a_call_is_text() -> None:
     assert isinstance(plain, Example) and isinstance(marked, Example)
     end = made.convert_tokens_to_ids("<|im_end|>")
     assert plain.prompt_ids.count(end) == marked.prompt_ids.count(end) == 3
+
+
+def weather(arguments: object, name: str = "get_weather", text: str = "") -> list[dict]:
+    """A chat in which all that the call says stands elsewhere, too."""
+    return [
+        {"role": "system", "content": "You may call get_weather(city): f, true, 2, 0.5, null, {}, days, exact."},
+        {"role": "user", "content": "What is the weather in Paris? Call get_weather."},
+        {
+            "role": "assistant",
+            "content": text,
+            "tool_calls": [{"type": "function", "function": {"name": name, "arguments": arguments}}],
+        },
+        {"role": "tool", "content": "sunny"},
+        {"role": "assistant", "content": "It is sunny."},
+    ]
+
+
+NESTED = {"city": "Paris", "days": [2, 0.5, None], "exact": {"is": True}}
+CALLS = [
+    weather({"city": "Paris"}),
+    weather({}),
+    weather({}, name="f"),
+    weather({"days": 2}),
+    weather({"exact": True}),
+    weather({"city": ""}),
+    weather("Paris"),
+    weather({"city": "Paris"}, text="Let me look."),
+    weather(NESTED),
+]
+
+
+@pytest.mark.parametrize("length", [3, 5], ids=["the answer", "in the middle"])
+@pytest.mark.parametrize("turns", CALLS)
+def test_a_call_that_is_left_out_is_missed_even_if_its_words_stand_elsewhere(turns, length) -> None:
+    made = tokenizer("qwen2.5", OPENING + CLOSING)
+    found = encode(made, turns[:length], 1000)
+    assert found == Flaw("the chat template leaves out a tool call of the assistant", 0, 1)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{{ c.function.name }} ",  # only the name
+        "{{ c.function.arguments | tojson }}",
+        "{{ c.function.name }}{% for k, v in c.function.arguments | items %} {{ k }}{% endfor %}",
+        "{{ c.function.name }}{% for k, v in c.function.arguments | items %} {{ v }}{% endfor %}",
+        "{{ c.function.name }}{{ c.function.arguments.city | upper }}",
+        "{{ c.function.name }}{{ {'city': c.function.arguments['city'] | default('')} | tojson }}",
+    ],
+)
+def test_a_part_of_a_call_that_is_left_out_is_missed(written) -> None:
+    made = tokenizer("qwen2.5", OPENING + written + CLOSING)
+    found = encode(made, weather(NESTED), 1000)
+    assert found == Flaw("the chat template leaves out a tool call of the assistant", 0, 1)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{{ c.function | tojson }}",
+        "{{ c.function.name + c.function.arguments }}",
+        "{{ c.function.name }}{{ c.function.arguments }}",
+        "{{ c.function.name }}{% for k, v in c.function.arguments | dictsort %} {{ k }}={{ v | tojson }}{% endfor %}",
+        "{{ c.function.name }}{% for k, v in c.function.arguments | items %}"
+        " {{ k }}={{ v if v is string else v | tojson }}{% endfor %}",
+    ],
+)
+@pytest.mark.parametrize("arguments", [NESTED, {}, {"n": 1}, {"b": True, "a": "<|im_end|>", "ab": ""}])
+def test_a_call_that_is_written_whole_is_kept(written, arguments) -> None:
+    made = tokenizer("qwen2.5", OPENING + written + CLOSING)
+    for length in (3, 5):
+        found = encode(made, weather(arguments)[:length], 1000)
+        assert isinstance(found, Example), found
