@@ -5,7 +5,7 @@ pattern is parsed, and texts are made of its own pieces: the piece that it repea
 after a beginning that fits and before an end that does not. A pattern is slow if four times the
 text takes far more than four times the time.
 
-    .venv/bin/python -m pytest -m slow tests/checks/test_pattern_times.py
+    .venv/bin/python -m pytest -m drill tests/checks/test_pattern_times.py
 """
 
 from __future__ import annotations
@@ -227,12 +227,13 @@ def small_patterns() -> list[tuple[str, re.Pattern, bool]]:
     return [(where, *found) for where, found in sorted(patterns().items()) if where not in OUR_OWN_TEXTS]
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.parametrize("where, pattern, is_start", small_patterns(), ids=lambda v: v if isinstance(v, str) else "")
 def test_no_pattern_takes_more_than_linear_time(where: str, pattern: re.Pattern, is_start: bool) -> None:
     assert slow_text(pattern, is_start) is None
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize(
     "pattern",
     [r"\bsk-(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{32,}", r"\s+AND\s+", r"(?:a|a)*b", r"(a+)+b", "'(?:[^'\\\\]|\\\\.)*'"],
