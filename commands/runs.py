@@ -123,7 +123,8 @@ def ask_again(
 
     The others stay as they are. Give it after you have mended the prompt or the server. What the
     answers were, and what is wrong with them, stands in the table `unusable_answers`: `scoder sql
-    'SELECT status, reason, answer FROM unusable_answers'`. After a kill, the same command resumes. What was made from the samples is built again by the next run.
+    'SELECT status, reason, answer FROM unusable_answers'`. After a kill, the same command resumes.
+    What was made from the samples is built again by the next run.
 
     Example:
     ```

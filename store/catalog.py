@@ -134,7 +134,7 @@ def _create_view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[s
 
 
 def _versions(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> list[int]:
-    """The versions of the contracts under which these files were written. Damaged ones tell none."""
+    """The versions of the contracts that these files were written under. Damaged ones tell none."""
     try:
         found = connection.execute(
             "SELECT DISTINCT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = ?",

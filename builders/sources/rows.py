@@ -40,7 +40,11 @@ a file of the largest size can take more bytes than characters.
 _BATCH_ROWS = 32
 _HEAD_ROWS = 100
 """So many rows of JSON lines tell which columns there are."""
+# What stands in place of a row: a line that is too long, no JSON object, no UTF-8, or blank.
 _TOO_LONG: dict[str, Any] = {}
+_NO_JSON: dict[str, Any] = {}
+_NO_UTF8: dict[str, Any] = {}
+_BLANK: dict[str, Any] = {}
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
 """What a file raises that is damaged, cut off or gone. The rows before that point still count."""
 
@@ -115,7 +119,8 @@ def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
     number = shard.start
     try:
         for row in _rows(source, shard):
-            yield _from_row(source, shard, number, row)
+            if row is not _BLANK:
+                yield _from_row(source, shard, number, row)
             number += 1
     except (TooMuchError, *_BROKEN) as error:
         reason = TOO_MUCH if isinstance(error, TooMuchError) else "broken_file"
@@ -157,7 +162,9 @@ def _from_row(source: Source, shard: Shard, number: int, row: dict[str, Any]) ->
     found = row.get(source.license_column) or source.license or "unknown"
     license_ = printable(", ".join(map(str, found)) if isinstance(found, list) else str(found))
     error = None
-    if row is _TOO_LONG or (isinstance(text, str) and len(text) > MAX_FILE_BYTES):
+    if row is _NO_JSON or row is _NO_UTF8:
+        error = "no_json" if row is _NO_JSON else "no_utf8"
+    elif row is _TOO_LONG or (isinstance(text, str) and len(text) > MAX_FILE_BYTES):
         error = "too_large"
     elif not isinstance(text, str):
         error = "no_content"
@@ -237,11 +244,15 @@ def _lines(handle: Any) -> Iterator[bytes | None]:
 def _json_row(line: bytes | None) -> dict[str, Any]:
     if line is None:
         return _TOO_LONG
+    if not line.strip():
+        return _BLANK
     try:
         row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return _NO_UTF8
     except (ValueError, RecursionError):
-        return {}
-    return row if isinstance(row, dict) else {}
+        return _NO_JSON
+    return row if isinstance(row, dict) else _NO_JSON
 
 
 # -- Parquet ---------------------------------------------------------------------------------------

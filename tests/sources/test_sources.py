@@ -287,9 +287,11 @@ def test_broken_lines_of_json_are_counted_not_dropped(tmp_path):
     source = Source(name="rows", kind="jsonl", path=str(path), files_per_shard=4)
     found = all_files(source)
     assert len(sources.listing(source).shards) == 2
-    errors = [None, "no_content", "no_content", "no_content", None, "no_content", None]
+    errors = [None, "no_json", "no_json", "no_utf8", None, None]
     assert [f.error for f in found] == errors
-    assert (found[0].text, found[4].path, found[6].text) == ("first", "\\ud83d.py", "last\u2028line")
+    assert [f.path for f in found if f.error] == ["row-1", "row-2", "row-3"]
+    assert found[5].path == "row-6", "a blank line is no row, but it counts for the names of rows"
+    assert (found[0].text, found[4].path, found[5].text) == ("first", "\\ud83d.py", "last\u2028line")
 
 
 def test_a_file_is_the_same_place_only_in_the_same_repository(tmp_path):
