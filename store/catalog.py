@@ -26,7 +26,6 @@ import duckdb
 from store.errors import ContractError, JobError
 from store.ledger import Ledger
 from store.schemas import CONTRACTS, RUNS, VERSION, Column
-from store.shards import FOOTER_VERSION
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -135,6 +134,8 @@ def _create_view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[s
 
 def _versions(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> list[int]:
     """The versions of the contracts that these files were written under. Damaged ones tell none."""
+    from store.shards import FOOTER_VERSION  # imported here: it loads Arrow and pydantic
+
     try:
         found = connection.execute(
             "SELECT DISTINCT decode(value) FROM parquet_kv_metadata(?) WHERE decode(key) = ?",

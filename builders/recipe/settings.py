@@ -15,15 +15,17 @@ from store import ASPECTS, CODE_ASPECTS
 class Settings(BaseModel):
     """A section of a recipe. It cannot be changed once it is made, and it refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @field_validator("*")
     @classmethod
     def _is_a_number(cls, value: Any) -> Any:
-        """NaN is no number: whatever is compared with it, the answer is no."""
-        numbers = value.values() if isinstance(value, dict) else [value]
-        if any(isinstance(number, float) and math.isnan(number) for number in numbers):
+        """NaN is no number: whatever is compared with it, the answer is no. Infinity bounds nothing."""
+        numbers = [v for v in (value.values() if isinstance(value, dict) else [value]) if isinstance(v, float)]
+        if any(math.isnan(number) for number in numbers):
             raise ValueError("must be a number, not NaN")
+        if any(math.isinf(number) for number in numbers):
+            raise ValueError("must be a finite number")
         return value
 
 

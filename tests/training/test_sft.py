@@ -184,7 +184,7 @@ def test_unusable_rows_are_counted_with_their_reasons(tmp_path: Path, qwen: str)
         1: "too_long",
         2: "no_assistant_turn",
         3: "empty_completion",
-        4: "empty_prompt",
+        4: "empty_turn: a turn of the user holds nothing",
         5: "no_conversation",
     }
     too_long = report.rejects[0]
