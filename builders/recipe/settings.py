@@ -20,7 +20,7 @@ class Settings(BaseModel):
     @field_validator("*")
     @classmethod
     def _is_a_number(cls, value: Any) -> Any:
-        """NaN is no number: whatever is compared with it, the answer is no. Infinity is no bound."""
+        """NaN is no number: whatever is compared with it, the answer is no."""
         numbers = [v for v in (value.values() if isinstance(value, dict) else [value]) if isinstance(v, float)]
         if any(math.isnan(number) for number in numbers):
             raise ValueError("must be a number, not NaN")
