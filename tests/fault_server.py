@@ -20,8 +20,10 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from email.utils import formatdate
+from typing import Any
 
 from aiohttp import web
 
@@ -73,6 +75,22 @@ def question(body: dict) -> str:
 def chance(*parts: object) -> float:
     """A number in [0, 1) that depends on the parts alone."""
     return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:12], 16) / 16**12
+
+
+@contextmanager
+def servers() -> Iterator[Callable[..., FaultServer]]:
+    """What starts servers. They are closed in the end."""
+    started: list[FaultServer] = []
+
+    def start(*arguments: Any, **options: Any) -> FaultServer:
+        started.append(FaultServer(*arguments, **options))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.close()
 
 
 class FaultServer:

@@ -21,7 +21,7 @@ from builders.engines.checkpoints import last_checkpoint
 from builders.pairs import render
 from builders.recipe import Benchmark, Evaluation
 from store import ASPECTS, Store, content_id
-from tests.fault_server import FaultServer, question
+from tests.fault_server import FaultServer, question, servers
 from tests.made_benchmarks import benchmark, number_of
 from tests.rows import put
 from tests.tiny_recipes import read, recipe, teacher
@@ -79,15 +79,8 @@ class Model:
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], FaultServer]]:
     monkeypatch.setenv("OPENAI_API_KEY", "test")
-    servers: list[FaultServer] = []
-
-    def start(kind: str) -> FaultServer:
-        servers.append(FaultServer(Model(kind), lambda body: 0.0))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
+    with servers() as start:
+        yield lambda kind: start(Model(kind), lambda body: 0.0)
 
 
 def pooled(path: Path, count: int) -> Store:

@@ -16,7 +16,7 @@ from builders.pairs import render
 from builders.recipe import Recipe, Teacher, files
 from store import Record, Store, content_id
 from tests.batch_server import BatchServer, answered
-from tests.fault_server import FaultServer, chance, ok, question
+from tests.fault_server import FaultServer, chance, ok, question, servers
 from tests.rows import put
 from tests.smoke_run import RECIPE, rows, scoder
 from tests.tiny_recipes import read, recipe, teacher
@@ -32,15 +32,8 @@ def code_in(body: dict) -> str:
 @pytest.fixture
 def serve(monkeypatch) -> Iterator[Callable[..., FaultServer]]:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    servers = []
-
-    def start(answer: Callable) -> FaultServer:
-        servers.append(FaultServer(answer, lambda body: 0.0))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
+    with servers() as start:
+        yield lambda answer: start(answer, lambda body: 0.0)
 
 
 def pooled(path: Path, count: int) -> Store:

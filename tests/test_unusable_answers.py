@@ -18,7 +18,7 @@ from builders.teacher import asked_again
 from builders.teacher.unusable_share import ANSWERS_TO_JUDGE
 from store import Store, content_id
 from store.errors import InputError, JobError, MissingError
-from tests.fault_server import FaultServer, ok, question
+from tests.fault_server import FaultServer, ok, question, servers
 from tests.rows import put
 from tests.smoke_run import scoder as command
 from tests.tiny_recipes import read, recipe, teacher
@@ -37,15 +37,8 @@ def number_of(body: dict) -> int:
 @pytest.fixture
 def serve(monkeypatch) -> Iterator[Callable[..., FaultServer]]:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-only")
-    servers = []
-
-    def start(answer: Callable) -> FaultServer:
-        servers.append(FaultServer(answer, lambda body: 0.0))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
+    with servers() as start:
+        yield lambda answer: start(answer, lambda body: 0.0)
 
 
 def pooled(path: Path, count: int) -> Store:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from builders.engines import ChoiceRequest, Completion, OpenAISettings, Request, endpoint, open_engine
 from builders.engines.dialect import Dialect
-from tests.fault_server import FaultServer, ok
+from tests.fault_server import FaultServer, ok, servers
 
 SECRET = "sk-secret-1234567890"
 USER = ({"role": "user", "content": "hello"},)
@@ -21,15 +21,8 @@ USER = ({"role": "user", "content": "hello"},)
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., FaultServer]]:
-    servers = []
-
-    def start(answer) -> FaultServer:
-        servers.append(FaultServer(answer))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
+    with servers() as start:
+        yield start
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ from builders.engines import (
 from builders.engines.budget import BudgetError
 from builders.engines.protocol import ESTIMATED
 from store import Usage
-from tests.fault_server import FaultServer, ok, status
+from tests.fault_server import FaultServer, ok, servers, status
 
 SECRET = "sk-secret-1234567890"
 USER = ({"role": "user", "content": "hello"},)
@@ -42,15 +42,8 @@ LARGE_SEED = 2**40 + 5
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., FaultServer]]:
-    servers = []
-
-    def start(*arguments, **options) -> FaultServer:
-        servers.append(FaultServer(*arguments, **options))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
+    with servers() as start:
+        yield start
 
 
 @pytest.fixture(autouse=True)

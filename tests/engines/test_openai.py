@@ -12,7 +12,7 @@ from aiohttp import web
 from builders.engines import ChoiceRequest, OpenAISettings, Request, endpoint, gate, open_engine
 from builders.engines.budget import BudgetError, Spent, prompt_bound
 from builders.engines.protocol import ESTIMATED, path_and_body
-from tests.fault_server import PASSING, FaultServer, ok, status
+from tests.fault_server import PASSING, FaultServer, ok, servers, status
 
 SECRET = "sk-secret-1234567890"
 USER = ({"role": "user", "content": "hello"},)
@@ -20,15 +20,8 @@ USER = ({"role": "user", "content": "hello"},)
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., FaultServer]]:
-    servers = []
-
-    def start(*arguments, **options) -> FaultServer:
-        servers.append(FaultServer(*arguments, **options))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
+    with servers() as start:
+        yield start
 
 
 @pytest.fixture(autouse=True)
