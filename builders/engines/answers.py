@@ -71,8 +71,8 @@ def open_answers(
     asked for again up to `max_reasks` times, with another seed. An item of `per_item` requests is
     lost with one of them, and `max_error_share` is a share of items. With `keeps_whole_shards`, an
     engine that is asked for whole shards has a journal, too. `cluster` is where the engine runs.
-    `watch` sees every answer that is asked for, none that an earlier run has kept. Where it gives an
-    error, nothing more is sent, and the error is raised; the answers under way are kept.
+    `watch` sees the answers that are asked for, none that an earlier run has kept. Where it gives
+    an error, nothing more is sent, and the error is raised; the answers under way are kept.
     """
     journal = folder if isinstance(folder, Journals) else Journal(folder)
     repeats = Repeats(is_usable, max_reasks)
