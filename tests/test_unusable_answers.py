@@ -11,7 +11,7 @@ import pytest
 
 import scoder
 from builders import sandbox, teacher_samples
-from builders.engines import settings
+from builders.engines import any_engine
 from builders.pairs import render
 from builders.recipe import Recipe
 from builders.teacher import asked_again
@@ -195,7 +195,7 @@ class Teacher:
 
 
 def test_asking_again_asks_those_alone_and_keeps_the_others(serve, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(settings, "ROWS_PER_SHARD", 2)
+    monkeypatch.setattr(any_engine, "ROWS_PER_SHARD", 2)
     said = Teacher()
     server = serve(said)
     store, made = pooled(tmp_path / "store", 9), asking(tmp_path, server.url, 9, max_unusable_share=1)

@@ -33,6 +33,7 @@ from builders.engines.batch_lines import LARGEST_FILE_BYTES, Backlog, Group, Lin
 from builders.engines.batch_state import BatchState
 from builders.engines.budget import Budget, Spent, most_billed
 from builders.engines.endpoint import Endpoint, backoff_s
+from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.gate import StoppedError
 from builders.engines.openai import choice_completion, refused_completion
 from builders.engines.protocol import (
@@ -49,7 +50,6 @@ from builders.engines.protocol import (
 from builders.engines.reading import MalformedError, UnreadableError, decoded
 from builders.engines.redaction import hidden
 from builders.engines.refusals import PassingError, RefusedError, error_in, failure, short
-from builders.engines.settings import OpenAISettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from store.errors import InputError, JobError, UnreachableError
 from store.held_folders import temporary

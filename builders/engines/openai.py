@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from builders.engines.budget import Spent
 from builders.engines.endpoint import Endpoint
+from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.gate import StoppedError
 from builders.engines.protocol import (
     Answer,
@@ -36,7 +37,6 @@ from builders.engines.protocol import (
 )
 from builders.engines.redaction import hidden
 from builders.engines.refusals import PassingError, RefusedError
-from builders.engines.settings import OpenAISettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from store.errors import UnreachableError
 

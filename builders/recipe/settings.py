@@ -7,8 +7,7 @@ from typing import Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
-from builders.engines import prompts
-from builders.engines.settings import AnyEngine, OpenAISettings
+from builders.engines import AnyEngine, OpenAISettings, prompts
 from store import ASPECTS, CODE_ASPECTS
 
 

@@ -23,7 +23,7 @@ from builders.engines.answers import (
     open_answers,
     spent_before,
 )
-from builders.engines.settings import ROWS_PER_SHARD
+from builders.engines.any_engine import ROWS_PER_SHARD
 from builders.executors.gpu_tasks import Cluster
 from builders.recipe import Teacher
 from builders.teacher import asking
