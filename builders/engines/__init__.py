@@ -32,6 +32,7 @@ __all__ = [
     "answers",
     "any_engine",
     "checkpoints",
+    "endpoint_settings",
     "engine_settings",
     "forms",
     "needed",

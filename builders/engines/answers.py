@@ -25,7 +25,6 @@ from builders.engines.budget import Spent
 from builders.engines.error_share import ErrorShare, StormError
 from builders.engines.journal import (
     Journal,
-    Journals,
     answers_in,
     close,
     holds_answers,
@@ -34,6 +33,7 @@ from builders.engines.journal import (
     unreadable_in,
 )
 from builders.engines.journalled_stream import JournalledStream
+from builders.engines.journals import Journals
 from builders.engines.places import Place, on_nodes, places
 from builders.engines.repeats import Answered, Asked, Repeats
 from builders.engines.settings import EngineSettings, TransformersSettings

@@ -17,7 +17,8 @@ from typing import Generic, Self, cast
 
 from builders.engines.error_share import ErrorShare
 from builders.engines.gate import StoppedError
-from builders.engines.journal import Journal, Journals
+from builders.engines.journal import Journal
+from builders.engines.journals import Journals
 from builders.engines.repeats import Answered, Asked, Repeats, UnderWay, in_order
 from builders.engines.settings import EngineSettings
 from store.errors import JobError

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from builders.engines import AnyEngine
+from builders.engines.any_engine import AnyEngine
 from builders.engines.settings import ENGINES
 from builders.recipe import GpuTasks, Grading, Mix, Recipe
 from store.errors import InputError

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
-from builders.engines import AnyEngine, OpenAISettings, prompts
+from builders.engines import prompts
+from builders.engines.any_engine import AnyEngine
+from builders.engines.endpoint_settings import OpenAISettings
 from store import ASPECTS, CODE_ASPECTS
 
 
