@@ -32,6 +32,7 @@ import aiohttp
 from builders.engines.batch_lines import LARGEST_FILE_BYTES, Backlog, Group, Line, text
 from builders.engines.batch_state import BatchState
 from builders.engines.budget import Budget, Spent, most_billed
+from builders.engines.choices import choice_body
 from builders.engines.endpoint import Endpoint, backoff_s
 from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.gate import StoppedError
@@ -41,7 +42,6 @@ from builders.engines.protocol import (
     Json,
     billed_anyway,
     checked,
-    choice_body,
     completion,
     extended,
     path_and_body,

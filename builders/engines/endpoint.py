@@ -30,11 +30,12 @@ import aiohttp
 
 from builders.engines import credentials, reading, refusals
 from builders.engines.budget import Budget, Spent, most_billed
+from builders.engines.choices import is_cut_before_text
 from builders.engines.complaints import named
 from builders.engines.dialect import CHOICE_TOKENS, LADDERS, ROOM, Dialect, Trial, most_tokens
 from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.gate import Ending, Gate, Load, StoppedError
-from builders.engines.protocol import Answer, Json, billed_anyway, checked, is_cut_before_text, tokens_of
+from builders.engines.protocol import Answer, Json, billed_anyway, checked, tokens_of
 from builders.engines.reading import MalformedError, UnreadableError
 from builders.engines.redaction import hider
 from builders.engines.refusals import PassingError, RefusedError, short

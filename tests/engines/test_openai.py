@@ -11,6 +11,7 @@ from aiohttp import web
 
 from builders.engines import ChoiceRequest, OpenAISettings, Request, endpoint, gate, open_engine
 from builders.engines.budget import BudgetError, Spent, prompt_bound
+from builders.engines.choices import LABEL_TOKENS
 from builders.engines.protocol import ESTIMATED, path_and_body
 from tests.fault_server import PASSING, FaultServer, ok, servers, status
 
@@ -280,7 +281,7 @@ def test_choices_from_logprobs_and_from_text(serve):
     assert found["good"].num_prompt_tokens == 22
     assert (found["bad"].probabilities, found["bad"].finish_reason) == (None, "error")
     body = next(seen for _, seen, _ in server.seen)
-    assert (body["max_tokens"], body["logprobs"], body["top_logprobs"]) == (1, True, 20)
+    assert (body["max_tokens"], body["logprobs"], body["top_logprobs"]) == (LABEL_TOKENS, True, 20)
 
 
 def test_an_endpoint_without_logprobs_is_asked_for_the_digit_alone(serve):
