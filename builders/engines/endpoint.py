@@ -1,4 +1,4 @@
-"""One HTTP endpoint: the key, the connections, the retries, and what each status means.
+"""One HTTP endpoint: the key, the retries, and what each status means.
 
 In: paths and JSON bodies. Out: checked answers. `RefusedError` means that this one request will not
 be answered, and `StoppedError` that the run must end.
@@ -10,9 +10,8 @@ an answer 2xx is that error (`refusals.py`), and costs what its usage says. A re
 parameter is asked again without it (`dialect.py`): the raw text is read for that, before keys are
 hidden in it. What an attempt without an answer cost is written down (`losses.py`).
 
-The key is read from the environment (`credentials.py`). It goes into the header of the connection
-and nowhere else. Messages and answers that repeat it are redacted. Redirects are not followed, as
-they would carry the key to another host.
+The key is read from the environment (`credentials.py`). Messages and answers that repeat it are
+redacted. The connections themselves are in `wire.py`.
 """
 
 from __future__ import annotations
@@ -20,13 +19,12 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
-
-import aiohttp
 
 from builders.engines import credentials, reading, refusals
 from builders.engines.budget import Budget, Spent, most_billed
@@ -39,7 +37,7 @@ from builders.engines.protocol import Answer, Json, billed_anyway, checked, toke
 from builders.engines.reading import MalformedError, UnreadableError
 from builders.engines.redaction import hider
 from builders.engines.refusals import PassingError, RefusedError, short
-from store.files import private
+from builders.engines.wire import StatusError, Wire
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 60.0
@@ -47,9 +45,6 @@ LONGEST_BACKOFF_S = 60.0
 PACE_REFUSALS_PER_RETRY = 10
 # Each lesson of a dialect is learnt once. So many ways to say a request there are not.
 MOST_WAYS = 24
-# A completion is a few kilobytes. A broken endpoint must not fill our memory.
-LONGEST_ANSWER_BYTES = 64 * 2**20
-LONGEST_REFUSAL_BYTES = 64 * 2**10
 # Our guess for the length of a completion before the first one came, for `tokens_per_minute`.
 FIRST_COMPLETION_TOKENS = 256.0
 BYTES_PER_TOKEN = 3.5
@@ -64,8 +59,6 @@ class Endpoint:
 
     def __init__(self, settings: OpenAISettings, spent: Spent) -> None:
         self.settings, self.dialect = settings, Dialect()
-        parts = urlsplit(credentials.base_url(settings))
-        self._address, self._query = parts._replace(query="").geturl().rstrip("/"), parts.query
         headers, secrets = credentials.credentials(settings)
         proxy = credentials.proxy(settings)
         password = urlsplit(proxy).password if proxy else None
@@ -74,7 +67,7 @@ class Endpoint:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="openai-engine", daemon=True)
         self._thread.start()
-        self._session, self.gate = self.submit(_open(settings, headers, proxy, spent)).result()
+        self._wire, self.gate = self.submit(_open(settings, headers, proxy, self.redact, spent)).result()
 
     def submit(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
         """Run on the event loop of the endpoint."""
@@ -84,7 +77,7 @@ class Endpoint:
         """Cancel what is under way and leave the connections; closing twice is harmless."""
         if self.loop.is_closed():
             return
-        self.submit(_close(self._session)).result()
+        self.submit(self._wire.close()).result()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
@@ -195,9 +188,9 @@ class Endpoint:
     async def _answer(self, path: str, asked: Asked, most: tuple[int, int]) -> Answer:
         """What came, as an answer. What nobody can read is paid for, and not asked again."""
         said, notes = asked
-        content, headers = await self._received("POST", path, json=said)
         found: Any = None
         try:
+            content, headers = await self._wire.received("POST", path, json=said)
             found = reading.decoded(content)
             if told := refusals.error_in(found):
                 failure = self._failure(path, {"json": said}, told.status, headers, told.text)
@@ -205,6 +198,9 @@ class Endpoint:
                     failure.tokens = billed_anyway(found, most)
                 raise failure
             answer = checked(found)
+        except StatusError as told_status:
+            status, headers, text = told_status.status, told_status.headers, told_status.text
+            raise self._failure(path, {"json": said}, status, headers, text) from None
         except MalformedError as malformed:
             raise PassingError(self._short(str(malformed)), is_paid=True) from None
         except UnreadableError as unreadable:
@@ -220,52 +216,30 @@ class Endpoint:
 
     async def send(self, method: str, path: str, **options: Any) -> bytes:
         """The body of an answer 2xx. Anything else is raised. There are no retries, and no gate."""
-        content, _ = await self._received(method, path, **options)
+        with self._understood(path, options):
+            content, _ = await self._wire.received(method, path, **options)
         return content
-
-    async def _received(self, method: str, path: str, **options: Any) -> tuple[bytes, Mapping[str, str]]:
-        content, headers = bytearray(), dict[str, str]()
-        async for chunk in self._chunks(method, path, headers, **options):
-            content += chunk
-            if len(content) > LONGEST_ANSWER_BYTES:
-                raise PassingError(f"the answer is longer than {LONGEST_ANSWER_BYTES:,} bytes", is_paid=True)
-        return bytes(content), headers
 
     async def download(self, path: str, target: Path) -> None:
         """Write the body of an answer 2xx into a file, however long it is."""
-        # A large file may take long, so only silence counts as a time-out.
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=self.settings.timeout_s)
-        with open(target, "wb", opener=private) as handle:
-            async for chunk in self._chunks("GET", path, {}, timeout=timeout):
-                handle.write(chunk)
+        with self._understood(path, {}):
+            await self._wire.download(path, target)
 
-    async def _chunks(self, method: str, path: str, answered: dict[str, str], **options: Any) -> AsyncIterator[bytes]:
-        """The body of an answer 2xx, piece by piece. Its pace headers are put into `answered`."""
+    @contextmanager
+    def _understood(self, path: str, options: Mapping[str, Any]) -> Iterator[None]:
+        """Raise what goes wrong as the errors of an endpoint."""
         try:
-            async with self._session.request(method, self._url(path), allow_redirects=False, **options) as response:
-                if not 200 <= response.status < 300:
-                    text = reading.text_of(await response.content.read(LONGEST_REFUSAL_BYTES))
-                    raise self._failure(path, options, response.status, response.headers, text)
-                if (wait := response.headers.get("Retry-After")) is not None:
-                    answered["Retry-After"] = wait
-                async for chunk in response.content.iter_any():
-                    yield chunk
-        except aiohttp.ClientConnectorError as error:
-            raise PassingError(self._short(_told(error))) from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise PassingError(self._short(_told(error)), is_paid=True) from None
-
-    def _url(self, path: str) -> str:
-        """The address of a path, with the query that every call of this endpoint has."""
-        if not self._query:
-            return f"{self._address}/{path}"
-        return f"{self._address}/{path}{'&' if '?' in path else '?'}{self._query}"
+            yield
+        except StatusError as told:
+            raise self._failure(path, options, told.status, told.headers, told.text) from None
+        except UnreadableError as unreadable:
+            raise PassingError(self._short(str(unreadable)), is_paid=True) from None
 
     def _failure(
         self, path: str, options: Mapping[str, Any], status: int, headers: Mapping[str, str], text: str
     ) -> RefusedError | PassingError | StoppedError:
         """What a status means: the run ends, one request is refused, or the failure may pass."""
-        where = f"{self._address}/{path} answered {status}"
+        where = f"{self._wire.address}/{path} answered {status}"
         said = options.get("json") or {}
         hidden = self.redact(text)
         # A 403 that names a parameter teaches what to leave out, as a 400 does.
@@ -286,27 +260,14 @@ class Endpoint:
 
 
 async def _open(
-    settings: OpenAISettings, headers: Mapping[str, str], proxy: str | None, spent: Spent
-) -> tuple[aiohttp.ClientSession, Gate]:
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=settings.max_in_flight),
-        timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
-        headers=headers,
-        proxy=proxy,
-    )
-    return session, Gate(settings, Budget(settings, spent))
-
-
-async def _close(session: aiohttp.ClientSession) -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await session.close()
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    settings: OpenAISettings,
+    headers: Mapping[str, str],
+    proxy: str | None,
+    redact: Callable[[str], str],
+    spent: Spent,
+) -> tuple[Wire, Gate]:
+    wire = Wire(settings, credentials.base_url(settings), headers, proxy, redact)
+    return wire, Gate(settings, Budget(settings, spent))
 
 
 def backoff_s(num_failures: int) -> float:

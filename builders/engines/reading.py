@@ -19,6 +19,7 @@ import json
 from typing import Any
 
 QUOTED_CHARS = 120
+LONGEST_NUMBER = 400
 
 Json = dict[str, Any]
 
@@ -35,19 +36,34 @@ def decoded(content: bytes) -> Any:
     """The JSON of an answer; see the module for the errors."""
     text = text_of(content).lstrip("\ufeff")
     try:
-        return json.loads(text)
+        return _loaded(text)
     except RecursionError:
         raise UnreadableError(f"the answer is nested too deeply: {quoted(text)}") from None
     except json.JSONDecodeError:
         pass
-    except ValueError as error:
-        raise UnreadableError(f"the answer holds a number that nobody can read ({error}): {quoted(text)}") from None
     lines = [line for line in text.lstrip().split("\n") if line.strip() and not line.startswith(":")]
     if lines and lines[0].startswith(("data:", "event:")):
         return _joined(lines)
     if not lines:
         raise MalformedError("the answer is empty")
     raise MalformedError(f"the answer is not JSON: {quoted(text)}")
+
+
+def _loaded(text: str) -> Any:
+    """JSON whose numbers may have any length: what has more digits than Python reads is None.
+
+    No text hangs on such a number. As a count of tokens, it is one that is not told.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return json.loads(text, parse_int=_count)
+
+
+def _count(digits: str) -> int | None:
+    return int(digits) if len(digits) < LONGEST_NUMBER else None
 
 
 def text_of(content: bytes) -> str:
@@ -114,6 +130,6 @@ def _event(line: str) -> Any:
     if not line.startswith("data:"):
         return None
     try:
-        return json.loads(line.removeprefix("data:"))
+        return _loaded(line.removeprefix("data:"))
     except (ValueError, RecursionError):
         return None
