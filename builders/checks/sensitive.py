@@ -66,9 +66,7 @@ _DIGITS = re.compile(r"\d[ .)-]{1,2}\d{1,5}[ .-]\d")
 """Every telephone number and address contains this, and few other texts do. To look for it costs a
 tenth of matching the patterns.
 """
-_NAMED = (
-    "(?:api_?key|access_?key|secret|passwd|password|auth_?token|access_?token|private_?key)"
-)
+_NAMED = "(?:api_?key|access_?key|secret|passwd|password|auth_?token|access_?token|private_?key)"
 _ASSIGNED = re.compile(
     rf"""(?i)(?:({_NAMED}\w*+)(?=["']?+\s{{0,5}}+(?::\s{{0,5}}+str\s{{0,5}}+)?"""
     rf"""[:=]\s{{0,5}}+["']([^"'\s]{{12,200}}+)["'])|{_NAMED}\w*+)"""

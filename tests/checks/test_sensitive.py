@@ -110,7 +110,20 @@ def test_a_hostile_text_is_read_in_time(piece):
 
 
 KINDS = (secrets, personal_data)
-HOSTILE = ["api_key", "secret", "glpat-", "xoxb-", "sk-", "eyJeyJeyJeyJ-", "eyJ" + "a" * 10 + ".", "secret", "ab.", "aa.com.", "+1 22 22 ", "a1B2c3D4'secret='"]
+HOSTILE = [
+    "api_key",
+    "secret",
+    "glpat-",
+    "xoxb-",
+    "sk-",
+    "eyJeyJeyJeyJ-",
+    "eyJ" + "a" * 10 + ".",
+    "secret",
+    "ab.",
+    "aa.com.",
+    "+1 22 22 ",
+    "a1B2c3D4'secret='",
+]
 
 
 def seconds(check: Callable[[str], list[str]], text: str) -> float:
