@@ -37,7 +37,7 @@ from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.gate import Ending, Gate, Load, StoppedError
 from builders.engines.protocol import Answer, Json, billed_anyway, checked, tokens_of
 from builders.engines.reading import MalformedError, UnreadableError
-from builders.engines.redaction import hider
+from builders.engines.redaction import hidden_bytes, hider
 from builders.engines.refusals import PassingError, RefusedError, short
 from store.files import private
 
@@ -196,6 +196,7 @@ class Endpoint:
         """What came, as an answer. What nobody can read is paid for, and not asked again."""
         said, notes = asked
         content, headers = await self._received("POST", path, json=said)
+        content = hidden_bytes(content, self.redact)
         found: Any = None
         try:
             found = reading.decoded(content)
