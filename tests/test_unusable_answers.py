@@ -141,16 +141,16 @@ def test_no_sample_at_all_ends_the_stage_with_the_reasons(serve, tmp_path) -> No
 
 def test_too_many_unusable_answers_stop_before_the_rest_is_paid(serve, tmp_path) -> None:
     server = serve(lambda body, _: ok("I would rather not. " * 50 if number_of(body) % 4 else GOOD))
-    store, made = pooled(tmp_path / "store", 300), asking(tmp_path, server.url, 300, max_in_flight=4)
+    store, made = pooled(tmp_path / "store", 300), asking(tmp_path, server.url, 300, max_in_flight=64)
     with pytest.raises(JobError, match=r"15 of 20 answers of the teacher give no pair") as caught:
         teacher_samples.build(store, made.teacher, made.seed)
     assert str(caught.value).count("no_problem: there is no heading '### Problem': 'I would") == 3
     assert len(str(caught.value)) < 1500
     asked = sum(server.paid.values())
-    assert ANSWERS_TO_JUDGE <= asked <= ANSWERS_TO_JUDGE + 2 * 4
+    assert asked == ANSWERS_TO_JUDGE
     with pytest.raises(JobError, match="give no pair"):
         teacher_samples.build(store, made.teacher, made.seed)
-    assert set(server.paid.values()) == {1} and len(server.paid) <= asked + ANSWERS_TO_JUDGE + 2 * 4
+    assert set(server.paid.values()) == {1} and len(server.paid) == 2 * ANSWERS_TO_JUDGE
     with pytest.raises(MissingError, match="has not been asked for all samples yet"):
         asked_again.ask_again(store, made.teacher, made.seed, [])
     more = asking(tmp_path, server.url, 300, max_in_flight=4, max_unusable_share=0.9)
@@ -170,6 +170,13 @@ def test_a_mended_server_is_asked_for_the_rest_and_then_for_what_was_of_no_use(s
     assert len(read(store, "teacher_samples")) == 60 - lost
     assert asked_again.ask_again(store, made.teacher, made.seed, []) == {"asked": lost, "usable": lost}
     assert sum(server.paid.values()) == 60 + lost
+
+
+def test_examples_of_answers_that_only_think_show_what_they_think(serve, tmp_path) -> None:
+    server = serve(lambda body, _: ok("<think>The user wants a pair, hm.</think>"))
+    store, made = pooled(tmp_path / "store", 30), asking(tmp_path, server.url, 30)
+    with pytest.raises(JobError, match=r"no_answer: [^:]*: '<think>The user wants a pair"):
+        teacher_samples.build(store, made.teacher, made.seed)
 
 
 def test_a_few_unusable_answers_stop_nothing(serve, tmp_path) -> None:

@@ -63,6 +63,7 @@ def open_answers(
     keeps_whole_shards: bool = False,
     cluster: Cluster | None = None,
     watch: Callable[[Answered], Exception | None] = lambda answer: None,
+    num_first: int = 0,
 ) -> JournalledStream[Asked, Answered] | WholeShards[Asked, Answered]:
     """The answers of these shards of a plan; `answers.of(shard, request_ids)` gives those of one.
 
@@ -72,13 +73,14 @@ def open_answers(
     lost with one of them, and `max_error_share` is a share of items. With `keeps_whole_shards`, an
     engine that is asked for whole shards has a journal, too. `cluster` is where the engine runs.
     `watch` sees the answers that are asked for, none that an earlier run has kept. Where it gives
-    an error, nothing more is sent, and the error is raised; the answers under way are kept.
+    an error, nothing more is sent, and the error is raised; the answers under way are kept. An
+    endpoint has to answer the first `num_first` requests before it gets more of them.
     """
     journal = folder if isinstance(folder, Journals) else Journal(folder)
     repeats = Repeats(is_usable, max_reasks)
     errors = ErrorShare(settings.max_error_share, per_item)
     if settings.is_journalled:
-        return JournalledStream(journal, shards, settings, ask, requests_of, repeats, errors, watch)
+        return JournalledStream(journal, shards, settings, ask, requests_of, repeats, errors, watch, num_first)
     kept = journal if keeps_whole_shards else None
     return WholeShards(ask, requests_of, repeats, errors, kept, shards, _num_ahead(settings, cluster), watch)
 

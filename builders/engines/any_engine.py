@@ -37,6 +37,11 @@ class AnyEngine(BaseModel):
         ge=0,
         description="tokens that a reasoning model may think beside the max_tokens of its answer; they are added to it",
     )
+    ask_failed_again: bool = Field(
+        False,
+        description="true: ask again, and pay again, for what an earlier run was answered and could not read; an answer "
+        "that never came is asked for again anyway",
+    )
     price_per_million_input: float | None = Field(
         None, ge=0, description="dollars for a million prompt tokens; null: unknown, the cost is not counted"
     )

@@ -9,7 +9,8 @@ that is sent, and the probability of each choice. `NoChoiceError` where the answ
 The rules of reading a digit. Thinking is set apart first.
 
 - The digit is the number with which the answer begins. If it begins with a word, it is the number
-  behind "score:", "Clarity:" and the like, or else the only number in it.
+  behind "score:", "Clarity:" and the like, or else the only number in it, where a sentence ends with
+  it. Numbers inside of code and in "2 bugs" are no digits.
 - A number that is off the scale is no digit: 10, 7.5, -1, 80% and 8/10 are refused, and never read
   as their first digit or rescaled. So are two numbers where one was asked for, such as 7-8. 8/9 is
   8, and "from 0 to 9" names the scale alone.
@@ -49,6 +50,11 @@ _SCALE = re.compile(r"\bscale\s(?:(?:of|from)\s)?(?:\d+\s?(?:-|to|\u2013)\s?)?(\
 _NAMED = re.compile(
     r"(?:(?:score|rating|rate|grade|label|answer|digit|value)\b\W{0,9}(?:(?:is|of|as|at|be)\b\W{0,9})?|\w\W{0,4}[:=]\W{0,6})\Z",
     re.IGNORECASE,
+)
+_ENDS = re.compile(r"[\s.!)}\]*_\"'`]*(?:\Z|\n|[,;:\u2013\u2014]|-\s|\b(?:because|since|as|for)\b)", re.IGNORECASE)
+_CODE = re.compile(
+    r"```|^\s*(?:def|return|import|from|class|for|while|if)\b|\w\(|\s[=+*/<>]{1,2}\s\d|\d\s[=+*/<>]{1,2}\s",
+    re.MULTILINE,
 )
 _OF_A_LIST = re.compile(r"1[.)]\s+\w")
 _NEAR = 40
@@ -128,8 +134,9 @@ def named_in(text: str, choices: tuple[str, ...], *, may_go_on: bool = False) ->
         return next((Named(word[0], word.start()) for word in words if word[0] in choices), None)
     scale = re.compile(rf"\b{choices[0]}\s?(?:-|\u2013|\u2014|to|through|\.\.)\s?{choices[-1]}\b")
     text = scale.sub(lambda found: " " * len(found[0]), text)
-    meant = _meant(text, list(islice(_FOUND.finditer(text), _MOST_NUMBERS)))
-    if not meant and re.match(r"\W*\d", text) is None:
+    found = list(islice(_FOUND.finditer(text), _MOST_NUMBERS))
+    meant = _meant(text, found)
+    if not found and re.match(r"\W*\d", text) is None:
         return None
     said = {_value(one, choices) for one in meant}
     (value,) = said if len(said) == 1 else (None,)
@@ -149,8 +156,10 @@ def _meant(text: str, found: list[re.Match[str]]) -> list[re.Match[str]]:
     if found and not re.search(r"\w", text[: found[0].start()]):
         if _OF_A_LIST.match(text, found[0].start()) is None:
             return found[:1]
-        found = found[1:] if named else []
-    return named or found
+        return named
+    if named or len(found) != 1:
+        return named or found
+    return [one for one in found if _ENDS.match(text, one.end()) and not _CODE.search(text)]
 
 
 def _value(found: re.Match[str], choices: tuple[str, ...]) -> str | None:

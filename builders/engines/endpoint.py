@@ -35,7 +35,7 @@ from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.gate import Ending, Gate, Load, StoppedError
 from builders.engines.protocol import Answer, Json, billed_anyway, checked, tokens_of
 from builders.engines.reading import MalformedError, UnreadableError
-from builders.engines.redaction import hider
+from builders.engines.redaction import hidden_bytes, hider
 from builders.engines.refusals import PassingError, RefusedError, short
 from builders.engines.wire import StatusError, Wire
 
@@ -191,7 +191,7 @@ class Endpoint:
         found: Any = None
         try:
             content, headers = await self._wire.received("POST", path, json=said)
-            found = reading.decoded(content)
+            found = reading.decoded(hidden_bytes(content, self.redact))
             if told := refusals.error_in(found):
                 failure = self._failure(path, {"json": said}, told.status, headers, told.text)
                 if not isinstance(failure, StoppedError):

@@ -106,9 +106,13 @@ class Journal:
         """Request id -> its last answer. Answers that failed and cost nothing are in it too."""
         return {answer.request_id: answer for answer, _ in _read(self.path(shard))}
 
-    def paid(self, shard: int) -> dict[str, Answer]:
-        """Request id -> an answer that is not asked for again."""
-        return {name: answer for name, answer in self.answers(shard).items() if is_final(answer)}
+    def paid(self, shard: int, *, ask_failed_again: bool = False) -> dict[str, Answer]:
+        """Request id -> an answer that is not asked for again.
+
+        One that came and could not be read is paid for, so it stays, unless somebody wants it.
+        """
+        is_kept = is_read if ask_failed_again else is_final
+        return {name: answer for name, answer in self.answers(shard).items() if is_kept(answer)}
 
 
 def answers_in(folder: Path) -> dict[str, Answer]:
@@ -133,6 +137,11 @@ def unreadable_in(folder: Path) -> list[str]:
 def is_final(answer: Answer) -> bool:
     """Whether asking again would pay again, or would give the same."""
     return answer.finish_reason != "error" or bool(answer.num_prompt_tokens or answer.num_completion_tokens)
+
+
+def is_read(answer: Answer) -> bool:
+    """Whether it is more than an error."""
+    return answer.finish_reason != "error"
 
 
 def spent(folders: list[Path]) -> Spent:

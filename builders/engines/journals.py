@@ -51,7 +51,7 @@ class Journals:
         journal, number = self._at(shard)
         return journal.answers(number)
 
-    def paid(self, shard: int) -> dict[str, Answer]:
-        """Request id -> an answer that is not asked for again."""
+    def paid(self, shard: int, *, ask_failed_again: bool = False) -> dict[str, Answer]:
+        """Request id -> an answer that is not asked for again; see `Journal.paid`."""
         journal, number = self._at(shard)
-        return journal.paid(number)
+        return journal.paid(number, ask_failed_again=ask_failed_again)

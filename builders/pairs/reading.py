@@ -35,6 +35,8 @@ def answer(completion: Completion, read: Callable[[str, str], Parsed] = parse) -
     found = thinking.split(completion.text)
     thoughts = [thought for thought in (completion.reasoning, found.reasoning) if thought]
     reasoning = "\n".join(thoughts) or None
+    if not completion.text.strip() and not reasoning and finish_reason == "length":
+        return Answer(_cut_before_text(), completion.text, None)
     if found.answer.strip() or not (reasoning or found.is_open):
         return Answer(read(found.answer, finish_reason), found.answer, reasoning)
     return Answer(_only_thought(found.is_open or finish_reason == "length"), found.answer, reasoning)
@@ -44,6 +46,10 @@ def _only_thought(is_unfinished: bool) -> Parsed:
     if is_unfinished:
         return Parsed("unfinished", reason="the model was still thinking: raise max_tokens or max_thinking_tokens")
     return Parsed("no_answer", reason="the model thought, and wrote no answer after it")
+
+
+def _cut_before_text() -> Parsed:
+    return Parsed("unfinished", reason="cut before its first character: raise max_tokens or max_thinking_tokens")
 
 
 def _told(pair: Parsed, error: str | None) -> Parsed:

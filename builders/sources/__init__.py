@@ -22,7 +22,7 @@ from builders.sources import archives, bounds, rows, trees
 from builders.sources.files import Shard, SourceFile
 from store import fingerprint
 
-__all__ = ["bounds", "files", "license_choices", "listing", "opened", "read"]
+__all__ = ["bounds", "files", "license_choices", "listing", "opened", "read", "xz"]
 
 _READERS = {"stdlib": trees, "tree": trees, "packages": trees, "archive": archives}
 

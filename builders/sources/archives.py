@@ -9,7 +9,7 @@ shard. Archives may be hostile, so there are limits:
     one member       MAX_FILE_BYTES are read, whatever its header says
     one archive      what its source allows is unpacked: bytes, ratio, members (see bounds)
     between members  MAX_HEADER_BYTES
-    its packing      MAX_PACKING_BYTES of memory
+    its packing      MAX_PACKING_BYTES of memory (see xz)
     links, devices   are skipped, they are not files
     a member's name  is text that we store; it is never used as a path on this machine
 """
@@ -34,12 +34,11 @@ from builders.recipe import Source
 from builders.sources import bounds, licenses
 from builders.sources.bounds import TOO_MUCH, Bounded, TooMuchError
 from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, cut, decoded, paths_of, printable
+from builders.sources.xz import Xz
 from store.errors import InputError
 
 ZIPS = (".zip", ".whl", ".egg")
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
-MAX_PACKING_BYTES = 256_000_000
-"""The most memory that an xz file may ask for. `xz -9` needs 65 MB."""
 MAX_METADATA_BYTES = 500_000
 """So much is read of a package's metadata; the description stands at their end."""
 BYTES_OF_A_NAME = 300
@@ -203,40 +202,6 @@ class _BoundedTar(Bounded):
         self.left_here = info.size + MAX_HEADER_BYTES
 
 
-class _Xz:
-    """The unpacked bytes of an xz file, in bounded memory, which Python's own reader has not."""
-
-    def __init__(self, path: str):
-        self._file, self._packed, self._data = open(path, "rb"), self._new(), b""  # noqa: SIM115, closed at the end
-
-    def __enter__(self) -> _Xz:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    @staticmethod
-    def _new() -> lzma.LZMADecompressor:
-        return lzma.LZMADecompressor(memlimit=MAX_PACKING_BYTES)
-
-    def read(self, size: int) -> bytes:
-        """Up to `size` bytes; none at the end. EOFError for a file that is cut off."""
-        while True:
-            if self._packed.eof:  # another stream may follow, and blanks of zeros before it
-                rest = self._packed.unused_data.lstrip(b"\0") or self._file.read(1 << 16).lstrip(b"\0")
-                if not rest:
-                    return b""
-                self._packed = self._new()
-                data = self._packed.decompress(rest, size)
-            else:
-                packed = self._file.read(1 << 16) if self._packed.needs_input else b""
-                if self._packed.needs_input and not packed:
-                    raise EOFError("the file is cut off")
-                data = self._packed.decompress(packed, size)
-            if data:
-                return data
-
-
 def _unpacked(path: str) -> Any:
     if path.endswith(("gz", "tgz")):
         return gzip.open(path)
@@ -244,7 +209,7 @@ def _unpacked(path: str) -> Any:
         return bz2.open(path)
     if path.endswith(("zst", "tzst")):
         return pa.input_stream(path, compression="zstd")
-    return _Xz(path) if path.endswith(("xz", "txz")) else open(path, "rb")
+    return Xz(path) if path.endswith(("xz", "txz")) else open(path, "rb")
 
 
 def _tar_members(

@@ -27,7 +27,7 @@ from builders.engines.any_engine import ROWS_PER_SHARD
 from builders.executors.gpu_tasks import Cluster
 from builders.recipe import Teacher
 from builders.teacher import asking
-from builders.teacher.unusable_share import UnusableShare
+from builders.teacher.unusable_share import ANSWERS_TO_JUDGE, UnusableShare
 from store import Plan, Store
 
 
@@ -71,7 +71,7 @@ def answers(
         open_answers(
             journals(store, plan), shards, settings, engine.generate, requests_of,
             is_usable=lambda c: asking.pair(teacher, c).status == "ok", max_reasks=teacher.max_reasks,
-            cluster=cluster, watch=UnusableShare(teacher),
+            cluster=cluster, watch=UnusableShare(teacher), num_first=ANSWERS_TO_JUDGE,
         ) as given,
     ):  # fmt: skip
         yield given

@@ -2,7 +2,8 @@
 
 In: its answers as they come. Out: a JobError with three of them, when more than
 `teacher.max_unusable_share` give no pair. What an earlier run has kept does not count: the server
-may have been mended since. So a run that is given again pays for 20 answers more at least.
+may have been mended since. So a run that is given again pays for 20 more answers. An endpoint gets
+no further question before these are judged.
 
 A good teacher fails in a few of a hundred answers, and a prompt or a server that does not fit fails
 in nearly all. The default of 0.5 lies between: of 20 answers of a teacher that fails in three of
@@ -43,7 +44,7 @@ class UnusableShare:
             self._num_answers += 1
             if pair.status != "ok":
                 self._num_unusable += 1
-                self._remember(pair, answer.text)
+                self._remember(pair, _said(answer))
             too_many = self._num_unusable > self._teacher.max_unusable_share * self._num_answers
             return self._error() if too_many and self._num_answers >= ANSWERS_TO_JUDGE else None
 
@@ -60,6 +61,11 @@ class UnusableShare:
             "for the rest, and `scoder ask-again` then asks for those of no use once more. A mended teacher.prompt is "
             "another teacher, who is asked for all. To go on as it is: --set teacher.max_unusable_share=1"
         )
+
+
+def _said(answer: Completion) -> str:
+    """What there is to see of an answer: its text, or else what the model thought."""
+    return answer.text or (f"(it only thinks) {answer.reasoning}" if answer.reasoning else "")
 
 
 def shortened(text: str) -> str:

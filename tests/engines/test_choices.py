@@ -38,6 +38,10 @@ from builders.engines.choices import (
         ("1. The task is clear.\nScore: 5", "5"),
         ("1\n", "1"),
         ("\\boxed{4}", "4"),
+        ("On a scale of 0 to 9, this is a 7.", "7"),
+        ("Score (0-9): 7", "7"),
+        ("Consistency 1/6: 7", "7"),
+        ("I rate it **7**, as it is clear.", "7"),
     ],
 )
 def test_the_digit_of_an_answer(text: str, digit: str) -> None:
@@ -70,6 +74,11 @@ def test_the_digit_of_an_answer(text: str, digit: str) -> None:
         "1. The task is clear.",
         "10th",
         ".8",
+        "return 2 * x",
+        "def f(x):\n    return x + 2",
+        "```python\nreturn 3\n```",
+        "print(5)",
+        "The code has 2 bugs",
     ],
 )
 def test_what_is_no_single_digit_of_the_scale_is_refused(text: str) -> None:
