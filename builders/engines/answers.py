@@ -63,7 +63,7 @@ def open_answers(
     keeps_whole_shards: bool = False,
     cluster: Cluster | None = None,
     watch: Callable[[Answered], Exception | None] = lambda answer: None,
-    num_first: int = 0,
+    first: Sequence[int] = (),
 ) -> JournalledStream[Asked, Answered] | WholeShards[Asked, Answered]:
     """The answers of these shards of a plan; `answers.of(shard, request_ids)` gives those of one.
 
@@ -74,13 +74,14 @@ def open_answers(
     engine that is asked for whole shards has a journal, too. `cluster` is where the engine runs.
     `watch` sees the answers that are asked for, none that an earlier run has kept. Where it gives
     an error, nothing more is sent, and the error is raised; the answers under way are kept. An
-    endpoint has to answer the first `num_first` requests before it gets more of them.
+    endpoint gets the `first` requests in groups of these sizes, each when the one before it is
+    answered, and then all others.
     """
     journal = folder if isinstance(folder, Journals) else Journal(folder)
     repeats = Repeats(is_usable, max_reasks)
     errors = ErrorShare(settings.max_error_share, per_item)
     if settings.is_journalled:
-        return JournalledStream(journal, shards, settings, ask, requests_of, repeats, errors, watch, num_first)
+        return JournalledStream(journal, shards, settings, ask, requests_of, repeats, errors, watch, first)
     kept = journal if keeps_whole_shards else None
     return WholeShards(ask, requests_of, repeats, errors, kept, shards, _num_ahead(settings, cluster), watch)
 

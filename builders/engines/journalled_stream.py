@@ -41,7 +41,7 @@ class JournalledStream(Generic[Asked, Answered]):
         repeats: Repeats[Answered],
         errors: ErrorShare,
         watch: Callable[[Answered], Exception | None] = lambda answer: None,
-        num_first: int = 0,
+        first: Sequence[int] = (),
     ) -> None:
         self._settings, self._shards = settings, shards
         self._ask: Callable[[Iterable[Asked]], Iterator[Answered]] = ask
@@ -50,7 +50,7 @@ class JournalledStream(Generic[Asked, Answered]):
         self._errors = errors
         self._watch: Callable[[Answered], Exception | None] = watch
         # A batch takes hours, and a model that is loaded here bills nothing.
-        self._num_first = num_first if settings.is_endpoint and not settings.is_collected_later else 0
+        self._first = first if settings.is_endpoint and not settings.is_collected_later else ()
         self._journal = journal
         self._under_way: dict[str, UnderWay[Asked]] = {}
         self._left: dict[int, int] = {}
@@ -95,8 +95,8 @@ class JournalledStream(Generic[Asked, Answered]):
     def _pump(self) -> None:
         try:
             requests = self._first_requests()
-            if self._num_first:
-                self._take_all(islice(requests, self._num_first))
+            for count in self._first:
+                self._take_all(islice(requests, count))
             self._take_all(requests)
             while self._again and not self._is_stopping:
                 self._take_all(self._repeated_requests())
