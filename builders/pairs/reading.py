@@ -5,7 +5,8 @@ In: a `Completion` of any engine, and how its text is read. Out: `Answer`.
     answer(completion).pair.status    # 'ok'
 
 A text that is just as `pairs.render` writes it is read as it is, whatever tags stand in it. An
-answer that only thinks gives no pair, whatever drafts are in its thinking.
+answer that only thinks gives no pair, whatever drafts are in its thinking: a model would be trained
+on them. An evaluation is not as strict with a tag that is never closed (`harness/blocks.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass, replace
 
 from builders.engines import Completion, thinking
 from builders.pairs import Parsed, exact, parse
+
+_MORE = "raise max_tokens, or max_thinking_tokens of the engine"
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,12 @@ def answer(completion: Completion, read: Callable[[str, str], Parsed] = parse) -
 
 def _only_thought(is_unfinished: bool) -> Parsed:
     if is_unfinished:
-        return Parsed("unfinished", reason="the model was still thinking: raise max_tokens or max_thinking_tokens")
+        return Parsed("unfinished", reason=f"the model was still thinking: {_MORE}")
     return Parsed("no_answer", reason="the model thought, and wrote no answer after it")
 
 
 def _cut_before_text() -> Parsed:
-    return Parsed("unfinished", reason="cut before its first character: raise max_tokens or max_thinking_tokens")
+    return Parsed("unfinished", reason=f"the answer was cut before its first character: {_MORE}")
 
 
 def _told(pair: Parsed, error: str | None) -> Parsed:
