@@ -27,8 +27,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from builders.engines import thinking
-from builders.engines.protocol import Json, is_cut, parts
-from builders.engines.reading import quoted
+from builders.engines.malformed import Json, quoted
+from builders.engines.protocol import is_cut, parts
 from builders.engines.types import Message
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""One HTTP endpoint: the key, the retries, and what each status means.
+"""One HTTP endpoint: the key, the connections, the retries, and what each status means.
 
 In: paths and JSON bodies. Out: checked answers. `RefusedError` means that this one request will not
 be answered, and `StoppedError` that the run must end.
@@ -10,8 +10,8 @@ an answer 2xx is that error (`refusals.py`), and costs what its usage says. A re
 parameter is asked again without it (`dialect.py`): the raw text is read for that, before keys are
 hidden in it. What an attempt without an answer cost is written down (`losses.py`).
 
-The key is read from the environment (`credentials.py`). Messages and answers that repeat it are
-redacted. The connections themselves are in `wire.py`.
+The key is read from the environment (`credentials.py`). It goes into the header of the connection
+(`connection.py`) and nowhere else. Messages and answers that repeat it are redacted.
 """
 
 from __future__ import annotations
@@ -19,25 +19,27 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from builders.engines import credentials, reading, refusals
+import aiohttp
+
+from builders.engines import credentials, pace, reading, refusals
 from builders.engines.budget import Budget, Spent, most_billed
 from builders.engines.choices import is_cut_before_text
 from builders.engines.complaints import named
+from builders.engines.connection import Connection, Head, StatusError
 from builders.engines.dialect import CHOICE_TOKENS, LADDERS, ROOM, Dialect, Trial, most_tokens
 from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.gate import Ending, Gate, Load, StoppedError
+from builders.engines.malformed import MalformedError, UnreadableError
 from builders.engines.protocol import Answer, Json, billed_anyway, checked, tokens_of
-from builders.engines.reading import MalformedError, UnreadableError
 from builders.engines.redaction import hidden_bytes, hider
 from builders.engines.refusals import PassingError, RefusedError, short
-from builders.engines.wire import StatusError, Wire
+from store.files import private
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 60.0
@@ -45,6 +47,8 @@ LONGEST_BACKOFF_S = 60.0
 PACE_REFUSALS_PER_RETRY = 10
 # Each lesson of a dialect is learnt once. So many ways to say a request there are not.
 MOST_WAYS = 24
+# A completion is a few kilobytes. A broken endpoint must not fill our memory.
+LONGEST_ANSWER_BYTES = 64 * 2**20
 # Our guess for the length of a completion before the first one came, for `tokens_per_minute`.
 FIRST_COMPLETION_TOKENS = 256.0
 BYTES_PER_TOKEN = 3.5
@@ -67,7 +71,9 @@ class Endpoint:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="openai-engine", daemon=True)
         self._thread.start()
-        self._wire, self.gate = self.submit(_open(settings, headers, proxy, self.redact, spent)).result()
+        address = credentials.base_url(settings)
+        opening = _open(settings, address, headers, proxy, self.redact, spent)
+        self._connection, self.gate = self.submit(opening).result()
 
     def submit(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
         """Run on the event loop of the endpoint."""
@@ -77,7 +83,7 @@ class Endpoint:
         """Cancel what is under way and leave the connections; closing twice is harmless."""
         if self.loop.is_closed():
             return
-        self.submit(self._wire.close()).result()
+        self.submit(self._connection.close()).result()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
@@ -190,17 +196,15 @@ class Endpoint:
         said, notes = asked
         found: Any = None
         try:
-            content, headers = await self._wire.received("POST", path, json=said)
-            found = reading.decoded(hidden_bytes(content, self.redact))
+            content, head = await self._received("POST", path, json=said)
+            content = hidden_bytes(content, self.redact)
+            found = reading.decoded(content, head.charset)
             if told := refusals.error_in(found):
-                failure = self._failure(path, {"json": said}, told.status, headers, told.text)
+                failure = self._failure(path, {"json": said}, told.status, head.headers, told.text)
                 if not isinstance(failure, StoppedError):
                     failure.tokens = billed_anyway(found, most)
                 raise failure
             answer = checked(found)
-        except StatusError as told_status:
-            status, headers, text = told_status.status, told_status.headers, told_status.text
-            raise self._failure(path, {"json": said}, status, headers, text) from None
         except MalformedError as malformed:
             raise PassingError(self._short(str(malformed)), is_paid=True) from None
         except UnreadableError as unreadable:
@@ -208,7 +212,7 @@ class Endpoint:
             told_notes = (*notes, *estimated)
             raise RefusedError(self._short(str(unreadable)), tokens=tokens, notes=told_notes) from None
         tokens, estimated = tokens_of(answer, most)
-        return Answer(answer, tokens, (*notes, *estimated))
+        return Answer(answer, tokens, (*notes, *estimated, *reading.doubts(content, head.charset)))
 
     def _billed(self, answer: Answer) -> Spent:
         self._completion_tokens += 0.05 * (answer.tokens[1] - self._completion_tokens)
@@ -216,30 +220,44 @@ class Endpoint:
 
     async def send(self, method: str, path: str, **options: Any) -> bytes:
         """The body of an answer 2xx. Anything else is raised. There are no retries, and no gate."""
-        with self._understood(path, options):
-            content, _ = await self._wire.received(method, path, **options)
+        try:
+            content, _ = await self._received(method, path, **options)
+        except UnreadableError as unreadable:
+            raise RefusedError(str(unreadable)) from None
         return content
 
-    async def download(self, path: str, target: Path) -> None:
-        """Write the body of an answer 2xx into a file, however long it is."""
-        with self._understood(path, {}):
-            await self._wire.download(path, target)
-
-    @contextmanager
-    def _understood(self, path: str, options: Mapping[str, Any]) -> Iterator[None]:
-        """Raise what goes wrong as the errors of an endpoint."""
+    async def _received(self, method: str, path: str, **options: Any) -> tuple[bytes, Head]:
+        content, head = bytearray(), Head()
         try:
-            yield
-        except StatusError as told:
-            raise self._failure(path, options, told.status, told.headers, told.text) from None
+            async for chunk in self._connection.chunks(method, path, head, **options):
+                content += chunk
+                if len(content) > LONGEST_ANSWER_BYTES:
+                    raise UnreadableError(f"the answer is longer than {LONGEST_ANSWER_BYTES:,} bytes")
+        except StatusError as refused:
+            raise self._failure(path, options, refused.status, refused.headers, refused.text) from None
+        return bytes(content), head
+
+    async def download(self, path: str, target: Path) -> str | None:
+        """Write the body of an answer 2xx into a file, however long it is. Returns its charset."""
+        # A large file may take long, so only silence counts as a time-out.
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=self.settings.timeout_s)
+        head = Head()
+        try:
+            with open(target, "wb", opener=private) as handle:
+                async for chunk in self._connection.chunks("GET", path, head, timeout=timeout):
+                    handle.write(chunk)
+        except StatusError as refused:
+            raise self._failure(path, {}, refused.status, refused.headers, refused.text) from None
         except UnreadableError as unreadable:
-            raise PassingError(self._short(str(unreadable)), is_paid=True) from None
+            raise RefusedError(str(unreadable)) from None
+        return head.charset
 
     def _failure(
         self, path: str, options: Mapping[str, Any], status: int, headers: Mapping[str, str], text: str
     ) -> RefusedError | PassingError | StoppedError:
         """What a status means: the run ends, one request is refused, or the failure may pass."""
-        where = f"{self._wire.address}/{path} answered {status}"
+        where = f"{self._connection.address}/{path} answered {status}"
+        headers = _told_pace(status, headers, text)
         said = options.get("json") or {}
         hidden = self.redact(text)
         # A 403 that names a parameter teaches what to leave out, as a 400 does.
@@ -261,13 +279,23 @@ class Endpoint:
 
 async def _open(
     settings: OpenAISettings,
+    address: str,
     headers: Mapping[str, str],
     proxy: str | None,
     redact: Callable[[str], str],
     spent: Spent,
-) -> tuple[Wire, Gate]:
-    wire = Wire(settings, credentials.base_url(settings), headers, proxy, redact)
-    return wire, Gate(settings, Budget(settings, spent))
+) -> tuple[Connection, Gate]:
+    return Connection(settings, address, headers, proxy, redact), Gate(settings, Budget(settings, spent))
+
+
+def _told_pace(status: int, headers: Mapping[str, str], text: str) -> dict[str, str]:
+    """The pace that a refusal asks for, as a plain Retry-After, from its headers or its text."""
+    wait_s = pace.wait_s(headers)
+    if wait_s is None:
+        wait_s = refusals.retry_after_s({}, text)
+    if wait_s is None and status == 429:
+        wait_s = pace.reset_s(headers)
+    return {} if wait_s is None else {"Retry-After": str(wait_s)}
 
 
 def backoff_s(num_failures: int) -> float:

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from builders.engines.reading import MalformedError, UnreadableError, quoted
+from builders.engines.malformed import MalformedError, UnreadableError, quoted
+from builders.engines.streams import THOUGHTS
 from builders.engines.types import Completion, FinishReason, Request
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ FILTERED = (
 )  # fmt: skip
 """How they call one that they hold back."""
 
-THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks")
-"""Where they put what a model thought."""
 THOUGHT_PARTS = ("text", "thinking", "reasoning", "content", "summary")
 
 Json = dict[str, Any]
@@ -124,8 +123,21 @@ def tokens_of(answer: Any, most: tuple[int, int]) -> tuple[tuple[int, int], tupl
 
 
 def billed_anyway(answer: Any, most: tuple[int, int]) -> tuple[int, int]:
-    """The tokens of an answer that is an error. They are none where it tells no usage."""
-    return tokens_of(answer, most)[0] if any(usage(answer)) else (0, 0)
+    """The tokens of an answer that is an error.
+
+    They are none where it tells no usage. They are the `most` where the model had begun to answer.
+    """
+    return tokens_of(answer, most)[0] if any(usage(answer)) or _has_begun(answer) else (0, 0)
+
+
+def _has_begun(answer: Any) -> bool:
+    """Whether an answer that is an error holds a text, too, or a thought."""
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    try:
+        return isinstance(choice, dict) and any((*parts(choice), choice.get("text")))
+    except UnreadableError:
+        return True
 
 
 def reasoning_tokens(answer: Json) -> int | None:

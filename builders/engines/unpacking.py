@@ -17,7 +17,7 @@ import re
 import zlib
 from collections.abc import Iterator
 
-from builders.engines.reading import UnreadableError
+from builders.engines.malformed import UnreadableError
 
 ASKED_FOR = "gzip, deflate"
 """What we read, as a header `Accept-Encoding`. Without it, aiohttp names what happens to be installed."""

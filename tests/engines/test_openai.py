@@ -221,7 +221,10 @@ def test_the_key_reaches_no_output(serve, caplog, capfd):
         with pytest.raises(PermissionError) as raised:
             list(engine.generate(chats(3)[2:]))
         told = (
-            repr(engine) + repr(engine._endpoint) + repr(engine._endpoint._wire) + repr(engine._endpoint._wire._session)
+            repr(engine)
+            + repr(engine._endpoint)
+            + repr(engine._endpoint._connection)
+            + repr(engine._endpoint._connection._session)
         )
     assert "[key]" in found[0].error + found[1].error
     everything = [

@@ -12,9 +12,9 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.engines import Completion, OpenAISettings, Request, endpoint, open_engine, wire
+from builders.engines import Completion, OpenAISettings, Request, endpoint, open_engine
+from builders.engines.malformed import UnreadableError
 from builders.engines.protocol import ESTIMATED
-from builders.engines.reading import UnreadableError
 from builders.engines.unpacking import PIECE_BYTES, Unpacker
 from tests.fault_server import FaultServer, ok, servers
 
@@ -125,7 +125,7 @@ def test_a_packing_that_is_none_is_read_and_only_ours_is_asked_for(serve) -> Non
 
 
 def test_an_answer_without_end_is_paid_once(serve, monkeypatch) -> None:
-    monkeypatch.setattr(wire, "LONGEST_ANSWER_BYTES", 5 * PIECE_BYTES)
+    monkeypatch.setattr(endpoint, "LONGEST_ANSWER_BYTES", 5 * PIECE_BYTES)
     bomb = gzip.compress(b" " * 40 * PIECE_BYTES)
     server = serve(lambda body, _: packed(bomb, "gzip"))
     found, _ = asked(server)
