@@ -384,7 +384,6 @@ LONG = b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens":
     ("content", "quoted"),
     [
         (DEEP, "nested too deeply"),
-        (LONG, "a number that nobody can read"),
         (b'{"output": [{"text": "hi"}], "usage": {"input_tokens": 3, "output_tokens": 4}}', "has no choices"),
         (b'{"generated_text": "hi"}', 'has no choices: \'{"generated_text"'),
     ],
@@ -598,7 +597,7 @@ def test_odd_answers_are_written_and_read_and_not_asked_again(serve, tmp_path):
 
     server = serve(answer)
     first = kept(tmp_path, server, len(odd), max_error_share=1)
-    assert [one.finish_reason for one in first] == ["error", "stop", "stop", "error", "error", "stop"]
+    assert [one.finish_reason for one in first] == ["error", "stop", "stop", "error", "stop", "stop"]
     assert kept(tmp_path, server, len(odd), max_error_share=1) == first and len(server.seen) == len(odd)
     table = pa.table({"text": [one.text for one in first], "reasoning": [one.reasoning for one in first]})
     assert table.num_rows == len(odd)

@@ -220,7 +220,7 @@ def test_the_key_reaches_no_output(serve, caplog, capfd):
         found = list(engine.generate(chats(2)))
         with pytest.raises(PermissionError) as raised:
             list(engine.generate(chats(3)[2:]))
-        told = repr(engine) + repr(engine._endpoint) + repr(engine._endpoint._session)
+        told = repr(engine) + repr(engine._endpoint) + repr(engine._endpoint._connection)
     assert "[key]" in found[0].error + found[1].error
     everything = [
         repr(found),
