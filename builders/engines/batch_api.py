@@ -193,7 +193,7 @@ class BatchEngine(Engine):
             self._state.close(state_name)
 
     def _earlier(self) -> dict[str, tuple[str, Group]]:
-        """Line -> id of the batch of an earlier process that has it, and the batch without lines."""
+        """Line -> id of the batch of an earlier process that has it, and that batch, empty."""
         found = {}
         for batch in self._state.open_batches():
             batch_id = batch.batch_id or self._provider.find(batch.name, batch.input_file_id)

@@ -1,8 +1,8 @@
 """Ended batches: the answer to each of their lines, or whether it is asked again.
 
-In: an ended batch, and the lines of it that are wanted. Out: each of them once, with an answer, with
-a refusal, or with None where it goes into another batch. What is paid for is not asked again: an
-answer that nobody can read, or that the provider withholds, counts as the most that it can cost.
+In: an ended batch, and the lines of it that are wanted. Out: each of them once, with an answer,
+with a refusal, or with None where it goes into another batch. What is paid for is not asked again:
+an answer that nobody can read, or that the provider withholds, counts as the most that it can cost.
 """
 
 from __future__ import annotations
