@@ -118,7 +118,7 @@ class Collector:
         self._budget.lose(lost)
 
     def _is_another_way(self, line: Line, said: Json, refused: RefusedError, group: Group) -> bool:
-        """Whether a refused line can be said in another way. It is confirmed once it is answered."""
+        """Whether a refused line is said in another way. It is confirmed once it is answered."""
         if refused.finish_reason == "prompt_too_long" or any(refused.tokens):
             return False
         dialect, trial = self._endpoint.dialect, self.trials[line.name]
