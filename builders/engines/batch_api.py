@@ -17,39 +17,28 @@ carry their name in the metadata.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from builders.engines.batch_answers import is_good, names_its_answers, num_answered, response_in
+from builders.engines.batch_collected import Collector, spoken
 from builders.engines.batch_lines import LARGEST_FILE_BYTES, Backlog, Group, Line, text
 from builders.engines.batch_provider import Provider
 from builders.engines.batch_state import BatchState
-from builders.engines.budget import Budget, Spent, most_billed
+from builders.engines.budget import Budget, Spent
 from builders.engines.choices import choice_body
-from builders.engines.dialect import LADDERS, Dialect, Trial
+from builders.engines.dialect import LADDERS
 from builders.engines.endpoint import MOST_WAYS, Endpoint
 from builders.engines.endpoint_settings import OpenAISettings
-from builders.engines.malformed import MalformedError, UnreadableError
+from builders.engines.malformed import Json
 from builders.engines.openai import choice_completion, refused_completion
-from builders.engines.protocol import (
-    ESTIMATED,
-    Answer,
-    Json,
-    billed_anyway,
-    checked,
-    completion,
-    extended,
-    path_and_body,
-    tokens_of,
-)
+from builders.engines.protocol import Answer, completion, extended, path_and_body
 from builders.engines.redaction import hidden
-from builders.engines.refusals import PassingError, RefusedError, error_in, failure, short
+from builders.engines.refusals import RefusedError
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
-from store.errors import InputError, JobError
+from store.errors import InputError
 
 if TYPE_CHECKING:
     from training.chat_templates import Arguments
@@ -90,8 +79,7 @@ class BatchEngine(Engine):
         self._endpoint = Endpoint(settings, spent)
         self._provider = Provider(self._endpoint, settings, self._state, self._closed)
         self._is_journalled = spent.losses is not None
-        self._trials: defaultdict[str, Trial] = defaultdict(Trial)
-        self._taught: set[str] = set()
+        self._collector = Collector(self._endpoint, self._provider, self._budget, self._state)
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         def lines_of(request: Request) -> list[Line]:
@@ -180,19 +168,19 @@ class BatchEngine(Engine):
             batch_id, batch = self._provider.next_ended(groups)
             group = groups.pop(batch_id)
             self._num_holds[group.state_name] = 1
-            for line, said in self._collect(batch_id, batch, group):
+            for line, said in self._collector.collect(batch_id, batch, group):
                 if said is None:
-                    is_way = line.name in self._taught
-                    self._taught.discard(line.name)
+                    is_way = line.name in self._collector.taught
+                    self._collector.taught.discard(line.name)
                     num_tries[line.name] += not is_way
-                    num_ways = len(self._trials[line.name].lessons)
+                    num_ways = len(self._collector.trials[line.name].lessons)
                     if num_tries[line.name] <= self._settings.max_retries and num_ways < MOST_WAYS:
                         self._budget.settle(line.worst, Spent())
                         backlog.push(line)
                         continue
                     said = RefusedError(f"gave up after {num_tries[line.name]} batches")
                 self._budget.settle(line.worst, self._billed(said))
-                self._trials.pop(line.name, None)
+                self._collector.trials.pop(line.name, None)
                 self._held_by[line.name] = group.state_name
                 self._num_holds[group.state_name] += 1
                 yield line.name, said
@@ -205,7 +193,7 @@ class BatchEngine(Engine):
             self._state.close(state_name)
 
     def _earlier(self) -> dict[str, tuple[str, Group]]:
-        """Line -> id of the batch of an earlier process that has it, and the batch without lines."""
+        """Line -> id of the batch of an earlier process that has it, and that batch, empty."""
         found = {}
         for batch in self._state.open_batches():
             batch_id = batch.batch_id or self._provider.find(batch.name, batch.input_file_id)
@@ -216,8 +204,8 @@ class BatchEngine(Engine):
                 self._state.submitted(batch.name, batch_id)
             if any(batch.counted) and self._is_journalled:
                 # It is looked at again, so it is held back from the budget instead of lost.
-                self._state.count(batch.name, 0, 0.0)
                 counted = Spent(*batch.counted)
+                self._state.count(batch.name, 0, 0.0)
                 self._budget.spent -= counted
                 self._budget.lose(Spent() - counted)
             lessons = tuple(_LESSONS[told] for told in batch.lessons if told in _LESSONS)
@@ -240,7 +228,7 @@ class BatchEngine(Engine):
                 groups.setdefault(batch_id, found).add(line)
                 self._budget.hold(line.worst)
                 continue
-            own = tuple(self._trials[line.name].lessons) if line.name in self._trials else ()
+            own = tuple(self._collector.trials[line.name].lessons) if line.name in self._collector.trials else ()
             trial = tuple(lesson for lesson in own if lesson not in dialect.known)
             said, _ = dialect.spoken(line.body, own)
             asked = line._replace(worst=self._budget.worst_case(said))
@@ -259,111 +247,11 @@ class BatchEngine(Engine):
     def _submit(self, group: Group) -> str:
         """The id of the new batch."""
         group.state_name = name = self._state.begin(group.lines, [lesson.told for lesson in group.lessons])
-        content = b"".join(text(line, _spoken(line, group)[0]) for line in group.lines.values())
+        content = b"".join(text(line, spoken(line, group)[0]) for line in group.lines.values())
         path = next(iter(group.lines.values())).path
         batch_id = self._provider.submit(name, path, content)
         self._state.submitted(name, batch_id)
         return batch_id
 
-    def _collect(self, batch_id: str, batch: Json, group: Group) -> Iterator[tuple[Line, Answer | RefusedError | None]]:
-        """Each wanted line of a batch once. None where the line must be asked again.
-
-        A line that the batch counts as answered, but that is in no file, is paid for.
-        """
-        left = dict(group.lines)
-        num_paid = num_answered(batch)
-        if num_paid is None:
-            num_paid = 0 if names_its_answers(batch) else len(left)
-        num_read = 0
-        for kind, expected in (("output_file_id", num_paid), ("error_file_id", None)):
-            if not isinstance(batch.get(kind), str):
-                continue
-            for name, told in self._provider.lines(batch[kind], expected):
-                num_read += expected is not None
-                line = left.pop(name, None) if told or expected is not None else None
-                if line is not None:
-                    yield line, self._said(line, told, group) if told else self._unreadable(line, group, "is cut")
-        if num_paid > num_read == 0 and left:
-            raise self._withheld(batch_id, num_paid, group.state_name, list(left.values()))
-        for line in left.values():
-            yield line, self._unreadable(line, group, "lacks it") if num_paid > num_read else None
-
-    def _withheld(self, batch_id: str, num_paid: int, state_name: str, lines: list[Line]) -> JobError:
-        """Count the worst case of lines whose answers cannot be had. The batch stays open."""
-        worst = Spent()
-        for line in lines:
-            worst += line.worst
-            self._budget.settle(line.worst, line.worst)
-        self._budget.lose(worst)
-        self._state.count(state_name, worst.tokens, worst.usd)
-        return JobError(
-            f"the provider says that {num_paid:,} requests of batch {batch_id} are answered, but gives no file of "
-            f"answers. They are counted as the most that they can cost ({worst.tokens:,} tokens). Run the same command "
-            "again to look for the file once more; or set batch to false to ask for these answers one by one"
-        )
-
-    def _unreadable(self, line: Line, group: Group, why: str) -> RefusedError:
-        said, notes = _spoken(line, group)
-        told = f"the answer is paid for, but the provider's file {why}"
-        return RefusedError(told, tokens=most_billed(said), notes=(*notes, ESTIMATED))
-
-    def _said(self, line: Line, told: Json, group: Group) -> Answer | RefusedError | None:
-        """An answer, a refusal, or None where the line is asked again.
-
-        An answer that nobody can read is paid for. Such a line is refused, and not asked again.
-        """
-        status, body = response_in(told)
-        said, notes = _spoken(line, group)
-        most = most_billed(said)
-        tokens = (0, 0)
-        if status is None:
-            return None
-        if is_good(status) and (error := error_in(body)):
-            tokens = billed_anyway(body, most)
-            status, body = error.status, error.text
-        if is_good(status):
-            tokens, estimated = tokens_of(body, most)
-            try:
-                answer = Answer(checked(body), tokens, (*notes, *estimated))
-            except (MalformedError, UnreadableError) as unreadable:
-                hint = short(self._endpoint.redact(str(unreadable)))
-                return RefusedError(hint, tokens=tokens, notes=(*notes, *estimated))
-            trial = self._trials[line.name]
-            idle = set(trial.lessons) - set(trial.helped())
-            helped = [one for one in group.lessons if one.told in answer.notes and one not in idle]
-            self._endpoint.dialect.confirm(helped)
-            return answer
-        refusal = body if isinstance(body, str) else json.dumps(body)
-        refused = failure(status, refusal, self._endpoint.redact(refusal), {})
-        refused.tokens = tokens
-        if isinstance(refused, PassingError) or self._is_another_way(line, said, refused, group):
-            self._lose(self._budget.price(*tokens))
-            return None
-        return refused
-
-    def _lose(self, lost: Spent) -> None:
-        """Count what a line cost that is asked again."""
-        self._budget.spent += lost
-        self._budget.lose(lost)
-
-    def _is_another_way(self, line: Line, said: Json, refused: RefusedError, group: Group) -> bool:
-        """Whether a refused line can be said in another way. It is confirmed once it is answered."""
-        if refused.finish_reason == "prompt_too_long" or any(refused.tokens):
-            return False
-        dialect, trial = self._endpoint.dialect, self._trials[line.name]
-        if dialect.spoken(line.body, trial.lessons)[0] != said:
-            self._taught.add(line.name)
-            return True
-        lesson = dialect.lesson_of(said, refused.raw, [*group.lessons, *trial.lessons])
-        if lesson:
-            trial.learn(lesson, refused.raw)
-            self._taught.add(line.name)
-        return lesson is not None
-
     def _billed(self, said: Answer | BaseException) -> Spent:
         return self._budget.price(*said.tokens) if isinstance(said, Answer | RefusedError) else Spent()
-
-
-def _spoken(line: Line, group: Group) -> tuple[Json, tuple[str, ...]]:
-    """A line as it stands in its batch, and in words what is different about it."""
-    return Dialect(list(group.lessons)).spoken(line.body)

@@ -257,7 +257,7 @@ class Endpoint:
     ) -> RefusedError | PassingError | StoppedError:
         """What a status means: the run ends, one request is refused, or the failure may pass."""
         where = f"{self._connection.address}/{path} answered {status}"
-        headers = _told_pace(status, headers, text)
+        headers = pace.as_retry_after(status, headers, refusals.retry_after_s({}, text))
         said = options.get("json") or {}
         hidden = self.redact(text)
         # A 403 that names a parameter teaches what to leave out, as a 400 does.
@@ -286,16 +286,6 @@ async def _open(
     spent: Spent,
 ) -> tuple[Connection, Gate]:
     return Connection(settings, address, headers, proxy, redact), Gate(settings, Budget(settings, spent))
-
-
-def _told_pace(status: int, headers: Mapping[str, str], text: str) -> dict[str, str]:
-    """The pace that a refusal asks for, as a plain Retry-After, from its headers or its text."""
-    wait_s = pace.wait_s(headers)
-    if wait_s is None:
-        wait_s = refusals.retry_after_s({}, text)
-    if wait_s is None and status == 429:
-        wait_s = pace.reset_s(headers)
-    return {} if wait_s is None else {"Retry-After": str(wait_s)}
 
 
 def backoff_s(num_failures: int) -> float:

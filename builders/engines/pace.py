@@ -27,6 +27,16 @@ _LONGEST_CHARS = 60
 _FIRST_TIME = 10**9
 
 
+def as_retry_after(status: int, headers: Mapping[str, str], said_s: float | None) -> dict[str, str]:
+    """The wait that a refusal asks for as a plain Retry-After. `said_s` is what its text says."""
+    asked_s = wait_s(headers)
+    if asked_s is None:
+        asked_s = said_s
+    if asked_s is None and status == 429:
+        asked_s = reset_s(headers)
+    return {} if asked_s is None else {"Retry-After": str(asked_s)}
+
+
 def wait_s(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, from Retry-After or retry-after-ms. None where neither says it.
 

@@ -220,12 +220,8 @@ def test_the_key_reaches_no_output(serve, caplog, capfd):
         found = list(engine.generate(chats(2)))
         with pytest.raises(PermissionError) as raised:
             list(engine.generate(chats(3)[2:]))
-        told = (
-            repr(engine)
-            + repr(engine._endpoint)
-            + repr(engine._endpoint._connection)
-            + repr(engine._endpoint._connection._session)
-        )
+        endpoint_ = engine._endpoint
+        told = "".join(map(repr, (engine, endpoint_, endpoint_._connection, endpoint_._connection._session)))
     assert "[key]" in found[0].error + found[1].error
     everything = [
         repr(found),
