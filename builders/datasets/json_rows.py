@@ -89,7 +89,21 @@ def _document_rows(text: str, path: Path) -> Iterator[Any]:
     """One JSON object: an object whose values are rows, or one row."""
     document = _json(text, str(path))
     is_of_rows = isinstance(document, dict) and document and all(isinstance(row, dict) for row in document.values())
+    if _is_of_columns(document):
+        raise InputError(
+            f"{path} is one object of columns, {', '.join(list(document)[:5])}: write each row as an object in a line of "
+            "its own, as with pandas' to_json(orient='records', lines=True)"
+        )
     yield from document.values() if is_of_rows else [document]
+
+
+def _is_of_columns(document: Any) -> bool:
+    """Whether an object holds a list for each column: equally long ones, and none of turns."""
+    if not isinstance(document, dict) or len(document) < 2:
+        return False
+    lists = [value for value in document.values() if isinstance(value, list)]
+    is_even = len(lists) == len(document) and len(set(map(len, lists))) == 1
+    return is_even and len(lists[0]) > 0 and not any(isinstance(one, list | dict) for value in lists for one in value)
 
 
 def _array_rows(text: IO[str], path: Path) -> Iterator[Any]:

@@ -97,6 +97,12 @@ def separated_rows(path: Path, separator: str) -> Iterator[Row]:
         yield from packed.read_up_to(_separated(text, path, separator))
 
 
+def _require_distinct(names: Sequence[str], path: Path) -> None:
+    """InputError for two columns of one name: the values of the first would be lost."""
+    if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
+        raise InputError(f"{path} has two columns {twice!r}: give each its own name. It has {', '.join(names)}.")
+
+
 class _Lines:
     """The lines of a text for a reader of CSV, which may need several for one row.
 
@@ -132,6 +138,7 @@ def _separated(text: IO[str], path: Path, separator: str) -> Iterator[Row]:
     number = 0
     try:
         _require_separator(reader.fieldnames or (), path, separator)
+        _require_distinct(reader.fieldnames or (), path)
         lines.next_row()
         for number, row in enumerate(reader, 1):
             if None in row:

@@ -59,6 +59,9 @@ def shards(source: Source) -> tuple[list[Shard], Any]:
     return _limited(source, found, cut), [(name, content_of(path)) for path, name in found.items()]
 
 
+CHECKED_FILES = 200
+
+
 def paths(source: Source) -> dict[str, str]:
     """The files of JSON lines or of Parquet that a source names."""
     suffix = ".parquet" if source.kind == "parquet" else ".jsonl"
@@ -66,18 +69,18 @@ def paths(source: Source) -> dict[str, str]:
 
 
 def require_columns(source: Source, paths: list[str]) -> None:
-    """InputError, with the columns that there are, if no file of rows has the columns of a source.
+    """InputError, with the columns that there are, if files of rows lack the columns of a source.
 
-    That is its content column, and the others that the recipe names. The first rows decide. A file
-    that cannot be read is left to the run, which counts it.
+    Each file must have its content column, and some file the others that the recipe names. The
+    first rows decide, of the first CHECKED_FILES files. A file that cannot be read is left to the
+    run, which counts it.
     """
     others = ("path_column", "license_column", "repo_column")
     named = {field: getattr(source, field) for field in ("content_column", *others) if _is_named(source, field)}
     seen: dict[str, None] = {}
-    for path in paths:
-        seen |= dict.fromkeys(_columns(source, path))
-        if set(named.values()) <= seen.keys():
-            return
+    columns = {path: _columns(source, path) for path in paths[:CHECKED_FILES]}
+    for found in columns.values():
+        seen |= dict.fromkeys(found)
     lacking = {field: column for field, column in named.items() if column not in seen}
     if seen and lacking:
         told = ", ".join(f"`{field}` {column!r}" for field, column in lacking.items())
@@ -85,6 +88,13 @@ def require_columns(source: Source, paths: list[str]) -> None:
             f"source {source.name!r}: no column for {told} in the first rows of {Path(paths[0]).name}"
             f"{f' and {len(paths) - 1:,} more' if len(paths) > 1 else ''}. The columns are "
             f"{printable(', '.join(seen))}. Name the right one in the recipe."
+        )
+    content = named["content_column"]
+    if odd := next((path for path, found in columns.items() if found and content not in found), None):
+        raise InputError(
+            f"source {source.name!r}: no column `content_column` {content!r} in the first rows of {Path(odd).name}, which "
+            f"other files have. Its columns are {printable(', '.join(dict.fromkeys(columns[odd])))}. Leave this file out, "
+            "or give it a source of its own."
         )
 
 

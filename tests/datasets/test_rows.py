@@ -474,3 +474,14 @@ def test_the_memory_of_a_digest_does_not_grow_with_the_file(tmp_path, write):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 6_000_000
+
+
+def test_two_columns_of_one_name_and_an_object_of_columns_are_refused(tmp_path):
+    (tmp_path / "twice.csv").write_text("instruction,output,output\na,b,c\n")
+    with pytest.raises(InputError, match="two columns 'output'"):
+        list(rows(tmp_path / "twice.csv"))
+    (tmp_path / "columns.json").write_text(json.dumps({"instruction": ["a", "b"], "output": ["c", "d"]}))
+    with pytest.raises(InputError, match="object of columns, instruction, output"):
+        list(rows(tmp_path / "columns.json"))
+    (tmp_path / "row.json").write_text(json.dumps({"messages": [{"role": "user"}], "tags": ["a"]}))
+    assert len(list(rows(tmp_path / "row.json"))) == 1
