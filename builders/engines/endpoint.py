@@ -265,7 +265,7 @@ class Endpoint:
         if is_lesson or refusals.is_of_one_request(status, text, has_answered=self._has_answered):
             return refusals.failure(status, text, hidden, headers)
         key = f"the variable {self.settings.api_key_env}, and headers"
-        if reason := refusals.ending(status, text, where, said.get("model", "this model"), key, hidden):
+        if reason := refusals.end_of_run(status, text, where, said.get("model", "this model"), key, hidden):
             return self._stopped(reason)
         return refusals.failure(status, text, hidden, headers)
 

@@ -2,7 +2,7 @@
 
 In: a status with its headers and its text, or an answer 200 that holds an error. Out: the error
 that it means. `RefusedError`: this one request will not be answered. `PassingError`: it may be over
-next time. `StoppedError` and its reason are made by the endpoint, from `ending`.
+next time. `StoppedError` and its reason are made by the endpoint, from `end_of_run`.
 
     error_in({"error": {"code": 429, "message": "slow down"}}).status    # 429
     retry_after_s({}, "Please try again in 1m2.5s")                     # 62.5
@@ -116,7 +116,7 @@ def error_in(answer: Any) -> ToldError | None:
     return ToldError(_status(error), error if isinstance(error, str) else _json(error))
 
 
-def ending(status: int, text: str, where: str, model: str, key: str, hidden: str) -> Exception | None:
+def end_of_run(status: int, text: str, where: str, model: str, key: str, hidden: str) -> Exception | None:
     """What ends a whole run. None where a refusal is about one request, or about the moment.
 
     `hidden` is the text without keys: the endpoint's own words, which say most.

@@ -182,7 +182,7 @@ def sane(counts: tuple[int, ...]) -> None:
 
 def refuse(status: int, text: str, headers: dict[str, str]) -> None:
     """A refusal: what it means, and in which other ways the request can be said."""
-    refusals.ending(status, text, "there", "m", "KEY", text)
+    refusals.end_of_run(status, text, "there", "m", "KEY", text)
     failed = refusals.failure(status, text, text, headers)
     assert isinstance(failed, RefusedError | PassingError) and len(str(failed)) <= refusals.ERROR_CHARS
     if isinstance(failed, PassingError):
