@@ -302,7 +302,7 @@ def test_the_pool_is_the_greedy_choice_whatever_resembles_what(tmp_path_factory,
                 greedy.add(f"s{g}-{i}")
     store = stored(path / "store", dict.fromkeys(checks, ""), checks)
     put(store, "near_duplicates", pairs)
-    pool.build(store, recipe(path))
+    pool.build(store, recipe(path, pool={"max_repo_share": 1}))
     rejected = {r["item_id"] for r in read(store, "rejects", stage="pool")}
     assert ({r["snippet_id"] for r in read(store, "pool")}, rejected) == (greedy, checks.keys() - greedy)
 
