@@ -278,7 +278,9 @@ placed_in_topic AS (
 topic_limit AS (
     SELECT ceil($max_topic_share * count(*)) AS most
     FROM placed_in_topic
-    HAVING count(DISTINCT repo) >= $min_repos
+    HAVING
+        count(DISTINCT repo) >= $min_repos
+        AND count(DISTINCT topic) FILTER (topic <> '') >= $min_repos
 ),
 over_topic AS (
     SELECT p.snippet_id, p.place, l.most

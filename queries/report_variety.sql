@@ -2,7 +2,8 @@
 -- inverse Simpson index, 1 / sum(share²): so many groups of equal size would be as concentrated.
 -- Two rows drawn at random come from the same group with probability 1 / effective.
 WITH groups AS (
-    SELECT unnest(['repository', 'topic', 'licence']) AS grouped_by,
+    SELECT
+        unnest(['repository', 'topic', 'licence']) AS grouped_by,
         unnest([repo, topic, license]) AS name
     FROM pool
 ),

@@ -77,7 +77,9 @@ class Pool(Settings):
         description="share of what is then left that one topic may have: the modules that functions use, or else a "
         "word of their docstrings; 1: any",
     )
-    min_repos: int = Field(5, ge=1, description="repositories from which on the two shares are bounded")
+    min_repos: int = Field(
+        5, ge=1, description="repositories from which on the two shares are bounded; for topics, as many topics too"
+    )
     test_paths: str = Field(
         r"(^|/)(tests?|testsuite|examples?|demos?|docs?|tutorials?|benchmarks?)/|(^|/)(test_[^/]*|[^/]*_tests?|conftest)\.py$",
         description="regular expression of paths; a function found only in such files is a test or an "

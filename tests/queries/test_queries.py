@@ -168,6 +168,7 @@ ENDINGS = {
     "best_of_snippets": {"place"},
     "dataset_verdicts": {"row"},
     "instruction_verdicts": {"place"},
+    "report_variety": {"grouped_by"},
     "synthesizer_rows": {"origin"},
 }
 """Orderings that end in a column that is no key of a table, but tells this query's rows apart."""
@@ -183,6 +184,7 @@ UNSORTED = {
     "raw_pool",
     "selection_verdicts",
     "selection_weighed",
+    "snippet_repos",
     "snippets",
     "snippets_to_judge",
     "teachers_to_score",
@@ -468,7 +470,7 @@ def test_duplicates_and_leaks_stay_out_of_the_pool(store: Store) -> None:
 
 
 def test_each_threshold_of_the_pool_stands_in_one_query() -> None:
-    assert queries.parameters("pool_verdicts") | {"seed"} == set(POOL)
+    assert {*queries.all_parameters("pool_verdicts")} == set(POOL)
     assert queries.parameters("pool") == {"seed"} and queries.parameters("rejects_pool") == set()
 
 
