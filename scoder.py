@@ -159,10 +159,10 @@ def refusals(
 ) -> list[Exception]:
     """What a run would be refused for: an error for each thing to mend.
 
-    That is the models that it does not name, the executor, the benchmark files, the file of samples, the local models, the engines
-    and their keys, the contexts of models, the memory of the GPUs, and what trainings need. A plan
-    for other GPUs than those of this machine gives the memory of each as `visible`. With `opens`,
-    the first rows of all that the recipe names are read, too.
+    That is the models that it does not name, the executor, the benchmark files, the file of
+    samples, the local models, the engines and their keys, the contexts of models, the memory of the
+    GPUs, and what trainings need. A plan for other GPUs than those of this machine gives the memory
+    of each as `visible`. With `opens`, the first rows of all that the recipe names are read, too.
     """
     wanted = _until(recipe, until)
     asks_teacher = teacher_samples.asks_teacher(store)

@@ -10,10 +10,10 @@ Code is compared as sets of token grams, without comments, docstrings, annotatio
 two channels: `raw`, and `renamed`, where the names that a function binds do not count. The grams of
 a short function say little, so a short function only resembles one that is equal in a channel.
 
-Docstrings are compared in a third channel, `docstring`, as sets of word grams: a docstring becomes a
-problem, and one problem should not be posed twice. Docstrings of unlike functions often differ in
-one word only ("… of the missed chunks", "… of the incorrect chunks"). So alike docstrings are looked
-for among functions of the same name, and under other names only those of the same words.
+Docstrings are compared in a third channel, `docstring`, as sets of word grams: a docstring becomes
+a problem, and one problem should not be posed twice. Docstrings of unlike functions often differ in
+one word only ("… the missed chunks", "… the incorrect chunks"). So alike docstrings are looked for
+among functions of the same name, and under other names only those of the same words.
 
 How, in memory that hardly grows with the number of snippets:
     1. One pass over the texts writes their gram sets, and the keys of their LSH bands, to scratch

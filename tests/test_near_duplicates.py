@@ -245,7 +245,7 @@ MISSED = LONG.replace("correct", "x").replace("guessed", "correct").replace("x c
     ("one", "other", "is_merged"),
     [
         (("f", LONG, MEDIAN), ("f", LONG, OTHER), True),  # a new version of the code
-        (("f", LONG, MEDIAN), ("A.f", OLDER, OTHER), True),  # and of the words; a method has its class before it
+        (("f", LONG, MEDIAN), ("A.f", OLDER, OTHER), True),  # and of the words
         (("f", LONG, MEDIAN), ("g", OLDER, OTHER), False),  # one word may make the difference
         (("missed", LONG, MEDIAN), ("incorrect", MISSED, OTHER), False),
         (("f", LONG, MEDIAN), ("g", f"{LONG[:-1]}\n", OTHER), True),  # one problem, whatever the signs

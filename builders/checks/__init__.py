@@ -1,3 +1,3 @@
-"""What a function must pass: structure, types, docstrings, imports, names, sensitive content, topic."""
+"""What is measured of a function: structure, types, docstrings, imports, names, sensitive, topic."""
 
 __all__ = ["docstrings", "imports", "names", "sensitive", "structure", "topics", "types"]

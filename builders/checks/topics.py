@@ -9,7 +9,7 @@ make one group, so that no group fills a pool (`queries/pool_verdicts.sql`).
 How: what it computes with tells the field best, so the modules that it uses are its topic, all
 together. Modules that any field uses (`typing`, `functools`) do not count. A function without such
 modules takes the first word of its docstring that says something: no verb of returning, no article,
-no kind of value. Nothing is learned from a corpus, so a topic never changes with the other functions.
+no kind of value. Nothing is learned from a corpus, so a topic never changes with other functions.
 """
 
 from __future__ import annotations

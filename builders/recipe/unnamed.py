@@ -1,7 +1,7 @@
 """The models that a recipe does not name, and the stages that cannot run without them.
 
-In: a recipe. Out: which field each such stage lacks. A recipe that only makes a pool needs no model,
-and one that ends with the dataset needs no coder.
+In: a recipe. Out: which field each such stage lacks. A recipe that only makes a pool needs no
+model, and one that ends with the dataset needs no coder.
 
     unnamed(recipe)    # {"scorer": "synthesizer.model", "coder": "coder.model"}
 """
