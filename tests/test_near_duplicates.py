@@ -248,7 +248,7 @@ MISSED = LONG.replace("correct", "x").replace("guessed", "correct").replace("x c
         (("f", LONG, MEDIAN), ("A.f", OLDER, OTHER), True),  # and of the words
         (("f", LONG, MEDIAN), ("g", OLDER, OTHER), False),  # one word may make the difference
         (("missed", LONG, MEDIAN), ("incorrect", MISSED, OTHER), False),
-        (("f", LONG, MEDIAN), ("g", f"{LONG[:-1]}\n", OTHER), True),  # one problem, whatever the signs
+        (("f", LONG, MEDIAN), ("g", f"{LONG[:-1]}\n", OTHER), True),  # one problem
         (("f", SHORT, MEDIAN), ("g", SHORT, OTHER), False),  # boilerplate
         (("f", SHORT, MEDIAN), ("f", SHORT, OTHER), True),
         (("f", "", MEDIAN), ("f", "", OTHER), False),
