@@ -194,7 +194,7 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
             {"item_kind": "snippet"},
             found,
             asked,
-            prompts.versions(asked.prompt) | queries.versions(pool.QUERY, "snippets_to_judge"),
+            prompts.versions(asked.prompt) | pool.versions("snippets_to_judge"),
             num_items,
             **pool.thresholds("snippets_to_judge", given),
         )

@@ -34,6 +34,10 @@ def values(recipe: Recipe) -> dict[str, Any]:
         "licenses": sorted({name for text in recipe.pool.licenses for all_of in choices(text) for name in all_of}),
         "min_similarity_raw": recipe.near_duplicates.min_similarity_raw,
         "min_similarity_renamed": recipe.near_duplicates.min_similarity_renamed,
+        "min_similarity_docstring": recipe.near_duplicates.min_similarity_docstring,
+        "floor": recipe.near_duplicates.floor,
+        "short_docstring_words": recipe.near_duplicates.short_docstring_words,
+        "whole_sources": sorted(s.name for s in recipe.sources if s.kind == "stdlib"),
         "min_docstring_score": recipe.pool.min_docstring_score if recipe.docstring_judge else None,
         "min_strength": recipe.decontamination.min_strength,
         "seed": str(recipe.seed),
@@ -57,7 +61,13 @@ def unjudged_inputs(store: Store, recipe: Recipe) -> dict[str, str]:
 
 def thresholds(query: str, given: dict[str, Any]) -> dict[str, Any]:
     """Those of the values that change the rows of a query over the decision, such as pool.sql."""
-    return {name: given[name] for name in sorted(queries.parameters(QUERY) | queries.parameters(query))}
+    names = {*queries.all_parameters(QUERY), *queries.all_parameters(query)}
+    return {name: given[name] for name in sorted(names)}
+
+
+def versions(query: str) -> dict[str, str]:
+    """The decision, such a query, and the steps before both, for a plan."""
+    return queries.versions(*sorted({*queries.steps(QUERY), *queries.steps(query)}))
 
 
 def build(store: Store, recipe: Recipe) -> Record:
@@ -74,7 +84,7 @@ def build(store: Store, recipe: Recipe) -> Record:
             partition=partition,
             inputs=found | also,
             fields=thresholds(query, given),
-            texts=queries.versions(QUERY, query),
+            texts=versions(query),
         )
         return store.materialize_stream(plan, lambda: queries.stream(decided(), query, given))
 

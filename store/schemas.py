@@ -23,7 +23,7 @@ from store.errors import ContractError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 5
+VERSION = 6
 """The version of all contracts together. What was built under another version is refused, and the
 message says how to build it again."""
 
@@ -230,6 +230,9 @@ _ALL = [
                 "import statements for undefined names that have one meaning, such as np or re",
             ),
             req("modules", list_of(STRING), "top-level modules that it imports, or uses by an inferred import"),
+            req(
+                "topic", STRING, "the modules of its field that it uses, or else a word of its docstring; '' if neither"
+            ),
             opt("num_type_errors", INT32, "NULL if it has undefined names or the type checker gave no answer"),
             req("secrets", list_of(STRING), "kinds of credentials in it, such as aws_access_key"),
             req("personal_data", list_of(STRING), "kinds of personal data in it: email, ip_address, phone"),
@@ -246,7 +249,12 @@ _ALL = [
             req("cluster_id", STRING, "snippet_id of the head, which is the better one"),
             req("similarity_raw", FLOAT, "Jaccard similarity of both as sets of token grams, 0..1"),
             req("similarity_renamed", FLOAT, "the same, where the names that a function binds do not count"),
-            req("method", STRING, "equal (but for comments and layout), renamed (equal but for names) or similar"),
+            req("similarity_docstring", FLOAT, "Jaccard similarity of both docstrings as sets of word grams, 0..1"),
+            req(
+                "method",
+                STRING,
+                "equal (but for comments and layout), renamed (equal but for names), similar, or docstring (the code is not)",
+            ),
         ],
     ),
     contract(
@@ -312,6 +320,10 @@ _ALL = [
             req("license", STRING),
             req("num_tokens", INT32),
             req("cyclomatic", INT32),
+            req(
+                "repo", STRING, "repository whose share is bounded; without one, source and top-level folder or module"
+            ),
+            req("topic", STRING, "topic whose share is bounded, of snippet_checks"),
         ],
     ),
     contract(

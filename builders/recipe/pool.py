@@ -63,6 +63,23 @@ class Pool(Settings):
         ("argparse", "os", "subprocess", "sys", "setuptools", "distutils", "matplotlib"),
         description="modules that a function must not use; empty: none is banned",
     )
+    max_repo_share: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="share of what passes all else that one repository may have; without repositories, one top-level "
+        "folder of a source; 1: any",
+    )
+    max_topic_share: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="share of what is then left that one topic may have: the modules that functions use, or else a "
+        "word of their docstrings; 1: any",
+    )
+    min_repos: int = Field(
+        5, ge=1, description="repositories from which on the two shares are bounded; for topics, as many topics too"
+    )
     test_paths: str = Field(
         r"(^|/)(tests?|testsuite|examples?|demos?|docs?|tutorials?|benchmarks?)/|(^|/)(test_[^/]*|[^/]*_tests?|conftest)\.py$",
         description="regular expression of paths; a function found only in such files is a test or an "

@@ -38,6 +38,13 @@ POOL: Row = {
     "max_tokens": 600,
     "min_similarity_raw": 0.8,
     "min_similarity_renamed": 0.9,
+    "min_similarity_docstring": 0.8,
+    "floor": 0.6,
+    "short_docstring_words": 20,
+    "whole_sources": ["stdlib"],
+    "max_repo_share": 0.5,
+    "max_topic_share": 0.5,
+    "min_repos": 3,
     "min_statements": 2,
     "max_cyclomatic": 10,
     "min_arguments": 1,
@@ -161,6 +168,7 @@ ENDINGS = {
     "best_of_snippets": {"place"},
     "dataset_verdicts": {"row"},
     "instruction_verdicts": {"place"},
+    "report_variety": {"grouped_by"},
     "synthesizer_rows": {"origin"},
 }
 """Orderings that end in a column that is no key of a table, but tells this query's rows apart."""
@@ -176,6 +184,7 @@ UNSORTED = {
     "raw_pool",
     "selection_verdicts",
     "selection_weighed",
+    "snippet_repos",
     "snippets",
     "snippets_to_judge",
     "teachers_to_score",
@@ -461,7 +470,7 @@ def test_duplicates_and_leaks_stay_out_of_the_pool(store: Store) -> None:
 
 
 def test_each_threshold_of_the_pool_stands_in_one_query() -> None:
-    assert queries.parameters("pool_verdicts") | {"seed"} == set(POOL)
+    assert {*queries.all_parameters("pool_verdicts")} == set(POOL)
     assert queries.parameters("pool") == {"seed"} and queries.parameters("rejects_pool") == set()
 
 
