@@ -23,7 +23,7 @@ from store.errors import ContractError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 5
+VERSION = 6
 """The version of all contracts together. What was built under another version is refused, and the
 message says how to build it again."""
 
@@ -176,6 +176,7 @@ _ALL = [
             req("num_chars", INT32),
             req("is_method", BOOL),
             req("is_async", BOOL),
+            req("is_generated", BOOL, "the head of each file that has it says that a program wrote the file"),
         ],
         "origin",
     ),
@@ -323,8 +324,12 @@ _ALL = [
             req("stage", STRING),
             opt("iteration", INT32, "NULL for stages outside the loop"),
             opt("selection", STRING, "NULL for stages other than a selection"),
-            req("item_kind", STRING, "snippet, teacher, candidate, file, or functions (of one file)"),
-            req("item_id", STRING, "for a file or its functions, the hash of its source and path"),
+            req("item_kind", STRING, "snippet, teacher, candidate, file, functions (of one file), or function"),
+            req(
+                "item_id",
+                STRING,
+                "for a file or its functions, the hash of its source and path; for one function source:path:line",
+            ),
             req("reason", STRING),
             opt("value", DOUBLE, "what was measured; NULL if the reason has no number"),
             opt("threshold", DOUBLE, "what it was compared with; NULL if the reason has no threshold"),
