@@ -57,6 +57,7 @@ STAGING = pa.schema(
             "docstring": pa.string(),
             "is_method": pa.bool_(),
             "is_async": pa.bool_(),
+            "is_generated": pa.bool_(),
             "file_id": pa.string(),
             "reject": pa.string(),
             "value": pa.float64(),
@@ -306,7 +307,7 @@ def _rows(source: Source, batch: list[SourceFile]) -> list[dict[str, Any]]:
 
 
 def _file_rows(source: Source, file: SourceFile, extracted: Extracted | None) -> Iterator[dict[str, Any]]:
-    place = {"source": source.name, "path": file.path, "repo": file.repo, "license": file.license}
+    place: dict[str, Any] = {"source": source.name, "path": file.path, "repo": file.repo, "license": file.license}
     place["file_id"] = content_id(source.name, file.path)
     if extracted is None:
         yield {**place, "reject": file.error}
@@ -314,9 +315,12 @@ def _file_rows(source: Source, file: SourceFile, extracted: Extracted | None) ->
     if not extracted.is_parsed:
         yield {**place, "reject": "syntax_error"}
         return
-    if not extracted.functions:
+    if not extracted.functions and not extracted.refused:
         yield {**place, "reject": "no_documented_function"}
     if extracted.num_undocumented:
         yield {**place, "reject": "undocumented_functions", "value": float(extracted.num_undocumented)}
+    for refused in extracted.refused:
+        yield {**place, **refused._asdict(), "reject": "newer_syntax", "value": float(refused.line)}
+    place["is_generated"] = extracted.is_generated
     for f in extracted.functions:
         yield {**place, **f._asdict(), "snippet_id": content_id("python", f.code)}

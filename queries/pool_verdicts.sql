@@ -49,7 +49,7 @@ measured AS (
         c.is_trivial,
         c.is_dunder,
         c.is_test OR coalesce(p.is_test, false) AS is_test,
-        c.is_generated OR coalesce(p.is_generated, false) AS is_generated,
+        c.is_generated OR r.is_generated OR coalesce(p.is_generated, false) AS is_generated,
         len(list_intersect(c.modules, $banned_imports::VARCHAR[])) AS num_banned,
         len(c.secrets) AS num_secrets,
         len(c.personal_data) AS num_personal,

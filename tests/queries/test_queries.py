@@ -601,7 +601,7 @@ def test_each_text_is_kept_once_with_its_first_occurrence(store: Store, tmp_path
         {"source": "a", "path": "bad.py", "file_id": "f1", "reject": "syntax_error"},
         {"source": "b", "path": "bad.py", "file_id": "f1", "reject": "syntax_error"},
     ]
-    flags = {"is_method": False, "is_async": False}
+    flags = {"is_method": False, "is_async": False, "is_generated": False}
     staging = str(tmp_path / "staging.parquet")
     pq.write_table(pa.Table.from_pylist([flags | row for row in rows], schema=STAGING), staging)
     connection = connect(store, extra={"extracted": [staging]})
