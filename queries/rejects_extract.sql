@@ -1,7 +1,7 @@
--- One row is one source file that gave no function (item_kind 'file'), the undocumented functions of
--- one file, with their number as the value (item_kind 'functions'), or one function that only a
--- newer Python parses, with its source, path and line as the id and its line as the value (item_kind
--- 'function'). The file of the latter two may well have given others.
+-- One row is one source file that gave no function (item_kind 'file'), the undocumented functions
+-- of one file, with their number as the value (item_kind 'functions'), or one function that only a
+-- newer Python parses, with its source, path and line as the id and its line as the value
+-- (item_kind 'function'). The file of the latter two may well have given others.
 SELECT
     'extract' AS stage,
     NULL::INTEGER AS iteration,
