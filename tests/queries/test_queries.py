@@ -52,6 +52,7 @@ POOL: Row = {
     "max_type_errors": 0,
     "include_methods": False,
     "licenses": ["mit", "bsd"],
+    "own_sources": [],
     "banned_imports": ["os", "sys"],
     "test_paths": "(^|/)tests/",
     "generated_paths": "_pb2[.]py$",
@@ -88,6 +89,8 @@ VALUES: Row = POOL | {
 """A value for every parameter. `weights` are numbers in a selection and a mean, else a name."""
 VERDICTS = {
     "pool": "pool_verdicts",
+    "pool_licenses": "pool_verdicts",
+    "pool_license_sources": "pool_verdicts",
     "rejects_pool": "pool_verdicts",
     "instructions": "instruction_verdicts",
     "rejects_instructions": "instruction_verdicts",
