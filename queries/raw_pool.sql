@@ -1,6 +1,7 @@
 -- One row is one distinct function text: its first occurrence in the order of source, path and
--- line, of those with a licence if there are any. `extracted` are the functions of one range of ids: many small sorts need less memory than
--- one. The rows are in no order: whoever reads the ranges one after the other sorts each.
+-- line, of those with a licence if there are any. `extracted` are the functions of one range of
+-- ids: many small sorts need less memory than one. The rows are in no order: whoever reads the
+-- ranges one after the other sorts each.
 SELECT
     snippet_id,
     'python' AS language,

@@ -36,7 +36,7 @@ _GPL = re.compile(
 _PATTERNS = [
     (re.compile(pattern), name)
     for pattern, name in (
-        (r"mit(?: expat)?|expat(?: mit)?|mit like", "MIT"),
+        (r"mit(?: mit)?(?: expat)?|expat(?: mit)?|mit like", "MIT"),
         (r"mit (?:0|no attribution).*", "MIT-0"),
         (r"mit cmu|hpnd|historical permission notice and disclaimer(?: hpnd)?", "HPND"),
         (r"apache(?: asl)?(?: 2(?:\.0)?)?(?: apache 2(?:\.0)?)?|asl 2(?:\.0)?|apache2(?:\.0)?", "Apache-2.0"),
@@ -79,7 +79,7 @@ def spdx(words: str) -> str | None:
     Library GPL.
     """
     text = " ".join(words.rpartition("::")[2].split())
-    if not text or len(text) > MAX_CHARS:
+    if not text or len(text) > MAX_CHARS or text.count("(") != text.count(")"):
         return None
     if " " not in text or _OPERATORS.search(text):
         found = _canonical(text)
@@ -93,6 +93,13 @@ def spdx(words: str) -> str | None:
 def is_exact(name: str) -> bool:
     """Whether a licence is an SPDX expression, and not one of KNOWN_NAMES or other words."""
     return name not in KNOWN_NAMES and _canonical(name) is not None
+
+
+def all_of(names: list[str]) -> str:
+    """Licences that all apply, as one expression, or as a list where one has no identifier."""
+    is_list = any(" " in name and not is_exact(name) for name in names)
+    joined = [f"({name})" if " OR " in name and len(names) > 1 and not is_list else name for name in names]
+    return (", " if is_list else " AND ").join(joined)
 
 
 @lru_cache(10_000)

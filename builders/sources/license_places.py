@@ -115,6 +115,8 @@ class Places:
 
     def of(self, path: str) -> tuple[str | None, Found | None]:
         """The package with its version, and what tells the licence; None for what nothing tells."""
+        for at in self._infos.keys() - self._owners.keys():  # they also say where texts belong
+            self._owners[at] = self._recorded(at)
         found: Found | None = None
         repo: str | None = None
         is_ended, child, folder = False, _split(path)[1], _split(path)[0]
@@ -212,9 +214,11 @@ class Places:
         """The *.dist-info in a folder whose RECORD lists a file."""
         if folder not in self._infos:
             return None
-        if folder not in self._owners:
-            self._owners[folder] = self._recorded(folder)
-        return self._owners[folder].get(path)
+        infos = self._infos[folder]
+        alone = next(iter(infos)) if len(infos) == 1 else None
+        # without a RECORD it can only be said of the one package of a folder which files it has
+        has_record = alone is None or f"{alone}/RECORD" in self._inside[alone]
+        return self._owners[folder].get(path, None if has_record else alone)
 
     def _recorded(self, folder: str) -> dict[str, str]:
         found: dict[str, str] = {}

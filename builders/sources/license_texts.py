@@ -20,6 +20,7 @@ from typing import NamedTuple
 from licenseclassifier import identify_license
 
 from builders.sources.license_choices import choices
+from builders.sources.license_names import all_of
 
 MAX_BYTES = 200_000
 """So much is read of a licence file. The longest of the packages measured has 110,000."""
@@ -66,10 +67,9 @@ def joined(names: list[str], is_choice: bool) -> str:
     kept: dict[str, str] = {}
     for name in names:
         kept.setdefault(str(choices(name)), name)
-    if len(kept) == 1:
-        return next(iter(kept.values()))
-    word = " OR " if is_choice else " AND "
-    return word.join(f"({name})" if re.search(" (?:AND|OR) ", name) else name for name in kept.values())
+    if len(kept) == 1 or not is_choice:
+        return all_of(list(kept.values()))
+    return " OR ".join(f"({name})" if re.search(" (?:AND|OR) ", name) else name for name in kept.values())
 
 
 def _match(text: str) -> Matched | None:

@@ -15,7 +15,7 @@ from email.message import Message
 from typing import Any, NamedTuple
 
 from builders.sources import license_texts
-from builders.sources.license_names import KNOWN_NAMES, MAX_CHARS, spdx
+from builders.sources.license_names import KNOWN_NAMES, MAX_CHARS, all_of, spdx
 
 UNKNOWN = "unknown"
 MAX_WORDS_CHARS = 80
@@ -66,7 +66,7 @@ def of_fields(expression: str, classifiers: Iterable[str], words: str) -> tuple[
     if free and (not told or (len(told) == 1 and _family(told[0]) == _family(free) and free not in KNOWN_NAMES)):
         return free, False
     if told:
-        return " AND ".join(told), False
+        return all_of(told), False
     is_name = words and len(words) <= MAX_WORDS_CHARS and "\n" not in words and words.upper() != "UNKNOWN"
     return (words if is_name else UNKNOWN), False
 
