@@ -25,6 +25,8 @@ from store.catalog import connect
 from store.errors import JobError
 
 QUERY = "pool_verdicts"
+_SHOWN, _SHOWN_CHARS = 8, 60
+"""So many licences are named in a message, and so much of a long name."""
 
 
 def values(recipe: Recipe) -> dict[str, Any]:
@@ -32,6 +34,7 @@ def values(recipe: Recipe) -> dict[str, Any]:
     return {
         **fields_of(recipe.pool),
         "licenses": sorted({name for text in recipe.pool.licenses for all_of in choices(text) for name in all_of}),
+        "own_sources": sorted(s.name for s in recipe.sources if s.keeps_unknown_licenses),
         "min_similarity_raw": recipe.near_duplicates.min_similarity_raw,
         "min_similarity_renamed": recipe.near_duplicates.min_similarity_renamed,
         "min_similarity_docstring": recipe.near_duplicates.min_similarity_docstring,
@@ -91,7 +94,34 @@ def build(store: Store, recipe: Recipe) -> Record:
     record = written("pool", {})
     # The rejects name the pool, so after a kill in between the old ones are stale.
     written("rejects_pool", store.input("pool"), stage="pool")
+    if decided.cache_info().currsize:
+        _announce_licenses(store, decided(), {s.name: s.license for s in recipe.sources})
     return record
+
+
+def _announce_licenses(store: Store, connection: duckdb.DuckDBPyConnection, declared: dict[str, str | None]) -> None:
+    """Say what the allow-list left out, what was kept without a licence, and what was declared."""
+    found = [row for row in queries.rows(connection, "pool_licenses") if row["num_left_out"]]
+    if found:
+        named = "; ".join(f"{row['num_left_out']:,} {row['license'][:_SHOWN_CHARS]}" for row in found[:_SHOWN])
+        rest = sum(row["num_left_out"] for row in found[_SHOWN:])
+        alone = sum(row["num_for_this_alone"] for row in found)
+        store.announce(
+            f"pool: `pool.licenses` leaves out {sum(row['num_left_out'] for row in found):,} functions, {alone:,} of them "
+            f"for their licence alone: {named}{f'; {rest:,} of {len(found) - _SHOWN:,} more' if rest else ''}"
+        )
+    for row in queries.rows(connection, "pool_license_sources"):
+        source = f"pool: source {row['source']!r}"
+        if row["num_unknown"]:
+            store.announce(
+                f"{source}: warning: {row['num_unknown']:,} functions are kept whose licence nothing tells. Name it as "
+                "`license` of the source, or leave them out with `keep_unknown_licenses: false`"
+            )
+        if row["num_declared"] and row["num_told"]:
+            store.announce(
+                f"{source}: {row['num_declared']:,} functions have the licence that the recipe declares "
+                f"({declared.get(row['source']) or 'PSF-2.0'}), {row['num_told']:,} one of their own"
+            )
 
 
 def require_snippets(store: Store) -> None:

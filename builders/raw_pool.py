@@ -51,6 +51,8 @@ STAGING = pa.schema(
             "num_lines": pa.int32(),
             "repo": pa.string(),
             "license": pa.string(),
+            "license_source": pa.string(),
+            "license_score": pa.float32(),
             "name": pa.string(),
             "code": pa.string(),
             "signature": pa.string(),
@@ -70,7 +72,7 @@ reason stands in `reject`, its number in `value`."""
 IMPORTED: dict[str, str | int] = {"origin": "import"}
 """The partition of the snippets that imported samples are about and that no source has."""
 
-_TEXT_COLUMNS = [name for name in STAGING.names if name not in ("repo", "file_id", "value")]
+_TEXT_COLUMNS = [name for name in STAGING.names if name not in ("repo", "license_score", "file_id", "value")]
 
 BATCH_CHARS, BATCH_FILES = 4_000_000, 500
 """A batch of files is extracted when one of the two is reached."""
@@ -308,6 +310,7 @@ def _rows(source: Source, batch: list[SourceFile]) -> list[dict[str, Any]]:
 
 def _file_rows(source: Source, file: SourceFile, extracted: Extracted | None) -> Iterator[dict[str, Any]]:
     place: dict[str, Any] = {"source": source.name, "path": file.path, "repo": file.repo, "license": file.license}
+    place |= {"license_source": file.license_source, "license_score": file.license_score}
     place["file_id"] = content_id(source.name, file.path)
     if extracted is None:
         yield {**place, "reject": file.error}

@@ -15,7 +15,12 @@ WITH RECURSIVE placed AS (
         bool_and($test_paths <> '' AND regexp_matches(path, $test_paths)) AS is_test,
         bool_and(
             $generated_paths <> '' AND regexp_matches(path, $generated_paths)
-        ) AS is_generated
+        ) AS is_generated,
+        bool_or(
+            license = 'unknown'
+            AND license_source = 'none'
+            AND list_contains($own_sources::VARCHAR[], source)
+        ) AS is_own
     FROM snippet_occurrences
     GROUP BY snippet_id
 ),
@@ -59,7 +64,8 @@ measured AS (
                 c.license_choices,
                 lambda choice: list_has_all($licenses::VARCHAR[], choice)
             )
-        ) > 0 AS is_allowed
+        ) > 0
+        OR (c.license_choices = [['unknown']] AND coalesce(p.is_own, false)) AS is_allowed
     FROM raw_pool AS r
     JOIN snippet_checks AS c ON c.snippet_id = r.snippet_id
     LEFT JOIN placed AS p ON p.snippet_id = r.snippet_id

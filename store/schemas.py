@@ -46,6 +46,12 @@ EVALUATION_STATUSES_NOTE = (
 )
 """What the column status of evaluations says."""
 
+LICENSE_SOURCES_NOTE = (
+    "what told the licence: header (of the file), file (nearest licence text), metadata (of the package), declared (by the "
+    "recipe), dataset (column of its row), none"
+)
+"""What the column license_source says."""
+
 STRING, BOOL, BINARY = "VARCHAR", "BOOLEAN", "BLOB"
 INT8, INT32, INT64 = "TINYINT", "INTEGER", "BIGINT"
 FLOAT, DOUBLE = "FLOAT", "DOUBLE"
@@ -171,7 +177,8 @@ _ALL = [
             req("code", STRING, "the function as it was found, with its decorators, without indentation"),
             req("signature", STRING, "the lines of the def, without decorators"),
             req("docstring", STRING, "without indentation, as inspect.cleandoc gives it"),
-            req("license", STRING, "licence of the first occurrence; 'unknown' if the source names none"),
+            req("license", STRING, "licence of the first occurrence that has one; 'unknown' if nothing tells it"),
+            req("license_source", STRING, LICENSE_SOURCES_NOTE),
             req("num_lines", INT32),
             req("num_chars", INT32),
             req("is_method", BOOL),
@@ -192,7 +199,13 @@ _ALL = [
             req("line", INT32, "line of the first decorator or of the def, from 1"),
             req("num_lines", INT32),
             opt("repo", STRING, "NULL if the source has no repositories"),
-            req("license", STRING),
+            req("license", STRING, "SPDX expression where one is known; 'unknown' if nothing tells it"),
+            req("license_source", STRING, LICENSE_SOURCES_NOTE),
+            opt(
+                "license_score",
+                FLOAT,
+                "share of the matched text that is this licence's; NULL unless a text was matched",
+            ),
         ],
     ),
     contract(

@@ -8,6 +8,7 @@ import queries
 import scoder
 from builders import pool
 from builders.recipe import Recipe
+from builders.sources.license_choices import choices
 from store import Store
 from store.catalog import connect
 from tests.rows import put
@@ -174,7 +175,7 @@ def test_a_threshold_keeps_the_order_of_what_stays(tmp_path):
 
 def test_all_licences_are_allowed_by_an_empty_list(tmp_path):
     store = filled(tmp_path / "store", {"a": {"license_choices": [["gpl-3.0"]]}, "b": {}})
-    assert sorted(built(store, made_with(tmp_path, pool={}))) == ["a", "b"]
+    assert sorted(built(store, made_with(tmp_path, pool={"licenses": []}))) == ["a", "b"]
 
 
 @pytest.mark.parametrize("allowed", [["mit", "ISC"], ["MIT License", "isc"], ["MIT OR ISC"]])
@@ -182,6 +183,32 @@ def test_a_licence_is_allowed_by_all_of_one_choice_however_the_list_writes_it(tm
     choices = {"both": [["isc", "mit"]], "either": [["gpl-3.0"], ["mit"]], "half": [["gpl-3.0", "mit"]], "no": [["x"]]}
     store = filled(tmp_path / "store", {n: {"license_choices": c} for n, c in choices.items()})
     assert sorted(built(store, made_with(tmp_path, pool={"licenses": allowed}))) == ["both", "either"]
+
+
+def test_the_licences_of_the_default_are_permissive_and_the_run_says_what_it_leaves_out(tmp_path):
+    given = {"a": "MIT", "b": "LGPL-2.1-or-later", "c": "unknown", "d": "unknown", "e": "BSD", "f": "Public Domain"}
+    store = filled(
+        tmp_path / "store", {n: {"license": t, "license_choices": choices(t)} for n, t in given.items()}, places=[]
+    )
+    told = {"MIT": "declared", "unknown": "none"}
+    places = [
+        {"snippet_id": n, "source": "s", "license": t, "license_source": told.get(t, "file")} for n, t in given.items()
+    ]
+    places[2]["source"] = "others"
+    put(Store(store.root, force=True), "snippet_occurrences", places)
+    sources = [{"name": "s", "kind": "tree", "path": "x", "license": "MIT"}, {"name": "others", "kind": "packages"}]
+    said: list[str] = []
+    made = made_with(tmp_path, pool={}, sources=sources)
+    assert sorted(built(Store(store.root, said.append), made)) == ["a", "d", "e", "f"]
+    assert [line for line in said if "licen" in line] == [
+        "pool: `pool.licenses` leaves out 2 functions, 2 of them for their licence alone: 1 LGPL-2.1-or-later; 1 unknown",
+        "pool: source 's': warning: 1 functions are kept whose licence nothing tells. Name it as `license` of the source, "
+        "or leave them out with `keep_unknown_licenses: false`",
+        "pool: source 's': 1 functions have the licence that the recipe declares (MIT), 2 one of their own",
+    ]
+    sources[0]["keep_unknown_licenses"] = False
+    strict = made_with(tmp_path, pool={}, sources=sources)
+    assert sorted(built(Store(store.root, force=True), strict)) == ["a", "e", "f"]
 
 
 def test_inferred_imports_count_as_undefined_names_when_the_recipe_says_so(tmp_path):

@@ -40,6 +40,7 @@ def test_one_row_per_text_with_what_is_read_off_it(tmp_path):
         "signature": "def add(a, b):",
         "docstring": "Add two numbers.",
         "license": "unknown",
+        "license_source": "none",
         "num_lines": 3,
         "num_chars": len(ADD),
         "is_method": True,

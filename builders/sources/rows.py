@@ -27,7 +27,17 @@ import pyarrow.parquet as pq
 
 from builders.recipe import Source
 from builders.sources.bounds import TOO_MUCH, Bounded, TooMuchError, most_bytes
-from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, paths_of, printable
+from builders.sources.files import (
+    MAX_FILE_BYTES,
+    UNKNOWN,
+    License,
+    Shard,
+    SourceFile,
+    content_of,
+    file_of,
+    paths_of,
+    printable,
+)
 from store.errors import InputError
 from training import hub
 from training.errors import loading
@@ -134,9 +144,7 @@ def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
             number += 1
     except (TooMuchError, *_BROKEN) as error:
         reason = TOO_MUCH if isinstance(error, TooMuchError) else "broken_file"
-        yield SourceFile(
-            printable(f"{shard.name or Path(shard.file).name}/from-row-{number}"), None, None, "unknown", reason
-        )
+        yield file_of(f"{shard.name or Path(shard.file).name}/from-row-{number}", None, None, UNKNOWN, reason)
 
 
 def _limited(source: Source, paths: dict[str, str], cut: Any) -> list[Shard]:
@@ -169,8 +177,7 @@ def _from_row(source: Source, shard: Shard, number: int, row: dict[str, Any]) ->
     # many repositories have a setup.py: the repository makes the path unique
     numbered = f"{shard.name}/row-{number}" if shard.name else f"row-{number}"
     path = printable(f"{repo}/{inside}" if repo and inside else str(inside or numbered))
-    found = row.get(source.license_column) or source.license or "unknown"
-    license_ = printable(", ".join(map(str, found)) if isinstance(found, list) else str(found))
+    license_ = _license(source, row)
     error = None
     if row is _NO_JSON or row is _NO_UTF8:
         error = "no_json" if row is _NO_JSON else "no_utf8"
@@ -180,7 +187,21 @@ def _from_row(source: Source, shard: Shard, number: int, row: dict[str, Any]) ->
         error = "no_content"
     elif "\0" in text:
         error = "null_bytes"
-    return SourceFile(path, None if error else text, repo or None, license_, error)
+    return file_of(path, None if error else text, repo or None, license_, error)
+
+
+def _license(source: Source, row: dict[str, Any]) -> License:
+    """What a row says about its licence, else what the recipe declares.
+
+    A row with an empty licence is of others, who did not say: its licence is unknown, by the
+    dataset.
+    """
+    found = row.get(source.license_column)
+    if found:
+        return License(", ".join(map(str, found)) if isinstance(found, list) else str(found), "dataset")
+    if source.license:
+        return License(source.license, "declared")
+    return License("unknown", "dataset" if source.license_column in row else "none")
 
 
 # -- JSON lines ------------------------------------------------------------------------------------
