@@ -5,7 +5,8 @@ share of the text that these words make up, 0 to 1.
 
 How: `licenseclassifier` finds every place where the words of one of 693 licences stand, whole. It
 ports Google's licensecheck. What stands between the places says how several licences are meant:
-"either", "at your option" or "dual-licensed" before the second one mean OR, otherwise all apply.
+"either", "at your option" or "dual-licensed" before the second one mean OR of the two, otherwise
+all apply.
 Licences of other software that is bundled do not count where the text says that it is bundled.
 
 Each text is matched once in a process.
@@ -24,8 +25,8 @@ from builders.sources.license_names import all_of
 
 MAX_BYTES = 200_000
 """So much is read of a licence file. The longest of the packages measured has 110,000."""
-MIN_SCORE = 0.5
-"""Below this more than half of a text is something else, and its licences are not taken from it."""
+MIN_SCORE = 0.4
+"""Below this most of a text is something else, and its licences are not taken from it."""
 _MOST_KEPT = 20_000
 _MOST_IDS = 12
 _CHOICE = re.compile(r"(?i)\beither\b|\bat your (?:option|choice)\b|\b(?:dual|multi)[- ]?licen\w+\b(?!\W+both\b)")
@@ -90,7 +91,10 @@ def _match(text: str) -> Matched | None:
         num_chars, end = num_chars + region.end - region.start, region.end
     if len(set(ids)) > _MOST_IDS:
         return None
-    return Matched(joined(list(dict.fromkeys(ids)), is_choice), round(min(1.0, num_chars / max(1, num_own)), 3))
+    names = list(dict.fromkeys(ids))
+    # a third licence is most often that of a part, and is no third choice
+    names = [joined(names[:2], True), *names[2:]] if is_choice else names
+    return Matched(joined(names, False), round(min(1.0, num_chars / max(1, num_own)), 3))
 
 
 def _is_address(region: str) -> bool:
