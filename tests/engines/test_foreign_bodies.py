@@ -158,9 +158,8 @@ def test_long_headers_are_read_and_an_unreadable_answer_is_paid_once(serve):
     assert (asked(server).text, len(server.seen)) == ("x", 1)
 
 
-@pytest.mark.parametrize("headers", [{"Content-Encoding": "gzip"}, {"X-Long": "a" * 300_000}])
-def test_what_is_no_http_that_can_be_read_is_paid_once(serve, headers):
-    server = serve(lambda body, _: web.Response(text=whole("x"), headers=headers))
+def test_what_is_no_http_that_can_be_read_is_paid_once(serve):
+    server = serve(lambda body, _: web.Response(text=whole("x"), headers={"X-Long": "a" * 300_000}))
     found = asked(server)
     assert (found.finish_reason, len(server.seen)) == ("error", 1) and "no HTTP that can be read" in found.error
     assert found.num_prompt_tokens + found.num_completion_tokens == MOST
