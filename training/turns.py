@@ -109,7 +109,7 @@ def _turn(turn: Any, *, is_last: bool) -> Turn:
 
 
 def _role(speaker: str, *, is_of_openai: bool) -> str:
-    """The role of a speaker. OpenAI's own roles stay, such as `function`, in any case of letters."""
+    """The role of a speaker. OpenAI's own roles stay, such as `function`, in any letters."""
     if is_of_openai and speaker.lower() in _OPENAI:
         return speaker.lower()
     return _ROLES.get(speaker.lower(), speaker)

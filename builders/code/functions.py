@@ -3,8 +3,8 @@
 In: source texts. Out: per file its `Function`s in their order, and how many functions without a
 docstring were left out. Functions of the module level and of class bodies count, with their
 decorators; nested functions are part of the function around them. A file that does not parse gives
-no functions, and `is_parsed` is False. Of a file that only a newer Python parses, the functions that
-the running one parses are given; the documented others are named in `refused`.
+no functions, and `is_parsed` is False. Of a file that only a newer Python parses, the functions
+that the running one parses are given; the documented others are named in `refused`.
 
 How: `functions` defines the result: it sends the whole file through `ast`. `extract` gives the same
 result many times faster. A compiled scan finds the functions (`builders.code.outline`). One linter
@@ -207,7 +207,8 @@ def _cut_out(data: bytes, d: Definition, name: str, is_simple: bool) -> Function
 
 
 def _literal_span(data: bytes, d: Definition) -> Span | None:
-    """Where the string literal of the docstring stands in the text of the definition, in characters."""
+    """Where the string literal of the docstring stands in the text of the definition, in
+    characters."""
     if d.doc != DOCUMENTED:
         return None
     before, literal = data[d.start : d.doc_at].decode(), data[d.doc_at : d.doc_end].decode()

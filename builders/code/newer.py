@@ -143,7 +143,7 @@ def _prefix(text: str, begin: int, quote: int) -> str:
 
 
 def _string_end(text: str, at: int, prefix: str) -> int:
-    """The place behind the string whose opening quote stands at `at`. IndexError if there is none."""
+    """The place behind the string whose quote opens at `at`. IndexError if there is none."""
     is_format = "f" in prefix or "t" in prefix
     close = text[at] * (3 if text.startswith(text[at] * 3, at) else 1)
     at += len(close)

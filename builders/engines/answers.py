@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from builders.engines import losses
 from builders.engines.budget import Spent
-from builders.engines.error_share import ErrorShare, StormError
+from builders.engines.error_share import ErrorShare, StormError, way_on
 from builders.engines.journal import (
     Journal,
     answers_in,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "JournalledStream", "Journals", "StormError", "WholeShards", "answers_in", "batches", "close_journal", "finished_journals", "journals",
     "open_answers", "paid_in", "spent_before", "spent_in", "unreadable_in", "usage",
+    "way_on",
 ]  # fmt: skip
 
 

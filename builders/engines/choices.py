@@ -9,8 +9,8 @@ that is sent, and the probability of each choice. `NoChoiceError` where the answ
 The rules of reading a digit. Thinking is set apart first.
 
 - The digit is the number with which the answer begins. If it begins with a word, it is the number
-  behind "score:", "Clarity:" and the like, or else the only number in it, where a sentence ends with
-  it. Numbers inside of code and in "2 bugs" are no digits.
+  behind "score:", "Clarity:" and the like, or else the only number in it, where a sentence ends
+  with it. Numbers inside of code and in "2 bugs" are no digits.
 - A number that is off the scale is no digit: 10, 7.5, -1, 80% and 8/10 are refused, and never read
   as their first digit or rescaled. So are two numbers where one was asked for, such as 7-8. 8/9 is
   8, and "from 0 to 9" names the scale alone.

@@ -126,5 +126,5 @@ def _text_of(packed: bytes, unpacker: Unpacker, charset: str | None) -> str:
 
 
 def _is_lasting(error: BaseException) -> bool:
-    """Whether an answer is whole but cannot be read as HTTP. One that was cut has no status line."""
+    """Whether an answer is whole and no HTTP that we read. One that was cut has no status line."""
     return isinstance(error, aiohttp.ClientResponseError) and "status line" not in error.message

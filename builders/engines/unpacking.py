@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from builders.engines.malformed import UnreadableError
 
 ASKED_FOR = "gzip, deflate"
-"""What we read, as a header `Accept-Encoding`. Without it, aiohttp names what happens to be installed."""
+"""What we read, as a header `Accept-Encoding`. Without it, aiohttp names what happens to be
+installed."""
 # Bytes that are not text are seen in the first few. So many are waited for before that is decided.
 HEAD_BYTES = 64
 PIECE_BYTES = 2**20

@@ -21,10 +21,10 @@ PERMISSIVE = (
     "ZPL-2.1",
 )  # fmt: skip
 """Licences that allow use and change in other works, also closed ones, for a notice at most: those
-of the Blue Oak Council's list that occur in Python packages, those of Python itself, and dedications
-to the public. "BSD" is one of the BSD licences where nobody says which. Copyleft of any strength
-(GPL, LGPL, AGPL, MPL, EPL), non-commercial and proprietary terms are not among them, nor is the
-advertising clause of BSD-4-Clause.
+of the Blue Oak Council's list that occur in Python packages, those of Python itself, and
+dedications to the public. "BSD" is one of the BSD licences where nobody says which. Copyleft of any
+strength (GPL, LGPL, AGPL, MPL, EPL), non-commercial and proprietary terms are not among them, nor
+is the advertising clause of BSD-4-Clause.
 """
 
 

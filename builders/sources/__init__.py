@@ -3,7 +3,8 @@
 In: a `Source` of the recipe: a tree, the standard library, installed packages, an archive, JSON
 lines, Parquet files, or a dataset of the Hub. Out: `listing(source)` gives the shards and a
 fingerprint of what is listed. `read(source, shard)` gives the files of one shard: each has its
-path, text, repository and licence, with what told it. A file that cannot be read is given too, with the reason.
+path, text, repository and licence, with what told it. A file that cannot be read is given too, with
+the reason.
 
 How: the listing looks at every file once and notes where each shard starts, so no shard reads what
 belongs to another. The shards do not depend on the number of workers.

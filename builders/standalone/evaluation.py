@@ -22,8 +22,7 @@ from typing import Any, cast
 from builders import sandbox
 from builders.benchmarks import tasks as tasks_of
 from builders.engines import Completion, EngineSettings, Request, forms, open_engine, require_weights
-from builders.engines.answers import StormError, answers_in, open_answers, spent_in
-from builders.engines.error_share import way_on
+from builders.engines.answers import StormError, answers_in, open_answers, spent_in, way_on
 from builders.harness import references, saved
 from builders.harness.jobs import (
     ASKED,

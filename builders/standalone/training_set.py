@@ -1,8 +1,9 @@
 """What `scoder train` trains on: a dataset folder, made of any dataset where it is none yet.
 
 In: a published folder (a card beside Parquet files alone) or Hub id, which are taken as they are;
-or a file, any other folder, one config or split of several, or columns that the user names. Out: a folder with
-`messages`, beside the output of the training. A killed training that goes on makes it again.
+or a file, any other folder, one config or split of several, or columns that the user names. Out: a
+folder with `messages`, beside the output of the training. A killed training that goes on makes it
+again.
 
     prepared("answers.jsonl.gz", "my-coder", {}, announce)    # my-coder.dataset
 """

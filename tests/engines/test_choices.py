@@ -1,4 +1,4 @@
-"""Which choice an answer names: a number off the scale is refused, never read as its first digit."""
+"""Which choice an answer names: a number off the scale is refused, not read as its first digit."""
 
 from __future__ import annotations
 

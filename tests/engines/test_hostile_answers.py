@@ -253,7 +253,8 @@ def test_brackets_at_every_depth_end_no_run(place: str) -> None:
         for deep in (nested(depth), nested(depth // 2, '{"error": [', "]}")):
             text = place.replace("DEEP", deep)
             read(text.encode())
-            refuse(400, text, {}, slice(depth % 5, depth % 5 + 1))  # the depth matters here, and not the request
+            # The depth matters here, and not the request.
+            refuse(400, text, {}, slice(depth % 5, depth % 5 + 1))
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def packed(content: bytes, encoding: str, code: int = 200) -> web.Response:
 
 
 def asked(server: FaultServer) -> tuple[Completion, int]:
-    """The answer to one request of at most 82 + 40 tokens, and the tokens that the budget counts."""
+    """The answer to one request of at most 82 + 40 tokens, and the tokens that a budget counts."""
     given = OpenAISettings(base_url=server.url, max_retries=2, timeout_s=5, budget_tokens=10**6)
     with open_engine(given, "m") as engine:
         (found,) = engine.generate([Request("r", messages=USER, max_tokens=40)])
