@@ -9,22 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.engines import Request, reading, refusals
+from builders.engines.choices import NoChoiceError, choice_body, choice_mass, is_cut_before_text, probabilities
 from builders.engines.dialect import LADDERS, Dialect, most_tokens
-from builders.engines.protocol import (
-    MOST_TOKENS,
-    Answer,
-    NoChoiceError,
-    checked,
-    choice_body,
-    choice_mass,
-    completion,
-    extended,
-    is_cut_before_text,
-    path_and_body,
-    probabilities,
-    tokens_of,
-)
-from builders.engines.reading import MalformedError, UnreadableError
+from builders.engines.malformed import MalformedError, UnreadableError
+from builders.engines.protocol import MOST_TOKENS, Answer, checked, completion, extended, path_and_body, tokens_of
 from builders.engines.refusals import PassingError, RefusedError
 
 OWN_ERRORS = (MalformedError, UnreadableError, NoChoiceError)
