@@ -38,9 +38,10 @@ _LIST = re.compile(
 )
 _FILTERED = re.compile(r"moderation|flagged|content[ _](?:polic|filter|management)|usage polic|safety")
 _OF_KEY = re.compile(
-    r"api[ _-]?key[^.]{0,40}(?:invalid|expired|revoked|disabled|not valid|incorrect|wrong)|(?:invalid|incorrect|wrong|expired|revoked"
-    r"|disabled|missing)[ _-]api[ _-]?key|(?:key|token|credentials?) (?:has been|have been|was|were|is|are) (?:revoked|disabled"
-    r"|expired|deactivated|deleted|invalid)|unauthenticated|authentication_error"
+    r"api[ _-]?key[^.]{0,40}(?:invalid|expired|revoked|disabled|not valid|incorrect|wrong)"
+    r"|(?:invalid|incorrect|wrong|expired|revoked|disabled|missing)[ _-]api[ _-]?key"
+    r"|(?:api[ _-]?key|access token|bearer token|credentials?) (?:has been|have been|was|were|is|are)"
+    r" (?:revoked|disabled|expired|deactivated|deleted|invalid)|unauthenticated|authentication_error"
 )
 _NO_PROVIDER = re.compile(r"no (?:endpoints?|providers?)[^.]{0,60}requested parameters")
 _SAME = {

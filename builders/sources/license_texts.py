@@ -77,10 +77,10 @@ def _match(text: str) -> Matched | None:
     regions = [r for r in identify_license(text, coverage_threshold=0.0) if not _is_address(text[r.start : r.end])]
     if not regions:
         return None
-    ids, end, is_choice, num_chars, num_own = [regions[0].id], regions[0].end, False, 0, len(text)
-    is_choice = offers_choice(text[: regions[0].start])
-    num_chars = regions[0].end - regions[0].start
-    for region in regions[1:]:
+    first, *others = regions
+    ids, end, num_chars, num_own = [first.id], first.end, first.end - first.start, len(text)
+    is_choice = offers_choice(text[: first.start])
+    for region in others:
         between = text[end : region.start]
         if len(set(ids)) == 1:
             is_choice = is_choice or offers_choice(between)

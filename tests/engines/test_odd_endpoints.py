@@ -601,6 +601,12 @@ def test_a_key_that_is_refused_with_400_ends_it_too(serve):
     assert len(server.seen) <= 4
 
 
+def test_a_refusal_of_a_stop_token_is_not_one_of_the_key(serve):
+    server = serve(lambda body, _: bad(400, "The stop token is invalid.") if "stop" in body else ok())
+    (found,) = asked(server, chats(1, stop=("\n#",)))
+    assert found.finish_reason == "stop"
+
+
 def test_a_key_that_is_revoked_on_the_way_ends_it_and_a_filter_of_texts_does_not(serve):
     def revoked(body, _):
         return ok() if body["messages"][0]["content"] < "n4" else bad(403, "The API key has been revoked.")
