@@ -16,7 +16,7 @@ from commands.progress import duration
 from commands.reports import printable
 from commands.terminal import DEFAULT_STORE
 from store.catalog import connect, notes
-from store.counts import counted, with_interval
+from store.counts import counted, dollars, with_interval
 from store.ledger import Ledger
 from store.schemas import CONTRACTS
 
@@ -86,7 +86,7 @@ def _spent(ledger: Ledger) -> list[str]:
     costs = [e.cost_usd for e in entries if e.cost_usd is not None]
     said = [duration(sum(e.seconds for e in entries))]
     said += [f"{asked:,} tokens read and {written:,} written"] if asked or written else []
-    said += [f"{sum(costs):,.2f} USD"] if costs else []
+    said += [f"{dollars(sum(costs))} USD"] if costs else []
     return [f"all builds of this store took {', '.join(said)}", *notes(ledger, CONTRACTS)]
 
 

@@ -16,7 +16,8 @@ from builders.engines.batch_lines import Group, Line
 from builders.engines.batch_provider import Provider
 from builders.engines.batch_state import BatchState
 from builders.engines.budget import Budget, Spent, most_billed
-from builders.engines.dialect import Dialect, Trial
+from builders.engines.choices import needs_room
+from builders.engines.dialect import ROOM, Dialect, Trial
 from builders.engines.endpoint import Endpoint
 from builders.engines.malformed import Json, MalformedError, UnreadableError
 from builders.engines.protocol import ESTIMATED, Answer, billed_anyway, checked, tokens_of
@@ -100,6 +101,11 @@ class Collector:
                 hint = short(self._endpoint.redact(str(unreadable)))
                 return RefusedError(hint, tokens=tokens, notes=(*notes, *estimated))
             trial = self.trials[line.name]
+            if ROOM not in (*group.lessons, *trial.lessons) and needs_room(line.body, said, answer.body):
+                self._lose(self._budget.price(*tokens))
+                trial.lessons.append(ROOM)
+                self.taught.add(line.name)
+                return None
             idle = set(trial.lessons) - set(trial.helped())
             helped = [one for one in group.lessons if one.told in answer.notes and one not in idle]
             self._endpoint.dialect.confirm(helped)

@@ -27,6 +27,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from builders.engines import thinking
+from builders.engines.dialect import CHOICE_TOKENS, most_tokens
 from builders.engines.malformed import Json, quoted
 from builders.engines.protocol import is_cut, parts
 from builders.engines.types import Message
@@ -117,10 +118,15 @@ def choice_mass(answer: Json, choices: tuple[str, ...]) -> float | None:
     return min(1.0, sum(_mass_by_choice(choice, choices, named).values()))
 
 
-def is_cut_before_text(answer: Json) -> bool:
-    """Whether an answer reached its limit before its first character."""
+def needs_room(body: Json, said: Json, answer: Json) -> bool:
+    """Whether a choice is asked again with more tokens, as the model thinks before it answers.
+
+    `body` is the question, and `said` is it as this endpoint takes it. The answers under way when
+    that is learnt are paid for, and only these.
+    """
+    is_short = "top_logprobs" in body and most_tokens(said) <= CHOICE_TOKENS
     choice = answer["choices"][0]
-    return is_cut(choice) and not _text(choice) and not _top_logprobs(choice, None)
+    return is_short and is_cut(choice) and not _text(choice) and not _top_logprobs(choice, None)
 
 
 def named_in(text: str, choices: tuple[str, ...], *, may_go_on: bool = False) -> Named | None:

@@ -29,10 +29,10 @@ import aiohttp
 
 from builders.engines import credentials, pace, reading, refusals
 from builders.engines.budget import Budget, Spent, most_billed
-from builders.engines.choices import is_cut_before_text
+from builders.engines.choices import needs_room
 from builders.engines.complaints import named
 from builders.engines.connection import Connection, Head, StatusError
-from builders.engines.dialect import CHOICE_TOKENS, LADDERS, ROOM, Dialect, Trial, most_tokens
+from builders.engines.dialect import LADDERS, ROOM, Dialect, Trial
 from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.gate import Ending, Gate, Load, StoppedError
 from builders.engines.malformed import MalformedError, UnreadableError
@@ -121,7 +121,7 @@ class Endpoint:
                     continue
                 raise
             else:
-                if ROOM not in own.lessons and self._needs_room(body, asked[0], answer):
+                if ROOM not in own.lessons and needs_room(body, asked[0], answer.body):
                     self.lose(answer)
                     own.lessons.append(ROOM)
                     continue
@@ -147,14 +147,6 @@ class Endpoint:
         if lesson:
             own.learn(lesson, refused.raw)
         return lesson is not None
-
-    def _needs_room(self, body: Json, said: Json, answer: Answer) -> bool:
-        """Whether a choice is asked again with more tokens, as the model thinks before it answers.
-
-        The answers under way when that is learnt are paid for, and only these.
-        """
-        is_short = "top_logprobs" in body and most_tokens(said) <= CHOICE_TOKENS
-        return is_short and is_cut_before_text(answer.body)
 
     def _load(self, most: tuple[int, int], *, is_first: bool) -> Load:
         expected = most[0] / BYTES_PER_TOKEN + min(most[1], self._completion_tokens)

@@ -132,7 +132,7 @@ def seconds(check: Callable[[str], list[str]], text: str) -> float:
     return time.process_time() - started
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_five_megabytes_of_anything_take_two_seconds_and_thrice_those_of_code() -> None:
     files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
     code = ("".join(p.read_text(encoding="utf-8", errors="replace") for p in files) * 2)[:5_000_000]

@@ -11,9 +11,10 @@ from builders.engines.choices import (
     DIGITS,
     LABEL_TOKENS,
     NoChoiceError,
+    choice_body,
     choice_mass,
-    is_cut_before_text,
     named_in,
+    needs_room,
     probabilities,
 )
 
@@ -134,7 +135,9 @@ def test_an_answer_without_a_number_has_the_probabilities_of_its_first_token() -
 
 def test_the_tokens_of_thinking_hold_no_choice() -> None:
     said = answer(("Two", {"2": 1.0}), (" 2", {"2": 1.0}), finish="length", content=None, reasoning_content="Two 2")
-    assert is_cut_before_text(said) and choice_mass(said, DIGITS) is None
+    question = choice_body(({"role": "user", "content": "How good?"},), "m", {})
+    assert needs_room(question, question, said) and choice_mass(said, DIGITS) is None
+    assert not needs_room(question, question | {"max_tokens": 1024}, said)
     with pytest.raises(NoChoiceError, match="raise the engine's max_thinking_tokens"):
         probabilities(said, DIGITS)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.engines import Request, reading, refusals
-from builders.engines.choices import NoChoiceError, choice_body, choice_mass, is_cut_before_text, probabilities
+from builders.engines.choices import NoChoiceError, choice_body, choice_mass, needs_room, probabilities
 from builders.engines.dialect import LADDERS, Dialect, most_tokens
 from builders.engines.malformed import MalformedError, UnreadableError
 from builders.engines.protocol import MOST_TOKENS, Answer, checked, completion, extended, path_and_body, tokens_of
@@ -21,6 +21,7 @@ CHOICES = tuple("0123456789")
 CHAT = Request("1", messages=(USER,), max_tokens=8, stop=("\n\n", "END"), top_p=0.5, json_schema='{"type": "object"}')
 REQUESTS = (CHAT, Request("2", messages=(USER,), temperature=None), Request("3", prompt="def f():", stop=("\n",) * 5))
 MOST = (100, 200)
+QUESTION = choice_body((USER,), "m", {})
 DEEP = (*range(300, 500, 33), *range(900, 1000, 7))
 """Around the depths at which Python's JSON and our own functions give up."""
 
@@ -168,7 +169,7 @@ def complete(request: Request, answer: Answer) -> None:
 def choose(answer: dict[str, Any]) -> None:
     mass = choice_mass(answer, CHOICES)
     assert mass is None or 0 <= mass <= 1
-    assert is_cut_before_text(answer) in (True, False)
+    assert needs_room(QUESTION, QUESTION, answer) in (True, False)
     try:
         row = probabilities(answer, CHOICES)
     except NoChoiceError:

@@ -6,8 +6,10 @@ import json
 
 import pytest
 
-from builders.engines import answers, batch_provider, open_engine
+from builders.engines import ChoiceRequest, answers, batch_provider, open_engine
 from builders.engines.batch_state import BatchState
+from builders.engines.budget import Spent
+from builders.engines.choices import DIGITS
 from store.errors import JobError, UnreachableError
 from tests.batch_server import answered
 from tests.engines.test_batch_api import ask, chats, echo, serve, settings, text_of
@@ -151,6 +153,23 @@ def test_a_lesson_that_helped_is_told_and_holds_for_the_next_lines(serve, tmp_pa
     found = ask(server, tmp_path / "state", 12, batch_size=3)
     assert {(one.text, len(one.notes)) for one in found.values()} == {("hi", 1)}
     assert capfd.readouterr().err.count("takes no seed") == 1 and set(server.paid.values()) == {1}
+
+
+def test_a_choice_that_is_cut_while_the_model_thinks_gets_more_tokens_in_the_next_batch(serve, tmp_path, capfd):
+    def answer(body, attempt):
+        if body["max_tokens"] <= 16:
+            message = {"role": "assistant", "content": None, "reasoning_content": "The problem is"}
+            choice = {"message": message, "finish_reason": "length"}
+            return 200, {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": body["max_tokens"]}}
+        return answered("8")
+
+    server = serve(answer)
+    asked = [ChoiceRequest(f"r{n}", (({"role": "user", "content": f"n{n}"},),), DIGITS) for n in range(6)]
+    losses = tmp_path / "lost.jsonl"
+    with open_engine(settings(server), "m", spent=Spent(losses=losses), state=tmp_path / "state") as engine:
+        found = list(engine.choose(asked))
+    assert [max(one.probabilities[0]) for one in found] == [1.0] * 6
+    assert set(server.paid.values()) == {2} and capfd.readouterr().err.count("thinks before it answers") == 1
 
 
 def test_a_batch_of_a_killed_run_is_read_as_it_was_said(tmp_path):

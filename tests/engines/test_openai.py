@@ -333,7 +333,7 @@ def test_concurrency_falls_on_429_and_comes_back(serve):
     assert [c.finish_reason for c in found] == ["stop"] * 200
     assert places < 24
     late = [moment for moment, _, _ in server.seen]
-    assert len(late) < 2 * 200, "most attempts are not refused"
+    assert len(late) < 4 * 200, "an engine that does not learn is refused 15 times of 16"
     quiet = serve(lambda body, attempt: "429" if body["seed"] < 1 and attempt == 0 else ok(), lambda body: 0.0)
     with open_engine(settings(quiet, max_in_flight=16), "m") as engine:
         list(engine.generate(chats(300)))
