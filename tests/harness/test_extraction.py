@@ -813,7 +813,7 @@ def names_of_bytecode(code: str) -> tuple[set[str], set[str]]:
 def test_no_name_of_a_real_module_is_lost(name):
     whole = Path(importlib.util.find_spec(name).origin).read_text("utf-8")
     definitions = [n.name for n in ast.parse(whole).body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
-    for entry_point in definitions[:: max(1, len(definitions) // 8)]:
+    for entry_point in definitions[:: max(1, len(definitions) // 3)]:
         task = dataclasses.replace(WHOLE, entry_point=entry_point)
         code = candidate(task, py(whole), "chat").code
         assert entry_point in names_of_bytecode(code)[1]
