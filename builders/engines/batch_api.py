@@ -89,9 +89,9 @@ class BatchEngine(Engine):
         def answer(request: Request, answers: list[Answer | BaseException]) -> Completion:
             (said,) = answers
             if isinstance(said, RefusedError):
-                return hidden(refused_completion(request, said), self._endpoint.redact)
+                return hidden(refused_completion(request, said), self._endpoint.redact_answer)
             assert isinstance(said, Answer)
-            return hidden(completion(request, said), self._endpoint.redact)
+            return hidden(completion(request, said), self._endpoint.redact_answer)
 
         return self._stream(requests, lines_of, answer)
 
@@ -107,7 +107,7 @@ class BatchEngine(Engine):
             ]
 
         def answer(request: ChoiceRequest, answers: list[Answer | BaseException]) -> ChoiceCompletion:
-            return hidden(choice_completion(request, answers), self._endpoint.redact)
+            return hidden(choice_completion(request, answers), self._endpoint.redact_answer)
 
         return self._stream(requests, lines_of, answer)
 
