@@ -53,6 +53,13 @@ def test_a_line_without_an_answer_is_refused_once(serve, tmp_path):
     assert found.finish_reason == "error" and found.num_completion_tokens == 512 and set(server.paid.values()) == {1}
 
 
+def test_a_line_that_was_cut_while_the_model_thought_is_unfinished(serve, tmp_path):
+    usage = {"prompt_tokens": 100, "completion_tokens": 0, "total_tokens": 2100}
+    server = serve(lambda body, _: (200, {"choices": [{"finish_reason": "length"}], "usage": usage}))
+    (found,) = ask(server, tmp_path / "state", 1).values()
+    assert (found.finish_reason, found.num_completion_tokens) == ("length", 2000) and set(server.paid.values()) == {1}
+
+
 def with_counts(batch, is_hidden=lambda batch: False):
     if batch["status"] != "completed":
         return batch
