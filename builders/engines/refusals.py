@@ -19,29 +19,24 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 
+from builders.engines import told_errors
 from builders.engines.complaints import (
     is_a_cap,
     is_filtered,
     is_of_all_parameters,
+    is_of_balance,
     is_of_key,
     is_too_long,
     own_words,
 )
+from builders.engines.protocol import has_begun, is_billed
 from builders.engines.types import FinishReason
 from store.errors import DeniedError, InputError
 from store.texts import one_line
 
 ERROR_CHARS = 200
-UNKNOWN_STATUS = 500
-"""Of an error whose code says nothing: it may be over next time."""
 BROKEN_ENDS = ("error", "network_error", "insufficient_system_resource")
 """How providers call an answer that broke off on their side."""
-_CODES = (
-    ("insufficient_quota", 429), ("rate_limit", 429), ("resource_exhausted", 429), ("too_many_requests", 429),
-    ("throttl", 429), ("overloaded", 529), ("unavailable", 503), ("invalid_api_key", 401), ("unauth", 401),
-    ("authentication", 401), ("permission", 403), ("context_length", 400), ("content_filter", 400),
-    ("invalid_request", 400), ("invalid_argument", 400), ("unsupported", 400), ("not_found", 404),
-)  # fmt: skip
 _AGAIN = re.compile(r"(?:try again in|retry after|retry in) ((?:[\d.]+ ?(?:ms|h|m|s)[a-z]* ?)+)", re.IGNORECASE)
 _AMOUNT = re.compile(r"([\d.]+) ?(ms|h|m|s)", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -103,17 +98,20 @@ class ToldError:
 def error_in(answer: Any) -> ToldError | None:
     """The error that an answer 200 holds instead of a text. None where there is a text.
 
-    OpenRouter, and gateways like it, have sent their 200 when a provider behind them fails.
+    OpenRouter, and gateways like it, have sent their 200 when a provider behind them fails. An
+    error that is not called `error` is one where nothing was billed and nothing else came.
     """
     if not isinstance(answer, dict):
         return None
     choice = _choice(answer)
     is_broken = choice.get("finish_reason") in BROKEN_ENDS
     error = choice.get("error") or (answer.get("error") if is_broken or not _has_text(choice) else None)
+    if not error and not is_broken and not is_billed(answer) and not has_begun(answer):
+        error = told_errors.error_part(answer)
     if not error and not is_broken:
         return None
     error = error or {"message": f"the answer broke off (finish_reason {choice['finish_reason']})"}
-    return ToldError(_status(error), error if isinstance(error, str) else _json(error))
+    return ToldError(told_errors.status_of(error), error if isinstance(error, str) else _json(error))
 
 
 def end_of_run(status: int, text: str, where: str, model: str, key: str, hidden: str) -> Exception | None:
@@ -122,6 +120,10 @@ def end_of_run(status: int, text: str, where: str, model: str, key: str, hidden:
     `hidden` is the text without keys: the endpoint's own words, which say most.
     """
     quote = f": the endpoint says {said!r}" if (said := short(own_words(hidden).strip())) else ""
+    is_empty = status in (400, 401, 403, 429) and is_of_balance(text)
+    if status == 402 or is_empty or (status == 429 and "insufficient_quota" in text):
+        mend = "All answers are kept: top it up and run again"
+        return DeniedError(f"{where}{quote}: the account has no credit left. {mend}")
     if status in (401, 403) or (status == 400 and is_of_key(text)):
         why = f"the key is missing or wrong, or it may not use {model!r}"
         return DeniedError(f"{where}{quote}: {why}: check {key}")
@@ -131,9 +133,6 @@ def end_of_run(status: int, text: str, where: str, model: str, key: str, hidden:
     if status == 404 or 300 <= status < 400:
         mend = "check the model's name, and base_url (mostly it ends in /v1)"
         return InputError(f"{where} for model {model!r}{quote}: {mend}")
-    if status == 402 or (status == 429 and "insufficient_quota" in text):
-        mend = "All answers are kept: top it up and run again"
-        return DeniedError(f"{where}{quote}: the account has no credit left. {mend}")
     return None
 
 
@@ -143,7 +142,8 @@ def is_of_one_request(status: int, text: str, *, has_answered: bool) -> bool:
     The key was good where it was answered before, if nothing says that it is so no more. Filters
     of texts say 403 too.
     """
-    return status == 403 and (is_filtered(text) or (has_answered and not is_of_key(text)))
+    is_of_account = is_of_key(text) or is_of_balance(text)
+    return status == 403 and (is_filtered(text) or (has_answered and not is_of_account))
 
 
 def failure(status: int, text: str, hidden: str, headers: Mapping[str, str]) -> RefusedError | PassingError:
@@ -200,18 +200,6 @@ def _choice(answer: dict[str, Any]) -> dict[str, Any]:
 def _has_text(choice: dict[str, Any]) -> bool:
     message = choice.get("message")
     return bool(choice.get("text") or (isinstance(message, dict) and message.get("content")))
-
-
-def _status(error: Any) -> int:
-    if not isinstance(error, dict):
-        return UNKNOWN_STATUS
-    told = [error.get(name) for name in ("code", "status", "status_code", "type")]
-    for value in told:
-        number = str(value) if isinstance(value, int | str) and len(str(value)) == 3 else ""
-        if number.isdecimal() and 300 <= int(number) < 600:
-            return int(number)
-    words = " ".join(str(value).lower() for value in told if isinstance(value, str))
-    return next((status for word, status in _CODES if word in words), UNKNOWN_STATUS)
 
 
 def _json(error: Any) -> str:

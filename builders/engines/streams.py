@@ -15,6 +15,7 @@ import math
 from typing import Any
 
 from builders.engines.malformed import Json, MalformedError, UnreadableError, quoted
+from builders.engines.told_errors import error_part
 
 THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks", "thinking")
 """Where a message holds what a model thought."""
@@ -110,8 +111,9 @@ class _Joined:
             self._is_torn = True
             return
         self._num_events += 1
-        if event.get("error"):
-            self._answer["error"] = event["error"]
+        error = event.get("error") or (None if event.get("choices") else error_part(event))
+        if error:
+            self._answer["error"] = error
         if isinstance(event.get("usage"), dict):
             self._answer["usage"] = event["usage"]
         choices = event.get("choices")
