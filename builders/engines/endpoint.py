@@ -187,14 +187,18 @@ class Endpoint:
         """What came, as an answer. What nobody can read is paid for, and not asked again."""
         said, notes = asked
         found: Any = None
+        began = self.loop.time()
         try:
             content, head = await self._received("POST", path, json=said)
             content = hidden_bytes(content, self.redact_answer)
             found = reading.decoded(content, head.charset)
             if told := refusals.error_in(found):
-                failure = self._statuses.failure(path, said, told.status, head.headers, told.text)
+                waited_s = self.loop.time() - began
+                failure = self._statuses.failure(path, said, told.status, head.headers, told.text, waited_s)
                 if not isinstance(failure, StoppedError):
                     failure.tokens = billed_anyway(found, most)
+                if isinstance(failure, PassingError) and any(failure.tokens):
+                    failure.is_paid = False  # it is known what it cost
                 raise failure
             answer = checked(found)
         except MalformedError as malformed:
@@ -219,14 +223,15 @@ class Endpoint:
         return content
 
     async def _received(self, method: str, path: str, **options: Any) -> tuple[bytes, Head]:
-        content, head = bytearray(), Head()
+        content, head, began = bytearray(), Head(), self.loop.time()
         try:
             async for chunk in self._connection.chunks(method, path, head, **options):
                 content += chunk
                 if len(content) > LONGEST_ANSWER_BYTES:
                     raise UnreadableError(f"the answer is longer than {LONGEST_ANSWER_BYTES:,} bytes")
         except StatusError as refused:
-            raise self._statuses.error_of(path, options.get("json") or {}, refused) from None
+            waited_s = self.loop.time() - began
+            raise self._statuses.error_of(path, options.get("json") or {}, refused, waited_s) from None
         return bytes(content), head
 
     async def download(self, path: str, target: Path) -> str | None:

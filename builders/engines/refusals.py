@@ -35,6 +35,12 @@ from store.errors import DeniedError, InputError
 from store.texts import one_line
 
 ERROR_CHARS = 200
+TIMED_OUT = (504, 524)
+"""What a gateway says that gave up waiting for an answer."""
+NEVER_BEGUN = (501, 503, 505, 511, 521, 522, 523, 525, 526, 529)
+"""Failures of a server that did not take the request."""
+GATEWAY_S = 25.0
+"""The shortest time-out of a known gateway (29 s), and a little less."""
 BROKEN_ENDS = ("error", "network_error", "insufficient_system_resource")
 """How providers call an answer that broke off on their side."""
 _AGAIN = re.compile(r"(?:try again in|retry after|retry in) ((?:[\d.]+ ?(?:ms|h|m|s)[a-z]* ?)+)", re.IGNORECASE)
@@ -146,11 +152,26 @@ def is_of_one_request(status: int, text: str, *, has_answered: bool) -> bool:
     return status == 403 and (is_filtered(text) or (has_answered and not is_of_account))
 
 
-def failure(status: int, text: str, hidden: str, headers: Mapping[str, str]) -> RefusedError | PassingError:
-    """The error of one request. `hidden` is the text without keys, for people."""
+def may_be_billed(status: int, waited_s: float, timeout_s: float) -> bool:
+    """Whether the model behind a failure may have answered, so that somebody bills it.
+
+    A gateway that waited too long says 504, or 524. The model behind it went on, and mostly ends
+    what it began. Some say 408, 500 or 502 then: these count where they came after a long wait.
+    """
+    is_late = waited_s >= min(GATEWAY_S, timeout_s / 2)
+    return status in TIMED_OUT or (is_late and (status == 408 or (status >= 500 and status not in NEVER_BEGUN)))
+
+
+def failure(
+    status: int, text: str, hidden: str, headers: Mapping[str, str], *, is_paid: bool = False
+) -> RefusedError | PassingError:
+    """The error of one request. `hidden` is the text without keys, for people.
+
+    `is_paid` says that a failure that may pass may have been billed.
+    """
     message = short(f"{status}: {hidden}")
     if status in (408, 409, 429) or status >= 500:
-        return PassingError(message, status=status, retry_after_s=retry_after_s(headers, text))
+        return PassingError(message, status=status, is_paid=is_paid, retry_after_s=retry_after_s(headers, text))
     if is_too_long(text):
         return RefusedError(message, "prompt_too_long", text)
     return RefusedError(short(f"{status}: lower max_tokens: {hidden}") if is_a_cap(text) else message, "error", text)

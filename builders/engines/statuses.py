@@ -37,18 +37,22 @@ class Statuses:
     ) -> None:
         self.has_answered = False
         self._address, self._proxy, self._redact, self._stop = address, proxy, redact, stop
+        self._timeout_s = settings.timeout_s
         self._keys = f"the variable {settings.api_key_env}, and headers"
         # Over plain http, the answer of a proxy looks like one of the endpoint.
         self._or_proxy = f", or {proxy}," if proxy and urlsplit(address).scheme == "http" else ""
 
-    def error_of(self, path: str, said: Json, refused: StatusError) -> Failure:
-        """The error of an answer that is not 2xx. `said` is the body that was sent."""
+    def error_of(self, path: str, said: Json, refused: StatusError, waited_s: float = 0.0) -> Failure:
+        """The error of an answer that is not 2xx. `said` is the body that was sent, and `waited_s`
+        how long ago."""
         status, headers, text = refused.status, refused.headers, refused.text
         if isinstance(refused, ProxyError) or status in proxies.ALWAYS_A_PROXY:
             return self._of_proxy(status, headers, short(self._redact(text)))
-        return self.failure(path, said, status, headers, text)
+        return self.failure(path, said, status, headers, text, waited_s)
 
-    def failure(self, path: str, said: Json, status: int, headers: Mapping[str, str], text: str) -> Failure:
+    def failure(
+        self, path: str, said: Json, status: int, headers: Mapping[str, str], text: str, waited_s: float
+    ) -> Failure:
         """The error of a status of the endpoint, also of one that stands inside of an answer."""
         headers = pace.as_retry_after(status, headers, refusals.retry_after_s({}, text))
         hidden = self._redact(text)
@@ -59,7 +63,8 @@ class Statuses:
         where = f"{self._address}/{path}{self._or_proxy} answered {status}"
         if reason := refusals.end_of_run(status, text, where, said.get("model", "this model"), self._keys, hidden):
             return self._stopped(reason)
-        return refusals.failure(status, text, hidden, headers)
+        is_paid = refusals.may_be_billed(status, waited_s, self._timeout_s)
+        return refusals.failure(status, text, hidden, headers, is_paid=is_paid)
 
     def _of_proxy(self, status: int, headers: Mapping[str, str], said: str) -> Failure:
         host = urlsplit(self._address).hostname or ""

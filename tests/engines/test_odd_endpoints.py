@@ -740,6 +740,36 @@ def test_a_budget_holds_over_restarts_where_paid_attempts_fail(serve, tmp_path, 
     assert len(server.seen) == 8
 
 
+@pytest.mark.parametrize(
+    ("refusal", "wait_s", "num_asked"),
+    [
+        (504, 0.0, 8),
+        (524, 0.0, 8),
+        (502, 0.3, 8),
+        (500, 0.3, 8),
+        (408, 0.3, 8),
+        ({"error": {"code": 504, "message": "upstream timed out"}}, 0.0, 8),
+        (502, 0.0, 24),
+        (503, 0.3, 24),
+    ],
+)
+def test_a_gateway_that_gave_up_waiting_counts_as_a_time_out_of_our_own(
+    serve, tmp_path, monkeypatch, refusal, wait_s, num_asked
+):
+    """The model behind it goes on, and bills at most 82 + 40 tokens. 8 fit into the budget."""
+    monkeypatch.setattr("builders.engines.refusals.GATEWAY_S", 0.2)
+
+    def answer(body, _):
+        return web.json_response(refusal) if isinstance(refusal, dict) else status(refusal, "<html>no</html>")
+
+    server = serve(answer, lambda body: wait_s)
+    with contextlib.suppress(BudgetError):
+        kept(tmp_path, server, 12, budget_tokens=1000, max_error_share=1, max_retries=1, max_given_up=99)
+    assert len(server.seen) == num_asked
+    lost = answers.spent_in(tmp_path, settings(server, budget_tokens=1)).tokens
+    assert lost == (8 * 122 if num_asked == 8 else 0)
+
+
 def test_what_a_paid_attempt_before_an_answer_cost_is_kept(serve, tmp_path):
     server = serve(lambda body, attempt: cut() if attempt == 0 else ok())
     kept(tmp_path, server, 3)
