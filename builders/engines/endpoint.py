@@ -36,8 +36,8 @@ from builders.engines.gate import Ending, Gate, Load, StoppedError
 from builders.engines.malformed import MalformedError, UnreadableError
 from builders.engines.protocol import Answer, Json, billed_anyway, checked, tokens_of
 from builders.engines.redaction import hidden_bytes, hider
-from builders.engines.refusals import PassingError, RefusedError, short
-from builders.engines.statuses import Statuses
+from builders.engines.refusals import PassingError, RefusedError, ToldError, short
+from builders.engines.statuses import Failure, Statuses
 from store.files import private
 
 FIRST_BACKOFF_S = 0.5
@@ -214,6 +214,11 @@ class Endpoint:
         self._completion_tokens += 0.05 * (answer.tokens[1] - self._completion_tokens)
         return self.gate.budget.price(*answer.tokens)
 
+    @property
+    def address(self) -> str:
+        """Where it is, without a query."""
+        return self._connection.address
+
     async def send(self, method: str, path: str, **options: Any) -> bytes:
         """The body of an answer 2xx. Anything else is raised. There are no retries, and no gate."""
         try:
@@ -222,7 +227,13 @@ class Endpoint:
             raise RefusedError(self._short(str(unreadable))) from None
         return content
 
-    async def _received(self, method: str, path: str, **options: Any) -> tuple[bytes, Head]:
+    def told(self, path: str, error: ToldError) -> Failure:
+        """The failure that stands inside of an answer 2xx."""
+        return self._statuses.failure(path, {}, error.status, {}, error.text, 0.0)
+
+    async def _received(
+        self, method: str, path: str, *, is_look_up: bool = False, **options: Any
+    ) -> tuple[bytes, Head]:
         content, head, began = bytearray(), Head(), self.loop.time()
         try:
             async for chunk in self._connection.chunks(method, path, head, **options):
@@ -230,12 +241,25 @@ class Endpoint:
                 if len(content) > LONGEST_ANSWER_BYTES:
                     raise UnreadableError(f"the answer is longer than {LONGEST_ANSWER_BYTES:,} bytes")
         except StatusError as refused:
+            if is_look_up:
+                self._statuses.require_there(refused)
             waited_s = self.loop.time() - began
             raise self._statuses.error_of(path, options.get("json") or {}, refused, waited_s) from None
         return bytes(content), head
 
+    async def look_up(self, path: str) -> bytes:
+        """As `send`, for a thing that was made before. MissingError where it is not there."""
+        try:
+            content, _ = await self._received("GET", path, is_look_up=True)
+        except UnreadableError as unreadable:
+            raise RefusedError(self._short(str(unreadable))) from None
+        return content
+
     async def download(self, path: str, target: Path) -> str | None:
-        """Write the body of an answer 2xx into a file, however long it is. Returns its charset."""
+        """Write the body of an answer 2xx into a file, however long it is. Returns its charset.
+
+        MissingError where there is no such file.
+        """
         # A large file may take long, so only silence counts as a time-out.
         timeout = aiohttp.ClientTimeout(total=None, sock_read=self.settings.timeout_s)
         head = Head()
@@ -244,6 +268,7 @@ class Endpoint:
                 async for chunk in self._connection.chunks("GET", path, head, timeout=timeout):
                     handle.write(chunk)
         except StatusError as refused:
+            self._statuses.require_there(refused)
             raise self._statuses.error_of(path, {}, refused) from None
         except UnreadableError as unreadable:
             raise RefusedError(self._short(str(unreadable))) from None

@@ -93,6 +93,10 @@ class PassingError(Exception):
         return self.status in (429, 503, 529)
 
 
+class MissingError(Exception):
+    """The endpoint does not know a thing of an earlier run, or does not show it to this key."""
+
+
 @dataclass(frozen=True)
 class ToldError:
     """An error inside of an answer 200: the status that it stands for, and what it says."""
@@ -120,10 +124,11 @@ def error_in(answer: Any) -> ToldError | None:
     return ToldError(told_errors.status_of(error), error if isinstance(error, str) else _json(error))
 
 
-def end_of_run(status: int, text: str, where: str, model: str, key: str, hidden: str) -> Exception | None:
+def end_of_run(status: int, text: str, where: str, model: str | None, key: str, hidden: str) -> Exception | None:
     """What ends a whole run. None where a refusal is about one request, or about the moment.
 
-    `hidden` is the text without keys: the endpoint's own words, which say most.
+    `hidden` is the text without keys: the endpoint's own words, which say most. `model` is None
+    where no model was asked.
     """
     quote = f": the endpoint says {said!r}" if (said := short(own_words(hidden).strip())) else ""
     is_empty = status in (400, 401, 403, 429) and is_of_balance(text)
@@ -131,11 +136,13 @@ def end_of_run(status: int, text: str, where: str, model: str, key: str, hidden:
         mend = "All answers are kept: top it up and run again"
         return DeniedError(f"{where}{quote}: the account has no credit left. {mend}")
     if status in (401, 403) or (status == 400 and is_of_key(text)):
-        why = f"the key is missing or wrong, or it may not use {model!r}"
+        why = f"the key is missing or wrong, or it may not use {repr(model) if model else 'this'}"
         return DeniedError(f"{where}{quote}: {why}: check {key}")
     if status == 404 and is_of_all_parameters(text):
         mend = "leave some out (temperature: null, top_p: null), or say in extra_body who may answer"
         return InputError(f"{where} for model {model!r}{quote}: nobody behind it takes all that is sent: {mend}")
+    if model is None and (status == 404 or 300 <= status < 400):
+        return InputError(f"{where}{quote}: check base_url (mostly it ends in /v1), and whether it offers this at all")
     if status == 404 or 300 <= status < 400:
         mend = "check the model's name, and base_url (mostly it ends in /v1)"
         return InputError(f"{where} for model {model!r}{quote}: {mend}")

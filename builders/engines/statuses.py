@@ -12,15 +12,17 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from builders.engines import pace, proxies, refusals
-from builders.engines.complaints import named
+from builders.engines.complaints import named, own_words
 from builders.engines.connection import ProxyError, StatusError
 from builders.engines.dialect import LADDERS
 from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.gate import StoppedError
 from builders.engines.malformed import Json
 from builders.engines.proxies import Proxy
-from builders.engines.refusals import PassingError, RefusedError, short
+from builders.engines.refusals import MissingError, PassingError, RefusedError, short
 
+MISSING = (400, 403, 404, 410, 422)
+"""How providers refuse an id that they do not know, or that belongs to another account."""
 Failure = RefusedError | PassingError | StoppedError
 
 
@@ -50,6 +52,11 @@ class Statuses:
             return self._of_proxy(status, headers, short(self._redact(text)))
         return self.failure(path, said, status, headers, text, waited_s)
 
+    def require_there(self, refused: StatusError) -> None:
+        """MissingError where a thing is refused that was there before. The run does not end."""
+        if refused.status in MISSING and not isinstance(refused, ProxyError):
+            raise MissingError(short(f"{refused.status}: {own_words(self._redact(refused.text)).strip()}")) from None
+
     def failure(
         self, path: str, said: Json, status: int, headers: Mapping[str, str], text: str, waited_s: float
     ) -> Failure:
@@ -61,7 +68,7 @@ class Statuses:
         if is_lesson or refusals.is_of_one_request(status, text, has_answered=self.has_answered):
             return refusals.failure(status, text, hidden, headers)
         where = f"{self._address}/{path}{self._or_proxy} answered {status}"
-        if reason := refusals.end_of_run(status, text, where, said.get("model", "this model"), self._keys, hidden):
+        if reason := refusals.end_of_run(status, text, where, said.get("model"), self._keys, hidden):
             return self._stopped(reason)
         is_paid = refusals.may_be_billed(status, waited_s, self._timeout_s)
         return refusals.failure(status, text, hidden, headers, is_paid=is_paid)

@@ -10,6 +10,7 @@ from aiohttp import web
 from builders.engines import answers, endpoint
 from builders.engines.refusals import error_in, is_of_one_request
 from store.errors import DeniedError
+from tests.batch_server import BatchServer
 from tests.engines import test_batch_api as batches
 from tests.engines.test_odd_endpoints import asked, bad, chats, kept, serve, settings, stream
 from tests.fault_server import ok
@@ -143,7 +144,7 @@ def test_an_empty_account_ends_the_run_whatever_its_status(serve, refusal):
 
 
 def test_an_error_by_another_name_in_a_batch_is_that_error(tmp_path):
-    server = batches.BatchServer(lambda body, attempt: (200, RATE) if attempt == 0 else batches.echo(body, 0))
+    server = BatchServer(lambda body, attempt: (200, RATE) if attempt == 0 else batches.echo(body, 0))
     try:
         found = batches.ask(server, tmp_path / "state", 2, budget_tokens=2 * 600)
         assert {name: one.text for name, one in found.items()} == {"r0": "answer to n0", "r1": "answer to n1"}
