@@ -6,6 +6,7 @@ In: `answer(body, attempt)` gives (status, body) of a line, or None to leave it 
 thread of its own. `drop_orders` cuts the connection after so many orders were taken, before their
 answer. What it shows can be changed: `shown(batch)` of a batch, `told(line)` of an answer,
 `served(content, number)` at the number-th fetch of a file, and `page` batches of the list at once.
+Batches and files whose `refused(name)` is no 0 are refused with that status.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import asyncio
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from aiohttp import web
@@ -47,6 +48,7 @@ class BatchServer:
         self.shown: Callable[[Line], Line] = lambda batch: batch
         self.told: Callable[[Line], Line] = lambda line: line
         self.served: Callable[[bytes, int], bytes] = lambda content, number: content
+        self.refused: Callable[[str], int] = lambda name: 0
         self.fetched: Counter[str] = Counter()
         self.page = 100
         self._answer, self._fate, self._num_polls, self._drop_orders = answer, fate, num_polls, drop_orders
@@ -58,6 +60,7 @@ class BatchServer:
     async def _start(self) -> str:
         app = web.Application(client_max_size=2**28)
         app.router.add_post("/v1/files", self._upload)
+        app.router.add_get("/v1/files/{name}", self._show_file)
         app.router.add_get("/v1/files/{name}/content", self._content)
         app.router.add_post("/v1/batches", self._order)
         app.router.add_get("/v1/batches", self._list)
@@ -80,8 +83,19 @@ class BatchServer:
         self.files[name] = content
         return name
 
+    def _refusal(self, name: str, there: Container[str]) -> web.Response | None:
+        status = self.refused(name) or (0 if name in there else 404)
+        message = f"No such thing found with id '{name}'."
+        return web.json_response({"error": {"message": message}}, status=status) if status else None
+
+    async def _show_file(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        return self._refusal(name, self.files) or web.json_response({"id": name})
+
     async def _content(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
+        if refusal := self._refusal(name, self.files):
+            return refusal
         self.fetched[name] += 1
         return web.Response(body=self.served(self.files[name], self.fetched[name] - 1))
 
@@ -95,7 +109,7 @@ class BatchServer:
         if number < self._drop_orders:
             assert request.transport is not None
             request.transport.close()
-        return web.json_response(self.batches[name])
+        return web.json_response(self.shown(self.batches[name]))
 
     async def _list(self, request: web.Request) -> web.Response:
         newest = list(self.batches.values())[::-1]
@@ -106,6 +120,8 @@ class BatchServer:
         return web.json_response({"data": page, "has_more": end < len(newest)})
 
     async def _poll(self, request: web.Request) -> web.Response:
+        if refusal := self._refusal(request.match_info["name"], self.batches):
+            return refusal
         batch = self.batches[request.match_info["name"]]
         batch["polls"] += 1
         if batch["status"] == "in_progress" and batch["polls"] >= self._num_polls:

@@ -89,9 +89,9 @@ class BatchEngine(Engine):
         def answer(request: Request, answers: list[Answer | BaseException]) -> Completion:
             (said,) = answers
             if isinstance(said, RefusedError):
-                return hidden(refused_completion(request, said), self._endpoint.redact)
+                return hidden(refused_completion(request, said), self._endpoint.redact_answer)
             assert isinstance(said, Answer)
-            return hidden(completion(request, said), self._endpoint.redact)
+            return hidden(completion(request, said), self._endpoint.redact_answer)
 
         return self._stream(requests, lines_of, answer)
 
@@ -107,7 +107,7 @@ class BatchEngine(Engine):
             ]
 
         def answer(request: ChoiceRequest, answers: list[Answer | BaseException]) -> ChoiceCompletion:
-            return hidden(choice_completion(request, answers), self._endpoint.redact)
+            return hidden(choice_completion(request, answers), self._endpoint.redact_answer)
 
         return self._stream(requests, lines_of, answer)
 
@@ -195,8 +195,7 @@ class BatchEngine(Engine):
     def _earlier(self) -> dict[str, tuple[str, Group]]:
         """Line -> id of the batch of an earlier process that has it, and that batch, empty."""
         found = {}
-        for batch in self._state.open_batches():
-            batch_id = batch.batch_id or self._provider.find(batch.name, batch.input_file_id)
+        for batch, batch_id in self._provider.found(self._state.open_batches()):
             if batch_id is None:
                 self._state.close(batch.name)
                 continue
@@ -246,7 +245,9 @@ class BatchEngine(Engine):
 
     def _submit(self, group: Group) -> str:
         """The id of the new batch."""
-        group.state_name = name = self._state.begin(group.lines, [lesson.told for lesson in group.lessons])
+        group.state_name = name = self._state.begin(
+            group.lines, [lesson.told for lesson in group.lessons], self._endpoint.address
+        )
         content = b"".join(text(line, spoken(line, group)[0]) for line in group.lines.values())
         path = next(iter(group.lines.values())).path
         batch_id = self._provider.submit(name, path, content)

@@ -50,7 +50,7 @@ class Collector:
         for kind, expected in (("output_file_id", num_paid), ("error_file_id", None)):
             if not isinstance(batch.get(kind), str):
                 continue
-            for name, told in self._provider.lines(batch[kind], expected):
+            for name, told in self._provider.lines(batch[kind], expected, group.state_name):
                 num_read += expected is not None
                 line = left.pop(name, None) if told or expected is not None else None
                 if line is not None:

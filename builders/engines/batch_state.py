@@ -21,6 +21,7 @@ from store.files import private
 class OpenBatch:
     """`batch_id` is None where the process ended between naming a batch and hearing its id.
 
+    `address` is that of the endpoint which was to take it, '' where an older file does not tell it.
     `lessons` are those of the dialect that its requests were said with, in words, and `counted` the
     tokens and dollars that were counted as lost while its answers could not be had.
     """
@@ -31,6 +32,7 @@ class OpenBatch:
     input_file_id: str | None = None
     lessons: list[str] = field(default_factory=list)
     counted: tuple[int, float] = (0, 0.0)
+    address: str = ""
 
 
 class BatchState:
@@ -47,11 +49,11 @@ class BatchState:
         """The batches that are not collected, in their order."""
         return list(self._open.values())
 
-    def begin(self, lines: Iterable[str], lessons: Iterable[str] = ()) -> str:
+    def begin(self, lines: Iterable[str], lessons: Iterable[str] = (), address: str = "") -> str:
         """A new name for a batch that is about to be submitted, written down before it is."""
         names = list(lines)
         name = content_id("batch", self._num_named, *names)
-        self._write({"name": name, "lines": names, "lessons": list(lessons)})
+        self._write({"name": name, "lines": names, "lessons": list(lessons), "address": address})
         return name
 
     def uploaded(self, name: str, input_file_id: str) -> None:
@@ -84,7 +86,9 @@ class BatchState:
         if isinstance(lines, list):
             lessons = event.get("lessons")
             told = [str(one) for one in lessons] if isinstance(lessons, list) else []
-            self._open[name] = OpenBatch(name, [str(one) for one in lines], lessons=told)
+            self._open[name] = OpenBatch(
+                name, [str(one) for one in lines], lessons=told, address=str(event.get("address") or "")
+            )
             self._num_named += 1
         elif event.get("is_closed"):
             self._open.pop(name, None)

@@ -18,6 +18,12 @@ from typing import Any
 Json = dict[str, Any]
 
 CODES = ("code", "type", "status")
+MESSAGES = (
+    "message", "msg", "detail", "error", "err", "status_msg", "error_msg", "err_msg", "errmsg", "error_message",
+    "error_description",
+)  # fmt: skip
+"""Where providers put the words of a refusal."""
+_INNER = ("error", "detail", "errors", "message", "metadata", "raw", "err", "base_resp", "response")
 _COMPLAINT = re.compile(
     r"support|unknown|unrecognized|unexpected|extra|permit|allow|invalid|only|cannot|can't|deprecat|must|unavailable"
     r"|not available|not an? |limit|too |less than|greater than|range|at most|maximum|max |between|default|implemented|instead"
@@ -42,6 +48,10 @@ _OF_KEY = re.compile(
     r"|(?:invalid|incorrect|wrong|expired|revoked|disabled|missing)[ _-]api[ _-]?key"
     r"|(?:api[ _-]?key|access token|bearer token|credentials?) (?:has been|have been|was|were|is|are)"
     r" (?:revoked|disabled|expired|deactivated|deleted|invalid)|unauthenticated|authentication_error"
+)
+_OF_BALANCE = re.compile(
+    r"insufficient[ _](?:\w+ )?(?:balance|funds|credits?)|balance (?:is |are )?(?:insufficient|not enough|too low)"
+    r"|not enough (?:balance|credits?)|\barrear"
 )
 _NO_PROVIDER = re.compile(r"no (?:endpoints?|providers?)[^.]{0,60}requested parameters")
 _SAME = {
@@ -79,6 +89,11 @@ def is_filtered(refusal: str) -> bool:
 def is_of_key(refusal: str) -> bool:
     """Whether a refusal of any status says that the key is not good."""
     return bool(_OF_KEY.search(words(refusal)))
+
+
+def is_of_balance(refusal: str) -> bool:
+    """Whether a refusal of any status says that nothing is left to pay with."""
+    return bool(_OF_BALANCE.search(words(refusal)))
 
 
 def is_of_all_parameters(refusal: str) -> bool:
@@ -150,10 +165,7 @@ def _places(told: Any) -> list[str]:
 
 def _messages(told: Any, further: tuple[str, ...] = ()) -> str:
     return " ".join(
-        value
-        for part in _parts(told)
-        for key in ("message", "msg", "detail", "error", *further)
-        if isinstance(value := part.get(key), str)
+        value for part in _parts(told) for key in (*MESSAGES, *further) if isinstance(value := part.get(key), str)
     )
 
 
@@ -168,7 +180,8 @@ def _parts(told: Any, depth: int = 4) -> list[Json]:
         return [part for one in told[:20] for part in _parts(one, depth - 1)]
     if not isinstance(told, dict):
         return []
-    inner = [told.get(key) for key in ("error", "detail", "errors", "message", "metadata", "raw")] if depth else []
+    told = {str(key).lower(): value for key, value in told.items()}
+    inner = [told.get(key) for key in _INNER] if depth else []
     return [told, *(part for one in inner for part in _parts(one, depth - 1))]
 
 

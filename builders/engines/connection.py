@@ -3,7 +3,9 @@
 In: a method, a path and what aiohttp takes. Out: the body of an answer 2xx, piece by piece.
 
 - `StatusError`: another status. Its meaning is the endpoint's to say.
-- `PassingError`: no connection, a time-out or a cut one. All but the first may be paid for.
+- `ProxyError`: a proxy refuses to connect us. The endpoint never heard of the request.
+- `PassingError`: no connection, a time-out or a cut one. It may be paid for if the request was
+  sent.
 - `UnreadableError`: an answer whose headers or whose packing (`unpacking.py`) nobody can read. It
   is paid for, and the next one would look the same.
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +26,7 @@ import aiohttp
 from builders.engines import reading
 from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.malformed import UnreadableError
+from builders.engines.proxies import LOGIN_HEADER, Proxy
 from builders.engines.refusals import PassingError, short
 from builders.engines.unpacking import ASKED_FOR, Unpacker
 
@@ -39,12 +43,17 @@ class StatusError(Exception):
         self.status, self.headers, self.text = status, headers, text
 
 
+class ProxyError(StatusError):
+    """The answer of a proxy that does not connect us to the endpoint."""
+
+
 @dataclass
 class Head:
-    """What came before the body of an answer."""
+    """What came before the body of an answer, and whether the request was sent at all."""
 
     headers: Mapping[str, str] = field(default_factory=dict)
     charset: str | None = None
+    is_sent: bool = False
 
 
 class Connection:
@@ -55,18 +64,25 @@ class Connection:
         settings: OpenAISettings,
         address: str,
         headers: Mapping[str, str],
-        proxy: str | None,
+        proxy: Proxy | None,
         redact: Callable[[str], str],
     ) -> None:
         parts = urlsplit(address)
         self.address, self._query = parts._replace(query="").geturl().rstrip("/"), parts.query
-        self._redact = redact
-        is_set = any(name.lower() == "accept-encoding" for name in headers)
+        self._redact, self._proxy = redact, proxy
+        own = {} if any(name.lower() == "accept-encoding" for name in headers) else {"Accept-Encoding": ASKED_FOR}
+        login = {LOGIN_HEADER: proxy.login} if proxy and proxy.login else {}
+        # Over https, the proxy gets the login and the endpoint the key. The headers of a session
+        # would go to both, so each call brings its own. Over http, both read the same request.
+        is_plain = parts.scheme == "http"
+        self._options: dict[str, Any] = {"headers": {**own, **headers, **(login if is_plain else {})}}
+        self._options |= {"proxy_headers": login, "proxy": proxy.url} if proxy else {}
+        watch = aiohttp.TraceConfig()
+        watch.on_request_headers_sent.append(_note_that_it_is_sent)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=settings.max_in_flight),
             timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
-            headers=headers if is_set else {"Accept-Encoding": ASKED_FOR, **headers},
-            proxy=proxy,
+            trace_configs=[watch],
             auto_decompress=False,
             max_line_size=LONGEST_HEADER_BYTES,
             max_field_size=LONGEST_HEADER_BYTES,
@@ -74,8 +90,9 @@ class Connection:
 
     async def chunks(self, method: str, path: str, head: Head, **options: Any) -> AsyncIterator[bytes]:
         """The body of an answer 2xx, piece by piece. `head` is filled before the first one."""
+        options = {"trace_request_ctx": head, "allow_redirects": False, **self._options, **options}
         try:
-            async with self._session.request(method, self._url(path), allow_redirects=False, **options) as response:
+            async with self._session.request(method, self._url(path), **options) as response:
                 head.headers, head.charset = response.headers, response.charset
                 unpacker = Unpacker(response.headers.get("Content-Encoding", ""))
                 if not 200 <= response.status < 300:
@@ -86,9 +103,12 @@ class Connection:
                         yield piece
                 for piece in unpacker.end():
                     yield piece
-        except aiohttp.ClientConnectorError as error:
-            raise PassingError(self._short(error)) from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise ProxyError(error.status, error.headers or {}, error.message) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if not head.is_sent:
+                of_proxy = isinstance(error, aiohttp.ClientProxyConnectionError)
+                raise PassingError(self._short(error, f"{self._proxy}: " if of_proxy else "")) from None
             if _is_lasting(error):
                 raise UnreadableError(f"the answer is no HTTP that can be read: {self._short(error)}") from None
             raise PassingError(self._short(error), is_paid=True) from None
@@ -107,8 +127,15 @@ class Connection:
             return f"{self.address}/{path}"
         return f"{self.address}/{path}{'&' if '?' in path else '?'}{self._query}"
 
-    def _short(self, error: BaseException) -> str:
-        return short(self._redact(f"{type(error).__name__}: {error}".rstrip(": ")))
+    def _short(self, error: BaseException, where: str = "") -> str:
+        return short(where + self._redact(f"{type(error).__name__}: {error}".rstrip(": ")))
+
+
+async def _note_that_it_is_sent(
+    session: aiohttp.ClientSession, context: SimpleNamespace, sent: aiohttp.TraceRequestHeadersSentParams
+) -> None:
+    """What connects us comes before. Nobody bills for that."""
+    context.trace_request_ctx.is_sent = True
 
 
 def _text_of(packed: bytes, unpacker: Unpacker, charset: str | None) -> str:

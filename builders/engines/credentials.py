@@ -1,15 +1,12 @@
 """Which keys an endpoint gets, in which headers, over which connection.
 
-In: the settings of an endpoint. Out: the headers of its calls, the secrets that no message may
-show, and the proxy that it is reached through.
+In: the settings of an endpoint. Out: the headers of its calls, and the secrets that no message may
+show. The proxy that it is reached through is in `proxies.py`.
 
 Keys come from the environment alone. A recipe names a variable, with `api_key_env` or as
 `${NAME_KEY}` in `headers`. A recipe can come from a stranger, so the name must end in `_KEY` or
 `_TOKEN`, or stand in the variable SCODER_KEY_VARIABLES (names with commas between them), which only
 whoever runs the command can set.
-
-The proxy is that of `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`. We read these
-ourselves: aiohttp's `trust_env` reads `~/.netrc` too, and a login from there would replace the key.
 
     credentials(OpenAISettings(headers={"api-key": "${AZURE_OPENAI_KEY}"})).headers["api-key"]
 """
@@ -18,12 +15,11 @@ from __future__ import annotations
 
 import os
 import re
-import urllib.request
-from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from builders.engines.endpoint_settings import ENVIRONMENT_VALUE, OpenAISettings
+from builders.engines.proxies import is_local
 from builders.engines.redaction import SHORTEST_KEY
 from store.errors import InputError
 
@@ -61,30 +57,6 @@ def credentials(settings: OpenAISettings) -> Credentials:
         headers["Authorization"] = f"Bearer {key}"
     _require_encryption(settings, url, secrets)
     return Credentials(headers, secrets)
-
-
-def proxy(settings: OpenAISettings) -> str | None:
-    """The proxy that the environment names for this endpoint."""
-    parts = urlsplit(base_url(settings))
-    if is_local(base_url(settings)) or urllib.request.proxy_bypass(parts.hostname or ""):
-        return None
-    named = urllib.request.getproxies_environment()
-    found = named.get(parts.scheme) or named.get("all")
-    if found and urlsplit(found).scheme not in ("http", "https"):
-        raise InputError(
-            f"the proxy for {parts.scheme} in the environment is of the kind {urlsplit(found).scheme!r}: only http and "
-            f"https proxies are used. Set {parts.scheme}_proxy to one, or add {parts.hostname} to no_proxy"
-        )
-    return found or None
-
-
-def is_local(url: str) -> bool:
-    """Whether an address is on this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _key(variable: str, url: str, *, is_needed: bool) -> str:

@@ -1,4 +1,4 @@
-"""One HTTP endpoint: the key, the connections, the retries, and what each status means.
+"""One HTTP endpoint: the key, the connections, and the retries.
 
 In: paths and JSON bodies. Out: checked answers. `RefusedError` means that this one request will not
 be answered, and `StoppedError` that the run must end.
@@ -6,7 +6,7 @@ be answered, and `StoppedError` that the run must end.
 The calls run on an event loop in a thread of its own. Every attempt passes the gate (`gate.py`). A
 call that waits before its next attempt takes up no place. An answer 429 (too many requests) says
 that we are too fast, not that the row is bad, so it does not count as a retry. An error inside of
-an answer 2xx is that error (`refusals.py`), and costs what its usage says. A refusal that names a
+an answer 2xx is that error (`statuses.py`), and costs what its usage says. A refusal that names a
 parameter is asked again without it (`dialect.py`): the raw text is read for that, before keys are
 hidden in it. What an attempt without an answer cost is written down (`losses.py`).
 
@@ -23,22 +23,21 @@ from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 
-from builders.engines import credentials, pace, reading, refusals
+from builders.engines import credentials, proxies, reading, refusals
 from builders.engines.budget import Budget, Spent, most_billed
 from builders.engines.choices import needs_room
-from builders.engines.complaints import named
 from builders.engines.connection import Connection, Head, StatusError
-from builders.engines.dialect import LADDERS, ROOM, Dialect, Trial
+from builders.engines.dialect import ROOM, Dialect, Trial
 from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.gate import Ending, Gate, Load, StoppedError
 from builders.engines.malformed import MalformedError, UnreadableError
 from builders.engines.protocol import Answer, Json, billed_anyway, checked, tokens_of
 from builders.engines.redaction import hidden_bytes, hider
-from builders.engines.refusals import PassingError, RefusedError, short
+from builders.engines.refusals import PassingError, RefusedError, ToldError, short
+from builders.engines.statuses import Failure, Statuses
 from store.files import private
 
 FIRST_BACKOFF_S = 0.5
@@ -64,16 +63,17 @@ class Endpoint:
     def __init__(self, settings: OpenAISettings, spent: Spent) -> None:
         self.settings, self.dialect = settings, Dialect()
         headers, secrets = credentials.credentials(settings)
-        proxy = credentials.proxy(settings)
-        password = urlsplit(proxy).password if proxy else None
-        self.redact = hider([*secrets, password or ""])
-        self._completion_tokens, self._has_answered = FIRST_COMPLETION_TOKENS, False
+        address = credentials.base_url(settings)
+        proxy = proxies.proxy_of(address)
+        self.redact_answer = hider([*secrets, proxy.key] if proxy else secrets)
+        self.redact = hider(secrets, proxy.secrets) if proxy else self.redact_answer
+        self._completion_tokens = FIRST_COMPLETION_TOKENS
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="openai-engine", daemon=True)
         self._thread.start()
-        address = credentials.base_url(settings)
         opening = _open(settings, address, headers, proxy, self.redact, spent)
         self._connection, self.gate = self.submit(opening).result()
+        self._statuses = Statuses(settings, self._connection.address, proxy, self.redact, self.gate.stop)
 
     def submit(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
         """Run on the event loop of the endpoint."""
@@ -159,7 +159,7 @@ class Endpoint:
         try:
             answer = await self._answer(path, asked, most)
             ending, actual = "answered", self._billed(answer)
-            self._has_answered = True
+            self._statuses.has_answered = True
             return answer
         except PassingError as passing:
             ending, message = "overloaded" if passing.is_pace else "failed", str(passing)
@@ -187,14 +187,18 @@ class Endpoint:
         """What came, as an answer. What nobody can read is paid for, and not asked again."""
         said, notes = asked
         found: Any = None
+        began = self.loop.time()
         try:
             content, head = await self._received("POST", path, json=said)
-            content = hidden_bytes(content, self.redact)
+            content = hidden_bytes(content, self.redact_answer)
             found = reading.decoded(content, head.charset)
             if told := refusals.error_in(found):
-                failure = self._failure(path, {"json": said}, told.status, head.headers, told.text)
+                waited_s = self.loop.time() - began
+                failure = self._statuses.failure(path, said, told.status, head.headers, told.text, waited_s)
                 if not isinstance(failure, StoppedError):
                     failure.tokens = billed_anyway(found, most)
+                if isinstance(failure, PassingError) and any(failure.tokens):
+                    failure.is_paid = False  # it is known what it cost
                 raise failure
             answer = checked(found)
         except MalformedError as malformed:
@@ -210,27 +214,52 @@ class Endpoint:
         self._completion_tokens += 0.05 * (answer.tokens[1] - self._completion_tokens)
         return self.gate.budget.price(*answer.tokens)
 
+    @property
+    def address(self) -> str:
+        """Where it is, without a query."""
+        return self._connection.address
+
     async def send(self, method: str, path: str, **options: Any) -> bytes:
         """The body of an answer 2xx. Anything else is raised. There are no retries, and no gate."""
         try:
             content, _ = await self._received(method, path, **options)
         except UnreadableError as unreadable:
-            raise RefusedError(str(unreadable)) from None
+            raise RefusedError(self._short(str(unreadable))) from None
         return content
 
-    async def _received(self, method: str, path: str, **options: Any) -> tuple[bytes, Head]:
-        content, head = bytearray(), Head()
+    def told(self, path: str, error: ToldError) -> Failure:
+        """The failure that stands inside of an answer 2xx."""
+        return self._statuses.failure(path, {}, error.status, {}, error.text, 0.0)
+
+    async def _received(
+        self, method: str, path: str, *, is_look_up: bool = False, **options: Any
+    ) -> tuple[bytes, Head]:
+        content, head, began = bytearray(), Head(), self.loop.time()
         try:
             async for chunk in self._connection.chunks(method, path, head, **options):
                 content += chunk
                 if len(content) > LONGEST_ANSWER_BYTES:
                     raise UnreadableError(f"the answer is longer than {LONGEST_ANSWER_BYTES:,} bytes")
         except StatusError as refused:
-            raise self._failure(path, options, refused.status, refused.headers, refused.text) from None
+            if is_look_up:
+                self._statuses.require_there(refused)
+            waited_s = self.loop.time() - began
+            raise self._statuses.error_of(path, options.get("json") or {}, refused, waited_s) from None
         return bytes(content), head
 
+    async def look_up(self, path: str) -> bytes:
+        """As `send`, for a thing that was made before. MissingError where it is not there."""
+        try:
+            content, _ = await self._received("GET", path, is_look_up=True)
+        except UnreadableError as unreadable:
+            raise RefusedError(self._short(str(unreadable))) from None
+        return content
+
     async def download(self, path: str, target: Path) -> str | None:
-        """Write the body of an answer 2xx into a file, however long it is. Returns its charset."""
+        """Write the body of an answer 2xx into a file, however long it is. Returns its charset.
+
+        MissingError where there is no such file.
+        """
         # A large file may take long, so only silence counts as a time-out.
         timeout = aiohttp.ClientTimeout(total=None, sock_read=self.settings.timeout_s)
         head = Head()
@@ -239,31 +268,11 @@ class Endpoint:
                 async for chunk in self._connection.chunks("GET", path, head, timeout=timeout):
                     handle.write(chunk)
         except StatusError as refused:
-            raise self._failure(path, {}, refused.status, refused.headers, refused.text) from None
+            self._statuses.require_there(refused)
+            raise self._statuses.error_of(path, {}, refused) from None
         except UnreadableError as unreadable:
-            raise RefusedError(str(unreadable)) from None
+            raise RefusedError(self._short(str(unreadable))) from None
         return head.charset
-
-    def _failure(
-        self, path: str, options: Mapping[str, Any], status: int, headers: Mapping[str, str], text: str
-    ) -> RefusedError | PassingError | StoppedError:
-        """What a status means: the run ends, one request is refused, or the failure may pass."""
-        where = f"{self._connection.address}/{path} answered {status}"
-        headers = pace.as_retry_after(status, headers, refusals.retry_after_s({}, text))
-        said = options.get("json") or {}
-        hidden = self.redact(text)
-        # A 403 that names a parameter teaches what to leave out, as a 400 does.
-        is_lesson = status == 403 and bool(named(text, said, LADDERS))
-        if is_lesson or refusals.is_of_one_request(status, text, has_answered=self._has_answered):
-            return refusals.failure(status, text, hidden, headers)
-        key = f"the variable {self.settings.api_key_env}, and headers"
-        if reason := refusals.end_of_run(status, text, where, said.get("model", "this model"), key, hidden):
-            return self._stopped(reason)
-        return refusals.failure(status, text, hidden, headers)
-
-    def _stopped(self, error: Exception) -> StoppedError:
-        self.gate.stop(error)
-        return StoppedError()
 
     def _short(self, message: str) -> str:
         return short(self.redact(message))
@@ -273,7 +282,7 @@ async def _open(
     settings: OpenAISettings,
     address: str,
     headers: Mapping[str, str],
-    proxy: str | None,
+    proxy: proxies.Proxy | None,
     redact: Callable[[str], str],
     spent: Spent,
 ) -> tuple[Connection, Gate]:

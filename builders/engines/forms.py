@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from builders.engines import credentials
 from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.opening import open_engine, require_weights
+from builders.engines.proxies import proxy_of
 from builders.engines.settings import EngineSettings
 from builders.engines.types import Form, Request
 from store.errors import InputError, JobError, UnreachableError
@@ -67,7 +68,7 @@ def without_chat(model: str, adapters: Mapping[str, str] | None = None, revision
 
 def require_host(settings: EngineSettings) -> None:
     """UnreachableError if the name of an endpoint's host is not known."""
-    if not isinstance(settings, OpenAISettings) or settings.base_url is None or credentials.proxy(settings):
+    if not isinstance(settings, OpenAISettings) or settings.base_url is None or proxy_of(settings.base_url):
         return  # a proxy knows hosts that this machine does not
     host = urlsplit(settings.base_url).hostname
     try:

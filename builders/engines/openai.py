@@ -135,7 +135,7 @@ class OpenAIEngine(Engine):
             said = completion(request, await self._endpoint.complete(path, self._extended(body)))
         except RefusedError as refused:
             said = refused_completion(request, refused)
-        return hidden(said, self._endpoint.redact)
+        return hidden(said, self._endpoint.redact_answer)
 
     async def _choose(self, request: ChoiceRequest) -> ChoiceCompletion:
         model = self._model_name(request.adapter)
@@ -151,7 +151,7 @@ class OpenAIEngine(Engine):
                 if isinstance(one, Answer | RefusedError):
                     self._endpoint.lose(one)
         said = choice_completion(request, answers)
-        return hidden(said, self._endpoint.redact)
+        return hidden(said, self._endpoint.redact_answer)
 
     def _extended(self, body: Json) -> Json:
         return extended(body, self._settings.extra_body)

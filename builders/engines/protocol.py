@@ -77,19 +77,26 @@ def extended(body: Json, extra: Mapping[str, Any]) -> Json:
 
 
 def checked(answer: Any) -> Json:
-    """The answer if it has a choice with a text or a message.
+    """The answer if it has a choice. MalformedError if it has none and nothing says that it is
+    whole, UnreadableError if it is whole but has another form.
 
-    MalformedError if it has none, UnreadableError if it is whole but has another form.
+    It is whole where its usage tells what was billed, or its choice tells how it ended. Such a
+    choice may have no message: a model can think until it reaches its limit.
     """
-    choices = answer.get("choices") if isinstance(answer, dict) else None
+    if not isinstance(answer, dict):
+        raise MalformedError(f"the answer has no choices: {quoted(answer)}")
+    choices = answer.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     if isinstance(choice, dict):
-        if not isinstance(choice.get("message"), dict) and not isinstance(choice.get("text"), str):
-            raise MalformedError(f"the answer has neither a message nor a text: {quoted(answer)}")
+        message = choice.get("message")
+        if not isinstance(message, dict) and not isinstance(choice.get("text"), str):
+            if message is not None:
+                raise UnreadableError(f"the message of the answer is {type(message).__name__}: {quoted(answer)}")
+            if not is_billed(answer) and not isinstance(choice.get("finish_reason"), str):
+                raise MalformedError(f"the answer has neither a message nor a text: {quoted(answer)}")
         parts(choice)
         return answer
-    is_paid = isinstance(answer, dict) and (usage(answer)[1] or 0) > 0
-    if is_paid or (isinstance(answer, dict) and answer and "choices" not in answer and not answer.get("error")):
+    if is_billed(answer) or (answer and "choices" not in answer and not answer.get("error")):
         raise UnreadableError(f"the answer has no choices: {quoted(answer)}")
     raise MalformedError(f"the answer has no choices: {quoted(answer)}")
 
@@ -127,11 +134,17 @@ def billed_anyway(answer: Any, most: tuple[int, int]) -> tuple[int, int]:
 
     They are none where it tells no usage. They are the `most` where the model had begun to answer.
     """
-    return tokens_of(answer, most)[0] if any(usage(answer)) or _has_begun(answer) else (0, 0)
+    return tokens_of(answer, most)[0] if is_billed(answer) or has_begun(answer) else (0, 0)
 
 
-def _has_begun(answer: Any) -> bool:
-    """Whether an answer that is an error holds a text, too, or a thought."""
+def is_billed(answer: Any) -> bool:
+    """Whether the usage of an answer tells of any tokens."""
+    told = answer.get("usage") if isinstance(answer, dict) else None
+    return any(usage(answer)) or (isinstance(told, dict) and bool(_count(told.get("total_tokens"))))
+
+
+def has_begun(answer: Any) -> bool:
+    """Whether an answer that may be an error holds a text, too, or a thought."""
     choices = answer.get("choices") if isinstance(answer, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     try:

@@ -10,7 +10,7 @@ read: the next one would look the same.
 - A stream of events, or of lines of JSON, that nobody asked for is joined into one answer
   (`streams.py`).
 - An answer that was written as JSON twice, or stands alone in a list, is that answer. So is one of
-  Ollama's own protocol.
+  Ollama's own protocol, or one that is written as a piece of a stream.
 
     decoded(b'data: {"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}]}')
     # {'choices': [{'finish_reason': 'stop', 'message': {'content': 'hi'}}]}
@@ -58,7 +58,7 @@ def unwrapped(answer: Any) -> Any:
         except (ValueError, RecursionError):
             return answer
         answer = inner if isinstance(inner, dict) else answer
-    return streams.of_ollama(answer) if isinstance(answer, dict) else answer
+    return streams.of_one_piece(answer) if isinstance(answer, dict) else answer
 
 
 def text_of(content: bytes, charset: str | None = None) -> str:

@@ -1,7 +1,9 @@
 """Hiding keys: no message and no answer may carry one to a table or a terminal.
 
 In: the keys of an endpoint. Out: a function that replaces them in a text. A placeholder such as
-`none` is shorter than any key. It stays, as it would destroy ordinary words.
+`none` is shorter than any key. It stays, as it would destroy ordinary words. The login of a proxy
+is hidden in messages alone, and at any length: no answer can repeat it, and a password may be an
+ordinary word.
 
 What an endpoint sends is hidden as it came, before it is decoded and before it is cut: a key that
 JSON writes with escapes is found, and no message shows the first half of one.
@@ -26,9 +28,16 @@ SHORTEST_KEY = 8
 Answer = TypeVar("Answer", Completion, ChoiceCompletion)
 
 
-def hider(secrets: Iterable[str]) -> Callable[[str], str]:
-    """A function that replaces these secrets, also as JSON writes them, by `[key]`."""
-    keys = {secret for secret in secrets if len(secret) >= SHORTEST_KEY}
+def hider(secrets: Iterable[str], short: Iterable[str] = ()) -> Callable[[str], str]:
+    """A function that replaces these secrets, also as JSON writes them, by `[key]`.
+
+    Those in `short` are replaced at any length. A short one must stand alone: it may be a part of
+    many words.
+    """
+    words = {secret for secret in short if secret}
+    keys = {secret for secret in (*secrets, *words) if len(secret) >= SHORTEST_KEY}
+    alone = "|".join(re.escape(word) for word in sorted(words - keys, key=len, reverse=True))
+    apart = re.compile(rf"(?<![^\W_])(?:{alone})(?![^\W_])" if alone else r"\Z\A.")
     written = {json.dumps(key)[1:-1] for key in keys} | {key.replace("/", "\\/") for key in keys}
     # Longer ones first: one key may be the beginning of another.
     ordered = sorted(keys | written, key=len, reverse=True)
@@ -40,7 +49,8 @@ def hider(secrets: Iterable[str]) -> Callable[[str], str]:
         for key in ordered:
             text = text.replace(key, "[key]")
         # The search for escapes is slow, and few texts have any of ASCII.
-        return escaped.sub("[key]", text) if "\\u00" in text else text
+        text = escaped.sub("[key]", text) if "\\u00" in text else text
+        return apart.sub("[key]", text) if alone else text
 
     return hide
 

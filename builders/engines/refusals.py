@@ -19,29 +19,30 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 
+from builders.engines import told_errors
 from builders.engines.complaints import (
     is_a_cap,
     is_filtered,
     is_of_all_parameters,
+    is_of_balance,
     is_of_key,
     is_too_long,
     own_words,
 )
+from builders.engines.protocol import has_begun, is_billed
 from builders.engines.types import FinishReason
 from store.errors import DeniedError, InputError
 from store.texts import one_line
 
 ERROR_CHARS = 200
-UNKNOWN_STATUS = 500
-"""Of an error whose code says nothing: it may be over next time."""
+TIMED_OUT = (504, 524)
+"""What a gateway says that gave up waiting for an answer."""
+NEVER_BEGUN = (501, 503, 505, 511, 521, 522, 523, 525, 526, 529)
+"""Failures of a server that did not take the request."""
+GATEWAY_S = 25.0
+"""The shortest time-out of a known gateway (29 s), and a little less."""
 BROKEN_ENDS = ("error", "network_error", "insufficient_system_resource")
 """How providers call an answer that broke off on their side."""
-_CODES = (
-    ("insufficient_quota", 429), ("rate_limit", 429), ("resource_exhausted", 429), ("too_many_requests", 429),
-    ("throttl", 429), ("overloaded", 529), ("unavailable", 503), ("invalid_api_key", 401), ("unauth", 401),
-    ("authentication", 401), ("permission", 403), ("context_length", 400), ("content_filter", 400),
-    ("invalid_request", 400), ("invalid_argument", 400), ("unsupported", 400), ("not_found", 404),
-)  # fmt: skip
 _AGAIN = re.compile(r"(?:try again in|retry after|retry in) ((?:[\d.]+ ?(?:ms|h|m|s)[a-z]* ?)+)", re.IGNORECASE)
 _AMOUNT = re.compile(r"([\d.]+) ?(ms|h|m|s)", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -92,6 +93,10 @@ class PassingError(Exception):
         return self.status in (429, 503, 529)
 
 
+class MissingError(Exception):
+    """The endpoint does not know a thing of an earlier run, or does not show it to this key."""
+
+
 @dataclass(frozen=True)
 class ToldError:
     """An error inside of an answer 200: the status that it stands for, and what it says."""
@@ -103,37 +108,44 @@ class ToldError:
 def error_in(answer: Any) -> ToldError | None:
     """The error that an answer 200 holds instead of a text. None where there is a text.
 
-    OpenRouter, and gateways like it, have sent their 200 when a provider behind them fails.
+    OpenRouter, and gateways like it, have sent their 200 when a provider behind them fails. An
+    error that is not called `error` is one where nothing was billed and nothing else came.
     """
     if not isinstance(answer, dict):
         return None
     choice = _choice(answer)
     is_broken = choice.get("finish_reason") in BROKEN_ENDS
     error = choice.get("error") or (answer.get("error") if is_broken or not _has_text(choice) else None)
+    if not error and not is_broken and not is_billed(answer) and not has_begun(answer):
+        error = told_errors.error_part(answer)
     if not error and not is_broken:
         return None
     error = error or {"message": f"the answer broke off (finish_reason {choice['finish_reason']})"}
-    return ToldError(_status(error), error if isinstance(error, str) else _json(error))
+    return ToldError(told_errors.status_of(error), error if isinstance(error, str) else _json(error))
 
 
-def end_of_run(status: int, text: str, where: str, model: str, key: str, hidden: str) -> Exception | None:
+def end_of_run(status: int, text: str, where: str, model: str | None, key: str, hidden: str) -> Exception | None:
     """What ends a whole run. None where a refusal is about one request, or about the moment.
 
-    `hidden` is the text without keys: the endpoint's own words, which say most.
+    `hidden` is the text without keys: the endpoint's own words, which say most. `model` is None
+    where no model was asked.
     """
     quote = f": the endpoint says {said!r}" if (said := short(own_words(hidden).strip())) else ""
+    is_empty = status in (400, 401, 403, 429) and is_of_balance(text)
+    if status == 402 or is_empty or (status == 429 and "insufficient_quota" in text):
+        mend = "All answers are kept: top it up and run again"
+        return DeniedError(f"{where}{quote}: the account has no credit left. {mend}")
     if status in (401, 403) or (status == 400 and is_of_key(text)):
-        why = f"the key is missing or wrong, or it may not use {model!r}"
+        why = f"the key is missing or wrong, or it may not use {repr(model) if model else 'this'}"
         return DeniedError(f"{where}{quote}: {why}: check {key}")
     if status == 404 and is_of_all_parameters(text):
         mend = "leave some out (temperature: null, top_p: null), or say in extra_body who may answer"
         return InputError(f"{where} for model {model!r}{quote}: nobody behind it takes all that is sent: {mend}")
+    if model is None and (status == 404 or 300 <= status < 400):
+        return InputError(f"{where}{quote}: check base_url (mostly it ends in /v1), and whether it offers this at all")
     if status == 404 or 300 <= status < 400:
         mend = "check the model's name, and base_url (mostly it ends in /v1)"
         return InputError(f"{where} for model {model!r}{quote}: {mend}")
-    if status == 402 or (status == 429 and "insufficient_quota" in text):
-        mend = "All answers are kept: top it up and run again"
-        return DeniedError(f"{where}{quote}: the account has no credit left. {mend}")
     return None
 
 
@@ -143,14 +155,30 @@ def is_of_one_request(status: int, text: str, *, has_answered: bool) -> bool:
     The key was good where it was answered before, if nothing says that it is so no more. Filters
     of texts say 403 too.
     """
-    return status == 403 and (is_filtered(text) or (has_answered and not is_of_key(text)))
+    is_of_account = is_of_key(text) or is_of_balance(text)
+    return status == 403 and (is_filtered(text) or (has_answered and not is_of_account))
 
 
-def failure(status: int, text: str, hidden: str, headers: Mapping[str, str]) -> RefusedError | PassingError:
-    """The error of one request. `hidden` is the text without keys, for people."""
+def may_be_billed(status: int, waited_s: float, timeout_s: float) -> bool:
+    """Whether the model behind a failure may have answered, so that somebody bills it.
+
+    A gateway that waited too long says 504, or 524. The model behind it went on, and mostly ends
+    what it began. Some say 408, 500 or 502 then: these count where they came after a long wait.
+    """
+    is_late = waited_s >= min(GATEWAY_S, timeout_s / 2)
+    return status in TIMED_OUT or (is_late and (status == 408 or (status >= 500 and status not in NEVER_BEGUN)))
+
+
+def failure(
+    status: int, text: str, hidden: str, headers: Mapping[str, str], *, is_paid: bool = False
+) -> RefusedError | PassingError:
+    """The error of one request. `hidden` is the text without keys, for people.
+
+    `is_paid` says that a failure that may pass may have been billed.
+    """
     message = short(f"{status}: {hidden}")
     if status in (408, 409, 429) or status >= 500:
-        return PassingError(message, status=status, retry_after_s=retry_after_s(headers, text))
+        return PassingError(message, status=status, is_paid=is_paid, retry_after_s=retry_after_s(headers, text))
     if is_too_long(text):
         return RefusedError(message, "prompt_too_long", text)
     return RefusedError(short(f"{status}: lower max_tokens: {hidden}") if is_a_cap(text) else message, "error", text)
@@ -200,18 +228,6 @@ def _choice(answer: dict[str, Any]) -> dict[str, Any]:
 def _has_text(choice: dict[str, Any]) -> bool:
     message = choice.get("message")
     return bool(choice.get("text") or (isinstance(message, dict) and message.get("content")))
-
-
-def _status(error: Any) -> int:
-    if not isinstance(error, dict):
-        return UNKNOWN_STATUS
-    told = [error.get(name) for name in ("code", "status", "status_code", "type")]
-    for value in told:
-        number = str(value) if isinstance(value, int | str) and len(str(value)) == 3 else ""
-        if number.isdecimal() and 300 <= int(number) < 600:
-            return int(number)
-    words = " ".join(str(value).lower() for value in told if isinstance(value, str))
-    return next((status for word, status in _CODES if word in words), UNKNOWN_STATUS)
 
 
 def _json(error: Any) -> str:

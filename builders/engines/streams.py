@@ -15,6 +15,7 @@ import math
 from typing import Any
 
 from builders.engines.malformed import Json, MalformedError, UnreadableError, quoted
+from builders.engines.told_errors import error_part
 
 THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks", "thinking")
 """Where a message holds what a model thought."""
@@ -62,15 +63,27 @@ def of_json_lines(lines: list[str]) -> Json | None:
     return joined.answer(lines[0])
 
 
-def of_ollama(answer: Json) -> Json:
-    """The one whole object of Ollama's own protocol as an answer; any other one as it is."""
-    if "choices" in answer or answer.get("done") is not True:
-        return answer
-    if not isinstance(answer.get("message"), dict) and not isinstance(answer.get("response"), str):
+def of_one_piece(answer: Json) -> Json:
+    """A stream of one piece that came as plain JSON, as an answer; any other object as it is."""
+    if not (_is_whole_of_ollama(answer) if "choices" not in answer else _is_whole_piece(answer["choices"])):
         return answer
     joined = _Joined()
     joined.take(answer)
     return joined.answer("")
+
+
+def _is_whole_of_ollama(answer: Json) -> bool:
+    """Whether it is the one whole object of Ollama's own protocol."""
+    has_text = isinstance(answer.get("message"), dict) or isinstance(answer.get("response"), str)
+    return has_text and answer.get("done") is True
+
+
+def _is_whole_piece(choices: Any) -> bool:
+    """Whether a choice is written as in a stream, though it tells how it ended."""
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict) or choice.get("message") or isinstance(choice.get("text"), str):
+        return False
+    return isinstance(choice.get("delta"), dict) and isinstance(choice.get("finish_reason"), str)
 
 
 def _event(text: str) -> Any:
@@ -98,8 +111,9 @@ class _Joined:
             self._is_torn = True
             return
         self._num_events += 1
-        if event.get("error"):
-            self._answer["error"] = event["error"]
+        error = event.get("error") or (None if event.get("choices") else error_part(event))
+        if error:
+            self._answer["error"] = error
         if isinstance(event.get("usage"), dict):
             self._answer["usage"] = event["usage"]
         choices = event.get("choices")

@@ -10,7 +10,7 @@ from builders.engines import ChoiceRequest, answers, batch_provider, open_engine
 from builders.engines.batch_state import BatchState
 from builders.engines.budget import Spent
 from builders.engines.choices import DIGITS
-from store.errors import JobError, UnreachableError
+from store.errors import DeniedError, InputError, JobError, UnreachableError
 from tests.batch_server import answered
 from tests.engines.test_batch_api import ask, chats, echo, serve, settings, text_of
 
@@ -51,6 +51,13 @@ def test_a_line_without_an_answer_is_refused_once(serve, tmp_path):
     server = serve(lambda body, _: (200, {"choices": []}))
     (found,) = ask(server, tmp_path / "state", 1).values()
     assert found.finish_reason == "error" and found.num_completion_tokens == 512 and set(server.paid.values()) == {1}
+
+
+def test_a_line_that_was_cut_while_the_model_thought_is_unfinished(serve, tmp_path):
+    usage = {"prompt_tokens": 100, "completion_tokens": 0, "total_tokens": 2100}
+    server = serve(lambda body, _: (200, {"choices": [{"finish_reason": "length"}], "usage": usage}))
+    (found,) = ask(server, tmp_path / "state", 1).values()
+    assert (found.finish_reason, found.num_completion_tokens) == ("length", 2000) and set(server.paid.values()) == {1}
 
 
 def with_counts(batch, is_hidden=lambda batch: False):
@@ -170,6 +177,79 @@ def test_a_choice_that_is_cut_while_the_model_thinks_gets_more_tokens_in_the_nex
         found = list(engine.choose(asked))
     assert [max(one.probabilities[0]) for one in found] == [1.0] * 6
     assert set(server.paid.values()) == {2} and capfd.readouterr().err.count("thinks before it answers") == 1
+
+
+def ordered_before(path, batch_id: str | None = "batch-9", file_id: str | None = "file-9", lines=("r0", "r1")) -> str:
+    """A batch that a killed run had ordered. Returns its name."""
+    state = BatchState(path)
+    name = state.begin(lines, address="https://old.example/v1")
+    if file_id:
+        state.uploaded(name, file_id)
+    if batch_id:
+        state.submitted(name, batch_id)
+    return name
+
+
+@pytest.mark.parametrize("code", [404, 400, 403, 410, 422])
+def test_batches_that_the_endpoint_does_not_know_are_named_and_not_ordered_again(serve, tmp_path, code):
+    server = serve(echo)
+    server.refused = lambda name: code
+    state = tmp_path / "batches.jsonl"
+    names = [ordered_before(state), ordered_before(state, "batch-8", lines=("r2",))]
+    with pytest.raises(InputError) as raised:
+        ask(server, state, 5)
+    said = str(raised.value)
+    assert all(part in said for part in (
+        f"{server.url} does not know", "batches batch-9, ordered at https://old.example/v1", "batches batch-8",
+        f"{code}: No such thing found", "key in OPENAI_API_KEY", f"remove the lines with {', '.join(names)} from {state}",
+    ))  # fmt: skip
+    assert "model" not in said and server.sizes == [] and len(BatchState(state).open_batches()) == 2
+    kept = [line for line in state.read_text().splitlines() if not any(name in line for name in names)]
+    state.write_text("".join(f"{line}\n" for line in kept))
+    mended = serve(echo)
+    assert texts(ask(mended, state, 5)) == WHOLE and mended.sizes == [5]
+
+
+def test_an_order_that_may_have_been_given_elsewhere_is_not_given_again(serve, tmp_path):
+    """The kill came between the order and its answer, and the address is another one now."""
+    server = serve(echo)
+    ordered_before(tmp_path / "state", None)
+    with pytest.raises(InputError, match=r"files file-9, ordered at https://old\.example/v1 \(404: No such thing"):
+        ask(server, tmp_path / "state", 5)
+    assert server.sizes == []
+
+
+@pytest.mark.parametrize(("file_id", "code"), [(None, 0), ("file-9", 0), ("file-9", 405)])
+def test_an_order_that_was_surely_not_given_is_given(serve, tmp_path, file_id, code):
+    server = serve(echo)
+    server.files["file-9"] = b""
+    server.refused = lambda name: code if name == "file-9" else 0
+    ordered_before(tmp_path / "state", None, file_id)
+    assert texts(ask(server, tmp_path / "state", 5)) == WHOLE and server.sizes == [5]
+
+
+def test_answers_that_the_provider_has_deleted_are_named_and_not_ordered_again(serve, tmp_path):
+    server = serve(echo)
+    server.batches["batch-9"] = {"id": "batch-9", "status": "completed", "polls": 0, "output_file_id": "file-8"}
+    name = ordered_before(tmp_path / "state")
+    with pytest.raises(InputError, match=rf"files file-8 content \(404: .*remove the lines with {name}"):
+        ask(server, tmp_path / "state", 2)
+    assert server.sizes == []
+
+
+def test_a_batch_that_is_known_a_little_after_its_order_is_waited_for(serve, tmp_path):
+    server = serve(echo)
+    looks = iter([404, 404])
+    server.refused = lambda name: next(looks, 0)
+    assert texts(ask(server, tmp_path / "state", 5)) == WHOLE and server.sizes == [5]
+    assert next(looks, None) is None
+
+
+def test_an_error_in_an_answer_200_to_an_order_is_that_error(serve, tmp_path):
+    server = serve(echo)
+    server.shown = lambda batch: {"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}
+    with pytest.raises(DeniedError, match=r"insufficient balance.*no credit left"):
+        ask(server, tmp_path / "state", 5)
 
 
 def test_a_batch_of_a_killed_run_is_read_as_it_was_said(tmp_path):

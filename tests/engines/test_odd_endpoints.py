@@ -414,6 +414,37 @@ def test_a_form_that_nobody_reads_is_paid_once_and_never_asked_again(serve, cont
         assert (found.num_prompt_tokens, found.num_completion_tokens, found.notes) == (3, 4, ())
 
 
+THOUGHT_ONLY = {"prompt_tokens": 100, "completion_tokens": 0, "total_tokens": 2100}
+TOLD = {"prompt_tokens": 100, "completion_tokens": 60, "total_tokens": 160}
+
+
+@pytest.mark.parametrize(
+    ("told", "reason", "tokens"),
+    [
+        ({"choices": [{"finish_reason": "length", "index": 0}], "usage": THOUGHT_ONLY}, "length", (100, 2000)),
+        ({"choices": [{"finish_reason": "stop", "message": None}], "usage": TOLD}, "error", (100, 60)),
+        ({"choices": [{"message": None}], "usage": TOLD}, "error", (100, 60)),
+        ({"choices": [{"finish_reason": "MAX_TOKENS"}]}, "length", (82, 512)),
+        ({"choices": [{"finish_reason": "stop", "message": "x = 1"}]}, "error", (82, 512)),
+        ({"choices": None, "usage": TOLD}, "error", (100, 60)),
+        ({"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 0}}, "error", (12, 0)),
+        ({"choices": None, "usage": {"total_tokens": 2100}}, "error", (82, 512)),
+    ],
+)
+def test_an_answer_without_a_message_is_whole_where_it_tells_its_end_or_its_tokens(serve, told, reason, tokens):
+    """A model that thinks up to its limit has no message (evalstate/fast-agent#184)."""
+    server = serve(lambda body, _: web.json_response(told))
+    (found,) = asked(server, chats(1))
+    assert (found.finish_reason, found.text, len(server.seen)) == (reason, "", 1)
+    assert (found.num_prompt_tokens, found.num_completion_tokens) == tokens
+
+
+def test_a_piece_of_a_stream_that_came_as_plain_json_is_read(serve):
+    piece = {"choices": [{"delta": {"content": "x = 1"}, "finish_reason": "stop"}], "usage": TOLD}
+    (found,) = asked(serve(lambda body, _: web.json_response(piece)), chats(1))
+    assert (found.text, found.finish_reason, found.num_completion_tokens) == ("x = 1", "stop", 60)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -707,6 +738,36 @@ def test_a_budget_holds_over_restarts_where_paid_attempts_fail(serve, tmp_path, 
         with pytest.raises(BudgetError):
             kept(tmp_path, server, 50, budget_tokens=1000, max_error_share=1, max_retries=1, timeout_s=0.3)
     assert len(server.seen) == 8
+
+
+@pytest.mark.parametrize(
+    ("refusal", "wait_s", "num_asked"),
+    [
+        (504, 0.0, 8),
+        (524, 0.0, 8),
+        (502, 0.3, 8),
+        (500, 0.3, 8),
+        (408, 0.3, 8),
+        ({"error": {"code": 504, "message": "upstream timed out"}}, 0.0, 8),
+        (502, 0.0, 24),
+        (503, 0.3, 24),
+    ],
+)
+def test_a_gateway_that_gave_up_waiting_counts_as_a_time_out_of_our_own(
+    serve, tmp_path, monkeypatch, refusal, wait_s, num_asked
+):
+    """The model behind it goes on, and bills at most 82 + 40 tokens. 8 fit into the budget."""
+    monkeypatch.setattr("builders.engines.refusals.GATEWAY_S", 0.2)
+
+    def answer(body, _):
+        return web.json_response(refusal) if isinstance(refusal, dict) else status(refusal, "<html>no</html>")
+
+    server = serve(answer, lambda body: wait_s)
+    with contextlib.suppress(BudgetError):
+        kept(tmp_path, server, 12, budget_tokens=1000, max_error_share=1, max_retries=1, max_given_up=99)
+    assert len(server.seen) == num_asked
+    lost = answers.spent_in(tmp_path, settings(server, budget_tokens=1)).tokens
+    assert lost == (8 * 122 if num_asked == 8 else 0)
 
 
 def test_what_a_paid_attempt_before_an_answer_cost_is_kept(serve, tmp_path):
