@@ -65,6 +65,22 @@ class Calibration:
 CALIBRATIONS = {
     "ngram": Calibration(verdict=0.40, chance=8.0),
     "renamed": Calibration(verdict=0.30, chance=5.5),
-    "prose": Calibration(verdict=0.30, chance=7.0),
     "literals": Calibration(verdict=0.42, chance=9.0),
 }
+
+
+@dataclass(frozen=True)
+class ScoreCalibration:
+    """The scores of prose.py at which a strength is FLOOR and 0.5."""
+
+    weak: float
+    verdict: float
+
+    def strengths(self, scores: np.ndarray) -> np.ndarray:
+        """Strengths 0..1: linear up to the verdict, and towards 1 above it."""
+        above = np.maximum(scores - self.verdict, 0.0) * (0.5 - FLOOR) / (self.verdict - self.weak)
+        below = FLOOR + (0.5 - FLOOR) * (scores - self.weak) / (self.verdict - self.weak)
+        return np.where(scores < self.verdict, np.maximum(below, 0.0), 0.5 + 0.5 * -np.expm1(-2 * above))
+
+
+PROSE = ScoreCalibration(weak=0.57, verdict=4.5)
