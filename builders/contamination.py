@@ -93,14 +93,14 @@ def shard(store: Store, plan: Plan, index: int) -> pa.Table:
 
 @lru_cache(maxsize=4)
 def _index(root: str, benchmark: str, content: str, settings: Decontamination) -> Index:
-    """The index of a benchmark, built once per worker process.
+    """The index of a benchmark, built once per worker process, and kept for the next ones.
 
     `content` is the fingerprint of its tasks: other tasks under the same name get another index.
     """
-    from builders.decontamination import detectors
+    from builders.decontamination.detectors import kept
 
     tasks = [task for part in Store(root).read("benchmarks", benchmark=benchmark) for task in part.to_pylist()]
-    return detectors.index(tasks, settings)
+    return kept.index(tasks, settings, kept.own_folder())
 
 
 def _joined(columns: list[pa.Array]) -> pa.Array:

@@ -37,7 +37,7 @@ from builders.datasets import rows as dataset_rows
 from builders.datasets import tables
 from builders.datasets.texts import Batch, batches, text_columns, unread, wanted
 from builders.decontamination import detectors, execution
-from builders.decontamination.detectors import HITS
+from builders.decontamination.detectors import HITS, kept
 from builders.recipe import Benchmark, Decontamination
 from builders.recipe.files import checked, override
 from store.counts import counted
@@ -255,7 +255,7 @@ def _searched(
     At most two batches per worker are under way.
     """
     if workers <= 1:
-        index = detectors.index(tasks, settings)
+        index = kept.index(tasks, settings, kept.own_folder())
         for batch in batches:
             yield batch, _hits(index, batch)
         return
@@ -273,7 +273,7 @@ def _searched(
 
 def _make_index(tasks: list[dict[str, Any]], settings: Decontamination) -> None:
     global _index
-    _index = detectors.index(tasks, settings)
+    _index = kept.index(tasks, settings, kept.own_folder())
 
 
 def _hits_in_worker(batch: Batch) -> pa.Table:

@@ -9,8 +9,8 @@ shard.
                                corpus in which an n-gram is commoner decides
 
 The functions are those of the standard library and of the packages that the project requires. The
-exercises are those of LeetCodeDataset (MIT), whose statements ask as benchmarks ask: there, "array"
-and "number" say nothing.
+exercises are those of LeetCodeDataset and half of CodeAlpaca, whose statements ask as benchmarks
+ask: there, "array" and "number" say nothing.
 
 The file holds the n-grams that a few functions have (`MIN_TEXTS` or more): the upper 32 bits of
 their hashes, sorted, and eight times the binary logarithm of the number of functions. Every other
@@ -19,7 +19,7 @@ commonest first.
 
 Make the file again after every change of the lexer, of the features or of the thesaurus:
 
-    python -m builders.decontamination.detectors.count_background STATEMENTS.jsonl.gz
+    python -m builders.decontamination.detectors.count_background LEETCODE CODEALPACA
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """Make `background.npz` again:
 
-    python -m builders.decontamination.detectors.count_background STATEMENTS [FILE]
+    python -m builders.decontamination.detectors.count_background LEETCODE CODEALPACA [FILE]
 
-STATEMENTS are exercises, JSON lines with the statement in `query`, such as those of
-LeetCodeDataset (MIT). In: the functions and methods of the standard library, of a fourth of the files
-of the packages that `constraints.txt` pins, and the exercises. Out: the words that people write, and
-for each n-gram the number of functions, and of exercises, that have it.
+In: the functions and methods of the standard library and of a fourth of the files of the packages
+that `constraints.txt` pins; and exercises, which are the `query` of each line of LEETCODE
+(LeetCodeDataset, MIT) and the `instruction` and `input` of half of the rows of CODEALPACA
+(code_alpaca_2k.json; those whose MD5 is even, so that the others are still good for measurements).
+Out: the words that people write, and for each n-gram the number of functions, and of exercises, that
+have it. Nothing of the texts themselves is kept but the words that many of them have.
 
 A README is no help: with those of the packages counted too, no verdict of the tuning data changed.
 """
@@ -129,14 +131,18 @@ def _functions(path: Path) -> Iterator[str]:
             yield "\n".join(line[node.col_offset :] for line in lines[node.lineno - 1 : node.end_lineno])
 
 
-def exercises(path: Path) -> list[str]:
-    """The statements of a file of exercises, without their examples."""
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-        return [asked(json.loads(line)["query"]) for line in file]
+def exercises(leetcode: Path, codealpaca: Path) -> list[str]:
+    """The statements of the two files, without their examples."""
+    with gzip.open(leetcode, "rt", encoding="utf-8") as lines:
+        found = [asked(json.loads(line)["query"]) for line in lines]
+    for row in json.loads(codealpaca.read_text("utf-8")):
+        if md5("\n".join(map(str, row.values())).encode()).digest()[-1] % 2 == 0:
+            found.append(f"{row['instruction']}\n{row['input']}")
+    return found
 
 
 if __name__ == "__main__":
     given = [Path(argument) for argument in sys.argv[1:]]
-    if not 1 <= len(given) <= 2:
+    if not 2 <= len(given) <= 3:
         raise SystemExit(__doc__)
-    write(list(functions(sources())), exercises(given[0]), given[1] if len(given) > 1 else FILE)
+    write(list(functions(sources())), exercises(*given[:2]), given[2] if len(given) > 2 else FILE)
