@@ -168,7 +168,8 @@ def _said(name: str, view: units.View, sets: Sets) -> Rows:
     assert view.said is not None, "units.view makes it for prose"
     (_, singles), (_, pairs) = sets.values()
     found = prose.scores(view.postings, view.said, singles, pairs)
-    return _best(name, view, sets, Shares(found.texts, found.units, found.shares), PROSE.strengths(found.scores))
+    strengths = PROSE.strengths(found.scores, found.shares)
+    return _best(name, view, sets, Shares(found.texts, found.units, found.shares), strengths)
 
 
 def _best(name: str, view: units.View, sets: Sets, found: Shares, strengths: np.ndarray) -> Rows:

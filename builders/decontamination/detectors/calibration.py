@@ -71,16 +71,25 @@ CALIBRATIONS = {
 
 @dataclass(frozen=True)
 class ScoreCalibration:
-    """The scores of prose.py at which a strength is FLOOR and 0.5."""
+    """The scores of prose.py at which a strength is FLOOR and 0.5.
+
+    A text that says less than `least_share` of a statement is not strong, whatever else it says or
+    does not say: most short exercises say a part of some long statement. Its strength is at most
+    `most_if_less`.
+    """
 
     weak: float
     verdict: float
+    least_share: float
+    most_if_less: float
 
-    def strengths(self, scores: np.ndarray) -> np.ndarray:
+    def strengths(self, scores: np.ndarray, shares: np.ndarray) -> np.ndarray:
         """Strengths 0..1: linear up to the verdict, and towards 1 above it."""
-        above = np.maximum(scores - self.verdict, 0.0) * (0.5 - FLOOR) / (self.verdict - self.weak)
-        below = FLOOR + (0.5 - FLOOR) * (scores - self.weak) / (self.verdict - self.weak)
-        return np.where(scores < self.verdict, np.maximum(below, 0.0), 0.5 + 0.5 * -np.expm1(-2 * above))
+        slope = (0.5 - FLOOR) / (self.verdict - self.weak)
+        below = np.maximum(FLOOR + slope * (scores - self.weak), 0.0)
+        above = 0.5 - 0.5 * np.expm1(-2 * slope * np.maximum(scores - self.verdict, 0.0))
+        found = np.where(scores < self.verdict, below, above)
+        return np.where(shares < self.least_share, np.minimum(found, self.most_if_less), found)
 
 
-PROSE = ScoreCalibration(weak=0.8, verdict=5.4)
+PROSE = ScoreCalibration(weak=0.8, verdict=5.0, least_share=0.30, most_if_less=0.35)

@@ -157,19 +157,19 @@ def _is_vowel(c):
 
 @compiled
 def _has_vowel(data, begin, end):
+    has_vowel = False
     for i in range(begin, end):
-        if _is_vowel(_lower(data[i])):
-            return True
-    return False
+        has_vowel = has_vowel or _is_vowel(_lower(data[i]))
+    return has_vowel
 
 
 @compiled
 def _is_plain(data, begin, end):
     """Whether there are only letters of ASCII."""
+    is_plain = True
     for i in range(begin, end):
-        if not 97 <= data[i] | 32 <= 122:
-            return False
-    return True
+        is_plain = is_plain and 97 <= data[i] | 32 <= 122
+    return is_plain
 
 
 @compiled
@@ -273,7 +273,20 @@ def _fill(data, bounds, keys, values, word_keys, word_values, rest_keys, rest_va
 
 @compiled
 def _concepts(
-    data, words, starts, ends, offsets, keys, values, word_keys, word_values, rest_keys, rest_values, kept, out, out_offsets
+    data,
+    words,
+    starts,
+    ends,
+    offsets,
+    keys,
+    values,
+    word_keys,
+    word_values,
+    rest_keys,
+    rest_values,
+    kept,
+    out,
+    out_offsets,
 ):
     n = 0
     for text in range(len(offsets) - 1):

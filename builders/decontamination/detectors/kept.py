@@ -24,13 +24,15 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from builders.code import lexer, tokens
-from builders.decontamination.detectors import Index, background, index as made, rules, units
+from builders.decontamination.detectors import Index, background, rules, units
+from builders.decontamination.detectors import index as made
 from builders.decontamination.detectors.postings import Postings
 from builders.decontamination.detectors.prose import Statements
 from builders.decontamination.detectors.strings import Strings
@@ -117,7 +119,8 @@ def _write(path: Path, found: Index) -> None:
         for old in sorted(path.parent.glob("*"), key=lambda file: -file.stat().st_mtime)[MOST:]:
             old.unlink(missing_ok=True)
     except OSError:
-        temporary.unlink(missing_ok=True) if temporary.exists() else None
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Index:
@@ -126,7 +129,9 @@ def _read(path: Path) -> Index:
     about = json.loads(arrays["about"].tobytes())
     ends = np.cumsum(arrays["pattern_sizes"])
     data = arrays["patterns"].tobytes()
-    patterns = [data[end - size : end] for end, size in zip(ends.tolist(), arrays["pattern_sizes"].tolist(), strict=True)]
+    patterns = [
+        data[end - size : end] for end, size in zip(ends.tolist(), arrays["pattern_sizes"].tolist(), strict=True)
+    ]
     return Index(
         about["benchmarks"],
         about["task_ids"],

@@ -205,7 +205,11 @@ def _scores(
             if shared >= MIN_SHARED:
                 share = min(bits_held / totals[unit], 1.0)
                 fit = bits_common / max(bits_own, LEAST_BITS)
-                score = OVERLAP * np.sqrt(share * fit) + SHARED * np.log(min(shared, MOST_SHARED)) - LENGTH * np.log(max(distinct, SHORTEST))
+                score = (
+                    OVERLAP * np.sqrt(share * fit)
+                    + SHARED * np.log(min(shared, MOST_SHARED))
+                    - LENGTH * np.log(max(distinct, SHORTEST))
+                )
                 if score > best_score[row]:
                     kept[row], best_share[row], best_score[row] = True, share, score
             if end == length:
