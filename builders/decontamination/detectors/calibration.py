@@ -31,7 +31,7 @@ import numpy as np
 FLOOR = 0.2
 """Weaker hits are not kept: they are the shared idioms of the language."""
 
-SHORT, LONG = 50, 800
+SHORT, LONG = 36, 800
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Calibration:
 
 CALIBRATIONS = {
     "ngram": Calibration(verdict=0.40, chance=8.0),
-    "renamed": Calibration(verdict=0.26, chance=5.0, growth=1.0),
+    "renamed": Calibration(verdict=0.24, chance=5.0, growth=0.9),
     "literals": Calibration(verdict=0.42, chance=9.0),
 }
 
