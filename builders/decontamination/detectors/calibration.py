@@ -92,4 +92,4 @@ class ScoreCalibration:
         return np.where(shares < self.least_share, np.minimum(found, self.most_if_less), found)
 
 
-PROSE = ScoreCalibration(weak=0.8, verdict=5.0, least_share=0.30, most_if_less=0.35)
+PROSE = ScoreCalibration(weak=1.5, verdict=5.7, least_share=0.30, most_if_less=0.35)
