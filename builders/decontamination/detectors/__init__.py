@@ -167,7 +167,7 @@ def _said(name: str, view: units.View, sets: Sets) -> Rows:
     """The statements that each text says."""
     assert view.said is not None, "units.view makes it for prose"
     (_, singles), (_, pairs) = sets.values()
-    found = prose.scores(view.postings, view.said, singles, pairs)
+    found = prose.scores(view.postings, view.said, singles, pairs, PROSE.weak)
     strengths = PROSE.strengths(found.scores, found.shares)
     return _best(name, view, sets, Shares(found.texts, found.units, found.shares), strengths)
 

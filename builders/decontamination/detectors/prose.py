@@ -15,8 +15,9 @@ than MIN_SHARED concepts are no hit, whatever they weigh. A text that is much lo
 statement is looked at in windows, and its best one counts: a statement may stand in the middle of a
 long text.
 
-How: the inverted index (postings.py) finds the pairs of text and statement that share MIN_SHARE.
-Only these, some per text, are looked at once more.
+How: the inverted index (postings.py) says what each statement shares with a text. A text has a
+whole pass only for the few statements that could reach the least score if all else was for the
+best.
 
 The factors are those of a logistic regression on statements in other words, which are the tuning
 half of `benchmarks/decontamination/reworded` and of ReCode's HumanEval, against the documented
@@ -33,7 +34,7 @@ import numpy as np
 from builders.code.compiled import compiled
 from builders.code.tokens import Grams
 from builders.decontamination.detectors import background
-from builders.decontamination.detectors.postings import Postings, shares
+from builders.decontamination.detectors.postings import Postings, inverted
 
 OVERLAP, SHARED, LENGTH = 8.47, 6.14, 3.84
 
@@ -47,7 +48,7 @@ MIN_SHARE = 0.08
 LEAST_BITS = 10.0
 """A statement and a text count as having at least so much information: `Add x and y.` says nothing."""
 
-TEXT_BITS = (2.0, 10.0)
+LEAST_TEXT_BITS, MOST_TEXT_BITS = 2.0, 10.0
 """Bits of a concept of a text that do not count, and from which all count alike: a rare name in a text
 says nothing about what it is not.
 """
@@ -62,7 +63,7 @@ def rules() -> dict[str, Any]:
         "factors": [OVERLAP, SHARED, LENGTH],
         "shared": [MIN_SHARED, MOST_SHARED],
         "length": [SHORTEST, WINDOW, LEAST_WINDOW],
-        "bits": [MIN_SHARE, LEAST_BITS, *TEXT_BITS],
+        "bits": [MIN_SHARE, LEAST_BITS, LEAST_TEXT_BITS, MOST_TEXT_BITS],
     }
 
 
@@ -97,16 +98,36 @@ def statements(made: list[tuple[np.ndarray, np.ndarray, np.ndarray]], num_units:
     return Statements(*parts)
 
 
-def scores(index: Postings, said: Statements, singles: Grams, pairs: Grams) -> Scores:
-    """The pairs of text and unit that share enough."""
-    found = shares(index, [singles, pairs], MIN_SHARE)
-    bits = background.table("prose-1")
-    least, most = TEXT_BITS
-    kept, share, score = _scores(
-        found.texts, found.units, singles.hashes, singles.offsets, pairs.hashes, pairs.offsets,
-        *said.singles, *said.pairs, np.maximum(index.totals, LEAST_BITS), *bits, least, most,
+def index(units: np.ndarray, hashes: np.ndarray, weights: np.ndarray, num_units: int) -> Postings:
+    """The inverted index. What has no weight is there too, as of one more unit, the last one.
+
+    So it tells of each concept of a text whether any statement has it.
+    """
+    has_weight = weights > 0
+    return inverted(np.where(has_weight, units, num_units), hashes, np.where(has_weight, weights, 1.0), num_units + 1)
+
+
+def scores(postings: Postings, said: Statements, singles: Grams, pairs: Grams, least: float) -> Scores:
+    """The pairs of text and unit with a score of `least` or more."""
+    table = (
+        postings.bitmap, postings.slots, postings.slot_keys, postings.offsets, postings.units, postings.weights,
     )  # fmt: skip
-    return Scores(found.texts[kept], found.units[kept], share[kept], score[kept])
+    texts, units, share, score = _scores(
+        singles.hashes, singles.offsets, pairs.hashes, pairs.offsets, *table,
+        *said.singles, *said.pairs, np.maximum(postings.totals, LEAST_BITS), *background.table("prose-1"), least,
+    )  # fmt: skip
+    return Scores(texts, units, share, score)
+
+
+@compiled
+def _gram(slots, slot_keys, key):
+    """The place of an n-gram in the index, -1 if it is not there. An empty slot has the key 0."""
+    slot = key & np.uint64(len(slots) - 1)
+    while slot_keys[slot] != key:
+        if slot_keys[slot] == 0:
+            return np.int32(-1)
+        slot = (slot + np.uint64(1)) & np.uint64(len(slots) - 1)
+    return slots[slot]
 
 
 @compiled
@@ -149,70 +170,173 @@ def _before(hashes, begin, end, slots, out):
 
 
 @compiled
-def _scores(
-    texts, units, words, word_offsets, twos, two_offsets,
-    said_offsets, said, said_bits, pair_offsets, said_pairs, pair_bits, totals, keys, bits, rarest, least, most,
+def _touch(
+    hashes, begin, end, text, bitmap, slots, slot_keys, offsets, units, weights, seen, held, counts, touched, n, ids
+):
+    """Add what a stretch of n-grams has of each unit; return how many units were touched.
+
+    `ids` gets the places of the n-grams in the index, and then they are counted, unless it is
+    empty.
+    """
+    mask, is_counted = np.uint64(64 * len(bitmap) - 1), len(ids) > 0
+    for place in range(begin, end):
+        if is_counted:
+            ids[place - begin] = -1
+        bit = (hashes[place] >> np.uint64(32)) & mask
+        if not (bitmap[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & np.uint64(1):
+            continue
+        gram = _gram(slots, slot_keys, hashes[place])
+        if is_counted:
+            ids[place - begin] = gram
+        if gram < 0 or seen[gram] == text:
+            continue
+        seen[gram] = text
+        for p in range(offsets[gram], offsets[gram + 1]):
+            unit = units[p]
+            if held[unit] == 0:
+                touched[n] = unit
+                n += 1
+            held[unit] += weights[p]
+            counts[unit] += is_counted
+    return n
+
+
+@compiled
+def _score(share, fit, shared, distinct):
+    return (
+        OVERLAP * np.sqrt(share * fit)
+        + SHARED * np.log(min(shared, MOST_SHARED))
+        - LENGTH * np.log(max(distinct, SHORTEST))
+    )
+
+
+@compiled
+def _may_reach(least, share, length, window, word_before, held):
+    """Whether a window could reach a score, if it had the share of the whole text and a perfect
+    fit.
+    """
+    start = 0
+    while True:
+        end = min(start + window, length)
+        distinct, shared = 0, 0
+        for i in range(start, end):
+            if word_before[i] < start:
+                distinct += 1
+                shared += held[i] >= 0
+        if shared >= MIN_SHARED and _score(share, 1.0, shared, distinct) >= least:
+            return True
+        if end == length:
+            return False
+        start += window // 2
+
+
+@compiled
+def _best_window(
+    length, word_before, two_before, own, held, held_two, said_bits, pair_bits, total, window
 ):  # fmt: skip
-    kept = np.zeros(len(texts), np.bool_)
-    best_share, best_score = np.zeros(len(texts)), np.full(len(texts), -1e9)
-    slots, now = np.empty(1024, np.int64), -1
-    size = 1024
+    """The share and the score of the window of a text that says a statement best."""
+    best_share, best_score, start = 0.0, -1e9, 0
+    while True:
+        end = min(start + window, length)
+        bits_held, bits_common, bits_own, distinct, shared = 0.0, 0.0, 0.0, 0, 0
+        for i in range(start, end):
+            if word_before[i] < start:
+                distinct += 1
+                bits_own += own[i]
+                if held[i] >= 0:
+                    shared += 1
+                    bits_held += said_bits[held[i]]
+                    bits_common += own[i]
+            if i + 1 < end and held_two[i] >= 0 and two_before[i] < start:
+                bits_held += pair_bits[held_two[i]]
+        if shared >= MIN_SHARED:
+            share = min(bits_held / total, 1.0)
+            score = _score(share, bits_common / max(bits_own, LEAST_BITS), shared, distinct)
+            if score > best_score:
+                best_share, best_score = share, score
+        if end == length:
+            return best_share, best_score
+        start += window // 2
+
+
+@compiled
+def _scores(
+    words, word_offsets, twos, two_offsets, bitmap, slots, slot_keys, offsets, units, weights,
+    said_offsets, said, said_bits, pair_offsets, said_pairs, pair_bits, totals, keys, key_bits, rarest, least,
+):  # fmt: skip
+    held_bits, counts = np.zeros(len(totals), np.float32), np.zeros(len(totals), np.int64)
+    num_weightless = np.zeros(len(totals), np.int64)
+    grams = np.empty(len(said), np.int32)  # of each concept of each unit, its place in the index
+    for unit in range(len(said_offsets) - 1):
+        for k in range(said_offsets[unit], said_offsets[unit + 1]):
+            num_weightless[unit] += said_bits[k] <= 0
+            grams[k] = _gram(slots, slot_keys, said[k])
+    rows, none = 0, np.empty(0, np.int32)
+    ids, owner, where = np.empty(1024, np.int32), np.full(len(offsets), -1, np.int64), np.empty(len(offsets), np.int32)
+    touched, seen = np.empty(len(totals), np.int32), np.full(len(offsets), -1, np.int32)
+    places, size = np.empty(1024, np.int64), 1024
     word_before, two_before, own = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
     held, held_two = np.empty(size, np.int64), np.empty(size, np.int64)
-    for row in range(len(texts)):
-        text, unit = texts[row], units[row]
+    out_texts, out_units = np.empty(1024, np.int64), np.empty(1024, np.int64)
+    out_shares, out_scores, n = np.empty(1024), np.empty(1024), 0
+    for text in range(len(word_offsets) - 1):
         begin, two_begin = word_offsets[text], two_offsets[text]
-        length = word_offsets[text + 1] - begin
-        if length > size:
-            size = 2 * length
-            word_before, two_before, own = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
-            held, held_two = np.empty(size, np.int64), np.empty(size, np.int64)
-        shared = 0
-        for i in range(length):
-            held[i] = _place(said, said_offsets[unit], said_offsets[unit + 1], words[begin + i])
-            shared += held[i] >= 0
-        if shared < MIN_SHARED:
-            continue
-        if text != now:
-            now = text
-            slots = _before(words, begin, begin + length, slots, word_before)
-            slots = _before(twos, two_begin, two_offsets[text + 1], slots, two_before)
+        length, distinct = word_offsets[text + 1] - begin, -1
+        table = (bitmap, slots, slot_keys, offsets, units, weights)
+        if length > len(ids):
+            ids = np.empty(2 * length, np.int32)
+        num = _touch(words, begin, begin + length, text, *table, seen, held_bits, counts, touched, 0, ids)
+        num = _touch(twos, two_begin, two_offsets[text + 1], text, *table, seen, held_bits, counts, touched, num, none)
+        for t in range(num):
+            unit = touched[t]
+            share, shared = min(held_bits[unit] / totals[unit], 1.0), counts[unit] + num_weightless[unit]
+            held_bits[unit], counts[unit] = 0, 0
+            if share < MIN_SHARE or shared < MIN_SHARED or unit == len(said_offsets) - 1:
+                continue
+            shared = 0
+            for k in range(said_offsets[unit], said_offsets[unit + 1]):
+                shared += seen[grams[k]] == text
+            if shared < MIN_SHARED or _score(share, 1.0, shared, shared) < least:
+                continue
+            if distinct < 0:  # once for the text, and for most texts never
+                if length > size:
+                    size = 2 * length
+                    word_before, two_before, own = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
+                    held, held_two = np.empty(size, np.int64), np.empty(size, np.int64)
+                places = _before(words, begin, begin + length, places, word_before)
+                places = _before(twos, two_begin, two_offsets[text + 1], places, two_before)
+                distinct = 0
+                for i in range(length):
+                    own[i] = -1.0
+                    distinct += word_before[i] < 0
+            window = max(LEAST_WINDOW, WINDOW * (said_offsets[unit + 1] - said_offsets[unit]))
+            if length <= window and _score(share, 1.0, shared, distinct) < least:
+                continue
+            for k in range(said_offsets[unit], said_offsets[unit + 1]):
+                owner[grams[k]], where[grams[k]] = rows, k
             for i in range(length):
-                own[i] = 0.0
-                if word_before[i] < 0:
-                    own[i] = min(max(_bits(words[begin + i], keys, bits, rarest), least), most) - least
-                else:
-                    own[i] = own[word_before[i]]
-        for i in range(length - 1):
-            held_two[i] = -1
-            if held[i] >= 0 and held[i + 1] >= 0:
-                held_two[i] = _place(said_pairs, pair_offsets[unit], pair_offsets[unit + 1], twos[two_begin + i])
-        window = max(LEAST_WINDOW, WINDOW * (said_offsets[unit + 1] - said_offsets[unit]))
-        start = 0
-        while True:
-            end = min(start + window, length)
-            bits_held, bits_common, bits_own, distinct, shared = 0.0, 0.0, 0.0, 0, 0
-            for i in range(start, end):
-                if word_before[i] < start:
-                    distinct += 1
-                    bits_own += own[i]
-                    if held[i] >= 0:
-                        shared += 1
-                        bits_held += said_bits[held[i]]
-                        bits_common += own[i]
-                if i + 1 < end and held_two[i] >= 0 and two_before[i] < start:
-                    bits_held += pair_bits[held_two[i]]
-            if shared >= MIN_SHARED:
-                share = min(bits_held / totals[unit], 1.0)
-                fit = bits_common / max(bits_own, LEAST_BITS)
-                score = (
-                    OVERLAP * np.sqrt(share * fit)
-                    + SHARED * np.log(min(shared, MOST_SHARED))
-                    - LENGTH * np.log(max(distinct, SHORTEST))
-                )
-                if score > best_score[row]:
-                    kept[row], best_share[row], best_score[row] = True, share, score
-            if end == length:
-                break
-            start += window // 2
-    return kept, best_share, best_score
+                held[i] = where[ids[i]] if ids[i] >= 0 and owner[ids[i]] == rows else -1
+            rows += 1
+            if not _may_reach(least, share, length, window, word_before, held):
+                continue
+            for i in range(length):
+                if own[i] < 0:
+                    before = word_before[i]
+                    bits = own[before] if before >= 0 else _bits(words[begin + i], keys, key_bits, rarest)
+                    own[i] = bits if before >= 0 else min(max(bits, LEAST_TEXT_BITS), MOST_TEXT_BITS) - LEAST_TEXT_BITS
+            for i in range(length - 1):
+                held_two[i] = -1
+                if held[i] >= 0 and held[i + 1] >= 0:
+                    held_two[i] = _place(said_pairs, pair_offsets[unit], pair_offsets[unit + 1], twos[two_begin + i])
+            share, score = _best_window(
+                length, word_before, two_before, own, held, held_two, said_bits, pair_bits, totals[unit], window
+            )  # fmt: skip
+            if score >= least:
+                if n == len(out_texts):
+                    out_texts = np.concatenate((out_texts, np.empty_like(out_texts)))
+                    out_units = np.concatenate((out_units, np.empty_like(out_units)))
+                    out_shares = np.concatenate((out_shares, np.empty_like(out_shares)))
+                    out_scores = np.concatenate((out_scores, np.empty_like(out_scores)))
+                out_texts[n], out_units[n], out_shares[n], out_scores[n] = text, unit, share, score
+                n += 1
+    return out_texts[:n], out_units[:n], out_shares[:n], out_scores[:n]

@@ -51,7 +51,7 @@ class View:
     def bits(self, num_tasks: int) -> np.ndarray:
         """The information of the most informative unit of each task, float64 (tasks,)."""
         found = np.zeros(num_tasks)
-        np.maximum.at(found, self.tasks, self.postings.totals)
+        np.maximum.at(found, self.tasks, self.postings.totals[: len(self.tasks)])
         return found
 
 
@@ -102,8 +102,8 @@ def view(detector: str, tasks: Sequence[Task], ngram: int) -> View:
         totals = np.bincount(unit, weight, len(texts)).reshape(-1, len(parts))
         is_idle = (np.array(parts) == _whole) & (totals < WORTHWHILE * totals[:, :1])
         weight[is_idle.ravel()[unit]] = 0
-    made = inverted(unit, np.concatenate(hashes), weight, len(texts))
     is_prose = detector == "prose"
+    made = (prose.index if is_prose else inverted)(unit, np.concatenate(hashes), weight, len(texts))
     said = prose.statements(list(zip(units, hashes, weights, strict=True)), len(texts)) if is_prose else None
     return View(made, owners, said)
 
