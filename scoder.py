@@ -59,7 +59,7 @@ from builders.engines import needed as engines_needed
 from builders.engines.checkpoints import last_checkpoint
 from builders.models import needed
 from builders.publishing import sets
-from builders.recipe import Recipe, contexts, fitting, sharing
+from builders.recipe import Recipe, contexts, fitting, sharing, unnamed
 from builders.standalone import opening
 from builders.teacher import asked_again
 from store import Store
@@ -159,10 +159,10 @@ def refusals(
 ) -> list[Exception]:
     """What a run would be refused for: an error for each thing to mend.
 
-    That is the executor, the benchmark files, the file of samples, the local models, the engines
-    and their keys, the contexts of models, the memory of the GPUs, and what trainings need. A plan
-    for other GPUs than those of this machine gives the memory of each as `visible`. With `opens`,
-    the first rows of all that the recipe names are read, too.
+    That is the models that it does not name, the executor, the benchmark files, the file of
+    samples, the local models, the engines and their keys, the contexts of models, the memory of the
+    GPUs, and what trainings need. A plan for other GPUs than those of this machine gives the memory
+    of each as `visible`. With `opens`, the first rows of all that the recipe names are read, too.
     """
     wanted = _until(recipe, until)
     asks_teacher = teacher_samples.asks_teacher(store)
@@ -170,6 +170,7 @@ def refusals(
         partial(executors.check, recipe.executor),
         *(partial(benchmarks.check, benchmark) for benchmark in recipe.benchmarks),
         *([partial(teacher_samples.check, store, recipe.teacher)] if "teacher" in wanted else []),
+        partial(unnamed.check, recipe, wanted),
         partial(needed.check, recipe, set(wanted), asks_teacher=asks_teacher),
         *engines_needed.checks(store, recipe, wanted),
         partial(contexts.check, recipe, wanted),
@@ -249,7 +250,7 @@ def build_bootstrap(store: Store, recipe: Recipe) -> None:
     For comparison, the untrained base model writes, too.
     """
     base = recipe.synthesizer
-    checkpoints.build_base(store, base.model, base.revision, template_arguments=base.template_arguments)
+    checkpoints.build_base(store, base.base, base.revision, template_arguments=base.template_arguments)
     if recipe.sampling.base_snippets:
         sample(store, recipe, 0, "base")
     checkpoints.build_synthesizer(store, recipe, 0)
@@ -351,7 +352,7 @@ def build_instructions(store: Store, recipe: Recipe) -> None:
 def build_coder(store: Store, recipe: Recipe) -> None:
     """SCoder: the coder's base fine-tuned on the published instructions."""
     base = recipe.coder
-    checkpoints.build_base(store, base.model, base.revision, "coder-base", base.template_arguments)
+    checkpoints.build_base(store, base.base, base.revision, "coder-base", base.template_arguments)
     checkpoints.build_coder(store, recipe.coder, recipe.executor)
 
 

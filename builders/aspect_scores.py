@@ -11,7 +11,9 @@ How: one query reads the items in their order, once (`store/staging.py`). The sc
 rubrics, then the item, then the name of one aspect. The rubrics come first because all items share
 them, and the item comes next because all its aspects share it: an engine then computes the shared
 part only once. The model gives the probability of each digit as its answer. `score` is the most
-probable digit, `expected` the mean over the digits.
+probable digit, `expected` the mean over the digits. An endpoint's answer that names a number off
+the scale, such as 10 or 8/10, is an error of its row (`engines/choices.py`). A model of this
+machine gives the probabilities of the next token alone, so 1 is there the beginning of 10, too.
 
 Facts that need no model are rows of the scorer 'code': whether a solution parses, and its lint.
 """
@@ -192,7 +194,7 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
             {"item_kind": "snippet"},
             found,
             asked,
-            prompts.versions(asked.prompt) | queries.versions(pool.QUERY, "snippets_to_judge"),
+            prompts.versions(asked.prompt) | pool.versions("snippets_to_judge"),
             num_items,
             **pool.thresholds("snippets_to_judge", given),
         )

@@ -35,7 +35,7 @@ from store.shards import shard_name
 ROWS_PER_PART = 50
 
 _COLUMNS = tuple(field.name for field in fields(Task))
-_SPEC = re.compile(r"(?:(?P<name>[a-z0-9][a-z0-9_-]*)=)?(?P<path>.+)", re.DOTALL)
+_SPEC = re.compile(r"(?:(?P<name>[A-Za-z0-9][A-Za-z0-9_-]*)=)?(?P<path>.+)", re.DOTALL)
 
 
 def check(benchmark: Benchmark) -> None:
@@ -49,19 +49,21 @@ def check(benchmark: Benchmark) -> None:
 def named(text: str) -> Benchmark:
     """The benchmark that `[NAME=]FILE` or `[NAME=]HUB_ID[:CONFIG][@SPLIT]` means.
 
-    Without NAME, its name is made from the file or the id. InputError for a NAME that may not be.
+    NAME may be in upper case and becomes lower case, as all names of benchmarks are. Without NAME,
+    its name is made from the file or the id. InputError for a NAME that may not be.
 
     Example:
         named("HumanEval.jsonl.gz").name  # humaneval
+        named("HumanEval=tasks.jsonl").name  # humaneval
         named("google-research-datasets/mbpp:full").name  # mbpp-full
     """
     spec = _SPEC.fullmatch(text)
     before, sign, _ = text.partition("=")
     if sign and "/" not in before and not Path(text).exists():
-        check_name(before, "benchmark name")
+        check_name(before.lower(), "benchmark name")
     if Path(text).exists() or spec is None:
         return Benchmark(name=_name_of(text), path=text)
-    name, path = spec["name"], spec["path"]
+    name, path = (spec["name"] or "").lower(), spec["path"]
     found = parted(path)
     called = "-".join(part for part in (found.path, found.config) if part)
     return Benchmark(name=name or _name_of(called), path=found.path, config=found.config, split=found.split)

@@ -126,7 +126,7 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
         executor=recipe.executor,
         role="synthesizer",
         iteration=iteration,
-        model=(recipe.synthesizer.model, recipe.synthesizer.revision),
+        model=(recipe.synthesizer.base, recipe.synthesizer.revision),
         template_arguments=recipe.synthesizer.template_arguments,
         settings=recipe.synthesizer.training,
         inputs=inputs,
@@ -151,7 +151,7 @@ def build_synthesizer(store: Store, recipe: Recipe, iteration: int) -> Record:
 def build_scorer(store: Store, recipe: Recipe) -> Record:
     """Fine-tune the scorer on labelled pairs. Without `scorer.training`, use its model as it is."""
     scorer, synthesizer = recipe.scorer, recipe.synthesizer
-    model = scorer.model or synthesizer.model
+    model = scorer.model or synthesizer.base
     revision = scorer.revision if scorer.model else synthesizer.revision
     if scorer.training is None:
         return build_base(store, model, revision, role="scorer", template_arguments=scorer.template_arguments)
@@ -177,7 +177,7 @@ def build_coder(store: Store, coder: Coder, executor: Executor | None = None) ->
         executor=executor,
         role="coder",
         iteration=None,
-        model=(coder.model, coder.revision),
+        model=(coder.base, coder.revision),
         template_arguments=coder.template_arguments,
         settings=coder.training,
         inputs=store.input("instructions"),

@@ -216,10 +216,14 @@ class _Losses:
                 raise JobError(
                     f"{number:,} of {self._wanted[form]:,} answers in the form {form} are missing, such as: "
                     f"{self._examples[form]!r}. That is more than evaluation.max_error_share={max_error_share:g}, so "
-                    f"there is no number. All answers are kept, and the failed requests are asked again: {way_on}"
+                    f"there is no number. All answers are kept: {way_on}"
                 )
 
 
+AGAIN = (
+    ", which asks for what was never answered (what was answered and could not be read is asked for, and paid for, again "
+    "only with --set evaluation.engine.ask_failed_again=true)"
+)
 COUNTED = ["form", "status", "error", "message"]
 
 
@@ -238,7 +242,7 @@ class _Part:
     def check(self, found: list[Row], max_error_share: float) -> None:
         """JobError, before a shard is written, when too many answers in a form are missing."""
         self._losses.add(found)
-        way_on = "mend the cause and run again, or raise evaluation.max_error_share"
+        way_on = f"mend the cause and run again{AGAIN}, or raise evaluation.max_error_share"
         self._losses.check(max_error_share, way_on)
 
 
@@ -248,7 +252,7 @@ def _check_built(store: Store, plan: Plan, max_error_share: float) -> None:
     there = {row["form"] for row in found if row["status"] != "ungradable"}
     losses = _Losses(row["form"] for row in found if row["form"] in there)
     losses.add(found)
-    way_on = "mend the cause and run with `--rebuild evaluations`, or raise evaluation.max_error_share"
+    way_on = f"mend the cause and run with `--rebuild evaluations`{AGAIN}, or raise evaluation.max_error_share"
     losses.check(max_error_share, f"{way_on} (the benchmark is {plan.partition['benchmark']})")
 
 

@@ -25,6 +25,8 @@ from store.catalog import connect
 from store.errors import JobError
 
 QUERY = "pool_verdicts"
+_SHOWN, _SHOWN_CHARS = 8, 60
+"""So many licences are named in a message, and so much of a long name."""
 
 
 def values(recipe: Recipe) -> dict[str, Any]:
@@ -32,8 +34,13 @@ def values(recipe: Recipe) -> dict[str, Any]:
     return {
         **fields_of(recipe.pool),
         "licenses": sorted({name for text in recipe.pool.licenses for all_of in choices(text) for name in all_of}),
+        "own_sources": sorted(s.name for s in recipe.sources if s.keeps_unknown_licenses),
         "min_similarity_raw": recipe.near_duplicates.min_similarity_raw,
         "min_similarity_renamed": recipe.near_duplicates.min_similarity_renamed,
+        "min_similarity_docstring": recipe.near_duplicates.min_similarity_docstring,
+        "floor": recipe.near_duplicates.floor,
+        "short_docstring_words": recipe.near_duplicates.short_docstring_words,
+        "whole_sources": sorted(s.name for s in recipe.sources if s.kind == "stdlib"),
         "min_docstring_score": recipe.pool.min_docstring_score if recipe.docstring_judge else None,
         "min_strength": recipe.decontamination.min_strength,
         "seed": str(recipe.seed),
@@ -57,7 +64,13 @@ def unjudged_inputs(store: Store, recipe: Recipe) -> dict[str, str]:
 
 def thresholds(query: str, given: dict[str, Any]) -> dict[str, Any]:
     """Those of the values that change the rows of a query over the decision, such as pool.sql."""
-    return {name: given[name] for name in sorted(queries.parameters(QUERY) | queries.parameters(query))}
+    names = {*queries.all_parameters(QUERY), *queries.all_parameters(query)}
+    return {name: given[name] for name in sorted(names)}
+
+
+def versions(query: str) -> dict[str, str]:
+    """The decision, such a query, and the steps before both, for a plan."""
+    return queries.versions(*sorted({*queries.steps(QUERY), *queries.steps(query)}))
 
 
 def build(store: Store, recipe: Recipe) -> Record:
@@ -74,14 +87,41 @@ def build(store: Store, recipe: Recipe) -> Record:
             partition=partition,
             inputs=found | also,
             fields=thresholds(query, given),
-            texts=queries.versions(QUERY, query),
+            texts=versions(query),
         )
         return store.materialize_stream(plan, lambda: queries.stream(decided(), query, given))
 
     record = written("pool", {})
     # The rejects name the pool, so after a kill in between the old ones are stale.
     written("rejects_pool", store.input("pool"), stage="pool")
+    if decided.cache_info().currsize:
+        _announce_licenses(store, decided(), {s.name: s.license for s in recipe.sources})
     return record
+
+
+def _announce_licenses(store: Store, connection: duckdb.DuckDBPyConnection, declared: dict[str, str | None]) -> None:
+    """Say what the allow-list left out, what was kept without a licence, and what was declared."""
+    found = [row for row in queries.rows(connection, "pool_licenses") if row["num_left_out"]]
+    if found:
+        named = "; ".join(f"{row['num_left_out']:,} {row['license'][:_SHOWN_CHARS]}" for row in found[:_SHOWN])
+        rest = sum(row["num_left_out"] for row in found[_SHOWN:])
+        alone = sum(row["num_for_this_alone"] for row in found)
+        store.announce(
+            f"pool: `pool.licenses` leaves out {sum(row['num_left_out'] for row in found):,} functions, {alone:,} of them "
+            f"for their licence alone: {named}{f'; {rest:,} of {len(found) - _SHOWN:,} more' if rest else ''}"
+        )
+    for row in queries.rows(connection, "pool_license_sources"):
+        source = f"pool: source {row['source']!r}"
+        if row["num_unknown"]:
+            store.announce(
+                f"{source}: warning: {row['num_unknown']:,} functions are kept whose licence nothing tells. Name it as "
+                "`license` of the source, or leave them out with `keep_unknown_licenses: false`"
+            )
+        if row["num_declared"] and row["num_told"]:
+            store.announce(
+                f"{source}: {row['num_declared']:,} functions have the licence that the recipe declares "
+                f"({declared.get(row['source']) or 'PSF-2.0'}), {row['num_told']:,} one of their own"
+            )
 
 
 def require_snippets(store: Store) -> None:

@@ -51,12 +51,15 @@ STAGING = pa.schema(
             "num_lines": pa.int32(),
             "repo": pa.string(),
             "license": pa.string(),
+            "license_source": pa.string(),
+            "license_score": pa.float32(),
             "name": pa.string(),
             "code": pa.string(),
             "signature": pa.string(),
             "docstring": pa.string(),
             "is_method": pa.bool_(),
             "is_async": pa.bool_(),
+            "is_generated": pa.bool_(),
             "file_id": pa.string(),
             "reject": pa.string(),
             "value": pa.float64(),
@@ -69,7 +72,7 @@ reason stands in `reject`, its number in `value`."""
 IMPORTED: dict[str, str | int] = {"origin": "import"}
 """The partition of the snippets that imported samples are about and that no source has."""
 
-_TEXT_COLUMNS = [name for name in STAGING.names if name not in ("repo", "file_id", "value")]
+_TEXT_COLUMNS = [name for name in STAGING.names if name not in ("repo", "license_score", "file_id", "value")]
 
 BATCH_CHARS, BATCH_FILES = 4_000_000, 500
 """A batch of files is extracted when one of the two is reached."""
@@ -306,7 +309,8 @@ def _rows(source: Source, batch: list[SourceFile]) -> list[dict[str, Any]]:
 
 
 def _file_rows(source: Source, file: SourceFile, extracted: Extracted | None) -> Iterator[dict[str, Any]]:
-    place = {"source": source.name, "path": file.path, "repo": file.repo, "license": file.license}
+    place: dict[str, Any] = {"source": source.name, "path": file.path, "repo": file.repo, "license": file.license}
+    place |= {"license_source": file.license_source, "license_score": file.license_score}
     place["file_id"] = content_id(source.name, file.path)
     if extracted is None:
         yield {**place, "reject": file.error}
@@ -314,9 +318,12 @@ def _file_rows(source: Source, file: SourceFile, extracted: Extracted | None) ->
     if not extracted.is_parsed:
         yield {**place, "reject": "syntax_error"}
         return
-    if not extracted.functions:
+    if not extracted.functions and not extracted.refused:
         yield {**place, "reject": "no_documented_function"}
     if extracted.num_undocumented:
         yield {**place, "reject": "undocumented_functions", "value": float(extracted.num_undocumented)}
+    for refused in extracted.refused:
+        yield {**place, **refused._asdict(), "reject": "newer_syntax", "value": float(refused.line)}
+    place["is_generated"] = extracted.is_generated
     for f in extracted.functions:
         yield {**place, **f._asdict(), "snippet_id": content_id("python", f.code)}

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.checks import docstrings, names, sensitive, types
+from builders.checks import docstrings, names, sensitive, topics, types
 from builders.checks import imports as inferred_imports
 from builders.checks.structure import Syntax, num_tokens, syntax
 from builders.code.functions import FunctionNode
@@ -131,6 +131,7 @@ def measure(
         "num_undefined_names": len({*unknown, *found.module_names}),
         "inferred_imports": imports,
         "modules": sorted(modules),
+        "topic": topics.topic(modules, docstring),
         "secrets": sensitive.secrets(code),
         "personal_data": sensitive.personal_data(code),
         "license_choices": choices(license_),

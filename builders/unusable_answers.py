@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders.teacher import rows as teacher_rows
-from builders.teacher.unusable_share import NUM_EXAMPLES, shortened
+from builders.teacher.unusable_share import NUM_EXAMPLES, seen
 from store import Plan, Record, Store
 from store.counts import counted
 from store.errors import JobError, MissingError
@@ -53,7 +53,7 @@ def require_usable(store: Store) -> None:
     rows = [row for part in store.read("unusable_answers") for row in part.to_pylist()]
     counts = Counter(row["status"] for row in rows).most_common()
     examples = "".join(
-        f"\n  {row['status']}: {row['reason']}: {shortened(row['answer'])!r}" for row in rows[:NUM_EXAMPLES]
+        f"\n  {row['status']}: {row['reason']}: {seen(row['answer'], row['reasoning'])}" for row in rows[:NUM_EXAMPLES]
     )
     raise JobError(
         f"none of the {counted(len(rows), 'answer')} of the teacher is a problem with a valid solution "

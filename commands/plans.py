@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from commands.terminal import announce, console
+from store.counts import dollars
 
 if TYPE_CHECKING:
     from builders.recipe import Recipe
@@ -164,7 +165,7 @@ def totals(steps: list[Row], total: Row) -> list[str]:
     return [
         f"total: {_number(total['known_gpu_hours'])} GPU-hours, which are {_number(total['known_hours'])} hours, one stage "
         f"after another, on {_working(steps)}{unknown}",
-        f"dollars: endpoints {'at least ' if unpriced else ''}{total['known_cost_usd']:.2f}, GPUs {gpus}",
+        f"dollars: endpoints {'at least ' if unpriced else ''}{dollars(total['known_cost_usd'])}, GPUs {gpus}",
         f"disk: {at_least}{_number(total['known_disk_gb'])} GB stay, and {disk} more while the largest training runs",
         _tightest(steps, total),
     ]

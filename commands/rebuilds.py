@@ -11,6 +11,7 @@ from builders.recipe import Recipe
 from commands.terminal import announce as say
 from scoder import Foresight
 from store import CONTRACTS, Record, Store
+from store.counts import dollars
 from store.errors import InputError
 from store.fork import stage_name, where_of
 from store.rebuild import requested
@@ -67,7 +68,7 @@ def _took(records: list[Record]) -> str:
     seconds, tokens = sum(u.wall_s for u in spent), sum(u.prompt_tokens + u.completion_tokens for u in spent)
     costs = [u.cost_usd for u in spent if u.cost_usd is not None]
     words = [f"{seconds:,.0f} seconds", f"{tokens:,} tokens"]
-    return ", ".join(words + ([f"{sum(costs):,.2f} dollars"] if costs else []))
+    return ", ".join(words + ([f"{dollars(sum(costs))} dollars"] if costs else []))
 
 
 def _named(store: Store, seen: Foresight, rebuild: str, recipe: Recipe, until: str | None) -> set[str]:

@@ -29,7 +29,11 @@ FROM = {
     "equal": "equal: the fit is no better than chance",
 }
 """What the method of a weighting means."""
-TITLES = {"weak_aspects": "aspects whose digits say little", "weights": "weights of the aspects"}
+TITLES = {
+    "variety": "variety of the pool (effective: inverse Simpson index, as many equal groups would be as concentrated)",
+    "weak_aspects": "aspects whose digits say little",
+    "weights": "weights of the aspects",
+}
 FOLD = 24
 """How many lines of a long text are shown."""
 
@@ -67,6 +71,12 @@ def rejects_and_metrics(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
     found = {name: queries.relation(connection, f"report_{name}") for name in ("rejects", "metrics")}
     # not by way of Arrow, which is slow to import
     return {name: [dict(zip(r.columns, row, strict=True)) for row in r.fetchall()] for name, r in found.items()}
+
+
+def variety(ledger: Ledger) -> list[dict[str, Any]]:
+    """How many repositories, topics and licences the pool is from, and how many in effect."""
+    found = queries.relation(connect(ledger, tables=["pool"]), "report_variety")
+    return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
 
 def scoring(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:

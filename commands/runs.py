@@ -161,6 +161,8 @@ def status(
 
     Numbers come with their intervals of 95%. A difference whose interval holds 0 is called noise.
     Aspects whose digits say little are named, and so are weights that fell back to equal ones.
+    The pool is said to come from so many repositories in effect: as many of equal size would be as
+    concentrated.
     The coder is compared with its base on the same tasks in the same form, and pass@1 on tasks that
     the instructions resemble with pass@1 on the others.
 
@@ -186,7 +188,8 @@ def status(
     from store.schemas import CONTRACTS
 
     opened = open_ledger(store)
-    found = {"tables": reports.funnel(opened), **reports.rejects_and_metrics(opened)}
+    found = {"tables": reports.funnel(opened), "variety": reports.variety(opened)}
+    found |= reports.rejects_and_metrics(opened)
     found |= {**reports.scoring(opened), **pass_rates.report(opened)}
     if as_json:
         print(json.dumps(found, default=str))

@@ -11,10 +11,12 @@ import shutil
 import sys
 from pathlib import Path
 
+import queries
 from commands.progress import duration
+from commands.reports import printable
 from commands.terminal import DEFAULT_STORE
 from store.catalog import connect, notes
-from store.counts import counted, with_interval
+from store.counts import counted, dollars, with_interval
 from store.ledger import Ledger
 from store.schemas import CONTRACTS
 
@@ -46,6 +48,7 @@ def _made(ledger: Ledger, store: str, tables: list[str]) -> list[str]:
         found = [f"{counted(_rows(ledger, 'instructions') or 0, 'instruction')}{where}"]
     else:
         found = [", ".join(_counted(ledger, name) for name in tables[:3]) or "nothing is built"]
+    found += _varied(ledger)
     models = connect(ledger, tables=["checkpoints"]).execute(
         "SELECT role, iteration, location FROM checkpoints WHERE is_final AND location IS NOT NULL "
         "QUALIFY row_number() OVER (PARTITION BY role ORDER BY iteration DESC) = 1 ORDER BY role DESC"
@@ -54,6 +57,16 @@ def _made(ledger: Ledger, store: str, tables: list[str]) -> list[str]:
         name = role if iteration is None else f"{role} G{iteration}"
         found.append(f"{name}: {Path(store, location)}")
     return found
+
+
+def _varied(ledger: Ledger) -> list[str]:
+    """From how many repositories the pool is. Nothing without a pool, or where none is known."""
+    relation = queries.relation(connect(ledger, tables=["pool"]), "report_variety")
+    for grouped_by, _, num_groups, effective, largest, share in relation.fetchall():
+        if grouped_by == "repository" and num_groups > 1:
+            one = f"the largest, {printable(largest)}, has {share:.0%} of its rows"
+            return [f"the pool is from {num_groups:,} repositories, in effect {effective:.1f}: {one}"]
+    return []
 
 
 def _measured(ledger: Ledger) -> list[str]:
@@ -73,7 +86,7 @@ def _spent(ledger: Ledger) -> list[str]:
     costs = [e.cost_usd for e in entries if e.cost_usd is not None]
     said = [duration(sum(e.seconds for e in entries))]
     said += [f"{asked:,} tokens read and {written:,} written"] if asked or written else []
-    said += [f"{sum(costs):,.2f} USD"] if costs else []
+    said += [f"{dollars(sum(costs))} USD"] if costs else []
     return [f"all builds of this store took {', '.join(said)}", *notes(ledger, CONTRACTS)]
 
 

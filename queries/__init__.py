@@ -29,6 +29,8 @@ _SPACE_OR_STRING = re.compile(r"('(?:[^']|'')*')|(?:--[^\n]*|\s)+")
 _PARAMETER = re.compile(r"\$([a-z_][a-z0-9_]*)")
 STEPS = {
     "gradient_items": {"weighed": "instruction_weighed", "best": "best_of_snippets"},
+    "pool": {"repos": "snippet_repos"},
+    "pool_verdicts": {"repos": "snippet_repos"},
     "instruction_verdicts": {"weighed": "instruction_weighed", "best": "best_of_snippets"},
     "selection_verdicts": {"weighed": "selection_weighed", "best": "best_of_snippets"},
     "weak_aspects": {"digits": "aspect_digits"},

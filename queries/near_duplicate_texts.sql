@@ -10,6 +10,7 @@ WITH places AS (
 ranked AS (
     SELECT
         r.snippet_id,
+        c.num_docstring_words,
         row_number() OVER (
             ORDER BY
                 c.is_test,
@@ -26,6 +27,6 @@ ranked AS (
     JOIN snippet_checks AS c ON c.snippet_id = r.snippet_id
     LEFT JOIN places AS p ON p.snippet_id = r.snippet_id
 )
-SELECT r.snippet_id, k.position, r.code
+SELECT r.snippet_id, k.position, r.name, r.code, r.docstring, k.num_docstring_words
 FROM raw_pool AS r
 JOIN ranked AS k ON k.snippet_id = r.snippet_id

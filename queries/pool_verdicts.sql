@@ -4,15 +4,23 @@
 -- 1. A snippet fails each check that its measurements do not meet, and each benchmark that leaks
 --    into it.
 -- 2. Of near-duplicates that pass all of this the better one stands.
--- 3. A judge of docstrings, if there is one, has a say about what stands. It comes last, as it
+-- 3. Of what stands, no repository and then no topic may have more than its share. The rows that
+--    come first in the order of the pool stay.
+-- 4. A judge of docstrings, if there is one, has a say about what is left. It comes last, as it
 --    costs most. With NULL for $min_docstring_score the pool is what the judge is asked about.
+-- `repos` is snippet_repos.sql.
 WITH RECURSIVE placed AS (
     SELECT
         snippet_id,
         bool_and($test_paths <> '' AND regexp_matches(path, $test_paths)) AS is_test,
         bool_and(
             $generated_paths <> '' AND regexp_matches(path, $generated_paths)
-        ) AS is_generated
+        ) AS is_generated,
+        bool_or(
+            license = 'unknown'
+            AND license_source = 'none'
+            AND list_contains($own_sources::VARCHAR[], source)
+        ) AS is_own
     FROM snippet_occurrences
     GROUP BY snippet_id
 ),
@@ -46,7 +54,7 @@ measured AS (
         c.is_trivial,
         c.is_dunder,
         c.is_test OR coalesce(p.is_test, false) AS is_test,
-        c.is_generated OR coalesce(p.is_generated, false) AS is_generated,
+        c.is_generated OR r.is_generated OR coalesce(p.is_generated, false) AS is_generated,
         len(list_intersect(c.modules, $banned_imports::VARCHAR[])) AS num_banned,
         len(c.secrets) AS num_secrets,
         len(c.personal_data) AS num_personal,
@@ -56,7 +64,8 @@ measured AS (
                 c.license_choices,
                 lambda choice: list_has_all($licenses::VARCHAR[], choice)
             )
-        ) > 0 AS is_allowed
+        ) > 0
+        OR (c.license_choices = [['unknown']] AND coalesce(p.is_own, false)) AS is_allowed
     FROM raw_pool AS r
     JOIN snippet_checks AS c ON c.snippet_id = r.snippet_id
     LEFT JOIN placed AS p ON p.snippet_id = r.snippet_id
@@ -158,15 +167,46 @@ passing AS MATERIALIZED (
     ANTI JOIN leaked USING (snippet_id)
     WHERE len(failed) = 0
 ),
+-- Two docstrings that are alike pose one problem if their functions have the same name. Otherwise
+-- one word may make the difference, so they must be equal word for word, and long, or stand above
+-- code that is alike: many functions return the name of something.
+documented AS (
+    SELECT
+        d.snippet_id,
+        d.cluster_id,
+        greatest(d.similarity_raw, d.similarity_renamed) >= $floor::FLOAT AS has_like_code,
+        least(c.num_docstring_words, k.num_docstring_words) >= $short_docstring_words AS is_long,
+        split_part(s.name, '.', -1) = split_part(h.name, '.', -1) AS has_same_name,
+        d.similarity_docstring = 1
+        AND regexp_extract_all(lower(s.docstring), '[a-z0-9\x{80}-\x{10FFFF}]+')
+        = regexp_extract_all(lower(h.docstring), '[a-z0-9\x{80}-\x{10FFFF}]+')
+            AS has_same_words
+    FROM near_duplicates AS d
+    JOIN raw_pool AS s ON s.snippet_id = d.snippet_id
+    JOIN raw_pool AS h ON h.snippet_id = d.cluster_id
+    JOIN snippet_checks AS c ON c.snippet_id = d.snippet_id
+    JOIN snippet_checks AS k ON k.snippet_id = d.cluster_id
+    WHERE d.similarity_docstring >= $min_similarity_docstring::FLOAT
+),
+one_problem AS (
+    SELECT snippet_id, cluster_id
+    FROM documented
+    WHERE has_same_name OR (has_same_words AND (is_long OR has_like_code))
+),
 alike AS (
     SELECT
         snippet_id,
         cluster_id,
         similarity_raw,
         similarity_renamed,
-        similarity_raw >= $min_similarity_raw::FLOAT AS is_alike_raw
+        similarity_docstring,
+        similarity_raw >= $min_similarity_raw::FLOAT AS is_alike_raw,
+        similarity_renamed >= $min_similarity_renamed::FLOAT AS is_alike_renamed
     FROM near_duplicates
-    WHERE is_alike_raw OR similarity_renamed >= $min_similarity_renamed::FLOAT
+    WHERE
+        is_alike_raw
+        OR is_alike_renamed
+        OR (snippet_id, cluster_id) IN (SELECT snippet_id, cluster_id FROM one_problem)
 ),
 -- A head that no better one resembles stands. What resembles a standing head is dropped, and no
 -- longer drops others. Then again for what is undecided. So a snippet is only ever dropped for one
@@ -205,6 +245,60 @@ standing AS MATERIALIZED (
     FROM passing
     ANTI JOIN repeated USING (snippet_id)
 ),
+placed_in_repo AS (
+    SELECT
+        s.snippet_id,
+        p.repo,
+        c.topic,
+        row_number() OVER (
+            PARTITION BY p.repo
+            ORDER BY md5(s.snippet_id || $seed), s.snippet_id
+        ) AS place
+    FROM standing AS s
+    JOIN snippet_checks AS c ON c.snippet_id = s.snippet_id
+    LEFT JOIN repos AS p ON p.snippet_id = s.snippet_id
+),
+repo_limit AS (
+    SELECT ceil($max_repo_share * count(*)) AS most
+    FROM placed_in_repo
+    HAVING count(DISTINCT repo) >= $min_repos
+),
+over_repo AS (
+    SELECT p.snippet_id, p.place, l.most
+    FROM placed_in_repo AS p
+    JOIN repo_limit AS l ON p.place > l.most
+    WHERE p.repo IS NOT NULL
+),
+placed_in_topic AS (
+    SELECT
+        p.snippet_id,
+        p.repo,
+        p.topic,
+        row_number() OVER (
+            PARTITION BY p.topic
+            ORDER BY md5(p.snippet_id || $seed), p.snippet_id
+        ) AS place
+    FROM placed_in_repo AS p
+    ANTI JOIN over_repo AS o ON o.snippet_id = p.snippet_id
+),
+topic_limit AS (
+    SELECT ceil($max_topic_share * count(*)) AS most
+    FROM placed_in_topic
+    HAVING
+        count(DISTINCT repo) >= $min_repos
+        AND count(DISTINCT topic) FILTER (topic <> '') >= $min_repos
+),
+over_topic AS (
+    SELECT p.snippet_id, p.place, l.most
+    FROM placed_in_topic AS p
+    JOIN topic_limit AS l ON p.place > l.most
+    WHERE p.topic <> ''
+),
+varied AS MATERIALIZED (
+    SELECT p.snippet_id
+    FROM placed_in_topic AS p
+    ANTI JOIN over_topic AS o ON o.snippet_id = p.snippet_id
+),
 judged AS (
     SELECT item_id AS snippet_id, max(expected) FILTER (scorer <> 'code') AS score
     FROM aspect_scores
@@ -213,7 +307,7 @@ judged AS (
 ),
 heard AS (
     SELECT s.snippet_id, j.score, j.score < $min_docstring_score::FLOAT AS is_insufficient
-    FROM standing AS s
+    FROM varied AS s
     LEFT JOIN judged AS j ON j.snippet_id = s.snippet_id
 )
 SELECT snippet_id, tested[1] AS reason, tested[3] AS value, tested[4] AS threshold
@@ -225,12 +319,26 @@ UNION ALL
 SELECT
     a.snippet_id,
     'near_duplicate',
-    coalesce(max(a.similarity_raw) FILTER (a.is_alike_raw), max(a.similarity_renamed)),
-    if(bool_or(a.is_alike_raw), $min_similarity_raw, $min_similarity_renamed)
+    coalesce(
+        max(a.similarity_raw) FILTER (a.is_alike_raw),
+        max(a.similarity_renamed) FILTER (a.is_alike_renamed),
+        max(a.similarity_docstring)
+    ),
+    CASE
+        WHEN bool_or(a.is_alike_raw) THEN $min_similarity_raw
+        WHEN bool_or(a.is_alike_renamed) THEN $min_similarity_renamed
+        ELSE $min_similarity_docstring
+    END
 FROM alike AS a
 SEMI JOIN standing AS h ON h.snippet_id = a.cluster_id
 ANTI JOIN standing AS s ON s.snippet_id = a.snippet_id
 GROUP BY a.snippet_id
+UNION ALL
+SELECT snippet_id, 'repo_cap', place, most
+FROM over_repo
+UNION ALL
+SELECT snippet_id, 'topic_cap', place, most
+FROM over_topic
 UNION ALL
 SELECT
     snippet_id,

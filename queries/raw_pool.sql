@@ -1,6 +1,7 @@
 -- One row is one distinct function text: its first occurrence in the order of source, path and
--- line. `extracted` are the functions of one range of ids: many small sorts need less memory than
--- one. The rows are in no order: whoever reads the ranges one after the other sorts each.
+-- line, of those with a licence if there are any. It is generated if all files that have it are.
+-- `extracted` are the functions of one range of ids: many small sorts need less memory than one.
+-- The rows are in no order: whoever reads the ranges one after the other sorts each.
 SELECT
     snippet_id,
     'python' AS language,
@@ -9,10 +10,16 @@ SELECT
     signature,
     docstring,
     license,
+    license_source,
     num_lines,
     length(code)::INTEGER AS num_chars,
     is_method,
-    is_async
+    is_async,
+    bool_and(is_generated) OVER (PARTITION BY snippet_id) AS is_generated
 FROM extracted
 WHERE reject IS NULL
-QUALIFY row_number() OVER (PARTITION BY snippet_id ORDER BY source, path, license, line) = 1
+QUALIFY
+    row_number() OVER (
+        PARTITION BY snippet_id
+        ORDER BY license = 'unknown', source, path, license, line
+    ) = 1

@@ -1,16 +1,21 @@
--- One row is one source file that gave no function (item_kind 'file'), or the undocumented
--- functions of one file, with their number as the value (item_kind 'functions'): the file itself
--- may well have given others.
+-- One row is one source file that gave no function (item_kind 'file'), the undocumented functions
+-- of one file, with their number as the value (item_kind 'functions'), or one function that only a
+-- newer Python parses, with its source, path and line as the id and its line as the value
+-- (item_kind 'function'). The file of the latter two may well have given others.
 SELECT
     'extract' AS stage,
     NULL::INTEGER AS iteration,
     NULL::VARCHAR AS selection,
-    if(reject = 'undocumented_functions', 'functions', 'file') AS item_kind,
-    file_id AS item_id,
+    CASE reject
+        WHEN 'undocumented_functions' THEN 'functions'
+        WHEN 'newer_syntax' THEN 'function'
+        ELSE 'file'
+    END AS item_kind,
+    if(reject = 'newer_syntax', source || ':' || path || ':' || line, file_id) AS item_id,
     reject AS reason,
     max(value) AS value,
     NULL::DOUBLE AS threshold
 FROM extracted
 WHERE reject IS NOT NULL
-GROUP BY file_id, reject
+GROUP BY ALL
 ORDER BY item_id, reason

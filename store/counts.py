@@ -1,6 +1,7 @@
-"""Numbers for people: counts of things, and measured numbers with their intervals.
+"""Numbers for people: counts of things, money, and measured numbers with their intervals.
 
 counted(2000, "row")                # '2,000 rows'
+dollars(0.0024)                     # '0.0024'
 with_interval(0.4, 0.219, 0.613)    # '0.400 [0.219, 0.613]'
 """
 
@@ -20,6 +21,17 @@ def counted(number: int, thing: str) -> str:
     ('1 row', '2,000 rows', '0 distinct texts')
     """
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def dollars(amount: float) -> str:
+    """An amount of money: cents, and under one dollar as many decimals as two digits need.
+
+    >>> dollars(1234.5), dollars(0.0024), dollars(0.25), dollars(0)
+    ('1,234.50', '0.0024', '0.25', '0.00')
+    """
+    is_small = NOTHING < abs(amount) < 0.1
+    decimals = 1 - math.floor(math.log10(abs(amount))) if is_small else 2
+    return f"{amount:,.{decimals}f}"
 
 
 def with_interval(value: float | None, low: float | None = None, high: float | None = None) -> str | None:

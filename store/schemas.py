@@ -23,7 +23,7 @@ from store.errors import ContractError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 5
+VERSION = 6
 """The version of all contracts together. What was built under another version is refused, and the
 message says how to build it again."""
 
@@ -45,6 +45,12 @@ EVALUATION_STATUSES_NOTE = (
     "number counts them, and is_passed is false"
 )
 """What the column status of evaluations says."""
+
+LICENSE_SOURCES_NOTE = (
+    "what told the licence: header (of the file), file (nearest licence text), metadata (of the package), declared (by the "
+    "recipe), dataset (column of its row), none"
+)
+"""What the column license_source says."""
 
 STRING, BOOL, BINARY = "VARCHAR", "BOOLEAN", "BLOB"
 INT8, INT32, INT64 = "TINYINT", "INTEGER", "BIGINT"
@@ -171,11 +177,13 @@ _ALL = [
             req("code", STRING, "the function as it was found, with its decorators, without indentation"),
             req("signature", STRING, "the lines of the def, without decorators"),
             req("docstring", STRING, "without indentation, as inspect.cleandoc gives it"),
-            req("license", STRING, "licence of the first occurrence; 'unknown' if the source names none"),
+            req("license", STRING, "licence of the first occurrence that has one; 'unknown' if nothing tells it"),
+            req("license_source", STRING, LICENSE_SOURCES_NOTE),
             req("num_lines", INT32),
             req("num_chars", INT32),
             req("is_method", BOOL),
             req("is_async", BOOL),
+            req("is_generated", BOOL, "the head of each file that has it says that a program wrote the file"),
         ],
         "origin",
     ),
@@ -191,7 +199,13 @@ _ALL = [
             req("line", INT32, "line of the first decorator or of the def, from 1"),
             req("num_lines", INT32),
             opt("repo", STRING, "NULL if the source has no repositories"),
-            req("license", STRING),
+            req("license", STRING, "SPDX expression where one is known; 'unknown' if nothing tells it"),
+            req("license_source", STRING, LICENSE_SOURCES_NOTE),
+            opt(
+                "license_score",
+                FLOAT,
+                "share of the matched text that is this licence's; NULL unless a text was matched",
+            ),
         ],
     ),
     contract(
@@ -230,6 +244,9 @@ _ALL = [
                 "import statements for undefined names that have one meaning, such as np or re",
             ),
             req("modules", list_of(STRING), "top-level modules that it imports, or uses by an inferred import"),
+            req(
+                "topic", STRING, "the modules of its field that it uses, or else a word of its docstring; '' if neither"
+            ),
             opt("num_type_errors", INT32, "NULL if it has undefined names or the type checker gave no answer"),
             req("secrets", list_of(STRING), "kinds of credentials in it, such as aws_access_key"),
             req("personal_data", list_of(STRING), "kinds of personal data in it: email, ip_address, phone"),
@@ -246,7 +263,12 @@ _ALL = [
             req("cluster_id", STRING, "snippet_id of the head, which is the better one"),
             req("similarity_raw", FLOAT, "Jaccard similarity of both as sets of token grams, 0..1"),
             req("similarity_renamed", FLOAT, "the same, where the names that a function binds do not count"),
-            req("method", STRING, "equal (but for comments and layout), renamed (equal but for names) or similar"),
+            req("similarity_docstring", FLOAT, "Jaccard similarity of both docstrings as sets of word grams, 0..1"),
+            req(
+                "method",
+                STRING,
+                "equal (but for comments and layout), renamed (equal but for names), similar, or docstring (the code is not)",
+            ),
         ],
     ),
     contract(
@@ -312,6 +334,10 @@ _ALL = [
             req("license", STRING),
             req("num_tokens", INT32),
             req("cyclomatic", INT32),
+            req(
+                "repo", STRING, "repository whose share is bounded; without one, source and top-level folder or module"
+            ),
+            req("topic", STRING, "topic whose share is bounded, of snippet_checks"),
         ],
     ),
     contract(
@@ -323,8 +349,12 @@ _ALL = [
             req("stage", STRING),
             opt("iteration", INT32, "NULL for stages outside the loop"),
             opt("selection", STRING, "NULL for stages other than a selection"),
-            req("item_kind", STRING, "snippet, teacher, candidate, file, or functions (of one file)"),
-            req("item_id", STRING, "for a file or its functions, the hash of its source and path"),
+            req("item_kind", STRING, "snippet, teacher, candidate, file, functions (of one file), or function"),
+            req(
+                "item_id",
+                STRING,
+                "for a file or its functions, the hash of its source and path; for one function source:path:line",
+            ),
             req("reason", STRING),
             opt("value", DOUBLE, "what was measured; NULL if the reason has no number"),
             opt("threshold", DOUBLE, "what it was compared with; NULL if the reason has no threshold"),

@@ -4,7 +4,8 @@ In: `answer(body, attempt)` gives (status, body) of a line, or None to leave it 
 `fate(number)` what becomes of the number-th batch: 'completed', 'expired', 'failed', or
 'in_progress' for good. A batch ends at its `num_polls`-th poll. How: a real aiohttp server in a
 thread of its own. `drop_orders` cuts the connection after so many orders were taken, before their
-answer.
+answer. What it shows can be changed: `shown(batch)` of a batch, `told(line)` of an answer,
+`served(content, number)` at the number-th fetch of a file, and `page` batches of the list at once.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ class BatchServer:
         self.paid: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
         self.sizes: list[int] = []
+        self.shown: Callable[[Line], Line] = lambda batch: batch
+        self.told: Callable[[Line], Line] = lambda line: line
+        self.served: Callable[[bytes, int], bytes] = lambda content, number: content
+        self.fetched: Counter[str] = Counter()
+        self.page = 100
         self._answer, self._fate, self._num_polls, self._drop_orders = answer, fate, num_polls, drop_orders
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -75,7 +81,9 @@ class BatchServer:
         return name
 
     async def _content(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.files[request.match_info["name"]])
+        name = request.match_info["name"]
+        self.fetched[name] += 1
+        return web.Response(body=self.served(self.files[name], self.fetched[name] - 1))
 
     async def _order(self, request: web.Request) -> web.StreamResponse:
         order = await request.json()
@@ -90,7 +98,12 @@ class BatchServer:
         return web.json_response(self.batches[name])
 
     async def _list(self, request: web.Request) -> web.Response:
-        return web.json_response({"data": list(self.batches.values())[::-1]})
+        newest = list(self.batches.values())[::-1]
+        names = [batch["id"] for batch in newest]
+        start = names.index(request.query["after"]) + 1 if "after" in request.query else 0
+        end = start + self.page
+        page = [self.shown(batch) for batch in newest[start:end]]
+        return web.json_response({"data": page, "has_more": end < len(newest)})
 
     async def _poll(self, request: web.Request) -> web.Response:
         batch = self.batches[request.match_info["name"]]
@@ -103,7 +116,7 @@ class BatchServer:
                 }
             elif batch["status"] != "in_progress":
                 self._work(batch)
-        return web.json_response(batch)
+        return web.json_response(self.shown(batch))
 
     def _work(self, batch: Line) -> None:
         """Answer the lines, last line first; every other one when the batch expires."""
@@ -124,7 +137,9 @@ class BatchServer:
             told = {"custom_id": line["custom_id"], "response": {"status_code": status, "body": body}, "error": None}
             (good if status == 200 else bad).append(told)
         for kind, lines in (("output_file_id", good), ("error_file_id", bad)):
-            batch[kind] = self._keep("".join(json.dumps(line) + "\n" for line in lines).encode()) if lines else None
+            batch[kind] = (
+                self._keep("".join(json.dumps(self.told(line)) + "\n" for line in lines).encode()) if lines else None
+            )
 
     def close(self) -> None:
         """Stop serving."""

@@ -81,6 +81,13 @@ def saved_state(partial: Path, step: int, processes: int = 1) -> Path:
     return state
 
 
+def trains_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `launch.train` train in this process. That saves the seconds that a process loads for."""
+    from training import launch, sft
+
+    monkeypatch.setattr(launch, "train", sft.train)
+
+
 def unlucky(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """What happens to the processes of the next trainings (`tests/unlucky_worker.py`)."""
     monkeypatch.setattr(attempt, "WORKER", "tests.unlucky_worker")

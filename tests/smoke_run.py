@@ -26,37 +26,31 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "commands", *map(str, arguments)]
 
 
-APART = {"run", "fill", "train", "evaluate"}
-"""Commands that compute with models.
-
-They set the threads and the determinism of torch, which must not outlive them here.
-"""
+def scoder(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, from the folder of the project."""
+    return scoder_here(*arguments)
 
 
-def scoder(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end.
-
-    It has a process of its own if it computes with models, and runs in this one otherwise.
-    """
-    if arguments[0] not in APART or "--dry-run" in arguments:
-        return scoder_here(*arguments)
+def scoder_apart(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in a process of its own."""
     return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout)
 
 
 def scoder_here(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run a command by its entry point in this process.
+    """Run a command to its end by its entry point in this process.
 
-    That saves the second and more that imports take.
+    That saves the seconds that imports take: one, and some five where a model is loaded.
     """
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.chdir(folder)
         # the entry point sets it, and it must not stay set
         patch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+        # it freezes what is loaded, which here would be all that the tests before it left
+        patch.setattr(gc, "freeze", lambda: None)
         patch.setattr(sys, "argv", ["scoder", *arguments])
         with pytest.raises(SystemExit) as end:
             commands.main()
-    gc.unfreeze()  # the entry point freezes what is loaded, which here is all of the tests
     return subprocess.CompletedProcess(arguments, int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 

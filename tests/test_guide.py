@@ -22,7 +22,7 @@ from builders import sources
 from builders.recipe import Recipe, Source
 from builders.recipe.files import checked, load, override
 from store import Store
-from tests.smoke_run import ROOT, command, scoder
+from tests.smoke_run import ROOT, command, scoder, scoder_here
 
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
 YAML = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
@@ -57,12 +57,19 @@ def in_folder(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def here(folder: Path, *arguments: str) -> str:
+    """Run one of our commands in a folder, in this process; its standard output."""
+    done = scoder_here(*arguments, folder=folder)
+    assert done.returncode == 0, f"{arguments}\n{done.stderr}"
+    return done.stdout
+
+
 def test_the_first_recipe_has_fifteen_lines_and_gives_the_reasons_that_are_shown(tmp_path: Path) -> None:
     assert len(RECIPE.splitlines()) == 15
     folder = folder_of_the_guide(tmp_path)
     mine = [line for line in LINES if "my-data" in line or "my-recipe.yaml" in line]
     assert [line[0] for line in mine] == ["run", "sql", "run", "run"]
-    printed = [in_folder(folder, *command(*line)) for line in mine]
+    printed = [in_folder(folder, *command(*mine[0])), *(here(folder, *line) for line in mine[1:])]
     shown = [line.strip() for line in GUIDE.splitlines() if line.startswith("│ def area")]
     assert len(shown) == 4
     assert [line for line in printed[1].splitlines() if line.startswith("│ def area")] == shown

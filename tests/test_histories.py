@@ -277,10 +277,22 @@ def test_a_history_ends_in_the_rows_of_a_fresh_store(
     check(tmp_path_factory.mktemp("history"), events, last)
 
 
+LONG = st.lists(EVENTS, min_size=2, max_size=6)
+
+
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(events=st.lists(EVENTS, min_size=2, max_size=6), last=RECIPES)
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=LONG, last=RECIPES)
 def test_long_histories_end_in_the_rows_of_a_fresh_store(
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[Any, ...]], last: Recipe
+) -> None:
+    check(tmp_path_factory.mktemp("history"), events, last)
+
+
+@pytest.mark.drill
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=LONG, last=RECIPES)
+def test_many_long_histories_end_in_the_rows_of_a_fresh_store(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[Any, ...]], last: Recipe
 ) -> None:
     check(tmp_path_factory.mktemp("history"), events, last)

@@ -201,6 +201,100 @@ def test_a_renamed_copy_is_in_the_cluster_among_many(tmp_path):
     assert pairs == {frozenset((f"a{k}", f"b{k}")) for k in range(60)}
 
 
+# -- docstrings ------------------------------------------------------------------------------------
+
+LONG = (
+    "Return the chunks which were included in the correct chunk structures, but not in the guessed chunk "
+    "structures, listed in input order."
+)
+SHORT = "Return the name of it."
+
+
+def documented(path, *functions: tuple[str, str, str]) -> Store:
+    """A store of (name, docstring, code), the first the better; their ids are a, b, c …"""
+    store, names = Store(path), "abcdefgh"[: len(functions)]
+    rows = [
+        GOOD_TEXT | {"snippet_id": i, "name": n, "docstring": d, "code": c}
+        for i, (n, d, c) in zip(names, functions, strict=True)
+    ]
+    put(store, "raw_pool", rows)
+    words = [len(d.split()) for _, d, _ in functions]
+    put(
+        store,
+        "snippet_checks",
+        [GOOD_CHECKS | {"snippet_id": i, "num_docstring_words": w} for i, w in zip(names, words, strict=True)],
+    )
+    put(store, "snippet_occurrences", [{"snippet_id": i, "path": f"{i}.py"} for i in names])
+    put(store, "contamination", [])
+    return store
+
+
+def merged(path, *functions: tuple[str, str, str], **settings_) -> int:
+    """How many of the functions are left out of the pool as near-duplicates."""
+    store, made = documented(path, *functions), recipe(path, near_duplicates=settings_)
+    near_duplicates.build(store, made.near_duplicates)
+    pool.build(store, made)
+    return sum(r["reason"] == "near_duplicate" for r in read(store, "rejects", stage="pool"))
+
+
+OLDER = LONG.replace("input order", "input sequence")
+MISSED = LONG.replace("correct", "x").replace("guessed", "correct").replace("x chunk", "guessed chunk")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_merged"),
+    [
+        (("f", LONG, MEDIAN), ("f", LONG, OTHER), True),  # a new version of the code
+        (("f", LONG, MEDIAN), ("A.f", OLDER, OTHER), True),  # and of the words
+        (("f", LONG, MEDIAN), ("g", OLDER, OTHER), False),  # one word may make the difference
+        (("missed", LONG, MEDIAN), ("incorrect", MISSED, OTHER), False),
+        (("f", LONG, MEDIAN), ("g", f"{LONG[:-1]}\n", OTHER), True),  # one problem
+        (("f", SHORT, MEDIAN), ("g", SHORT, OTHER), False),  # boilerplate
+        (("f", SHORT, MEDIAN), ("f", SHORT, OTHER), True),
+        (("f", "", MEDIAN), ("f", "", OTHER), False),
+    ],
+)
+def test_one_problem_is_posed_once(tmp_path, one, other, is_merged):
+    assert merged(tmp_path, one, other) == is_merged
+
+
+def test_short_equal_docstrings_need_code_that_is_alike(tmp_path):
+    lines = [f"    total{i} = function{i}(values, total{i - 1})\n" for i in range(1, 41)]
+    first, second = ("def f(values, total0):\n" + "".join(lines[s : s + 28]) for s in (0, 4))
+    assert merged(tmp_path / "alike", ("f", SHORT, first), ("g", SHORT, second)) == 1
+    assert merged(tmp_path / "unlike", ("f", SHORT, first), ("g", SHORT + " Or not.", second)) == 0
+
+
+def test_docstrings_have_a_similarity_and_a_threshold_of_their_own(tmp_path):
+    pair = ("f", LONG, MEDIAN), ("f", OLDER, OTHER)
+    store, made = documented(tmp_path, *pair), recipe(tmp_path)
+    (row,) = found(store, made)
+    grams = [
+        {" ".join(w[i : i + 3]) for i in range(len(w) - 2)}
+        for w in (t.lower().replace(",", "").replace(".", "").split() for t in (LONG, OLDER))
+    ]
+    assert row["similarity_docstring"] == pytest.approx(len(grams[0] & grams[1]) / len(grams[0] | grams[1]))
+    assert row["method"] == "docstring" and row["similarity_raw"] < 0.6
+    strict = recipe(tmp_path, near_duplicates={"min_similarity_docstring": 0.95})
+    assert kept(store, strict) == {"a", "b"}
+    assert len(kept(Store(store.root, force=True), made)) == 1
+    (reject,) = read(store, "rejects", stage="pool")
+    assert (reject["value"], reject["threshold"]) == (pytest.approx(row["similarity_docstring"]), 0.8)
+
+
+def test_docstrings_do_not_take_the_places_of_alike_code(tmp_path):
+    rng = random.Random(0)
+    body = "".join(f"    n{i} = work{rng.randrange(99)}(x)\n" for i in range(30))
+    other = "".join(f"    m{i} = rest{rng.randrange(99)}(x)\n" for i in range(30))
+    same = [("f", LONG, f"def f(x):\n{other}    return {i}\n" + f"    # {i}\n") for i in range(3)]
+    changed = body.replace("work", "work", 1) + "    print(x)\n"
+    store = documented(tmp_path, *same, ("g", SHORT, f"def f(x):\n{body}"), ("f", LONG, f"def f(x):\n{changed}"))
+    rows = found(store, recipe(tmp_path, near_duplicates={"max_heads": 1}))
+    assert {r["cluster_id"] for r in rows if r["snippet_id"] in "de" and r["similarity_raw"] > 0.8} <= {"d", "e"}
+    assert any({r["snippet_id"], r["cluster_id"]} == {"d", "e"} for r in rows)
+    assert any(r["snippet_id"] == "e" and r["method"] == "docstring" for r in rows)
+
+
 # -- which one is better ---------------------------------------------------------------------------
 
 
@@ -302,7 +396,7 @@ def test_the_pool_is_the_greedy_choice_whatever_resembles_what(tmp_path_factory,
                 greedy.add(f"s{g}-{i}")
     store = stored(path / "store", dict.fromkeys(checks, ""), checks)
     put(store, "near_duplicates", pairs)
-    pool.build(store, recipe(path))
+    pool.build(store, recipe(path, pool={"max_repo_share": 1}))
     rejected = {r["item_id"] for r in read(store, "rejects", stage="pool")}
     assert ({r["snippet_id"] for r in read(store, "pool")}, rejected) == (greedy, checks.keys() - greedy)
 

@@ -8,6 +8,7 @@ import queries
 import scoder
 from builders import pool
 from builders.recipe import Recipe
+from builders.sources.license_choices import choices
 from store import Store
 from store.catalog import connect
 from tests.rows import put
@@ -35,6 +36,7 @@ GOOD_CHECKS = {
     "num_undefined_names": 0,
     "inferred_imports": [],
     "modules": ["math"],
+    "topic": "",
     "num_type_errors": 0,
     "secrets": [],
     "personal_data": [],
@@ -173,7 +175,7 @@ def test_a_threshold_keeps_the_order_of_what_stays(tmp_path):
 
 def test_all_licences_are_allowed_by_an_empty_list(tmp_path):
     store = filled(tmp_path / "store", {"a": {"license_choices": [["gpl-3.0"]]}, "b": {}})
-    assert sorted(built(store, made_with(tmp_path, pool={}))) == ["a", "b"]
+    assert sorted(built(store, made_with(tmp_path, pool={"licenses": []}))) == ["a", "b"]
 
 
 @pytest.mark.parametrize("allowed", [["mit", "ISC"], ["MIT License", "isc"], ["MIT OR ISC"]])
@@ -181,6 +183,32 @@ def test_a_licence_is_allowed_by_all_of_one_choice_however_the_list_writes_it(tm
     choices = {"both": [["isc", "mit"]], "either": [["gpl-3.0"], ["mit"]], "half": [["gpl-3.0", "mit"]], "no": [["x"]]}
     store = filled(tmp_path / "store", {n: {"license_choices": c} for n, c in choices.items()})
     assert sorted(built(store, made_with(tmp_path, pool={"licenses": allowed}))) == ["both", "either"]
+
+
+def test_the_licences_of_the_default_are_permissive_and_the_run_says_what_it_leaves_out(tmp_path):
+    given = {"a": "MIT", "b": "LGPL-2.1-or-later", "c": "unknown", "d": "unknown", "e": "BSD", "f": "Public Domain"}
+    store = filled(
+        tmp_path / "store", {n: {"license": t, "license_choices": choices(t)} for n, t in given.items()}, places=[]
+    )
+    told = {"MIT": "declared", "unknown": "none"}
+    places = [
+        {"snippet_id": n, "source": "s", "license": t, "license_source": told.get(t, "file")} for n, t in given.items()
+    ]
+    places[2]["source"] = "others"
+    put(Store(store.root, force=True), "snippet_occurrences", places)
+    sources = [{"name": "s", "kind": "tree", "path": "x", "license": "MIT"}, {"name": "others", "kind": "packages"}]
+    said: list[str] = []
+    made = made_with(tmp_path, pool={}, sources=sources)
+    assert sorted(built(Store(store.root, said.append), made)) == ["a", "d", "e", "f"]
+    assert [line for line in said if "licen" in line] == [
+        "pool: `pool.licenses` leaves out 2 functions, 2 of them for their licence alone: 1 LGPL-2.1-or-later; 1 unknown",
+        "pool: source 's': warning: 1 functions are kept whose licence nothing tells. Name it as `license` of the source, "
+        "or leave them out with `keep_unknown_licenses: false`",
+        "pool: source 's': 1 functions have the licence that the recipe declares (MIT), 2 one of their own",
+    ]
+    sources[0]["keep_unknown_licenses"] = False
+    strict = made_with(tmp_path, pool={}, sources=sources)
+    assert sorted(built(Store(store.root, force=True), strict)) == ["a", "e", "f"]
 
 
 def test_inferred_imports_count_as_undefined_names_when_the_recipe_says_so(tmp_path):
@@ -237,6 +265,110 @@ def test_a_snippet_of_test_or_generated_files_alone_is_left_out(tmp_path):
     assert len(built(filled(tmp_path / "open", {name: {} for name, _ in places}, places=places), open_)) == 7
 
 
+# -- variety ---------------------------------------------------------------------------------------
+
+PLACES = [
+    (f"{repo}{n}", f"{repo}/m{n}.py") for repo, size in zip("abcde", (12, 2, 2, 2, 2), strict=True) for n in range(size)
+]
+OFF = {"licenses": ["MIT"], "max_repo_share": 1, "max_topic_share": 1}
+
+
+def varied(path, changes=None, places=PLACES, **settings_) -> tuple[list[str], dict[str, list[str]], Store]:
+    """What is kept in its order, what is not, and the store."""
+    changes = {name: (changes or {}).get(name, {}) for name, _ in places}
+    store = filled(path / "store", changes, places=places)
+    made = made_with(path, pool=OFF | settings_)
+    return built(store, made), reasons(store, made), store
+
+
+def test_no_repository_has_more_than_its_share_from_five_on(tmp_path):
+    whole, _, _ = varied(tmp_path / "off")
+    assert len(whole) == 20
+    kept, left_out, store = varied(tmp_path / "on", max_repo_share=0.2)
+    of_a = [name for name in whole if name[0] == "a"]
+    assert kept == [name for name in whole if name not in of_a[4:]], "the first of the pool's order stay"
+    assert left_out == {name: ["repo_cap"] for name in of_a[4:]}
+    rows = {r["item_id"]: (r["value"], r["threshold"]) for r in read(store, "rejects", stage="pool")}
+    assert [rows[name] for name in of_a[4:]] == [(place, 4) for place in range(5, 13)]
+    assert {r["repo"] for r in read(store, "pool")} == {f"/{repo}" for repo in "abcde"}
+    of_four = [(name, path) for name, path in PLACES if name[0] != "e"]
+    assert len(varied(tmp_path / "four", places=of_four, max_repo_share=0.2)[0]) == len(of_four)
+    assert len(varied(tmp_path / "three", places=of_four, max_repo_share=0.2, min_repos=3)[0]) < len(of_four)
+
+
+def test_another_seed_keeps_others_and_no_other_row_decides(tmp_path):
+    kept, _, _ = varied(tmp_path / "one", max_repo_share=0.2)
+    store = filled(tmp_path / "store", {name: {} for name, _ in PLACES}, places=PLACES)
+    other = built(store, made_with(tmp_path, pool=OFF | {"max_repo_share": 0.2}, seed=1))
+    assert len(other) == len(kept) and {*other} != {*kept}
+    failing = {name: {"num_lines": 2} for name, _ in PLACES if name[0] == "b"}
+    three = [n for n in varied(tmp_path / "two", failing, max_repo_share=0.2, min_repos=4)[0] if n[0] == "a"]
+    assert three == [n for n in kept if n[0] == "a"], "ceil(0.2 * 18) of the same order"
+
+
+def test_no_topic_has_more_than_its_share_of_what_the_repositories_leave(tmp_path):
+    topics = {name: {"topic": "numpy" if name[0] in "abc" else ""} for name, _ in PLACES}
+    assert "topic_cap" not in str(varied(tmp_path / "one", topics, max_topic_share=0.25)[1]), "there is but one topic"
+    rare = dict(zip(("d0", "d1", "e0", "e1"), ("re", "json", "csv", "xml"), strict=True))
+    topics |= {name: {"topic": topic} for name, topic in rare.items()}
+    kept, left_out, _ = varied(tmp_path / "both", topics, max_repo_share=0.2, max_topic_share=0.25)
+    assert [*left_out.values()].count(["repo_cap"]) == 8
+    assert [*left_out.values()].count(["topic_cap"]) == 8 - 3, "a quarter of the twelve that are left"
+    assert sum(name[0] in "abc" for name in kept) == 3
+    assert {name for name in kept if name[0] in "de"} == {*rare}
+    vague = {name: {"topic": "" if name[0] in "abc" else name} for name, _ in PLACES} | {"a0": {"topic": "x"}}
+    assert "topic_cap" not in str(varied(tmp_path / "vague", vague, max_topic_share=0.05, min_repos=5)[1])
+
+
+def test_a_repository_is_what_the_source_names_or_the_top_of_the_path(tmp_path):
+    occurrences = {
+        "versions": [("x", "n/a.py", "numpy==1.0"), ("y", "n/a.py", "numpy==2.0")],
+        "git": [("x", "a/b.py", "owner/project")],
+        "package": [("site", "json/a.py", None)],
+        "module": [("site", "six.py", None)],
+        "unpacked": [("site", "numpy-1.26.4/numpy/a.py", None)],
+        "digits": [("site", "base64/a.py", None)],
+        "library": [("std", "json/a.py", None)],
+    }
+    store = filled(tmp_path / "store", {name: {} for name in occurrences})
+    rows = [
+        {"snippet_id": name, "source": source, "path": path, "repo": repo}
+        for name, places in occurrences.items()
+        for source, path, repo in places
+    ]
+    put(Store(store.root, force=True), "snippet_occurrences", rows)
+    given = [{"name": n, "kind": "tree", "path": str(tmp_path)} for n in "xy"]
+    sources = [*given, {"name": "std", "kind": "stdlib"}, {"name": "site", "kind": "tree", "path": str(tmp_path)}]
+    built(store, made_with(tmp_path, sources=sources, pool=OFF))
+    assert {r["snippet_id"]: r["repo"] for r in read(store, "pool")} == {
+        "versions": "numpy",
+        "git": "owner/project",
+        "package": "site/json",
+        "module": "site/six",
+        "unpacked": "site/numpy",
+        "digits": "site/base64",
+        "library": "std",
+    }
+
+
+def test_the_variety_of_a_pool_is_its_inverse_simpson_index(tmp_path):
+    store = Store(tmp_path)
+    rows = [{"snippet_id": f"{repo}{n}", "repo": repo} for repo, size in {"a": 6, "b": 2}.items() for n in range(size)]
+    put(store, "pool", rows)
+    found = {r["grouped_by"]: r for r in queries.rows(connect(store), "report_variety")}
+    assert found["repository"] == {
+        "grouped_by": "repository",
+        "num_rows": 8,
+        "num_groups": 2,
+        "effective": pytest.approx(64 / 40),
+        "largest": "a",
+        "largest_share": 0.75,
+    }
+    assert found["topic"]["effective"] == 1 and found["licence"]["num_groups"] == 1
+    put(Store(tmp_path, force=True), "pool", [])
+    assert queries.rows(connect(store), "report_variety") == []
+
+
 JUDGE = {"model": "none"}
 
 
@@ -283,9 +415,9 @@ def test_one_decision_gives_the_pool_and_its_rejects(tmp_path, monkeypatch):
     store, made = filled(tmp_path / "store", {"good": {}, "short": {"num_lines": 2}}), made_with(tmp_path)
     assert built(store, made) == ["good"] and reasons(store, made) == {"short": ["too_few_lines"]}
     assert decisions == ["pool_verdicts"]
-    texts = {tuple(store.record(t, **p).plan.texts) for t, p in (("pool", {}), ("rejects", {"stage": "pool"}))}
-    verdicts = "queries/pool_verdicts.sql"
-    assert texts == {(verdicts, "queries/pool.sql"), (verdicts, "queries/rejects_pool.sql")}
+    texts = [{*store.record(t, **p).plan.texts} for t, p in (("pool", {}), ("rejects", {"stage": "pool"}))]
+    decision = {"queries/pool_verdicts.sql", "queries/snippet_repos.sql"}
+    assert texts == [decision | {"queries/pool.sql"}, decision | {"queries/rejects_pool.sql"}]
 
 
 def test_an_expression_that_the_query_could_not_read_is_refused(tmp_path):

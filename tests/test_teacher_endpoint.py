@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builders import sandbox, teacher_samples
-from builders.engines import settings
+from builders.engines import any_engine
 from builders.engines.budget import BudgetError
 from builders.pairs import render
 from builders.recipe import Recipe, Teacher, files
@@ -87,7 +87,7 @@ def test_an_endpoint_fills_the_same_table(serve, tmp_path: Path) -> None:
 
 
 def test_answers_that_were_paid_for_survive_a_kill(serve, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(settings, "ROWS_PER_SHARD", 4)
+    monkeypatch.setattr(any_engine, "ROWS_PER_SHARD", 4)
     server = serve(lambda body, _: ok(render("Write it.", code_in(body))))
     store, made = pooled(tmp_path / "store", 10), asking(tmp_path, server.url, num_snippets=10)
 
@@ -108,7 +108,7 @@ def test_answers_that_were_paid_for_survive_a_kill(serve, tmp_path, monkeypatch)
 
 
 def test_a_budget_stops_the_teacher_and_more_of_it_goes_on(serve, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(settings, "ROWS_PER_SHARD", 4)
+    monkeypatch.setattr(any_engine, "ROWS_PER_SHARD", 4)
     server = serve(lambda body, _: ok(render("Write it.", code_in(body)), "stop", 600, 400))
     store = pooled(tmp_path / "store", 12)
     limits = {"num_snippets": 12, "max_tokens": 400, "max_in_flight": 4}
@@ -214,7 +214,7 @@ def test_without_a_sandbox_the_teacher_is_not_asked_at_all(serve, tmp_path, monk
 
 
 def test_a_teacher_through_a_batch_api(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(settings, "ROWS_PER_SHARD", 4)
+    monkeypatch.setattr(any_engine, "ROWS_PER_SHARD", 4)
     server = BatchServer(lambda body, attempt: answered(render("Write it.", code_in(body))))
     store = pooled(tmp_path / "store", 10)
     record = build(store, asking(tmp_path, server.url, num_snippets=10, batch=True, batch_size=7, poll_s=0.01))

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 import scoder
 from builders import sandbox, teacher_samples
-from builders.engines import settings
+from builders.engines import Completion, any_engine
 from builders.pairs import render
 from builders.recipe import Recipe
 from builders.teacher import asked_again
-from builders.teacher.unusable_share import ANSWERS_TO_JUDGE
+from builders.teacher.unusable_share import ANSWERS_OF_TRIAL, ANSWERS_TO_JUDGE, STOPPED, UnusableShare
 from store import Store, content_id
 from store.errors import InputError, JobError, MissingError
 from tests.fault_server import FaultServer, ok, question, servers
@@ -141,16 +142,16 @@ def test_no_sample_at_all_ends_the_stage_with_the_reasons(serve, tmp_path) -> No
 
 def test_too_many_unusable_answers_stop_before_the_rest_is_paid(serve, tmp_path) -> None:
     server = serve(lambda body, _: ok("I would rather not. " * 50 if number_of(body) % 4 else GOOD))
-    store, made = pooled(tmp_path / "store", 300), asking(tmp_path, server.url, 300, max_in_flight=4)
+    store, made = pooled(tmp_path / "store", 300), asking(tmp_path, server.url, 300, max_in_flight=64)
     with pytest.raises(JobError, match=r"15 of 20 answers of the teacher give no pair") as caught:
         teacher_samples.build(store, made.teacher, made.seed)
     assert str(caught.value).count("no_problem: there is no heading '### Problem': 'I would") == 3
     assert len(str(caught.value)) < 1500
     asked = sum(server.paid.values())
-    assert ANSWERS_TO_JUDGE <= asked <= ANSWERS_TO_JUDGE + 2 * 4
+    assert asked == ANSWERS_TO_JUDGE
     with pytest.raises(JobError, match="give no pair"):
         teacher_samples.build(store, made.teacher, made.seed)
-    assert set(server.paid.values()) == {1} and len(server.paid) <= asked + ANSWERS_TO_JUDGE + 2 * 4
+    assert set(server.paid.values()) == {1} and len(server.paid) <= 2 * ANSWERS_TO_JUDGE
     with pytest.raises(MissingError, match="has not been asked for all samples yet"):
         asked_again.ask_again(store, made.teacher, made.seed, [])
     more = asking(tmp_path, server.url, 300, max_in_flight=4, max_unusable_share=0.9)
@@ -170,6 +171,53 @@ def test_a_mended_server_is_asked_for_the_rest_and_then_for_what_was_of_no_use(s
     assert len(read(store, "teacher_samples")) == 60 - lost
     assert asked_again.ask_again(store, made.teacher, made.seed, []) == {"asked": lost, "usable": lost}
     assert sum(server.paid.values()) == 60 + lost
+
+
+def thinks_apart(text: str) -> web.Response:
+    """An answer whose endpoint has a field for what the model thought, and no text."""
+    message = {"role": "assistant", "content": "", "reasoning_content": text}
+    usage = {"prompt_tokens": 7, "completion_tokens": 2}
+    return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage})
+
+
+@pytest.mark.parametrize("said", [lambda text: ok(f"<think>{text}</think>"), thinks_apart], ids=["tags", "apart"])
+@pytest.mark.parametrize("count", [4, 30], ids=["none of a few", "a share"])
+def test_examples_of_answers_that_only_think_show_what_they_think(serve, tmp_path, said, count) -> None:
+    server = serve(lambda body, _: said("The user wants a pair, hm."))
+    store, made = pooled(tmp_path / "store", count), asking(tmp_path, server.url, count)
+    with pytest.raises(JobError, match=r"no_answer: [^:]*: no text, only thinking: 'The user wants a pair, hm.'"):
+        scoder.build_teacher(store, made)
+
+
+def test_a_rerun_on_a_server_that_is_not_mended_pays_for_three_answers(serve, tmp_path) -> None:
+    is_mended: list[bool] = []
+    server = serve(lambda body, _: ok(render(f"{number_of(body)}.", "x = 1") if is_mended else "I would rather not."))
+    store, made = pooled(tmp_path / "store", 60), asking(tmp_path, server.url, 60, max_in_flight=64)
+    for number in range(3):
+        with pytest.raises(JobError, match="answers of the teacher give no pair") as caught:
+            teacher_samples.build(store, made.teacher, made.seed)
+        assert sum(server.paid.values()) == ANSWERS_TO_JUDGE + number * ANSWERS_OF_TRIAL
+        assert ("3 of 3 answers of the teacher give no pair, as in the run before" in str(caught.value)) == (number > 0)
+    (path,) = Path(store.scratch("")).glob(f"journal-teacher_samples-*/{STOPPED}")
+    assert json.loads(path.read_text()) == {"answers": 26, "unusable": 26}
+    is_mended.append(True)
+    assert teacher_samples.build(store, made.teacher, made.seed).rows == 60 - 26
+    assert set(server.paid.values()) == {1} and len(server.paid) == 60 and not path.exists()
+
+
+def test_a_trial_counts_with_what_was_before(tmp_path) -> None:
+    """15 of 20 were of no use. With 3 more that is less than nine of ten, but more than half."""
+    (tmp_path / STOPPED).write_text('{"answers": 20, "unusable": 15}')
+    bad = Completion("1", "no", "stop", 1, 1, None)
+    for most, is_stopped in ((0.5, True), (0.9, False)):
+        made = asking(tmp_path, "http://localhost:1/v1", 60, max_unusable_share=most)
+        share = UnusableShare(made.teacher, tmp_path)
+        assert list(share.first) == [3, 17]
+        assert [share(bad) is None for _ in range(3)] == [True, True, not is_stopped]
+    assert list(UnusableShare(asking(tmp_path, "http://h/v1", 9, max_unusable_share=1).teacher, tmp_path).first) == []
+    for damaged in ("", "[]", '{"answers": null, "unusable": 1}'):
+        (tmp_path / STOPPED).write_text(damaged)
+        assert list(UnusableShare(made.teacher, tmp_path).first) == [20]
 
 
 def test_a_few_unusable_answers_stop_nothing(serve, tmp_path) -> None:
@@ -195,7 +243,7 @@ class Teacher:
 
 
 def test_asking_again_asks_those_alone_and_keeps_the_others(serve, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(settings, "ROWS_PER_SHARD", 2)
+    monkeypatch.setattr(any_engine, "ROWS_PER_SHARD", 2)
     said = Teacher()
     server = serve(said)
     store, made = pooled(tmp_path / "store", 9), asking(tmp_path, server.url, 9, max_unusable_share=1)

@@ -11,6 +11,7 @@ memory               out of memory, as long as a forward pass has more than one 
                      as there is no gradient checkpointing; every time
 """
 
+import gc
 import os
 import signal
 import sys
@@ -34,10 +35,14 @@ def unlucky(kind: str) -> None:
 
 def main(path: str, rank: int) -> int:
     kind, unlucky_rank, unlucky_step = os.environ["UNLUCKY"].split()
+    gc.disable()  # the libraries load a sixth sooner
     from tests import cpu_fsdp
 
     cpu_fsdp.allow()
+    from training import sft  # noqa: F401  # all that the worker loads
     from training.state_keeper import StateKeeper
+
+    gc.enable()
 
     on_step_end = StateKeeper.on_step_end
 

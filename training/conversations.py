@@ -9,7 +9,8 @@ The layouts, in the order in which they are tried:
                                              ShareGPT's (from, value); also as JSON text
     a question and an answer                 the first of QUESTIONS and of ANSWERS with text; with
                                              Alpaca's `input`; both texts, or lists of turns (also
-                                             as JSON text)
+                                             as JSON text); `history` before them, as pairs;
+                                             `input` alone is a question
     system, beside either                    a turn of the system, before the others
 
     turns({"instruction": "Add.", "input": "1, 2", "output": "3"})
@@ -73,7 +74,7 @@ def require(known: Collection[str], columns: Columns, place: str) -> None:
 
 def has_layout(names: Collection[str]) -> bool:
     """Whether a dataset with these columns can hold conversations."""
-    pair = any(q in names for q in QUESTIONS) and any(a in names for a in ANSWERS)
+    pair = any(q in names for q in (*QUESTIONS, "input")) and any(a in names for a in ANSWERS)
     return pair or any(name in names for name in TURNS)
 
 
@@ -120,7 +121,21 @@ def _by_layout(row: Mapping[str, Any]) -> list[Turn]:
     system = _first(row, SYSTEM)
     if is_given(talk := _first(row, TURNS)):
         return _led(system, listed(talk, None))
-    return _led(system, _pair(_first(row, QUESTIONS), row.get("input"), _first(row, ANSWERS)))
+    question, more = _first(row, QUESTIONS), row.get("input")
+    if question is None and isinstance(more, str):
+        question, more = more, None  # OpenCodeInstruct's columns are input and output
+    return _led(system, [*_history(row.get("history")), *_pair(question, more, _first(row, ANSWERS))])
+
+
+def _history(given: Any) -> list[Turn]:
+    """Alpaca's turns before the question: pairs of a question and its answer."""
+    if not is_given(given):
+        return []
+    pairs: list[Any] = given if isinstance(given, list) else [None]
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise UnusableRowError(f"the history is a list of pairs, but a row has {shown(given)}")
+    roles = ("user", "assistant")
+    return [turn for pair in pairs for role, text in zip(roles, pair, strict=True) for turn in listed(text, role)]
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -148,10 +163,12 @@ def _pair(question: Any, more: Any, answer: Any) -> list[Turn]:
 
 
 def _led(system: Any, found: list[Turn]) -> list[Turn]:
-    """The turns after the system's, which a column of its own holds."""
-    if not isinstance(system, str) or not system.strip() or found[0]["role"] == "system":
+    """The turns after the system's, which a column of its own holds, as text or as a turn."""
+    if not is_given(system) or found[0]["role"] == "system":
         return found
-    return [{"role": "system", "content": system}, *found]
+    turns_ = [{"role": "system", **system}] if isinstance(system, Mapping) else system
+    said = "\n\n".join(turn["content"] for turn in listed(turns_, "system"))
+    return [{"role": "system", "content": said}, *found] if said.strip() else found
 
 
 def _require_characters(turn: Turn) -> None:

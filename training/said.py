@@ -4,7 +4,8 @@ In: a text, turns in any form, or a list of texts. Out: one text. Of turns, what
 with counts, what systems say and what is thought; who speaks does not.
 
 JSON inside of a text, such as the answer {"code": "…"} or a call behind <tool_call>, has its
-characters escaped. So the texts in it follow the text.
+characters escaped. So the texts in it follow the text. Where nobody can read what is packed into a
+text, as when pandas writes turns into a CSV file, the text follows once more without its escapes.
 
     said([{"role": "user", "content": [{"type": "text", "text": "Add."}]}])    # "Add."
 """
@@ -23,6 +24,8 @@ _UNSAID = {"role", "from", "type", "id", "tool_call_id", "call_id", "index", "we
 """Keys of a turn and of its parts whose values are not said by anybody."""
 _CALL = re.compile(r"<\|?tool_calls?(?:_begin)?\|?>|<function_call>|\[TOOL_CALLS\]|```json")
 """What stands before JSON in a text."""
+_ESCAPE = re.compile(r"\\(n|t|r|'|\"|\\)")
+_UNESCAPED = {"n": "\n", "t": "\t", "r": "\r", "'": "'", '"': '"', "\\": "\\"}
 _DECODER = json.JSONDecoder()
 
 
@@ -62,8 +65,10 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 def _with_json(text: str) -> Iterator[str]:
-    """A text, and the texts in the JSON that it is or holds."""
+    """A text, and the texts in the JSON that it is or holds, or itself without its escapes."""
     yield text
+    if "\\" in text and (text.lstrip()[:1] in ("[", "{") or "\n" not in text):
+        yield _ESCAPE.sub(lambda found: _UNESCAPED[found[1]], text)
     for part in _CALL.split(text):
         if (start := part.lstrip())[:1] in ("{", "["):
             try:

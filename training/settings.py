@@ -108,7 +108,10 @@ class SftSettings(BaseModel):
         default_factory=LoraSettings, description="the adapter to train; null: train all weights"
     )
     num_checkpoints: int = Field(
-        default=1, gt=0, description="checkpoints to keep, evenly spaced; the last is the end of the training"
+        default=1,
+        gt=0,
+        description="checkpoints to keep, evenly spaced; the last is the end of the training; left out for the "
+        "synthesizer: as many as sampling.checkpoints",
     )
     seed: int = Field(
         default=0, ge=0, description="seed of the adapter's first weights, of dropout and of the order of the rows"

@@ -25,6 +25,7 @@ def is_call(turn: Mapping[str, Any]) -> bool:
 def calls(turn: Mapping[str, Any], said: Any) -> list[dict[str, Any]]:
     """The calls of tools: those of `tool_calls`, of the older `function_call`, or of ShareGPT's."""
     given = turn.get("tool_calls") or turn.get("function_call") or said
+    is_json = isinstance(given, str)
     if isinstance(given, str):
         try:
             given = json.loads(given)
@@ -32,22 +33,22 @@ def calls(turn: Mapping[str, Any], said: Any) -> list[dict[str, Any]]:
             raise UnusableRowError(f"the call of a tool is no JSON: {shown(given)}") from None
     if not is_given(given):
         return []
-    return [_call(call) for call in (given if isinstance(given, list | tuple) else [given])]
+    return [_call(call, is_json) for call in (given if isinstance(given, list | tuple) else [given])]
 
 
-def _call(call: Any) -> dict[str, Any]:
+def _call(call: Any, is_json: bool) -> dict[str, Any]:
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not is_text(function.get("name")):
         raise UnusableRowError(f"the call of a tool needs the name of a function, but a row has {shown(call)}")
-    found = {"type": "function", "function": {"name": function["name"], "arguments": _arguments(function)}}
+    found = {"type": "function", "function": {"name": function["name"], "arguments": _arguments(function, is_json)}}
     return {"id": call["id"], **found} if is_text(call.get("id")) else found
 
 
-def _arguments(function: Mapping[str, Any]) -> Any:
+def _arguments(function: Mapping[str, Any], is_json: bool) -> Any:
     """The arguments as templates take them: an object.
 
     Arrow gives all rows of a column the same keys. So a key without a value is left out, unless the
-    arguments are JSON text.
+    arguments, or the whole call, are JSON text.
     """
     given = function.get("arguments", function.get("parameters"))
     if isinstance(given, str):
@@ -57,7 +58,7 @@ def _arguments(function: Mapping[str, Any]) -> Any:
             return given
         return {} if found is None else found if isinstance(found, dict) else given
     return (
-        {key: value for key, value in (given or {}).items() if value is not None}
+        {key: value for key, value in (given or {}).items() if is_json or value is not None}
         if isinstance(given, Mapping | None)
         else given
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,8 +29,13 @@ _ROLES = {
     **dict.fromkeys(("tool", "observation", "function", "function_response", "tool_response"), "tool"),
 }
 """ShareGPT's names of the speakers."""
+LONGEST_LITERAL = 200_000
+"""Characters of turns that are written as Python writes them; of JSON there may be any number."""
 _TEXTS = ("content", "value", "text")
 """Where a turn has its text: as OpenAI, ShareGPT and Open Assistant write it."""
+_OPENAI = {"system", "developer", "user", "assistant", "tool", "function"}
+_PARTS = re.compile(r'\s*\[\s*\{\s*"type"\s*:')
+"""The beginning of a content that is a list of parts, written as JSON."""
 _TEXT_PARTS = {"text", "input_text", "output_text"}
 _THOUGHTS = {"thinking", "reasoning", "redacted_thinking"}
 
@@ -54,14 +60,23 @@ def unpacked(text: str) -> list[Any] | None:
     start = text.lstrip()[:1]
     if start not in ("[", "{"):
         return None
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found = read(text.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if found and is_talk(held := [found] if isinstance(found, dict) else found):
-            return list(held)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = _as_python(text.strip())
+    if found and is_talk(held := [found] if isinstance(found, dict) else found):
+        return list(held)
     return None
+
+
+def _as_python(text: str) -> Any:
+    """What Python reads in a text that is no JSON. It takes 500 times the memory of the text."""
+    if len(text) > LONGEST_LITERAL:
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
 
 
 def _rows_of(value: Mapping[str, Any]) -> list[Any]:
@@ -80,11 +95,7 @@ def _turn(turn: Any, *, is_last: bool) -> Turn:
     if not isinstance(speaker, str) or not speaker:
         raise UnusableRowError(f"a turn needs a role, but a row has {shown(turn)}")
     given = next((turn[key] for key in _TEXTS if key in turn), None)
-    role = (
-        speaker
-        if "role" in turn and speaker not in ("human", "gpt", "prompter")
-        else _ROLES.get(speaker.lower(), speaker)
-    )
+    role = _role(speaker, is_of_openai="role" in turn)
     used = calls(turn, given if speaker == "function_call" else None)
     if used and speaker == "function_call":
         given = ""
@@ -97,10 +108,17 @@ def _turn(turn: Any, *, is_last: bool) -> Turn:
     return found | {key: turn[key] for key in ("tool_call_id", "name") if role == "tool" and is_text(turn.get(key))}
 
 
+def _role(speaker: str, *, is_of_openai: bool) -> str:
+    """The role of a speaker. OpenAI's own roles stay, such as `function`, in any letters."""
+    if is_of_openai and speaker.lower() in _OPENAI:
+        return speaker.lower()
+    return _ROLES.get(speaker.lower(), speaker)
+
+
 def _content(given: Any, turn: Mapping[str, Any]) -> str:
     """The text of a turn; of parts, those of its texts. Thoughts are left out."""
     if isinstance(given, str):
-        return given
+        return _content_of_json(given, turn)
     if not is_given(given):
         if not any(key in turn for key in _TEXTS) and not is_call(turn):
             raise UnusableRowError(f"a turn needs role and content, but a row has {shown(turn)}")
@@ -110,6 +128,18 @@ def _content(given: Any, turn: Mapping[str, Any]) -> str:
     if not isinstance(given, list | tuple):
         raise UnusableRowError(f"the content of a turn is text, but a row has {shown(turn)}")
     return "".join(_part(part) for part in given)
+
+
+def _content_of_json(text: str, turn: Mapping[str, Any]) -> str:
+    """A text; where it is a list of parts as JSON, the texts of these."""
+    if _PARTS.match(text) is None:
+        return text
+    try:
+        held = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    has_types = all(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in held)
+    return _content(held, turn) if has_types else text
 
 
 def _part(part: Any) -> str:

@@ -90,18 +90,39 @@ def stored(folder: str, texts: Iterator[str] | Sequence[str], size: int) -> Stor
     store, shards = Store(folder), -(-size // _ROWS)
     source = iter(texts)
     ids: list[list[str]] = []
+    words: list[list[int]] = []
 
     def raw_pool(index: int) -> pa.Table:
         codes = [code for _, code in zip(range(min(_ROWS, size - index * _ROWS)), source, strict=False)]
         ids.append([content_id(f"{index}-{i}") for i in range(len(codes))])
-        rows = zip(ids[index], codes, strict=True)
-        return table("raw_pool", [{"snippet_id": i, "code": c, "num_chars": len(c)} for i, c in rows])
+        texts = zip(ids[index], codes, map(read, codes), strict=True)
+        rows = [{"snippet_id": i, "code": c, "num_chars": len(c), "name": n, "docstring": d} for i, c, (n, d) in texts]
+        words.append([len(row["docstring"].split()) for row in rows])
+        return table("raw_pool", rows)
 
     store.materialize(Plan(table="raw_pool", num_shards=shards), raw_pool)
-    for name in ("snippet_checks", "snippet_occurrences"):
-        plan = Plan(table=name, num_shards=shards)
-        store.materialize(plan, lambda index, name=name: table(name, [{"snippet_id": i} for i in ids[index]]))
+
+    def snippet_checks(index: int) -> pa.Table:
+        counted = zip(ids[index], words[index], strict=True)
+        return table("snippet_checks", [{"snippet_id": i, "num_docstring_words": w} for i, w in counted])
+
+    def snippet_occurrences(index: int) -> pa.Table:
+        return table("snippet_occurrences", [{"snippet_id": i} for i in ids[index]])
+
+    for made in (snippet_checks, snippet_occurrences):
+        store.materialize(Plan(table=made.__name__, num_shards=shards), made)
     return store
+
+
+def read(code: str) -> tuple[str, str]:
+    """The name and the docstring of a function; empty where it is none any more."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            (node,) = ast.parse(code).body
+    except (SyntaxError, ValueError):
+        return "", ""
+    is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    return (node.name, ast.get_docstring(node) or "") if is_function else ("", "")
 
 
 def measured(folder: str) -> dict[str, float]:

@@ -73,7 +73,7 @@ def tables(num: int, reference: str, features: str) -> Iterator[tuple[str, dict[
         f"""SELECT md5(i::VARCHAR) AS snippet_id, 'python' AS language, 'f' || i AS name,
             'def f' || i || '(a, b):' || chr(10) || {filler} || '    return x' AS code,
             'def f' || i || '(a, b):' AS signature, 'doc' AS docstring, 'MIT' AS license,
-            18 AS num_lines, 900 AS num_chars, false AS is_method, false AS is_async
+            18 AS num_lines, 900 AS num_chars, false AS is_method, false AS is_async, false AS is_generated
         FROM range({snippets}) AS t(i) ORDER BY 1""",
     )  # fmt: skip
     yield (

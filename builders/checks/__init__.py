@@ -1,3 +1,3 @@
-"""What a function must pass: structure, types, docstrings, imports, names, sensitive content."""
+"""What is measured of a function: structure, types, docstrings, imports, names, secrets, topic."""
 
-__all__ = ["docstrings", "imports", "names", "sensitive", "structure", "types"]
+__all__ = ["docstrings", "imports", "names", "sensitive", "structure", "topics", "types"]

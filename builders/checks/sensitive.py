@@ -66,10 +66,14 @@ _DIGITS = re.compile(r"\d[ .)-]{1,2}\d{1,5}[ .-]\d")
 """Every telephone number and address contains this, and few other texts do. To look for it costs a
 tenth of matching the patterns.
 """
+_NAMED = "(?:api_?key|access_?key|secret|passwd|password|auth_?token|access_?token|private_?key)"
 _ASSIGNED = re.compile(
-    r"""(?i)(?:api_?key|access_?key|secret|passwd|password|auth_?token|access_?token|private_?key)\w{0,30}["']?\s{0,5}"""
-    r"""(?::\s{0,5}str\s{0,5})?[:=]\s{0,5}["']([^"'\s]{12,200})["']"""
+    rf"""(?i)(?:({_NAMED}\w*+)(?=["']?+\s{{0,5}}+(?::\s{{0,5}}+str\s{{0,5}}+)?"""
+    rf"""[:=]\s{{0,5}}+["']([^"'\s]{{12,200}}+)["'])|{_NAMED}\w*+)"""
 )
+"""As with the tokens, the second branch is no hit: it passes over the rest of a word."""
+_NAME_AT_END = re.compile(rf"(?i){_NAMED}\w{{0,30}}\Z")
+"""What a word that is assigned to must end in: more letters behind the name mean something else."""
 _IN_ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@\"'{}<>$%]{1,100}:([^\s:/@\"'{}<>$%]{6,200})@[a-zA-Z0-9]")
 _MADE_UP = re.compile(
     r"(?i)example|sample|dummy|fake|placeholder|your|change|secret|passw|token|test|foo|bar|x{4}|\*{3}|\.{3}|1234|abcd|<|\{|\$"
@@ -106,9 +110,7 @@ def secrets(text: str) -> list[str]:
         if any(hit and _is_random(hit, 3.0) for hit in hits):
             found.add(kind)
     low = text.lower()
-    if any(name in low for name in _NAMES) and any(
-        _is_random(m.group(1), 3.5, mixed=True) for m in _ASSIGNED.finditer(text)
-    ):
+    if any(name in low for name in _NAMES) and any(_is_assigned(m) for m in _ASSIGNED.finditer(text)):
         found.add("assigned_secret")
     if "://" in text and any(_is_random(m.group(1), 2.5, mixed=True) for m in _IN_ADDRESS.finditer(text)):
         found.add("password_in_address")
@@ -136,9 +138,17 @@ def entropy(text: str) -> float:
     return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values())
 
 
+def _is_assigned(hit: re.Match[str]) -> bool:
+    """Whether a match of `_ASSIGNED` gives a secret to a name."""
+    word, value = hit.groups()
+    if not value or not _is_random(value, 3.5, mixed=True):
+        return False
+    return _NAME_AT_END.search(word) is not None
+
+
 def _is_random(text: str, bits: float, *, mixed: bool = False) -> bool:
     """Whether a text looks drawn at random; `mixed` asks for both letters and digits."""
-    if _MADE_UP.search(text) or entropy(text) < bits:
+    if entropy(text) < bits or _MADE_UP.search(text):
         return False
     return not mixed or (any(c.isdigit() for c in text) and any(c.isalpha() for c in text))
 

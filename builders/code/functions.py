@@ -3,7 +3,8 @@
 In: source texts. Out: per file its `Function`s in their order, and how many functions without a
 docstring were left out. Functions of the module level and of class bodies count, with their
 decorators; nested functions are part of the function around them. A file that does not parse gives
-no functions, and `is_parsed` is False.
+no functions, and `is_parsed` is False. Of a file that only a newer Python parses, the functions
+that the running one parses are given; the documented others are named in `refused`.
 
 How: `functions` defines the result: it sends the whole file through `ast`. `extract` gives the same
 result many times faster. A compiled scan finds the functions (`builders.code.outline`). One linter
@@ -18,15 +19,14 @@ from __future__ import annotations
 
 import ast
 import inspect
-import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from builders.code import validity
-from builders.code.outline import ASYNC_FUNCTION, CLASS, UNCLEAR, Definition, outline
+from builders.code import generated, newer, validity
+from builders.code.indentation import Span, dedented, is_one_literal
+from builders.code.outline import ASYNC_FUNCTION, CLASS, DOCUMENTED, UNCLEAR, Definition, outline
 from builders.code.signatures import FunctionNode, signature, signature_of
 
 _ODD_SPACES = tuple(bytes([c]) for c in b"\t\v\f\x1c\x1d\x1e\x1f")
@@ -48,6 +48,13 @@ class Function(NamedTuple):
     is_async: bool
 
 
+class Refused(NamedTuple):
+    """A documented function that only a newer Python parses, and its first line."""
+
+    name: str
+    line: int
+
+
 @dataclass(frozen=True, slots=True)
 class Extracted:
     """What one file gave."""
@@ -55,6 +62,9 @@ class Extracted:
     functions: list[Function] = field(default_factory=list)
     num_undocumented: int = 0
     is_parsed: bool = True
+    refused: list[Refused] = field(default_factory=list)
+    is_generated: bool = False
+    """Whether the head of the file says that a program wrote it."""
 
 
 def extract(sources: Sequence[str], methods: bool = True) -> list[Extracted]:
@@ -69,12 +79,23 @@ def extract(sources: Sequence[str], methods: bool = True) -> list[Extracted]:
     regular = [n for n, found in enumerate(outlines) if found is not None]
     accepted = validity.accepted([encoded[n] or b"" for n in regular])
     parsed_by_linter = {n for n, is_accepted in zip(regular, accepted, strict=True) if is_accepted}
-    return [
+    made = [
         _from_outline(data, found, methods)
         if n in parsed_by_linter and data is not None and found is not None
-        else whole(text, methods)
+        else _by_parser(text, methods)
         for n, (text, data, found) in enumerate(zip(texts, encoded, outlines, strict=True))
     ]
+    doubtful = [n for n, found in enumerate(made) if found is None and encoded[n] is not None]
+    is_newer = dict(zip(doubtful, validity.newer([encoded[n] or b"" for n in doubtful]), strict=True))
+    whole_files = [
+        found or (_of_newer_python(texts[n], methods) if is_newer.get(n) else Extracted(is_parsed=False))
+        for n, found in enumerate(made)
+    ]
+    return [_marked(found, text) for found, text in zip(whole_files, texts, strict=True)]
+
+
+def _marked(found: Extracted, text: str) -> Extracted:
+    return replace(found, is_generated=True) if found.functions and generated.is_generated(text) else found
 
 
 def functions(source: str) -> Iterator[Function]:
@@ -84,12 +105,50 @@ def functions(source: str) -> Iterator[Function]:
 
 def whole(source: str, methods: bool = True) -> Extracted:
     """What `extract` gives for one file, by its syntax tree."""
+    text = _normalised(source)
+    found = _by_parser(text, methods)
+    if found is None:
+        data = _encoded(text)
+        is_newer = data is not None and validity.newer([data])[0]
+        found = _of_newer_python(text, methods) if is_newer else Extracted(is_parsed=False)
+    return _marked(found, text)
+
+
+def _by_parser(source: str, methods: bool) -> Extracted | None:
+    """The functions of a file by its syntax tree; None for one that the running Python refuses."""
     try:
         found = list(_by_tree(source, methods))
     except UNPARSABLE:
-        return Extracted(is_parsed=False)
+        return None
     documented = [f for f in found if f is not None]
     return Extracted(documented, len(found) - len(documented))
+
+
+def _of_newer_python(source: str, methods: bool) -> Extracted:
+    """The functions of a file that only a newer Python parses."""
+    lines = source.split("\n")
+    found: list[Function] = []
+    refused: list[Refused] = []
+    num_undocumented = 0
+    for placed in newer.definitions(source):
+        prefix = placed.name.rpartition(".")[0]
+        if prefix and not methods:
+            continue
+        text = lines[placed.line - 1 : placed.end_line]
+        part = ["if 1:", *text] if placed.width else text
+        try:
+            node = parsed("\n".join(part)).body[0]
+        except UNPARSABLE:
+            refused += [Refused(placed.name, placed.line)] if placed.is_documented else []
+            num_undocumented += not placed.is_documented
+            continue
+        node = node.body[0] if isinstance(node, ast.If) else node
+        docstring = _documented(node) if isinstance(node, FunctionNode) else ""
+        if isinstance(node, FunctionNode) and docstring:
+            function = _function(f"{prefix}." if prefix else "", node, docstring, part)
+            found.append(function._replace(line=placed.line))
+        num_undocumented += not docstring
+    return Extracted(found, num_undocumented, refused=refused)
 
 
 def _by_tree(source: str, methods: bool = True) -> Iterator[Function | None]:
@@ -137,7 +196,7 @@ def _cut_out(data: bytes, d: Definition, name: str, is_simple: bool) -> Function
         return None
     return Function(
         name=name,
-        code=_without_indentation(raw, d.width, is_simple) if d.width else raw,
+        code=dedented(raw, d.width, _literal_span(data, d), is_simple) if d.width else raw,
         signature=signature(data[d.def_at : d.header_end].decode()),
         docstring=docstring,
         line=d.line,
@@ -145,6 +204,15 @@ def _cut_out(data: bytes, d: Definition, name: str, is_simple: bool) -> Function
         is_method=d.parent >= 0,
         is_async=d.kind == ASYNC_FUNCTION,
     )
+
+
+def _literal_span(data: bytes, d: Definition) -> Span | None:
+    """Where the string literal of the docstring stands in the text of the definition, in
+    characters."""
+    if d.doc != DOCUMENTED:
+        return None
+    before, literal = data[d.start : d.doc_at].decode(), data[d.doc_at : d.doc_end].decode()
+    return len(before), len(before) + len(literal)
 
 
 def _docstring(data: bytes, d: Definition, raw: str) -> str:
@@ -195,9 +263,10 @@ def _cleaned(docstring: str) -> str:
 def _function(prefix: str, node: FunctionNode, docstring: str, lines: list[str]) -> Function:
     first = _first_line(node, lines)
     last = node.end_lineno or node.lineno
+    text, width = "\n".join(lines[first - 1 : last]), _width(node, lines)
     return Function(
         name=prefix + node.name,
-        code="\n".join(dedented(lines[first - 1 : last], node.col_offset)),
+        code=dedented(text, width, _literal_of(node, lines, first)) if width else text,
         signature=signature_of(node),
         docstring=docstring,
         line=first,
@@ -205,6 +274,27 @@ def _function(prefix: str, node: FunctionNode, docstring: str, lines: list[str])
         is_method=bool(prefix),
         is_async=isinstance(node, ast.AsyncFunctionDef),
     )
+
+
+def _width(node: FunctionNode, lines: list[str]) -> int:
+    """The characters before a definition: page breaks and its indentation."""
+    return len(lines[node.lineno - 1].encode()[: node.col_offset].decode())
+
+
+def _literal_of(node: FunctionNode, lines: list[str], first: int) -> Span | None:
+    """Where the docstring stands in the text from line `first` on, if it is one literal alone."""
+    statement = node.body[0]
+    assert isinstance(statement, ast.Expr)
+    text = statement.value
+    ends = [(n.lineno, n.col_offset, n.end_lineno or 0, n.end_col_offset or 0) for n in (statement, text)]
+    if ends[0] != ends[1]:  # in brackets
+        return None
+    start, stop = (
+        sum(len(line) + 1 for line in lines[first - 1 : number - 1]) + len(lines[number - 1].encode()[:column].decode())
+        for number, column in (ends[0][:2], ends[0][2:])
+    )
+    literal = "\n".join(lines[first - 1 : ends[0][2]])[start:stop]
+    return (start, stop) if is_one_literal(literal) else None
 
 
 def _first_line(node: FunctionNode, lines: list[str]) -> int:
@@ -217,31 +307,6 @@ def _first_line(node: FunctionNode, lines: list[str]) -> int:
     while node.decorator_list and not lines[first - 1].lstrip().startswith("@"):
         first -= 1
     return first
-
-
-def dedented(lines: list[str], width: int) -> list[str]:
-    """Lines without the indentation of their definition.
-
-    Lines of a docstring may stand further left. These stay as they are.
-    """
-    page_breaks = len(lines[0][:width]) - len(lines[0][:width].lstrip("\f"))  # they do not indent
-    lines, width = [lines[0][page_breaks:], *lines[1:]], width - page_breaks
-    return [line[width:] if not line[:width].strip() else line for line in lines]
-
-
-def _without_indentation(text: str, width: int, is_simple: bool) -> str:
-    """As by `dedented`. `is_simple` promises that the text has no white space but spaces and line
-    ends.
-    """
-    if is_simple and text.isascii() and " \n" not in text:
-        return text[width:].replace("\n" + " " * width, "\n")
-    return _indentation(width).sub("", text)
-
-
-@cache
-def _indentation(width: int) -> re.Pattern[str]:
-    """At the start of a line: that much white space, or less of it on a blank line."""
-    return re.compile(rf"^(?:[^\S\n]{{{width}}}|[^\S\n]{{1,{width}}}$)", re.MULTILINE)
 
 
 def without_docstring(code: str) -> str:

@@ -29,6 +29,9 @@ from store.held_folders import temporary
 
 TIMEOUT_S = 300.0
 CHUNK_BYTES = 200_000
+RUNNING = sys.version_info[:2]
+NEWEST = (3, 14)
+"""The newest Python whose syntax is read. `builders/code/newer.py` knows what it added."""
 
 
 def accepted(texts: Sequence[bytes]) -> list[bool]:
@@ -41,6 +44,16 @@ def accepted(texts: Sequence[bytes]) -> list[bool]:
     alike = [n for n, text in enumerate(texts) if not _mixes_tabs(text)]
     yes = dict(zip(alike, _accepted([texts[n] for n in alike]), strict=True))
     return [yes.get(n, False) for n in range(len(texts))]
+
+
+def newer(texts: Sequence[bytes]) -> list[bool]:
+    """Whether each text, which the running Python refuses, parses for the newest known one."""
+    alike = [n for n, text in enumerate(texts) if not _mixes_tabs(text)]
+    if RUNNING >= NEWEST or not alike:
+        return [False] * len(texts)
+    refused = _refused([texts[n] for n in alike], NEWEST)
+    yes = {n for place, n in enumerate(alike) if place not in refused}
+    return [n in yes for n in range(len(texts))]
 
 
 def _mixes_tabs(text: bytes) -> bool:
@@ -77,7 +90,7 @@ def _chunks(texts: Sequence[bytes]) -> list[list[int]]:
     return chunks
 
 
-def _refused(texts: Sequence[bytes]) -> set[int]:
+def _refused(texts: Sequence[bytes], version: tuple[int, int] = RUNNING) -> set[int]:
     """The numbers of the texts that ruff refuses, and of a text that crashes it."""
     if not texts:
         return set()
@@ -88,7 +101,9 @@ def _refused(texts: Sequence[bytes]) -> set[int]:
         try:
             # one thread: with many workers there is one of these processes in each of them
             one_thread = os.environ | {"RAYON_NUM_THREADS": "1"}
-            done = subprocess.run([*_command(), str(folder)], capture_output=True, timeout=TIMEOUT_S, env=one_thread)
+            done = subprocess.run(
+                [*_command(version), str(folder)], capture_output=True, timeout=TIMEOUT_S, env=one_thread
+            )
             code = done.returncode
         except subprocess.TimeoutExpired:
             code = -1
@@ -97,11 +112,11 @@ def _refused(texts: Sequence[bytes]) -> set[int]:
     if len(texts) == 1:
         return {0}
     middle = len(texts) // 2
-    return _refused(texts[:middle]) | {middle + n for n in _refused(texts[middle:])}
+    return _refused(texts[:middle], version) | {middle + n for n in _refused(texts[middle:], version)}
 
 
 @cache
-def _command() -> list[str]:
+def _command(version: tuple[int, int] = RUNNING) -> list[str]:
     """The command that checks the files of a folder.
 
     Ruff reports syntax errors whatever rules are selected. E902 is the cheapest rule that makes it
@@ -110,6 +125,6 @@ def _command() -> list[str]:
     """
     from ruff.__main__ import find_ruff_bin
 
-    version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    options = ["--isolated", "--no-cache", "--ignore-noqa", "--no-respect-gitignore", "--target-version", version]
+    target = f"py{version[0]}{version[1]}"
+    options = ["--isolated", "--no-cache", "--ignore-noqa", "--no-respect-gitignore", "--target-version", target]
     return [find_ruff_bin(), "check", *options, "--select", "E902", "--output-format", "json-lines", "--quiet"]

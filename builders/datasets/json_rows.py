@@ -1,7 +1,8 @@
 """The rows of JSON text: lines, one array, or one object of rows. A single object is one row.
 
 In: a path. Out: its rows, one after the other, so memory does not grow with the file.
-InputError names the file, the row, and in lines also the line.
+InputError names the file, the row, and in lines also the line. A row, or a file that is one
+object, has at most `packed.MAX_ROW_CHARS`.
 
     for row in json_rows(Path("rows.jsonl.gz")): print(row)
 """
@@ -19,8 +20,6 @@ from store.errors import InputError
 
 FORMS = "Give JSON lines, one JSON array, CSV, TSV, Parquet or Arrow."
 _CHUNK_CHARS = 1 << 20
-_LONGEST_ROW_CHARS = 1 << 28
-"""The search for the end of a row in an array stops here: anything longer is broken JSON."""
 _BETWEEN_ROWS = re.compile(r"[\s,]*")
 
 
@@ -30,7 +29,7 @@ def json_rows(path: Path) -> Iterator[Any]:
     if not first:
         raise InputError(f"{path} is empty: a dataset needs at least one row")
     with packed.text(path) as text:
-        yield from _array_rows(text, path) if first == "[" else _line_rows(text, path)
+        yield from packed.read_up_to(_array_rows(text, path) if first == "[" else _line_rows(text, path))
 
 
 def _first_sign(path: Path) -> str:
@@ -46,7 +45,7 @@ def _first_sign(path: Path) -> str:
 
 
 def _line_rows(text: IO[str], path: Path) -> Iterator[Any]:
-    lines = ((number, line) for number, line in enumerate(text, 1) if line.strip())
+    lines = _lines(text, path)
     (start, first), second = next(lines), next(lines, None)
     try:
         row = _parsed(first)
@@ -55,7 +54,7 @@ def _line_rows(text: IO[str], path: Path) -> Iterator[Any]:
         if second is not None and (not isinstance(error, json.JSONDecodeError) or error.pos < len(first)):
             _json(first, f"{path}, row 1 (line {start})")
         second = second or (0, "")
-        yield from _document_rows(first + second[1] + "".join(line for _, line in lines), path)
+        yield from _document_rows(_joined(first + second[1], text, path), path)
         return
     if second is None:
         yield from _document_rows(first, path)
@@ -66,16 +65,52 @@ def _line_rows(text: IO[str], path: Path) -> Iterator[Any]:
         yield _json(line, f"{path}, row {place} (line {number})")
 
 
+def _lines(text: IO[str], path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, with their numbers. InputError for one that is too long."""
+    row, number, most = 1, 1, packed.MAX_ROW_CHARS
+    while line := text.readline(most + 1):
+        if len(line) > most:
+            raise packed.too_long(f"{path}, row {row:,} (line {number:,})")
+        if line.strip():
+            yield number, line
+            row += 1
+        number += 1
+
+
+def _joined(start: str, text: IO[str], path: Path) -> str:
+    """A start with all that follows it: an object that stands in several lines."""
+    rest = text.read(max(0, packed.MAX_ROW_CHARS - len(start)) + 1)
+    if len(start) + len(rest) > packed.MAX_ROW_CHARS:
+        raise packed.too_long(f"{path}, row 1 (an object in several lines)")
+    return start + rest
+
+
 def _document_rows(text: str, path: Path) -> Iterator[Any]:
     """One JSON object: an object whose values are rows, or one row."""
     document = _json(text, str(path))
     is_of_rows = isinstance(document, dict) and document and all(isinstance(row, dict) for row in document.values())
+    if _is_of_columns(document):
+        raise InputError(
+            f"{path} is one object of columns, {', '.join(list(document)[:5])}: write each row as an object in a line of "
+            "its own, as with pandas' to_json(orient='records', lines=True)"
+        )
     yield from document.values() if is_of_rows else [document]
+
+
+def _is_of_columns(document: Any) -> bool:
+    """Whether an object holds a list for each column: equally long ones, and none of turns."""
+    if not isinstance(document, dict) or len(document) < 2:
+        return False
+    lists = [value for value in document.values() if isinstance(value, list)]
+    is_even = len(lists) == len(document) and len(set(map(len, lists))) == 1
+    return is_even and len(lists[0]) > 0 and not any(isinstance(one, list | dict) for value in lists for one in value)
 
 
 def _array_rows(text: IO[str], path: Path) -> Iterator[Any]:
     decoder, number = json.JSONDecoder(), 1
     buffer, is_end = text.read(_CHUNK_CHARS), False
+    while "[" not in buffer:  # blanks may stand before it
+        buffer = text.read(_CHUNK_CHARS)
     place = buffer.index("[") + 1
     while True:
         place = _between(buffer, place)
@@ -94,8 +129,13 @@ def _array_rows(text: IO[str], path: Path) -> Iterator[Any]:
             yield row
             place, number = end, number + 1
             continue
-        if is_end or len(buffer) - place > _LONGEST_ROW_CHARS:
+        if is_end:
             raise InputError(f"{path}, row {number}: not JSON ({problem or 'the array does not end'}). {FORMS}")
+        if len(buffer) - place > packed.MAX_ROW_CHARS:
+            if problem:
+                most = f"{packed.MAX_ROW_CHARS:,} characters"
+                raise InputError(f"{path}, row {number}: not JSON, or longer than {most} ({problem}). {FORMS}")
+            raise packed.too_long(f"{path}, row {number}")
         more = text.read(max(_CHUNK_CHARS, len(buffer) - place))
         buffer, place, is_end = buffer[place:] + more, 0, not more
 

@@ -3,29 +3,44 @@
 In: a path. Out: a stream of bytes, or of text. The first bytes tell the packing and the encoding,
 and the name does not matter: UTF-8, or UTF-16 with a mark at its start or without.
 
+Files may be hostile, so there are limits. The readers of rows keep to MAX_ROW_CHARS.
+
+    a packed file    MAX_RATIO times its own size, 100 MB always, and at most MAX_UNPACKED_BYTES
+    a row            MAX_ROW_CHARS, packed or not
+
     with text("rows.jsonl.zst") as lines: print(lines.readline())
 """
 
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, TypeVar, cast
 
 import pyarrow as pa
 
+from builders.sources import bounds, xz
 from store.errors import InputError
 
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+MAX_RATIO = 200
+"""As in sources. Texts of datasets unpack to 3 to 10 times their size."""
+MAX_UNPACKED_BYTES = 100_000_000_000
+"""Rows are read as a stream, so a large file costs time and no memory. This bounds the time."""
+MAX_ROW_CHARS = 40_000_000
+"""To read a row of so many takes 100 MB of memory, and 400 MB where it has signs such as emoji."""
 _KINDS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
 _BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_CHUNK_BYTES = 1 << 20
+T = TypeVar("T")
 
 
 def kind(path: Path) -> str | None:
@@ -37,7 +52,11 @@ def kind(path: Path) -> str | None:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[BinaryIO]:
-    """The bytes inside of a file, as a stream. InputError for a file that is cut off or damaged."""
+    """The bytes inside of a file, as a stream.
+
+    InputError for a file that is cut off or damaged, and TooMuchError, which is one, for a file
+    that unpacks to more than the limit.
+    """
     packing = kind(path)
     try:
         with _opened(path, packing) as handle:
@@ -49,15 +68,39 @@ def unpacked(path: Path) -> Iterator[BinaryIO]:
 
 
 def _opened(path: Path, packing: str | None) -> BinaryIO:
-    if packing == "gzip":
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    if packing == "bzip2":
-        return cast(BinaryIO, bz2.open(path, "rb"))
+    if packing is None:
+        return open(path, "rb")
     if packing == "xz":
-        return cast(BinaryIO, lzma.open(path, "rb"))
-    if packing == "Zstandard":  # Arrow's reader notices when a file is cut off
-        return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
-    return open(path, "rb")
+        inside: Any = xz.Xz(str(path))
+    elif packing == "Zstandard":  # Arrow's reader notices when a file is cut off
+        inside = pa.input_stream(str(path), compression="zstd")
+    else:
+        inside = (gzip.open if packing == "gzip" else bz2.open)(path, "rb")
+    most = bounds.most_unpacked(path, MAX_UNPACKED_BYTES, MAX_RATIO)
+    told = (
+        f"{path} unpacks to more than {most:,} bytes, the most for a packed file of its size. If you trust it, unpack "
+        "it and name the unpacked file."
+    )
+    return cast(BinaryIO, io.BufferedReader(_Raw(inside, bounds.Bounded(inside, most, told)), 1 << 16))
+
+
+class _Raw(io.RawIOBase):
+    """A bounded reader as Python's streams have it."""
+
+    def __init__(self, inside: Any, bounded: bounds.Bounded):
+        self.inside, self.bounded = inside, bounded
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.bounded.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self.inside.close()
+        super().close()
 
 
 @contextmanager
@@ -70,6 +113,25 @@ def text(path: Path) -> Iterator[IO[str]]:
                 yield lines
         except UnicodeError as error:
             raise _no_text(path, error) from error
+
+
+def read_up_to(rows: Iterable[T]) -> Iterator[T]:
+    """The rows of a file. TooMuchError also says how many rows came before the limit."""
+    number = 0
+    try:
+        for row in rows:
+            yield row
+            number += 1
+    except bounds.TooMuchError as error:
+        raise bounds.TooMuchError(f"{error} The limit was reached in row {number + 1:,}.") from error
+
+
+def too_long(place: str) -> InputError:
+    """The error for a row of more than MAX_ROW_CHARS; `place` names the file and the row."""
+    return InputError(
+        f"{place}: longer than {MAX_ROW_CHARS:,} characters, the most of one row. Give each row a line of its own, "
+        "and leave out what is longer."
+    )
 
 
 def encoding(path: Path) -> str:
@@ -92,12 +154,22 @@ def _no_text(path: Path, error: UnicodeError) -> InputError:
     if encoding(path) != "utf-8-sig":
         return InputError(f"{path} begins as UTF-16 text, but is none ({error}). {advice}")
     with unpacked(path) as handle:
-        for number, line in enumerate(handle, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as found:
-                return InputError(
-                    f"{path} is not UTF-8 text: line {number}, byte {found.start + 1} is 0x{line[found.start]:02x} "
-                    f"({found.reason}). {advice}"
-                )
+        if found := _first_fault(handle):
+            return InputError(f"{path} is not UTF-8 text: {found}. {advice}")
     return InputError(f"{path} is not UTF-8 text ({error}). {advice}")
+
+
+def _first_fault(handle: BinaryIO) -> str | None:
+    """Where bytes stop to be UTF-8. A long line is read in parts: it need not fit into memory."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line, start = 1, 0
+    while part := handle.readline(_CHUNK_BYTES):
+        held = len(decoder.getstate()[0])
+        is_end = part.endswith(b"\n")
+        try:
+            decoder.decode(part, is_end)
+        except UnicodeDecodeError as found:
+            byte = found.object[found.start]
+            return f"line {line}, byte {start - held + found.start + 1} is 0x{byte:02x} ({found.reason})"
+        line, start = (line + 1, 0) if is_end else (line, start + len(part))
+    return f"line {line} ends inside of a character" if decoder.getstate()[0] else None

@@ -94,15 +94,52 @@ def _broken(path: Path, form: str, number: int, error: Exception) -> InputError:
 def separated_rows(path: Path, separator: str) -> Iterator[Row]:
     """The rows of CSV or TSV, whose first line names the columns. All values are text."""
     with packed.text(path) as text:
-        yield from _separated(text, path, separator)
+        yield from packed.read_up_to(_separated(text, path, separator))
+
+
+def _require_distinct(names: Sequence[str], path: Path) -> None:
+    """InputError for two columns of one name: the values of the first would be lost."""
+    if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
+        raise InputError(f"{path} has two columns {twice!r}: give each its own name. It has {', '.join(names)}.")
+
+
+class _Lines:
+    """The lines of a text for a reader of CSV, which may need several for one row.
+
+    InputError if they are more than a row may have.
+    """
+
+    def __init__(self, text: IO[str], path: Path):
+        self.text, self.path, self.row = text, path, 0
+        self.left = packed.MAX_ROW_CHARS
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self.text.readline(self.left + 1)
+        self.left -= len(line)
+        if self.left < 0:
+            place = f"row {self.row:,}" if self.row else "the line with the names of the columns"
+            raise packed.too_long(f"{self.path}, {place}")
+        if not line:
+            raise StopIteration
+        return line
+
+    def next_row(self) -> None:
+        """Called when a row has ended."""
+        self.row, self.left = self.row + 1, packed.MAX_ROW_CHARS
 
 
 def _separated(text: IO[str], path: Path, separator: str) -> Iterator[Row]:
     csv.field_size_limit(sys.maxsize)  # the default ends a run at a text of 128 KiB
-    reader = csv.DictReader(text, delimiter=separator, strict=True)
+    lines = _Lines(text, path)
+    reader = csv.DictReader(lines, delimiter=separator, strict=True)
     number = 0
     try:
         _require_separator(reader.fieldnames or (), path, separator)
+        _require_distinct(reader.fieldnames or (), path)
+        lines.next_row()
         for number, row in enumerate(reader, 1):
             if None in row:
                 raise InputError(
@@ -111,6 +148,7 @@ def _separated(text: IO[str], path: Path, separator: str) -> Iterator[Row]:
                     f"hold {separator!r} or line breaks."
                 )
             yield row
+            lines.next_row()
     except csv.Error as error:
         raise InputError(f"{path}, row {number + 1} (line {reader.line_num}): not CSV ({error})") from error
     if not number:

@@ -10,15 +10,10 @@ engine over rows of the table of that name, `forms` says whether a model can be 
 `thinking` is what reasoning models write before they answer.
 """
 
+from builders.engines.any_engine import AnyEngine
+from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.opening import open_engine, require_weights
-from builders.engines.settings import (
-    AnyEngine,
-    EngineSettings,
-    OpenAISettings,
-    TransformersSettings,
-    VllmSettings,
-    engine_settings,
-)
+from builders.engines.settings import EngineSettings, TransformersSettings, VllmSettings, engine_settings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, FinishReason, Form, Request
 
 __all__ = [
@@ -35,7 +30,9 @@ __all__ = [
     "TransformersSettings",
     "VllmSettings",
     "answers",
+    "any_engine",
     "checkpoints",
+    "endpoint_settings",
     "engine_settings",
     "forms",
     "needed",

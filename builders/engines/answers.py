@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING
 
 from builders.engines import losses
 from builders.engines.budget import Spent
-from builders.engines.error_share import ErrorShare, StormError
+from builders.engines.error_share import ErrorShare, StormError, way_on
 from builders.engines.journal import (
     Journal,
-    Journals,
     answers_in,
     close,
     holds_answers,
@@ -34,6 +33,7 @@ from builders.engines.journal import (
     unreadable_in,
 )
 from builders.engines.journalled_stream import JournalledStream
+from builders.engines.journals import Journals
 from builders.engines.places import Place, on_nodes, places
 from builders.engines.repeats import Answered, Asked, Repeats
 from builders.engines.settings import EngineSettings, TransformersSettings
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "JournalledStream", "Journals", "StormError", "WholeShards", "answers_in", "batches", "close_journal", "finished_journals", "journals",
     "open_answers", "paid_in", "spent_before", "spent_in", "unreadable_in", "usage",
+    "way_on",
 ]  # fmt: skip
 
 
@@ -63,6 +64,7 @@ def open_answers(
     keeps_whole_shards: bool = False,
     cluster: Cluster | None = None,
     watch: Callable[[Answered], Exception | None] = lambda answer: None,
+    first: Sequence[int] = (),
 ) -> JournalledStream[Asked, Answered] | WholeShards[Asked, Answered]:
     """The answers of these shards of a plan; `answers.of(shard, request_ids)` gives those of one.
 
@@ -72,13 +74,15 @@ def open_answers(
     lost with one of them, and `max_error_share` is a share of items. With `keeps_whole_shards`, an
     engine that is asked for whole shards has a journal, too. `cluster` is where the engine runs.
     `watch` sees the answers that are asked for, none that an earlier run has kept. Where it gives
-    an error, nothing more is sent, and the error is raised; the answers under way are kept.
+    an error, nothing more is sent, and the error is raised; the answers under way are kept. An
+    endpoint gets the `first` requests in groups of these sizes, each when the one before it is
+    answered, and then all others.
     """
     journal = folder if isinstance(folder, Journals) else Journal(folder)
     repeats = Repeats(is_usable, max_reasks)
     errors = ErrorShare(settings.max_error_share, per_item)
     if settings.is_journalled:
-        return JournalledStream(journal, shards, settings, ask, requests_of, repeats, errors, watch)
+        return JournalledStream(journal, shards, settings, ask, requests_of, repeats, errors, watch, first)
     kept = journal if keeps_whole_shards else None
     return WholeShards(ask, requests_of, repeats, errors, kept, shards, _num_ahead(settings, cluster), watch)
 

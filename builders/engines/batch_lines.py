@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from builders.engines.budget import Spent
+from builders.engines.dialect import Lesson
 from builders.engines.protocol import Json
 
 # Providers take files of up to 200 MB.
@@ -30,9 +31,14 @@ class Line(NamedTuple):
 
 @dataclass
 class Group:
-    """One batch: the lines of it that are wanted here."""
+    """One batch: the lines of it that are wanted here, and the lessons that they are said with.
+
+    `trial` are those of the lessons that no answer has confirmed yet.
+    """
 
     state_name: str = ""
+    lessons: tuple[Lesson, ...] = ()
+    trial: tuple[Lesson, ...] = ()
     lines: dict[str, Line] = field(default_factory=dict)
     num_bytes: int = 0
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from store import content_id
@@ -19,18 +19,25 @@ from store.files import private
 
 @dataclass
 class OpenBatch:
-    """`batch_id` is None where the process ended between naming a batch and hearing its id."""
+    """`batch_id` is None where the process ended between naming a batch and hearing its id.
+
+    `lessons` are those of the dialect that its requests were said with, in words, and `counted` the
+    tokens and dollars that were counted as lost while its answers could not be had.
+    """
 
     name: str
     lines: list[str]
     batch_id: str | None = None
+    input_file_id: str | None = None
+    lessons: list[str] = field(default_factory=list)
+    counted: tuple[int, float] = (0, 0.0)
 
 
 class BatchState:
     """See the module."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._num_named = 0
         self._open: dict[str, OpenBatch] = {}
         for line in _whole_lines(path):
@@ -40,12 +47,20 @@ class BatchState:
         """The batches that are not collected, in their order."""
         return list(self._open.values())
 
-    def begin(self, lines: Iterable[str]) -> str:
+    def begin(self, lines: Iterable[str], lessons: Iterable[str] = ()) -> str:
         """A new name for a batch that is about to be submitted, written down before it is."""
         names = list(lines)
         name = content_id("batch", self._num_named, *names)
-        self._write({"name": name, "lines": names})
+        self._write({"name": name, "lines": names, "lessons": list(lessons)})
         return name
+
+    def uploaded(self, name: str, input_file_id: str) -> None:
+        """The provider has the file of the batch, which is about to be ordered."""
+        self._write({"name": name, "input_file_id": input_file_id})
+
+    def count(self, name: str, tokens: int, usd: float) -> None:
+        """What the batch may cost is counted as lost so far. It takes the place of what was."""
+        self._write({"name": name, "counted": [tokens, usd]})
 
     def submitted(self, name: str, batch_id: str) -> None:
         """The provider took the batch."""
@@ -56,8 +71,8 @@ class BatchState:
         self._write({"name": name, "is_closed": True})
 
     def _write(self, event: dict[str, object]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self._path, "a", encoding="utf-8", opener=private) as handle:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8", opener=private) as handle:
             handle.write(json.dumps(event) + "\n")
             handle.flush()
             os.fsync(handle.fileno())
@@ -65,13 +80,22 @@ class BatchState:
 
     def _take(self, event: dict[str, object]) -> None:
         name = str(event["name"])
-        if isinstance(event.get("lines"), list):
-            self._open[name] = OpenBatch(name, list(event["lines"]))  # type: ignore[call-overload]
+        lines = event.get("lines")
+        if isinstance(lines, list):
+            lessons = event.get("lessons")
+            told = [str(one) for one in lessons] if isinstance(lessons, list) else []
+            self._open[name] = OpenBatch(name, [str(one) for one in lines], lessons=told)
             self._num_named += 1
         elif event.get("is_closed"):
             self._open.pop(name, None)
         elif name in self._open:
-            self._open[name].batch_id = str(event["batch_id"])
+            batch, counted = self._open[name], event.get("counted")
+            if isinstance(counted, list):
+                batch.counted = int(counted[0]), float(counted[1])
+            elif "input_file_id" in event:
+                batch.input_file_id = str(event["input_file_id"])
+            else:
+                batch.batch_id = str(event["batch_id"])
 
 
 def _whole_lines(path: Path) -> list[str]:

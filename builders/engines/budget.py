@@ -19,7 +19,7 @@ from typing import Any
 
 from builders.engines import losses
 from builders.engines.dialect import Json, most_tokens
-from builders.engines.settings import OpenAISettings
+from builders.engines.endpoint_settings import OpenAISettings
 from store.errors import JobError
 
 # A chat template adds role names, marks and, for some models, a system text of its own.

@@ -37,6 +37,13 @@ _LIST = re.compile(
     r"|accepted|available) (?:\w+ )?(?:field|parameter|param|key|name|option|argument|propert)).*?(?:[.;]\s|\n|$)"
 )
 _FILTERED = re.compile(r"moderation|flagged|content[ _](?:polic|filter|management)|usage polic|safety")
+_OF_KEY = re.compile(
+    r"api[ _-]?key[^.]{0,40}(?:invalid|expired|revoked|disabled|not valid|incorrect|wrong)"
+    r"|(?:invalid|incorrect|wrong|expired|revoked|disabled|missing)[ _-]api[ _-]?key"
+    r"|(?:api[ _-]?key|access token|bearer token|credentials?) (?:has been|have been|was|were|is|are)"
+    r" (?:revoked|disabled|expired|deactivated|deleted|invalid)|unauthenticated|authentication_error"
+)
+_NO_PROVIDER = re.compile(r"no (?:endpoints?|providers?)[^.]{0,60}requested parameters")
 _SAME = {
     "logprobs": "top_logprobs", "max_completion_tokens": "max_tokens", "json_schema": "response_format",
     "structured output": "response_format", "structured outputs": "response_format", "stop_sequences": "stop",
@@ -67,6 +74,16 @@ def is_a_cap(refusal: str) -> bool:
 def is_filtered(refusal: str) -> bool:
     """Whether a refusal says that the text is not welcome."""
     return bool(_FILTERED.search(words(refusal)))
+
+
+def is_of_key(refusal: str) -> bool:
+    """Whether a refusal of any status says that the key is not good."""
+    return bool(_OF_KEY.search(words(refusal)))
+
+
+def is_of_all_parameters(refusal: str) -> bool:
+    """Whether a gateway says that nobody behind it takes all that was sent. It names no field."""
+    return bool(_NO_PROVIDER.search(words(refusal)))
 
 
 def words(refusal: str) -> str:
@@ -141,12 +158,17 @@ def _messages(told: Any, further: tuple[str, ...] = ()) -> str:
 
 
 def _parts(told: Any, depth: int = 4) -> list[Json]:
-    """The objects of a refusal that tell of it: itself, its `error`, each of its `detail`."""
+    """The objects of a refusal that tell of it: itself, its `error`, each of its `detail`.
+
+    Mistral has them in its `message`, and gateways quote those of others as text (`raw`).
+    """
+    if isinstance(told, str) and told.lstrip().startswith(("{", "[")):
+        told = _decoded(told)
     if isinstance(told, list) and depth:
         return [part for one in told[:20] for part in _parts(one, depth - 1)]
     if not isinstance(told, dict):
         return []
-    inner = [told.get(key) for key in ("error", "detail", "errors")] if depth else []
+    inner = [told.get(key) for key in ("error", "detail", "errors", "message", "metadata", "raw")] if depth else []
     return [told, *(part for one in inner for part in _parts(one, depth - 1))]
 
 

@@ -23,8 +23,8 @@ from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from builders.engines.endpoint_settings import ENVIRONMENT_VALUE, OpenAISettings
 from builders.engines.redaction import SHORTEST_KEY
-from builders.engines.settings import ENVIRONMENT_VALUE, OpenAISettings
 from store.errors import InputError
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"

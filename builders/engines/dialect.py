@@ -171,7 +171,7 @@ LADDERS: dict[str, tuple[Lesson, ...]] = {
     "max_tokens": (
         Lesson(
             "max_tokens",
-            f"the endpoint gives no single token: a choice gets {CHOICE_TOKENS}",
+            f"the endpoint gives no fewer tokens than {CHOICE_TOKENS}: a choice gets as many",
             lambda said, refusal: most_tokens(said) < CHOICE_TOKENS and is_a_minimum(refusal),
             _more_tokens,
         ),

@@ -11,8 +11,7 @@ parameter is asked again without it (`dialect.py`): the raw text is read for tha
 hidden in it. What an attempt without an answer cost is written down (`losses.py`).
 
 The key is read from the environment (`credentials.py`). It goes into the header of the connection
-and nowhere else. Messages and answers that repeat it are redacted. Redirects are not followed, as
-they would carry the key to another host.
+(`connection.py`) and nowhere else. Messages and answers that repeat it are redacted.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,16 +27,18 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from builders.engines import credentials, reading, refusals
+from builders.engines import credentials, pace, reading, refusals
 from builders.engines.budget import Budget, Spent, most_billed
+from builders.engines.choices import needs_room
 from builders.engines.complaints import named
-from builders.engines.dialect import CHOICE_TOKENS, LADDERS, ROOM, Dialect, Trial, most_tokens
+from builders.engines.connection import Connection, Head, StatusError
+from builders.engines.dialect import LADDERS, ROOM, Dialect, Trial
+from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.gate import Ending, Gate, Load, StoppedError
-from builders.engines.protocol import Answer, Json, billed_anyway, checked, is_cut_before_text, tokens_of
-from builders.engines.reading import MalformedError, UnreadableError
-from builders.engines.redaction import hider
+from builders.engines.malformed import MalformedError, UnreadableError
+from builders.engines.protocol import Answer, Json, billed_anyway, checked, tokens_of
+from builders.engines.redaction import hidden_bytes, hider
 from builders.engines.refusals import PassingError, RefusedError, short
-from builders.engines.settings import OpenAISettings
 from store.files import private
 
 FIRST_BACKOFF_S = 0.5
@@ -48,7 +49,6 @@ PACE_REFUSALS_PER_RETRY = 10
 MOST_WAYS = 24
 # A completion is a few kilobytes. A broken endpoint must not fill our memory.
 LONGEST_ANSWER_BYTES = 64 * 2**20
-LONGEST_REFUSAL_BYTES = 64 * 2**10
 # Our guess for the length of a completion before the first one came, for `tokens_per_minute`.
 FIRST_COMPLETION_TOKENS = 256.0
 BYTES_PER_TOKEN = 3.5
@@ -63,8 +63,6 @@ class Endpoint:
 
     def __init__(self, settings: OpenAISettings, spent: Spent) -> None:
         self.settings, self.dialect = settings, Dialect()
-        parts = urlsplit(credentials.base_url(settings))
-        self._address, self._query = parts._replace(query="").geturl().rstrip("/"), parts.query
         headers, secrets = credentials.credentials(settings)
         proxy = credentials.proxy(settings)
         password = urlsplit(proxy).password if proxy else None
@@ -73,7 +71,9 @@ class Endpoint:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="openai-engine", daemon=True)
         self._thread.start()
-        self._session, self.gate = self.submit(_open(settings, headers, proxy, spent)).result()
+        address = credentials.base_url(settings)
+        opening = _open(settings, address, headers, proxy, self.redact, spent)
+        self._connection, self.gate = self.submit(opening).result()
 
     def submit(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
         """Run on the event loop of the endpoint."""
@@ -83,7 +83,7 @@ class Endpoint:
         """Cancel what is under way and leave the connections; closing twice is harmless."""
         if self.loop.is_closed():
             return
-        self.submit(_close(self._session)).result()
+        self.submit(self._connection.close()).result()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
@@ -121,7 +121,7 @@ class Endpoint:
                     continue
                 raise
             else:
-                if ROOM not in own.lessons and self._needs_room(body, asked[0], answer):
+                if ROOM not in own.lessons and needs_room(body, asked[0], answer.body):
                     self.lose(answer)
                     own.lessons.append(ROOM)
                     continue
@@ -147,14 +147,6 @@ class Endpoint:
         if lesson:
             own.learn(lesson, refused.raw)
         return lesson is not None
-
-    def _needs_room(self, body: Json, said: Json, answer: Answer) -> bool:
-        """Whether a choice is asked again with more tokens, as the model thinks before it answers.
-
-        The answers under way when that is learnt are paid for, and only these.
-        """
-        is_short = "top_logprobs" in body and most_tokens(said) <= CHOICE_TOKENS
-        return is_short and is_cut_before_text(answer.body)
 
     def _load(self, most: tuple[int, int], *, is_first: bool) -> Load:
         expected = most[0] / BYTES_PER_TOKEN + min(most[1], self._completion_tokens)
@@ -194,12 +186,13 @@ class Endpoint:
     async def _answer(self, path: str, asked: Asked, most: tuple[int, int]) -> Answer:
         """What came, as an answer. What nobody can read is paid for, and not asked again."""
         said, notes = asked
-        content, headers = await self._received("POST", path, json=said)
         found: Any = None
         try:
-            found = reading.decoded(content)
+            content, head = await self._received("POST", path, json=said)
+            content = hidden_bytes(content, self.redact)
+            found = reading.decoded(content, head.charset)
             if told := refusals.error_in(found):
-                failure = self._failure(path, {"json": said}, told.status, headers, told.text)
+                failure = self._failure(path, {"json": said}, told.status, head.headers, told.text)
                 if not isinstance(failure, StoppedError):
                     failure.tokens = billed_anyway(found, most)
                 raise failure
@@ -211,7 +204,7 @@ class Endpoint:
             told_notes = (*notes, *estimated)
             raise RefusedError(self._short(str(unreadable)), tokens=tokens, notes=told_notes) from None
         tokens, estimated = tokens_of(answer, most)
-        return Answer(answer, tokens, (*notes, *estimated))
+        return Answer(answer, tokens, (*notes, *estimated, *reading.doubts(content, head.charset)))
 
     def _billed(self, answer: Answer) -> Spent:
         self._completion_tokens += 0.05 * (answer.tokens[1] - self._completion_tokens)
@@ -219,52 +212,44 @@ class Endpoint:
 
     async def send(self, method: str, path: str, **options: Any) -> bytes:
         """The body of an answer 2xx. Anything else is raised. There are no retries, and no gate."""
-        content, _ = await self._received(method, path, **options)
+        try:
+            content, _ = await self._received(method, path, **options)
+        except UnreadableError as unreadable:
+            raise RefusedError(str(unreadable)) from None
         return content
 
-    async def _received(self, method: str, path: str, **options: Any) -> tuple[bytes, Mapping[str, str]]:
-        content, headers = bytearray(), dict[str, str]()
-        async for chunk in self._chunks(method, path, headers, **options):
-            content += chunk
-            if len(content) > LONGEST_ANSWER_BYTES:
-                raise PassingError(f"the answer is longer than {LONGEST_ANSWER_BYTES:,} bytes", is_paid=True)
-        return bytes(content), headers
+    async def _received(self, method: str, path: str, **options: Any) -> tuple[bytes, Head]:
+        content, head = bytearray(), Head()
+        try:
+            async for chunk in self._connection.chunks(method, path, head, **options):
+                content += chunk
+                if len(content) > LONGEST_ANSWER_BYTES:
+                    raise UnreadableError(f"the answer is longer than {LONGEST_ANSWER_BYTES:,} bytes")
+        except StatusError as refused:
+            raise self._failure(path, options, refused.status, refused.headers, refused.text) from None
+        return bytes(content), head
 
-    async def download(self, path: str, target: Path) -> None:
-        """Write the body of an answer 2xx into a file, however long it is."""
+    async def download(self, path: str, target: Path) -> str | None:
+        """Write the body of an answer 2xx into a file, however long it is. Returns its charset."""
         # A large file may take long, so only silence counts as a time-out.
         timeout = aiohttp.ClientTimeout(total=None, sock_read=self.settings.timeout_s)
-        with open(target, "wb", opener=private) as handle:
-            async for chunk in self._chunks("GET", path, {}, timeout=timeout):
-                handle.write(chunk)
-
-    async def _chunks(self, method: str, path: str, answered: dict[str, str], **options: Any) -> AsyncIterator[bytes]:
-        """The body of an answer 2xx, piece by piece. Its pace headers are put into `answered`."""
+        head = Head()
         try:
-            async with self._session.request(method, self._url(path), allow_redirects=False, **options) as response:
-                if not 200 <= response.status < 300:
-                    text = reading.text_of(await response.content.read(LONGEST_REFUSAL_BYTES))
-                    raise self._failure(path, options, response.status, response.headers, text)
-                if (wait := response.headers.get("Retry-After")) is not None:
-                    answered["Retry-After"] = wait
-                async for chunk in response.content.iter_any():
-                    yield chunk
-        except aiohttp.ClientConnectorError as error:
-            raise PassingError(self._short(_told(error))) from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise PassingError(self._short(_told(error)), is_paid=True) from None
-
-    def _url(self, path: str) -> str:
-        """The address of a path, with the query that every call of this endpoint has."""
-        if not self._query:
-            return f"{self._address}/{path}"
-        return f"{self._address}/{path}{'&' if '?' in path else '?'}{self._query}"
+            with open(target, "wb", opener=private) as handle:
+                async for chunk in self._connection.chunks("GET", path, head, timeout=timeout):
+                    handle.write(chunk)
+        except StatusError as refused:
+            raise self._failure(path, {}, refused.status, refused.headers, refused.text) from None
+        except UnreadableError as unreadable:
+            raise RefusedError(str(unreadable)) from None
+        return head.charset
 
     def _failure(
         self, path: str, options: Mapping[str, Any], status: int, headers: Mapping[str, str], text: str
     ) -> RefusedError | PassingError | StoppedError:
         """What a status means: the run ends, one request is refused, or the failure may pass."""
-        where = f"{self._address}/{path} answered {status}"
+        where = f"{self._connection.address}/{path} answered {status}"
+        headers = pace.as_retry_after(status, headers, refusals.retry_after_s({}, text))
         said = options.get("json") or {}
         hidden = self.redact(text)
         # A 403 that names a parameter teaches what to leave out, as a 400 does.
@@ -272,7 +257,7 @@ class Endpoint:
         if is_lesson or refusals.is_of_one_request(status, text, has_answered=self._has_answered):
             return refusals.failure(status, text, hidden, headers)
         key = f"the variable {self.settings.api_key_env}, and headers"
-        if reason := refusals.ending(status, text, where, said.get("model", "this model"), key, hidden):
+        if reason := refusals.end_of_run(status, text, where, said.get("model", "this model"), key, hidden):
             return self._stopped(reason)
         return refusals.failure(status, text, hidden, headers)
 
@@ -285,27 +270,14 @@ class Endpoint:
 
 
 async def _open(
-    settings: OpenAISettings, headers: Mapping[str, str], proxy: str | None, spent: Spent
-) -> tuple[aiohttp.ClientSession, Gate]:
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=settings.max_in_flight),
-        timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
-        headers=headers,
-        proxy=proxy,
-    )
-    return session, Gate(settings, Budget(settings, spent))
-
-
-async def _close(session: aiohttp.ClientSession) -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await session.close()
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    settings: OpenAISettings,
+    address: str,
+    headers: Mapping[str, str],
+    proxy: str | None,
+    redact: Callable[[str], str],
+    spent: Spent,
+) -> tuple[Connection, Gate]:
+    return Connection(settings, address, headers, proxy, redact), Gate(settings, Budget(settings, spent))
 
 
 def backoff_s(num_failures: int) -> float:

@@ -6,6 +6,9 @@ A few requests may end in an engine error, and their rows are then missing. When
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from builders.engines.journal import is_final
 from builders.engines.types import ChoiceCompletion, Completion
 from store.errors import JobError
 
@@ -16,11 +19,14 @@ FEW_ERRORS = 3
 
 
 class StormError(JobError):
-    """Too many requests ended in an engine error. `example` is one of the errors."""
+    """Too many requests ended in an engine error. `example` is one of the errors.
 
-    def __init__(self, what: str, example: str | None, advice: str) -> None:
+    `is_unread` says that some of them were answered, and paid for, and could not be read.
+    """
+
+    def __init__(self, what: str, example: str | None, advice: str, *, is_unread: bool = False) -> None:
         super().__init__(f"{what}, such as: {example!r}. {advice}")
-        self.example = example
+        self.example, self.is_unread = example, is_unread
 
 
 class ErrorShare:
@@ -28,26 +34,34 @@ class ErrorShare:
 
     def __init__(self, max_share: float, per_item: int) -> None:
         self._max_share, self._per_item = max_share, per_item
-        self._num_answers = self._num_errors = 0
+        self._num_answers = self._num_errors = self._num_unread = 0
         self._last_error: str | None = None
 
-    def add_answered(self, num: int) -> None:
-        """Answers of an earlier run.
+    def add_answered(self, answers: Iterable[Completion | ChoiceCompletion]) -> None:
+        """Answers of an earlier run, and those of them that could not be read.
 
         Bad rows take longest, so after a kill they may be all that is left to ask. They are few
         beside what was answered before.
         """
-        self._num_answers += num
+        for answer in answers:
+            self._count(answer)
 
     def add(self, answer: Completion | ChoiceCompletion) -> JobError | None:
         """Count an answer; an error when it shows that there are too many."""
-        self._num_answers += 1
-        if answer.finish_reason != "error":
+        if not self._count(answer):
             return None
-        self._num_errors += 1
-        self._last_error = answer.error
         is_storm = self._num_errors > self._max_share * max(self._num_items, ANSWERS_TO_JUDGE)
         return self._error() if is_storm else None
+
+    def _count(self, answer: Completion | ChoiceCompletion) -> bool:
+        """Whether it is an error."""
+        self._num_answers += 1
+        if answer.finish_reason != "error":
+            return False
+        self._num_errors += 1
+        self._num_unread += is_final(answer)
+        self._last_error = answer.error
+        return True
 
     def of_complete_shard(self) -> JobError | None:
         """An error when there are too many at the end of a shard."""
@@ -64,7 +78,20 @@ class ErrorShare:
         return StormError(
             f"{self._num_errors:,} of {self._num_answers:,} requests{of_item} ended in an engine error",
             self._last_error,
-            f"That is more than max_error_share={self._max_share:g}. All answers are kept, "
-            "and the failed requests are asked again: mend the cause and run again, or raise max_error_share to go on "
-            "without these rows",
+            f"That is more than max_error_share={self._max_share:g}. All answers are kept: mend the cause and run again"
+            f"{way_on(self._num_unread > 0)}, or raise max_error_share to go on without these rows",
+            is_unread=self._num_unread > 0,
         )
+
+
+def way_on(is_unread: bool, option: str = "the engine's ask_failed_again=true") -> str:
+    """How a run goes on after failures: what is asked again by itself, and what only if wanted.
+
+    `is_unread` says that some were answered, and paid for, and could not be read.
+    """
+    if not is_unread:
+        return ", which asks for what failed once more"
+    return (
+        ", which asks for what was never answered. What was answered and could not be read was paid for: it is asked "
+        f"for, and paid for, again only with {option}"
+    )

@@ -13,8 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from builders.engines import credentials
+from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.opening import open_engine, require_weights
-from builders.engines.settings import EngineSettings, OpenAISettings
+from builders.engines.settings import EngineSettings
 from builders.engines.types import Form, Request
 from store.errors import InputError, JobError, UnreachableError
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from builders.engines.budget import Budget, Spent
-from builders.engines.settings import OpenAISettings
+from builders.engines.endpoint_settings import OpenAISettings
 from store.errors import UnreachableError
 
 Ending = Literal["answered", "refused", "overloaded", "failed", "cancelled"]

@@ -20,7 +20,7 @@ import json
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -106,50 +106,13 @@ class Journal:
         """Request id -> its last answer. Answers that failed and cost nothing are in it too."""
         return {answer.request_id: answer for answer, _ in _read(self.path(shard))}
 
-    def paid(self, shard: int) -> dict[str, Answer]:
-        """Request id -> an answer that is not asked for again."""
-        return {name: answer for name, answer in self.answers(shard).items() if is_final(answer)}
+    def paid(self, shard: int, *, ask_failed_again: bool = False) -> dict[str, Answer]:
+        """Request id -> an answer that is not asked for again.
 
-
-class Journals:
-    """The journals of several plans as one, so that they can be asked for in one stream.
-
-    Shard `n` is the one that place `n` names: the folder of its journal, and its number there.
-    """
-
-    def __init__(self, places: Sequence[tuple[Path, int]]) -> None:
-        self._places = places
-        self._journals = {folder: Journal(folder) for folder, _ in places}
-
-    def _at(self, shard: int) -> tuple[Journal, int]:
-        folder, number = self._places[shard]
-        return self._journals[folder], number
-
-    def add(self, shard: int, answer: Answer, cost_usd: float | None) -> None:
-        """Keep an answer and what it cost."""
-        journal, number = self._at(shard)
-        journal.add(number, answer, cost_usd)
-
-    def finish(self, shard: int) -> None:
-        """The last answer of a shard was added."""
-        journal, number = self._at(shard)
-        journal.finish(number)
-
-    def close(self) -> None:
-        """Sync and close all files, also where one of them fails. Its error is raised then."""
-        with ExitStack() as stack:
-            for journal in self._journals.values():
-                stack.callback(journal.close)
-
-    def answers(self, shard: int) -> dict[str, Answer]:
-        """Request id -> its last answer."""
-        journal, number = self._at(shard)
-        return journal.answers(number)
-
-    def paid(self, shard: int) -> dict[str, Answer]:
-        """Request id -> an answer that is not asked for again."""
-        journal, number = self._at(shard)
-        return journal.paid(number)
+        One that came and could not be read is paid for, so it stays, unless somebody wants it.
+        """
+        is_kept = is_read if ask_failed_again else is_final
+        return {name: answer for name, answer in self.answers(shard).items() if is_kept(answer)}
 
 
 def answers_in(folder: Path) -> dict[str, Answer]:
@@ -174,6 +137,11 @@ def unreadable_in(folder: Path) -> list[str]:
 def is_final(answer: Answer) -> bool:
     """Whether asking again would pay again, or would give the same."""
     return answer.finish_reason != "error" or bool(answer.num_prompt_tokens or answer.num_completion_tokens)
+
+
+def is_read(answer: Answer) -> bool:
+    """Whether it is more than an error."""
+    return answer.finish_reason != "error"
 
 
 def spent(folders: list[Path]) -> Spent:

@@ -13,11 +13,13 @@ import concurrent.futures
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Generic, Self, cast
 
 from builders.engines.error_share import ErrorShare
 from builders.engines.gate import StoppedError
-from builders.engines.journal import Journal, Journals
+from builders.engines.journal import Journal
+from builders.engines.journals import Journals
 from builders.engines.repeats import Answered, Asked, Repeats, UnderWay, in_order
 from builders.engines.settings import EngineSettings
 from store.errors import JobError
@@ -39,6 +41,7 @@ class JournalledStream(Generic[Asked, Answered]):
         repeats: Repeats[Answered],
         errors: ErrorShare,
         watch: Callable[[Answered], Exception | None] = lambda answer: None,
+        first: Sequence[int] = (),
     ) -> None:
         self._settings, self._shards = settings, shards
         self._ask: Callable[[Iterable[Asked]], Iterator[Answered]] = ask
@@ -46,6 +49,8 @@ class JournalledStream(Generic[Asked, Answered]):
         self._repeats: Repeats[Answered] = repeats
         self._errors = errors
         self._watch: Callable[[Answered], Exception | None] = watch
+        # A batch takes hours, and a model that is loaded here bills nothing.
+        self._first = first if settings.is_endpoint and not settings.is_collected_later else ()
         self._journal = journal
         self._under_way: dict[str, UnderWay[Asked]] = {}
         self._left: dict[int, int] = {}
@@ -89,7 +94,10 @@ class JournalledStream(Generic[Asked, Answered]):
 
     def _pump(self) -> None:
         try:
-            self._take_all(self._first_requests())
+            requests = self._first_requests()
+            for count in self._first:
+                self._take_all(islice(requests, count))
+            self._take_all(requests)
             while self._again and not self._is_stopping:
                 self._take_all(self._repeated_requests())
             if self._under_way and not self._is_stopping:
@@ -117,13 +125,13 @@ class JournalledStream(Generic[Asked, Answered]):
     def _first_requests(self) -> Iterator[Asked]:
         for shard in self._shards:
             try:
-                paid = self._journal.paid(shard)
+                paid = self._journal.paid(shard, ask_failed_again=self._settings.ask_failed_again)
                 to_ask = self._repeats.unanswered(shard, self._requests_of(shard), paid)
             except Exception as error:
                 # Not raised through the engine, which would drop the answers under way.
                 self._stop(error)
                 return
-            self._errors.add_answered(len(paid))
+            self._errors.add_answered(paid.values())
             self._left[shard] = len(to_ask)
             if not to_ask:
                 self._finish(shard)

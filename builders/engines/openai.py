@@ -21,22 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from builders.engines.budget import Spent
+from builders.engines.choices import NoChoiceError, choice_body, choice_mass, probabilities
 from builders.engines.endpoint import Endpoint
+from builders.engines.endpoint_settings import OpenAISettings
 from builders.engines.gate import StoppedError
-from builders.engines.protocol import (
-    Answer,
-    Json,
-    NoChoiceError,
-    choice_body,
-    choice_mass,
-    completion,
-    extended,
-    path_and_body,
-    probabilities,
-)
+from builders.engines.protocol import Answer, Json, completion, extended, path_and_body
 from builders.engines.redaction import hidden
 from builders.engines.refusals import PassingError, RefusedError
-from builders.engines.settings import OpenAISettings
 from builders.engines.types import ChoiceCompletion, ChoiceRequest, Completion, Engine, Request
 from store.errors import UnreachableError
 

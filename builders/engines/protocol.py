@@ -3,27 +3,24 @@
 In: requests, and decoded JSON of any shape. Out: bodies and completions, or MalformedError where
 the JSON is no answer, UnreadableError where it has a form that we do not know. Nothing that a
 server sends is trusted to have the right type. What an endpoint turns out not to understand is in
-`dialect.py`, and how bytes become JSON in `reading.py`.
+`dialect.py`, how bytes become JSON in `reading.py`, and how a choice is read in `choices.py`.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from builders.engines import thinking
-from builders.engines.reading import MalformedError, UnreadableError, quoted
-from builders.engines.types import Completion, FinishReason, Message, Request
+from builders.engines.malformed import MalformedError, UnreadableError, quoted
+from builders.engines.streams import THOUGHTS
+from builders.engines.types import Completion, FinishReason, Request
 
 if TYPE_CHECKING:
     from training.chat_templates import Arguments
 
-# The most that the protocol allows.
-TOP_LOGPROBS = 20
 # More tokens than any answer has: such a count is a fault of the server.
 MOST_TOKENS = 2**31 - 1
 ESTIMATED = "the endpoint did not tell its tokens: they are counted as the most that they can be"
@@ -34,15 +31,9 @@ FILTERED = (
 )  # fmt: skip
 """How they call one that they hold back."""
 
-THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks")
-"""Where they put what a model thought."""
 THOUGHT_PARTS = ("text", "thinking", "reasoning", "content", "summary")
 
 Json = dict[str, Any]
-
-
-class NoChoiceError(Exception):
-    """An answer that names none of the choices."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +71,6 @@ def path_and_body(request: Request, model: str, template_arguments: Arguments | 
     return "chat/completions", body
 
 
-def choice_body(question: tuple[Message, ...], model: str, template_arguments: Arguments) -> Json:
-    """One question whose answer is one token."""
-    return {
-        "model": model,
-        "messages": list(question),
-        "max_tokens": 1,
-        "temperature": 0,
-        "logprobs": True,
-        "top_logprobs": TOP_LOGPROBS,
-        **({"chat_template_kwargs": dict(template_arguments)} if template_arguments else {}),
-    }
-
-
 def extended(body: Json, extra: Mapping[str, Any]) -> Json:
     """A body with the further fields of a recipe. A field that is null there is left out."""
     return {name: value for name, value in (body | dict(extra)).items() if value is not None} if extra else body
@@ -108,7 +86,7 @@ def checked(answer: Any) -> Json:
     if isinstance(choice, dict):
         if not isinstance(choice.get("message"), dict) and not isinstance(choice.get("text"), str):
             raise MalformedError(f"the answer has neither a message nor a text: {quoted(answer)}")
-        _parts(choice)
+        parts(choice)
         return answer
     is_paid = isinstance(answer, dict) and (usage(answer)[1] or 0) > 0
     if is_paid or (isinstance(answer, dict) and answer and "choices" not in answer and not answer.get("error")):
@@ -145,8 +123,21 @@ def tokens_of(answer: Any, most: tuple[int, int]) -> tuple[tuple[int, int], tupl
 
 
 def billed_anyway(answer: Any, most: tuple[int, int]) -> tuple[int, int]:
-    """The tokens of an answer that is an error. They are none where it tells no usage."""
-    return tokens_of(answer, most)[0] if any(usage(answer)) else (0, 0)
+    """The tokens of an answer that is an error.
+
+    They are none where it tells no usage. They are the `most` where the model had begun to answer.
+    """
+    return tokens_of(answer, most)[0] if any(usage(answer)) or _has_begun(answer) else (0, 0)
+
+
+def _has_begun(answer: Any) -> bool:
+    """Whether an answer that is an error holds a text, too, or a thought."""
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    try:
+        return isinstance(choice, dict) and any((*parts(choice), choice.get("text")))
+    except UnreadableError:
+        return True
 
 
 def reasoning_tokens(answer: Json) -> int | None:
@@ -177,7 +168,7 @@ def completion(request: Request, given: Answer) -> Completion:
     choice = given.body["choices"][0]
     message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
     is_raw = request.messages is None and isinstance(choice.get("text"), str)
-    content, thought = (choice["text"], None) if is_raw else _parts(choice)
+    content, thought = (choice["text"], None) if is_raw else parts(choice)
     text, told = content or "", choice.get("finish_reason")
     error = _no_answer(content, told, message.get("refusal"), thought)
     end = min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=None)
@@ -210,60 +201,18 @@ def _no_answer(content: str | None, told: Any, refusal: Any, thought: str | None
     return None
 
 
+def is_cut(choice: Json) -> bool:
+    """Whether a choice of an answer reached a limit."""
+    return _is(choice.get("finish_reason"), CUT)
+
+
 def _is(told: Any, reasons: tuple[str, ...]) -> bool:
     """Whether it is one of these reasons. Some endpoints say more after the first word."""
     word = re.match(r"\w+", told) if isinstance(told, str) else None
     return word is not None and word[0].lower() in reasons
 
 
-def probabilities(answer: Json, choices: tuple[str, ...]) -> tuple[float, ...]:
-    """The probability of each choice, from the logprobs of the answer's first token.
-
-    Where these hold no choice, the first choice in the text has probability 1.
-    """
-    choice = answer["choices"][0]
-    mass = _mass_by_choice(choice, choices)
-    if not sum(mass.values()):
-        said = thinking.split(_text(choice) or "").answer
-        named = next((word for word in re.findall(r"\w+", said) if word in mass), None)
-        if named is None:
-            raise NoChoiceError("none of the choices is among the tokens of the answer")
-        mass[named] = 1.0
-    total = sum(mass.values())
-    return tuple(mass[name] / total for name in choices)
-
-
-def choice_mass(answer: Json, choices: tuple[str, ...]) -> float | None:
-    """The probability that the model gave to all choices together; None without logprobs.
-
-    An endpoint tells the most probable tokens alone, so it may be a little more. Where none of
-    these is a choice, it is 0.
-    """
-    choice = answer["choices"][0]
-    return min(1.0, sum(_mass_by_choice(choice, choices).values())) if _top_logprobs(choice) else None
-
-
-def _mass_by_choice(choice: Json, choices: tuple[str, ...]) -> dict[str, float]:
-    mass = dict.fromkeys(choices, 0.0)
-    for token, logprob in _top_logprobs(choice):
-        # Some tokens hold a digit with the space before it: that is the same answer.
-        if token.strip() in mass:
-            # A server with broken weights sends NaN, which is never more than -inf.
-            mass[token.strip()] += math.exp(min(logprob, 0.0)) if logprob > -math.inf else 0.0
-    return mass
-
-
-def is_cut_before_text(answer: Json) -> bool:
-    """Whether an answer reached its limit before its first character."""
-    choice = answer["choices"][0]
-    return _is(choice.get("finish_reason"), CUT) and not _text(choice) and not _top_logprobs(choice)
-
-
-def _text(choice: Json) -> str | None:
-    return _parts(choice)[0]
-
-
-def _parts(choice: Json) -> tuple[str | None, str | None]:
+def parts(choice: Json) -> tuple[str | None, str | None]:
     """The text of a choice, and what the model thought before it; None for each that is not there.
 
     Some endpoints answer with a list of parts. Those that hold thoughts are no text.
@@ -306,14 +255,3 @@ def _part_text(part: Any) -> str | None:
         inner = [one.get("text") if isinstance(one, dict) else one for one in part]
         return "".join(one for one in inner if isinstance(one, str))
     return part if isinstance(part, str) else None
-
-
-def _top_logprobs(choice: Json) -> list[tuple[str, float]]:
-    """Those of the first token of the answer, which may follow thinking."""
-    try:
-        tokens = choice["logprobs"]["content"]
-        place = thinking.first_of_answer([str(entry["token"]) for entry in tokens]) if len(tokens) > 1 else 0
-        entries = tokens[place]["top_logprobs"] if place is not None else []
-        return [(str(entry["token"]), float(entry["logprob"])) for entry in entries]
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
-        return []

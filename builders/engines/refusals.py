@@ -2,7 +2,7 @@
 
 In: a status with its headers and its text, or an answer 200 that holds an error. Out: the error
 that it means. `RefusedError`: this one request will not be answered. `PassingError`: it may be over
-next time. `StoppedError` and its reason are made by the endpoint, from `ending`.
+next time. `StoppedError` and its reason are made by the endpoint, from `end_of_run`.
 
     error_in({"error": {"code": 429, "message": "slow down"}}).status    # 429
     retry_after_s({}, "Please try again in 1m2.5s")                     # 62.5
@@ -19,7 +19,14 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 
-from builders.engines.complaints import is_a_cap, is_filtered, is_too_long, own_words
+from builders.engines.complaints import (
+    is_a_cap,
+    is_filtered,
+    is_of_all_parameters,
+    is_of_key,
+    is_too_long,
+    own_words,
+)
 from builders.engines.types import FinishReason
 from store.errors import DeniedError, InputError
 from store.texts import one_line
@@ -109,15 +116,18 @@ def error_in(answer: Any) -> ToldError | None:
     return ToldError(_status(error), error if isinstance(error, str) else _json(error))
 
 
-def ending(status: int, text: str, where: str, model: str, key: str, hidden: str) -> Exception | None:
+def end_of_run(status: int, text: str, where: str, model: str, key: str, hidden: str) -> Exception | None:
     """What ends a whole run. None where a refusal is about one request, or about the moment.
 
     `hidden` is the text without keys: the endpoint's own words, which say most.
     """
     quote = f": the endpoint says {said!r}" if (said := short(own_words(hidden).strip())) else ""
-    if status in (401, 403):
+    if status in (401, 403) or (status == 400 and is_of_key(text)):
         why = f"the key is missing or wrong, or it may not use {model!r}"
         return DeniedError(f"{where}{quote}: {why}: check {key}")
+    if status == 404 and is_of_all_parameters(text):
+        mend = "leave some out (temperature: null, top_p: null), or say in extra_body who may answer"
+        return InputError(f"{where} for model {model!r}{quote}: nobody behind it takes all that is sent: {mend}")
     if status == 404 or 300 <= status < 400:
         mend = "check the model's name, and base_url (mostly it ends in /v1)"
         return InputError(f"{where} for model {model!r}{quote}: {mend}")
@@ -130,9 +140,10 @@ def ending(status: int, text: str, where: str, model: str, key: str, hidden: str
 def is_of_one_request(status: int, text: str, *, has_answered: bool) -> bool:
     """Whether a 403 is about one text, and not about the key.
 
-    The key is good where it was answered before. Filters of texts say 403 too.
+    The key was good where it was answered before, if nothing says that it is so no more. Filters
+    of texts say 403 too.
     """
-    return status == 403 and (has_answered or is_filtered(text))
+    return status == 403 and (is_filtered(text) or (has_answered and not is_of_key(text)))
 
 
 def failure(status: int, text: str, hidden: str, headers: Mapping[str, str]) -> RefusedError | PassingError:

@@ -16,7 +16,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, Self, cast
 
 from builders.engines.error_share import ErrorShare
-from builders.engines.journal import Journal, Journals
+from builders.engines.journal import Journal
+from builders.engines.journals import Journals
 from builders.engines.repeats import Answered, Asked, Repeats, in_order
 from store.errors import JobError
 

@@ -53,6 +53,12 @@ def _models(recipe: Recipe, asks_teacher: bool) -> Iterator[tuple[str, str, str]
         yield "teacher", "teacher.model", teacher.model
     if scorer.training is not None or not scorer.engine.is_endpoint:
         owner = "scorer" if scorer.model else "synthesizer"
-        yield "scorer", f"{owner}.model", scorer.model or recipe.synthesizer.model
-    yield "bootstrap", "synthesizer.model", recipe.synthesizer.model
-    yield "coder", "coder.model", recipe.coder.model
+        yield from _named("scorer", f"{owner}.model", scorer.model or recipe.synthesizer.model)
+    yield from _named("bootstrap", "synthesizer.model", recipe.synthesizer.model)
+    yield from _named("coder", "coder.model", recipe.coder.model)
+
+
+def _named(stage: str, field: str, model: str | None) -> Iterator[tuple[str, str, str]]:
+    """What lacks a name is refused by `builders.recipe.unnamed`."""
+    if model is not None:
+        yield stage, field, model

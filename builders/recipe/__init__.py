@@ -10,7 +10,7 @@ take of the machine and cost, and `fitting` refuses what does not fit the GPUs.
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from builders.recipe.benchmarks import Benchmark, Decontamination
 from builders.recipe.coder import Coder, Mix
@@ -31,7 +31,7 @@ from store import check_name
 __all__ = [
     "Benchmark", "Coder", "Decontamination", "DocstringJudge", "Evaluation", "Executor", "Final", "GpuTasks", "Grading", "Influence",
     "Machine", "Mix", "NearDuplicates", "Pool", "Recipe", "Sampling", "Scorer", "Scoring", "Selection", "Settings",
-    "Source", "Synthesizer", "Teacher", "contexts", "estimate", "files", "fitting", "planned", "sharing",
+    "Source", "Synthesizer", "Teacher", "contexts", "estimate", "files", "fitting", "planned", "sharing", "unnamed",
 ]  # fmt: skip
 
 
@@ -59,9 +59,13 @@ class Recipe(Settings):
         Decontamination(), description="how benchmarks are looked for, and when a hit counts"
     )
     teacher: Teacher = Field(Teacher(), description="who writes the superior samples")
-    synthesizer: Synthesizer = Field(description="the small model that learns to write the data")
     sampling: Sampling = Field(Sampling(), description="how much the synthesizer writes, and at which temperature")
-    scorer: Scorer = Field(Scorer(), description="the model that scores each candidate by aspect")
+    synthesizer: Synthesizer = Field(
+        Synthesizer(), validate_default=True, description="the small model that learns to write the data"
+    )
+    scorer: Scorer = Field(
+        Scorer(), validate_default=True, description="the model that scores each candidate by aspect"
+    )
     scoring: Scoring = Field(Scoring(), description="how much each aspect counts in the score")
     influence: Influence = Field(
         Influence(), description="the gradients of candidates, and what they are compared with"
@@ -71,12 +75,31 @@ class Recipe(Settings):
         "default", description="name of the selection that training reads; several live side by side"
     )
     final: Final = Field(Final(), description="the final generation, and which pairs are published")
-    coder: Coder = Field(description="the code model that is trained on the final dataset")
+    coder: Coder = Field(Coder(), description="the code model that is trained on the final dataset")
     evaluation: Evaluation = Field(Evaluation(), description="how models are asked and graded on the benchmarks")
     executor: Executor = Field(Executor(), description="where tables are built: here, on Ray or on Slurm")
     machine: Machine = Field(
         Machine(), description="the GPUs of the run and what they cost, for its plan; by default those that are seen"
     )
+
+    @field_validator("synthesizer")
+    @classmethod
+    def _saves_as_many_as_write(cls, given: Synthesizer, found: ValidationInfo) -> Synthesizer:
+        """Where the number of checkpoints is left out, a training saves those that are sampled."""
+        training, sampling = given.training, found.data.get("sampling")
+        if sampling is None or "num_checkpoints" in training.model_fields_set:
+            return given
+        whole = training.model_copy(update={"num_checkpoints": sampling.checkpoints})
+        return given.model_copy(update={"training": whole})
+
+    @field_validator("scorer")
+    @classmethod
+    def _reads_the_form_of_its_model(cls, given: Scorer, found: ValidationInfo) -> Scorer:
+        """A scorer whose model is the synthesizer's reads the same form, if it says none itself."""
+        synthesizer = found.data.get("synthesizer")
+        if synthesizer is None or given.model is not None or "template_arguments" in given.model_fields_set:
+            return given
+        return given.model_copy(update={"template_arguments": synthesizer.template_arguments})
 
     @model_validator(mode="after")
     def _names_are_path_segments(self) -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from builders.recipe.settings import Settings
+from builders.recipe.settings import Settings, named
 from training.conversations import check
 from training.settings import SftSettings, TemplateArguments
 
@@ -40,7 +40,10 @@ class Coder(Settings):
     Its score on the benchmarks says what the data is worth.
     """
 
-    model: str = Field(description="model folder or Hub id of the base model")
+    model: str | None = Field(
+        None,
+        description="model folder or Hub id of the base model; null: none, which is enough up to the stage instructions",
+    )
     revision: str | None = Field(None, description="commit of the Hub model; null: the newest one")
     template_arguments: TemplateArguments = Field(
         default_factory=dict,
@@ -50,3 +53,8 @@ class Coder(Settings):
         (), description="public instruction sets to train on too; empty: only the run's own pairs"
     )
     training: SftSettings = Field(SftSettings(), description="how the coder is trained")
+
+    @property
+    def base(self) -> str:
+        """The base model. SettingError if the recipe names none."""
+        return named(self.model, "coder.model")

@@ -11,12 +11,16 @@ adds what the machine needs for each step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 from builders.engines.settings import EngineSettings
 from builders.pairs.corruptions import CORRUPTIONS, TAUGHT_PER_COPY
 from builders.recipe import Recipe, Teacher
+from builders.recipe.unnamed import unnamed
 from builders.recipe.work import Asking, Gradients, Training, Work
 from builders.teacher import importing
 from store import ASPECTS
@@ -59,20 +63,31 @@ class Step:
 
 
 def plan(recipe: Recipe) -> list[Step]:
-    """The steps of the whole run, in their order."""
+    """The steps of the whole run, in their order.
+
+    They end before the first stage that needs a model which the recipe does not name.
+    """
     recipe = recipe.model_copy(update={"teacher": _with_samples_there(recipe.teacher)})
+    parts: dict[str, Callable[[], list[Step]]] = {
+        "pool": lambda: _pool(recipe),
+        "teacher": lambda: [_teacher(recipe)],
+        "scorer": lambda: _scorer(recipe),
+        "bootstrap": lambda: _bootstrap(recipe),
+        **{f"iteration-{t}": partial(_iteration, recipe, t) for t in range(1, recipe.iterations + 1)},
+        "instructions": lambda: _final(recipe),
+        "coder": lambda: [_coder(recipe)],
+        "evaluation": lambda: [_evaluation(recipe)],
+    }
+    lacking = unnamed(recipe)
+    planned = takewhile(lambda stage: stage not in lacking, parts)
+    return [step for stage in planned for step in parts[stage]()]
+
+
+def _pool(recipe: Recipe) -> list[Step]:
     sources = ", ".join(s.name for s in recipe.sources)
     benchmarks = ", ".join(b.name for b in recipe.benchmarks) or "no benchmark"
-    steps = [
-        Step("pool", f"extract from {sources}; check; decontaminate against {benchmarks}", None),
-        *_judge(recipe),
-        _teacher(recipe),
-        *_scorer(recipe),
-        *_bootstrap(recipe),
-    ]
-    for iteration in range(1, recipe.iterations + 1):
-        steps += _iteration(recipe, iteration)
-    return steps + _rest(recipe)
+    what = f"extract from {sources}; check; decontaminate against {benchmarks}"
+    return [Step("pool", what, None), *_judge(recipe)]
 
 
 def _with_samples_there(teacher: Teacher) -> Teacher:
@@ -160,7 +175,7 @@ def _scorer(recipe: Recipe) -> list[Step]:
 def _scorer_model(recipe: Recipe) -> tuple[str, str | None]:
     """The model and the revision that the scorer is, or is trained from."""
     if recipe.scorer.model is None:
-        return recipe.synthesizer.model, recipe.synthesizer.revision
+        return recipe.synthesizer.base, recipe.synthesizer.revision
     return recipe.scorer.model, recipe.scorer.revision
 
 
@@ -196,7 +211,7 @@ def _train_rows(recipe: Recipe) -> int:
 def _bootstrap(recipe: Recipe) -> list[Step]:
     base, rows = recipe.synthesizer, recipe.sampling.base_snippets
     sampled = _sample(recipe, "bootstrap", "sample from the untrained base", rows, 0)
-    trained = _training(recipe, 0, "bootstrap", f"train G0 from {_short(base.model)}")
+    trained = _training(recipe, 0, "bootstrap", f"train G0 from {_short(base.base)}")
     return [*([sampled] if rows else []), trained]
 
 
@@ -209,7 +224,7 @@ def _training(recipe: Recipe, iteration: int, stage: str, what: str) -> Step:
     once += kept * iterations * min(SNIPPET_TOKENS + pair_tokens(recipe), longest)
     tokens = int(once * base.training.epochs)
     is_read = recipe.influence.gradients.optimizer_map == "adam"
-    work = Training("synthesizer.training", base.model, base.revision, base.training, tokens, is_read, base.prompt)
+    work = Training("synthesizer.training", base.base, base.revision, base.training, tokens, is_read, base.prompt)
     return Step(stage, what, rows, 0, tokens, work=work)
 
 
@@ -219,7 +234,7 @@ def _sample(recipe: Recipe, stage: str, what: str, rows: int | None, num_adapter
     adapters, rank = (num_adapters, lora.r) if lora else (0, 0)
     work = Asking(
         "synthesizer.engine",
-        base.model,
+        base.base,
         base.revision,
         base.engine,
         adapters,
@@ -257,7 +272,7 @@ def _gradients(recipe: Recipe, stage: str) -> Step:
     tokens = once * sampling.checkpoints
     work = Gradients(
         "influence.gradients",
-        base.model,
+        base.base,
         base.revision,
         recipe.influence.gradients,
         base.training.lora or LoraSettings(),
@@ -288,16 +303,13 @@ def _score(recipe: Recipe, stage: str, rows: int | None, what: str = "score") ->
     return Step(stage, f"{what} {len(ASPECTS)} aspects", calls, calls, tokens, cost, work)
 
 
-def _rest(recipe: Recipe) -> list[Step]:
+def _final(recipe: Recipe) -> list[Step]:
     final = recipe.final
     rows = None if final.max_snippets is None else final.max_snippets * final.samples
-    tasks = ", ".join(b.name for b in recipe.benchmarks if b.evaluate) or "nothing"
     whole = "" if rows is not None else " (the whole pool: its size is known after stage pool)"
     return [
         _sample(recipe, "instructions", f"final generation{whole}", rows, 1),
         _score(recipe, "instructions", rows),
-        _coder(recipe),
-        _evaluation(recipe, tasks),
     ]
 
 
@@ -310,17 +322,18 @@ def _coder(recipe: Recipe) -> Step:
     taught = (published or 0) + sum(rows or 0 for rows in mixed) if is_known else None
     each = min(pair_tokens(recipe), coder.training.max_tokens)
     tokens = None if taught is None else int(taught * each * coder.training.epochs)
-    work = Training("coder.training", coder.model, coder.revision, coder.training, tokens)
-    what = f"fine-tune {_short(coder.model)} on the instructions{', these at most' if is_known else ''}"
+    work = Training("coder.training", coder.base, coder.revision, coder.training, tokens)
+    what = f"fine-tune {_short(coder.base)} on the instructions{', these at most' if is_known else ''}"
     return Step("coder", what, taught, 0, tokens, work=work)
 
 
-def _evaluation(recipe: Recipe, tasks: str) -> Step:
+def _evaluation(recipe: Recipe) -> Step:
     coder, settings = recipe.coder, recipe.evaluation
+    tasks = ", ".join(b.name for b in recipe.benchmarks if b.evaluate) or "nothing"
     rank = coder.training.lora.r if coder.training.lora else 0
     work = Asking(
         "evaluation.engine",
-        coder.model,
+        coder.base,
         coder.revision,
         settings.engine,
         int(rank > 0),

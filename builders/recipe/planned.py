@@ -26,6 +26,7 @@ from builders.recipe.estimate import (
 from builders.recipe.hours import RATED_WEIGHTS, gpu_hours
 from builders.recipe.model_shapes import model_shape, why_unknown
 from builders.recipe.needs import GB, MARGIN, Gpus, Need, disk_of, gpus_of, longest_kept, need_of
+from builders.recipe.unnamed import unnamed
 from builders.recipe.work import Asking, Gradients, Training, Work
 from store import ASPECTS
 from training.gpus import SIMULATED, is_simulated
@@ -153,6 +154,7 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
         f"sizes of Qwen2.5-7B (training/memory.py), and are right within {MARGIN:.0%}; 1.5 GB of a runtime and 3 GB of an "
         "engine are ours, not measured. Only what would not fit even so is refused; what may not fit is called close",
         _assumed(recipe),
+        *_ends(recipe),
         f"hours: stated, not measured on your GPUs: {machine.peak_tflops:g} TFLOP/s a GPU, of which trainings reach "
         f"{machine.training_use:.0%}, gradients {machine.gradients_use:.0%} and reading {machine.reading_use:.0%}; writing "
         f"{machine.decoded_tokens_per_second:g} tokens/s a GPU with {RATED_WEIGHTS / 1e9:g} billion weights. Put your own "
@@ -163,6 +165,12 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
         "disk: checkpoints and gradients that stay, and what the largest training keeps to resume from; models from the "
         "Hub and texts are not in it",
     ]
+
+
+def _ends(recipe: Recipe) -> list[str]:
+    """Where the plan ends because a model is not named."""
+    lacking = unnamed(recipe)
+    return [f"stages: the plan ends before {s}, which needs {f}: it is not set" for s, f in lacking.items()][:1]
 
 
 def _there(recipe: Recipe, gpus: Gpus) -> str:

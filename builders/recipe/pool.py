@@ -12,6 +12,21 @@ from builders.engines.settings import EngineSettings, TransformersSettings
 from builders.recipe.settings import Settings, filled_as
 from training.settings import TemplateArguments
 
+PERMISSIVE = (
+    "0BSD", "AFL-2.1", "AFL-3.0", "Apache-1.1", "Apache-2.0", "Artistic-2.0", "BlueOak-1.0.0", "BSD", "BSD-1-Clause",
+    "BSD-2-Clause", "BSD-2-Clause-Patent", "BSD-3-Clause", "BSD-3-Clause-Clear", "BSD-Source-Code", "BSL-1.0",
+    "bzip2-1.0.6", "CC0-1.0", "CNRI-Python", "ECL-2.0", "FSFAP", "FTL", "HPND", "ICU", "ISC", "libpng-2.0", "MIT", "MIT-0",
+    "MIT-CMU", "MIT-Modern-Variant", "MulanPSL-2.0", "NCSA", "PostgreSQL", "PSF-2.0", "Public Domain", "Python-2.0",
+    "Python-2.0.1", "Unicode-3.0", "Unicode-DFS-2016", "Unlicense", "UPL-1.0", "W3C", "WTFPL", "X11", "Zlib", "ZPL-2.0",
+    "ZPL-2.1",
+)  # fmt: skip
+"""Licences that allow use and change in other works, also closed ones, for a notice at most: those
+of the Blue Oak Council's list that occur in Python packages, those of Python itself, and
+dedications to the public. "BSD" is one of the BSD licences where nobody says which. Copyleft of any
+strength (GPL, LGPL, AGPL, MPL, EPL), non-commercial and proprietary terms are not among them, nor
+is the advertising clause of BSD-4-Clause.
+"""
+
 
 class Pool(Settings):
     """The bounds that a function must keep to enter the clean pool.
@@ -55,13 +70,31 @@ class Pool(Settings):
     )
     include_methods: bool = Field(False, description="take methods too; most of them make no sense without their class")
     licenses: tuple[str, ...] = Field(
-        (),
+        PERMISSIVE,
         description="licences that are allowed; where a file offers a choice, one choice must be "
-        "allowed whole; empty: all are allowed",
+        "allowed whole; the default are permissive ones (builders/recipe/pool.py names them); empty: "
+        "all are allowed. Unknown licences: see keep_unknown_licenses of a source",
     )
     banned_imports: tuple[str, ...] = Field(
         ("argparse", "os", "subprocess", "sys", "setuptools", "distutils", "matplotlib"),
         description="modules that a function must not use; empty: none is banned",
+    )
+    max_repo_share: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="share of what passes all else that one repository may have; without repositories, one top-level "
+        "folder of a source; 1: any",
+    )
+    max_topic_share: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="share of what is then left that one topic may have: the modules that functions use, or else a "
+        "word of their docstrings; 1: any",
+    )
+    min_repos: int = Field(
+        5, ge=1, description="repositories from which on the two shares are bounded; for topics, as many topics too"
     )
     test_paths: str = Field(
         r"(^|/)(tests?|testsuite|examples?|demos?|docs?|tutorials?|benchmarks?)/|(^|/)(test_[^/]*|[^/]*_tests?|conftest)\.py$",

@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from builders.engines.settings import ENGINES, AnyEngine
+from builders.engines.any_engine import AnyEngine
+from builders.engines.settings import ENGINES
 from builders.recipe import GpuTasks, Grading, Mix, Recipe
 from store.errors import InputError
 from training.settings import GradientSettings, LoraSettings, SftSettings

@@ -23,7 +23,8 @@ class Scorer(Settings):
     revision: str | None = Field(None, description="commit of the Hub model; null: the newest one")
     template_arguments: TemplateArguments = Field(
         default_factory=dict,
-        description="arguments of the model's chat template, such as {enable_thinking: false}; empty: none",
+        description="arguments of the model's chat template, such as {enable_thinking: false}; left out where the "
+        "model is the synthesizer's: those of the synthesizer",
     )
     prompt: Annotated[str, filled_as("scorer")] = Field(
         "scorer",

@@ -8,8 +8,10 @@ from typing import Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
 from builders.engines import prompts
-from builders.engines.settings import AnyEngine, OpenAISettings
+from builders.engines.any_engine import AnyEngine
+from builders.engines.endpoint_settings import OpenAISettings
 from store import ASPECTS, CODE_ASPECTS
+from store.errors import SettingError
 
 
 class Settings(BaseModel):
@@ -27,6 +29,13 @@ class Settings(BaseModel):
         if any(math.isinf(number) for number in numbers):
             raise ValueError("must be a finite number")
         return value
+
+
+def named(model: str | None, field: str) -> str:
+    """The model that a section names. SettingError, which names the field, if it names none."""
+    if model is None:
+        raise SettingError(f"{field} is not set, and this needs it: set it to a model folder or a Hub id")
+    return model
 
 
 def check_aspects(weights: dict[str, float], where: str) -> None:

@@ -32,8 +32,15 @@ class Source(Settings):
     split: str = Field("train", description="hub: split of the dataset")
     license: str | None = Field(
         None,
-        description="licence of the files that name none themselves, which is all of a tree; null: "
-        "PSF-2.0 for stdlib, else unknown",
+        description="licence of the source as a whole. It goes before a LICENSE or metadata at the root "
+        "of the source, and fills what nothing tells; a file's own header, a licence text in a folder "
+        "inside, one of several packages and a row's column go before it. null: PSF-2.0 for stdlib, "
+        "else what the files tell",
+    )
+    keep_unknown_licenses: bool | None = Field(
+        None,
+        description="whether functions enter the pool whose licence nothing tells; null: yes for one's "
+        "own code (tree, and jsonl and parquet without a licence column), no for others'",
     )
     content_column: str = Field("content", description="jsonl, parquet, hub: column with the text of a file")
     path_column: str = Field("max_stars_repo_path", description="jsonl, parquet, hub: column with the path of a file")
@@ -71,3 +78,10 @@ class Source(Settings):
         if needed and getattr(self, needed) is None:
             raise ValueError(f"source {self.name!r} of kind {self.kind!r} needs `{needed}`: add it")
         return self
+
+    @property
+    def keeps_unknown_licenses(self) -> bool:
+        """Whether a function without a known licence may enter the pool."""
+        if self.keep_unknown_licenses is not None:
+            return self.keep_unknown_licenses
+        return self.kind in ("tree", "jsonl", "parquet")

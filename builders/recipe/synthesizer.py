@@ -7,14 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from builders.engines.settings import EngineSettings, TransformersSettings
-from builders.recipe.settings import Settings, filled_as
+from builders.recipe.settings import Settings, filled_as, named
 from training.settings import SftSettings, TemplateArguments
 
 
 class Synthesizer(Settings):
     """Which small model learns to write (problem, solution) pairs, and how it is trained."""
 
-    model: str = Field(description="model folder or Hub id of the base model")
+    model: str | None = Field(
+        None,
+        description="model folder or Hub id of the base model; null: none, which is enough for the stages pool and teacher",
+    )
     revision: str | None = Field(None, description="commit of the Hub model; null: the newest one")
     template_arguments: TemplateArguments = Field(
         default_factory=dict,
@@ -35,6 +38,11 @@ class Synthesizer(Settings):
         False,
         description="train on the selections of all iterations so far; false: on the last one alone",
     )
+
+    @property
+    def base(self) -> str:
+        """The base model. SettingError if the recipe names none."""
+        return named(self.model, "synthesizer.model")
 
 
 class Sampling(Settings):

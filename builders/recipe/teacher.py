@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from builders.engines.settings import BLOCK, ENGINES, EngineSettings, OpenAISettings
+from builders.engines.endpoint_settings import OpenAISettings
+from builders.engines.settings import BLOCK, ENGINES, EngineSettings
 from builders.recipe.settings import Settings, check_sampling, filled_as
 from training.settings import TemplateArguments
 

@@ -3,7 +3,8 @@
 In: a `Source` of the recipe: a tree, the standard library, installed packages, an archive, JSON
 lines, Parquet files, or a dataset of the Hub. Out: `listing(source)` gives the shards and a
 fingerprint of what is listed. `read(source, shard)` gives the files of one shard: each has its
-path, text, repository and licence. A file that cannot be read is given too, with the reason.
+path, text, repository and licence, with what told it. A file that cannot be read is given too, with
+the reason.
 
 How: the listing looks at every file once and notes where each shard starts, so no shard reads what
 belongs to another. The shards do not depend on the number of workers.
@@ -20,9 +21,10 @@ from dataclasses import dataclass
 from builders.recipe import Source
 from builders.sources import archives, bounds, rows, trees
 from builders.sources.files import Shard, SourceFile
+from builders.sources.license_rules import headed
 from store import fingerprint
 
-__all__ = ["bounds", "files", "license_choices", "listing", "opened", "read"]
+__all__ = ["bounds", "files", "license_choices", "listing", "opened", "read", "xz"]
 
 _READERS = {"stdlib": trees, "tree": trees, "packages": trees, "archive": archives}
 
@@ -46,4 +48,4 @@ def listing(source: Source) -> Listing:
 
 def read(source: Source, shard: Shard) -> Iterator[SourceFile]:
     """The files of one shard, in their order. A file without text has an `error` instead."""
-    return _READERS.get(source.kind, rows).files(source, shard)
+    return map(headed, _READERS.get(source.kind, rows).files(source, shard))

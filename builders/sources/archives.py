@@ -1,7 +1,7 @@
 """Source files inside archives: tar in any compression, zip, wheels and sdists.
 
-In: a `Source` and a shard. Out: the `.py` members. Where the archive says so, each has the name and
-the licence of its package. Nothing is ever unpacked to disk.
+In: a `Source` and a shard. Out: the `.py` members. Each has the licence that its place in the
+archive tells (`license_places`), and the name of its package. Nothing is ever unpacked to disk.
 
 How: a zip is cut into shards by its members. A tar can only be read from its start, so it is one
 shard. Archives may be hostile, so there are limits:
@@ -9,39 +9,51 @@ shard. Archives may be hostile, so there are limits:
     one member       MAX_FILE_BYTES are read, whatever its header says
     one archive      what its source allows is unpacked: bytes, ratio, members (see bounds)
     between members  MAX_HEADER_BYTES
-    its packing      MAX_PACKING_BYTES of memory
+    its packing      MAX_PACKING_BYTES of memory (see xz)
     links, devices   are skipped, they are not files
     a member's name  is text that we store; it is never used as a path on this machine
+    licences         MAX_NOTICES files and MAX_NOTICE_BYTES that tell them
 """
 
 from __future__ import annotations
 
 import bz2
-import email
 import gzip
 import lzma
 import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 
 from builders.recipe import Source
-from builders.sources import bounds, licenses
+from builders.sources import bounds
 from builders.sources.bounds import TOO_MUCH, Bounded, TooMuchError
-from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, cut, decoded, paths_of, printable
+from builders.sources.files import (
+    MAX_FILE_BYTES,
+    UNKNOWN,
+    License,
+    Shard,
+    SourceFile,
+    content_of,
+    cut,
+    decoded,
+    file_of,
+    paths_of,
+)
+from builders.sources.license_places import Places, is_notice, most_bytes
+from builders.sources.license_rules import chosen
+from builders.sources.xz import Xz
 from store.errors import InputError
 
 ZIPS = (".zip", ".whl", ".egg")
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
-MAX_PACKING_BYTES = 256_000_000
-"""The most memory that an xz file may ask for. `xz -9` needs 65 MB."""
-MAX_METADATA_BYTES = 500_000
-"""So much is read of a package's metadata; the description stands at their end."""
+MAX_NOTICES, MAX_NOTICE_BYTES = 20_000, 50_000_000
+"""So many files of an archive that tell licences are kept in memory, and so much of them."""
 BYTES_OF_A_NAME = 300
 """What the directory of a zip may hold for each member on average."""
 MAX_HEADER_BYTES = 1_000_000
@@ -51,6 +63,9 @@ _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOF
 """What a damaged archive raises, when it is opened or later."""
 _UNREADABLE = (*_BROKEN, NotImplementedError, RuntimeError)
 """All of these, and what a member raises that is encrypted or packed in an unknown way."""
+
+Origin = Callable[[str], tuple[str | None, License]]
+"""Gives the package and the licence of a member."""
 
 
 def shards(source: Source) -> tuple[list[Shard], Any]:
@@ -90,14 +105,20 @@ def _num_members(path: str, source: Source, left: int | None) -> int:
 def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
     """The files of one shard. A broken archive ends in one file whose `error` says so."""
     reader = _zip_files if shard.file.endswith(ZIPS) else _tar_files
-    repo, license_ = None, source.license or "unknown"
+    fallback = License(source.license, "declared") if source.license else UNKNOWN
     try:
-        repo, license_ = _origin(shard.file, os.stat(shard.file).st_mtime_ns, source)
-        license_ = (source.license or license_) if license_ == "unknown" else license_
-        yield from reader(source, shard, repo, license_)
+        places = _places(shard.file, os.stat(shard.file).st_mtime_ns, source)
+        yield from reader(source, shard, lambda name: _origin(places, name, source, is_alone=not shard.name))
     except (TooMuchError, *_BROKEN) as error:
         reason = TOO_MUCH if isinstance(error, TooMuchError) else "broken_archive"
-        yield SourceFile(printable(shard.name or os.path.basename(shard.file)), None, repo, license_, reason)
+        yield file_of(shard.name or os.path.basename(shard.file), None, None, fallback, reason)
+
+
+def _origin(places: Places, name: str, source: Source, *, is_alone: bool) -> tuple[str | None, License]:
+    """The package and the licence of a member. One archive alone is what its source declares."""
+    repo, found = places.of(name)
+    is_whole = is_alone and found is not None and "/" not in found.folder
+    return repo, chosen(found.license if found else None, source.license, is_whole=is_whole)
 
 
 def _place(shard: Shard, name: str) -> str:
@@ -141,7 +162,7 @@ def _wanted_infos(path: str, mtime_ns: int, source: Source) -> list[zipfile.ZipI
     return [infos[name] for name in sorted(infos)]
 
 
-def _zip_files(source: Source, shard: Shard, repo: str | None, license_: str) -> Iterator[SourceFile]:
+def _zip_files(source: Source, shard: Shard, origin: Origin) -> Iterator[SourceFile]:
     infos = _zip_infos(shard.file, source)
     budget = bounds.most_bytes(source, shard.file) - sum(min(i.file_size, MAX_FILE_BYTES) for i in infos[: shard.start])
     with _opened_zip(shard.file, source) as archive:
@@ -150,15 +171,15 @@ def _zip_files(source: Source, shard: Shard, repo: str | None, license_: str) ->
             budget -= min(info.file_size, MAX_FILE_BYTES)
             if info.file_size > MAX_FILE_BYTES or budget < 0:
                 reason = TOO_MUCH if budget < 0 else "too_large"
-                yield SourceFile(printable(place), None, repo, license_, reason)
+                yield file_of(place, None, *origin(info.filename), reason)
                 continue
             try:
                 with archive.open(info) as handle:
                     data = handle.read(MAX_FILE_BYTES + 1)  # the size in its header may be wrong
             except _UNREADABLE:
-                yield SourceFile(printable(place), None, repo, license_, "unreadable")
+                yield file_of(place, None, *origin(info.filename), "unreadable")
                 continue
-            yield decoded(place, data, repo, license_)
+            yield decoded(place, data, *origin(info.filename))
 
 
 # -- tar -------------------------------------------------------------------------------------------
@@ -203,40 +224,6 @@ class _BoundedTar(Bounded):
         self.left_here = info.size + MAX_HEADER_BYTES
 
 
-class _Xz:
-    """The unpacked bytes of an xz file, in bounded memory, which Python's own reader has not."""
-
-    def __init__(self, path: str):
-        self._file, self._packed, self._data = open(path, "rb"), self._new(), b""  # noqa: SIM115, closed at the end
-
-    def __enter__(self) -> _Xz:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    @staticmethod
-    def _new() -> lzma.LZMADecompressor:
-        return lzma.LZMADecompressor(memlimit=MAX_PACKING_BYTES)
-
-    def read(self, size: int) -> bytes:
-        """Up to `size` bytes; none at the end. EOFError for a file that is cut off."""
-        while True:
-            if self._packed.eof:  # another stream may follow, and blanks of zeros before it
-                rest = self._packed.unused_data.lstrip(b"\0") or self._file.read(1 << 16).lstrip(b"\0")
-                if not rest:
-                    return b""
-                self._packed = self._new()
-                data = self._packed.decompress(rest, size)
-            else:
-                packed = self._file.read(1 << 16) if self._packed.needs_input else b""
-                if self._packed.needs_input and not packed:
-                    raise EOFError("the file is cut off")
-                data = self._packed.decompress(packed, size)
-            if data:
-                return data
-
-
 def _unpacked(path: str) -> Any:
     if path.endswith(("gz", "tgz")):
         return gzip.open(path)
@@ -244,7 +231,7 @@ def _unpacked(path: str) -> Any:
         return bz2.open(path)
     if path.endswith(("zst", "tzst")):
         return pa.input_stream(path, compression="zstd")
-    return _Xz(path) if path.endswith(("xz", "txz")) else open(path, "rb")
+    return Xz(path) if path.endswith(("xz", "txz")) else open(path, "rb")
 
 
 def _tar_members(
@@ -262,56 +249,51 @@ def _tar_members(
                     yield archive, info
 
 
-def _tar_files(source: Source, shard: Shard, repo: str | None, license_: str) -> Iterator[SourceFile]:
+def _tar_files(source: Source, shard: Shard, origin: Origin) -> Iterator[SourceFile]:
     for number, (archive, info) in enumerate(_tar_members(shard.file, source)):
         if shard.stop is not None and number >= shard.stop:
             return
         place = _place(shard, info.name)
         if info.size > MAX_FILE_BYTES:
-            yield SourceFile(printable(place), None, repo, license_, "too_large")
+            yield file_of(place, None, *origin(info.name), "too_large")
             continue
         handle = archive.extractfile(info)
         data = handle.read(MAX_FILE_BYTES + 1) if handle else b""
-        yield decoded(place, data, repo, license_)
+        yield decoded(place, data, *origin(info.name))
 
 
-# -- the package it belongs to ---------------------------------------------------------------------
+# -- what tells licences ---------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=64)
-def _origin(path: str, mtime_ns: int, source: Source) -> tuple[str | None, str]:
-    """Name with version, and licence, of the package in a wheel or sdist, or None and 'unknown'."""
-    text = _zip_metadata(path, source) if path.endswith(ZIPS) else _tar_metadata(path, source)
-    if text is None:
-        return None, "unknown"
-    metadata = email.message_from_bytes(text)
-    name = metadata.get("Name")
-    license_ = printable(licenses.of_metadata(metadata))
-    return (printable(f"{name}=={metadata.get('Version')}") if name else None), license_
+@lru_cache(maxsize=16)
+def _places(path: str, mtime_ns: int, source: Source) -> Places:
+    """The members of an archive that tell licences. They are read once, also for many shards."""
+    found: dict[str, bytes] = {}
+    left = MAX_NOTICE_BYTES
+    try:
+        for name, data in _zip_notices(path, source) if path.endswith(ZIPS) else _tar_notices(path, source):
+            left -= len(data)
+            if len(found) >= MAX_NOTICES or left < 0:
+                break
+            found[name] = data
+    except (TooMuchError, *_BROKEN):
+        pass  # the files before the damage are still read
+    return Places(found, found.get)
 
 
-def _zip_metadata(path: str, source: Source) -> bytes | None:
+def _zip_notices(path: str, source: Source) -> Iterator[tuple[str, bytes]]:
     with _opened_zip(path, source) as archive:
         for info in archive.infolist():
-            folder, _, name = info.filename.partition("/")
-            if name in ("METADATA", "PKG-INFO") and (folder.endswith(".dist-info") or name == "PKG-INFO"):
+            if not info.is_dir() and is_notice(info.filename):
                 try:
                     with archive.open(info) as handle:
-                        return handle.read(MAX_METADATA_BYTES)
+                        yield info.filename, handle.read(most_bytes(info.filename))
                 except _UNREADABLE:
-                    return None
-    return None
+                    continue
 
 
-def _tar_metadata(path: str, source: Source) -> bytes | None:
-    """The PKG-INFO of the top folder. Only sdists have one, and these are named .tar.gz or .zip."""
-    if not path.endswith((".tar.gz", ".tgz")):
-        return None
-    try:
-        for archive, info in _tar_members(path, source, is_all=True):
-            if info.name.count("/") == 1 and info.name.endswith("/PKG-INFO"):
-                handle = archive.extractfile(info)
-                return handle.read(MAX_METADATA_BYTES) if handle else None
-    except (TooMuchError, *_BROKEN):
-        return None  # the files before the damage are still read
-    return None
+def _tar_notices(path: str, source: Source) -> Iterator[tuple[str, bytes]]:
+    for archive, info in _tar_members(path, source, is_all=True):
+        if is_notice(info.name):
+            handle = archive.extractfile(info)
+            yield info.name, handle.read(most_bytes(info.name)) if handle else b""

@@ -7,7 +7,8 @@ In: a packed file and the bounds of its source. Out: a reader of its bytes that 
     max_members       members of an archive
 
 A bomb of 10 KB can unpack to many gigabytes. Here it gives what is in its first 100 MB, and then
-one file without a text, whose reason is `too_much`.
+one file without a text, whose reason is `too_much`. A packed dataset, which has no source, is
+bounded by the same reader (`builders/datasets/packed.py`).
 """
 
 from __future__ import annotations
@@ -36,15 +37,23 @@ class TooMuchError(InputError):
 
 
 def most_bytes(source: Source, path: str) -> int:
-    """So many bytes of a file may be unpacked."""
-    return min(source.max_unpacked_mb * 1_000_000, max(FREE_BYTES, source.max_ratio * os.path.getsize(path)))
+    """So many bytes of a file of a source may be unpacked."""
+    return most_unpacked(path, source.max_unpacked_mb * 1_000_000, source.max_ratio)
+
+
+def most_unpacked(path: str | os.PathLike[str], most: int, ratio: int) -> int:
+    """So many bytes of a file may be unpacked: `ratio` times its size, and at most `most`."""
+    return min(most, max(FREE_BYTES, ratio * os.path.getsize(path)))
+
+
+OF_A_SOURCE = "it unpacks to more than `max_unpacked_mb` and `max_ratio` of its source allow"
 
 
 class Bounded:
-    """The unpacked bytes of a file, up to a limit. TooMuchError where it is passed."""
+    """The unpacked bytes of a file, up to a limit. TooMuchError, which says `told`, behind it."""
 
-    def __init__(self, handle: Any, most: int):
-        self.handle, self.left = handle, most
+    def __init__(self, handle: Any, most: int, told: str = OF_A_SOURCE):
+        self.handle, self.left, self.told = handle, most, told
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes."""
@@ -61,7 +70,7 @@ class Bounded:
     def _count(self, num_bytes: int) -> None:
         self.left -= num_bytes
         if self.left < 0:
-            raise TooMuchError("it unpacks to more than `max_unpacked_mb` and `max_ratio` of its source allow")
+            raise TooMuchError(self.told)
 
 
 def check_members(source: Source, count: int) -> None:

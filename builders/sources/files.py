@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from builders.recipe import Source
 from store.errors import MissingError
@@ -28,6 +29,19 @@ take quadratic time.
 """
 
 
+class License(NamedTuple):
+    """A licence, and what told it."""
+
+    name: str
+    """An SPDX expression where one is known, else the words that were found, or 'unknown'."""
+    source: Literal["header", "file", "metadata", "declared", "dataset", "none"]
+    score: float | None = None
+    """How much of the matched text is that of the licence, 0 to 1. None if no text was matched."""
+
+
+UNKNOWN = License("unknown", "none")
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """One file; `error` says why `text` is None."""
@@ -37,6 +51,15 @@ class SourceFile:
     repo: str | None
     license: str
     error: str | None = None
+    license_source: str = "none"
+    license_score: float | None = None
+
+
+def file_of(path: str, text: str | None, repo: str | None, license_: License, error: str | None = None) -> SourceFile:
+    """A file with its licence. Path, repository and licence become printable."""
+    repo = None if repo is None else printable(repo)
+    name, source, score = license_
+    return SourceFile(printable(path), text, repo, printable(name), error, source, score)
 
 
 @dataclass(frozen=True)
@@ -54,6 +77,8 @@ class Shard:
     """JSON lines: the byte where the first row starts. Parquet: the row group where it starts."""
     name: str = ""
     """Put before the path of each file when a source has several archives or files of rows."""
+    notices: tuple[str, ...] = ()
+    """For a tree: its files that tell licences, relative to the root."""
 
 
 def paths_of(source: Source, suffixes: tuple[str, ...]) -> dict[str, str]:
@@ -98,17 +123,16 @@ def _hash(path: str, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def decoded(path: str, data: bytes, repo: str | None, license_: str) -> SourceFile:
+def decoded(path: str, data: bytes, repo: str | None, license_: License) -> SourceFile:
     """A file made of bytes: UTF-8, or the encoding that the file declares (PEP 263)."""
-    name = printable(path)
     error = "too_large" if len(data) > MAX_FILE_BYTES else "null_bytes" if b"\0" in data else None
     if error:
-        return SourceFile(name, None, repo, license_, error)
+        return file_of(path, None, repo, license_, error)
     try:
-        return SourceFile(name, data.decode("utf-8"), repo, license_)
+        return file_of(path, data.decode("utf-8"), repo, license_)
     except UnicodeDecodeError:
         text = _declared(data)
-        return SourceFile(name, text, repo, license_, None if text is not None else "not_utf8")
+        return file_of(path, text, repo, license_, None if text is not None else "not_utf8")
 
 
 def _declared(data: bytes) -> str | None:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache, reduce
 
+from builders.sources.license_names import spdx
+
 Choices = list[list[str]]
 
 _WORD = re.compile(r"[()]|[^\s()]+")
@@ -66,7 +68,7 @@ def _alternatives(text: str) -> Choices:
     words = _WORD.findall(text)
     is_expression = len(words) == 1 or any(w.upper() in ("AND", "OR", "WITH") for w in words)
     if name in _NAMES or not is_expression or len(words) > 4 * _MOST:
-        return [[_NAMES.get(name, name)]]
+        return [[_NAMES.get(name) or _identifier(spdx(text) or name)]]
     try:
         found, end = _any_of(words, 0)
     except (IndexError, OverflowError):

@@ -27,7 +27,17 @@ import pyarrow.parquet as pq
 
 from builders.recipe import Source
 from builders.sources.bounds import TOO_MUCH, Bounded, TooMuchError, most_bytes
-from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, paths_of, printable
+from builders.sources.files import (
+    MAX_FILE_BYTES,
+    UNKNOWN,
+    License,
+    Shard,
+    SourceFile,
+    content_of,
+    file_of,
+    paths_of,
+    printable,
+)
 from store.errors import InputError
 from training import hub
 from training.errors import loading
@@ -59,6 +69,9 @@ def shards(source: Source) -> tuple[list[Shard], Any]:
     return _limited(source, found, cut), [(name, content_of(path)) for path, name in found.items()]
 
 
+CHECKED_FILES = 200
+
+
 def paths(source: Source) -> dict[str, str]:
     """The files of JSON lines or of Parquet that a source names."""
     suffix = ".parquet" if source.kind == "parquet" else ".jsonl"
@@ -66,18 +79,18 @@ def paths(source: Source) -> dict[str, str]:
 
 
 def require_columns(source: Source, paths: list[str]) -> None:
-    """InputError, with the columns that there are, if no file of rows has the columns of a source.
+    """InputError, with the columns that there are, if files of rows lack the columns of a source.
 
-    That is its content column, and the others that the recipe names. The first rows decide. A file
-    that cannot be read is left to the run, which counts it.
+    Each file must have its content column, and some file the others that the recipe names. The
+    first rows decide, of the first CHECKED_FILES files. A file that cannot be read is left to the
+    run, which counts it.
     """
     others = ("path_column", "license_column", "repo_column")
     named = {field: getattr(source, field) for field in ("content_column", *others) if _is_named(source, field)}
     seen: dict[str, None] = {}
-    for path in paths:
-        seen |= dict.fromkeys(_columns(source, path))
-        if set(named.values()) <= seen.keys():
-            return
+    columns = {path: _columns(source, path) for path in paths[:CHECKED_FILES]}
+    for found in columns.values():
+        seen |= dict.fromkeys(found)
     lacking = {field: column for field, column in named.items() if column not in seen}
     if seen and lacking:
         told = ", ".join(f"`{field}` {column!r}" for field, column in lacking.items())
@@ -85,6 +98,13 @@ def require_columns(source: Source, paths: list[str]) -> None:
             f"source {source.name!r}: no column for {told} in the first rows of {Path(paths[0]).name}"
             f"{f' and {len(paths) - 1:,} more' if len(paths) > 1 else ''}. The columns are "
             f"{printable(', '.join(seen))}. Name the right one in the recipe."
+        )
+    content = named["content_column"]
+    if odd := next((path for path, found in columns.items() if found and content not in found), None):
+        raise InputError(
+            f"source {source.name!r}: no column `content_column` {content!r} in the first rows of {Path(odd).name}, which "
+            f"other files have. Its columns are {printable(', '.join(dict.fromkeys(columns[odd])))}. Leave this file out, "
+            "or give it a source of its own."
         )
 
 
@@ -124,9 +144,7 @@ def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
             number += 1
     except (TooMuchError, *_BROKEN) as error:
         reason = TOO_MUCH if isinstance(error, TooMuchError) else "broken_file"
-        yield SourceFile(
-            printable(f"{shard.name or Path(shard.file).name}/from-row-{number}"), None, None, "unknown", reason
-        )
+        yield file_of(f"{shard.name or Path(shard.file).name}/from-row-{number}", None, None, UNKNOWN, reason)
 
 
 def _limited(source: Source, paths: dict[str, str], cut: Any) -> list[Shard]:
@@ -159,8 +177,7 @@ def _from_row(source: Source, shard: Shard, number: int, row: dict[str, Any]) ->
     # many repositories have a setup.py: the repository makes the path unique
     numbered = f"{shard.name}/row-{number}" if shard.name else f"row-{number}"
     path = printable(f"{repo}/{inside}" if repo and inside else str(inside or numbered))
-    found = row.get(source.license_column) or source.license or "unknown"
-    license_ = printable(", ".join(map(str, found)) if isinstance(found, list) else str(found))
+    license_ = _license(source, row)
     error = None
     if row is _NO_JSON or row is _NO_UTF8:
         error = "no_json" if row is _NO_JSON else "no_utf8"
@@ -170,7 +187,21 @@ def _from_row(source: Source, shard: Shard, number: int, row: dict[str, Any]) ->
         error = "no_content"
     elif "\0" in text:
         error = "null_bytes"
-    return SourceFile(path, None if error else text, repo or None, license_, error)
+    return file_of(path, None if error else text, repo or None, license_, error)
+
+
+def _license(source: Source, row: dict[str, Any]) -> License:
+    """What a row says about its licence, else what the recipe declares.
+
+    A row with an empty licence is of others, who did not say: its licence is unknown, by the
+    dataset.
+    """
+    found = row.get(source.license_column)
+    if found:
+        return License(", ".join(map(str, found)) if isinstance(found, list) else str(found), "dataset")
+    if source.license:
+        return License(source.license, "declared")
+    return License("unknown", "dataset" if source.license_column in row else "none")
 
 
 # -- JSON lines ------------------------------------------------------------------------------------

@@ -1,8 +1,11 @@
 """Source files of directories: a tree, the standard library, or installed packages.
 
-In: a `Source` and a shard. Out: its `.py` files, in the order of their paths. Files of installed
-packages have the name and licence of their package. Links are not followed, and only plain files
-are listed.
+In: a `Source` and a shard. Out: its `.py` files, in the order of their paths. Each has the licence
+that its place tells (`license_places`), and files of installed packages have the name of their
+package. Links are not followed, and only plain files are listed.
+
+The listing also notes the files that tell licences. Their texts are part of its fingerprint, and no
+other file is read to find a licence.
 """
 
 from __future__ import annotations
@@ -10,42 +13,62 @@ from __future__ import annotations
 import os
 import sysconfig
 from collections.abc import Iterator
-from email.message import Message
-from functools import lru_cache
-from importlib.metadata import distributions
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from builders.recipe import Source
-from builders.sources import licenses
-from builders.sources.files import MAX_FILE_BYTES, Shard, SourceFile, content_of, decoded, printable
+from builders.sources.files import MAX_FILE_BYTES, License, Shard, SourceFile, content_of, decoded, file_of
+from builders.sources.license_places import Places, is_notice, most_bytes
+from builders.sources.license_rules import chosen
 from store.errors import InputError, MissingError
-
-Origin = tuple[str, str]
-"""Name with version, and licence, of a distribution."""
 
 
 def shards(source: Source) -> tuple[list[Shard], Any]:
     """The shards of a tree, and what tells one listing from another."""
     root = tree_root(source)
-    paths = tree_paths(source)
+    paths, notices = _listed(source)
     if not paths:
         raise InputError(f"source {source.name!r}: no .py files under {root}. Check its `path` and `exclude`.")
     size = source.files_per_shard
-    found = [Shard(str(root), paths=tuple(paths[at : at + size])) for at in range(0, len(paths), size)]
+    found = [Shard(str(root), tuple(paths[at : at + size]), notices=notices) for at in range(0, len(paths), size)]
     identity: list[Any] = [(p, content_of(root / p)) for p in paths]
-    if source.kind == "packages":
-        identity.append(sorted(set(origins(str(root)).values())))
-    return found, identity
+    return found, identity + [(p, content_of(root / p)) for p in notices if not p.endswith(".git")]
 
 
 def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
     """The files of one shard."""
-    default = source.license or ("PSF-2.0" if source.kind == "stdlib" else "unknown")
-    known = origins(shard.file) if source.kind == "packages" else {}
+    root = Path(shard.file)
+    declared = source.license or ("PSF-2.0" if source.kind == "stdlib" else None)
+    places = _places(shard.file, shard.notices, tuple(_stamp(shard.file, name) for name in shard.notices))
     for path in shard.paths:
-        repo, license_ = known.get(path, (None, default))
-        yield _read(Path(shard.file), path, repo, default if license_ == "unknown" else license_)
+        repo, found = places.of(path)
+        is_whole = found is not None and found.folder == "" and not found.is_installed
+        told = chosen(found.license if found else None, declared, is_whole=is_whole)
+        yield _read(root, path, repo, told)
+
+
+@lru_cache(maxsize=2)
+def _places(root: str, notices: tuple[str, ...], stamps: tuple[tuple[int, int], ...]) -> Places:
+    """The argument `stamps` is part of the cache key: all shards of a tree read a notice once."""
+    return Places(notices, partial(_notice, root))
+
+
+def _stamp(root: str, name: str) -> tuple[int, int]:
+    try:
+        found = os.stat(os.path.join(root, name))
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
+
+
+def _notice(root: str, name: str) -> bytes | None:
+    """The bytes of a file that tells licences; None for one that cannot be read."""
+    try:
+        with open(os.path.join(root, name), "rb") as handle:
+            return handle.read(most_bytes(name))
+    except OSError:
+        return None
 
 
 def tree_root(source: Source) -> Path:
@@ -60,41 +83,38 @@ def tree_root(source: Source) -> Path:
 
 def tree_paths(source: Source) -> list[str]:
     """The paths of a tree's `.py` files, relative to its root and sorted; at most `max_files`."""
+    return _listed(source)[0]
+
+
+def _listed(source: Source) -> tuple[list[str], tuple[str, ...]]:
+    """The paths of a tree's `.py` files, and of its files that tell licences, both sorted."""
     root = tree_root(source)
     excluded = (*source.exclude, "site-packages") if source.kind == "stdlib" else source.exclude
-    paths = []
+    paths, notices = [], []
     for folder, folders, names in os.walk(root, followlinks=False):
         inside = "" if folder == str(root) else f"{os.path.relpath(folder, root)}/"
-        folders[:] = sorted(f for f in folders if not f"{inside}{f}/".startswith(excluded))
+        if inside and (".git" in folders or ".git" in names):
+            notices.append(f"{inside}.git")
+        folders[:] = sorted(f for f in folders if f != ".git" and not f"{inside}{f}/".startswith(excluded))
         for name in names:
             path = os.path.join(folder, name)
+            is_code = name.endswith(".py")
+            if not is_code and (name == ".git" or not is_notice(f"{inside}{name}")):
+                continue
             # a pipe or socket named like a source file would block whoever reads it
-            is_plain = name.endswith(".py") and os.path.isfile(path) and not os.path.islink(path)
-            if is_plain and not f"{inside}{name}".startswith(excluded):
-                paths.append(f"{inside}{name}")
-    return sorted(paths)[: source.max_files]
+            if os.path.isfile(path) and not os.path.islink(path):
+                if not is_code:
+                    notices.append(f"{inside}{name}")
+                elif not f"{inside}{name}".startswith(excluded):
+                    paths.append(f"{inside}{name}")
+    return sorted(paths)[: source.max_files], tuple(sorted(notices))
 
 
-@lru_cache(maxsize=8)
-def origins(root: str) -> dict[str, Origin]:
-    """The distribution of each file under a folder of installed packages, from the packages' own
-    records.
-    """
-    found: dict[str, Origin] = {}
-    for package in distributions(path=[root]):
-        if package.metadata is None or not package.files:
-            continue
-        metadata = cast(Message, package.metadata)  # its protocol leaves out `get` in Python 3.11
-        origin = printable(f"{metadata.get('Name')}=={metadata.get('Version')}"), licenses.of_metadata(metadata)
-        found |= {str(p): origin for p in package.files if p.suffix == ".py"}
-    return found
-
-
-def _read(root: Path, path: str, repo: str | None, license_: str) -> SourceFile:
+def _read(root: Path, path: str, repo: str | None, license_: License) -> SourceFile:
     try:
         with open(root / path, "rb") as handle:
             # one byte above the limit shows that a file is too large, even if it just grew
             data = handle.read(MAX_FILE_BYTES + 1)
     except OSError:
-        return SourceFile(printable(path), None, repo, license_, "unreadable")
+        return file_of(path, None, repo, license_, "unreadable")
     return decoded(path, data, repo, license_)

@@ -22,7 +22,7 @@ from typing import Any, cast
 from builders import sandbox
 from builders.benchmarks import tasks as tasks_of
 from builders.engines import Completion, EngineSettings, Request, forms, open_engine, require_weights
-from builders.engines.answers import StormError, answers_in, open_answers, spent_in
+from builders.engines.answers import StormError, answers_in, open_answers, spent_in, way_on
 from builders.harness import references, saved
 from builders.harness.jobs import (
     ASKED,
@@ -262,8 +262,8 @@ def _advice(error: UserError, max_error_share: float) -> str:
     if not isinstance(error, StormError):
         return str(error)
     return (
-        f"their requests ended in an engine error, such as: {error.example!r}, or were not sent after that. {KEPT}, and "
-        "the failed requests are asked again: mend the cause and run the same command again, or bear it with "
+        f"their requests ended in an engine error, such as: {error.example!r}, or were not sent after that. {KEPT}: "
+        f"mend the cause and run the same command again{way_on(error.is_unread, '--set engine.ask_failed_again=true')}, or bear it with "
         f"--max-error-share, which is {max_error_share:g}"
     )
 

@@ -1,8 +1,9 @@
 """What `scoder train` trains on: a dataset folder, made of any dataset where it is none yet.
 
-In: a published folder or Hub id, which are taken as they are; or a file, a folder of
-`save_to_disk`, one config or split of several, or columns that the user names. Out: a folder with
-`messages`, beside the output of the training. A killed training that goes on makes it again.
+In: a published folder (a card beside Parquet files alone) or Hub id, which are taken as they are;
+or a file, any other folder, one config or split of several, or columns that the user names. Out: a
+folder with `messages`, beside the output of the training. A killed training that goes on makes it
+again.
 
     prepared("answers.jsonl.gz", "my-coder", {}, announce)    # my-coder.dataset
 """
@@ -18,7 +19,6 @@ from typing import Any
 import pyarrow as pa
 
 from builders.datasets import mixes
-from builders.datasets.folders import is_saved
 from builders.datasets.places import Place, parted
 from builders.publishing import card, folder, sets
 from builders.recipe import Mix
@@ -48,7 +48,8 @@ def prepared(dataset: str, output: str, columns: Mapping[str, str], announce: Ca
     about = card.Card("Training set", "Conversations, read from another dataset.", columns={})
     mix = Mix(dataset=found.path, config=found.config, split=found.split or "train", columns=dict(columns))
     rows = sets.batches(_rows(mix, left_out), SCHEMA)
-    counts = folder.write_dataset(target, {"train": (SCHEMA, rows)}, about)
+    # An absolute path: OWNER/NAME would be an address of the Hub.
+    counts = folder.write_dataset(str(Path(target).absolute()), {"train": (SCHEMA, rows)}, about)
     announce(f"{dataset}: {counted(counts['train'], 'row')} in {target}")
     for reason, num_rows in left_out.most_common(3):
         announce(f"{dataset}: {counted(num_rows, 'row')} left out: {reason}")
@@ -57,7 +58,17 @@ def prepared(dataset: str, output: str, columns: Mapping[str, str], announce: Ca
 
 def _is_ready(found: Place, columns: Mapping[str, str]) -> bool:
     is_whole = found.config is None and found.split is None and not columns
-    return is_whole and not Path(found.path).is_file() and not is_saved(found.path)
+    return is_whole and (not Path(found.path).exists() or _is_published(Path(found.path)))
+
+
+def _is_published(place: Path) -> bool:
+    """Whether a folder is as `scoder publish` writes it: a card, and Parquet files in `data`."""
+    if not (place / "README.md").is_file():
+        return False
+    files = [file for file in place.rglob("*") if file.is_file() and not file.name.startswith(".")]
+    data = [file for file in files if file != place / "README.md"]
+    is_data = all(file.suffix == ".parquet" and file.parent == place / "data" for file in data)
+    return is_data and any(file.name.startswith("train-") for file in data)
 
 
 def _rows(mix: Mix, left_out: Counter[str]) -> Iterator[dict[str, Any]]:

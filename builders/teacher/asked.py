@@ -23,7 +23,7 @@ from builders.engines.answers import (
     open_answers,
     spent_before,
 )
-from builders.engines.settings import ROWS_PER_SHARD
+from builders.engines.any_engine import ROWS_PER_SHARD
 from builders.executors.gpu_tasks import Cluster
 from builders.recipe import Teacher
 from builders.teacher import asking
@@ -61,17 +61,17 @@ def answers(
     shards: Sequence[int],
 ) -> Iterator[JournalledStream[Request, Completion] | WholeShards[Request, Completion]]:
     """The answers of these shards of a plan, for as long as the block lasts."""
-    settings = teacher.engine_settings()
-
+    settings, folder = teacher.engine_settings(), journals(store, plan)
+    share = UnusableShare(teacher, folder)
     spent, state = spent_before(store, plan.table, settings), batches(store, plan)
     with (
         open_engine(
             settings, teacher.model, template_arguments=teacher.template_arguments, spent=spent, state=state, cluster=cluster
         ) as engine,
         open_answers(
-            journals(store, plan), shards, settings, engine.generate, requests_of,
+            folder, shards, settings, engine.generate, requests_of,
             is_usable=lambda c: asking.pair(teacher, c).status == "ok", max_reasks=teacher.max_reasks,
-            cluster=cluster, watch=UnusableShare(teacher),
+            cluster=cluster, watch=share, first=share.first,
         ) as given,
     ):  # fmt: skip
         yield given

@@ -190,9 +190,11 @@ def snippet_rows(found: list[Triple]) -> list[dict[str, Any]]:
             "signature": function.signature if function else "",
             "docstring": function.docstring if function else "",
             "license": t["license"],
+            "license_source": "none" if t["license"] == "unknown" else "dataset",
             "num_lines": t["snippet"].count("\n") + 1,
             "num_chars": len(t["snippet"]),
             "is_method": False,
             "is_async": bool(function and function.is_async),
+            "is_generated": False,
         }
     return [rows[k] for k in sorted(rows)]

@@ -6,6 +6,7 @@ The credentials are put together here, so that no scanner of repositories takes 
 import re
 import sysconfig
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -109,25 +110,38 @@ def test_a_hostile_text_is_read_in_time(piece):
 
 
 KINDS = (secrets, personal_data)
-HOSTILE = ["sk-", "eyJeyJeyJeyJ-", "eyJ" + "a" * 10 + ".", "secret", "ab.", "aa.com.", "+1 22 22 ", "a1B2c3D4'secret='"]
+HOSTILE = [
+    "api_key",
+    "secret",
+    "glpat-",
+    "xoxb-",
+    "sk-",
+    "eyJeyJeyJeyJ-",
+    "eyJ" + "a" * 10 + ".",
+    "secret",
+    "ab.",
+    "aa.com.",
+    "+1 22 22 ",
+    "a1B2c3D4'secret='",
+]
 
 
-def seconds(text: str) -> float:
+def seconds(check: Callable[[str], list[str]], text: str) -> float:
     started = time.process_time()
-    for check in KINDS:
-        check(text)
+    check(text)
     return time.process_time() - started
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_five_megabytes_of_anything_take_two_seconds_and_thrice_those_of_code() -> None:
     files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
     code = ("".join(p.read_text(encoding="utf-8", errors="replace") for p in files) * 2)[:5_000_000]
-    usual = seconds(code)
-    for piece in HOSTILE:
-        for begin in ("", "aa@"):
-            took = seconds((begin + piece * (5_000_000 // len(piece) + 1))[:5_000_000])
-            assert took < 2 and took < 3 * usual, (begin, piece, took, usual)
+    for check in KINDS:
+        usual = seconds(check, code)
+        for piece in HOSTILE:
+            for begin in ("", "aa@"):
+                took = seconds(check, (begin + piece * (5_000_000 // len(piece) + 1))[:5_000_000])
+                assert took < 2 and took < 3 * usual, (check, begin, piece, took, usual)
 
 
 def test_what_a_hostile_text_hides_is_still_found() -> None:
@@ -150,3 +164,26 @@ def test_patterns_in_one_pass_find_what_simple_ones_find(pieces: list[str]) -> N
     for kind, simple in slow.items():
         hits = [m[1] for m in sensitive._TOKENS[kind].finditer(text) if m[1]]
         assert hits == [m[0] for m in re.finditer(simple, text)]
+
+
+@given(
+    st.lists(
+        st.sampled_from(["api_key", "secret", "x" * 31, "_a", "'", '"', " ", ":", "=", " str ", DRAWN, DRAWN[:12]]),
+        max_size=14,
+    )
+)
+def test_assigned_secrets_are_those_that_a_simple_pattern_finds_at_any_place(pieces: list[str]) -> None:
+    """The simple pattern reads a word once for every name in it."""
+    text = "".join(pieces)
+    simple = re.compile(
+        r"""(?i)(?:api_?key|access_?key|secret|passwd|password|auth_?token|access_?token|private_?key)"""
+        r"""\w{0,30}["']?\s{0,5}(?::\s{0,5}str\s{0,5})?[:=]\s{0,5}["']([^"'\s]{12,200})["']"""
+    )
+    expected = {m[1] for at in range(len(text)) if (m := simple.match(text, at))}
+    words = [m for m in sensitive._ASSIGNED.finditer(text) if m[2]]
+    assert {m[2] for m in words if sensitive._NAME_AT_END.search(m[1])} == expected
+
+
+def test_a_secret_is_found_behind_a_word_of_many_names() -> None:
+    assert secrets("api_key" * 9000 + "='" + DRAWN[:24] + "'") == ["assigned_secret"]
+    assert secrets("api_key" + "a" * 31 + "='" + DRAWN[:24] + "'") == []

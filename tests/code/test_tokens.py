@@ -217,10 +217,14 @@ def own_functions() -> list[str]:
     modules = (bisect, heapq, inspect, random, statistics, textwrap, tokenize)
     found = []
     for module in modules:
-        for node in ast.parse(Path(inspect.getsourcefile(module)).read_text()).body:
+        source = Path(inspect.getsourcefile(module)).read_text()
+        lines = source.splitlines()
+        for node in ast.parse(source).body:
             # repr writes floats of many digits in another way
             if isinstance(node, ast.FunctionDef) and node.name != "_normal_dist_inv_cdf":
-                found.append(ast.get_source_segment(Path(inspect.getsourcefile(module)).read_text(), node))
+                # ast.get_source_segment splits the whole module again for every function
+                last = lines[node.end_lineno - 1].encode()[: node.end_col_offset].decode()
+                found.append("\n".join([*lines[node.lineno - 1 : node.end_lineno - 1], last]))
     return found
 
 

@@ -101,7 +101,7 @@ def test_a_text_that_brings_the_linter_down_is_found_and_the_others_are_accepted
 
 def test_an_unknown_program_version_accepts_nothing(monkeypatch):
     command = [*validity._command(), "--no-such-option"]
-    monkeypatch.setattr(validity, "_command", lambda: command)
+    monkeypatch.setattr(validity, "_command", lambda *_: command)
     assert validity.accepted([b"x = 1\n", b"y = 2\n"]) == [False, False]
 
 

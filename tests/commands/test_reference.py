@@ -14,7 +14,16 @@ from tests.smoke_run import ROOT, scoder
 
 COMMANDS = {name: command for name, (_, command) in commands().items()}
 FIRST_LINES = {name: line for name, c in COMMANDS.items() for line in re.findall(r"^\$ (.*)$", parts(c)[1], re.M)[:1]}
-NEEDS_A_MODEL = {"ask-again", "compare", "evaluate", "influence", "train coder", "train scorer", "train synthesizer"}
+NEEDS_A_MODEL = {
+    "ask-again",
+    "compare",
+    "evaluate",
+    "fill",
+    "influence",
+    "train coder",
+    "train scorer",
+    "train synthesizer",
+}
 """These take a model or minutes; tests of their own run them."""
 NEEDS_A_FILE = {"contamination", "environment", "grade", "import teacher", "model smollm2"}
 RUN_HERE = [name for name in FIRST_LINES if name not in {*NEEDS_A_MODEL, *NEEDS_A_FILE}]
@@ -47,6 +56,11 @@ def test_every_command_says_what_it_does_and_has_an_example(name: str) -> None:
     assert example.startswith(f"```\n$ scoder {name}") and example.endswith("```")
     written = {word for word in shlex.split(FIRST_LINES[name]) if word.startswith("-")}
     assert written <= {option for parameter in COMMANDS[name].params for option in parameter.opts}
+
+
+def test_the_example_of_fill_is_one_of_the_guide_whose_commands_are_run() -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    assert f".venv/bin/{FIRST_LINES['fill']}\n" in guide
 
 
 @pytest.mark.parametrize("name", RUN_HERE)

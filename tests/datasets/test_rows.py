@@ -21,9 +21,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.datasets import json_rows
+from builders.datasets import json_rows, packed
 from builders.datasets.places import Place, parted
 from builders.datasets.rows import check_place, digest, num_rows, rows
+from builders.sources import bounds, xz
 from store.errors import InputError
 
 ROWS = [{"id": "a", "text": "one\r\ntwo"}, {"id": "b", "text": "# line separator \u2028\n"}]
@@ -103,6 +104,92 @@ def test_a_packed_file_that_breaks_off_is_no_dataset(tmp_path, pack):
     texts = [random.Random(number).randbytes(50).hex() for number in range(2000)]
     path.write_bytes(pack("".join(json.dumps({"text": text}) + "\n" for text in texts).encode())[:-2000])
     with pytest.raises(InputError, match=r"rows\.jsonl is not a whole (gzip|bzip2|xz|Zstandard) file"):
+        list(rows(path))
+
+
+@pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv"])
+def test_a_packed_file_that_unpacks_to_too_much_is_refused_in_time(tmp_path, monkeypatch, pack, name):
+    monkeypatch.setattr(bounds, "FREE_BYTES", 100_000)
+    row = '{"a": "x"}'
+    text = {
+        "rows.jsonl": f"{row}\n" * 20_000,
+        "rows.json": f"[{row}{f',{row}' * 19_999}]",
+        "rows.csv": "xxxxxxxxxx\n" * 20_001,
+    }[name].encode()
+    path = tmp_path / name
+    path.write_bytes(pack(text))
+    monkeypatch.setattr(packed, "MAX_RATIO", 100_000 // path.stat().st_size)
+    read = 0
+    with pytest.raises(InputError, match=rf"{name} unpacks to more than 100,000 bytes.* unpack it and name") as caught:
+        for _ in rows(path):
+            read += 1
+    assert f"The limit was reached in row {read + 1:,}." in str(caught.value) and read < 10_000
+    with pytest.raises(InputError, match="unpacks to more than 100,000 bytes"):
+        digest(path)
+    path.write_bytes(text)
+    assert sum(1 for _ in rows(path)) == 20_000, "what is not packed has no such limit"
+
+
+LONG = '"a": "' + "x" * 2_000 + '"}'
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("rows.jsonl", '{"a": "x"}\n\n{' + LONG + "\n", r"row 2 \(line 3\)"),
+        ("one.jsonl", "{" + LONG, r"row 1 \(line 1\)"),
+        ("one.json", '{\n"b": 1,\n' + LONG, r"row 1 \(an object in several lines\)"),
+        ("rows.json", '[{"a": "x"}, {' + LONG + "]", "row 2"),
+        ("rows.csv", "a,b\n1,2\n1," + "x" * 2_000 + "\n", "row 2"),
+        ("quoted.csv", 'a,b\n1,2\n1,"' + "x\n" * 1_000 + '"\n', "row 2"),
+        ("head.csv", "a" * 2_000 + "\n1\n", "the line with the names of the columns"),
+    ],
+)
+def test_a_row_that_is_too_long_is_named_and_not_held(tmp_path, monkeypatch, pack, name, text, place):
+    path = tmp_path / name
+    path.write_bytes(pack(text.encode()))
+    assert sum(1 for _ in rows(path)) >= 1 or pytest.fail("the text itself is in order")
+    monkeypatch.setattr(packed, "MAX_ROW_CHARS", 1_000)
+    monkeypatch.setattr(json_rows, "_CHUNK_CHARS", 100)
+    with pytest.raises(InputError, match=rf"{name}, {place}: (not JSON, or )?longer than 1,000 characters"):
+        list(rows(path))
+
+
+def test_the_memory_for_a_long_line_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "MAX_ROW_CHARS", 100_000)
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"a": "x"}\n{"a": "' + b"x" * 20_000_000 + b'"}\n'))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"row 2 \(line 2\): longer than"):
+        list(rows(path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_500_000
+
+
+def test_the_first_byte_that_is_no_text_is_found_in_a_line_of_several_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "_CHUNK_BYTES", 7)
+    path = tmp_path / "rows.jsonl"
+    for fault, place in (
+        (("ä" * 9).encode() + b"\xff", "line 2, byte 21 is 0xff"),
+        (b"12345\xe4", "line 2, byte 8 is 0xe4"),
+    ):
+        path.write_bytes('{"a": "ä"}\n'.encode() + b"12" + fault + b"\n{}\n")
+        with pytest.raises(InputError, match=rf"is not UTF-8 text: {place}"):
+            list(rows(path))
+    path.write_bytes(b'{"a": 1}\n{"a": "\xc3')
+    with pytest.raises(InputError, match="line 2 ends inside of a character"):
+        list(rows(path))
+
+
+def test_an_xz_file_that_asks_for_too_much_memory_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "rows.jsonl.xz"
+    path.write_bytes(lzma.compress(lines(ROWS)))
+    assert list(rows(path)) == ROWS
+    monkeypatch.setattr(xz, "MAX_PACKING_BYTES", 1_000_000)
+    with pytest.raises(InputError, match=r"not a whole xz file \(Memory usage limit"):
         list(rows(path))
 
 
@@ -387,3 +474,14 @@ def test_the_memory_of_a_digest_does_not_grow_with_the_file(tmp_path, write):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 6_000_000
+
+
+def test_two_columns_of_one_name_and_an_object_of_columns_are_refused(tmp_path):
+    (tmp_path / "twice.csv").write_text("instruction,output,output\na,b,c\n")
+    with pytest.raises(InputError, match="two columns 'output'"):
+        list(rows(tmp_path / "twice.csv"))
+    (tmp_path / "columns.json").write_text(json.dumps({"instruction": ["a", "b"], "output": ["c", "d"]}))
+    with pytest.raises(InputError, match="object of columns, instruction, output"):
+        list(rows(tmp_path / "columns.json"))
+    (tmp_path / "row.json").write_text(json.dumps({"messages": [{"role": "user"}], "tags": ["a"]}))
+    assert len(list(rows(tmp_path / "row.json"))) == 1

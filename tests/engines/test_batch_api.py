@@ -20,7 +20,7 @@ from builders.engines import (
     OpenAISettings,
     Request,
     answers,
-    batch_api,
+    batch_answers,
     endpoint,
     open_engine,
 )
@@ -245,10 +245,10 @@ def test_odd_lines_of_a_batch_are_refused_once_with_what_they_cost(serve, tmp_pa
 
 def test_a_line_that_nobody_can_read_is_an_answer_of_no_known_form():
     deep = b'{"custom_id": "r7", "response": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
-    told = batch_api._line_of(deep)
+    told = batch_answers.line_of(deep)
     assert told["custom_id"] == "r7" and "nested too deeply" in told["response"]["body"]["unreadable"]
-    assert batch_api._line_of(deep.replace(b'"custom_id": "r7"', b'"x": 1')) is None
-    assert batch_api._line_of(b'{"custom_id": "r7", "resp') is None
+    assert batch_answers.line_of(deep.replace(b'"custom_id": "r7"', b'"x": 1')) is None
+    assert batch_answers.line_of(b'{"custom_id": "r7", "resp') is None
 
 
 @pytest.mark.parametrize("code", [502, 400])

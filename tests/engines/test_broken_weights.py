@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from builders.engines import ChoiceRequest, OpenAISettings, Request, TransformersSettings, VllmSettings, open_engine
-from builders.engines.protocol import NoChoiceError, probabilities
+from builders.engines.choices import NoChoiceError, choice_body, probabilities
+from builders.engines.protocol import path_and_body
 from builders.engines.sampling import sample
 from store.errors import JobError
 from tests.engine_models import save_adapter, save_model
@@ -84,8 +85,6 @@ def test_an_endpoint_whose_logprobs_are_no_numbers_chose_nothing() -> None:
 
 
 def test_arguments_of_a_template_go_to_an_endpoint_with_every_chat(monkeypatch) -> None:
-    from builders.engines.protocol import choice_body, path_and_body
-
     arguments = {"enable_thinking": False}
     assert path_and_body(Request("1", messages=CHAT), "m", arguments)[1]["chat_template_kwargs"] == arguments
     assert choice_body(CHAT, "m", arguments)["chat_template_kwargs"] == arguments

@@ -9,22 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.engines import Request, reading, refusals
+from builders.engines.choices import NoChoiceError, choice_body, choice_mass, needs_room, probabilities
 from builders.engines.dialect import LADDERS, Dialect, most_tokens
-from builders.engines.protocol import (
-    MOST_TOKENS,
-    Answer,
-    NoChoiceError,
-    checked,
-    choice_body,
-    choice_mass,
-    completion,
-    extended,
-    is_cut_before_text,
-    path_and_body,
-    probabilities,
-    tokens_of,
-)
-from builders.engines.reading import MalformedError, UnreadableError
+from builders.engines.malformed import MalformedError, UnreadableError
+from builders.engines.protocol import MOST_TOKENS, Answer, checked, completion, extended, path_and_body, tokens_of
 from builders.engines.refusals import PassingError, RefusedError
 
 OWN_ERRORS = (MalformedError, UnreadableError, NoChoiceError)
@@ -33,6 +21,7 @@ CHOICES = tuple("0123456789")
 CHAT = Request("1", messages=(USER,), max_tokens=8, stop=("\n\n", "END"), top_p=0.5, json_schema='{"type": "object"}')
 REQUESTS = (CHAT, Request("2", messages=(USER,), temperature=None), Request("3", prompt="def f():", stop=("\n",) * 5))
 MOST = (100, 200)
+QUESTION = choice_body((USER,), "m", {})
 DEEP = (*range(300, 500, 33), *range(900, 1000, 7))
 """Around the depths at which Python's JSON and our own functions give up."""
 
@@ -180,7 +169,7 @@ def complete(request: Request, answer: Answer) -> None:
 def choose(answer: dict[str, Any]) -> None:
     mass = choice_mass(answer, CHOICES)
     assert mass is None or 0 <= mass <= 1
-    assert is_cut_before_text(answer) in (True, False)
+    assert needs_room(QUESTION, QUESTION, answer) in (True, False)
     try:
         row = probabilities(answer, CHOICES)
     except NoChoiceError:
@@ -192,16 +181,16 @@ def sane(counts: tuple[int, ...]) -> None:
     assert all(type(count) is int and 0 <= count <= MOST_TOKENS for count in counts), counts
 
 
-def refuse(status: int, text: str, headers: dict[str, str]) -> None:
-    """A refusal: what it means, and in which other ways the request can be said."""
-    refusals.ending(status, text, "there", "m", "KEY", text)
+def refuse(status: int, text: str, headers: dict[str, str], places: slice = slice(None)) -> None:
+    """A refusal: what it means, and in which other ways the requests at `places` can be said."""
+    refusals.end_of_run(status, text, "there", "m", "KEY", text)
     failed = refusals.failure(status, text, text, headers)
     assert isinstance(failed, RefusedError | PassingError) and len(str(failed)) <= refusals.ERROR_CHARS
     if isinstance(failed, PassingError):
         assert failed.retry_after_s is None or 0 <= failed.retry_after_s < math.inf
     bodies = [path_and_body(request, "m")[1] for request in REQUESTS]
     bodies += [choice_body((USER,), "m", {}), extended(bodies[0], {"temperature": None, "seed": None, "stop": None})]
-    for body in bodies:
+    for body in bodies[places]:
         learn(body, text)
 
 
@@ -253,7 +242,8 @@ def test_brackets_at_every_depth_end_no_run(place: str) -> None:
         for deep in (nested(depth), nested(depth // 2, '{"error": [', "]}")):
             text = place.replace("DEEP", deep)
             read(text.encode())
-            refuse(400, text, {})
+            # The depth matters here, and not the request.
+            refuse(400, text, {}, slice(depth % 5, depth % 5 + 1))
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,21 @@ def mistral(body, _):
     return ok()
 
 
+def mistral_by_place(body, _):
+    """As its service says it (mistralai/client-python, in several reports)."""
+    if "seed" not in body:
+        return ok()
+    detail = {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}
+    return web.json_response({"object": "error", "message": detail, "type": "invalid_request_error"}, status=422)
+
+
+def mistral_by_text(body, _):
+    if "seed" not in body:
+        return ok()
+    detail = [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]
+    return web.json_response({"object": "error", "message": json.dumps({"detail": detail})}, status=422)
+
+
 def gemini(body, _):
     if body.get("seed", 0) >= 2**31:
         return bad(400, f"Invalid value at 'seed' (TYPE_INT32), {body['seed']}")
@@ -131,6 +146,8 @@ def no_json_word(body, _):
         (gpt5, {"max_completion_tokens": 512}, {"max_tokens", "temperature", "top_p", "stop"}),
         (claude, {"temperature": 0.7}, {"top_p"}),
         (mistral, {"temperature": 0.7, "top_p": 0.9, "max_tokens": 512}, {"seed"}),
+        (mistral_by_place, {"temperature": 0.7, "top_p": 0.9, "max_tokens": 512}, {"seed"}),
+        (mistral_by_text, {"temperature": 0.7, "top_p": 0.9, "max_tokens": 512}, {"seed"}),
         (gemini, {"seed": 5, "temperature": 0.7}, set()),
         (no_schema, {"response_format": {"type": "json_object"}}, set()),
         (no_json_word, {"seed": LARGE_SEED}, {"response_format"}),
@@ -384,7 +401,6 @@ LONG = b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens":
     ("content", "quoted"),
     [
         (DEEP, "nested too deeply"),
-        (LONG, "a number that nobody can read"),
         (b'{"output": [{"text": "hi"}], "usage": {"input_tokens": 3, "output_tokens": 4}}', "has no choices"),
         (b'{"generated_text": "hi"}', 'has no choices: \'{"generated_text"'),
     ],
@@ -396,6 +412,20 @@ def test_a_form_that_nobody_reads_is_paid_once_and_never_asked_again(serve, cont
     assert found.num_completion_tokens > 0, "so that the journal keeps it"
     if b"input_tokens" in content:
         assert (found.num_prompt_tokens, found.num_completion_tokens, found.notes) == (3, 4, ())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LONG,
+        b'data: {"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]' + LONG[LONG.index(b', "usage"') :],
+    ],
+)
+def test_a_count_of_5000_digits_is_one_that_is_not_told(serve, content):
+    server = serve(lambda body, _: web.Response(body=content, content_type="application/json"))
+    (found,) = asked(server, chats(1))
+    assert (found.text, found.finish_reason, found.notes) == ("x", "stop", (ESTIMATED,))
+    assert (found.num_prompt_tokens, found.num_completion_tokens) == (82, 512) and len(server.seen) == 1
 
 
 @pytest.mark.parametrize(
@@ -454,6 +484,32 @@ def test_an_echoed_key_reaches_no_answer(serve):
     assert (found.text, found.reasoning) == ("key [key]", "[key]")
     (error,) = asked(serve(lambda body, _: error_200(502, f"bad {SECRET}")), chats(1), max_retries=0)
     assert "bad [key]" in error.error
+
+
+JSON_KEY = "sk+abcd/efgh+SECRET0123=="
+
+
+@pytest.mark.parametrize("http", [200, 400, 401, 500])
+@pytest.mark.parametrize("before", ["", "." * 95, "." * 180])
+def test_a_key_is_hidden_in_any_form_and_before_a_text_is_cut(serve, monkeypatch, capfd, http, before):
+    """JSON may write a sign as an escape, and a message shows the beginning of what came."""
+    monkeypatch.setenv("OPENAI_API_KEY", JSON_KEY)
+    written = JSON_KEY.replace("+", r"\u002B").replace("/", r"\u002f").replace("=", r"\u003d")
+    said = json.dumps({"message": f"{before} KEY is wrong"}).replace("KEY", written)
+    server = serve(lambda body, _: web.Response(status=http, text=said, content_type="application/json"))
+    try:
+        shown = str(asked(server, chats(1), max_retries=0))
+    except PermissionError as error:
+        shown = str(error)
+    shown += "".join(capfd.readouterr())
+    assert "[key]" in shown or before
+    assert not [part for part in ("sk+abcd", r"sk\u002", "efgh", "SECRET") if part in shown]
+
+
+def test_a_refusal_that_ends_in_a_key_is_cut_behind_it(serve):
+    said = body_of(None, refusal="." * 180 + SECRET)
+    (found,) = asked(serve(lambda body, _: web.json_response(said)), chats(1))
+    assert SECRET[:8] not in found.error
 
 
 def test_a_placeholder_for_a_key_changes_neither_texts_nor_learning(serve, monkeypatch):
@@ -535,6 +591,41 @@ def test_the_proxy_of_the_environment_is_used_except_for_this_machine(serve, mon
 # -- budgets and the start -------------------------------------------------------------------------
 
 
+INVALID = {"error": {"code": 400, "message": "API key not valid.", "details": [{"reason": "API_KEY_INVALID"}]}}
+
+
+def test_a_key_that_is_refused_with_400_ends_it_too(serve):
+    server = serve(lambda body, _: web.json_response(INVALID, status=400))
+    with pytest.raises(PermissionError, match="OPENAI_API_KEY"):
+        asked(server, chats(30), max_in_flight=16)
+    assert len(server.seen) <= 4
+
+
+def test_a_refusal_of_a_stop_token_is_not_one_of_the_key(serve):
+    server = serve(lambda body, _: bad(400, "The stop token is invalid.") if "stop" in body else ok())
+    (found,) = asked(server, chats(1, stop=("\n#",)))
+    assert found.finish_reason == "stop"
+
+
+def test_a_key_that_is_revoked_on_the_way_ends_it_and_a_filter_of_texts_does_not(serve):
+    def revoked(body, _):
+        return ok() if body["messages"][0]["content"] < "n4" else bad(403, "The API key has been revoked.")
+
+    with pytest.raises(PermissionError, match="revoked"):
+        asked(serve(revoked), chats(9), max_in_flight=1)
+
+    def filtered(body, _):
+        return ok() if body["messages"][0]["content"] != "n4" else bad(403, "Country, region not supported.")
+
+    assert [one.finish_reason for one in asked(serve(filtered), chats(9), max_in_flight=1)].count("error") == 1
+
+
+def test_a_gateway_without_a_provider_for_all_parameters_is_told(serve):
+    said = bad(404, "No endpoints found that can handle the requested parameters.")
+    with pytest.raises(ValueError, match="leave some out"):
+        asked(serve(lambda body, _: said), chats(1))
+
+
 @pytest.mark.parametrize("code", [401, 403])
 def test_a_refused_key_ends_it_after_the_first_answers(serve, code):
     server = serve(lambda body, _: status(code), lambda body: 0.1)
@@ -598,7 +689,7 @@ def test_odd_answers_are_written_and_read_and_not_asked_again(serve, tmp_path):
 
     server = serve(answer)
     first = kept(tmp_path, server, len(odd), max_error_share=1)
-    assert [one.finish_reason for one in first] == ["error", "stop", "stop", "error", "error", "stop"]
+    assert [one.finish_reason for one in first] == ["error", "stop", "stop", "error", "stop", "stop"]
     assert kept(tmp_path, server, len(odd), max_error_share=1) == first and len(server.seen) == len(odd)
     table = pa.table({"text": [one.text for one in first], "reasoning": [one.reasoning for one in first]})
     assert table.num_rows == len(odd)
@@ -752,3 +843,32 @@ def test_what_a_provider_says_while_we_wait_steers_no_terminal(serve, monkeypatc
     said = capfd.readouterr().err
     assert "owned" in said and not any(map(steers, said.splitlines())) and len(said.splitlines()) == 1
     assert "owned" in str(raised.value) and not steers(str(raised.value))
+
+
+# -- what is asked again, and only if wanted -------------------------------------------------------
+
+
+def test_what_could_not_be_read_is_asked_again_only_if_wanted_and_counts_until_then(serve, tmp_path):
+    """16 of 16 answers nobody can read: they are paid for. The server is mended then."""
+    is_mended = False
+    server = serve(lambda body, _: ok() if is_mended else web.json_response({"generated_text": "hi"}))
+    for _ in range(2):
+        with pytest.raises(answers.StormError, match="only with the engine's ask_failed_again=true"):
+            kept(tmp_path, server, 16)
+    assert len(server.seen) == 16
+    is_mended = True
+    with pytest.raises(answers.StormError, match="16 of 16"):
+        kept(tmp_path, server, 16)
+    assert len(server.seen) == 16
+    found = kept(tmp_path, server, 16, ask_failed_again=True)
+    assert {one.finish_reason for one in found} == {"stop"} and len(server.seen) == 32
+    assert kept(tmp_path, server, 16) == found and len(server.seen) == 32
+
+
+def test_what_never_came_is_asked_again_by_itself(serve, tmp_path):
+    is_mended = False
+    server = serve(lambda body, _: ok() if is_mended else bad(400, "no such thing"))
+    with pytest.raises(answers.StormError, match="which asks for what failed once more"):
+        kept(tmp_path, server, 4)
+    is_mended = True
+    assert {one.finish_reason for one in kept(tmp_path, server, 4)} == {"stop"}

@@ -3,6 +3,7 @@
 import pytest
 
 from builders.engines import Completion
+from builders.harness import blocks
 from builders.pairs import as_json, render
 from builders.pairs.reading import answer
 
@@ -40,6 +41,19 @@ def test_reasoning_of_the_endpoint_is_kept_beside_tags():
 def test_unclosed_thinking_is_unfinished_whatever_it_drafts(finish_reason):
     found = answer(said(f"<think>\n{DRAFT}", finish_reason))
     assert (found.pair.status, found.text, found.reasoning) == ("unfinished", "", DRAFT)
+
+
+def test_a_block_at_the_end_of_unclosed_thinking_counts_in_an_evaluation_and_is_never_trained_on():
+    text = f"<think>\n{DRAFT}"
+    assert blocks.answer(text).strip() == DRAFT and answer(said(text)).pair.status == "unfinished"
+    assert blocks.answer(f"{text}\nBut") == "", "the model went on thinking"
+
+
+@pytest.mark.parametrize("text", ["", " \n", "<think>", "<think>Hm."])
+def test_an_answer_that_was_cut_before_its_text_says_what_to_raise(text):
+    pair = answer(said(text, "length")).pair
+    assert pair.status == "unfinished"
+    assert pair.reason.endswith(": raise max_tokens, or max_thinking_tokens of the engine")
 
 
 def test_reasoning_alone_is_no_answer():

@@ -38,6 +38,13 @@ POOL: Row = {
     "max_tokens": 600,
     "min_similarity_raw": 0.8,
     "min_similarity_renamed": 0.9,
+    "min_similarity_docstring": 0.8,
+    "floor": 0.6,
+    "short_docstring_words": 20,
+    "whole_sources": ["stdlib"],
+    "max_repo_share": 0.5,
+    "max_topic_share": 0.5,
+    "min_repos": 3,
     "min_statements": 2,
     "max_cyclomatic": 10,
     "min_arguments": 1,
@@ -52,6 +59,7 @@ POOL: Row = {
     "max_type_errors": 0,
     "include_methods": False,
     "licenses": ["mit", "bsd"],
+    "own_sources": [],
     "banned_imports": ["os", "sys"],
     "test_paths": "(^|/)tests/",
     "generated_paths": "_pb2[.]py$",
@@ -88,6 +96,8 @@ VALUES: Row = POOL | {
 """A value for every parameter. `weights` are numbers in a selection and a mean, else a name."""
 VERDICTS = {
     "pool": "pool_verdicts",
+    "pool_licenses": "pool_verdicts",
+    "pool_license_sources": "pool_verdicts",
     "rejects_pool": "pool_verdicts",
     "instructions": "instruction_verdicts",
     "rejects_instructions": "instruction_verdicts",
@@ -161,10 +171,11 @@ ENDINGS = {
     "best_of_snippets": {"place"},
     "dataset_verdicts": {"row"},
     "instruction_verdicts": {"place"},
+    "report_variety": {"grouped_by"},
     "synthesizer_rows": {"origin"},
 }
 """Orderings that end in a column that is no key of a table, but tells this query's rows apart."""
-GROUPED = {"report_selection_rejects": {"verdict"}}
+GROUPED = {"report_selection_rejects": {"verdict"}, "pool_licenses": {"license"}}
 UNSORTED = {
     "best_of_snippets",
     "candidates_to_score",
@@ -176,6 +187,7 @@ UNSORTED = {
     "raw_pool",
     "selection_verdicts",
     "selection_weighed",
+    "snippet_repos",
     "snippets",
     "snippets_to_judge",
     "teachers_to_score",
@@ -461,7 +473,7 @@ def test_duplicates_and_leaks_stay_out_of_the_pool(store: Store) -> None:
 
 
 def test_each_threshold_of_the_pool_stands_in_one_query() -> None:
-    assert queries.parameters("pool_verdicts") | {"seed"} == set(POOL)
+    assert {*queries.all_parameters("pool_verdicts")} == set(POOL)
     assert queries.parameters("pool") == {"seed"} and queries.parameters("rejects_pool") == set()
 
 
@@ -505,6 +517,26 @@ def test_no_licences_listed_means_all_and_methods_can_be_included(store: Store) 
     assert {r["snippet_id"] for r in run(connection, "pool", licenses=[])} == {"gpl", "plain"}
     assert {r["snippet_id"] for r in run(connection, "pool", include_methods=True)} == {"method", "plain"}
     assert [r["reason"] for r in run(connection, "rejects_pool", licenses=[], include_methods=True)] == []
+
+
+def test_an_unknown_licence_is_allowed_from_sources_of_ones_own(store: Store) -> None:
+    unknown = {"license": "unknown", "license_choices": [["unknown"]]}
+    places = [("mine", "own", "none"), ("theirs", "other", "none"), ("row", "own", "dataset")]
+    connection = snippet(
+        store,
+        [(name, unknown) for name, _, _ in places]
+        + [("gpl", {"license": "GPL-3.0", "license_choices": [["gpl-3.0"]]})],
+        snippet_occurrences=[
+            {"snippet_id": name, "source": source, "path": name, "license": "unknown", "license_source": told}
+            for name, source, told in places
+        ]
+        + [{"snippet_id": "gpl", "source": "own", "license": "GPL-3.0", "license_source": "declared"}],
+    )
+    assert [r["snippet_id"] for r in run(connection, "pool", own_sources=["own"])] == ["mine"]
+    found = run(connection, "pool_licenses", own_sources=["own"])
+    assert [tuple(r.values()) for r in found] == [("unknown", 2, 2, 1), ("GPL-3.0", 1, 1, 0)]
+    found = run(connection, "pool_license_sources", own_sources=["own"], licenses=["gpl-3.0"])
+    assert [tuple(r.values()) for r in found] == [("own", 1, 1, 0)]
 
 
 def test_the_order_of_the_pool_depends_on_the_seed_and_on_nothing_else(tmp_path: Path) -> None:
@@ -582,6 +614,7 @@ def test_the_teacher_is_asked_about_the_first_positions_and_what_no_sample_holds
 def test_each_text_is_kept_once_with_its_first_occurrence(store: Store, tmp_path: Path) -> None:
     def found(name: str, source: str, path: str, line: int, license_: str) -> Row:
         place = {"snippet_id": name, "source": source, "path": path, "line": line, "license": license_, "num_lines": 2}
+        place["license_source"] = "metadata"
         return {**place, "name": "f", "code": "def f(x):\n    return '…'", "signature": "def f(x):", "docstring": "d"}
 
     rows = [
@@ -589,17 +622,26 @@ def test_each_text_is_kept_once_with_its_first_occurrence(store: Store, tmp_path
         found("s1", "a", "y.py", 9, "second"),
         found("s1", "a", "y.py", 5, "first"),
         found("s2", "a", "x.py", 1, "mit"),
+        found("s3", "a", "a.py", 1, "unknown"),
+        found("s3", "b", "b.py", 1, "known"),
         {"source": "a", "path": "bad.py", "file_id": "f1", "reject": "syntax_error"},
         {"source": "b", "path": "bad.py", "file_id": "f1", "reject": "syntax_error"},
     ]
-    flags = {"is_method": False, "is_async": False}
+    flags = {"is_method": False, "is_async": False, "is_generated": False}
     staging = str(tmp_path / "staging.parquet")
     pq.write_table(pa.Table.from_pylist([flags | row for row in rows], schema=STAGING), staging)
     connection = connect(store, extra={"extracted": [staging]})
     kept = {(r["snippet_id"], r["license"], r["num_chars"], r["language"]) for r in run(connection, "raw_pool")}
-    assert kept == {("s1", "first", 24, "python"), ("s2", "mit", 24, "python")}
+    assert kept == {("s1", "first", 24, "python"), ("s2", "mit", 24, "python"), ("s3", "known", 24, "python")}
     places = [(r["snippet_id"], r["source"], r["path"], r["line"]) for r in run(connection, "snippet_occurrences")]
-    assert places == [("s1", "a", "y.py", 5), ("s1", "a", "y.py", 9), ("s1", "b", "a.py", 1), ("s2", "a", "x.py", 1)]
+    assert places == [
+        ("s1", "a", "y.py", 5),
+        ("s1", "a", "y.py", 9),
+        ("s1", "b", "a.py", 1),
+        ("s2", "a", "x.py", 1),
+        ("s3", "a", "a.py", 1),
+        ("s3", "b", "b.py", 1),
+    ]
     rejects = [(r["item_kind"], r["item_id"], r["reason"]) for r in run(connection, "rejects_extract")]
     assert rejects == [("file", "f1", "syntax_error")]
 

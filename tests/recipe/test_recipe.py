@@ -237,7 +237,7 @@ def test_an_address_with_credentials_is_refused_and_not_repeated(tmp_path, addre
         ({"teacher": {"num_snippets": 0}}, "teacher.num_snippets: Input should be greater than or equal to 1 (got 0)"),
         ({"decontamination": {"ngram": 0}}, "decontamination.ngram"),
         (
-            {"sampling": {"checkpoints": 3}},
+            {"sampling": {"checkpoints": 3}, "synthesizer": {"model": "a", "training": {"num_checkpoints": 1}}},
             "sampling.checkpoints is 3, but a training saves only synthesizer.training.num_checkpoints=1",
         ),
         ({"evaluation": {"temperature": -0.1}}, "evaluation.temperature: Input should be greater than or equal to 0"),
@@ -386,7 +386,7 @@ def test_adams_map_without_an_adapter_is_refused_before_any_work(tmp_path):
 def test_arguments_of_a_chat_template_are_those_of_one_model(tmp_path):
     off = {"template_arguments": {"enable_thinking": False}}
     model = {"model": "a/model"}
-    text = error_of(tmp_path, synthesizer=model | off)
+    text = error_of(tmp_path, synthesizer=model | off, scorer={"template_arguments": {}})
     assert "scorer.template_arguments is {}" in text and "write the same in both" in text
     both = load(written(tmp_path, LEAST | {"synthesizer": model | off, "scorer": off}))
     assert both.scorer.template_arguments == both.synthesizer.template_arguments == {"enable_thinking": False}

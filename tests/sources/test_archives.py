@@ -16,7 +16,7 @@ import pytest
 
 from builders import sources
 from builders.recipe import Source
-from builders.sources import archives, bounds
+from builders.sources import archives, bounds, xz
 from builders.sources.files import MAX_FILE_BYTES
 from tests.sources.test_sources import all_files
 
@@ -169,7 +169,7 @@ def test_an_xz_file_that_asks_for_too_much_memory_is_broken(tmp_path, monkeypatc
     """Its window, of 8 MB here, is taken before the first byte comes out."""
     path = tarred(tmp_path / "wide.tar.xz", {"a.py": b"x = 1\n"})
     assert [f.error for f in all_files(archive_source(path))] == [None]
-    monkeypatch.setattr(archives, "MAX_PACKING_BYTES", 1_000_000)
+    monkeypatch.setattr(xz, "MAX_PACKING_BYTES", 1_000_000)
     assert [f.error for f in all_files(archive_source(path))] == ["broken_archive"]
 
 
@@ -177,10 +177,10 @@ def test_an_xz_file_that_asks_for_too_much_memory_is_broken(tmp_path, monkeypatc
 def test_xz_is_read_whole_also_in_several_streams(tmp_path, size):
     path, data = tmp_path / "a.xz", os.urandom(size // 2) * 2
     path.write_bytes(lzma.compress(data) + bytes(8) + lzma.compress(b"end") + bytes(4))
-    with archives._Xz(str(path)) as file:
+    with xz.Xz(str(path)) as file:
         assert b"".join(iter(lambda: file.read(9000), b"")) == data + b"end"
     path.write_bytes(path.read_bytes()[:-20])
-    with archives._Xz(str(path)) as file, pytest.raises(EOFError):
+    with xz.Xz(str(path)) as file, pytest.raises(EOFError):
         while file.read(9000):
             pass
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from store.counts import with_interval
+from store.counts import dollars, with_interval
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,11 @@ from store.counts import with_interval
 )
 def test_a_number_and_its_interval_have_the_same_decimals(numbers: tuple[float | None, ...], expected: str) -> None:
     assert with_interval(*numbers) == expected
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [(0.0, "0.00"), (0.0024, "0.0024"), (0.0996, "0.100"), (0.25, "0.25"), (1234.5, "1,234.50"), (1e-15, "0.00")],
+)
+def test_money_is_never_rounded_to_nothing(amount: float, expected: str) -> None:
+    assert dollars(amount) == expected

@@ -21,8 +21,16 @@ from tests.rows import Row, table
 FS = LocalFileSystem()
 POOL = CONTRACTS["pool"]
 ROWS: list[Row] = [
-    {"snippet_id": "s1", "position": 0, "license": "mit", "num_tokens": 40, "cyclomatic": 2},
-    {"snippet_id": "s2", "position": 1, "license": "bsd", "num_tokens": 55, "cyclomatic": 3},
+    {
+        "snippet_id": "s1",
+        "position": 0,
+        "license": "mit",
+        "num_tokens": 40,
+        "cyclomatic": 2,
+        "repo": "a",
+        "topic": "re",
+    },
+    {"snippet_id": "s2", "position": 1, "license": "bsd", "num_tokens": 55, "cyclomatic": 3, "repo": "b", "topic": ""},
 ]
 
 
@@ -32,6 +40,8 @@ ROWS: list[Row] = [
 def test_conform_orders_columns_and_widens_types() -> None:
     given = pa.table(
         {
+            "topic": ["re"],
+            "repo": ["a"],
             "cyclomatic": pa.array([2], pa.int64()),
             "num_tokens": pa.array([40], pa.int8()),
             "license": ["mit"],

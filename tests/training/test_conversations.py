@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 
+import numpy as np
 import pytest
 
+from builders.datasets.mixes import stored
 from training.conversations import mapping, require, turns
 from training.errors import TrainingError, UnusableRowError
 from training.said import said
 
 ASK, ANSWER = {"role": "user", "content": "Add."}, {"role": "assistant", "content": "a + b"}
+PAIR = [("user", "Add."), ("assistant", "a + b")]
 CALL = {"type": "function", "function": {"name": "run", "arguments": {"code": "a + b\n"}}}
 ALIKE = {
     "messages": {"messages": [ASK, ANSWER]},
@@ -28,6 +32,9 @@ ALIKE = {
         "conversations": [{"from": "user", "value": "Add."}, {"from": "model", "value": "a + b"}]
     },
     "open assistant": {"conversation": [{"role": "prompter", "text": "Add."}, {"role": "assistant", "text": "a + b"}]},
+    "other letters": {"messages": [{**ASK, "role": "User"}, {**ANSWER, "role": "Assistant"}]},
+    "parts as JSON text": {"messages": [ASK, {**ANSWER, "content": json.dumps([{"type": "text", "text": "a + b"}])}]},
+    "input and output": {"input": "Add.", "output": "a + b"},
     "alpaca": {"instruction": "Add.", "input": "", "output": "a + b"},
     "instruction and response": {"instruction": "Add.", "response": "a + b"},
     "question and solution": {"question": "Add.", "solution": "a + b", "test": "x"},
@@ -134,6 +141,28 @@ def test_rows_without_a_conversation_have_none(row) -> None:
         turns(row)
 
 
+@pytest.mark.parametrize("system", ["Be kind.", [{"role": "system", "content": "Be kind."}], {"content": "Be kind."}])
+def test_a_system_in_any_form_and_a_history_stand_before_the_question(system) -> None:
+    row = {"system": system, "history": [["Hi.", "Hello."]], "instruction": "Add.", "output": "a + b"}
+    texts = [(turn["role"], turn["content"]) for turn in turns(row)]
+    assert texts == [("system", "Be kind."), ("user", "Hi."), ("assistant", "Hello."), *PAIR]
+    with pytest.raises(UnusableRowError, match="list of pairs"):
+        turns({"history": ["Hi."], "instruction": "Add.", "output": "a + b"})
+
+
+def test_a_null_in_arguments_that_are_json_text_is_kept_however_often_they_are_read() -> None:
+    arguments = {"code": "x", "timeout": None}
+    forms = [
+        {"role": "assistant", "tool_calls": [{"function": {"name": "run", "arguments": json.dumps(arguments)}}]},
+        {"role": "assistant", "tool_calls": json.dumps([{"function": {"name": "run", "arguments": arguments}}])},
+        {"from": "function_call", "value": json.dumps({"name": "run", "arguments": arguments})},
+    ]
+    for form in forms:
+        found = turns({"messages": [ASK, form, ANSWER]})
+        for again in (found, turns({"messages": stored(found)})):
+            assert again[1]["tool_calls"][0]["function"]["arguments"] == arguments
+
+
 @pytest.mark.parametrize("question", ["instruction", "prompt", "question"])
 @pytest.mark.parametrize(("given", "expected"), [("1, 2", "1, 2"), (12, "12"), (0.5, "0.5"), (0, "0")])
 def test_an_input_follows_its_question(question, given, expected) -> None:
@@ -184,3 +213,36 @@ def test_all_that_is_said_is_read() -> None:
         assert [part in text for part in ("in the system", "in thoughts", "in parts", "in\ncalls")] == [True] * 4
         assert "unsaid" not in text and "assistant" not in text
     assert said(["a", "b"]) == "a\n\nb" and said("[1]") == "[1]" and said(5) == said(None) == said([5]) == ""
+
+
+CODE = "def f(x):\n    'Add one.'\n    return x + 1"
+TALK = [ASK, {"role": "assistant", "content": CODE}]
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        str(np.array(TALK, object)),  # as pandas writes a list of turns into CSV
+        str([{**turn, "weight": math.nan} for turn in TALK]),
+        "\n".join(map(json.dumps, TALK)),
+        str([CODE]),
+        str({"python": CODE}),
+        json.dumps(CODE)[1:-1],
+    ],
+    ids=["numpy", "nan", "lines", "a list", "an object", "escaped twice"],
+)
+def test_code_in_a_text_that_nobody_can_unpack_is_found(packed) -> None:
+    assert CODE in said(packed, holds_turns=True)
+
+
+def test_a_long_text_is_not_parsed_twice() -> None:
+    """Python's parser takes 500 times the memory of the text, and JSON was enough."""
+    text = "[" + ",".join(["1"] * 200_000) + "]"
+    tracemalloc.start()
+    try:
+        assert said(text) == text
+        assert tracemalloc.get_traced_memory()[1] < 20 * len(text)
+        assert said(text[:-1]) == text[:-1]
+        assert tracemalloc.get_traced_memory()[1] < 20 * len(text)
+    finally:
+        tracemalloc.stop()

@@ -16,6 +16,7 @@ from builders.engines.tokenizing import encode_choices, encode_requests, end_ids
 from builders.engines.types import ChoiceRequest, Request
 from store.errors import InputError
 from tests.chat_families import CHATML, FAMILIES, TEMPLATES, tokenizer
+from tests.small_training import trains_here
 from tests.tiny_models import SHAPE
 from training import scorer, sft
 from training.encoding import choice_place, encoder, render
@@ -130,7 +131,10 @@ def scores_of_ten(joined: tuple[str, ...]) -> PreTrainedTokenizerFast:
     return made
 
 
-def test_digits_that_are_no_single_tokens_where_they_stand_are_refused(tmp_path: Path) -> None:
+def test_digits_that_are_no_single_tokens_where_they_stand_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trains_here(monkeypatch)
     assert choice_place(scores_of_ten(()), DIGITS).lead_ids == ()
     with pytest.raises(TrainingError, match="not single tokens"):
         choice_place(scores_of_ten(("7/",)), DIGITS)

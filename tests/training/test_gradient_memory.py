@@ -4,6 +4,7 @@ Bytes are counted on one and two layers of true sizes, on torch's meta device.
 """
 
 import gc
+import inspect
 import json
 import subprocess
 import sys
@@ -23,7 +24,14 @@ from training.adapters import add_lora, lora_matrices
 from training.completion_loss import pad
 from training.errors import TrainingError
 from training.examples import Example
-from training.gradient_batches import CPU_BYTES, Bound, available, in_batches
+from training.gradient_batches import (
+    CPU_BYTES,
+    M_MMAP_THRESHOLD,
+    Bound,
+    available,
+    give_freed_memory_back,
+    in_batches,
+)
 from training.gradient_memory import GradientMemory
 from training.model_shape import shape_of
 from training.settings import GradientSettings, LoraSettings, features_name
@@ -323,9 +331,10 @@ def test_measured_bytes_are_of_three_moments() -> None:
     assert isinstance(found, Measured) and 0 == found.left < found.held < found.peak
 
 
-FREED = """
-import sys, torch
-from training.gradient_batches import give_freed_memory_back
+FREED = f"""
+import ctypes, sys, torch
+M_MMAP_THRESHOLD = {M_MMAP_THRESHOLD}
+{inspect.getsource(give_freed_memory_back)}
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
 torch.ones(4 * 2**20)  # freed: from here on the C library keeps blocks of this size
@@ -338,6 +347,7 @@ for _ in range(20):
 large.clear()
 print(resident() - before)
 """
+"""The function stands alone here: its module imports PEFT, which takes seconds."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only the C library of Linux keeps freed memory")

@@ -15,6 +15,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.small_training import trains_here
 from tests.tiny_models import tiny_llama, tiny_qwen
 from training import coder, fitting, scorer, sft, synthesizer
 from training.checkpoints import checkpoint_steps
@@ -351,7 +352,10 @@ def test_checkpoints_that_do_not_fit_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("module", "expected"), [(synthesizer, "snippet"), (scorer, "digit"), (coder, "problem")])
-def test_other_columns_are_refused_by_name(tmp_path: Path, module: object, expected: str, qwen: str, good: str) -> None:
+def test_other_columns_are_refused_by_name(
+    tmp_path: Path, module: object, expected: str, qwen: str, good: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trains_here(monkeypatch)
     data = write(tmp_path / "data", {"text": ["a"], "completion": ["b"]})
     with pytest.raises(ValueError, match=rf"completion, text.*{expected}"):
         module.train(data, qwen, str(tmp_path / "run"))
