@@ -145,7 +145,7 @@ def test_a_task_that_tells_nothing_is_not_found_by_its_code():
 def test_weak_views_that_agree_make_a_verdict():
     code = "def f(a, b):\n  r = 0; i = 0\n  for j in count():\n    while spread(a, i, j) > b:\n      i = i + 1\n"
     code += "    r = max(r, (j - i) + 1)\n  return r\n"
-    prose = '"""The stretch of neighbouring trees whose heights are read from the file of measurements."""\n'
+    prose = '"""The stretch of neighbouring trees whose heights are read from a file."""\n'
     assert 0 < found(code)["T/0", "renamed"] < 0.5
     assert 0 < found(prose)["T/0", "prose"] < 0.5
     together = found(prose + code)
