@@ -64,3 +64,8 @@ class Decontamination(Settings):
         description="strength from which a hit leaves an item out, 0 to 1; detectors are calibrated "
         "to 0.5, and hits weaker than 0.2 are not kept",
     )
+    execution: bool = Field(
+        False,
+        description="also run the functions of snippets, samples and candidates on the benchmarks' recorded calls, in "
+        "the sandbox: it finds solutions that were written anew, and takes far longer than all detectors",
+    )

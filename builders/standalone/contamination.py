@@ -81,6 +81,11 @@ class Request:
     execute: bool = False
     workers: int = 1
 
+    @property
+    def is_executed(self) -> bool:
+        """Whether functions are run, too: asked for here or in the settings."""
+        return self.execute or self.settings.execution
+
 
 @dataclass
 class Report:
@@ -162,8 +167,8 @@ def check(request: Request, progress: Callable[[int], None] = lambda done: None)
     _check_names(request.benchmarks)
     rows, columns, not_read = _rows_and_columns(request)
     tasks = [row for benchmark in request.benchmarks for row in task_rows(benchmark)]
-    report = Report(columns, tuple(not_read), num_tasks=len(tasks), is_executed=request.execute)
-    oracle = execution.record_oracle(tasks, request.workers) if request.execute else None
+    report = Report(columns, tuple(not_read), num_tasks=len(tasks), is_executed=request.is_executed)
+    oracle = execution.record_oracle(tasks, request.workers) if request.is_executed else None
     if oracle is not None:
         report.num_runnable, report.not_runnable = len(oracle.tasks), oracle.left_out
     with _writers(request) as (write_hits, write_verdicts), duckdb.connect() as connection:
