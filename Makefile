@@ -11,6 +11,8 @@
 # make docs    regenerate docs/tables.md, docs/commands.md and the tables of docs/guide.md
 PYTHON ?= python3
 BIN := .venv/bin
+# Many tests wait for a process or a server: three for two processors keep these busy.
+WORKERS ?= $(shell expr $$(nproc) \* 3 / 2)
 # Python keeps what it has compiled, whatever the environment says: tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -23,16 +25,16 @@ run-real: setup sandbox
 	$(BIN)/scoder run recipes/smollm2.yaml --store smollm2-data
 
 test: setup sandbox
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not drill" -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not drill" -n $(WORKERS) --dist worksteal
 
 test-slow: setup sandbox
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n $(WORKERS) --dist worksteal
 
 test-all: setup sandbox
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not drill" -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not drill" -n $(WORKERS) --dist worksteal
 
 test-drills: setup sandbox
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m drill -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m drill -n $(WORKERS) --dist worksteal
 
 test-wheel: setup sandbox
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_wheel.py

@@ -31,7 +31,7 @@ def scoder(*arguments: str) -> subprocess.CompletedProcess[str]:
     return scoder_here(*arguments)
 
 
-def scoder_apart(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+def scoder_apart(*arguments: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
     """Run a command to its end in a process of its own."""
     return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout)
 

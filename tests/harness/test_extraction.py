@@ -17,9 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.harness.extraction import MAX_CHARACTERS, candidate, imports
+from builders.harness import extraction
+from builders.harness.extraction import candidate, imports
 from builders.harness.tasks import Task
 
+MAX_CHARACTERS = 20_000
 PROMPT = '''from typing import List
 
 
@@ -541,7 +543,8 @@ def test_what_tests_use_of_the_solution_is_kept():
     assert "Pair" not in candidate(WHOLE, py(code), "chat").code
 
 
-def test_a_text_without_end_is_cut():
+def test_a_text_without_end_is_cut(monkeypatch):
+    monkeypatch.setattr(extraction, "MAX_CHARACTERS", MAX_CHARACTERS)
     assert is_right(FUNCTION, "No.\n" * MAX_CHARACTERS + FENCED, "chat")
     assert is_right(FUNCTION, FENCED + "\nNo." * MAX_CHARACTERS, "chat"), "both ends are read"
     middle = "No.\n" * MAX_CHARACTERS
@@ -625,7 +628,7 @@ def test_no_text_makes_it_raise(text, form, task):
     assert candidate(task, again.code, "chat") == again
 
 
-MEGA = 1_000_000
+MEGA = 100_000
 
 
 @pytest.mark.parametrize("form", ["chat", "completion"])
@@ -648,8 +651,8 @@ MEGA = 1_000_000
         "import x y\n" * (MEGA // 11),
         "def add(n):\n    return n\nNo.\n" * (MEGA // 29),
         "def add(n):\n    return add\n" * (MEGA // 27),
-        "a = b\n" * 30_000 + "def add(n):\n    return a\n",
-        "".join(f"v{n} = v{n + 1}\n" for n in range(30_000)) + "def add(n):\n    return v0\n",
+        "a = b\n" * 3_000 + "def add(n):\n    return a\n",
+        "".join(f"v{n} = v{n + 1}\n" for n in range(3_000)) + "def add(n):\n    return v0\n",
         "<think>" * (MEGA // 7),
         "<think>" + "```\n" * (MEGA // 4),
         "<|channel|>final" * (MEGA // 16),
@@ -679,7 +682,7 @@ MEGA = 1_000_000
 def test_time_is_linear_in_the_text(text, form):
     started = time.process_time()
     candidate(FUNCTION, text, form)
-    # The slowest takes 5 s on a slow core. What is quadratic takes hours.
+    # The slowest takes half a second on a slow core. What is quadratic takes many minutes.
     assert time.process_time() - started < 60
 
 
@@ -810,7 +813,7 @@ def names_of_bytecode(code: str) -> tuple[set[str], set[str]]:
 def test_no_name_of_a_real_module_is_lost(name):
     whole = Path(importlib.util.find_spec(name).origin).read_text("utf-8")
     definitions = [n.name for n in ast.parse(whole).body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
-    for entry_point in definitions[:: max(1, len(definitions) // 8)]:
+    for entry_point in definitions[:: max(1, len(definitions) // 3)]:
         task = dataclasses.replace(WHOLE, entry_point=entry_point)
         code = candidate(task, py(whole), "chat").code
         assert entry_point in names_of_bytecode(code)[1]
