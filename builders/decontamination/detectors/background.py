@@ -70,7 +70,7 @@ def rare(name: str) -> int:
 
 @cache
 def table(name: str) -> tuple[np.ndarray, np.ndarray, float]:
-    """For compiled code: the keys of a set, uint32 and sorted, their bits, and those of all others."""
+    """For compiled code: the keys of a set, uint32 and sorted, their bits, and those of others."""
     counts = _counts()
     keys = counts[name][1]
     if EXERCISES + name in counts:

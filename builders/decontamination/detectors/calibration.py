@@ -36,7 +36,7 @@ SHORT, LONG = 36, 800
 
 @dataclass(frozen=True)
 class Calibration:
-    """The numbers of a detector. `verdict`: net share, 0..1; `chance`: bits; `growth`: of `chance`."""
+    """A detector's numbers. `verdict`: net share, 0..1; `chance`: bits; `growth`: of `chance`."""
 
     verdict: float
     chance: float

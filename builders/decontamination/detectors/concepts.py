@@ -42,7 +42,7 @@ _MULTIPLIER = np.uint64(0x100000001B3)
 _START = np.uint64(0xCBF29CE484222325)
 
 Table = tuple[np.ndarray, np.ndarray]
-"""An open hash table: keys, 0 where nothing is, and values; both uint64. Its size is a power of 2."""
+"""An open hash table: keys, 0 where nothing is, and values; uint64. Its size is a power of 2."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _ends_in(data, begin, end, a, b, c):
 
 @compiled
 def _stem_end(data, begin, end):
-    """Where the stem of a word ends. Words of three letters, and names with other signs, are whole."""
+    """Where a word's stem ends. Words of three letters, and names with other signs, are whole."""
     if end - begin <= 3 or not _is_plain(data, begin, end):
         return end
     if _ends_in(data, begin, end, 0, 0, 115) and _lower(data[end - 2]) not in (115, 117, 105):  # s; not ss us is
@@ -197,8 +197,8 @@ def _stem_end(data, begin, end):
     if end - begin > 5 and _ends_in(data, begin, end, 105, 110, 103):  # ing
         if _has_vowel(data, begin, end - 3):
             end -= 3
-    elif end - begin > 4 and _ends_in(data, begin, end, 0, 101, 100) and _lower(data[end - 3]) != 101:  # ed
-        if _lower(data[end - 3]) == 105:  # ied
+    elif end - begin > 4 and _ends_in(data, begin, end, 0, 101, 100) and _lower(data[end - 3]) != 101:
+        if _lower(data[end - 3]) == 105:  # ied, here and below other forms of ed
             return _without_double(data, begin, end - 3)
         if _has_vowel(data, begin, end - 2):
             end -= 2

@@ -6,8 +6,8 @@ In: the functions and methods of the standard library and of a fourth of the fil
 that `constraints.txt` pins; and exercises, which are the `query` of each line of LEETCODE
 (LeetCodeDataset, MIT) and the `instruction` and `input` of half of the rows of CODEALPACA
 (code_alpaca_2k.json; those whose MD5 is even, so that the others are still good for measurements).
-Out: the words that people write, and for each n-gram the number of functions, and of exercises, that
-have it. Nothing of the texts themselves is kept but the words that many of them have.
+Out: the words that people write, and for each n-gram the number of functions, and of exercises,
+that have it. Nothing of the texts themselves is kept but the words that many of them have.
 
 A README is no help: with those of the packages counted too, no verdict of the tuning data changed.
 """

@@ -46,11 +46,11 @@ MIN_SHARE = 0.08
 """Of the bits of a statement. Hardly any pair below it would be a hit."""
 
 LEAST_BITS = 10.0
-"""A statement and a text count as having at least so much information: `Add x and y.` says nothing."""
+"""A statement and a text count as having at least so many bits: `Add x and y.` says nothing."""
 
 LEAST_TEXT_BITS, MOST_TEXT_BITS = 2.0, 10.0
-"""Bits of a concept of a text that do not count, and from which all count alike: a rare name in a text
-says nothing about what it is not.
+"""Bits of a concept of a text that do not count, and from which all count alike: a rare name in a
+text says nothing about what it is not.
 """
 
 WINDOW, LEAST_WINDOW = 3, 40
