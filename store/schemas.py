@@ -315,7 +315,7 @@ _ALL = [
             req("item_kind", STRING, "snippet, teacher or candidate"),
             req("benchmark", STRING),
             req("task_id", STRING),
-            req("detector", STRING, "string, ngram, renamed, prose, literals, combined or execution"),
+            req("detector", STRING, "string, ngram, renamed, prose, literals, combined, meaning or execution"),
             req("strength", FLOAT, "calibrated, 0..1; by default a hit of 0.5 or more leaves the item out"),
             req("similarity", FLOAT, "share of the task's information that the item holds, 0..1"),
             req("information", FLOAT, "bits of what is looked for; a task of few bits stands in many other texts"),

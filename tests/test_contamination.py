@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from builders import benchmarks, contamination, raw_pool
+from builders import benchmarks, contamination, raw_pool, sandbox
 from builders.decontamination.detectors.calibration import FLOOR
-from builders.recipe import Benchmark, Decontamination, Recipe
+from builders.recipe import Benchmark, Decontamination, Executor, Recipe
 from store import CONTRACTS, Store
+from store.errors import JobError
 from tests.rows import make_stale, put
 from tests.tiny_recipes import read, recipe, tree
 
@@ -161,7 +162,8 @@ def test_problems_and_solutions_of_candidates_are_both_checked(world):
         ("solution", "renamed"),
         ("solution", "string"),
     ]
-    assert {r["item_id"] for r in found} == {"problem", "solution"}
+    weak = {r["item_id"]: r["strength"] for r in found if r["item_id"] not in ("problem", "solution")}
+    assert weak == {"disguised": pytest.approx(0.25, abs=0.05)}, "a sum of squares says little of the task"
     assert len({tuple(r[k] for k in CONTRACTS["contamination"].key) for r in found}) == len(found)
 
 
@@ -209,3 +211,50 @@ def test_items_that_are_not_built_are_named(world):
     with pytest.raises(ValueError, match="candidates/iteration-3 is needed, but it is not built"):
         contamination.build(store, made.decontamination, made.executor, "candidate", made.benchmarks[0], 3)
     assert store.record("contamination", item_kind="candidate", iteration=3, benchmark="one") is None
+
+
+def asked(tmp_path: Path) -> Path:
+    """A benchmark of one task whose tests tell it from other functions."""
+    calls = [([3, 6, 1, 8], 100), ([5, 7], 0), ([2, 40, 9], 1604), ([10, 12, 13], 244)]
+    tests = "def check(candidate):\n" + "".join(f"    assert candidate({a}) == {b}\n" for a, b in calls)
+    row = {"task_id": "T/0", "prompt": PROMPT, "canonical_solution": SOLUTION, "test": tests}
+    path = tmp_path / "asked.jsonl"
+    path.write_text(json.dumps(row | {"entry_point": "sum_of_even_squares"}) + "\n")
+    return path
+
+
+ANEW = (
+    "def total(xs):\n    t = 0\n    while xs:\n        h, *xs = xs\n        t += 0 if h & 1 else h ** 2\n    return t\n"
+)
+
+
+@pytest.mark.skipif(not sandbox.is_available(), reason="no sandbox")
+@pytest.mark.parametrize("kind, iteration", [("snippet", None), ("teacher", None), ("candidate", 1)])
+def test_execution_in_the_loop_finds_a_solution_that_was_written_anew(tmp_path, kind, iteration):
+    table, key, _ = contamination.TEXTS[kind]
+    store, where = Store(tmp_path / "store"), {} if iteration is None else {"iteration": iteration}
+    texts = {"code": ANEW} if kind == "snippet" else {"problem": "Add up.", "solution": f"So:\n```python\n{ANEW}```\n"}
+    other = {name: text.replace("h ** 2", "h + 2") for name, text in texts.items()}
+    put(store, table, [{key: "leak", **texts}, {key: "own", **other}], **where)
+    benchmark = Benchmark(name="asked", path=str(asked(tmp_path)))
+    benchmarks.build(store, benchmark)
+    found = {}
+    for execution in (False, True):
+        settings = Decontamination(execution=execution)
+        contamination.build(Store(store.root, force=True), settings, Executor(), kind, benchmark, iteration)
+        rows = read(store, "contamination", item_kind=kind, benchmark="asked", **where)
+        found[execution] = {(r["item_id"], r["strength"]) for r in rows if r["strength"] >= 0.5}
+    assert found == {False: set(), True: {("leak", 1.0)}}
+
+
+def test_execution_without_a_sandbox_is_refused_before_any_work(world, monkeypatch):
+    store, made = world
+    benchmarks.build(store, made.benchmarks[0])
+
+    def none():
+        raise RuntimeError("There is no sandbox.")
+
+    monkeypatch.setattr("builders.sandbox.require", none)
+    with pytest.raises(JobError, match=r"no sandbox\. Or set decontamination\.execution to false"):
+        settings = Decontamination(execution=True)
+        contamination.build(store, settings, made.executor, "snippet", made.benchmarks[0])

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizerFast,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from tests.chat_families import QWEN
 
@@ -54,6 +63,24 @@ def tiny_llama(folder: Path, seed: int = 0) -> str:
     torch.manual_seed(seed)
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **SHAPE, bos_token_id=1, eos_token_id=2))
     return _save(folder, model, tokenizer)
+
+
+def tiny_sentences(folder: Path, words: str) -> str:
+    """A model of sentences that knows a few words. Each has a vector of its own, and a sentence is
+    about their mean, in whatever order they stand.
+    """
+    folder.mkdir(parents=True)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(set(words.lower().split()))]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    torch.manual_seed(0)
+    shape = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=64, num_hidden_layers=0, num_attention_heads=1, intermediate_size=8
+    )
+    model = BertModel(shape, add_pooling_layer=False)
+    torch.nn.init.normal_(model.embeddings.word_embeddings.weight)
+    model.save_pretrained(folder)
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    return str(folder)
 
 
 def _save(folder: Path, model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast) -> str:

@@ -64,7 +64,8 @@ def environment() -> ImmutableSandboxedEnvironment:
 
 def main() -> None:
     """Render all chats; end with the signal of the system where that takes too long."""
-    seconds = int(sys.argv[1]) + math.ceil(time.process_time())  # Python's own start is not the template's
+    # Python's own start is not the template's.
+    seconds = int(sys.argv[1]) + math.ceil(time.process_time())
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":

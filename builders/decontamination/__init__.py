@@ -1,3 +1,5 @@
-"""Finding benchmark tasks in texts: by likeness (`detectors`) and by running code (`execution`)."""
+"""Finding benchmark tasks in texts: by likeness (`detectors`), by what sentences mean (`meaning`),
+and by running code (`execution`).
+"""
 
-__all__ = ["detectors", "execution"]
+__all__ = ["detectors", "execution", "meaning"]

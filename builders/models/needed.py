@@ -49,6 +49,8 @@ def _models(recipe: Recipe, asks_teacher: bool) -> Iterator[tuple[str, str, str]
     judge, teacher, scorer = recipe.docstring_judge, recipe.teacher, recipe.scorer
     if judge is not None and not judge.engine.is_endpoint:
         yield "pool", "docstring_judge.model", judge.model
+    if (meaning := recipe.decontamination.meaning) is not None and recipe.benchmarks:
+        yield "pool", "decontamination.meaning.model", meaning.model
     if asks_teacher and not teacher.is_offline and not teacher.engine_settings().is_endpoint:
         yield "teacher", "teacher.model", teacher.model
     if scorer.training is not None or not scorer.engine.is_endpoint:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from builders.recipe.benchmarks import Benchmark, Decontamination
+from builders.recipe.benchmarks import Benchmark, Decontamination, MeaningModel
 from builders.recipe.coder import Coder, Mix
 from builders.recipe.evaluation import Evaluation, Grading
 from builders.recipe.executor import Executor, GpuTasks
@@ -30,7 +30,7 @@ from store import check_name
 
 __all__ = [
     "Benchmark", "Coder", "Decontamination", "DocstringJudge", "Evaluation", "Executor", "Final", "GpuTasks", "Grading", "Influence",
-    "Machine", "Mix", "NearDuplicates", "Pool", "Recipe", "Sampling", "Scorer", "Scoring", "Selection", "Settings",
+    "Machine", "MeaningModel", "Mix", "NearDuplicates", "Pool", "Recipe", "Sampling", "Scorer", "Scoring", "Selection", "Settings",
     "Source", "Synthesizer", "Teacher", "contexts", "estimate", "files", "fitting", "planned", "sharing", "unnamed",
 ]  # fmt: skip
 

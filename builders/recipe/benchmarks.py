@@ -42,6 +42,16 @@ class Benchmark(Settings):
         return self
 
 
+class MeaningModel(Settings):
+    """A sentence-embedding model that compares weak hits with the statement of their task."""
+
+    model: str = Field(description="model folder or Hub id, such as sentence-transformers/all-MiniLM-L6-v2")
+    revision: str | None = Field(None, description="commit of the Hub model; null: the newest one")
+    min_similarity: float = Field(
+        0.55, gt=0, lt=1, description="cosine that is a strength of 0.5; ours was chosen for all-MiniLM-L6-v2"
+    )
+
+
 class Decontamination(Settings):
     """Which detectors look for benchmarks, and how strong a hit must be to count.
 
@@ -63,4 +73,13 @@ class Decontamination(Settings):
         le=1,
         description="strength from which a hit leaves an item out, 0 to 1; detectors are calibrated "
         "to 0.5, and hits weaker than 0.2 are not kept",
+    )
+    meaning: MeaningModel | None = Field(
+        None,
+        description="a model of sentences that looks at weak hits once more, to find statements in other words; null: none",
+    )
+    execution: bool = Field(
+        False,
+        description="also run the functions of snippets, samples and candidates on the benchmarks' recorded calls, in "
+        "the sandbox: it finds solutions that were written anew, and takes far longer than all detectors",
     )

@@ -175,6 +175,11 @@ def _resolve_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
         entry = raw.get(section)
         if isinstance(entry, dict):
             entry |= {key: resolved(entry[key]) for key in ("model", "path") if key in entry}
+    meaning = (
+        (raw.get("decontamination") or {}).get("meaning") if isinstance(raw.get("decontamination"), dict) else None
+    )
+    if isinstance(meaning, dict) and "model" in meaning:
+        meaning["model"] = resolved(meaning["model"])
     return raw
 
 

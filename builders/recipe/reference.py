@@ -20,7 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from builders.engines.any_engine import AnyEngine
 from builders.engines.settings import ENGINES
-from builders.recipe import GpuTasks, Grading, Mix, Recipe
+from builders.recipe import GpuTasks, Grading, MeaningModel, Mix, Recipe
 from store.errors import InputError
 from training.settings import GradientSettings, LoraSettings, SftSettings
 
@@ -33,6 +33,7 @@ SHARED: dict[str, type[BaseModel]] = {
     "grading": Grading,
     "gpu": GpuTasks,
     "mix": Mix,
+    "meaning": MeaningModel,
 }
 """Blocks that stand inside sections; a table names them instead of repeating them."""
 WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", NoneType: "null"}

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -37,12 +37,15 @@ from builders.datasets import rows as dataset_rows
 from builders.datasets import tables
 from builders.datasets.texts import Batch, batches, text_columns, unread, wanted
 from builders.decontamination import detectors, execution
-from builders.decontamination.detectors import HITS
+from builders.decontamination.detectors import HITS, kept
 from builders.recipe import Benchmark, Decontamination
 from builders.recipe.files import checked, override
 from store.counts import counted
 from store.errors import InputError, JobError
 from training.errors import loading
+
+if TYPE_CHECKING:
+    from builders.decontamination.meaning import Meaning
 
 BATCH_ROWS = 2000
 
@@ -80,6 +83,11 @@ class Request:
     verdicts: str | None = None
     execute: bool = False
     workers: int = 1
+
+    @property
+    def is_executed(self) -> bool:
+        """Whether functions are run, too: asked for here or in the settings."""
+        return self.execute or self.settings.execution
 
 
 @dataclass
@@ -162,13 +170,16 @@ def check(request: Request, progress: Callable[[int], None] = lambda done: None)
     _check_names(request.benchmarks)
     rows, columns, not_read = _rows_and_columns(request)
     tasks = [row for benchmark in request.benchmarks for row in task_rows(benchmark)]
-    report = Report(columns, tuple(not_read), num_tasks=len(tasks), is_executed=request.execute)
-    oracle = execution.record_oracle(tasks, request.workers) if request.execute else None
+    report = Report(columns, tuple(not_read), num_tasks=len(tasks), is_executed=request.is_executed)
+    oracle = execution.record_oracle(tasks, request.workers) if request.is_executed else None
     if oracle is not None:
         report.num_runnable, report.not_runnable = len(oracle.tasks), oracle.left_out
+    meaning = _meaning(request.settings, tasks)
     with _writers(request) as (write_hits, write_verdicts), duckdb.connect() as connection:
         parts = batches(rows, columns, BATCH_ROWS, are_named=bool(request.columns))
         for batch, found in _searched(parts, tasks, request.settings, request.workers):
+            if meaning is not None:
+                found = pa.concat_tables([found, meaning.hits(found, _keys(batch), batch.texts)])
             if oracle is not None:
                 run = execution.hits(oracle, _keys(batch), batch.answers, request.workers, report.executed)
                 found = pa.concat_tables([found, run])
@@ -183,6 +194,15 @@ def check(request: Request, progress: Callable[[int], None] = lambda done: None)
             _count(report, hits, verdicts, request.settings.min_strength)
             progress(report.num_rows)
     return report
+
+
+def _meaning(settings: Decontamination, tasks: list[dict[str, Any]]) -> Meaning | None:
+    if settings.meaning is None:
+        return None
+    # It loads torch, which the other detectors do not need.
+    from builders.decontamination.meaning import Meaning
+
+    return Meaning(settings.meaning, tasks)
 
 
 def _rows_and_columns(request: Request) -> tuple[Iterator[Any], tuple[str, ...], list[str]]:
@@ -255,7 +275,7 @@ def _searched(
     At most two batches per worker are under way.
     """
     if workers <= 1:
-        index = detectors.index(tasks, settings)
+        index = kept.index(tasks, settings, kept.own_folder())
         for batch in batches:
             yield batch, _hits(index, batch)
         return
@@ -273,7 +293,7 @@ def _searched(
 
 def _make_index(tasks: list[dict[str, Any]], settings: Decontamination) -> None:
     global _index
-    _index = detectors.index(tasks, settings)
+    _index = kept.index(tasks, settings, kept.own_folder())
 
 
 def _hits_in_worker(batch: Batch) -> pa.Table:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from builders.code import tokens
 from builders.decontamination import detectors
 from builders.decontamination.detectors import HITS, background, features, units
-from builders.decontamination.detectors.calibration import CALIBRATIONS, FLOOR, LONG, SHORT, Calibration
+from builders.decontamination.detectors.calibration import CALIBRATIONS, FLOOR, LONG, PROSE, SHORT, Calibration
 from builders.decontamination.detectors.postings import inverted, longest_run, shares
-from builders.decontamination.detectors.statements import statement
+from builders.decontamination.detectors.statements import asked, statement
 from builders.decontamination.detectors.strings import matches, patterns
 from builders.recipe import Decontamination
 
@@ -145,7 +145,7 @@ def test_a_task_that_tells_nothing_is_not_found_by_its_code():
 def test_weak_views_that_agree_make_a_verdict():
     code = "def f(a, b):\n  r = 0; i = 0\n  for j in count():\n    while spread(a, i, j) > b:\n      i = i + 1\n"
     code += "    r = max(r, (j - i) + 1)\n  return r\n"
-    prose = '"""The stretch of neighbouring heights."""\n'
+    prose = '"""The stretch of neighbouring trees whose heights are read from a file."""\n'
     assert 0 < found(code)["T/0", "renamed"] < 0.5
     assert 0 < found(prose)["T/0", "prose"] < 0.5
     together = found(prose + code)
@@ -401,7 +401,7 @@ def test_the_background_knows_what_is_common():
     made = features.of_tokens(
         tokens.lex(
             [
-                "for i in range(len(x)):\n    y.append(z)\ndef f(self, *args, **kwargs): pass\n# if it is not the case that this is 0, 1, 2, 3\n"
+                "for i in range(len(x)):\n    y.append(z)\ndef f(self, *args, **kwargs): pass\n# the number of elements in the list: 0, 1, 2, 3\n"
             ]
         ),
         features.VIEWS,
@@ -410,8 +410,8 @@ def test_the_background_knows_what_is_common():
     assert common["renamed-4"].min() < 6
     assert common["renamed-7"].min() < 10
     assert common["ngram-6"].min() < 12
-    assert common["prose-1"].max() < 9
-    assert common["prose-2"].min() < 6
+    assert common["prose-1"].max() < 6
+    assert common["prose-2"].min() < 8
     assert common["literals-3"].max() < 9
     rare = background.bits("renamed-4", np.arange(1000, dtype=np.uint64) * np.uint64(2**50))
     assert np.median(rare) > 12
@@ -438,6 +438,36 @@ def test_the_background_knows_what_is_common():
 )
 def test_the_statement_is_the_prose_of_a_prompt(prompt, expected):
     assert statement(prompt) == expected
+
+
+@pytest.mark.parametrize(
+    "rest, is_cut",
+    [
+        (">>> f(1)\n2", True),
+        ("For example, f(1) is 2.", True),
+        ("Examples\nf(1) == 2", True),
+        ("longest_run([1, 2]) ➞ 2", True),
+        ("[input/output] samples:\n1 2", True),
+        ("An exemplary run is short.", False),
+        ("The result is a number.", False),
+    ],
+)
+def test_what_is_asked_ends_at_the_first_example(rest, is_cut):
+    """Examples are literals. In the prose of a statement they would only dilute it."""
+    told = "Return the length of the longest run of equal values.\n"
+    assert asked(told + rest) == (told if is_cut else told + rest)
+    assert asked("Reverse it.\n" + rest).startswith("Reverse it.\n" + rest[:1]), "too short to do without"
+
+
+def test_prose_is_weak_where_little_of_the_statement_is_said():
+    """A short text that says a part of a long statement and nothing else scores high."""
+    scores = np.array([PROSE.weak, PROSE.verdict, PROSE.verdict + 1, 50.0])
+    whole = PROSE.strengths(scores, np.ones(4))
+    assert whole[:2] == pytest.approx([FLOOR, 0.5])
+    assert 0.5 < whole[2] < whole[3] < 1
+    assert (np.diff(PROSE.strengths(np.linspace(-20, 30, 101), np.ones(101))) >= 0).all()
+    little = PROSE.strengths(scores, np.full(4, PROSE.least_share - 0.01))
+    assert little.tolist() == [FLOOR, *[PROSE.most_if_less] * 3]
 
 
 @pytest.mark.parametrize("share", [0.7, 3 / 5, 9 / 10, 1 / 3, 33 / 100, 1.0, 0.5])

@@ -48,6 +48,11 @@ def refusing(made: Recipe, asks_teacher: bool = True) -> list[str]:
         ({"teacher": GONE | {"engine": ENDPOINT}}, []),
         ({"docstring_judge": GONE}, ["pool: docstring_judge.model"]),
         ({"docstring_judge": GONE | {"engine": ENDPOINT}}, []),
+        ({"decontamination": {"meaning": {"model": "./gone"}}}, []),
+        (
+            {"decontamination": {"meaning": {"model": "./gone"}}, "benchmarks": [{"name": "b", "path": "some/hub"}]},
+            ["pool: decontamination.meaning.model"],
+        ),
     ],
 )
 def test_a_model_is_needed_from_its_stage_on(tmp_path, sections, expected):

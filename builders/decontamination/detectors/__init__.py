@@ -15,8 +15,9 @@ other texts or the other benchmarks. So hits are the same however the work is cu
     string    the statement or the solution stands in the item (detectors/strings.py): strength 1
     ngram     the item holds the raw token n-grams of the solution, or of prompt and solution
     renamed   the same, whatever the names are
-    prose     the item's comments, docstrings and prose hold the words and pairs of words of the
-              statement
+    prose     the item's comments, docstrings and prose say what the statement says, in its words,
+              in other forms of them, or in words that mean the same (detectors/concepts.py,
+              detectors/prose.py)
     literals  the item holds the numbers and strings of the prompt's examples or of the tests, in
               their order
     combined  code, prose and literals together: 1 - (1 - code)(1 - prose)(1 - literals). Code is
@@ -38,8 +39,8 @@ import pyarrow as pa
 
 from builders.code import tokens as lexing
 from builders.code.tokens import Grams, Lexed
-from builders.decontamination.detectors import background, features, strings, units
-from builders.decontamination.detectors.calibration import CALIBRATIONS, FLOOR
+from builders.decontamination.detectors import background, concepts, features, prose, strings, units
+from builders.decontamination.detectors.calibration import CALIBRATIONS, FLOOR, PROSE
 from builders.decontamination.detectors.combination import Rows, combined
 from builders.decontamination.detectors.postings import Shares, longest_run, shares
 from builders.decontamination.detectors.statements import statement
@@ -82,7 +83,8 @@ class Index:
     def bits(self, detector: str) -> np.ndarray:
         """The information of each task for a detector, in bits, float64 (tasks,).
 
-        A task below CALIBRATIONS[detector].floor is not found by that detector alone.
+        A task below CALIBRATIONS[detector].floor is not found by that detector alone. Of prose, one
+        with fewer than prose.MIN_SHARED concepts is not.
         """
         return self.views[detector].bits(len(self.task_ids))
 
@@ -108,7 +110,9 @@ def rules() -> dict[str, Any]:
     return {
         "tasks": units.TASKS_VERSION,
         "background": background.digest(),
-        "calibrations": {name: asdict(calibration) for name, calibration in CALIBRATIONS.items()},
+        "thesaurus": concepts.digest(),
+        "calibrations": {name: asdict(calibration) for name, calibration in CALIBRATIONS.items()}
+        | {"prose": asdict(PROSE) | prose.rules()},
     }
 
 
@@ -120,7 +124,9 @@ def hits(index: Index, item_ids: pa.Array, texts: pa.Array) -> pa.Table:
     found = [_strings(index, texts)]
     if index.views:
         sets = features.of_tokens(lexing.lex(texts), index.views, index.ngram)
-        found += [_contained(name, view, sets[name]) for name, view in index.views.items()]
+        found += [
+            (_said if name == "prose" else _contained)(name, view, sets[name]) for name, view in index.views.items()
+        ]
     found.append(combined(found, len(index.task_ids)))
     return _table(index, item_ids, [rows for rows in found if len(rows.texts)])
 
@@ -154,7 +160,21 @@ def _contained(name: str, view: units.View, sets: Sets) -> Rows:
     found = shares(view.postings, [grams for _, grams in sets.values()], calibration.min_share(FLOOR))
     bits = view.postings.totals[found.units]
     tokens = np.diff(next(iter(sets.values()))[0].offsets)[found.texts]
-    strengths = calibration.strengths(found.shares, bits, tokens)
+    return _best(name, view, sets, found, calibration.strengths(found.shares, bits, tokens))
+
+
+def _said(name: str, view: units.View, sets: Sets) -> Rows:
+    """The statements that each text says."""
+    assert view.said is not None, "units.view makes it for prose"
+    (_, singles), (_, pairs) = sets.values()
+    found = prose.scores(view.postings, view.said, singles, pairs, PROSE.weak)
+    strengths = PROSE.strengths(found.scores, found.shares)
+    return _best(name, view, sets, Shares(found.texts, found.units, found.shares), strengths)
+
+
+def _best(name: str, view: units.View, sets: Sets, found: Shares, strengths: np.ndarray) -> Rows:
+    """Of the units of one task in a text, the strongest."""
+    bits = view.postings.totals[found.units]
     tasks = view.tasks[found.units]
     order = np.lexsort((found.units, -strengths, tasks, found.texts))
     is_best = np.ones(len(order), bool)

@@ -5,7 +5,7 @@ which its background counts are kept.
 
     ngram     raw tokens of the code: finds copies, however they are formatted
     renamed   the same after any renaming of variables and functions: finds disguised copies
-    prose     words and pairs of words of docstrings, comments and statements
+    prose     concepts and pairs of concepts of docstrings, comments and statements (concepts.py)
     literals  sequences of numbers and strings: examples survive a translation to another language
 """
 
@@ -18,13 +18,15 @@ import pyarrow.compute as pc
 
 from builders.code import tokens
 from builders.code.tokens import Grams, Lexed
+from builders.decontamination.detectors import background, concepts
+from builders.decontamination.detectors.concepts import Vocabulary
 
 VIEWS = ("ngram", "renamed", "prose", "literals")
 
 NGRAM = 6
 """Tokens of a raw n-gram by default."""
 
-RENAMED, PROSE, LITERALS = (4, 7), (1, 2), (2, 3)
+RENAMED, LITERALS = (4, 7), (2, 3)
 """Lengths of the n-grams of the other views. Short ones survive small edits, long ones tell tasks
 apart.
 """
@@ -45,8 +47,13 @@ def normalised(texts: pa.Array) -> pa.Array:
     return pc.replace_with_mask(texts, is_other, other)
 
 
-def of_tokens(lexed: Lexed, detectors: Iterable[str], ngram: int = NGRAM) -> dict[str, dict[str, tuple[Lexed, Grams]]]:
-    """Detector -> name of the set -> the tokens that it is made from, and the n-grams."""
+def of_tokens(
+    lexed: Lexed, detectors: Iterable[str], ngram: int = NGRAM, known: Vocabulary | None = None
+) -> dict[str, dict[str, tuple[Lexed, Grams]]]:
+    """Detector -> name of the set -> the tokens that it is made from, and the n-grams.
+
+    `known`: the words that people write, by default those of the background.
+    """
     made: dict[str, dict[str, tuple[Lexed, Grams]]] = {}
     wanted = set(detectors)
     if wanted & {"ngram", "renamed"}:
@@ -56,8 +63,8 @@ def of_tokens(lexed: Lexed, detectors: Iterable[str], ngram: int = NGRAM) -> dic
         if "renamed" in wanted:
             made["renamed"] = {f"renamed-{n}": (code, tokens.grams(code, n, rename=True)) for n in RENAMED}
     if "prose" in wanted:
-        words = tokens.words(lexed)
-        made["prose"] = {f"prose-{n}": (words, tokens.grams(words, n)) for n in PROSE}
+        said = concepts.concepts(tokens.words(lexed), known or background.vocabulary())
+        made["prose"] = {"prose-1": (said, concepts.singles(said)), "prose-2": (said, concepts.pairs(said))}
     if "literals" in wanted:
         literals = tokens.literals(lexed)
         made["literals"] = {f"literals-{n}": (literals, tokens.grams(literals, n)) for n in LITERALS}

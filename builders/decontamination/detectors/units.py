@@ -4,7 +4,7 @@ In: tasks. Out: an inverted index over units, and the task of each unit.
 
 How: a task is found by any of its parts. So a copy of only the solution, or of only the examples,
 is still seen whole. An n-gram weighs its information in the background, less one bit for each
-doubling of the number of the benchmark's tasks that have it: "write a function to" says nothing.
+doubling of the number of the benchmark's tasks that have it: what all ask says nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from builders.code import tokens
-from builders.decontamination.detectors import background
+from builders.decontamination.detectors import background, prose
 from builders.decontamination.detectors.features import normalised, of_tokens
 from builders.decontamination.detectors.postings import Postings, inverted
+from builders.decontamination.detectors.prose import Statements
+from builders.decontamination.detectors.statements import asked
 
 MIN_BITS = 6.0
 """N-grams of less information are left out: they are in very many texts."""
@@ -29,7 +31,7 @@ WORTHWHILE = 1.5
 of the solution alone.
 """
 
-TASKS_VERSION = 2
+TASKS_VERSION = 3
 """Raise it when the same task is made into other texts, or its tests compare in another way."""
 
 Task = Mapping[str, Any]
@@ -37,15 +39,19 @@ Task = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class View:
-    """The units of one detector; tasks: int64 (units,), the task of each unit."""
+    """The units of one detector; tasks: int64 (units,), the task of each unit.
+
+    `said`: for prose, what each unit says.
+    """
 
     postings: Postings
     tasks: np.ndarray
+    said: Statements | None = None
 
     def bits(self, num_tasks: int) -> np.ndarray:
         """The information of the most informative unit of each task, float64 (tasks,)."""
         found = np.zeros(num_tasks)
-        np.maximum.at(found, self.tasks, self.postings.totals)
+        np.maximum.at(found, self.tasks, self.postings.totals[: len(self.tasks)])
         return found
 
 
@@ -66,7 +72,7 @@ def tests_of(task: Task) -> str:
 PARTS: dict[str, tuple[Callable[[Task], str], ...]] = {
     "ngram": (lambda task: task["solution"] or "", _whole),
     "renamed": (lambda task: task["solution"] or "", _whole),
-    "prose": (lambda task: task["prompt"],),
+    "prose": (lambda task: asked(task["prompt"]),),
     "literals": (lambda task: task["prompt"], tests_of),
 }
 """Detector -> the parts of a task that are its units."""
@@ -86,6 +92,9 @@ def view(detector: str, tasks: Sequence[Task], ngram: int) -> View:
         bits = background.bits(name, grams.hashes) - np.log2(_num_tasks_with(grams.hashes, owner, benchmarks[owner]))
         units.append(unit)
         hashes.append(grams.hashes)
+        if detector == "prose":
+            weights.append(np.maximum(bits, 0.0))
+            continue
         # One token is in n n-grams of each set: divide, so that it does not count many times.
         weights.append(np.where(bits >= MIN_BITS, bits, 0.0) / (grams.n * len(sets)))
     unit, weight = np.concatenate(units), np.concatenate(weights)
@@ -93,8 +102,10 @@ def view(detector: str, tasks: Sequence[Task], ngram: int) -> View:
         totals = np.bincount(unit, weight, len(texts)).reshape(-1, len(parts))
         is_idle = (np.array(parts) == _whole) & (totals < WORTHWHILE * totals[:, :1])
         weight[is_idle.ravel()[unit]] = 0
-    made = inverted(unit, np.concatenate(hashes), weight, len(texts))
-    return View(made, owners)
+    is_prose = detector == "prose"
+    made = (prose.index if is_prose else inverted)(unit, np.concatenate(hashes), weight, len(texts))
+    said = prose.statements(list(zip(units, hashes, weights, strict=True)), len(texts)) if is_prose else None
+    return View(made, owners, said)
 
 
 def _num_tasks_with(hashes: np.ndarray, tasks: np.ndarray, benchmarks: np.ndarray) -> np.ndarray:

@@ -34,21 +34,30 @@ import pyarrow as pa
 
 from builders import sandbox
 from builders.decontamination.detectors import HITS
-from builders.decontamination.execution.functions import Function, functions_of
-from builders.decontamination.execution.oracle import Oracle, program, record_oracle, run
+from builders.decontamination.execution.functions import MAX_FUNCTIONS, Function, functions_of
+from builders.decontamination.execution.oracle import CALLS_PER_TASK, MIN_BITS, Oracle, program, record_oracle, run
 from builders.harness.programs import above_entry_point, split_tests, test_call
 from builders.harness.tasks import Task
 
-__all__ = ["Oracle", "confirmation", "hits", "record_oracle"]
+__all__ = ["Oracle", "confirmation", "hits", "record_oracle", "rules"]
 
 ITEMS_PER_PROGRAM = 16
 ITEM_SECONDS = 5.0
 CALL_SECONDS = 0.1
 
+VERSION = 1
+"""Raise it when another function is tried, or passes."""
+
 Item = tuple[int, str, list[Function]]
 """The place of the text in its batch, its code, its functions."""
 Pair = tuple[int, int, int]
 """The places of an item, of a function in it, and of a task."""
+
+
+def rules() -> dict[str, Any]:
+    """What decides about hits, as plain values. It is part of the plan of a table of hits."""
+    limits = {"item_seconds": ITEM_SECONDS, "call_seconds": CALL_SECONDS, "calls": CALLS_PER_TASK}
+    return {"version": VERSION, "min_bits": MIN_BITS, "max_functions": MAX_FUNCTIONS, **limits}
 
 
 def hits(
