@@ -20,9 +20,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from builders.datasets import packed
 from builders.datasets.json_rows import json_rows
 from builders.datasets.tables import Row, arrow_rows
+from builders.sources import packing
 from store.errors import InputError, MissingError, UserError
 from training import hub
 from training.errors import TrainingError, loading
@@ -135,7 +135,7 @@ def _data_files(place: str) -> list[Path]:
 
 def _form(path: Path) -> str | None:
     name = path.name.lower()
-    suffix = next((packing for packing in packed.SUFFIXES if name.endswith(packing)), "")
+    suffix = next((end for end in packing.SUFFIXES if name.endswith(end)), "")
     return _FORMS.get(Path(name.removesuffix(suffix)).suffix)
 
 

@@ -28,10 +28,11 @@ from builders.datasets import packed
 from builders.datasets.folders import folder_rows
 from builders.datasets.json_rows import json_rows
 from builders.datasets.tables import SEPARATORS, arrow_rows, is_arrow, is_parquet, parquet_rows, separated_rows
+from builders.sources import packing
 from store.errors import MissingError
 from training.errors import loading
 
-FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".arrow", *SEPARATORS, *packed.SUFFIXES)
+FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".arrow", *SEPARATORS, *packing.SUFFIXES)
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?\Z")
 
 
@@ -99,7 +100,7 @@ def digest(place: str | Path) -> str | None:
 
 
 def _digest_of_file(path: Path) -> str:
-    if packed.kind(path) is None:
+    if packing.kind(path) is None:
         with open(path, "rb") as plain:
             return hashlib.file_digest(plain, "sha256").hexdigest()
     found = hashlib.sha256()
