@@ -10,17 +10,15 @@ How: `datasets` reads them in its streaming mode, which keeps no cache that coul
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from builders.datasets.json_rows import json_rows
+from builders.datasets.json_rows import json_object, json_rows
 from builders.datasets.tables import Row, arrow_rows
 from builders.sources import packing
 from store.errors import InputError, MissingError, UserError
@@ -29,6 +27,7 @@ from training.errors import TrainingError, loading
 
 _OF_ONE, _OF_SEVERAL = "state.json", "dataset_dict.json"
 """The files by which `save_to_disk` marks a dataset, and a folder of splits."""
+_AGAIN = "Save the dataset again."
 _FORMS = {".jsonl": ".json", ".ndjson": ".json"} | {
     form: form for form in (".json", ".csv", ".tsv", ".parquet", ".arrow")
 }
@@ -57,30 +56,24 @@ def folder_rows(
 
 def _saved_rows(folder: Path, split: str | None, usual: str) -> Iterator[Row]:
     if (folder / _OF_SEVERAL).is_file():
-        names = [str(name) for name in _json(folder / _OF_SEVERAL).get("splits") or ()]
+        names = [str(name) for name in json_object(folder / _OF_SEVERAL, _AGAIN).get("splits") or ()]
         folder = folder / _split(str(folder), names, split, usual)
-    elif split is not None and (own := _json(folder / _OF_ONE).get("_split")) != split and (own or split != usual):
+    elif (
+        split is not None
+        and (own := json_object(folder / _OF_ONE, _AGAIN).get("_split")) != split
+        and (own or split != usual)
+    ):
         told = f"the split {own}" if own else "rows without the name of a split"
         raise InputError(f"{folder} has {told}, and no split {split}: name {own + ', or none' if own else 'none'}")
-    state = _json(folder / _OF_ONE)
+    state = json_object(folder / _OF_ONE, _AGAIN)
     if state.get("_indices_data_files"):
         raise InputError(f"{folder} was saved with an order of its own: load it with `datasets` and save it again")
     try:
         files = [folder / file["filename"] for file in state["_data_files"]]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{folder / _OF_ONE} does not name its data files. Save the dataset again.") from error
+        raise InputError(f"{folder / _OF_ONE} does not name its data files. {_AGAIN}") from error
     for path in files:
         yield from arrow_rows(path)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}). Save the dataset again.") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} holds no object. Save the dataset again.")
-    return found
 
 
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OSError, pa.ArrowException)

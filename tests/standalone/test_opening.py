@@ -68,7 +68,7 @@ def test_all_faults_of_a_recipe_are_told_at_once(tmp_path: Path) -> None:
 def test_a_packed_source_that_is_damaged_is_told(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").write_bytes(b"PAR1 and no more")
     made = files.load(RECIPE, [f"sources=[{{name: rows, kind: parquet, path: '{tmp_path}/rows.parquet'}}]"])
-    assert ["the first file of" in one for one in told(made, "pool")] == [True]
+    assert ["of 1 file 1 cannot be read" in one for one in told(made, "pool")] == [True]
     pq.write_table(pa.table({"content": ["x = 1"]}), tmp_path / "rows.parquet")
     assert told(made, "pool") == []
 
