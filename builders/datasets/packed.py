@@ -30,6 +30,14 @@ MAX_UNPACKED_BYTES = 100_000_000_000
 """Rows are read as a stream, so a large file costs time and no memory. This bounds the time."""
 MAX_ROW_CHARS = 40_000_000
 """To read a row of so many takes 100 MB of memory, and 400 MB where it has signs such as emoji."""
+_ARCHIVES = {
+    b"PK\x03\x04": "a zip archive",
+    b"PK\x05\x06": "an empty zip archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a rar archive",
+}
+_TAR_PLACE, _TAR = 257, b"ustar"
+"""Where a tar says that it is one."""
 _CHUNK_BYTES = 1 << 20
 T = TypeVar("T")
 
@@ -70,6 +78,14 @@ def text(path: Path) -> Iterator[IO[str]]:
                 yield lines
         except UnicodeError as error:
             raise _no_text(path, error) from error
+
+
+def archive(path: Path) -> str | None:
+    """What kind of archive a file is, packed or not; None for a file that is none."""
+    with unpacked(path) as handle:
+        start = handle.read(_TAR_PLACE + len(_TAR))
+    kinds = (kind for magic, kind in _ARCHIVES.items() if start.startswith(magic))
+    return next(kinds, "a tar archive" if start[_TAR_PLACE:] == _TAR else None)
 
 
 def read_up_to(rows: Iterable[T]) -> Iterator[T]:

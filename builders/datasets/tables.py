@@ -78,6 +78,12 @@ def arrow_rows(path: Path) -> Iterator[Row]:
         raise _broken(path, "Arrow", number, error) from error
 
 
+def arrow_schema(path: Path) -> pa.Schema:
+    """The columns of an Arrow file, or of a stream."""
+    with pa.OSFile(str(path)) as source:
+        return (pa.ipc.open_file if _starts(path, _ARROW_FILE) else pa.ipc.open_stream)(source).schema
+
+
 def _batches(source: Any, is_file: bool) -> Iterator[pa.RecordBatch]:
     if not is_file:
         yield from pa.ipc.open_stream(source)
