@@ -81,7 +81,7 @@ def test_texts_beside_files_of_rows_are_said_to_be_passed_over(tmp_path, capfd):
         list(rows(place))
     alone = folder_of(tmp_path / "alone", {"notes.txt": b"x\n"})
     assert list(rows(alone)) == [{"text": "x"}]
-    assert "passed over" not in capfd.readouterr().err
+    assert f"{alone}: passed over" not in capfd.readouterr().err
 
 
 def test_the_config_that_a_card_calls_usual_is_read_and_said(tmp_path, capfd):
