@@ -24,6 +24,7 @@ from builders.datasets.tables import Row
 from store.errors import InputError, MissingError, UserError
 from training import hub
 from training.errors import TrainingError, loading
+from training.tool_calls import without_filled
 
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OSError, ImportError, pa.ArrowException)
 """What `datasets` raises for files that it cannot read, or a folder with a script."""
@@ -69,7 +70,8 @@ def _rows(place: str, config: str | None, split: str | None, revision: str | Non
         with loading(f"the dataset {place} (split {found.split})"):
             rows = datasets.load_dataset(place, found.config, revision=revision, split=found.split, streaming=True)
         folder_files.require_read(place, rows.info.builder_name)
-        yield from rows
+        # JSON has the nulls that it has
+        yield from rows if rows.info.builder_name == "json" else map(without_filled, rows)
 
 
 @contextmanager
