@@ -13,7 +13,6 @@ import pytest
 from builders.datasets.mixes import stored
 from training.conversations import mapping, require, turns
 from training.errors import TrainingError, UnusableRowError
-from training.examples import as_messages
 from training.said import said
 from training.tool_calls import without_filled
 
@@ -173,7 +172,6 @@ def test_an_input_follows_its_question(question, given, expected) -> None:
     assert asked == {"role": "user", "content": f"Add.\n\n{expected}"}
 
 
-@pytest.mark.parametrize("given", [None, "", " \n", [], float("nan")])
 def test_an_input_that_nobody_named_belongs_to_the_problem_unless_another_field_has_it() -> None:
     row = {"instruction": "Add.", "input": "1, 2", "output": "3"}
     named = {"problem": "instruction", "solution": "output"}
@@ -196,7 +194,6 @@ def test_a_null_in_arguments_stays_and_what_arrow_filled_goes() -> None:
     filled = pa.Table.from_pylist([row]).to_pylist()[0]
     assert arguments(filled)[1] == {"a": None, "c": None, "d": [None]}
     assert arguments(without_filled(filled)) == [{"a": {}}, {"d": [None]}]
-    assert as_messages(filled)[1]["tool_calls"][0]["function"]["arguments"] == {"a": {}}
 
 
 def test_json_text_whose_key_stands_twice_is_no_talk_and_both_values_are_searched() -> None:
@@ -208,6 +205,7 @@ def test_json_text_whose_key_stands_twice_is_no_talk_and_both_values_are_searche
     assert "one\ntwo" in said(call) and "three\nfour" in said(call)
 
 
+@pytest.mark.parametrize("given", [None, "", " \n", [], float("nan")])
 def test_an_input_without_anything_adds_nothing(given) -> None:
     assert turns({"instruction": "Add.", "input": given, "output": "3"})[0]["content"] == "Add."
 
