@@ -1,7 +1,7 @@
 """The files of rows in a dataset folder: which they are, and what is wrong with them.
 
-In: a folder. Out: its files, and InputErrors that name file, row and column. `datasets`, which reads
-such folders, often names none of these.
+In: a folder. Out: its files, and InputErrors that name file, row and column. `datasets`, which
+reads such folders, often names none of these.
 
     files = data_files("my-data")
     require_one_form("my-data", files)
@@ -80,7 +80,7 @@ def require_one_form(place: str, files: Sequence[Path]) -> None:
 
 
 def require_read(place: str, builder: str | None) -> None:
-    """InputError if `datasets` chose another kind of files than those of rows, as many .txt ones."""
+    """InputError if `datasets` chose other files than those of rows, as where many are .txt."""
     if builder in ("text", "imagefolder", "audiofolder", "videofolder") and (files := data_files(place)):
         raise InputError(
             f"{place}: `datasets` would read other files than {files[0].relative_to(place)}, for there are more of them. "
@@ -89,7 +89,7 @@ def require_read(place: str, builder: str | None) -> None:
 
 
 def say_place(files: Sequence[Path]) -> None:
-    """InputError with the file, the row and the column of a fault, where our own readers find it."""
+    """InputError with file, row and column of a fault, where our own readers find it."""
     names: dict[str, None] = {}
     kinds: dict[str, tuple[str, str]] = {}
     for path in files:

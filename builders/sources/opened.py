@@ -95,7 +95,7 @@ def _check_archives(source: Source) -> None:
 
 
 def _fault(path: str) -> str | None:
-    """What is wrong with the head of an archive: the directory of a zip, the first block of a tar."""
+    """What is wrong with the head of an archive: of a zip its directory, of a tar a block."""
     if path.endswith(archives.ZIPS):
         return None if zipfile.is_zipfile(path) else _BROKEN_ARCHIVE
     try:

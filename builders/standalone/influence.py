@@ -46,8 +46,8 @@ Track = Callable[[Sequence[int], str], Iterable[int]]
 class Report:
     """What came of it. `num_shards` were computed in this run.
 
-    Rejects are counted by dataset and reason. `datasets` has name, path, config and split of what was
-    read, the ranked dataset first.
+    Rejects are counted by dataset and reason. `datasets` has name, path, config and split of what
+    was read, the ranked dataset first.
     """
 
     output: str

@@ -1,7 +1,7 @@
 """The checkpoints at which `scoder influence` takes gradients: given adapters, or one it trains.
 
-In: a `Request`. Out: a `Maker` for each checkpoint, which knows how its gradients are made and under
-which key they are kept, and the weight of each.
+In: a `Request`. Out: a `Maker` for each checkpoint, which knows how its gradients are made and
+under which key they are kept, and the weight of each.
 """
 
 from __future__ import annotations

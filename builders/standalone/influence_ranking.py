@@ -1,7 +1,7 @@
 """The ranking of a dataset by its kept gradients, and the tables of it.
 
-In: a folder of gradients, indexes of datasets, and the makers of the gradients. Out: influences, and
-from them the rows and the rejects of `scoder influence`.
+In: a folder of gradients, indexes of datasets, and the makers of the gradients. Out: influences,
+and from them the rows and the rejects of `scoder influence`.
 """
 
 from __future__ import annotations
