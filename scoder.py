@@ -182,6 +182,13 @@ def refusals(
     return refused(checks, UserError, TrainingError)
 
 
+def passed_over(recipe: Recipe, until: str | None = None) -> list[str]:
+    """What a run would read, and `refusals` does not open: what the Hub has, and files beyond some
+    thousand.
+    """
+    return opening.passed_over(recipe, _until(recipe, until))
+
+
 def _until(recipe: Recipe, until: str | None) -> list[str]:
     """The stages of a run that ends with one of them, or with the last."""
     planned = list(stages(recipe))

@@ -203,7 +203,8 @@ def influence(
     )
     rejects = [{"dataset": d, "reason": r, "rows": n} for (d, r), n in sorted(report.rejects.items())]
     if as_json:
-        print(json.dumps({"output": report.output, "rows": report.num_rows, "rejects": rejects}))
+        found = {"output": report.output, "rows": report.num_rows, "rejects": rejects, "datasets": report.datasets}
+        print(json.dumps(found))
         return
     announce(
         f"{counted(report.num_rows, 'row')}, {counted(report.num_checkpoints, 'checkpoint')}: {report.output}, {report.output}.rejects.parquet"
@@ -265,15 +266,17 @@ def contamination(
     from builders.benchmarks import named
     from builders.datasets.texts import in_order
     from builders.standalone import contamination as checking
-    from training.conversations import mapping
+    from training.conversations import mapping, may_have_input
 
     if text and columns:
         raise InputError("--text and --columns both name the columns: give one of them")
+    fields = mapping(columns or [])
     request = checking.Request(
         dataset=named(dataset),
         benchmarks=[named(given) for given in [*benchmarks, *(more or [])]],
         settings=checking.settings(set_ or []),
-        columns=text or in_order(mapping(columns or [])),
+        columns=text or in_order(fields),
+        has_input=may_have_input(fields),
         hits=output,
         verdicts=verdicts,
         execute=execute,

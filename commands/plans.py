@@ -1,7 +1,8 @@
 """The plan of a run, printed: `scoder run RECIPE --dry-run`.
 
 In: a recipe. Out: what each stage would do and cost, what it takes of the machine, and the totals.
-What nobody can know before is called unknown. With --json it is null.
+What nobody can know before is called unknown. With --json it is null, and what a run would be
+refused for is there by keys.
 """
 
 from __future__ import annotations
@@ -32,14 +33,27 @@ CLOSE = "close"
 """A prediction that is so near the limit that it may not fit."""
 
 
-def show(recipe: Recipe, visible: list[float | None], as_json: bool) -> None:
-    """Print the plan: two tables and the totals for people, one list of rows for programs."""
+def as_object(store: Store, recipe: Recipe, visible: list[float | None], until: str | None) -> None:
+    """Print for programs what `show` and `refuse` say for people, as one object.
+
+    Its `plan` is a list of steps, and the total last. `refused` has an object for each error that a
+    run would end with, and `passed_over` a text for each thing that nobody looked at.
+    """
+    import scoder
+    from builders.recipe import planned
+
+    found = scoder.refusals(store, recipe, until, visible, opens=True)
+    refused = [{"error": type(error).__name__, "message": str(error)} for error in found]
+    plan = {"plan": planned.rows(recipe, visible), "refused": refused}
+    print(json.dumps(plan | {"passed_over": scoder.passed_over(recipe, until)}, default=str))
+    _tell(found)
+
+
+def show(recipe: Recipe, visible: list[float | None]) -> None:
+    """Print the plan for people: two tables and the totals."""
     from builders.recipe import fitting, planned
 
     found = planned.rows(recipe, visible)
-    if as_json:
-        print(json.dumps(found, default=str))
-        return
     from commands.reports import print_rows
 
     *steps, total = found
@@ -200,10 +214,16 @@ def refuse(store: Store, recipe: Recipe, visible: list[float | None], until: str
     is needed. What only has to be brought, such as a file, a library or a key, is told.
     """
     import scoder
+
+    for told in scoder.passed_over(recipe, until):
+        announce(f"not looked at: {told}")
+    _tell(scoder.refusals(store, recipe, until, visible, opens=True))
+
+
+def _tell(found: list[Exception]) -> None:
     from store.errors import SettingError
     from store.refusals import together
 
-    found = scoder.refusals(store, recipe, until, visible, opens=True)
     if any(isinstance(error, SettingError) for error in found):
         raise together(found)
     if found:

@@ -81,8 +81,12 @@ def run(
         from commands import plans
 
         seen = list(fitting.seen_by(loaded))
-        plans.show(loaded, seen, as_json)
-        plans.refuse(open_store(store, is_new=True), loaded, seen, until)
+        opened = open_store(store, is_new=True)
+        if as_json:
+            plans.as_object(opened, loaded, seen, until)
+            return
+        plans.show(loaded, seen)
+        plans.refuse(opened, loaded, seen, until)
         return
     from commands import rebuilds
     from store.lock import coordinator

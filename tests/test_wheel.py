@@ -122,7 +122,7 @@ def test_nothing_of_the_checkout_is_in_sight(installed: Installed) -> None:
 @pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "recipes").glob("*.yaml")))
 def test_a_recipe_is_planned_by_its_name(installed: Installed, name: str) -> None:
     plan = json.loads(installed.run("scoder", "run", name, "--dry-run", "--json"))
-    assert len(plan) > 5
+    assert len(plan["plan"]) > 5
 
 
 def test_help_and_doctor(installed: Installed) -> None:

@@ -13,6 +13,8 @@ The layouts, in the order in which they are tried:
                                              `input` alone is a question
     system, beside either                    a turn of the system, before the others
 
+With columns that the user names, `input` still belongs to the problem, unless another field has it.
+
     turns({"instruction": "Add.", "input": "1, 2", "output": "3"})
     turns({"ask": "Add 1 and 2.", "code": "3"}, {"problem": "ask", "solution": "code"})
 """
@@ -114,7 +116,19 @@ def _by_name(row: Mapping[str, Any], columns: Columns) -> list[Turn]:
         if not is_given(given["messages"]):
             raise UnusableRowError(NOTHING)
         return _led(given.get("system"), listed(given["messages"], None))
-    return _led(given.get("system"), _pair(given.get("problem"), given.get("input"), given.get("solution")))
+    more = given.get("input") if "input" in columns else _beside(row, columns)
+    return _led(given.get("system"), _pair(given.get("problem"), more, given.get("solution")))
+
+
+def _beside(row: Mapping[str, Any], columns: Columns) -> str | None:
+    """The text of an `input` that nobody named. It belongs to the problem, as Alpaca has it."""
+    more = row.get("input") if may_have_input(columns) else None
+    return more if isinstance(more, str) else None
+
+
+def may_have_input(columns: Columns) -> bool:
+    """Whether a column `input`, if there is one, belongs to the problem: it has no other field."""
+    return "problem" in columns and "input" not in columns and "input" not in columns.values()
 
 
 def _by_layout(row: Mapping[str, Any]) -> list[Turn]:

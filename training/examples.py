@@ -28,6 +28,7 @@ from training.precision import torch_dtype
 from training.progress import quiet
 from training.reports import Reject
 from training.settings import DtypeName
+from training.tool_calls import without_filled
 
 Message = conversations.Turn
 
@@ -95,8 +96,8 @@ def _cache(dataset: str) -> str | None:
 
 
 def as_messages(row: Mapping[str, Any]) -> list[Message]:
-    """The conversation of a row. UnusableRowError says why it has none."""
-    return conversations.turns(row)
+    """The conversation of a row of a `Dataset`. UnusableRowError says why it has none."""
+    return conversations.turns(without_filled(dict(row)))
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_tokens: int) -> Example | Flaw:

@@ -23,11 +23,12 @@ def dataset_fingerprint(rows: "Dataset") -> str:
     """
     # imported here: it loads transformers, seconds that `model_fingerprint` does not need
     from training.conversations import turns
+    from training.tool_calls import without_filled
 
     digest = hashlib.sha256()
     for row in rows:
         try:
-            said: object = turns(row)
+            said: object = turns(without_filled(dict(row)))
         except UnusableRowError as error:
             said = str(error)
         digest.update(json.dumps(said, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")

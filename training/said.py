@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from training.json_text import joined
 from training.tool_calls import is_text, texts
 from training.turns import is_talk, unpacked
 
@@ -26,7 +27,8 @@ _CALL = re.compile(r"<\|?tool_calls?(?:_begin)?\|?>|<function_call>|\[TOOL_CALLS
 """What stands before JSON in a text."""
 _ESCAPE = re.compile(r"\\(n|t|r|'|\"|\\)")
 _UNESCAPED = {"n": "\n", "t": "\t", "r": "\r", "'": "'", '"': '"', "\\": "\\"}
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(object_pairs_hook=joined)
+"""A search looks at both values of a key that stands twice."""
 
 
 def said(value: Any, *, holds_turns: bool = False) -> str:
@@ -80,6 +82,6 @@ def _with_json(text: str) -> Iterator[str]:
 
 def _opened(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=joined)
     except (ValueError, RecursionError):
         return text

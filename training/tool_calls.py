@@ -9,12 +9,12 @@ function_call. Arguments may be an object, or JSON text. Out: a list of calls, e
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from training.errors import UnusableRowError
+from training.json_text import parsed
 
 
 def is_call(turn: Mapping[str, Any]) -> bool:
@@ -25,43 +25,53 @@ def is_call(turn: Mapping[str, Any]) -> bool:
 def calls(turn: Mapping[str, Any], said: Any) -> list[dict[str, Any]]:
     """The calls of tools: those of `tool_calls`, of the older `function_call`, or of ShareGPT's."""
     given = turn.get("tool_calls") or turn.get("function_call") or said
-    is_json = isinstance(given, str)
     if isinstance(given, str):
         try:
-            given = json.loads(given)
-        except (ValueError, RecursionError):
+            given = parsed(given)
+        except ValueError:
             raise UnusableRowError(f"the call of a tool is no JSON: {shown(given)}") from None
     if not is_given(given):
         return []
-    return [_call(call, is_json) for call in (given if isinstance(given, list | tuple) else [given])]
+    return [_call(call) for call in (given if isinstance(given, list | tuple) else [given])]
 
 
-def _call(call: Any, is_json: bool) -> dict[str, Any]:
+def _call(call: Any) -> dict[str, Any]:
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not is_text(function.get("name")):
         raise UnusableRowError(f"the call of a tool needs the name of a function, but a row has {shown(call)}")
-    found = {"type": "function", "function": {"name": function["name"], "arguments": _arguments(function, is_json)}}
+    found = {"type": "function", "function": {"name": function["name"], "arguments": _arguments(function)}}
     return {"id": call["id"], **found} if is_text(call.get("id")) else found
 
 
-def _arguments(function: Mapping[str, Any], is_json: bool) -> Any:
-    """The arguments as templates take them: an object.
-
-    Arrow gives all rows of a column the same keys. So a key without a value is left out, unless the
-    arguments, or the whole call, are JSON text.
+def _arguments(function: Mapping[str, Any]) -> Any:
+    """The arguments as templates take them: an object. A key without a value stays: see
+    `without_filled`.
     """
     given = function.get("arguments", function.get("parameters"))
     if isinstance(given, str):
         try:
-            found = json.loads(given)
-        except (ValueError, RecursionError):
+            found = parsed(given)
+        except ValueError:
             return given
         return {} if found is None else found if isinstance(found, dict) else given
-    return (
-        {key: value for key, value in (given or {}).items() if is_json or value is not None}
-        if isinstance(given, Mapping | None)
-        else given
-    )
+    return dict(given or {}) if isinstance(given, Mapping | None) else given
+
+
+def without_filled(value: Any, *, is_inside: bool = False) -> Any:
+    """A value as Arrow gives it, without what Arrow filled into the arguments of calls.
+
+    Arrow gives all objects of a column the same keys, and those of others have no value. Whether a
+    null was there before, nobody can tell then. In JSON it is one.
+    """
+    if isinstance(value, dict):
+        return {
+            key: without_filled(inner, is_inside=is_inside or key in ("arguments", "parameters"))
+            for key, inner in value.items()
+            if inner is not None or not is_inside
+        }
+    if isinstance(value, list):
+        return [without_filled(inner, is_inside=is_inside) for inner in value]
+    return value
 
 
 def called(turn: Mapping[str, Any]) -> list[str]:

@@ -10,12 +10,12 @@ text, or as `datasets` stores it; or one text. Out: turns with `role` and `conte
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from training.errors import UnusableRowError
+from training.json_text import RepeatedKeyError, parsed
 from training.tool_calls import calls, is_call, is_given, is_text, shown
 
 Turn = dict[str, Any]
@@ -61,8 +61,10 @@ def unpacked(text: str) -> list[Any] | None:
     if start not in ("[", "{"):
         return None
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = parsed(text)
+    except RepeatedKeyError:
+        return None  # nobody knows which value counts
+    except ValueError:
         found = _as_python(text.strip())
     if found and is_talk(held := [found] if isinstance(found, dict) else found):
         return list(held)
@@ -135,8 +137,8 @@ def _content_of_json(text: str, turn: Mapping[str, Any]) -> str:
     if _PARTS.match(text) is None:
         return text
     try:
-        held = json.loads(text)
-    except (ValueError, RecursionError):
+        held = parsed(text)
+    except ValueError:
         return text
     has_types = all(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in held)
     return _content(held, turn) if has_types else text

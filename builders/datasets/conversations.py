@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from builders.datasets import rows as dataset_rows
+from builders.datasets.places import Place
 from store import content_id
 from store.counts import counted
 from store.errors import InputError
@@ -45,8 +46,15 @@ class Dataset:
 
     def rows(self) -> Iterator[Any]:
         """The rows as they are. ValueError and FileNotFoundError name the place."""
-        where: dict[str, Any] = {"config": self.config, "split": self.split, "revision": self.revision}
-        return dataset_rows.rows(self.place, **where, usual_split="train")
+        return dataset_rows.rows(self.place, **self._where())
+
+    def chosen(self) -> Place:
+        """The config and the split that are read."""
+        return dataset_rows.chosen(self.place, **self._where())
+
+    def _where(self) -> dict[str, Any]:
+        named = {"config": self.config, "split": self.split, "revision": self.revision}
+        return {**named, "usual_split": "train"}
 
     def conversation(self, row: Any) -> Conversation:
         """The turns of a row. UnusableRowError says why it has none."""

@@ -2,7 +2,8 @@
 
 In: a path. Out: its rows, one after the other, so memory does not grow with the file.
 InputError names the file, the row, and in lines also the line. A row, or a file that is one
-object, has at most `packed.MAX_ROW_CHARS`.
+object, has at most `packed.MAX_ROW_CHARS`. A key that stands twice in an object, with other values,
+is such an error: nobody knows which value counts.
 
     for row in json_rows(Path("rows.jsonl.gz")): print(row)
 """
@@ -17,6 +18,7 @@ from typing import IO, Any
 
 from builders.datasets import packed
 from store.errors import InputError
+from training.json_text import RepeatedKeyError, distinct, parsed
 
 FORMS = "Give JSON lines, one JSON array, CSV, TSV, Parquet or Arrow."
 _CHUNK_CHARS = 1 << 20
@@ -30,6 +32,17 @@ def json_rows(path: Path) -> Iterator[Any]:
         raise InputError(f"{path} is empty: a dataset needs at least one row")
     with packed.text(path) as text:
         yield from packed.read_up_to(_array_rows(text, path) if first == "[" else _line_rows(text, path))
+
+
+def json_object(path: Path, way_on: str) -> dict[str, Any]:
+    """The object in a small file that describes others. InputError ends with the way on."""
+    try:
+        found = parsed(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}). {way_on}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds no object. {way_on}")
+    return found
 
 
 def _first_sign(path: Path) -> str:
@@ -48,7 +61,7 @@ def _line_rows(text: IO[str], path: Path) -> Iterator[Any]:
     lines = _lines(text, path)
     (start, first), second = next(lines), next(lines, None)
     try:
-        row = _parsed(first)
+        row = parsed(first)
     except ValueError as error:
         # an object in several lines goes on where its first line ends, other rows are broken
         if second is not None and (not isinstance(error, json.JSONDecodeError) or error.pos < len(first)):
@@ -107,7 +120,7 @@ def _is_of_columns(document: Any) -> bool:
 
 
 def _array_rows(text: IO[str], path: Path) -> Iterator[Any]:
-    decoder, number = json.JSONDecoder(), 1
+    decoder, number = json.JSONDecoder(object_pairs_hook=distinct), 1
     buffer, is_end = text.read(_CHUNK_CHARS), False
     while "[" not in buffer:  # blanks may stand before it
         buffer = text.read(_CHUNK_CHARS)
@@ -158,20 +171,14 @@ def _between(buffer: str, place: int) -> int:
 
 def _json(text: str, place: str) -> Any:
     try:
-        return _parsed(text)
+        return parsed(text)
     except ValueError as error:
         if "\0" in text:
             raise InputError(f"{place}: not UTF-8 text, for it holds NUL bytes. Save the file as UTF-8.") from None
         raise _broken(place, error) from error
 
 
-def _parsed(text: str) -> Any:
-    """ValueError also for objects in objects that are too deep, and numbers that are too long."""
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("lists or objects stand inside each other too deeply") from error
-
-
 def _broken(place: str, error: Exception) -> InputError:
+    if isinstance(error, RepeatedKeyError):
+        return InputError(f"{place}: {error}.")
     return InputError(f"{place}: not JSON ({str(error)[:200]}). {FORMS}")

@@ -1,7 +1,7 @@
-"""The bytes and the text of a file, however it is packed: gzip, bzip2, xz, Zstandard or not at all.
+"""The text of a file of a dataset, however it is packed (`builders/sources/packing.py`).
 
 In: a path. Out: a stream of bytes, or of text. The first bytes tell the packing and the encoding,
-and the name does not matter: UTF-8, or UTF-16 with a mark at its start or without.
+and the name does not matter.
 
 Files may be hostile, so there are limits. The readers of rows keep to MAX_ROW_CHARS.
 
@@ -13,41 +13,33 @@ Files may be hostile, so there are limits. The readers of rows keep to MAX_ROW_C
 
 from __future__ import annotations
 
-import bz2
 import codecs
-import gzip
 import io
-import lzma
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, BinaryIO, TypeVar, cast
+from typing import IO, Any, BinaryIO, TypeVar
 
-import pyarrow as pa
-
-from builders.sources import bounds, xz
+from builders.sources import bounds, packing
 from store.errors import InputError
 
-SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 MAX_RATIO = 200
 """As in sources. Texts of datasets unpack to 3 to 10 times their size."""
 MAX_UNPACKED_BYTES = 100_000_000_000
 """Rows are read as a stream, so a large file costs time and no memory. This bounds the time."""
 MAX_ROW_CHARS = 40_000_000
 """To read a row of so many takes 100 MB of memory, and 400 MB where it has signs such as emoji."""
-_KINDS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
-_BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_ARCHIVES = {
+    b"PK\x03\x04": "a zip archive",
+    b"PK\x05\x06": "an empty zip archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a rar archive",
+}
+_TAR_PLACE, _TAR = 257, b"ustar"
+"""Where a tar says that it is one."""
 _CHUNK_BYTES = 1 << 20
 T = TypeVar("T")
-
-
-def kind(path: Path) -> str | None:
-    """How a file is packed; None for a file that is not."""
-    with open(path, "rb") as handle:
-        start = handle.read(6)
-    return next((name for magic, name in _KINDS.items() if start.startswith(magic)), None)
 
 
 @contextmanager
@@ -57,50 +49,23 @@ def unpacked(path: Path) -> Iterator[BinaryIO]:
     InputError for a file that is cut off or damaged, and TooMuchError, which is one, for a file
     that unpacks to more than the limit.
     """
-    packing = kind(path)
+    packed_as = packing.kind(path)
     try:
-        with _opened(path, packing) as handle:
+        with packing.opened(path, packed_as, partial(_bounded, path)) as handle:
             yield handle
-    except _BROKEN as error:
-        if packing is None or isinstance(error, InputError):
+    except packing.BROKEN as error:
+        if packed_as is None or isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is not a whole {packing} file ({error}). Copy or write it again.") from error
+        raise InputError(f"{path} is not a whole {packed_as} file ({error}). Copy or write it again.") from error
 
 
-def _opened(path: Path, packing: str | None) -> BinaryIO:
-    if packing is None:
-        return open(path, "rb")
-    if packing == "xz":
-        inside: Any = xz.Xz(str(path))
-    elif packing == "Zstandard":  # Arrow's reader notices when a file is cut off
-        inside = pa.input_stream(str(path), compression="zstd")
-    else:
-        inside = (gzip.open if packing == "gzip" else bz2.open)(path, "rb")
+def _bounded(path: Path, inside: Any) -> bounds.Bounded:
     most = bounds.most_unpacked(path, MAX_UNPACKED_BYTES, MAX_RATIO)
     told = (
         f"{path} unpacks to more than {most:,} bytes, the most for a packed file of its size. If you trust it, unpack "
         "it and name the unpacked file."
     )
-    return cast(BinaryIO, io.BufferedReader(_Raw(inside, bounds.Bounded(inside, most, told)), 1 << 16))
-
-
-class _Raw(io.RawIOBase):
-    """A bounded reader as Python's streams have it."""
-
-    def __init__(self, inside: Any, bounded: bounds.Bounded):
-        self.inside, self.bounded = inside, bounded
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.bounded.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self.inside.close()
-        super().close()
+    return bounds.Bounded(inside, most, told)
 
 
 @contextmanager
@@ -113,6 +78,14 @@ def text(path: Path) -> Iterator[IO[str]]:
                 yield lines
         except UnicodeError as error:
             raise _no_text(path, error) from error
+
+
+def archive(path: Path) -> str | None:
+    """What kind of archive a file is, packed or not; None for a file that is none."""
+    with unpacked(path) as handle:
+        start = handle.read(_TAR_PLACE + len(_TAR))
+    kinds = (kind for magic, kind in _ARCHIVES.items() if start.startswith(magic))
+    return next(kinds, "a tar archive" if start[_TAR_PLACE:] == _TAR else None)
 
 
 def read_up_to(rows: Iterable[T]) -> Iterator[T]:
@@ -135,23 +108,15 @@ def too_long(place: str) -> InputError:
 
 
 def encoding(path: Path) -> str:
-    """The encoding that the first bytes of the text tell: UTF-16 or UTF-8.
-
-    UTF-16 without a mark has a NUL beside the first sign, which no text in UTF-8 has.
-    """
+    """The encoding of a file's text: see `packing.encoding_of`."""
     with unpacked(path) as handle:
-        start = handle.read(2)
-    if start in _UTF16:
-        return "utf-16"
-    if len(start) == 2 and 0 in start and any(start):
-        return "utf-16-be" if start[0] == 0 else "utf-16-le"
-    return "utf-8-sig"
+        return packing.encoding_of(handle.read(2))
 
 
 def _no_text(path: Path, error: UnicodeError) -> InputError:
     """The error with the place of the first byte that cannot be read: decoders do not tell it."""
     advice = "Save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`."
-    if encoding(path) != "utf-8-sig":
+    if encoding(path) != packing.UTF8:
         return InputError(f"{path} begins as UTF-16 text, but is none ({error}). {advice}")
     with unpacked(path) as handle:
         if found := _first_fault(handle):

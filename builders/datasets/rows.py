@@ -24,14 +24,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from builders.datasets import packed
-from builders.datasets.folders import folder_rows
+from builders.datasets import folders, packed
 from builders.datasets.json_rows import json_rows
+from builders.datasets.places import Place
 from builders.datasets.tables import SEPARATORS, arrow_rows, is_arrow, is_parquet, parquet_rows, separated_rows
-from store.errors import MissingError
+from builders.sources import packing
+from store.errors import InputError, MissingError
 from training.errors import loading
 
-FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".arrow", *SEPARATORS, *packed.SUFFIXES)
+FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".arrow", *SEPARATORS, *packing.SUFFIXES)
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?\Z")
 
 
@@ -55,7 +56,22 @@ def rows(
         yield from _file_rows(path, columns)
     else:
         check_place(place)
-        yield from folder_rows(str(place), config=config, split=split, revision=revision, usual=usual_split)
+        yield from folders.folder_rows(str(place), config=config, split=split, revision=revision, usual=usual_split)
+
+
+def chosen(
+    place: str | Path,
+    *,
+    config: str | None = None,
+    split: str | None = None,
+    revision: str | None = None,
+    usual_split: str = "test",
+) -> Place:
+    """What `rows` reads of a place: the config and the split, None where there are none."""
+    if Path(place).is_file():
+        return Place(str(place))
+    check_place(place)
+    return folders.chosen(str(place), config=config, split=split, revision=revision, usual=usual_split)
 
 
 def _file_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Any]:
@@ -63,6 +79,8 @@ def _file_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Any]:
         yield from parquet_rows(path, columns)
     elif is_arrow(path):
         yield from arrow_rows(path)
+    elif archive := packed.archive(path):
+        raise InputError(f"{path} is {archive}, and no file of rows: unpack it, and name the file or the folder in it")
     else:
         suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
         separator = next((SEPARATORS[suffix] for suffix in suffixes if suffix in SEPARATORS), None)
@@ -99,7 +117,7 @@ def digest(place: str | Path) -> str | None:
 
 
 def _digest_of_file(path: Path) -> str:
-    if packed.kind(path) is None:
+    if packing.kind(path) is None:
         with open(path, "rb") as plain:
             return hashlib.file_digest(plain, "sha256").hexdigest()
     found = hashlib.sha256()

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from builders.datasets import packed
 from store.errors import InputError
+from training.tool_calls import without_filled
 
 Row = dict[str, Any]
 
@@ -52,7 +53,7 @@ def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[R
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
             size = rows_at_once(file.metadata)
             for batch in file.iter_batches(batch_size=size, columns=list(columns) if columns else None):
-                yield from batch.to_pylist()
+                yield from _rows(batch)
                 number += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, "Parquet", number, error) from error
@@ -72,10 +73,24 @@ def arrow_rows(path: Path) -> Iterator[Row]:
             for batch in _batches(source, _starts(path, _ARROW_FILE)):
                 size = max(1, min(BATCH_ROWS, BATCH_BYTES * batch.num_rows // max(1, batch.nbytes)))
                 for start in range(0, batch.num_rows, size):
-                    yield from batch.slice(start, size).to_pylist()
+                    yield from _rows(batch.slice(start, size))
                 number += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, "Arrow", number, error) from error
+
+
+def _rows(batch: pa.RecordBatch) -> list[Row]:
+    """The rows of a batch, without what Arrow filled into the arguments of calls."""
+    rows: list[Row] = batch.to_pylist()
+    if any(pa.types.is_nested(field.type) for field in batch.schema):
+        return [without_filled(row) for row in rows]
+    return rows
+
+
+def arrow_schema(path: Path) -> pa.Schema:
+    """The columns of an Arrow file, or of a stream."""
+    with pa.OSFile(str(path)) as source:
+        return (pa.ipc.open_file if _starts(path, _ARROW_FILE) else pa.ipc.open_stream)(source).schema
 
 
 def _batches(source: Any, is_file: bool) -> Iterator[pa.RecordBatch]:

@@ -24,7 +24,7 @@ from builders.sources.files import Shard, SourceFile
 from builders.sources.license_rules import headed
 from store import fingerprint
 
-__all__ = ["bounds", "files", "license_choices", "listing", "opened", "read", "xz"]
+__all__ = ["bounds", "files", "license_choices", "listing", "opened", "packing", "read", "xz"]
 
 _READERS = {"stdlib": trees, "tree": trees, "packages": trees, "archive": archives}
 

@@ -9,4 +9,5 @@ __all__ = [
     "influence_request",
     "opening",
     "training_set",
+    "verdict_files",
 ]

@@ -5,6 +5,7 @@ raises what the run itself would stumble over. Nothing is built, and no model is
 on the Hub is not asked for: it may take long, and needs a network.
 
     refused(checks(recipe, ["pool", "teacher"]), UserError, TrainingError)
+    passed_over(recipe, ["pool", "teacher"])
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from builders import benchmarks
 from builders.datasets import mixes
+from builders.datasets.json_rows import json_object
 from builders.datasets.rows import check_place
 from builders.recipe import Benchmark, Mix, Recipe
 from builders.sources import opened
@@ -41,6 +43,14 @@ def checks(recipe: Recipe, stages: Collection[str]) -> list[Check]:
     if "coder" in stages:
         found += [partial(_mix, mix) for mix in recipe.coder.mix if _is_here(mix)]
     return found + [partial(_model, field, model) for field, model in _models(recipe, stages)]
+
+
+def passed_over(recipe: Recipe, stages: Collection[str]) -> list[str]:
+    """What these stages read and no check looks at: files beyond a number, and what the Hub has."""
+    found = [opened.passed_over(source) for source in recipe.sources] if "pool" in stages else []
+    on_the_hub = [b.path for b in recipe.benchmarks if "pool" in stages and not Path(b.path).exists()]
+    on_the_hub += [mix.dataset for mix in recipe.coder.mix if "coder" in stages and not _is_here(mix)]
+    return [told for told in found if told] + [f"the Hub is not asked for {place}" for place in on_the_hub]
 
 
 def _benchmark(benchmark: Benchmark) -> None:
@@ -88,22 +98,19 @@ def _models(recipe: Recipe, stages: Collection[str]) -> Iterator[tuple[str, str]
 def _model(field: str, model: str) -> None:
     """InputError for a model whose config or weights are not whole, as after half a copy."""
     folder = Path(model)
-    _json(field, folder / "config.json")
+    _described(field, folder / "config.json")
     index = folder / "model.safetensors.index.json"
-    names = set(_json(field, index).get("weight_map", {}).values()) if index.is_file() else set()
+    names = set(_described(field, index).get("weight_map", {}).values()) if index.is_file() else set()
     files = {folder / name for name in names} | set(folder.glob("*.safetensors"))
     for file in sorted(files):
         _weights(field, file)
 
 
-def _json(field: str, path: Path) -> dict[str, Any]:
+def _described(field: str, path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{field}: {path} cannot be read ({error}). Copy the model again.") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{field}: {path} holds no object. Copy the model again.")
-    return found
+        return json_object(path, "Copy the model again.")
+    except InputError as error:
+        raise InputError(f"{field}: {error}") from error
 
 
 def _weights(field: str, path: Path) -> None:

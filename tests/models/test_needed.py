@@ -117,8 +117,12 @@ def test_a_dry_run_says_what_is_missing_after_the_plan(tmp_path):
     command = [sys.executable, "-m", "commands", "run", str(tmp_path / "mine.yaml"), "--dry-run", "--json"]
     command += ["--store", str(tmp_path / "store"), "--set", "synthesizer.model=./smollm2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and len(json.loads(done.stdout)) > 5, done.stderr
-    assert "this run would be refused now: synthesizer.model: there is no folder ./smollm2" in done.stderr
+    found = json.loads(done.stdout)
+    assert done.returncode == 0 and len(found["plan"]) > 5, done.stderr
+    told = next(one for one in found["refused"] if one["message"].startswith("synthesizer.model"))
+    assert told["error"] == "MissingError" and "there is no folder ./smollm2" in told["message"]
+    assert "this run would be refused now: " in done.stderr and told["message"] in done.stderr
     done = subprocess.run([*command, "--until", "teacher"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == ""
+    assert (json.loads(done.stdout)["refused"], json.loads(done.stdout)["passed_over"]) == ([], [])
     assert not (tmp_path / "store").exists()

@@ -22,7 +22,7 @@ from builders.datasets.texts import DATASET_ITEMS
 from builders.harness.statistics import NOT_GRADED
 from builders.near_duplicates import PAIRS
 from builders.raw_pool import STAGING
-from builders.standalone.contamination import DATASET_HITS
+from builders.standalone.verdict_files import DATASET_HITS
 from store import ASPECTS, CODE_ASPECTS, CONTRACTS, Store
 from store.catalog import connect
 from store.shards import conform

@@ -100,7 +100,7 @@ def test_a_total_with_an_unknown_part_is_unknown_and_says_what_is_known(
 ) -> None:
     monkeypatch.setenv("SCODER_SIMULATED_GPUS", "1x80")
     done = scoder_here("run", REAL[0], "--dry-run", "--json", folder=tmp_path)
-    *steps, total = json.loads(done.stdout)
+    *steps, total = json.loads(done.stdout)["plan"]
     judge = steps[1]
     assert judge["field"] == "docstring_judge.engine" and judge["gpu_hours"] is None and judge["tokens"] is None
     assert total["gpu_hours"] is None and total["gpu_usd"] is None and total["known_gpu_hours"] > 1

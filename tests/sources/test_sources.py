@@ -3,6 +3,7 @@
 A changed file changes the plan.
 """
 
+import gzip
 import json
 import os
 
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from builders import sources
 from builders.recipe import Source
+from builders.sources import json_lines
 from builders.sources import rows as source_rows
 from builders.sources.files import MAX_FILE_BYTES, SourceFile
 from builders.sources.trees import tree_paths, tree_root
@@ -187,7 +189,7 @@ def test_a_file_of_rows_that_vanishes_is_counted(tmp_path):
 
 def test_a_row_that_is_too_large_is_counted_and_the_next_one_read(tmp_path, monkeypatch):
     monkeypatch.setattr(source_rows, "MAX_FILE_BYTES", 100)
-    monkeypatch.setattr(source_rows, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(json_lines, "MAX_LINE_BYTES", 1000)
     rows = [{"content": "x" * n} for n in (100, 101, 5000, 7)]
     assert [f.error for f in all_files(rows_source(tmp_path / "rows", rows, "jsonl"))] == [
         None,
@@ -292,6 +294,29 @@ def test_broken_lines_of_json_are_counted_not_dropped(tmp_path):
     assert [f.path for f in found if f.error] == ["row-1", "row-2", "row-3"]
     assert found[5].path == "row-6", "a blank line is no row, but it counts for the names of rows"
     assert (found[0].text, found[4].path, found[5].text) == ("first", "\\ud83d.py", "last\u2028line")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_other_encodings_of_unicode_are_read(tmp_path, encoding, pack):
+    text = '\n{"content": "é = 1\u010a"}\r\n{bad\n{"content": "x = 2"}'
+    if encoding.startswith("utf-16"):
+        text += '\n{"content": "\ud800 half"}\n{"content": "last"}'
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(pack(text.encode(encoding, "surrogatepass")))
+    for limit in (None, 100):
+        found = all_files(Source(name="rows", kind="jsonl", path=str(path), files_per_shard=1, max_files=limit))
+        expected = [("row-1", "é = 1\u010a"), ("row-2", None), ("row-3", "x = 2"), ("row-4", None), ("row-5", "last")]
+        assert [(f.path, f.text) for f in found] == expected[: len(found)]
+        assert [f.error for f in found] == [None, "no_json", None, "no_utf8", None][: len(found)]
+        assert len(found) == (5 if encoding.startswith("utf-16") else 3)
+
+
+def test_a_row_whose_key_stands_twice_is_counted(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"content": "x", "content": "y"}\n{"content": "z", "content": "z"}\n')
+    found = all_files(Source(name="rows", kind="jsonl", path=str(path)))
+    assert [(f.text, f.error) for f in found] == [(None, "repeated_key"), ("z", None)]
 
 
 def test_a_file_is_the_same_place_only_in_the_same_repository(tmp_path):

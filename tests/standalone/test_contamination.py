@@ -20,7 +20,8 @@ from builders.benchmarks import named
 from builders.datasets.texts import DATASET_ITEMS, text_columns
 from builders.recipe import Decontamination
 from builders.standalone import contamination as checking
-from builders.standalone.contamination import DATASET_HITS, VERDICTS, Request
+from builders.standalone.contamination import Request
+from builders.standalone.verdict_files import DATASET_HITS, VERDICTS
 from store import content_id
 from store.errors import InputError, JobError
 from tests.smoke_run import scoder
@@ -134,6 +135,23 @@ def test_a_dataset_folder_is_read_from_its_train_split(tmp_path, benchmark):
     test = named(str(folder)).model_copy(update={"split": "test"})
     report = checking.check(Request(test, [named(benchmark)]))
     assert (report.num_rows, report.num_contaminated) == (2, 0)
+    assert report.as_dict()["dataset"] == {"path": str(folder), "config": None, "split": "test"}
+    usual = checking.check(Request(named(str(folder)), [named(benchmark)])).as_dict()
+    assert usual["dataset"]["split"] == "train"
+    assert usual["benchmarks"] == [{"name": "mine", "path": benchmark, "config": None, "split": None}]
+
+
+def test_the_input_of_alpaca_is_searched_beside_named_columns(tmp_path, benchmark):
+    rows = [{"instruction": "Do it.", "input": PROMPT + SOLUTION, "output": "1"}, {"instruction": "x", "output": "2"}]
+    columns = ("instruction", "output")
+    for name in ("data.jsonl", "data.parquet"):
+        data = written(tmp_path / name, rows)
+        assert check(data, benchmark, columns=columns)[2].num_contaminated == 0
+        _, verdicts, report = check(data, benchmark, columns=columns, has_input=True)
+        assert [v["is_contaminated"] for v in verdicts] == [True, False]
+        assert (report.columns, report.num_without_text) == (("input", "instruction", "output"), 0)
+    tests = written(tmp_path / "tests.jsonl", [{"instruction": "x", "input": {"n": [1]}, "output": "y"}])
+    assert check(tests, benchmark, columns=columns, has_input=True)[2].columns == columns
 
 
 def test_batches_and_processes_do_not_matter(tmp_path, benchmark, monkeypatch):
@@ -434,5 +452,6 @@ def test_the_command_line(tmp_path, benchmark):
     assert "2 of 7 rows had no text in code" in strict.stderr
     named_so = scoder(*asked, "--columns", "problem=id,solution=code")
     assert json.loads(named_so.stdout)["columns"] == ["id", "code"]
+    assert report["dataset"] == {"path": data, "config": None, "split": None}
     failed = scoder("contamination", data, "--benchmarks", benchmark, "--text", "body")
     assert (failed.returncode, failed.stderr) == (2, "scoder: no column body: the dataset has id, code\n")

@@ -11,6 +11,7 @@ import pytest
 
 import scoder
 from builders.recipe import Recipe, files
+from builders.sources import opened
 from builders.standalone import opening
 from builders.teacher import importing
 from store import Store
@@ -68,9 +69,28 @@ def test_all_faults_of_a_recipe_are_told_at_once(tmp_path: Path) -> None:
 def test_a_packed_source_that_is_damaged_is_told(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").write_bytes(b"PAR1 and no more")
     made = files.load(RECIPE, [f"sources=[{{name: rows, kind: parquet, path: '{tmp_path}/rows.parquet'}}]"])
-    assert ["the first file of" in one for one in told(made, "pool")] == [True]
+    assert ["of 1 file 1 cannot be read" in one for one in told(made, "pool")] == [True]
     pq.write_table(pa.table({"content": ["x = 1"]}), tmp_path / "rows.parquet")
     assert told(made, "pool") == []
+
+
+def test_what_is_not_opened_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        write(tmp_path / f"{name}.jsonl", {"content": "x = 1"})
+    mix = write(tmp_path / "mix.jsonl", {"question": "1", "answer": "2"})
+    changes = [
+        f"sources=[{{name: rows, kind: jsonl, path: '{tmp_path}'}}, {{name: far, kind: hub, dataset: owner/far}}]",
+        "benchmarks=[{name: mine, path: owner/mine}]",
+        f"coder.mix=[{{dataset: owner/mix}}, {{dataset: '{mix}'}}]",
+    ]
+    made = files.load(RECIPE, changes)
+    at_the_hub = ["the Hub is not asked for owner/mine", "the Hub is not asked for owner/mix"]
+    far = "source 'far': the Hub is not asked for owner/far"
+    assert opening.passed_over(made, ["pool", "coder"]) == [far, *at_the_hub]
+    monkeypatch.setattr(opened, "MAX_FILES", 2)
+    first = "source 'rows': only the first 2 of 4 files are looked at"
+    assert opening.passed_over(made, ["pool"]) == [first, far, at_the_hub[0]]
+    assert opening.passed_over(made, ["teacher"]) == []
 
 
 @pytest.mark.parametrize("cut", [4, 1000, -1])

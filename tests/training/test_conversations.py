@@ -7,12 +7,14 @@ import math
 import tracemalloc
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from builders.datasets.mixes import stored
 from training.conversations import mapping, require, turns
 from training.errors import TrainingError, UnusableRowError
 from training.said import said
+from training.tool_calls import without_filled
 
 ASK, ANSWER = {"role": "user", "content": "Add."}, {"role": "assistant", "content": "a + b"}
 PAIR = [("user", "Add."), ("assistant", "a + b")]
@@ -96,7 +98,7 @@ def test_systems_stand_before_the_other_turns() -> None:
         {"from": "function_call", "value": '{"name": "run", "arguments": {"code": "a + b\\n"}}'},
         {
             "role": "assistant",
-            "tool_calls": [{"function": {"name": "run", "arguments": {"code": "a + b\n", "x": None}}}],
+            "tool_calls": [{"function": {"name": "run", "arguments": {"code": "a + b\n"}}}],
         },
     ],
 )
@@ -168,6 +170,39 @@ def test_a_null_in_arguments_that_are_json_text_is_kept_however_often_they_are_r
 def test_an_input_follows_its_question(question, given, expected) -> None:
     asked = turns({question: "Add.", "input": given, "output": "3"})[0]
     assert asked == {"role": "user", "content": f"Add.\n\n{expected}"}
+
+
+def test_an_input_that_nobody_named_belongs_to_the_problem_unless_another_field_has_it() -> None:
+    row = {"instruction": "Add.", "input": "1, 2", "output": "3"}
+    named = {"problem": "instruction", "solution": "output"}
+    assert turns(row, named) == turns(row) and turns(row)[0]["content"] == "Add.\n\n1, 2"
+    assert turns(row | {"more": "x"}, named | {"input": "more"})[0]["content"] == "Add.\n\nx"
+    assert [turn["content"] for turn in turns(row, named | {"solution": "input"})] == ["Add.", "1, 2"]
+    assert turns(row | {"input": {"n": 1}}, named)[0]["content"] == "Add.", "tests, and no text"
+
+
+def test_a_null_in_arguments_stays_and_what_arrow_filled_goes() -> None:
+    calls = [
+        {"function": {"name": "f", "arguments": found}} for found in ({"a": {"b": None}, "c": None}, {"d": [None]})
+    ]
+    row = {"messages": [ASK, {"role": "assistant", "content": None, "tool_calls": calls}]}
+
+    def arguments(given: dict) -> list:
+        return [call["function"]["arguments"] for call in turns(given)[1]["tool_calls"]]
+
+    assert arguments(row) == [{"a": {"b": None}, "c": None}, {"d": [None]}]
+    filled = pa.Table.from_pylist([row]).to_pylist()[0]
+    assert arguments(filled)[1] == {"a": None, "c": None, "d": [None]}
+    assert arguments(without_filled(filled)) == [{"a": {}}, {"d": [None]}]
+
+
+def test_json_text_whose_key_stands_twice_is_no_talk_and_both_values_are_searched() -> None:
+    text = '[{"role": "user", "content": "first\\n", "content": "second"}, {"role": "assistant", "content": "x"}]'
+    with pytest.raises(UnusableRowError, match="turns are a list, but a row has"):
+        turns({"messages": text})
+    assert "first\n" in said(text) and "second" in said(text)
+    call = '<tool_call>\n{"arguments": {"code": "one\\ntwo", "code": "three\\nfour"}}</tool_call>'
+    assert "one\ntwo" in said(call) and "three\nfour" in said(call)
 
 
 @pytest.mark.parametrize("given", [None, "", " \n", [], float("nan")])

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from builders.engines import TransformersSettings, VllmSettings, open_engine
 from builders.engines.transformers import TransformersEngine
-from builders.standalone.influence import _precision
+from builders.standalone.influence_checkpoints import _precision
 from tests.small_training import SETTINGS, distance, weights, write_rows
 from tests.tiny_models import tiny_qwen
 from training.errors import TrainingError

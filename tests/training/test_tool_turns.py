@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from tests.chat_families import tokenizer
-from training.examples import Example, Flaw, encode
+from training.examples import Example, Flaw, as_messages, encode
+from training.fingerprints import dataset_fingerprint
 
 OPENING = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}{% for c in m.get('tool_calls', []) %}"
 CLOSING = "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -132,3 +134,13 @@ def test_a_call_that_is_written_whole_is_kept(written, arguments) -> None:
     for length in (3, 5):
         found = encode(made, weather(arguments)[:length], 1000)
         assert isinstance(found, Example), found
+
+
+def test_a_training_leaves_out_what_arrow_filled_into_the_arguments_of_calls() -> None:
+    calls = [[{"function": {"name": "f", "arguments": found}}] for found in ({"a": 1}, {"b": 2})]
+    rows = [{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": c}]} for c in calls]
+    filled = pa.Table.from_pylist(rows).to_pylist()
+    assert filled[0]["messages"][1]["tool_calls"][0]["function"]["arguments"] == {"a": 1, "b": None}
+    found = [as_messages(row)[1]["tool_calls"][0]["function"]["arguments"] for row in filled]
+    assert found == [{"a": 1}, {"b": 2}]
+    assert dataset_fingerprint(filled) == dataset_fingerprint(rows)

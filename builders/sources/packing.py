@@ -1,0 +1,84 @@
+"""The bytes of a file, however it is packed: gzip, bzip2, xz, Zstandard or not at all.
+
+In: a path. Out: how it is packed, a stream of what is inside, and the encoding of its text. The
+first bytes tell these, and the name does not matter. Sources and datasets read by it.
+
+    with opened(path, kind(path)) as handle: print(encoding_of(handle.read(2)))
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+
+from builders.sources import xz
+
+SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+_KINDS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
+BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
+"""What a packed file raises that is cut off or damaged."""
+UTF8 = "utf-8-sig"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def kind(path: Path) -> str | None:
+    """How a file is packed; None for a file that is not."""
+    with open(path, "rb") as handle:
+        start = handle.read(6)
+    return next((name for magic, name in _KINDS.items() if start.startswith(magic)), None)
+
+
+def opened(path: Path, packed_as: str | None, limit: Callable[[Any], Any] | None = None) -> BinaryIO:
+    """The bytes inside of a file that is packed in this way, as a stream.
+
+    `limit` makes a reader that stops at some limit of one of all that is unpacked. What a damaged
+    file raises is given on: OSError, EOFError, or an error of its packing.
+    """
+    if packed_as is None:
+        return open(path, "rb")
+    if packed_as == "xz":
+        inside: Any = xz.Xz(str(path))
+    elif packed_as == "Zstandard":  # Arrow's reader notices when a file is cut off
+        inside = pa.input_stream(str(path), compression="zstd")
+    else:
+        inside = (gzip.open if packed_as == "gzip" else bz2.open)(path, "rb")
+    return cast(BinaryIO, io.BufferedReader(_Raw(inside, limit(inside) if limit else inside), 1 << 16))
+
+
+class _Raw(io.RawIOBase):
+    """A reader as Python's streams have it."""
+
+    def __init__(self, inside: Any, reader: Any):
+        self.inside, self.reader = inside, reader
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.reader.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self.inside.close()
+        super().close()
+
+
+def encoding_of(start: bytes) -> str:
+    """The encoding that the first two bytes of a text tell: UTF-16, or UTF-8 with a mark or none.
+
+    UTF-16 without a mark has a NUL beside the first sign, which no text in UTF-8 has.
+    """
+    if start in _UTF16:
+        return "utf-16"
+    if len(start) == 2 and 0 in start and any(start):
+        return "utf-16-be" if start[0] == 0 else "utf-16-le"
+    return UTF8
