@@ -14,7 +14,7 @@
 
 Out: `builders/decontamination/recall.json`, which published data cards read, and the same as a
 table for benchmarks/README.md. Columns that are not measured are kept from the file that is there if they
-were measured on as many items; else they are null. Execution is only tried where there is code.
+were measured on as many items; else they are null. Execution is only tried on whole solutions.
 
     reworded      our own texts, beside this script: statements and solutions of HumanEval and MBPP,
                   freely reworded by a strong LLM, and statements of MBPP by kind
@@ -114,6 +114,9 @@ DISGUISED = {
     "  + comparisons mirrored": "the same, and comparisons mirrored",
 }
 COLUMNS = ("default", "with_meaning", "with_execution")
+EXECUTED = {KINDS["reworded_solution"], *(("code alone", f"{what} (ReCode)") for what in RECODE_CODE.values())}
+"""Where execution is measured: it does not look at words, and takes long."""
+
 Found = set[tuple[str, str]]
 Item = tuple[str, str, str]
 """Benchmark, task id, text."""
@@ -131,7 +134,7 @@ class Finder:
         self.meaning = Meaning(MeaningModel(model=meaning), tasks) if meaning else None
         self.oracle = execution.record_oracle(tasks, 2) if is_executed else None
 
-    def found(self, texts: Sequence[str]) -> dict[str, list[Found]]:
+    def found(self, texts: Sequence[str], *, is_executed: bool) -> dict[str, list[Found]]:
         """By column, per text the benchmark and number of each task with a verdict."""
         out: dict[str, list[Found]] = {name: [set() for _ in texts] for name in COLUMNS}
         for start in range(0, len(texts), 4000):
@@ -141,7 +144,7 @@ class Finder:
             self._add(out["default"], hits)
             if self.meaning is not None:
                 self._add(out["with_meaning"], pa.concat_tables([hits, self.meaning.hits(hits, ids, part)]))
-            if self.oracle is not None:
+            if self.oracle is not None and is_executed:
                 run = execution.hits(self.oracle, ids, part, 2)
                 self._add(out["with_execution"], pa.concat_tables([hits, run]))
         return out
@@ -151,9 +154,12 @@ class Finder:
             if hit["strength"] >= self.least:
                 found[int(hit["item_id"])].add((hit["benchmark"], number(hit["task_id"])))
 
-    def _columns(self, count: Callable[[list[Found]], int], n: int, texts: Sequence[str]) -> Row:
-        found = self.found(texts)
-        wanted = {"default": True, "with_meaning": self.meaning is not None, "with_execution": self.oracle is not None}
+    def _columns(
+        self, count: Callable[[list[Found]], int], n: int, texts: Sequence[str], *, is_executed: bool = False
+    ) -> Row:
+        found = self.found(texts, is_executed=is_executed)
+        is_executed = is_executed and self.oracle is not None
+        wanted = {"default": True, "with_meaning": self.meaning is not None, "with_execution": is_executed}
         return {name: counted(count(found[name]), n) if is_wanted else None for name, is_wanted in wanted.items()}
 
     def recall(self, kind: str, paraphrase: str, half: str, items: Sequence[Item]) -> Row:
@@ -163,8 +169,8 @@ class Finder:
             return sum((b.lower(), number(t)) in f for (b, t, _), f in zip(items, found, strict=True))
 
         row = {"kind": kind, "paraphrase": paraphrase, "benchmark": items[0][0], "half": half, "n": len(items)}
-        row |= self._columns(right, len(items), [text for _, _, text in items])
-        return row if kind != "statement alone" else row | {"with_execution": None}
+        texts, is_executed = [text for _, _, text in items], (kind, paraphrase) in EXECUTED
+        return row | self._columns(right, len(items), texts, is_executed=is_executed)
 
     def flagged(self, kind: str, texts: Sequence[str]) -> Row:
         """The row of one kind of texts that nobody leaked on purpose."""
@@ -287,11 +293,11 @@ def table(measured: Row) -> list[str]:
         out.append(f"| {' | '.join([row['kind'], row['paraphrase'], row['benchmark'], str(row['n']), *cells])} |")
     out += [
         "",
-        "| texts that nobody leaked | n | flagged by default | with meaning | with execution |",
-        "|---|---|---|---|---|",
+        "| texts that nobody leaked | n | flagged by default | with meaning |",
+        "|---|---|---|---|",
     ]
     for row in measured["false_positives"]:
-        cells = [cell(row[name], 2) for name in COLUMNS]
+        cells = [cell(row[name], 2) for name in COLUMNS[:2]]
         out.append(" | ".join([f"| {row['kind']}", f"{row['n']:,}", *cells]) + " |")
     return out
 

@@ -48,7 +48,7 @@ class MeaningModel(Settings):
     model: str = Field(description="model folder or Hub id, such as sentence-transformers/all-MiniLM-L6-v2")
     revision: str | None = Field(None, description="commit of the Hub model; null: the newest one")
     min_similarity: float = Field(
-        0.55, gt=0, lt=1, description="cosine that is a strength of 0.5; ours was chosen for all-MiniLM-L6-v2"
+        0.65, gt=0, lt=1, description="cosine that is a strength of 0.5; ours was chosen for all-MiniLM-L6-v2"
     )
 
 
