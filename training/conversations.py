@@ -77,6 +77,16 @@ def check(columns: Columns) -> None:
         )
 
 
+def check_turns(columns: Columns) -> None:
+    """TrainingError for fields that make no conversation: a text is none."""
+    check(columns)
+    if "text" in columns:
+        raise TrainingError(
+            f"the column {columns['text']} is named as a text, and a text is no conversation: name messages, or problem "
+            "and solution"
+        )
+
+
 def require(known: Collection[str], columns: Columns, place: str) -> None:
     """TrainingError, with the columns that there are, if some of those that the user names lack."""
     if lacking := [name for name in columns.values() if name not in known and name.split(".")[0] not in known]:
