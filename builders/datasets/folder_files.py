@@ -75,6 +75,7 @@ def require_one_form(place: str, files: Sequence[Path]) -> None:
         named = ", ".join(str(path.relative_to(place)) for path in forms.values())
         raise InputError(f"{place} has files of several kinds, such as {named}: name one file, or move the others away")
     for path in files:
+        packing.require_content(path)
         if path.suffix.lower() == ".zst":
             raise InputError(f"{path}: files in Zstandard are not read in folders. Name the file itself, or unpack it.")
 
