@@ -60,6 +60,7 @@ from builders.engines.checkpoints import last_checkpoint
 from builders.models import needed
 from builders.publishing import sets
 from builders.recipe import Recipe, contexts, fitting, sharing, unnamed
+from builders.sources import opened
 from builders.standalone import opening
 from builders.teacher import asked_again
 from store import Store
@@ -169,6 +170,7 @@ def refusals(
     checks: list[Callable[[], None]] = [
         partial(executors.check, recipe.executor),
         *(partial(benchmarks.check, benchmark) for benchmark in recipe.benchmarks),
+        *(partial(opened.check_lines, source) for source in recipe.sources if "pool" in wanted and not opens),
         *([partial(teacher_samples.check, store, recipe.teacher)] if "teacher" in wanted else []),
         partial(unnamed.check, recipe, wanted),
         partial(needed.check, recipe, set(wanted), asks_teacher=asks_teacher),

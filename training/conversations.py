@@ -8,12 +8,15 @@ The layouts, in the order in which they are tried:
     messages, conversations, conversation    turns: OpenAI's (role, content, tool_calls) or
                                              ShareGPT's (from, value); also as JSON text
     a question and an answer                 the first of QUESTIONS and of ANSWERS with text; with
-                                             Alpaca's `input`; both texts, or lists of turns (also
+                                             the texts of BESIDE; both texts, or lists of turns (also
                                              as JSON text); `history` before them, as pairs;
                                              `input` alone is a question
+    prompt, completion, query, response      query and response, as in LeetCodeDataset: its prompt is
+                                             the imports that its tests need
     system, beside either                    a turn of the system, before the others
 
-With columns that the user names, `input` still belongs to the problem, unless another field has it.
+With columns that the user names, BESIDE still belongs to the problem, unless a field has it. Without
+them, a second question that says what the first does not is an error: nobody knows which one counts.
 
     turns({"instruction": "Add.", "input": "1, 2", "output": "3"})
     turns({"ask": "Add 1 and 2.", "code": "3"}, {"problem": "ask", "solution": "code"})
@@ -25,6 +28,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from training.errors import TrainingError, UnusableRowError
+from training.said import said
 from training.tool_calls import called, is_given, shown
 from training.turns import Turn, is_talk, listed, unpacked
 
@@ -34,11 +38,16 @@ Columns = Mapping[str, str]
 TURNS = ("messages", "conversations", "conversation")
 QUESTIONS = ("problem", "instruction", "prompt", "question", "query")
 ANSWERS = ("solution", "output", "completion", "response", "answer", "code")
+BESIDE = ("input", "context", "starter_code")
+"""Columns that belong to a question: Alpaca's, Dolly's and APPS'."""
 SYSTEM = ("system", "system_prompt")
 FIELDS = ("messages", "system", "problem", "input", "solution", "text")
 LAYOUTS = f"{', '.join(TURNS[:-1])} or {TURNS[-1]}; or one of {', '.join(QUESTIONS)} with one of {', '.join(ANSWERS)}"
 NOTHING = "no_conversation"
 """Why a row is unusable that has text in none of the layouts."""
+NO_WORDS = "no_words: the question has no letter and no digit"
+"""Why a row is unusable whose question stands elsewhere: OpenCodeReasoning writes "-" then."""
+_LEETCODE = ("query", "response")
 
 
 def mapping(given: Iterable[str]) -> dict[str, str]:
@@ -65,6 +74,16 @@ def check(columns: Columns) -> None:
     if columns and not is_whole:
         raise TrainingError(
             f"the columns {', '.join(columns)} make no text: name messages, or problem and solution, or text"
+        )
+
+
+def check_turns(columns: Columns) -> None:
+    """TrainingError for fields that make no conversation: a text is none."""
+    check(columns)
+    if "text" in columns:
+        raise TrainingError(
+            f"the column {columns['text']} is named as a text, and a text is no conversation: name messages, or problem "
+            "and solution"
         )
 
 
@@ -107,6 +126,9 @@ def turns(row: Any, columns: Columns | None = None) -> list[Turn]:
     found = _by_name(row, columns) if columns else _by_layout(row)
     for turn in found:
         _require_characters(turn)
+    asked = "".join(turn["content"] for turn in found[:-1] if turn["role"] == "user").strip()
+    if asked and not any(sign.isalnum() for sign in asked):
+        raise UnusableRowError(NO_WORDS)
     return found
 
 
@@ -116,14 +138,16 @@ def _by_name(row: Mapping[str, Any], columns: Columns) -> list[Turn]:
         if not is_given(given["messages"]):
             raise UnusableRowError(NOTHING)
         return _led(given.get("system"), listed(given["messages"], None))
-    more = given.get("input") if "input" in columns else _beside(row, columns)
+    more = _unnamed(row, columns) | ({"input": given["input"]} if "input" in columns else {})
     return _led(given.get("system"), _pair(given.get("problem"), more, given.get("solution")))
 
 
-def _beside(row: Mapping[str, Any], columns: Columns) -> str | None:
-    """The text of an `input` that nobody named. It belongs to the problem, as Alpaca has it."""
-    more = row.get("input") if may_have_input(columns) else None
-    return more if isinstance(more, str) else None
+def _unnamed(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
+    """The texts of BESIDE that nobody named. They belong to the problem."""
+    if not may_have_input(columns):
+        return {}
+    texts = {name: row.get(name) for name in BESIDE if name not in columns.values()}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
 
 
 def may_have_input(columns: Columns) -> bool:
@@ -135,10 +159,37 @@ def _by_layout(row: Mapping[str, Any]) -> list[Turn]:
     system = _first(row, SYSTEM)
     if is_given(talk := _first(row, TURNS)):
         return _led(system, listed(talk, None))
-    question, more = _first(row, QUESTIONS), row.get("input")
-    if question is None and isinstance(more, str):
-        question, more = more, None  # OpenCodeInstruct's columns are input and output
-    return _led(system, [*_history(row.get("history")), *_pair(question, more, _first(row, ANSWERS))])
+    is_leetcode = all(is_given(row.get(name)) for name in ("prompt", *_LEETCODE))
+    questions, answers = ((name,) for name in _LEETCODE) if is_leetcode else (QUESTIONS, ANSWERS)
+    question, more = _first(row, questions), {name: row.get(name) for name in BESIDE}
+    if question is None and isinstance(more["input"], str):
+        question = more.pop("input")  # OpenCodeInstruct's columns are input and output
+    answer = _first(row, answers)
+    pair = _pair(question, more, answer)
+    used = next((name for name in questions if row.get(name) is question), "input")
+    others = (name for name in QUESTIONS if name != used and not (is_leetcode and name == "prompt"))
+    unread = {name: row[name] for name in others if is_given(row.get(name))}
+    if lost := _lost(unread, (question, *more.values(), answer), pair):
+        raise UnusableRowError(
+            f"two questions: {used} and {lost} differ. Name the columns with --columns problem=…,solution=…"
+        )
+    return _led(system, [*_history(row.get("history")), *pair])
+
+
+def _lost(unread: Mapping[str, Any], read: Iterable[Any], pair: Sequence[Turn]) -> str | None:
+    """The first column of another question whose text would be lost.
+
+    It is not where the question holds it, and not where it holds all that is read: then it is the
+    row as a prompt, such as the `prompt` beside an Alpaca instruction.
+    """
+    asked = _plain(" ".join(turn["content"] for turn in pair[:-1]))
+    parts = [_plain(part) for part in read if isinstance(part, str)]
+    texts = ((n, _plain(text if isinstance(text, str) else said(text, holds_turns=True))) for n, text in unread.items())
+    return next((n for n, text in texts if text not in asked and not all(part in text for part in parts)), None)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _history(given: Any) -> list[Turn]:
@@ -158,8 +209,9 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((row[name] for name in names if is_given(row.get(name))), blank)
 
 
-def _pair(question: Any, more: Any, answer: Any) -> list[Turn]:
-    """A question and an answer. One that is there, but blank, is a turn without text.
+def _pair(question: Any, more: Mapping[str, Any], answer: Any) -> list[Turn]:
+    """A question, with what belongs to it by the names of BESIDE, and an answer. One that is there,
+    but blank, is a turn without text.
 
     A question that is turns as JSON text is these turns, and so is its answer then.
     """
@@ -169,10 +221,14 @@ def _pair(question: Any, more: Any, answer: Any) -> list[Turn]:
         question = held
         answer = (unpacked(answer) or answer) if isinstance(answer, str) else answer
     asked = listed(question, "user")
-    if is_given(more):
-        if not isinstance(more, str | int | float):
-            raise UnusableRowError(f"the input beside a question is text, but a row has {shown(more)}")
-        asked[-1]["content"] += f"\n\n{more}"
+    for name, part in more.items():
+        if not is_given(part):
+            continue
+        if not isinstance(part, str | int | float):
+            raise UnusableRowError(f"the {name} beside a question is text, but a row has {shown(part)}")
+        # a question often holds its starter code already
+        if name != "starter_code" or _plain(str(part)) not in _plain(asked[-1]["content"]):
+            asked[-1]["content"] += f"\n\n{part}"
     return [*asked, *listed(answer, "assistant")]
 
 

@@ -98,6 +98,8 @@ def _turn(turn: Any, *, is_last: bool) -> Turn:
         raise UnusableRowError(f"a turn needs a role, but a row has {shown(turn)}")
     given = next((turn[key] for key in _TEXTS if key in turn), None)
     role = _role(speaker, is_of_openai="role" in turn)
+    if is_last and role == "assistant" and _is_unweighted(turn):
+        raise UnusableRowError("weight_0: the answer is marked as one not to train on")
     used = calls(turn, given if speaker == "function_call" else None)
     if used and speaker == "function_call":
         given = ""
@@ -108,6 +110,13 @@ def _turn(turn: Any, *, is_last: bool) -> Turn:
     elif not content.strip() and not is_last and role not in ("system", "tool"):
         raise UnusableRowError(f"empty_turn: a turn of the {role} holds nothing")
     return found | {key: turn[key] for key in ("tool_call_id", "name") if role == "tool" and is_text(turn.get(key))}
+
+
+def _is_unweighted(turn: Mapping[str, Any]) -> bool:
+    """Whether a turn says that no model learns it: OpenAI's weight 0, or false in other formats."""
+    weight = turn.get("weight")
+    is_zero = isinstance(weight, int | float) and weight == 0
+    return is_zero or any(turn.get(key) is False for key in ("train", "training", "loss"))
 
 
 def _role(speaker: str, *, is_of_openai: bool) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,7 @@ def require_one_form(place: str, files: Sequence[Path]) -> None:
         named = ", ".join(str(path.relative_to(place)) for path in forms.values())
         raise InputError(f"{place} has files of several kinds, such as {named}: name one file, or move the others away")
     for path in files:
+        packing.require_content(path)
         if path.suffix.lower() == ".zst":
             raise InputError(f"{path}: files in Zstandard are not read in folders. Name the file itself, or unpack it.")
 
@@ -86,6 +87,24 @@ def require_read(place: str, builder: str | None) -> None:
             f"{place}: `datasets` would read other files than {files[0].relative_to(place)}, for there are more of them. "
             "Name that file, or move the others away."
         )
+
+
+def left(files: Sequence[Path], read: Iterable[str]) -> list[Path]:
+    """The files that are none of those which `datasets` reads for some split."""
+    known = {os.path.realpath(path) for path in read}
+    return [path for path in files if os.path.realpath(path) not in known]
+
+
+def are_alike(files: Sequence[Path], others: Sequence[Path]) -> bool:
+    """Whether the first row of one of the others has a column of the files beside them."""
+    main = next((path for path in files if path not in others), None)
+    known = _columns(main) if main and others else set()
+    return any(known & _columns(path) for path in others)
+
+
+def _columns(path: Path) -> set[str]:
+    first = next(_rows(path), (path, None))[1]
+    return set(first) if isinstance(first, dict) else set()
 
 
 def say_place(files: Sequence[Path]) -> None:

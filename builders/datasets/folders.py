@@ -58,8 +58,33 @@ def _chosen(place: str, config: str | None, split: str | None, revision: str | N
     names = datasets.get_dataset_config_names(place, revision=revision)
     own = datasets.get_dataset_default_config_name(place, revision=revision) if len(names) > 1 else None
     config = config_of(place, names, config, own)
+    left = _left(place, config, is_named=split is not None)
     splits = datasets.get_dataset_split_names(place, config, revision=revision)
-    return Place(place, config, split_of(place, splits, split, usual))
+    return Place(place, config, split_of(place, splits, split, usual), left)
+
+
+def _left(place: str, config: str | None, *, is_named: bool) -> tuple[str, ...]:
+    """The files of a folder that `datasets` takes for no split: it goes by their names.
+
+    InputError where they seem to hold rows of the dataset, unless the user has named the split.
+    """
+    import datasets
+
+    files = folder_files.data_files(place)
+    if len(files) < 2:
+        return ()
+    found = datasets.load_dataset_builder(place, config).config.data_files or {}
+    left = folder_files.left(files, [path for paths in found.values() for path in paths])
+    names = [str(path.relative_to(place)) for path in left]
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    if not is_named and folder_files.are_alike(files, left):
+        raise InputError(
+            f"{place}: `datasets` takes only some files for splits, by their names, and not {', '.join(names[:3])}{more}. "
+            "Name one file, or one split, or move the others away."
+        )
+    if names:
+        say(f"{place}: not read, for they belong to no split: {', '.join(names[:3])}{more}")
+    return tuple(names)
 
 
 def _rows(place: str, config: str | None, split: str | None, revision: str | None, usual: str) -> Iterator[Row]:

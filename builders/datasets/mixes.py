@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -20,6 +21,8 @@ from builders.recipe import Mix
 from store.errors import InputError
 from training import conversations as layouts
 from training.errors import UnusableRowError
+from training.json_text import parsed
+from training.tool_calls import is_given
 
 MESSAGES = pa.list_(
     pa.struct([(name, pa.string()) for name in ("role", "content", "tool_calls", "tool_call_id", "name")])
@@ -43,12 +46,35 @@ def conversations(mix: Mix, left_out: Counter[str] | None = None) -> Iterator[di
             left_out[str(error)] += 1
             continue
         num_usable += 1
-        yield {"messages": found, "license": str(row.get("license") or mix.license)}
+        yield {"messages": found, "license": _license(row.get("license"), mix.license)}
     if not num_usable:
         raise InputError(
             f"the mix {mix.dataset} has no row with a conversation ({first or 'it has no rows'}). Rows have "
             f"{layouts.LAYOUTS}. Name others with `columns: {{problem: …, solution: …}}`."
         )
+
+
+def _license(given: Any, own: str) -> str | None:
+    """What a row says about its licence, as SPDX writes it; the mix's own where it says nothing.
+
+    All licences of a list apply, as in sources: nobody says that one may choose. None for what is
+    no licence, such as an object: it is not the mix's own either.
+    """
+    if isinstance(given, str) and given.lstrip().startswith("["):
+        with suppress(ValueError):
+            given = parsed(given)
+    if isinstance(given, list | tuple):
+        given = [name for name in given if is_given(name)]
+        if not all(isinstance(name, str) for name in given):
+            return None
+        given = " AND ".join(_bracketed(name) for name in given) if len(given) > 1 else "".join(given)
+    if not is_given(given):
+        return own
+    return given if isinstance(given, str) else None
+
+
+def _bracketed(name: str) -> str:
+    return f"({name})" if " OR " in name.upper() else name
 
 
 def _columns(row: Any) -> str:

@@ -18,11 +18,15 @@ _HUB = re.compile(r"(?P<path>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?(?:@(
 
 @dataclass(frozen=True)
 class Place:
-    """A file, folder or Hub id, and what is read of it."""
+    """A file, folder or Hub id, and what is read of it.
+
+    `files_not_read` are the files of a folder that belong to none of its splits.
+    """
 
     path: str
     config: str | None = None
     split: str | None = None
+    files_not_read: tuple[str, ...] = ()
 
 
 def parted(text: str) -> Place:

@@ -75,6 +75,7 @@ def chosen(
 
 
 def _file_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Any]:
+    packing.require_content(path)
     if is_parquet(path):
         yield from parquet_rows(path, columns)
     elif is_arrow(path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from builders.recipe.settings import Settings, named
-from training.conversations import check
+from training.conversations import check_turns
 from training.settings import SftSettings, TemplateArguments
 
 
@@ -28,9 +28,7 @@ class Mix(Settings):
 
     @model_validator(mode="after")
     def _columns_make_a_conversation(self) -> Mix:
-        check(self.columns)
-        if "text" in self.columns:
-            raise ValueError("a text is no conversation: name messages, or problem and solution, in `columns`")
+        check_turns(self.columns)
         return self
 
 

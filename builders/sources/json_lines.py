@@ -39,6 +39,7 @@ REPEATED: Row = {}
 BLANK: Row = {}
 BROKEN = (TooMuchError, *packing.BROKEN, UnicodeError)
 """What a file raises that is damaged, cut off, gone or too large. The rows before that count."""
+_HEAD_BYTES = 4096
 _MARK = b"\xef\xbb\xbf"
 
 
@@ -84,6 +85,15 @@ def rows(source: Source, shard: Shard) -> Iterator[Row]:
             handle.seek(shard.offset)
         for line in islice(_lines(handle), None if shard.stop is None else shard.stop - shard.start):
             yield _row(line)
+
+
+def is_array(source: Source, path: str) -> bool:
+    """Whether a file begins as a JSON array does. BROKEN where it is."""
+    with _opened(source, path) as handle:
+        while line := handle.readline(_HEAD_BYTES):
+            if start := line.removeprefix(_MARK).lstrip():
+                return bool(start[:1] == b"[")
+    return False
 
 
 def _form(path: str) -> tuple[str | None, str]:

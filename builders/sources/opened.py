@@ -13,16 +13,17 @@ from __future__ import annotations
 import tarfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from builders.datasets import rows as dataset_rows
 from builders.recipe import Source
-from builders.sources import archives, packing, row_columns, rows, trees
+from builders.sources import archives, json_lines, packing, row_columns, rows, trees
 from builders.sources.bounds import TOO_MUCH
 from builders.sources.files import Shard, paths_of
 from store.counts import counted
-from store.errors import InputError
+from store.errors import InputError, MissingError
 
 MAX_FILES = 5_000
 """To look at so many files takes half a minute where they lie on a disk that is not slow."""
@@ -41,11 +42,33 @@ def check(source: Source) -> None:
     elif source.kind == "hub":
         _check_dataset(source)
     else:
+        check_lines(source)
         heads = row_columns.heads(source, _paths(source)[:MAX_FILES])
         if all(head.fault == row_columns.EMPTY for head in heads.values()):
             raise InputError(f"source {source.name!r}: {source.path} holds no row. Check its `path`.")
         _require_whole(source, {path: head.fault for path, head in heads.items()})
         row_columns.require(source, heads)
+
+
+def check_lines(source: Source) -> None:
+    """InputError for files of JSON lines that are one JSON array, or a pointer of Git LFS.
+
+    Of each file only the first bytes are read, so a run does it, too. What else is wrong with one
+    file among others the run counts.
+    """
+    if source.kind != "jsonl":
+        return
+    paths: list[str] = []
+    with suppress(MissingError):  # the run itself says so
+        paths = _paths(source)[: row_columns.CHECKED_FILES]
+    for path in paths:
+        packing.require_content(Path(path))
+        with suppress(*json_lines.BROKEN):
+            if json_lines.is_array(source, path):
+                raise InputError(
+                    f"source {source.name!r}: {path} is a JSON array, and no JSON lines. Write each row as an object in a "
+                    "line of its own, as with `jq -c '.[]'`."
+                )
 
 
 def passed_over(source: Source) -> str | None:

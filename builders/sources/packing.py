@@ -20,9 +20,13 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from builders.sources import xz
+from store.errors import InputError
 
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 _KINDS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
+_SKIPPED = b"\x2a\x4d\x18"
+"""Behind a first byte from 0x50 to 0x5f: a frame that holds no text, which may precede others."""
+_LFS = b"version https://git-lfs.github.com/spec/"
 BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
 """What a packed file raises that is cut off or damaged."""
 UTF8 = "utf-8-sig"
@@ -33,7 +37,16 @@ def kind(path: Path) -> str | None:
     """How a file is packed; None for a file that is not."""
     with open(path, "rb") as handle:
         start = handle.read(6)
+    if start[:1] and 0x50 <= start[0] <= 0x5F and start[1:4] == _SKIPPED:
+        return "Zstandard"
     return next((name for magic, name in _KINDS.items() if start.startswith(magic)), None)
+
+
+def require_content(path: Path) -> None:
+    """InputError for a file that is only Git's note of a large file."""
+    with open(path, "rb") as handle:
+        if handle.read(len(_LFS)) == _LFS:
+            raise InputError(f"{path} is a Git LFS pointer, and not the file itself: run `git lfs pull`")
 
 
 def opened(path: Path, packed_as: str | None, limit: Callable[[Any], Any] | None = None) -> BinaryIO:

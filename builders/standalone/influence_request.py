@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from builders.datasets.conversations import Dataset
 from builders.datasets.places import parted
 from store.errors import InputError
+from training.conversations import check_turns
 from training.settings import DtypeName, GradientSettings, TemplateArguments, WarmupSettings
 
 
@@ -61,8 +62,10 @@ def named(
     """A dataset as given on the command line: NAME=DATASET, or a DATASET named after its file.
 
     A DATASET is a file, or a folder or Hub id with `:CONFIG` and `@SPLIT`. The same columns are
-    named for all datasets. One without them is read by its own layout.
+    named for all datasets. One without them is read by its own layout. TrainingError for columns that
+    make no conversation.
     """
+    check_turns(columns or {})
     name, sign, place = given.partition("=")
     if not sign or not re.fullmatch(r"[\w-]+", name):
         name, place = Path(given).name.split(".")[0], given

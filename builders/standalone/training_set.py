@@ -23,6 +23,7 @@ from builders.datasets.places import Place, parted
 from builders.publishing import card, folder, sets
 from builders.recipe import Mix
 from store.counts import counted
+from training.conversations import check_turns
 
 SCHEMA = pa.schema([("messages", mixes.MESSAGES), ("license", pa.string())])
 
@@ -39,7 +40,9 @@ def prepared(dataset: str, output: str, columns: Mapping[str, str], announce: Ca
     """The dataset itself if it can be trained on as it is, else `OUTPUT.dataset`.
 
     InputError for a dataset without conversations, or that cannot be read; it lists the columns.
+    TrainingError for named columns that make no conversation.
     """
+    check_turns(columns)
     found = parted(dataset)
     if _is_ready(found, columns):
         return TrainingSet(dataset, Counter())

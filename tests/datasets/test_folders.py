@@ -111,6 +111,28 @@ def test_what_is_read_of_a_place_is_known_before(tmp_path):
     assert chosen(tmp_path / "one").split is None
 
 
+@pytest.mark.parametrize("names", [("train", "extra_python"), ("data", "eval")])
+def test_files_that_belong_to_no_split_are_named_or_refused(tmp_path, capfd, names):
+    place = folder_of(tmp_path / "set", {f"{name}.jsonl": lines({"a": name}) for name in names})
+    read, left = ("train", "extra_python") if "train" in names else ("eval", "data")
+    with pytest.raises(
+        InputError, match=rf"takes only some files .* and not {left}\.jsonl\. Name one file, or one split"
+    ):
+        chosen(place)
+    split = "test" if read == "eval" else "train"
+    assert list(rows(place, split=split)) == [{"a": read}]
+    assert f"{place}: not read, for they belong to no split: {left}.jsonl\n" in capfd.readouterr().err
+    assert chosen(place, split=split) == Place(str(place), None, split, (f"{left}.jsonl",))
+
+
+def test_a_file_about_the_rows_is_said_to_be_not_read(tmp_path, capfd):
+    place = folder_of(tmp_path / "set", {"train.jsonl": lines({"a": 1}), "stats.json": b'{"rows": 1}'})
+    assert list(rows(place)) == [{"a": 1}]
+    assert f"{place}: not read, for they belong to no split: stats.json\n" in capfd.readouterr().err
+    whole = folder_of(tmp_path / "whole", {"a.jsonl": lines({"a": 1}), "b.jsonl": lines({"a": 2})})
+    assert len(list(rows(whole))) == 2 and chosen(whole).files_not_read == ()
+
+
 def tar(mode: str) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode=mode) as archive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import datasets
@@ -39,6 +40,28 @@ def test_rows_are_limited_and_carry_a_licence(tmp_path: Path) -> None:
     )
     found = list(mixes.conversations(Mix(dataset=path, max_rows=2, license="apache-2.0")))
     assert [row["license"] for row in found] == ["mit", "apache-2.0"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["mit"], "mit"),
+        (["MIT", "Apache-2.0"], "MIT AND Apache-2.0"),
+        (["MIT OR ISC", "GPL-2.0"], "(MIT OR ISC) AND GPL-2.0"),
+        ('["MIT"]', "MIT"),
+        ("[see LICENSE", "[see LICENSE"),
+        (math.nan, "own"),
+        ([], "own"),
+        ([None], "own"),
+        (" ", "own"),
+        ({"id": "MIT"}, None),
+        ([{"id": "MIT"}], None),
+        (3, None),
+    ],
+)
+def test_a_licence_is_a_text_or_unknown_and_never_python(tmp_path: Path, given: object, expected: str | None) -> None:
+    path = write(tmp_path / "set.jsonl", {"instruction": "i", "output": "o", "license": given})
+    assert [row["license"] for row in mixes.conversations(Mix(dataset=path, license="own"))] == [expected]
 
 
 def test_the_coder_trains_on_instructions_and_mixes(smoke_store: Path, tmp_path: Path) -> None:

@@ -485,3 +485,23 @@ def test_two_columns_of_one_name_and_an_object_of_columns_are_refused(tmp_path):
         list(rows(tmp_path / "columns.json"))
     (tmp_path / "row.json").write_text(json.dumps({"messages": [{"role": "user"}], "tags": ["a"]}))
     assert len(list(rows(tmp_path / "row.json"))) == 1
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.jsonl.gz", "set"])
+def test_a_pointer_of_git_lfs_says_to_pull_the_file(tmp_path, name):
+    path = tmp_path / name
+    if not path.suffix:
+        path.mkdir()
+    (path if path.suffix else path / "train.jsonl").write_bytes(LFS)
+    with pytest.raises(InputError, match=r"is a Git LFS pointer, and not the file itself: run `git lfs pull`"):
+        list(rows(path))
+
+
+def test_zstandard_may_begin_with_a_frame_to_skip(tmp_path):
+    frame = pa.compress(b'{"a": 1}\n', codec="zstd", asbytes=True)
+    path = tmp_path / "a.jsonl.zst"
+    path.write_bytes(b"\x51\x2a\x4d\x18\x04\x00\x00\x00skip" + frame + frame)
+    assert list(rows(path)) == [{"a": 1}, {"a": 1}]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from builders import sandbox
-from builders.benchmarks import named, task_rows
+from builders.benchmarks import named, task_of, task_rows
 from builders.datasets import rows as dataset_rows
 from builders.decontamination import execution
 from builders.decontamination.detectors import HITS
@@ -158,6 +158,42 @@ def test_only_the_tests_themselves_make_a_hit(oracle):
     backwards = BY_HAND.replace("return out", "return out[::-1]")
     assert found(oracle, backwards, stats=stats) == []
     assert (stats["screened pairs"], stats["passes"]) == (1, 0)
+
+
+ALWAYS = "class Always({base}):\n    def __eq__(self, other): return True\n    def __ne__(self, other): return False\n"
+
+
+@pytest.mark.parametrize(
+    "answer", ["Always(1)", "[Always(1)] if n else 0", "__import__('collections').namedtuple('N', 'a')(Always(1))"]
+)
+def test_an_answer_that_says_it_is_equal_passes_nothing(oracle, answer):
+    code = ALWAYS.format(base="int") + f"    __hash__ = int.__hash__\ndef series(n):\n    return {answer}\n"
+    assert found(oracle, code) == []
+
+
+def test_confirmed_answers_are_plain_values():
+    row = dict(TRIBONACCI, tests="def check(candidate):\n    assert candidate(1) == [2, {'a': 3}]\n")
+    tried = {
+        "T(1)": False,
+        "[2, {'a': T(3)}]": True,
+        "[T(1), {'a': 3}]": False,
+        "L([2, {T('a'): 3}])": True,
+        "E()": False,
+    }
+    own = ALWAYS.format(base="").replace("Always()", "E") + "    pass\n"
+    code = "".join(
+        f"class {name}({base}):\n    def __eq__(s, o): return True\n    def __hash__(s): return {base}.__hash__(s)\n"
+        for name, base in (("I", "int"), ("S", "str"))
+    )
+    code += (
+        "class L(list):\n    def __eq__(s, o): return False\ndef T(v): return (I if isinstance(v, int) else S)(v)\n"
+        + own
+    )
+    programs = [
+        (answer, execution.confirmation(task_of(row), f"{code}def list(n): return {answer}\n", "list"))
+        for answer in tried
+    ]
+    assert {answer: result.status == "passed" for answer, result in sandbox.run_many(programs, 1)} == tried
 
 
 def test_trivial_functions_pass_nothing(oracle):

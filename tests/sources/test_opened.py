@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builders.recipe import Source
+import scoder
+from builders.recipe import Source, files
 from builders.sources import opened, row_columns
+from store import Store
 from store.errors import InputError
 
 ROW = '{"content": "x = 1"}\n'
@@ -19,7 +21,7 @@ ROW = '{"content": "x = 1"}\n'
     ("data", "message"),
     [
         (b'{"content": "\xe4"}\n', r"no JSON object in its first lines\)\. Give JSON lines in UTF-8 or UTF-16"),
-        (b'[{"content": "x"}]', "no JSON object in its first lines"),
+        (b'\n [{"content": "x"}]', r"rows\.jsonl is a JSON array, and no JSON lines\. Write each row"),
         (b"\x80\x81\n", "no JSON object in its first lines"),
         (b'{"content": "x = 1"}\n'.decode().encode("utf-16")[:-1], r"rows\.jsonl \(broken_file\)\. Copy them again"),
         (gzip.compress(b'{"content": "x = 1"}\n')[:-9], r"rows\.jsonl \(broken_file\)\. Copy them again"),
@@ -35,6 +37,20 @@ def test_rows_that_are_no_json_lines_are_refused(tmp_path, data, message):
         opened.check(source)
     path.write_bytes(b'{"content": "x = 1"}\n')
     opened.check(source)
+
+
+def test_a_run_refuses_an_array_beside_a_good_file_before_any_work(tmp_path):
+    (tmp_path / "a.jsonl").write_text(ROW)
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(f"[\n{ROW}]".encode()))
+    (tmp_path / "c.jsonl").write_bytes(b"\x1f\x8b and no more")
+    recipe = files.load("tiny").model_copy(update={"sources": (Source(name="mine", kind="jsonl", path=str(tmp_path)),)})
+    with pytest.raises(InputError, match=r"b\.jsonl\.gz is a JSON array, and no JSON lines"):
+        scoder.check(Store(tmp_path / "store"), recipe, "pool")
+    (tmp_path / "b.jsonl.gz").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match="is a Git LFS pointer"):
+        scoder.check(Store(tmp_path / "store"), recipe, "pool")
+    (tmp_path / "b.jsonl.gz").unlink()
+    scoder.check(Store(tmp_path / "store"), recipe, "pool")
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])

@@ -135,10 +135,12 @@ def test_a_dataset_folder_is_read_from_its_train_split(tmp_path, benchmark):
     test = named(str(folder)).model_copy(update={"split": "test"})
     report = checking.check(Request(test, [named(benchmark)]))
     assert (report.num_rows, report.num_contaminated) == (2, 0)
-    assert report.as_dict()["dataset"] == {"path": str(folder), "config": None, "split": "test"}
+    assert report.as_dict()["dataset"] == {"path": str(folder), "config": None, "split": "test", "files_not_read": ()}
     usual = checking.check(Request(named(str(folder)), [named(benchmark)])).as_dict()
     assert usual["dataset"]["split"] == "train"
-    assert usual["benchmarks"] == [{"name": "mine", "path": benchmark, "config": None, "split": None}]
+    assert usual["benchmarks"] == [
+        {"name": "mine", "path": benchmark, "config": None, "split": None, "files_not_read": ()}
+    ]
 
 
 def test_the_input_of_alpaca_is_searched_beside_named_columns(tmp_path, benchmark):
@@ -452,6 +454,6 @@ def test_the_command_line(tmp_path, benchmark):
     assert "2 of 7 rows had no text in code" in strict.stderr
     named_so = scoder(*asked, "--columns", "problem=id,solution=code")
     assert json.loads(named_so.stdout)["columns"] == ["id", "code"]
-    assert report["dataset"] == {"path": data, "config": None, "split": None}
+    assert report["dataset"] == {"path": data, "config": None, "split": None, "files_not_read": []}
     failed = scoder("contamination", data, "--benchmarks", benchmark, "--text", "body")
     assert (failed.returncode, failed.stderr) == (2, "scoder: no column body: the dataset has id, code\n")

@@ -215,7 +215,13 @@ def test_the_command_says_what_was_left_out(here: Path, ranked: Callable, tmp_pa
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert [one["name"] for one in report["datasets"]] == ["data", "first"]
-    assert report["datasets"][0] == {"name": "data", "path": files[0], "config": None, "split": None}
+    assert report["datasets"][0] == {
+        "name": "data",
+        "path": files[0],
+        "config": None,
+        "split": None,
+        "files_not_read": [],
+    }
     assert report["rows"] == 11 and {r["reason"]: r["rows"] for r in report["rejects"]}["too_long"] == 1
     assert "no model is loaded" in done.stderr
     assert (tmp_path / "out.parquet").read_bytes() == (here / "out.parquet").read_bytes()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from builders.recipe import Mix
+from builders.standalone.influence_request import named
 from builders.standalone.training_set import prepared
 from store.errors import InputError
 
@@ -46,3 +48,14 @@ def test_a_folder_is_read_as_by_every_other_command(tmp_path) -> None:
     lines(tmp_path / "three" / "b.jsonl", PAIR | {"more": "x"})
     with pytest.raises(InputError, match="b"):
         prepared(str(tmp_path / "three"), str(tmp_path / "out"), {}, said.append)
+
+
+def test_a_text_is_no_conversation(tmp_path) -> None:
+    lines(tmp_path / "set.jsonl", {"text": "x"})
+    for read in (
+        lambda columns: prepared(str(tmp_path / "set.jsonl"), str(tmp_path / "out"), columns, print),
+        lambda columns: named(str(tmp_path / "set.jsonl"), None, "id", columns=columns),
+        lambda columns: Mix(dataset="set.jsonl", columns=columns),
+    ):
+        with pytest.raises(ValueError, match="the column body is named as a text, and a text is no conversation: name"):
+            read({"text": "body"})

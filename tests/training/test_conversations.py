@@ -181,6 +181,59 @@ def test_an_input_that_nobody_named_belongs_to_the_problem_unless_another_field_
     assert turns(row | {"input": {"n": 1}}, named)[0]["content"] == "Add.", "tests, and no text"
 
 
+@pytest.mark.parametrize("name", ["context", "starter_code"])
+def test_what_belongs_to_a_question_is_part_of_it(name) -> None:
+    row = {"instruction": "Add.", name: "1, 2", "response": "3"}
+    for columns in (None, {"problem": "instruction", "solution": "response"}):
+        assert turns(row, columns)[0]["content"] == "Add.\n\n1, 2"
+    with pytest.raises(UnusableRowError, match=f"the {name} beside a question is text"):
+        turns(row | {name: {"title": ["x"]}})
+    named = {"problem": "instruction", "solution": "response", "input": name}
+    assert turns(row, named)[0]["content"] == "Add.\n\n1, 2", "not twice"
+
+
+def test_starter_code_that_stands_in_the_question_is_not_repeated() -> None:
+    row = {"question": "Write:\ndef f(x):\n    pass", "starter_code": "def f(x):\n  pass", "answer": "x"}
+    assert turns(row)[0]["content"] == row["question"]
+
+
+def test_two_questions_that_differ_are_refused_and_named() -> None:
+    row = {"prompt": "import math", "query": "Add.", "completion": "a + b"}
+    with pytest.raises(UnusableRowError, match=r"prompt and query differ\. Name the columns with --columns problem="):
+        turns(row)
+    assert turns(row, {"problem": "query", "solution": "completion"}) == [ASK, ANSWER]
+    code = {"response": "a  + b", "completion": "x"}
+    assert turns(row | code) == [ASK, {"role": "assistant", "content": "a  + b"}], "LeetCodeDataset"
+    for question in ("Subtract.", [{"role": "user", "content": "Subtract."}]):
+        with pytest.raises(UnusableRowError, match="query and question differ"):
+            turns(row | code | {"question": question})
+
+
+@pytest.mark.parametrize(
+    "other", ["Add.", " Add.\n", "", "Below is a task.\n# Task:\nAdd.\n# Input:\n1\n# Answer:\na + b"]
+)
+def test_a_second_question_that_says_the_same_does_no_harm(other) -> None:
+    row = {"instruction": "Add.", "input": "1", "output": "a + b", "prompt": other}
+    assert turns(row)[0]["content"] == "Add.\n\n1"
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0}, {"weight": 0.0}, {"train": False}, {"loss": False}])
+def test_an_answer_that_is_marked_as_not_to_train_on_is_no_answer(mark) -> None:
+    with pytest.raises(UnusableRowError, match="weight_0"):
+        turns({"messages": [ASK, ANSWER | mark]})
+    talk = [ASK, ANSWER | mark, ASK, ANSWER | {"weight": 1, "train": None}]
+    assert turns({"messages": talk}) == [ASK, ANSWER, ASK, ANSWER], "only the last turn is learnt"
+
+
+def test_a_question_has_a_letter_or_a_digit() -> None:
+    for row in ({"input": "-", "output": "x"}, {"messages": [{**ASK, "content": "…"}, ANSWER]}):
+        with pytest.raises(UnusableRowError, match="no_words"):
+            turns(row)
+        with pytest.raises(UnusableRowError, match="no_words"):
+            turns({"ask": "-", "say": "x"}, {"problem": "ask", "solution": "say"})
+    assert turns({"input": "加", "output": "+"}) and turns({"instruction": "-", "input": "1", "output": "+"})
+
+
 def test_a_null_in_arguments_stays_and_what_arrow_filled_goes() -> None:
     calls = [
         {"function": {"name": "f", "arguments": found}} for found in ({"a": {"b": None}, "c": None}, {"d": [None]})

@@ -15,7 +15,8 @@ How, in three steps that all run in the sandbox:
     screen    each function with the right number of parameters is called with up to four of the
               recorded arguments. A wrong answer ends it
     confirm   a function that gave all answers takes the place of the solution, and the benchmark's
-              own tests are run, one program per pair
+              own tests are run, one program per pair. They see its answers as plain values
+              (`plain.py`): a class of its own could be equal to all
 
 Not found are functions with another order of parameters, functions that print instead of returning
 or that need what the sandbox lacks, and programs that read standard input.
@@ -28,6 +29,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -48,6 +51,8 @@ CALL_SECONDS = 0.1
 VERSION = 1
 """Raise it when another function is tried, or passes."""
 
+_PLAIN = "_plain_answers_of_the_sandbox"
+"""The namespace of `plain.py` in the program that confirms."""
 Item = tuple[int, str, list[Function]]
 """The place of the text in its batch, its code, its functions."""
 Pair = tuple[int, int, int]
@@ -165,6 +170,13 @@ def confirmation(task: Task, code: str, expression: str) -> str:
     before, tests = split_tests(task)
     name, _, method = str(task.entry_point).partition("().")
     # tests may pass arguments by the solution's parameter names: pass them on by position
-    candidate = f"(lambda function: lambda *given, **named: function(*given, *named.values()))({expression})"
+    answer = "plain(function(*given, *named.values()))"
+    candidate = f"(lambda function, plain: lambda *given, **named: {answer})({expression}, {_PLAIN}['plain'])"
     place = f"class {name}:\n    {method} = staticmethod({candidate})" if method else f"{name} = {candidate}"
-    return sandbox.tested_program(*before, above_entry_point(task) or "", code, place + "\n", tests + test_call(task))
+    above = [f"{_PLAIN} = {{}}\nexec({_plain_text()!r}, {_PLAIN})\n", *before, above_entry_point(task) or ""]
+    return sandbox.tested_program(*above, code, place + "\n", tests + test_call(task))
+
+
+@cache
+def _plain_text() -> str:
+    return Path(__file__).with_name("plain.py").read_text(encoding="utf-8")

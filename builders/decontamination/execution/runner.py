@@ -200,16 +200,19 @@ def normal(value):
 
     Objects of other types are equal to nothing.
     """
-    if value is None or isinstance(value, (bool, int, complex, bytes)):
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, str):
-        return str.__str__(value)
+    if isinstance(value, (int, complex)):  # a subclass could be equal to everything
+        return (int if isinstance(value, int) else complex).__add__(value, 0)
+    if isinstance(value, (str, bytes)):
+        return (str if isinstance(value, str) else bytes).__getitem__(value, slice(None))
     if isinstance(value, float):
+        value = float.__float__(value)
         return round(value, 6) if value == value and abs(value) < 1e15 else value
     if isinstance(value, (list, tuple, set, frozenset)):
         return sorted((normal(item) for item in value), key=repr)
     if isinstance(value, dict):
-        return {key: normal(item) for key, item in value.items()}
+        return {normal(key) if isinstance(key, (int, float, str)) else key: normal(item) for key, item in value.items()}
     raise TypeError(type(value))
 
 
