@@ -26,7 +26,7 @@ from store.counts import counted
 from store.errors import InputError, MissingError
 
 MAX_FILES = 5_000
-"""To look at so many files takes half a minute where they lie on a disk that is not slow."""
+"""To look at so many took 1 to 3 seconds of CPU, packed or not."""
 _HEAD_ROWS = 20
 _BROKEN_ARCHIVE = "broken_archive"
 _WHY = {row_columns.NO_OBJECT: "no JSON object in its first lines"}
