@@ -53,6 +53,7 @@ VERSION = 1
 
 _PLAIN = "_plain_answers_of_the_sandbox"
 """The namespace of `plain.py` in the program that confirms."""
+
 Item = tuple[int, str, list[Function]]
 """The place of the text in its batch, its code, its functions."""
 Pair = tuple[int, int, int]

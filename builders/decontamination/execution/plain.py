@@ -9,6 +9,7 @@ instance of a subclass of a builtin type, the value without that class.
 
 import collections
 import types
+import typing
 
 LEAVES = (bool, int, float, complex, str, bytes, bytearray)
 KNOWN = (collections.Counter, collections.OrderedDict, collections.defaultdict)
@@ -21,7 +22,9 @@ def plain(value):
     kind = type(value)
     if value is None or kind in LEAVES or kind in KNOWN:
         return value
-    base = next((one for one in (*LEAVES, list, tuple, set, frozenset, dict) if issubclass(kind, one)), None)
+    base: typing.Any = next(
+        (one for one in (*LEAVES, list, tuple, set, frozenset, dict) if issubclass(kind, one)), None
+    )
     if base is None:
         return NOTHING if has_own_equality(kind) else value
     if base in (int, complex):

@@ -31,6 +31,7 @@ import signal
 import struct
 import sys
 import time
+import typing
 
 MAX_CALLS = 200
 """The most calls that are recorded of one task."""
@@ -203,9 +204,11 @@ def normal(value):
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (int, complex)):  # a subclass could be equal to everything
-        return (int if isinstance(value, int) else complex).__add__(value, 0)
+        number: typing.Any = int if isinstance(value, int) else complex
+        return number.__add__(value, 0)
     if isinstance(value, (str, bytes)):
-        return (str if isinstance(value, str) else bytes).__getitem__(value, slice(None))
+        text: typing.Any = str if isinstance(value, str) else bytes
+        return text.__getitem__(value, slice(None))
     if isinstance(value, float):
         value = float.__float__(value)
         return round(value, 6) if value == value and abs(value) < 1e15 else value
