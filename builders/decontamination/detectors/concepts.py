@@ -188,8 +188,8 @@ def _stem_end(data, begin, end):
     """Where a word's stem ends. Words of three letters, and names with other signs, are whole."""
     if end - begin <= 3 or not _is_plain(data, begin, end):
         return end
-    if _ends_in(data, begin, end, 0, 0, 115) and _lower(data[end - 2]) not in (115, 117, 105):  # s; not ss us is
-        end -= 1
+    if _ends_in(data, begin, end, 0, 0, 115) and _lower(data[end - 2]) not in (115, 117, 105):
+        end -= 1  # s, but not of ss, us, is
         if end - begin > 4 and _ends_in(data, begin, end, 0, 105, 101):  # ie
             return _without_double(data, begin, end - 2)
         if end - begin > 4 and data[end - 1] | 32 == 101 and _lower(data[end - 2]) in (115, 120, 122, 104):
