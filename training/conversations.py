@@ -8,15 +8,16 @@ The layouts, in the order in which they are tried:
     messages, conversations, conversation    turns: OpenAI's (role, content, tool_calls) or
                                              ShareGPT's (from, value); also as JSON text
     a question and an answer                 the first of QUESTIONS and of ANSWERS with text; with
-                                             the texts of BESIDE; both texts, or lists of turns (also
-                                             as JSON text); `history` before them, as pairs;
+                                             the texts of BESIDE; both texts, or lists of turns
+                                             (also as JSON text); `history` before them, as pairs;
                                              `input` alone is a question
-    prompt, completion, query, response      query and response, as in LeetCodeDataset: its prompt is
-                                             the imports that its tests need
+    prompt, completion, query, response      query and response, as in LeetCodeDataset: its
+                                             prompt is the imports that its tests need
     system, beside either                    a turn of the system, before the others
 
-With columns that the user names, BESIDE still belongs to the problem, unless a field has it. Without
-them, a second question that says what the first does not is an error: nobody knows which one counts.
+With columns that the user names, BESIDE still belongs to the problem, unless a field has it.
+Without them, a second question that says what the first does not is an error: nobody knows which
+one counts.
 
     turns({"instruction": "Add.", "input": "1, 2", "output": "3"})
     turns({"ask": "Add 1 and 2.", "code": "3"}, {"problem": "ask", "solution": "code"})

@@ -1,7 +1,7 @@
 """The files of rows in a dataset folder: which they are, and what is wrong with them.
 
-In: a folder. Out: its files, and InputErrors that name file, row and column. `datasets`, which reads
-such folders, often names none of these.
+In: a folder. Out: its files, and InputErrors that name file, row and column. `datasets`, which
+reads such folders, often names none of these.
 
     files = data_files("my-data")
     require_one_form("my-data", files)

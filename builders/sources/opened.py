@@ -118,7 +118,7 @@ def _check_archives(source: Source) -> None:
 
 
 def _fault(path: str) -> str | None:
-    """What is wrong with the head of an archive: the directory of a zip, the first block of a tar."""
+    """What is wrong with the head of an archive: a zip's directory, a tar's first block."""
     if path.endswith(archives.ZIPS):
         return None if zipfile.is_zipfile(path) else _BROKEN_ARCHIVE
     try:

@@ -62,8 +62,8 @@ def named(
     """A dataset as given on the command line: NAME=DATASET, or a DATASET named after its file.
 
     A DATASET is a file, or a folder or Hub id with `:CONFIG` and `@SPLIT`. The same columns are
-    named for all datasets. One without them is read by its own layout. TrainingError for columns that
-    make no conversation.
+    named for all datasets. One without them is read by its own layout. TrainingError for columns
+    that make no conversation.
     """
     check_turns(columns or {})
     name, sign, place = given.partition("=")
