@@ -81,7 +81,7 @@ def require_one_form(place: str, files: Sequence[Path]) -> None:
 
 
 def require_read(place: str, builder: str | None) -> None:
-    """InputError if `datasets` chose another kind of files than those of rows, as many .txt ones."""
+    """InputError if `datasets` chose another kind of files than rows, as many .txt ones."""
     if builder in ("text", "imagefolder", "audiofolder", "videofolder") and (files := data_files(place)):
         raise InputError(
             f"{place}: `datasets` would read other files than {files[0].relative_to(place)}, for there are more of them. "
@@ -108,7 +108,7 @@ def _columns(path: Path) -> set[str]:
 
 
 def say_place(files: Sequence[Path]) -> None:
-    """InputError with the file, the row and the column of a fault, where our own readers find it."""
+    """InputError with file, row and column of a fault, where our own readers find it."""
     names: dict[str, None] = {}
     kinds: dict[str, tuple[str, str]] = {}
     for path in files:
