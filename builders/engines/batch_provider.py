@@ -5,8 +5,8 @@ In: the bytes of a batch. Out: its id, and later its answers.
 - An order whose reply was lost is looked for before it is given again, by its name and by its
   file, on all pages of the provider's list. Where the list cannot be read to its end, it is not
   given again.
-- What an earlier run ordered may be unknown: it was ordered elsewhere or with another key, or it was
-  deleted. Then nothing is ordered again. What this run has ordered may be known a little later.
+- What an earlier run ordered may be unknown: it was ordered elsewhere or with another key, or it
+  was deleted. Then nothing is ordered again. What this run has ordered may be known a little later.
 - A batch may end some time before it names its file of answers. It is looked at for `patience_s`.
 - A file that holds fewer answers than the batch has, or ends in the middle of one, is fetched
   again: that costs nothing.

@@ -4,8 +4,8 @@ it stands for.
 In: decoded JSON. Out: the part that tells of an error, and a status of HTTP. Providers have their
 own names and numbers for both. A number of theirs says nothing to us, so their words decide.
 
-    error_part({"base_resp": {"status_code": 1002, "status_msg": "rate limit"}})["status_code"]  # 1002
-    status_of({"status_code": 1002, "status_msg": "rate limit"})                                 # 429
+    error_part({"base_resp": {"status_code": 1002, "status_msg": "slow"}})["status_msg"]    # slow
+    status_of({"status_code": 1002, "status_msg": "rate limit"})                            # 429
 """
 
 from __future__ import annotations
