@@ -4,4 +4,4 @@ Functions, outline, lexer, tokens, bound names, MinHash; words of prose; fenced 
 a text parses.
 """
 
-__all__ = ["bound_names", "compiled", "fences", "functions", "minhash", "syntax", "tokens", "words"]
+__all__ = ["bound_names", "compiled", "fences", "functions", "lexer", "minhash", "syntax", "tokens", "words"]

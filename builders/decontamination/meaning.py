@@ -27,9 +27,7 @@ import pyarrow as pa
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from builders.decontamination.detectors import HITS
-from builders.decontamination.detectors.calibration import FLOOR
-from builders.decontamination.detectors.statements import asked
+from builders.decontamination.detectors import FLOOR, HITS, asked
 from builders.recipe import MeaningModel
 from training.errors import loading
 from training.fingerprints import model_fingerprint

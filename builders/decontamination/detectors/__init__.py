@@ -43,11 +43,11 @@ from builders.decontamination.detectors import background, concepts, features, p
 from builders.decontamination.detectors.calibration import CALIBRATIONS, FLOOR, PROSE
 from builders.decontamination.detectors.combination import Rows, combined
 from builders.decontamination.detectors.postings import Shares, longest_run, shares
-from builders.decontamination.detectors.statements import statement
+from builders.decontamination.detectors.statements import asked, statement
 from builders.decontamination.detectors.units import Task
 from builders.recipe import Decontamination
 
-__all__ = ["HITS", "Index", "hits", "index", "rules"]
+__all__ = ["FLOOR", "HITS", "Index", "asked", "hits", "index", "kept", "rules"]
 
 EVIDENCE_CHARS = 200
 
