@@ -212,7 +212,6 @@ def test_a_dataset_folder_is_a_benchmark_and_its_tasks_are_its_identity(tmp_path
     [
         ("data/HumanEval.jsonl.gz", "humaneval", "data/HumanEval.jsonl.gz", None, None),
         ("HumanEval=data/tasks.jsonl", "humaneval", "data/tasks.jsonl", None, None),
-        ("MBPP+=tasks.jsonl", "mbpp-tasks", "MBPP+=tasks.jsonl", None, None),
         ("he=data/HumanEval.jsonl.gz", "he", "data/HumanEval.jsonl.gz", None, None),
         ("MbppPlus-v0.1.0.jsonl", "mbppplus-v0-1-0", "MbppPlus-v0.1.0.jsonl", None, None),
         ("openai/openai_humaneval", "openai_humaneval", "openai/openai_humaneval", None, None),
