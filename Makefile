@@ -3,7 +3,7 @@
 # make test    set up and run the tests that are quick
 # make test-slow  set up and run the others, among them those of the wheel
 # make test-all   set up and run both kinds, which collects them once
-# make test-drills  set up and run those that take minutes each: the loop on Slurm, the benchmark of a GPU
+# make test-drills  set up and run those that take minutes: kills of whole runs and of trainings, the loop on Slurm
 # make test-wheel  build the wheel, install it where no checkout is, and run commands there
 # make test-vllm  set up vLLM (its CPU build) in .venv-vllm and run the tests of its engine
 # make check   format, lint, types, quick tests

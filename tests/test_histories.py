@@ -280,7 +280,7 @@ def test_a_history_ends_in_the_rows_of_a_fresh_store(
 LONG = st.lists(EVENTS, min_size=2, max_size=6)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=LONG, last=RECIPES)
 def test_long_histories_end_in_the_rows_of_a_fresh_store(

@@ -66,7 +66,7 @@ def test_the_same_command_again_is_a_no_op(smoke_store: Path) -> None:
     assert not re.search(r"rows in \d", done.stderr), done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_killed_runs_and_trainings_end_in_the_same_tables(smoke_store: Path, tmp_path: Path) -> None:
     """Slow: the whole loop a second time, with faults. The training goes on from its last state."""
     seconds = sum(r.usage.wall_s for r in Store(smoke_store).records())

@@ -89,7 +89,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_killed_coordinator_changes_no_byte(model, expected, tmp_path: Path) -> None:
     base, adapters = model
     command = [sys.executable, "-c", KILLED, base, *adapters.values(), str(tmp_path / "journal")]
@@ -106,7 +106,7 @@ def test_a_killed_coordinator_changes_no_byte(model, expected, tmp_path: Path) -
     assert list(asked(model, TWO, tmp_path / "journal")) == expected
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_every_gpu_gets_a_process_that_sees_only_it(model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(gpus.SIMULATED, "2")
     with open_engine(ONE, *model) as engine:

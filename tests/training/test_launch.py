@@ -104,7 +104,7 @@ def test_all_weights_in_two_processes_that_share_them(
     assert "optimizer.pt" not in files  # nothing reads that of all weights
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.parametrize("fault", ["kill 1 4", "stop 0 4"])
 def test_shared_weights_go_on_after_a_fault(
     fault: str,
@@ -124,7 +124,7 @@ def test_shared_weights_go_on_after_a_fault(
     assert all(np.array_equal(ours[name], weight) for name, weight in theirs.items())
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_shared_state_is_not_read_by_another_number_of_processes(
     tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,7 +222,7 @@ def test_the_log_has_a_line_per_step_and_is_told_live(alone: Alone) -> None:
     assert seen[-1].num_tokens == 2 * report.num_tokens and seen[0].tokens_per_second
 
 
-@pytest.mark.parametrize("fault", ["kill 1 4", pytest.param("kill 0 5", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fault", ["kill 1 4", pytest.param("kill 0 5", marks=pytest.mark.drill)])
 def test_a_killed_process_ends_the_others_and_the_training_goes_on(
     fault: str,
     alone: Alone,
@@ -251,7 +251,7 @@ def test_a_killed_process_ends_the_others_and_the_training_goes_on(
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_stopped_process_is_not_waited_for(
     alone: Alone, tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,7 +308,7 @@ def test_a_crash_is_told_as_one_and_not_repeated(
     assert "crash of a test" in (tmp_path / ".out.run" / "rank-0.log").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_less_memory_means_fewer_rows_and_then_checkpointing(
     alone: Alone, tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,7 +337,7 @@ def test_what_a_user_can_mend_is_raised_as_in_one_process(
     assert list(tmp_path.iterdir()) == [], "what fails without a state leaves nothing"
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_without_a_launcher_no_process_is_left_and_the_next_one_goes_on(
     how: signal.Signals,

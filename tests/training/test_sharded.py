@@ -119,8 +119,8 @@ def test_the_checkpoint_is_like_that_of_one_process(alone: Path, together: Path)
     "settings",
     [
         ROUNDED,
-        pytest.param(FULL, marks=pytest.mark.slow),
-        pytest.param(ADAFACTOR, marks=pytest.mark.slow),
+        pytest.param(FULL, marks=pytest.mark.drill),
+        pytest.param(ADAFACTOR, marks=pytest.mark.drill),
     ],
     ids=lambda settings: settings.optimizer,
 )

@@ -32,7 +32,7 @@ def larger(folder: Path) -> tuple[str, int, int]:
     return base, sum(sizes), max(sizes)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_the_host_holds_a_model_once_and_a_device_its_part_and_one_weight(tmp_path: Path) -> None:
     base, whole, largest = larger(tmp_path / "base")
     command = [sys.executable, "-m", "tests.loading_worker", base, str(tmp_path / "meeting")]

@@ -50,8 +50,8 @@ def after(step: int, number: signal.Signals) -> object:
     ("number", "settings", "processes"),
     [
         (signal.SIGTERM, SETTINGS, 2),
-        pytest.param(signal.SIGUSR1, FULL, 2, marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, SETTINGS, 1, marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, FULL, 2, marks=pytest.mark.drill),
+        pytest.param(signal.SIGINT, SETTINGS, 1, marks=pytest.mark.drill),
     ],
 )
 def test_a_signal_has_the_state_saved_and_the_same_call_goes_on(
@@ -90,7 +90,7 @@ def test_a_signal_has_the_state_saved_and_the_same_call_goes_on(
     assert np.array_equal(weights(output), weights(tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("how", ["a second signal", pytest.param("no time left", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["a second signal", pytest.param("no time left", marks=pytest.mark.drill)])
 def test_a_training_that_does_not_end_in_time_is_ended(
     how: str, tmp_path: Path, qwen: str, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
