@@ -29,8 +29,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from builders.decontamination.detectors import FLOOR, HITS, asked
 from builders.recipe import MeaningModel
-from training.errors import loading
+from training.errors import TrainingError, loading
 from training.fingerprints import model_fingerprint
+from training.pretrained import without_own_code
 from training.progress import quiet
 
 MAX_TOKENS = 128
@@ -58,9 +59,17 @@ class Meaning:
 
     def __init__(self, settings: MeaningModel, tasks: Sequence[Mapping[str, Any]]) -> None:
         place, revision = settings.model, settings.revision
-        with quiet(), loading(f"the model {place}"):
+        with quiet(), loading(f"the model {place}"), without_own_code(place):
             self._tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
-            model = AutoModel.from_pretrained(place, revision=revision, trust_remote_code=False, dtype=torch.float32)
+            model, about = AutoModel.from_pretrained(
+                place, revision=revision, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+            )
+        # A pooler is behind the last hidden states, which are all that is read.
+        if missing := sorted(name for name in about["missing_keys"] if not name.startswith("pooler.")):
+            raise TrainingError(
+                f"the model {place} is not whole: {len(missing)} of its weights are not there ({missing[0]}), so they "
+                "would be random numbers. Copy the whole folder again."
+            )
         self._model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         self._least = settings.min_similarity
         self._places = {(task["benchmark"], task["task_id"]): place for place, task in enumerate(tasks)}

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from safetensors.torch import load_file, save_file
 
 from builders import benchmarks, contamination
 from builders.decontamination import detectors
@@ -98,6 +99,14 @@ def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(TrainingError, match=r"the model .*empty cannot be loaded"):
         Meaning(MeaningModel(model=str(tmp_path / "empty")), [])
+
+
+def test_a_model_without_all_its_weights_is_refused(tmp_path: Path) -> None:
+    whole = Path(tiny_sentences(tmp_path / "sentences", STATEMENT))
+    weights = load_file(whole / "model.safetensors")
+    save_file({k: v for k, v in weights.items() if "word_embeddings" not in k}, whole / "model.safetensors")
+    with pytest.raises(TrainingError, match=r"is not whole: 1 of its weights .*word_embeddings"):
+        Meaning(MeaningModel(model=str(whole)), [])
 
 
 def test_torch_is_loaded_for_a_model_alone() -> None:

@@ -21,8 +21,10 @@ from peft import (
 )
 from safetensors.torch import load_file, save_file
 
+from builders.decontamination.meaning import Meaning
 from builders.engines import TransformersSettings, VllmSettings, open_engine
 from builders.engines.forms import without_chat
+from builders.recipe import MeaningModel
 from tests.tiny_models import tiny_llama, tiny_qwen
 from training import pretrained
 from training.errors import TrainingError
@@ -59,6 +61,7 @@ def test_a_folder_that_needs_its_own_code_is_refused_and_the_code_does_not_run(o
         lambda place: without_chat(place),
         lambda place: open_engine(TransformersSettings(), place),
         lambda place: pretrained.read_model(place, torch.float32),
+        lambda place: Meaning(MeaningModel(model=place), []),
     ):
         with pytest.raises(TrainingError, match=r"only with Python code of its own .*own\.\w+.*never run here"):
             load(str(own_code))
@@ -91,7 +94,8 @@ def test_nothing_is_loaded_elsewhere_and_nothing_may_run_its_code() -> None:
                 found.add(place)
                 given = {k.arg: k.value for k in call.keywords}.get("trust_remote_code")
                 assert isinstance(given, ast.Constant) and given.value is False, f"{place}:{call.lineno}"
-    assert found == LOADERS | {"builders/engines/vllm.py", "builders/models/smollm2.py"}
+    others = {"builders/decontamination/meaning.py", "builders/engines/vllm.py", "builders/models/smollm2.py"}
+    assert found == LOADERS | others
 
 
 def _is_of_an_adapter(call: ast.Call) -> bool:
