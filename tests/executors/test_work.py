@@ -16,7 +16,7 @@ import pytest
 from builders.executors.build import build_sharded, num_workers
 from builders.executors.work import function
 from builders.recipe import Executor
-from store import Plan, Store
+from store import Plan, Store, lock
 from store.lock import STOPPED, coordinator
 from tests import sharded_rows
 from tests.tiny_recipes import read
@@ -143,7 +143,9 @@ def test_a_task_of_another_coordinator_writes_nothing(tmp_path):
     assert (store.missing(PLAN), calls(store)) == ([0, 1, 2, 3, 4], [])
 
 
-def test_rows_of_a_coordinator_that_lost_its_lock_meanwhile_are_not_written(tmp_path):
+def test_rows_of_a_coordinator_that_lost_its_lock_meanwhile_are_not_written(tmp_path, monkeypatch):
+    # This process is the coordinator. Its heart would see the loss, too, and end it.
+    monkeypatch.setattr(lock, "HEARTBEAT_S", 600.0)
     store = Store(tmp_path / "store")
     store.begin(PLAN)
     program = (
