@@ -95,7 +95,7 @@ def parts(*pieces: str | Draw) -> Draw:
 
 def one_of(*draws: str | Draw) -> Draw:
     """Draws by one of several ways."""
-    return lambda r: (d if isinstance(d := r.choice(draws), str) else d(r))
+    return lambda r: d if isinstance(d := r.choice(draws), str) else d(r)
 
 
 def encoded(data: bytes) -> str:
@@ -163,7 +163,7 @@ def pem(r: random.Random) -> str:
         "indented": "key = '''\n" + "\n".join("        " + line for line in lines) + "\n    '''",
         "pieces": "KEY = (\n" + "\n".join(f'        "{line}\\n"' for line in lines) + "\n    )",
         "bytes": "KEY = (\n" + "\n".join(f"        b'{line}\\n'" for line in lines) + "\n    )",
-        "added": "key = " + ' + \\\n        '.join(f'"{line}\\n"' for line in lines),
+        "added": "key = " + " + \\\n        ".join(f'"{line}\\n"' for line in lines),
         "json": '{"private_key": "' + "\\\\n".join(lines) + '"}',
     }
     return joined[r.choice(sorted(joined))]
@@ -214,7 +214,9 @@ KINDS: dict[str, Draw] = {
     ),
     "azure: SAS": within(
         ('url = "https://corp.blob.core.windows.net/x?sv=2024-05-04&se=2026-01-01&sr=b&sp=r&sig={s}"',),
-        lambda r: base64.b64encode(r.randbytes(32)).decode().replace("+", "%2B").replace("/", "%2F").replace("=", "%3D"),
+        lambda r: (
+            base64.b64encode(r.randbytes(32)).decode().replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")
+        ),
     ),
     "azure: service bus": within(
         ('conn = "Endpoint=sb://corp.servicebus.windows.net/;SharedAccessKeyName=root;SharedAccessKey={s}"',),
@@ -255,7 +257,8 @@ KINDS: dict[str, Draw] = {
     "slack: app": within(PLAIN, parts("xapp-1-A", of(BASE32, 10), "-", of(string.digits, 13), "-", of(HEX, 64))),
     "slack: bot": within(PLAIN, parts("xoxb-", of(string.digits, 12), "-", of(string.digits, 13), "-", of(WORD, 24))),
     "slack: user": within(
-        PLAIN, parts("xoxp-", of(string.digits, 12), "-", of(string.digits, 12), "-", of(string.digits, 13), "-", of(HEX, 32))
+        PLAIN,
+        parts("xoxp-", of(string.digits, 12), "-", of(string.digits, 12), "-", of(string.digits, 13), "-", of(HEX, 32)),
     ),
     "slack: webhook": within(
         URLS, parts("https://hooks.slack.com/services/T", of(BASE32, 10), "/B", of(BASE32, 10), "/", of(WORD, 24))

@@ -18,10 +18,20 @@ import re
 
 from builders.checks.sensitive.randomness import is_drawn, is_made_up
 
+
+def _either(word: str) -> str:
+    """A pattern of a word in capital or small letters. It is faster than the flag for that."""
+    return "".join(f"[{c}{c.upper()}]" for c in word)
+
+
 _NAME = (
-    r"[KkTtSsPpCcAa](?i:(?<=k)ey|(?<=t)oken|(?<=s)ecret|(?<=p)assw(?:or)?d|(?<=p)assphrase|(?<=p)wd"
-    r"|(?<=c)redential|(?<=a)uth)[\w-]*+"
+    rf"[KkTtSsPpCcUu](?:[eE](?:[yY]|{_either('cret')})|{_either('oken')}|{_either('ass')}(?:{_either('w')}"
+    rf"(?:{_either('or')})?{_either('d')}|{_either('phrase')})|{_either('wd')}|{_either('redential')}"
+    rf"|(?<=[aA][uU]){_either('th')})[\w-]*+"
 )
+"""A word from a telling part on: key, token, secret, password, pwd, credential, auth. What has another
+first letter ("they") is sorted out with the names.
+"""
 _SPACE = r"[\s(\[{\\]{0,80}+"
 """What may stand before a value: a bracket, a line break."""
 _CALL = rf"""(?:[A-Za-z_][\w.]{{1,60}}+\({_SPACE}(?:["'][^"'\n]{{0,60}}+["'],\s{{0,20}}+(?=[bru]?["'d]))?+)?+"""
@@ -29,44 +39,54 @@ _CALL = rf"""(?:[A-Za-z_][\w.]{{1,60}}+\({_SPACE}(?:["'][^"'\n]{{0,60}}+["'],\s{
 _DEFAULT = r"""(?:type\s?=\s?[\w.]{1,40}+,\s{0,20}+)?+(?:["']?+(?:default|value)["']?+\s?[=:]\s?|["'][\w.-]{1,40}+["']\s?:\s?(?=[bru]?["']))?+"""
 _ASSIGNED = re.compile(
     _NAME
-    + r"""(?:(?:\\?+["'`])?+[\])]?+\s{0,20}+"""  # the end of a name in quotes
+    + r"""(?:(?=(?:\\?+["'`])?+[\])]?+\s{0,20}+"""  # the end of a name in quotes
     + r"""(?::\s{0,5}+[A-Za-z_][\w.\[\] |]{0,60}+(?==))?+"""  # an annotation
     + r"""(?:[:!?=|+>]{1,4}+|,|(?:or|is)\b)(?:"""
     + _SPACE
     + _CALL
     + _DEFAULT
     + r"""[rRbBuUfF]{0,2}+\\?+(?:\"\"\"|'''|["'`])\s{0,80}+([^\s"'`\\]{8,1000}+)(?=\\[nrt"']|\s{0,80}+["'`])"""
-    + r"""|[ \t]{0,5}+([A-Za-z0-9_+/.~%!@#^*-]{8,1000}+=*+)(?=[\s"'`&;,)\]}\\<]|\Z)))?+"""
+    + r"""|[ \t]{0,5}+([A-Za-z0-9_+/.~%!@#^*-]{8,400}+=*+)(?=[\s"'`&;,)\]}\\<]|\Z))))?"""
 )
 """A word with a name in it, and perhaps a value: in quotes (group 1) or bare (group 2).
 
-A match without a value is no hit. It passes over the word, so that no letter is read twice.
+A match passes over the word, so that no letter of it is read twice, and not over the value, in which
+another name may stand.
 """
 _HEADER = re.compile(
-    r"""[BbTt](?i:(?<=b)earer|(?<=b)asic|(?<=["'\s:]t)oken)(?:[\s"'+=:]{1,20}+([A-Za-z0-9._~+/-]{10,4000}+={0,2}+))?+"""
+    rf"""[BbTt](?:{_either("earer")}|{_either("asic")}|(?:(?<=["'][Tt])|(?<=:\s[Tt])){_either("oken")}(?=\s))"""
+    r"""(?:[\s"'+=:]{1,20}+([A-Za-z0-9._~+/-]{10,4000}+={0,2}+))?+"""
 )
-_ADDRESS = re.compile(
-    r"""://(?:([^\s/@"'`{}<>$:\\]{0,100}+)(?::([^\s/@"'`{}<>\\]{4,200}+))?+@(?=[A-Za-z0-9\[]))?+"""
-)
+_ADDRESS = re.compile(r"""://(?:([^\s/@"'`{}<>$:\\]{0,100}+)(?::([^\s/@"'`{}<>\\]{4,200}+))?+@(?=[A-Za-z0-9\[]))?+""")
 _LOGIN = re.compile(
     r"""[aAl](?:uth\s?=\s?|uth|uthenticate|ogin)\(\s{0,40}+(?:["'][^"'\n]{1,100}+["']|[\w.]{1,60}+),\s{0,40}+"""
     r"""[bru]?["']([^"'\s\\]{8,200}+)["']"""
 )
-_BEFORE = re.compile(r"[\w-]{0,40}\Z")
+_MOST_VALUES = 10_000
+"""Different values with a name that are judged in one text. More of them, and none a secret, is no
+code, and would take seconds.
+"""
+_LONGEST_NAME = 40
+_BETWEEN = re.compile(r"[^\w-]")
+_REST = re.compile(r"[\w-]*+")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_KEY = re.compile(
-    r"(?:api|auth|access|secret|private|priv|account|crypt|encryption|signing|sign|master|service|client|app|shared"
-    r"|subscription|storage|admin|webhook|license|consumer|deploy|session|server)keys?$"
-)
-_IS_NO_SECRET = frozenset(
-    """public pub cache hash hashed sha digest fingerprint checksum partition sort primary foreign object lookup index
-    idempotency page next continuation cursor sync id ids name names url uri path file filename dir type length len count
-    size limit pattern regex format field prefix suffix column arn endpoint class kind scope scopes ttl expiry""".split()
-)
+_TELLING = ("token", "secret", "credential", "password", "passwd", "passphrase", "pwd")
+_WEAK = ("key", "auth", "authorization")
+"""Names that may mean anything, such as the key of a mapping: their value must be longer."""
+_KEYS = """api auth access secret private priv account crypt encryption signing sign master service client app shared
+    subscription storage admin webhook license consumer deploy session server"""
+_OTHER_BEFORE = """public pub cache hash partition sort primary foreign object lookup index idempotency page next
+    continuation cursor sync"""
+_OTHER_AFTER = """id name url uri path file filename dir type length len count size limit pattern regex format field
+    prefix suffix column arn endpoint class kind scope ttl expiry hash hashed sha digest fingerprint checksum policy
+    label hint"""
+_KEY_BEHIND, _NOT_BEHIND, _NOT_BEFORE = (frozenset(w.split()) for w in (_KEYS, _OTHER_BEFORE, _OTHER_AFTER))
+"""A key is telling behind the first words. Behind the second and before the third, a name is no secret's."""
 _CODED = re.compile(r"[A-Za-z0-9_.+/=~:!@#$%^&*-]+")
+_ONE_WORD = re.compile(r"[A-Za-z0-9+/]{24,}=*")
 _NO_PASSWORD = re.compile(r"://|^\.{0,2}/|^\^.*\$$|\(\?|\[\^|\[\w-\w|\\")
 """A path, an address or a regular expression."""
-_SYMBOL = r"[^\w\s./:,-]"
+_CLASSES = tuple(map(re.compile, ("[a-z]", "[A-Z]", "[0-9]", r"[^\w\s./:,-]")))
 
 
 def kinds(text: str) -> set[str]:
@@ -84,44 +104,49 @@ def kinds(text: str) -> set[str]:
 
 
 def _is_assigned(text: str) -> bool:
-    """Whether a value that looks like a secret has the name of one."""
-    judged: dict[str, tuple[bool, bool]] = {}
+    """Whether a value that looks like a secret has the name of one. Each pair is judged once."""
+    seen: set[str] = set()
     for hit in _ASSIGNED.finditer(text):
         value = hit[1] or hit[2]
         if not value:
             continue
-        if value not in judged:
-            judged[value] = _is_key(value), _is_password(value)
-        if any(judged[value]) and _fits(_name(text, hit), value, hit[2] is not None, *judged[value]):
+        whole = text[max(0, hit.start() - _LONGEST_NAME) : hit.end(hit.lastindex or 0)]
+        if whole in seen:
+            continue
+        if _fits(_name(text, hit.start()), value, is_bare=hit[2] is not None):
             return True
+        seen.add(whole)
+        if len(seen) == _MOST_VALUES:
+            break
     return False
 
 
-def _name(text: str, hit: re.Match[str]) -> list[str]:
-    """The words of the name, in small letters: "api", "key" of `self.apiKey2`."""
-    start = hit.start()
-    before = _BEFORE.search(text, max(0, start - 40), start)
-    after = re.match(r"[\w-]{0,60}", hit[0])
-    return [word.lower() for word in _WORD.findall((before[0] if before else "") + (after[0] if after else ""))]
+def _name(text: str, start: int) -> str:
+    """The end of the name that has a telling word at `start`: `self-apiKey2`, or its last 80 signs."""
+    stop = _REST.match(text, start).end()  # type: ignore[union-attr]  # it fits every text
+    before = _BETWEEN.split(text[max(0, start - _LONGEST_NAME) : start])[-1]
+    return (before + text[start:stop])[-2 * _LONGEST_NAME :]
 
 
-def _fits(name: list[str], value: str, is_bare: bool, is_key: bool, is_password: bool) -> bool:
-    """Whether a name of these words is one for this value.
+def _fits(name: str, value: str, *, is_bare: bool) -> bool:
+    """Whether a name is one for secrets, and the value is one of its kind.
 
     What is not in quotes must be a key, since it may be code.
     """
-    if not _IS_NO_SECRET.isdisjoint(name):
+    words = [word.lower() for word in _WORD.findall(name)]
+    words = [word if word.endswith("ss") else word.removesuffix("s") for word in words]
+    last = next((n for n in reversed(range(len(words))) if words[n].endswith((*_TELLING, *_WEAK))), None)
+    if last is None or not _NOT_BEFORE.isdisjoint(words[last + 1 :]):
         return False
-    if any(word.endswith(("password", "passwd", "passphrase", "pwd")) for word in name):
-        return is_key or (is_password and not is_bare)
-    if not is_key or (is_bare and len(value) < 16):
+    word, behind = words[last], words[last - 1] if last else ""
+    if behind in _NOT_BEHIND:
         return False
-    if any(word.removesuffix("s").endswith(("token", "secret", "credential")) for word in name):
-        return True
-    if any(_KEY.search("".join(pair)) for pair in zip(["", *name], name, strict=False)):
-        return True
-    is_weak = any(word in ("key", "keys", "auth", "authorization") for word in name)
-    return is_weak and re.fullmatch("[A-Za-z0-9+/]{24,}=*", value) is not None
+    if word.endswith(_TELLING):
+        if "pass" in word or word.endswith("pwd"):
+            return _is_key(value) if is_bare else _is_password(value)
+    elif word.removesuffix("key") not in _KEY_BEHIND and (word != "key" or behind not in _KEY_BEHIND):
+        return word in _WEAK and _ONE_WORD.fullmatch(value) is not None and is_drawn(value)
+    return (len(value) >= 16 or not is_bare) and _is_key(value)
 
 
 def _is_key(value: str) -> bool:
@@ -133,7 +158,7 @@ def _is_password(value: str) -> bool:
     """Whether a value may be a password: drawn at random, or of three kinds of characters."""
     if len(value) < 6 or _NO_PASSWORD.search(value) or is_made_up(value):
         return False
-    classes = sum(bool(re.search(c, value)) for c in ("[a-z]", "[A-Z]", "[0-9]", _SYMBOL))
+    classes = sum(bool(sign.search(value)) for sign in _CLASSES)
     return (classes >= 3 and len(value) >= 8) or is_drawn(value, bits=2.3)
 
 

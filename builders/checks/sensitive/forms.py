@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import ahocorasick_rs
@@ -87,9 +87,16 @@ _FORMS = (
     _Form("square_token", "sq0atp- sq0csp-", f"({_URL}{{22,}}+)"),
     _Form("stripe_key", "sk_live_ rk_live_ sk_test_ rk_test_ sk_prod_ rk_prod_", f"({_WORD}{{20,}}+)"),
     _Form("stripe_key", "whsec_", "([A-Za-z0-9+/]{32,}+)"),
-    _Form("twilio_key", "SK AC", f"([0-9a-fA-F]{{32}})(?!{_WORD})"),
     _Form("vault_token", "hvs. hvb.", f"({_URL}{{24,}}+)"),
 )
+
+
+def _pattern(opening: str, body: str) -> re.Pattern[str]:
+    """A pattern that begins with the opening, at the beginning of a word or behind `\\n`."""
+    text = re.escape(opening)
+    return re.compile(rf"{text}(?:(?<![A-Za-z0-9]{text})|(?<=\\[nrt]{text})){body}")
+
+
 _ANCHORED = {
     # behind what makes it certain stands the rest, or in front of it
     "azure_key": ("Q~", re.compile(r"Q~(?<=[A-Za-z0-9_.~-]{3}[0-9]Q~)([A-Za-z0-9_.~-]{31,34})(?![A-Za-z0-9_~-])")),
@@ -99,9 +106,9 @@ _ANCHORED = {
     "teams_webhook": (".webhook.office.com/", re.compile(r"\.webhook\.office\.com/webhookb2/([A-Za-z0-9@/-]{60,}+)")),
     "telegram_token": (":AA", re.compile(f":AA(?<=[0-9]{{8}}:AA)({_URL}{{32,33}})(?!{_URL})")),
 }
+_TWILIO = tuple(_pattern(opening, f"([0-9a-fA-F]{{32}})(?!{_WORD})") for opening in ("SK", "AC"))
+"""Two letters stand in too many texts to be looked for with the openings."""
 _BEGIN = "-----BEGIN"
-_SLICE = 1_000_000
-"""Characters that are searched for openings at once, so that no list of hits grows large."""
 _SEPARATOR = r"\\[nr]|[\s\"'+\\,()#*|>brfu]"
 _PEM = re.compile(
     rf"-----BEGIN (?:(?!PRIVATE )[A-Z0-9]+ ){{0,4}}+PRIVATE KEY(?: BLOCK)?-----"
@@ -111,50 +118,50 @@ _PEM = re.compile(
 """A key in PEM, perhaps with headers, and with what joins its lines in code. A key that goes on with
 dots is a sample.
 """
-_DISCORD = re.compile(
-    rf"[MNO](?<![A-Za-z0-9_.-][MNO])({_URL}{{22,27}}+)(\.{_URL}{{6}}\.{_URL}{{27,}}+)?"
-)
+_DISCORD = re.compile(rf"[MNO](?<![A-Za-z0-9_.-][MNO])({_URL}{{22,27}}+)(\.{_URL}{{6}}\.{_URL}{{27,}}+)?")
 """The first part is the number of the bot in base64."""
-
-
-def _pattern(opening: str, body: str) -> re.Pattern[str]:
-    """A pattern that begins with the opening, at the beginning of a word or behind `\\n`."""
-    text = re.escape(opening)
-    return re.compile(rf"{text}(?:(?<![A-Za-z0-9]{text})|(?<=\\[nrt]{text})){body}")
 
 
 _KINDS = {opening: form.kind for form in _FORMS for opening in form.openings.split()}
 _PATTERNS = {opening: _pattern(opening, form.body) for form in _FORMS for opening in form.openings.split()}
+_OPENINGS = (*_PATTERNS, *(opening for opening, _ in _ANCHORED.values()), _BEGIN)
+_LONGEST = max(map(len, _OPENINGS))
+_SLICE = 100_000
+"""Characters that are searched for openings at once."""
 
 
 def kinds(text: str) -> set[str]:
     """The kinds of keys of known form in a text."""
     there = _openings(text)
     found = {_KINDS[o] for o in there & _KINDS.keys() if any(map(_is_key, _PATTERNS[o].finditer(text)))}
-    found |= {
-        kind for kind, (o, form) in _ANCHORED.items() if o in there and any(map(_is_key, form.finditer(text)))
-    }
+    found |= {kind for kind, (o, form) in _ANCHORED.items() if o in there and any(map(_is_key, form.finditer(text)))}
     if _BEGIN in there and any(map(_is_private_key, _PEM.finditer(text))):
         found.add("private_key")
+    if any(_is_key(hit) for form in _TWILIO for hit in form.finditer(text)):
+        found.add("twilio_key")
     if any(map(_is_bot, _DISCORD.finditer(text))):
         found.add("discord_token")
     return found
 
 
 def _openings(text: str) -> set[str]:
-    """The openings that a text has, wherever they stand."""
-    openings, automaton = _automaton()
-    found: set[int] = set()
+    """The openings that a text has, wherever they stand.
+
+    What was found in one slice is not looked for in the next, so that no list of hits grows large.
+    """
+    found: set[str] = set()
+    left = _OPENINGS
     for start in range(0, len(text), _SLICE):
-        part = text[start : start + _SLICE + len(max(openings, key=len))]
-        found.update(hit[0] for hit in automaton.find_matches_as_indexes(part, overlapping=True))
-    return {openings[number] for number in found}
+        part = text[start : start + _SLICE + _LONGEST].encode("utf-8", "replace").decode()
+        if hits := {left[hit[0]] for hit in _automaton(left).find_matches_as_indexes(part, overlapping=True)}:
+            found |= hits
+            left = tuple(opening for opening in left if opening not in hits)
+    return found
 
 
-@cache
-def _automaton() -> tuple[list[str], ahocorasick_rs.AhoCorasick]:
-    openings = [*_PATTERNS, *(opening for opening, _ in _ANCHORED.values()), _BEGIN]
-    return openings, ahocorasick_rs.AhoCorasick(openings)
+@lru_cache(maxsize=16)
+def _automaton(openings: tuple[str, ...]) -> ahocorasick_rs.AhoCorasick:
+    return ahocorasick_rs.AhoCorasick(openings)
 
 
 def _is_key(hit: re.Match[str]) -> bool:

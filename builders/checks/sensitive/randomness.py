@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import math
 import re
+import string
 from collections import Counter
+from operator import add
 
 LONGEST = 300
 """Characters of a value that are looked at, from its end. So a value of megabytes costs no more."""
@@ -33,10 +35,13 @@ _FOLLOWERS = {
 """The 220 commonest pairs of letters in the names of 20,000 functions: nine of ten pairs there, one
 of three among random letters.
 """
-_READABLE = re.compile(
-    "|".join(f"{a}(?=[{after}])|{a.upper()}(?=[{after}{after.upper()}])" for a, after in _FOLLOWERS.items())
+_LETTERS = string.ascii_letters
+_PAIRS = frozenset(a + b for a in _LETTERS + string.digits for b in _LETTERS + string.digits if not (a + b).isdigit())
+_READABLE = frozenset(
+    pair for a, after in _FOLLOWERS.items() for b in after for pair in (a + b, (a + b).capitalize(), (a + b).upper())
 )
-_PAIR = re.compile("[A-Za-z](?=[A-Za-z0-9])|[0-9](?=[A-Za-z])")
+_SIGNS = string.ascii_lowercase + string.digits
+_STEPS = frozenset(a + b for a in _SIGNS for b in _SIGNS if abs(ord(a) - ord(b)) <= 1)
 _TEMPLATE = re.compile(
     r"\.\.\.|…|\*{3}|_{5}|\{[^{}]{0,80}\}|\$\{|\$\(|^\$[A-Za-z_]+$|<[^<>]{0,80}>|%\([a-z_]{1,40}\)|(?<![^\s:=/])%[sdr](?![A-Za-z0-9])"
 )
@@ -54,6 +59,7 @@ _WORDS = re.compile(
 )
 _FOLDED = str.maketrans("0134578@$!", "oleastbasi")
 """Letters that are written as digits, as in "p4ssw0rd"."""
+_JOINING = str.maketrans("", "", " \t\n_.:/-")
 
 
 _WORDY = "(?:[A-Z]?[a-z]{1,15}[0-9]{0,3}|[A-Z]{1,15}[0-9]{0,3}|[0-9]{1,4}[A-Za-z]{0,2})"
@@ -74,12 +80,12 @@ def is_made_up(value: str) -> bool:
     """
     if _TEMPLATE.search(value) or _PUBLISHED.search(value):
         return True
-    signs = re.sub(r"[\W_]", "", value[-LONGEST:]).lower()
+    lowered = value[-LONGEST:].lower()
+    signs = "".join(filter(str.isalnum, lowered))
     if not signs or _share_of_steps(signs) > 0.5 or _is_repeated(signs):
         return True
-    lowered = value[-LONGEST:].lower()
     left = min((_WORDS.sub("", text) for text in (lowered, lowered.translate(_FOLDED))), key=len)
-    return 2 * len(re.sub(r"[\s_.:/-]", "", left)) < len(signs)
+    return 2 * len(left.translate(_JOINING)) < len(signs)
 
 
 def is_drawn(value: str, *, bits: float = _LEAST_BITS) -> bool:
@@ -99,19 +105,18 @@ def readability(value: str) -> float:
     A letter beside a digit counts as a pair that is no word's, and so does the capital letter
     within a name. Digits beside digits do not count.
     """
-    pairs = len(_PAIR.findall(value))
-    return len(_READABLE.findall(value)) / pairs if pairs else 1.0
+    pairs = list(map(add, value, value[1:]))
+    num = sum(map(_PAIRS.__contains__, pairs))
+    return sum(map(_READABLE.__contains__, pairs)) / num if num else 1.0
 
 
 def _share_of_steps(signs: str) -> float:
     """The share of characters that continue a run: "aaaa", "1234", "fedc" or "a1b2c3"."""
-    codes = [ord(c) for c in signs]
-    near = sum(-1 <= b - a <= 1 for a, b in zip(codes, codes[1:], strict=False))
-    across = sum(-1 <= b - a <= 1 for a, b in zip(codes, codes[2:], strict=False))
-    return max(near, across) / max(1, len(codes) - 1)
+    most = max(sum(map(_STEPS.__contains__, map(add, signs, signs[n:]))) for n in (1, 2))
+    return most / max(1, len(signs) - 1)
 
 
 def _is_repeated(signs: str) -> bool:
     """Whether a value of some length has few different triples: "abc7abc7abc7abc7"."""
     triples = len(signs) - 2
-    return triples > 8 and len({signs[n : n + 3] for n in range(triples)}) < 0.6 * triples
+    return triples > 8 and len(set(zip(signs, signs[1:], signs[2:], strict=False))) < 0.4 * triples
