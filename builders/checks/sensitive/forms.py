@@ -118,10 +118,8 @@ _PEM = re.compile(
 """A key in PEM, perhaps with headers, and with what joins its lines in code. A key that goes on with
 dots is a sample.
 """
-_DISCORD = re.compile(rf"[MNO](?<![A-Za-z0-9_.-][MNO])({_URL}{{22,27}}+)(\.{_URL}{{6}}\.{_URL}{{27,}}+)?")
+_DISCORD = re.compile(rf"[MNO](?:(?<![A-Za-z0-9_.-].)|(?<=\\[nrt].))({_URL}{{22,27}}+)(\.{_URL}{{6}}\.{_URL}{{27,}}+)?")
 """The first part is the number of the bot in base64."""
-
-
 _KINDS = {opening: form.kind for form in _FORMS for opening in form.openings.split()}
 _PATTERNS = {opening: _pattern(opening, form.body) for form in _FORMS for opening in form.openings.split()}
 _OPENINGS = (*_PATTERNS, *(opening for opening, _ in _ANCHORED.values()), _BEGIN)
