@@ -109,9 +109,9 @@ def gitleaks(path: str) -> Callable[[str], bool]:
                     secret = groups[number - 1] if number else next(filter(None, groups), secret)
                 start, stop = text.rfind("\n", 0, match.start()) + 1, text.find("\n", match.end())
                 line = text[start : stop if stop >= 0 else len(text)]
-                if secret and (not rule.get("entropy") or entropy(secret) > rule["entropy"]):
-                    if not allows(everywhere, secret, match[0], line) and not allows(own, secret, match[0], line):
-                        yield rule["id"]
+                is_low = bool(rule.get("entropy")) and entropy(secret) <= rule["entropy"]
+                if secret and not is_low and not allows([*everywhere, *own], secret, match[0], line):
+                    yield rule["id"]
 
     return lambda text: next(hits(text), None) is not None
 
@@ -119,11 +119,12 @@ def gitleaks(path: str) -> Callable[[str], bool]:
 def main() -> None:
     """Read texts from the standard input and write what was found."""
     which, texts = sys.argv[1], json.load(sys.stdin)
-    check = gitleaks(which.removeprefix("rules:")) if which.startswith("rules:") else None
-    began = time.process_time()
-    if check:
+    if which.startswith("rules:"):
+        check = gitleaks(which.removeprefix("rules:"))
+        began = time.process_time()
         found = list(map(check, texts))
     else:
+        began = time.process_time()
         found = detect_secrets(texts, BY_NAME if which == "its forms" else set())
     json.dump({"found": found, "seconds": time.process_time() - began}, sys.stdout)
 

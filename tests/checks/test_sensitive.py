@@ -405,7 +405,7 @@ def test_what_a_hostile_text_hides_is_still_found() -> None:
 
 def test_values_with_a_name_are_judged_up_to_a_number() -> None:
     """A text of more than ten thousand of them is no code. Else one of 5 MB would take a minute."""
-    many = "".join(f"token='a{n}' token='value-{n}-of-many' " for n in range(assignments._MOST_VALUES + 1))
+    many = "".join(f"token='a{n}' token='value-{n}-of-many' " for n in range(assignments._MOST + 1))
     last = "token='" + DRAWN + "'"
     assert secrets(many[: len(many) // 2] + last) == ["assigned_secret"] and secrets(many + last) == []
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import re
+from itertools import islice
 
 from builders.checks.sensitive.randomness import is_drawn, is_made_up
 
@@ -41,7 +42,7 @@ _ASSIGNED = re.compile(
     _NAME
     + r"""(?:(?=(?:\\?+["'`])?+[\])]?+\s{0,20}+"""  # the end of a name in quotes
     + r"""(?::\s{0,5}+[A-Za-z_][\w.\[\] |]{0,60}+(?==))?+"""  # an annotation
-    + r"""(?:[:!?=|+>]{1,4}+|,|(?:or|is)\b)(?:"""
+    + r"""(?:[:!?=|+>]{1,4}+|(?:or|is)\b|,(?=\s{0,80}+(?:[bruBRU]?["'\\(\[]|default|type|value)))(?:"""
     + _SPACE
     + _CALL
     + _DEFAULT
@@ -62,9 +63,9 @@ _LOGIN = re.compile(
     r"""[aAl](?:uth\s?=\s?|uth|uthenticate|ogin)\(\s{0,40}+(?:["'][^"'\n]{1,100}+["']|[\w.]{1,60}+),\s{0,40}+"""
     r"""[bru]?["']([^"'\s\\]{8,200}+)["']"""
 )
-_MOST_VALUES = 10_000
-"""Different values with a name that are judged in one text. More of them, and none a secret, is no
-code, and would take seconds.
+_MOST = 10_000
+"""Values with a name that are judged in one text. More of them, and none a secret, is no code, and
+would take seconds.
 """
 _LONGEST_NAME = 40
 _BETWEEN = re.compile(r"[^\w-]")
@@ -79,12 +80,12 @@ _OTHER_BEFORE = """public pub cache hash partition sort primary foreign object l
     continuation cursor sync"""
 _OTHER_AFTER = """id name url uri path file filename dir type length len count size limit pattern regex format field
     prefix suffix column arn endpoint class kind scope ttl expiry hash hashed sha digest fingerprint checksum policy
-    label hint"""
+    label hint enc alg algorithm method mode"""
 _KEY_BEHIND, _NOT_BEHIND, _NOT_BEFORE = (frozenset(w.split()) for w in (_KEYS, _OTHER_BEFORE, _OTHER_AFTER))
 """A key is telling behind the first words. Behind the second and before the third, a name is no secret's."""
 _CODED = re.compile(r"[A-Za-z0-9_.+/=~:!@#$%^&*-]+")
 _ONE_WORD = re.compile(r"[A-Za-z0-9+/]{24,}=*")
-_NO_PASSWORD = re.compile(r"://|^\.{0,2}/|^\^.*\$$|\(\?|\[\^|\[\w-\w|\\")
+_NO_PASSWORD = re.compile(r"://|::|/.*/|^\.{0,2}/|^\^.*\$$|\(\?|\[\^|\[\w-\w|\\")
 """A path, an address or a regular expression."""
 _CLASSES = tuple(map(re.compile, ("[a-z]", "[A-Z]", "[0-9]", r"[^\w\s./:,-]")))
 
@@ -104,21 +105,18 @@ def kinds(text: str) -> set[str]:
 
 
 def _is_assigned(text: str) -> bool:
-    """Whether a value that looks like a secret has the name of one. Each pair is judged once."""
-    seen: set[str] = set()
-    for hit in _ASSIGNED.finditer(text):
-        value = hit[1] or hit[2]
-        if not value:
-            continue
-        whole = text[max(0, hit.start() - _LONGEST_NAME) : hit.end(hit.lastindex or 0)]
-        if whole in seen:
-            continue
-        if _fits(_name(text, hit.start()), value, is_bare=hit[2] is not None):
-            return True
-        seen.add(whole)
-        if len(seen) == _MOST_VALUES:
-            break
-    return False
+    """Whether a value that looks like a secret has the name of one.
+
+    Each value is judged once; then the names of those that may be secrets are read.
+    """
+    values = dict.fromkeys(hit[1] or hit[2] for hit in _ASSIGNED.finditer(text))
+    likely = {value for value in islice(values, _MOST) if value and (_is_key(value) or _is_password(value))}
+    if not likely:
+        return False
+    hits = (hit for hit in _ASSIGNED.finditer(text) if (hit[1] or hit[2]) in likely)
+    return any(
+        _fits(_name(text, hit.start()), hit[1] or hit[2], is_bare=hit[2] is not None) for hit in islice(hits, _MOST)
+    )
 
 
 def _name(text: str, start: int) -> str:
@@ -139,7 +137,7 @@ def _fits(name: str, value: str, *, is_bare: bool) -> bool:
     if last is None or not _NOT_BEFORE.isdisjoint(words[last + 1 :]):
         return False
     word, behind = words[last], words[last - 1] if last else ""
-    if behind in _NOT_BEHIND:
+    if not _NOT_BEHIND.isdisjoint(words[max(0, last - 2) : last]):
         return False
     if word.endswith(_TELLING):
         if "pass" in word or word.endswith("pwd"):
