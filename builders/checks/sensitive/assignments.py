@@ -42,7 +42,7 @@ _ASSIGNED = re.compile(
     _NAME
     + r"""(?:(?=(?:\\?+["'`])?+[\])]?+\s{0,20}+"""  # the end of a name in quotes
     + r"""(?::\s{0,5}+[A-Za-z_][\w.\[\] |]{0,60}+(?==))?+"""  # an annotation
-    + r"""(?:[:!?=|+>]{1,4}+|(?:or|is)\b|,(?=\s{0,80}+(?:[bruBRU]?["'\\(\[]|default|type|value)))(?:"""
+    + r"""(?:[+!]?[:?=|>]{1,3}+|(?:or|is)\b|,(?=\s{0,80}+(?:[bruBRU]?["'\\(\[]|default|type|value)))(?:"""
     + _SPACE
     + _CALL
     + _DEFAULT
@@ -154,10 +154,11 @@ def _is_key(value: str) -> bool:
 
 def _is_password(value: str) -> bool:
     """Whether a value may be a password: drawn at random, or of three kinds of characters."""
-    if len(value) < 6 or _NO_PASSWORD.search(value) or is_made_up(value):
+    if len(value) < 6 or _NO_PASSWORD.search(value):
         return False
-    classes = sum(bool(sign.search(value)) for sign in _CLASSES)
-    return (classes >= 3 and len(value) >= 8) or is_drawn(value, bits=2.3)
+    if len(value) >= 8 and sum(bool(sign.search(value)) for sign in _CLASSES) >= 3:
+        return not is_made_up(value)
+    return is_drawn(value, bits=2.3)
 
 
 def _is_authorization(header: tuple[str, str]) -> bool:

@@ -38,7 +38,10 @@ _IPV6 = re.compile(r"[23](?<![\w:.][23])[0-9A-Fa-f]{3}:[0-9A-Fa-f:]{4,40}+(?![\w
 _PUBLIC_SERVICES = ["8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "2620:fe::fe"]
 _PUBLIC_SERVICES += ["2001:4860:4860::8888", "2001:4860:4860::8844", "2606:4700:4700::1111", "2606:4700:4700::1001"]
 _WORDS_IN_HEX = re.compile("cafe|beef|dead|babe|face|feed|c0de|1234|abcd|ffff")
-_FAR = re.compile(r"\+(?<![\w.+-]\+)[1-9](?:[ .()-]{0,2}+[0-9]){9,14}+(?![\w-]|\.\d|[ .()-]{1,2}\d)")
+_FAR = re.compile(
+    r"(\+(?:(?<=([\"':])\+)|(?<![\w.+-]\+))[1-9](?:[ .()-]{0,2}+[0-9]){9,14}+)(?![\w-]|\.\d|[ .()-]{1,2}\d)(?=([\"'])?)"
+)
+"""The number, and as groups 2 and 3 the quotes or the colon around it."""
 _GROUPED = re.compile(
     r"\+([0-9]{1,3})(?:( |-)\(?[0-9]{1,5}\)?(?:[ -][0-9]{2,8}){1,4}|(\.)[0-9]{1,5}(?:\.[0-9]{2,8}){1,4})"
 )
@@ -53,15 +56,11 @@ _NEAR = re.compile(
 def personal_data(text: str) -> list[str]:
     """Kinds of personal data: e-mail addresses, public IP addresses, telephone numbers."""
     found = []
-    if "@" in text and any(map(_is_somebody, {(m[1], m[2]) for m in _EMAIL.finditer(text)})):
+    if "@" in text and any(map(_is_somebody, set(_EMAIL.findall(text)))):
         found.append("email")
-    if any(map(_is_ipv4, {m[0] for m in _IPV4.finditer(text)})) or (
-        ":" in text and any(map(_is_ipv6, {m[0] for m in _IPV6.finditer(text)}))
-    ):
+    if any(map(_is_ipv4, set(_IPV4.findall(text)))) or (":" in text and any(map(_is_ipv6, set(_IPV6.findall(text))))):
         found.append("ip_address")
-    if any(map(_is_far, {text[max(0, m.start() - 1) : m.end() + 1] for m in _FAR.finditer(text)})) or any(
-        map(_is_private, {m[0] for m in _NEAR.finditer(text)})
-    ):
+    if any(map(_is_far, set(_FAR.findall(text)))) or any(map(_is_private, set(_NEAR.findall(text)))):
         found.append("phone")
     return found
 
@@ -100,17 +99,14 @@ def _is_ipv6(text: str) -> bool:
     )
 
 
-def _is_far(text: str) -> bool:
-    """Whether digits behind a plus are somebody's number: in groups, or in quotes as one word.
-
-    The text has the sign before and the sign behind, too.
-    """
-    number = text.strip("\"'`:;,()[]<>{} \n\t")
+def _is_far(hit: tuple[str, str, str]) -> bool:
+    """Whether digits behind a plus are somebody's number: in groups, or in quotes as one word."""
+    number, before, behind = hit
     grouped, country = _GROUPED.fullmatch(number), _COUNTRY.match(number, 1)
     if grouped:
         return _COUNTRY.fullmatch(grouped[1]) is not None and _is_private(number, grouped[1])
-    is_quoted = text[:1] in ("'", '"', ":") and text[-1:] in ("'", '"')
-    return number[1:].isdigit() and is_quoted and country is not None and _is_private(number, country[0])
+    is_quoted = bool(before and behind) and number[1:].isdigit()
+    return is_quoted and country is not None and _is_private(number, country[0])
 
 
 def _is_private(text: str, country: str = "1") -> bool:
