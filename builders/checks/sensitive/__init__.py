@@ -14,7 +14,7 @@ networks, `your-api-key`.
 
 from __future__ import annotations
 
-from builders.checks.sensitive import assignments, forms
+from builders.checks.sensitive import assignments, forms, logins
 from builders.checks.sensitive.personal import personal_data
 
 __all__ = ["personal_data", "secrets"]
@@ -25,4 +25,5 @@ def secrets(text: str) -> list[str]:
 
     Values with a name are found in assignments, calls, mappings, headers and addresses.
     """
-    return sorted(forms.kinds(text) | assignments.kinds(text))
+    found = forms.kinds(text) | logins.kinds(text)
+    return sorted(found | {"assigned_secret"} if assignments.has_secret(text) else found)
