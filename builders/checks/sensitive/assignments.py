@@ -36,18 +36,19 @@ _QUOTE_NEXT = r"""(?=\s{0,80}+[bruBRU]?["'\\])"""
 _JOINED = (
     r"""(?:\\?+["'`])?+[\])]?+\s{0,20}+"""  # the end of a name in quotes or brackets
     r"""(?::\s{0,5}+[A-Za-z_][\w.\[\] |]{0,60}+(?==))?+"""  # an annotation
-    rf"""(?:[+!]?[:=?|>]{{1,3}}+|(?:or|is|else)\b|(?:\.\w{{1,30}}+)?\({_QUOTE_NEXT}"""
-    r"""|,(?=\s{0,80}+(?:[bruBRU]?["'\\(\[]|default|type|value)))"""
+    rf"""(?:[+!]?[:=?|>]{{1,3}}+|(?:or|is|else)\b:?|(?:\.\w{{1,30}}+)?\({_QUOTE_NEXT}"""
+    r"""|(?:,\s?[\w.]{1,40}+){1,4}+\s{0,5}+=|,(?=\s{0,80}+(?:[bruBRU]?["'\\(\[]|default|type|value)))"""
 )
 """What joins a value to a name: a sign, a word, a call whose first argument the value is."""
 _DETOUR = (
+    r"""(?:["']\s{0,20}+\+\s{0,20}+(?=[bruf]?["']))?+"""
     r"""(?:[\w.]{1,60}+(?:\([^()\n]{0,60}+\))?+\s{1,5}+(?:or|else)\b\s{0,80}+)?+"""
     rf"""(?:[A-Za-z_][\w.]{{1,60}}+\({_SPACE}(?:["']([^"'\n]{{0,200}}+)["'],{_QUOTE_NEXT}\s{{0,80}}+)?+)?+"""
     r"""(?:[\w. =]{1,40}+,\s{0,20}+){0,2}+"""
     r"""(?:["']?+(?:default|value)["']?+\s?[=:]\s?|["'][\w.-]{1,40}+["']\s?:\s?(?=[bru]?["']))?+"""
 )
-"""What may stand between: another value with "or", a call with its first argument (group 1), further
-values, the word "default", the key of a mapping.
+"""What may stand between: a string that goes on in another, another value with "or", a call with its
+first argument (group 1), further values, the word "default", the key of a mapping.
 """
 _ASSIGNED = re.compile(
     rf"""{_NAME}(?:(?={_JOINED}(?:{_SPACE}{_DETOUR}"""
@@ -98,7 +99,7 @@ def has_secret(text: str) -> bool:
 
     Each value is judged once; then the names of those that may be secrets are read.
     """
-    values = dict.fromkeys(value for hit in _ASSIGNED.finditer(text) for value in hit.groups() if value)
+    values = dict.fromkeys(value for hit in dict.fromkeys(_ASSIGNED.findall(text)) for value in hit if value)
     likely = {value for value in islice(values, _MOST) if _is_key(value) or is_password(value)}
     if not likely:
         return False
