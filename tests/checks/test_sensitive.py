@@ -182,6 +182,15 @@ def test_private_keys_are_found_however_their_lines_are_joined(kind, start, betw
         "{{'x-api-key': '{}'}}",
         '{{\\"access_token\\": \\"{}\\"}}',
         "TOKENS = {{'prod': '{}'}}",
+        "TOKENS = {{'{}': 'alice'}}",
+        "TOKEN = (  # of the dashboard\n    '{}'\n)",
+        "secret = bytes('{}', 'utf-8')",
+        "token = token if token else '{}'",
+        "session = with_token('{}')",
+        "token, url = '{}', None",
+        "secret, token = None, '{}'",
+        "url = 'https://x.org/items?access_token=' + '{}'",
+        "find('password').send_keys('{}')",
         'config["auth"]["secret"] = "{}"',
         "if token != '{}':",
         "hmac.compare_digest(token, '{}')",
@@ -267,6 +276,8 @@ def test_placeholders_and_names_are_no_credentials(text):
         ("# by Mary Major <mary.major@uni-bremen.de>", ["email"]),
         ("call +49 421 218 60000", ["phone"]),
         ("call +44 20 79460 958 or", ["phone"]),
+        ("call +49 (0)421 218-60000 or +1 (415) 867-9301", ["phone"]),
+        ("call +1 (415) 867-9301", ["phone"]),
         ("call (415) 867-9301 or", ["phone"]),
         ("call 415-867-9301", ["phone"]),
         ("to='+491715298664', text=text", ["phone"]),
@@ -433,10 +444,10 @@ def test_assigned_secrets_are_those_that_a_simple_pattern_finds_at_any_place(pie
     """The simple pattern reads a word once for every name in it."""
     text = "".join(pieces)
     simple = re.compile(
-        r"""(?:key|secret)[\w-]*["']?\s{0,5}(?::\s{0,5}str\s{0,5})?[:=]\s{0,5}["']([^"'\s]{12,200})["']"""
+        r"""(?:key|secret)[\w-]*["']?\s{0,5}(?::\s{0,5}str\s{0,5}(?==))?[:=]\s{0,5}["']([^"'\s]{12,200})["']"""
     )
     expected = {m[1] for at in range(len(text)) if (m := simple.match(text, at))}
-    assert expected <= {m[1] for m in assignments._ASSIGNED.finditer(text)}
+    assert expected <= {value for hit in assignments._ASSIGNED.findall(text) for value in hit}
 
 
 def test_a_secret_is_found_behind_a_word_of_many_names() -> None:

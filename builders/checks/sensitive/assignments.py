@@ -45,19 +45,18 @@ _DETOUR = (
     r"""(?:[\w.]{1,60}+(?:\([^()\n]{0,60}+\))?+\s{1,5}+(?:or|else)\b\s{0,80}+)?+"""
     rf"""(?:[A-Za-z_][\w.]{{1,60}}+\({_SPACE}(?:["']([^"'\n]{{0,200}}+)["'],{_QUOTE_NEXT}\s{{0,80}}+)?+)?+"""
     r"""(?:[\w. =]{1,40}+,\s{0,20}+){0,2}+"""
-    r"""(?:["']?+(?:default|value)["']?+\s?[=:]\s?|["'][\w.-]{1,40}+["']\s?:\s?(?=[bru]?["']))?+"""
+    r"""(?:["']?+(?:default|value)["']?+\s?[=:]\s?|["']([^\s"']{1,200}+)["']\s?:\s?(?=[bru]?["']))?+"""
 )
 """What may stand between: a string that goes on in another, another value with "or", a call with its
-first argument (group 1), further values, the word "default", the key of a mapping.
+first argument (group 1), further values, the word "default", the key of a mapping (group 2).
 """
 _ASSIGNED = re.compile(
     rf"""{_NAME}(?:(?={_JOINED}(?:{_SPACE}{_DETOUR}"""
     r"""(?:[rRbBuUfF]{0,2}+\\?+(?:\"\"\"|'''|["'`])\s{0,80}+([^\s"'`\\]{8,1000}+)"""
-    r"""(?=\\[nrt"']|\s{0,80}+["'`])|(?(1)|(?!)))"""
+    r"""(?=\\[nrt"']|\s{0,80}+["'`])|(?(1)|(?(2)|(?!))))"""
     r"""|[ \t]{0,5}+([A-Za-z0-9_+/.~%!?$@#^*-]{8,400}+=*+)(?=[\s"'`&;,)\]}\\<]|\Z))))?"""
 )
-"""A word with a name in it, and perhaps values: the first argument of a call (group 1), one in quotes
-(2), or a bare one (3).
+"""A word with a name in it, and perhaps values: one in quotes (group 3), or a bare one (4).
 
 A match passes over the word, so that no letter of it is read twice, and not over the value, in which
 another name may stand.
@@ -104,7 +103,7 @@ def has_secret(text: str) -> bool:
     if not likely:
         return False
     hits = ((h, value) for h in _ASSIGNED.finditer(text) for value in h.groups() if value in likely)
-    return any(_fits(_name(text, h.start()), value, is_bare=value == h[3]) for h, value in islice(hits, _MOST))
+    return any(_fits(_name(text, h.start()), value, is_bare=value == h[4]) for h, value in islice(hits, _MOST))
 
 
 def is_password(value: str) -> bool:
