@@ -88,7 +88,7 @@ secret's. The words stand here without an s at the end, as those of names do.
 _CODED = re.compile(r"[A-Za-z0-9_.+/=~:!?$@#%^&*-]+")
 _CAMEL = re.compile(r"(?:[A-Z]?[a-z]+)(?:[A-Z][a-z]+)*")
 _ONE_WORD = re.compile(r"[A-Za-z0-9+/]{24,}=*")
-_NO_PASSWORD = re.compile(r"://|::|/.*/|^\.{0,2}/|^\^.*\$$|\(\?|\[\^|\[\w-\w|\\")
+_NO_PASSWORD = re.compile(r"://|::|/.*/|^\.{0,2}/|^\^.*\$$|\(\?|\[\^|\[\w-\w|\w\(|\\")
 """A path, an address or a regular expression."""
 _CLASSES = tuple(map(re.compile, ("[a-z]", "[A-Z]", "[0-9]", r"[^\w\s./:,-]")))
 

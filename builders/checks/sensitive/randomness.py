@@ -56,7 +56,11 @@ _WORDS = re.compile(
     "|password|passwd|passphrase|pass|secret|token|credentials?|private|public|access|auth|admin|username|user|client|server"
     "|default|demo|your|here|goes|some|value|string|hello|world|welcome|letmein|please|super|very|long|random|strong|secure"
     "|deadbeef|cafebabe|qwerty|asdf|zxcv|lorem|ipsum|correct|horse|battery|staple|foo|bar|baz|qux|xyz|abc|key|api|my|the|this"
+    "|(?:sha|aes|hmac|rsa|pbkdf)-?[0-9]{0,3}|with|and|cbc"
 )
+_ENDS_AS_NAME = re.compile("(?:[a-z0-9](?:Token|Key|Secret|Password|Id|Name)|_(?:token|key|secret|password|id|name))$")
+_ADDRESS = re.compile("0x[0-9A-Fa-f]{40}$")
+"""What names an account of Ethereum. A key is longer."""
 _FOLDED = str.maketrans("0134578@$!", "oleastbasi")
 """Letters that are written as digits, as in "p4ssw0rd"."""
 _JOINING = str.maketrans("", "", " \t\n_.:/-")
@@ -78,7 +82,7 @@ def is_made_up(value: str) -> bool:
     More than half of it is made-up words, runs and steps, or it is a template, or published. A word
     that occurs by chance in a random value does not count.
     """
-    if _TEMPLATE.search(value) or _PUBLISHED.search(value):
+    if any(other.search(value) for other in (_TEMPLATE, _PUBLISHED, _ENDS_AS_NAME, _ADDRESS)):
         return True
     lowered = value[-LONGEST:].lower()
     signs = "".join(filter(str.isalnum, lowered))
