@@ -35,6 +35,8 @@ def in_base64(text: str) -> str:
     [
         ("key = '" + "AKIA" + "QYLPMN5HG7RTWZ2K" + "'", "aws_access_key"),
         ("gh" + "p_" + DRAWN, "github_token"),
+        ("git" + "hub_pat_" + "11ABCDE7Y0" + DRAWN * 2, "github_token"),
+        ("ey" + "J" + DRAWN + ".ey" + "J" + DRAWN + "foo1234" + DRAWN + "." + DRAWN, "json_web_token"),
         ("glpat" + "-" + DRAWN[:20], "gitlab_token"),
         ("'AI" + "za" + DRAWN[:35] + "'", "google_api_key"),
         ("hf" + "_" + "".join(c for c in DRAWN * 2 if c.isalpha())[:34], "huggingface_token"),

@@ -22,8 +22,9 @@ LONGEST = 300
 """Characters of a value that are looked at, from its end. So a value of megabytes costs no more."""
 _LEAST_BITS = 2.8
 _MOST_READABLE = 0.62
-"""Of 100,000 random values of 20 letters and digits, one is more readable than this in 1,000. Of
-8,684 strings with a digit in real functions, nine of ten are."""
+"""Of 20,000 random values of 16 letters and digits, three are more readable than this. Of the 8,684
+different strings with letters and digits in 180,000 real functions, eight of ten are.
+"""
 _FOLLOWERS = {
     "a": "bcdgilmnprstuvy", "b": "aeilosu", "c": "acehiklorstu", "d": "adeiosu",
     "e": "acdefgilmnpqrstvx", "f": "aefiloru", "g": "aehinrsu", "h": "aeio",
@@ -64,8 +65,6 @@ _ADDRESS = re.compile("0x[0-9A-Fa-f]{40}$")
 _FOLDED = str.maketrans("0134578@$!", "oleastbasi")
 """Letters that are written as digits, as in "p4ssw0rd"."""
 _JOINING = str.maketrans("", "", " \t\n_.:/-")
-
-
 _WORDY = "(?:[A-Z]?[a-z]{1,15}[0-9]{0,3}|[A-Z]{1,15}[0-9]{0,3}|[0-9]{1,4}[A-Za-z]{0,2})"
 _NAME = re.compile(rf"{_WORDY}(?:[._/:-]{_WORDY})*")
 """Words and numbers with something between them, as in `OPENAI_API_KEY` and `meta-llama/Llama-2-7b`."""
