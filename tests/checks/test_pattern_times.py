@@ -253,5 +253,5 @@ def test_slow_patterns_are_found(pattern: str) -> None:
 
 def test_the_patterns_of_all_rooms_are_looked_at() -> None:
     found = {where: pattern for name in sources() for where, pattern in patterns(name).items()}
-    assert "builders/checks/sensitive.py:_TOKENSopenai_key" in found and "training/hub.py:_ID" in found
+    assert "builders/checks/sensitive/forms.py:_PATTERNSsk-" in found and "training/hub.py:_ID" in found
     assert len(found) > 100 and found["builders/code/fences.py:_BULLET"][1]
