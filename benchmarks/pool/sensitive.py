@@ -2,8 +2,8 @@
 
     python benchmarks/pool/sensitive.py --peer-python /path/to/python --rules gitleaks.toml
 
-    found     300 of each of 46 kinds, made by the rules of their formats, in lines of Python as people
-              write them (`sensitive_kinds.py`)
+    found     300 of each of 46 kinds, made by the rules of their formats, in lines of Python
+              as people write them (`sensitive_kinds.py`)
     alarms    10,000 documented functions of the standard library and of installed packages, or of
               the folders of `--sources`. Each alarm of ours is printed, to be read
     speed     megabytes of those functions per second of CPU

@@ -9,7 +9,7 @@ seconds of CPU that all took.
     detect-secrets   the program with its default plugins and filters, on one file per text
     its forms        the same without the plugins for names and for entropy
     rules:FILE       gitleaks' public rules: keywords, pattern, secret group, entropy, allow-lists.
-                     Its engine is written anew here, with RE2, which is the engine of Go's patterns.
+                     Its engine is written anew here, with RE2, the engine of Go's patterns.
                      Not done: decoding of base64 within a text, and rules on paths
 """
 

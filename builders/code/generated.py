@@ -17,7 +17,7 @@ HEAD_CHARS = 3000
 _HINTS = re.compile(r"(?i)generated|automatically|do not (?:edit|modify)|don't edit")
 _DOCSTRING = re.compile(r"""(?sx) [rRuU]?(?: \"{3}(.*?)\"{3} | '{3}(.*?)'{3} | "([^"\n]*)" | '([^'\n]*)' )""")
 _QUOTED = re.compile(r"""\"[^"]*\"|`[^`]*`|(?<!\w)'[^']*'""")
-_START = r"(?:^[\W_]*+|[.!:;]\s{1,3}[\W_]{0,5})"
+_START = r"(?:^[\W_]*+|[.!:;]\s{1,3}+[\W_]{0,5}+)"
 _MADE = r"(?:auto(?:matically)?[- ]?)?(?:generated|created|produced)"
 _MARK = re.compile(
     rf"""(?ix)

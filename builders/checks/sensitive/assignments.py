@@ -27,8 +27,8 @@ _NAME = (
     rf"[KkTtSsPpCcUu](?:[eE](?:[yY]|{either('cret')})|{either('oken')}|{either('ass')}|{either('wd')}"
     rf"|{either('redential')}|(?<=[aA][uU]){either('th')})[\w-]*+"
 )
-"""A word from a telling part on: key, token, secret, password, pwd, credential, auth. What has another
-first letter ("they") or goes on otherwise ("passage") is sorted out with the names.
+"""A word from a telling part on: key, token, secret, password, pwd, credential, auth. What has
+another first letter ("they") or goes on otherwise ("passage") is sorted out with the names.
 """
 _SPACE = r"[\s(\[{\\]{0,80}+(?:\#[^\n]{0,80}+\s{0,80}+)?+"
 """What may stand before a value: a bracket, a line break, a comment."""
@@ -47,8 +47,8 @@ _DETOUR = (
     r"""(?:[\w. =]{1,40}+,\s{0,20}+){0,2}+"""
     r"""(?:["']?+(?:default|value)["']?+\s?[=:]\s?|["']([^\s"']{1,200}+)["']\s?:\s?(?=[bru]?["']))?+"""
 )
-"""What may stand between: a string that goes on in another, another value with "or", a call with its
-first argument (group 1), further values, the word "default", the key of a mapping (group 2).
+"""What may stand between: a string that goes on in another, another value with "or", a call with
+its first argument (group 1), further values, the word "default", the key of a mapping (group 2).
 """
 _ASSIGNED = re.compile(
     rf"""{_NAME}(?:(?={_JOINED}(?:{_SPACE}{_DETOUR}"""
@@ -58,8 +58,8 @@ _ASSIGNED = re.compile(
 )
 """A word with a name in it, and perhaps values: one in quotes (group 3), or a bare one (4).
 
-A match passes over the word, so that no letter of it is read twice, and not over the value, in which
-another name may stand.
+A match passes over the word, so that no letter of it is read twice, and not over the value, in
+which another name may stand.
 """
 _MOST = 10_000
 """Values with a name that are judged in one text. More of them, and none a secret, is no code, and
@@ -121,7 +121,7 @@ def _is_key(value: str) -> bool:
 
 
 def _name(text: str, start: int) -> str:
-    """The end of the name that has a telling word at `start`: `self-apiKey2`, or its last 80 signs."""
+    """The end of the name with a telling word at `start`: `self-apiKey2`, or its last 80 signs."""
     stop = _REST.match(text, start).end()  # type: ignore[union-attr]  # it fits every text
     before = _BETWEEN.split(text[max(0, start - _LONGEST_NAME) : start])[-1]
     return (before + text[start:stop])[-2 * _LONGEST_NAME :]

@@ -115,8 +115,8 @@ _PEM = re.compile(
     rf"(?:{_SEPARATOR}|[A-Z][A-Za-z-]{{2,30}}+: [^\n\\\"']{{0,200}}+)*+"
     rf"([A-Za-z0-9+/=]{{24,}}+)(?!(?:{_SEPARATOR}){{0,8}}\.)"
 )
-"""A key in PEM, perhaps with headers, and with what joins its lines in code. A key that goes on with
-dots is a sample.
+"""A key in PEM, perhaps with headers, and with what joins its lines in code. A key that goes on
+with dots is a sample.
 """
 _DISCORD = re.compile(rf"[MNO](?:(?<![A-Za-z0-9_.-].)|(?<=\\[nrt].))({_URL}{{22,27}}+)(\.{_URL}{{6}}\.{_URL}{{27,}}+)?")
 """The first part is the number of the bot in base64."""

@@ -47,8 +47,8 @@ _TEMPLATE = re.compile(
     r"\.\.\.|…|\*{3}|_{5}|\{[^{}]{0,80}\}|\$\{|\$\(|^\$[A-Za-z_]+$|<[^<>]{0,80}>|%\([a-z_]{1,40}\)|(?<![^\s:=/])%[sdr](?![A-Za-z0-9])"
 )
 _PUBLISHED = re.compile(
-    # keys that end so are AWS's samples; then those of AWS, jwt.io, RFC 7519, RFC 6749 and 6750, RFC 5849, RFC 7617,
-    # RFC 9562, the storage emulator of Azure, Stripe's and Twilio's guides
+    # keys that end so are AWS's samples; then those of AWS, jwt.io, RFC 7519, RFC 6749 and 6750,
+    # RFC 5849, RFC 7617, RFC 9562, the storage emulator of Azure, Stripe's and Twilio's guides
     "EXAMPLE(?:KEY)?$|IOSFODNN7|K7MDENG|IkpvaG4gRG9l|eyJpc3MiOiJqb2Ui|2YotnFZF|tGzv3JOk|SplxlOBe|mF_9.B5f|hh5s93j4|kkk9d7dh"
     "|dpf43f3p|nnch734d|9djdj82h|QWxhZGRpbj|123e4567-e89b|Eby8vdM0|4eC39Hq|BQokikJO|czZCaGRSa3|hdhd0244|pfkkdhi9|45ghiukl"
 )
@@ -67,7 +67,7 @@ _FOLDED = str.maketrans("0134578@$!", "oleastbasi")
 _JOINING = str.maketrans("", "", " \t\n_.:/-")
 _WORDY = "(?:[A-Z]?[a-z]{1,15}[0-9]{0,3}|[A-Z]{1,15}[0-9]{0,3}|[0-9]{1,4}[A-Za-z]{0,2})"
 _NAME = re.compile(rf"{_WORDY}(?:[._/:-]{_WORDY})*")
-"""Words and numbers with something between them, as in `OPENAI_API_KEY` and `meta-llama/Llama-2-7b`."""
+"""Words and numbers with something between them: `OPENAI_API_KEY`, `meta-llama/Llama-2-7b`."""
 
 
 def entropy(text: str) -> float:
