@@ -56,6 +56,7 @@ def expected(model, tmp_path_factory) -> list[list[Completion]]:
     return list(asked(model, ONE, tmp_path_factory.mktemp("expected")))
 
 
+@pytest.mark.drill
 def test_a_killed_replica_changes_no_byte(model, expected, tmp_path: Path) -> None:
     with (
         open_engine(TWO, *model) as engine,

@@ -259,7 +259,7 @@ with coordinator(root), node_trainings.training_node(cluster, "test") as node:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.drill)])
 def test_a_training_ends_with_its_coordinator(slurm, tmp_path, qwen, data, number):
     root = tmp_path / "store"
     process = subprocess.Popen(

@@ -44,7 +44,7 @@ def address(monkeypatch):
         started.shutdown()
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_jobs_and_replicas_on_ray(address, tmp_path, capfd):
     """Slow: Ray starts some ten processes."""
     gpu = GPU | {"cpus_per_gpu": 1, "mem_per_gpu_gb": 1}

@@ -96,6 +96,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
         build(tmp_path, [])
 
 
+@pytest.mark.drill
 def test_what_is_no_known_library_is_named_and_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheel(tmp_path, "stranger")
     monkeypatch.setenv("PIP_NO_INDEX", "1")

@@ -194,12 +194,12 @@ def test_it_is_said_how_many_answers_are_judged(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_it_is_said_that_a_long_answer_was_not_read_as_a_whole() -> None:
-    lost = "x = 1\n" * MAX_CHARACTERS
+    lost = f"x = '{'y' * 994}'\n" * (MAX_CHARACTERS // 1000)
     text = f"No.\n{lost}def mean(xs):\n    return sum(xs) / max(1, len(xs))\n{lost}"
     [(_, found)] = grading.verdicts([(0, MEAN, "chat", text)], ready(MEAN), Grading(workers=1))
     assert found.status == "failed"
     assert (found.message or "").endswith(f"(of {len(text):,} characters of the answer 1,000,000 were read)")
-    right = "```python\ndef mean(xs):\n    return sum(xs) / max(1, len(xs))\n```\n" + "x" * 5_000_000
+    right = "```python\ndef mean(xs):\n    return sum(xs) / max(1, len(xs))\n```\n" + "x" * MAX_CHARACTERS
     [(_, found)] = grading.verdicts([(0, MEAN, "chat", right)], ready(MEAN), Grading(workers=1))
     assert (found.status, found.message) == ("passed", None)
 

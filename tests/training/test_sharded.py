@@ -115,13 +115,10 @@ def test_the_checkpoint_is_like_that_of_one_process(alone: Path, together: Path)
     assert all(torch.equal(named[name], weight) for name, weight in weights(ours).items())
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize(
     "settings",
-    [
-        ROUNDED,
-        pytest.param(FULL, marks=pytest.mark.drill),
-        pytest.param(ADAFACTOR, marks=pytest.mark.drill),
-    ],
+    [ROUNDED, FULL, ADAFACTOR],
     ids=lambda settings: settings.optimizer,
 )
 def test_a_killed_process_ends_all_and_a_resumed_training_is_equal_to_the_bit(
@@ -154,6 +151,7 @@ def test_gradient_checkpointing_changes_no_bit(tmp_path: Path, together: Path) -
     assert distance(weights(folder / "checkpoint"), weights(together / "checkpoint")) == 0
 
 
+@pytest.mark.drill
 def test_adafactor_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
     some = weights(one(tmp_path / "one", ADAFACTOR) / "checkpoint")
     others = weights(two(tmp_path / "two", ADAFACTOR) / "checkpoint")
@@ -163,6 +161,7 @@ def test_adafactor_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
     assert 0.5 < rows_and_columns < 0.7  # rows are sharded, columns are not
 
 
+@pytest.mark.drill
 def test_stochastic_rounding_of_two_processes_learns_what_one_learns(tmp_path: Path) -> None:
     exact, base = weights(one(tmp_path / "exact", FULL) / "checkpoint"), weights(BASE)
     folder = two(tmp_path / "two", ROUNDED)

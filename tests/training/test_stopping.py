@@ -49,9 +49,9 @@ def after(step: int, number: signal.Signals) -> object:
 @pytest.mark.parametrize(
     ("number", "settings", "processes"),
     [
-        (signal.SIGTERM, SETTINGS, 2),
+        (signal.SIGTERM, SETTINGS, 1),
         pytest.param(signal.SIGUSR1, FULL, 2, marks=pytest.mark.drill),
-        pytest.param(signal.SIGINT, SETTINGS, 1, marks=pytest.mark.drill),
+        pytest.param(signal.SIGINT, SETTINGS, 2, marks=pytest.mark.drill),
     ],
 )
 def test_a_signal_has_the_state_saved_and_the_same_call_goes_on(
@@ -110,7 +110,8 @@ def test_a_training_that_does_not_end_in_time_is_ended(
     assert time.monotonic() - begun[0] < (2 if how == "a second signal" else 6)
     assert told[1].endswith("No state was saved yet: the same command begins anew"), told
     assert processes_of(tmp_path / "out") == []
-    assert [p.name for p in tmp_path.iterdir()] == ["unlucky-was-here"]
+    # The second signal may come before the step that hangs, which leaves its mark.
+    assert {p.name for p in tmp_path.iterdir()} <= {"unlucky-was-here"}
 
 
 @pytest.mark.parametrize(("last_s", "is_saved"), [(1.0, True), (60.0, False)])
