@@ -110,7 +110,8 @@ def read(tmp_path_factory) -> Callable[[Any], dict[str, Any]]:
     path = tmp_path_factory.mktemp("layouts") / "rows.jsonl"
 
     def read_one(row: Any) -> dict[str, Any]:
-        path.write_text(2 * (json.dumps(row) + "\n"), encoding="utf-8")  # a single object may be one of rows
+        # two lines, for a single object may be one of rows
+        path.write_text(2 * (json.dumps(row) + "\n"), encoding="utf-8")
         found: dict[str, Any] = {}
         dataset = Dataset("rows", str(path))
         uses: dict[str, Callable[[], Any]] = {
