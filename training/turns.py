@@ -1,11 +1,11 @@
 """The turns of a conversation, in any form that datasets have, as chat templates take them.
 
-In: what a column holds, or the same as JSON text, or as `datasets` stores it. Out: turns with `role`
-and `content`.
+In: what a column holds, or the same as JSON text, or as `datasets` stores it. Out: turns with
+`role` and `content`.
 
     turns       objects that say who speaks: OpenAI's role and content, ShareGPT's from and value
-    pairs       objects with what both say: Capybara's input and output, or others of PAIRS; XTuner's
-                have a `system`, too
+    pairs       objects with what both say: Capybara's input and output, or others of PAIRS;
+                XTuner's have a `system`, too
     texts       UltraChat's: the user's and the assistant's in turn, so there is an even number
     one text    a turn of the role that the caller names
 
@@ -93,7 +93,7 @@ def _spoken(found: Sequence[Any]) -> Sequence[Any]:
 
 
 def _of_pair(pair: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The turns of a pair, with its system's before them. UnusableRowError where text would be lost."""
+    """The turns of a pair, its system's first. UnusableRowError where text would be lost."""
     asked, answered = next(names for names in PAIRS if set(names) <= pair.keys())
     if more := [name for name in pair if name in _OF_PAIRS - {asked, answered} and is_given(pair[name])]:
         raise UnusableRowError(f"two questions: a pair of {asked} and {answered} also has {', '.join(more)}")

@@ -30,7 +30,8 @@ _SKIPPED = b"\x2a\x4d\x18"
 """Behind a first byte from 0x50 to 0x5f: a frame that holds no text, which may precede others."""
 _LFS = b"version https://git-lfs.github.com/spec/"
 _HTML = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:(?><!--.*?-->)\s*)*<(?:!doctype\s+html|html|head|body)\b",
+    re.I | re.S,
 )
 _UNSHOWN = re.compile(r"<!--.*?-->|<(script|style)\b.*?(?:</\1\s*>|\Z)|<[^>]*(?:>|\Z)", re.I | re.S)
 """Comments, scripts, styles and tags. The last one may be cut."""

@@ -524,6 +524,8 @@ def test_a_page_of_a_web_server_is_named_with_its_first_words(tmp_path, name, pa
 def test_rows_that_hold_html_are_no_page(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "<!doctype html>"}))
     (tmp_path / "a.csv").write_text("text,n\n<html>,1\n")
+    (tmp_path / "b.csv").write_text("<!---->" * 600 + "\n1\n")
+    assert len(list(rows(tmp_path / "b.csv"))) == 1, "many comments are read at once"
     assert [next(rows(tmp_path / name))["text"] for name in ("a.jsonl", "a.csv")] == ["<!doctype html>", "<html>"]
 
 
