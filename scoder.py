@@ -170,7 +170,7 @@ def refusals(
     checks: list[Callable[[], None]] = [
         partial(executors.check, recipe.executor),
         *(partial(benchmarks.check, benchmark) for benchmark in recipe.benchmarks),
-        *(partial(opened.check_lines, source) for source in recipe.sources if "pool" in wanted and not opens),
+        *(partial(opened.check_content, source) for source in recipe.sources if "pool" in wanted and not opens),
         *([partial(teacher_samples.check, store, recipe.teacher)] if "teacher" in wanted else []),
         partial(unnamed.check, recipe, wanted),
         partial(needed.check, recipe, set(wanted), asks_teacher=asks_teacher),

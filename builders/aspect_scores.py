@@ -20,10 +20,8 @@ Facts that need no model are rows of the scorer 'code': whether a solution parse
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -31,70 +29,19 @@ import pyarrow as pa
 
 import queries
 from builders import pool, raw_pool
-from builders.checks import names
-from builders.engines import ChoiceRequest, Engine, EngineSettings, open_engine, prompts
+from builders.engines import ChoiceRequest, prompts
 from builders.engines.answers import batches, journals, open_answers, spent_before, usage
-from builders.engines.checkpoints import open_checkpoints
-from builders.executors.gpu_tasks import Cluster, cluster_of
+from builders.executors.gpu_tasks import cluster_of
 from builders.pairs import labels
-from builders.recipe import DocstringJudge, Executor, Recipe, Scorer, Teacher
-from builders.teacher import asking
+from builders.recipe import Executor, Recipe, Scorer
+from builders.scorers import askers, by_code
+from builders.scorers.askers import Asked
 from store import ASPECTS, CONTRACTS, Plan, Record, Store, Usage
 from store.catalog import connect
 from store.staging import SMALL, staged
 
-CODE = "code"
-_BY_CODE = {"scorer": CODE, "prompt_version": ""}
-SUFFICIENCY = "sufficiency"
-"""The aspect of a snippet: whether its docstring suffices to write it again."""
-
 Item = dict[str, Any]
 _ITEMS = pa.schema([(name, pa.string()) for name in ("item_id", "code", "problem", "solution")])
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """Who scores.
-
-    `name` stands in its rows, and `account` is the table whose budget pays for it. `inputs` are the
-    rows of the table checkpoints that it comes from, `fields` what else a plan names of it.
-    """
-
-    name: str
-    prompt: str
-    settings: EngineSettings
-    adapter: str | None
-    open: Callable[..., Engine]
-    account: str
-    inputs: dict[str, str]
-    fields: dict[str, Any]
-    cluster: Cluster | None
-
-
-def _checkpoint(
-    store: Store, role: str, section: Scorer | DocstringJudge, row: dict[str, Any], executor: Executor | None
-) -> _Asked:
-    name, settings, arguments = row["checkpoint_id"], section.engine, section.template_arguments
-    cluster = cluster_of(store, executor)
-    opened = partial(open_checkpoints, store, settings, [row], template_arguments=arguments, cluster=cluster)
-    given = store.input("checkpoints", role=role)
-    return _Asked(name, section.prompt, settings, name, opened, "aspect_scores", given, {}, cluster)
-
-
-def _teacher(teacher: Teacher, prompt: str, cluster: Cluster | None) -> _Asked:
-    settings, model = teacher.engine_settings(), teacher.model
-    opened = partial(open_engine, settings, model, template_arguments=teacher.template_arguments, cluster=cluster)
-    return _Asked(
-        model,
-        prompt,
-        settings,
-        None,
-        opened,
-        "teacher_samples",
-        {},
-        asking.weights(teacher) | asking.template(teacher),
-        cluster,
-    )
 
 
 def question(prompt: str, code: str, problem: str, solution: str, aspect: str) -> str:
@@ -117,7 +64,7 @@ def build(
         {"item_kind": "teacher"} if iteration is None else {"item_kind": "candidate", "iteration": iteration}
     )
     query = f"{where['item_kind']}s_to_score"
-    asked = _checkpoint(store, "scorer", settings, scorer, executor)
+    asked = askers.checkpoint(store, "scorer", settings, scorer, executor)
     if iteration is None:
         source = store.input("teacher_samples") | raw_pool.inputs(store)
     else:
@@ -135,7 +82,7 @@ def build(
         return queries.stream(connect(store, plan.inputs, **SMALL), query, given)
 
     return _answered(
-        store, plan, asked, ASPECTS, items, ("snippet_id", "item_id"), _questions(settings.prompt), _code_facts
+        store, plan, asked, ASPECTS, items, ("snippet_id", "item_id"), _questions(settings.prompt), by_code.code_facts
     )
 
 
@@ -146,7 +93,7 @@ def build_labels(store: Store, recipe: Recipe) -> Record:
     """
     settings = recipe.scorer
     assert settings.labels == "teacher"
-    asked = _teacher(recipe.teacher, settings.prompt, cluster_of(store, recipe.executor))
+    asked = askers.teacher(recipe.teacher, settings.prompt, cluster_of(store, recipe.executor))
     pairs = {labels.item_id(e): e for split in ("train", "validation") for e in labels.corrupted(store, recipe, split)}
     plan = _plan(
         {"item_kind": "label"},
@@ -180,7 +127,7 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
     The judge decides nothing: `queries/pool_verdicts.sql` compares the scores with a threshold.
     """
     assert recipe.docstring_judge is not None
-    asked = _checkpoint(store, "docstring-judge", recipe.docstring_judge, judge, recipe.executor)
+    asked = askers.checkpoint(store, "docstring-judge", recipe.docstring_judge, judge, recipe.executor)
     given = pool.values(recipe) | {"min_docstring_score": None}
 
     found = pool.unjudged_inputs(store, recipe)
@@ -213,13 +160,15 @@ def build_snippets(store: Store, recipe: Recipe, judge: dict[str, Any]) -> Recor
     def questions(item: Item) -> list[str]:
         return [prompts.render(asked.prompt, code=item["code"], docstring=item["docstring"])]
 
-    return _answered(store, plan, asked, (SUFFICIENCY,), items, ("place", "item_id"), questions, _docstring_facts)
+    return _answered(
+        store, plan, asked, (by_code.SUFFICIENCY,), items, ("place", "item_id"), questions, by_code.docstring_facts
+    )
 
 
 def _plan(
     where: dict[str, Any],
     inputs: dict[str, str],
-    asked: _Asked,
+    asked: Asked,
     texts: dict[str, str],
     num_items: int,
     **fields: Any,
@@ -239,7 +188,7 @@ def _plan(
 def _answered(
     store: Store,
     plan: Plan,
-    asked: _Asked,
+    asked: Asked,
     aspects: Sequence[str],
     items: Callable[[], pa.RecordBatchReader],
     order: Sequence[str],
@@ -319,42 +268,3 @@ def _row(
         "expected": sum(d * p for d, p in enumerate(digits)),
         "mass": mass,
     }
-
-
-def _docstring_facts(item_kind: str, items: Sequence[Item]) -> list[dict[str, Any]]:
-    """The estimate that comes from counting words, on the scale 0 to 9.
-
-    Every snippet that the judge was asked about gets such a row, also where the judge gave no
-    answer.
-    """
-    rows = []
-    for item in items:
-        fact = {"item_id": item["item_id"], "item_kind": item_kind, "aspect": SUFFICIENCY, **_BY_CODE}
-        value = 9 * item["docstring_sufficiency"]
-        rows.append({**fact, "score": round(value), "expected": value})
-    return rows
-
-
-def _code_facts(item_kind: str, items: Sequence[Item]) -> list[dict[str, Any]]:
-    counts = names.findings([i["solution"] for i in items], names.PYFLAKES)
-    rows = []
-    for item, count in zip(items, counts, strict=True):
-        for aspect, score in (("lint", max(0, 9 - count)), ("parses", parses(item["solution"]))):
-            fact = {"item_id": item["item_id"], "item_kind": item_kind, "aspect": aspect, **_BY_CODE}
-            rows.append({**fact, "score": score, "expected": float(score)})
-    return rows
-
-
-def parses(solution: str) -> int:
-    """9 when the solution defines a function with a body, 5 when it only parses, 0 otherwise.
-
-    Example:
-        parses("def double(x): return 2 * x")  # 9
-        parses("print(1)")  # 5
-    """
-    try:
-        tree = ast.parse(solution)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return 0
-    bodies = [n.body for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-    return 9 if any(not isinstance(b[-1], ast.Pass) for b in bodies) else 5

@@ -5,15 +5,22 @@ Decontamination reads more than turns: `training/said.py`.
 
 The layouts, in the order in which they are tried:
 
-    messages, conversations, conversation    turns: OpenAI's (role, content, tool_calls) or
-                                             ShareGPT's (from, value); also as JSON text
+    messages, conversations, conversation    turns: OpenAI's (role, content, tool_calls), ShareGPT's
+                                             (from, value), Capybara's pairs (input, output), or
+                                             texts, the user's first; also as JSON text
     a question and an answer                 the first of QUESTIONS and of ANSWERS with text; with
                                              the texts of BESIDE; both texts, or lists of turns
                                              (also as JSON text); `history` before them, as pairs;
-                                             `input` alone is a question
+                                             `input` alone is a question, Nemotron's as turns
     prompt, completion, query, response      query and response, as in LeetCodeDataset: its prompt
                                              is the imports that its tests need
-    system, beside either                    a turn of the system, before the others
+    data                                     UltraChat's turns: only what has the form of turns, and
+                                             only if no other column holds another text
+    system, beside any                       a turn of the system, before the others
+
+Of texts without roles, the user says the first, the assistant the second, and so on: an odd number
+of them is unusable. So are turns of a question that end with the role that the answer begins with.
+What only a search can use is in ONLY_SEARCHED, with the reason.
 
 With columns that the user names, BESIDE still belongs to the problem, unless a field has it.
 Without them, a second question that says what the first does not is an error: nobody knows which
@@ -31,19 +38,30 @@ from typing import Any
 from training.errors import TrainingError, UnusableRowError
 from training.said import said
 from training.tool_calls import called, is_given, shown
-from training.turns import Turn, is_talk, listed, unpacked
+from training.turns import Turn, are_turns, have_speakers, is_talk, listed, unpacked
 
 Columns = Mapping[str, str]
 """A field of FIELDS -> the column that holds it."""
 
 TURNS = ("messages", "conversations", "conversation")
+SHAPED = ("data",)
+"""Columns that hold turns where the value has their form. Datasets call other things so, too."""
 QUESTIONS = ("problem", "instruction", "prompt", "question", "query")
 ANSWERS = ("solution", "output", "completion", "response", "answer", "code")
 BESIDE = ("input", "context", "starter_code")
 """Columns that belong to a question: Alpaca's, Dolly's and APPS'."""
 SYSTEM = ("system", "system_prompt")
 FIELDS = ("messages", "system", "problem", "input", "solution", "text")
-LAYOUTS = f"{', '.join(TURNS[:-1])} or {TURNS[-1]}; or one of {', '.join(QUESTIONS)} with one of {', '.join(ANSWERS)}"
+ONLY_SEARCHED = {
+    "text": "one text has no answer",
+    "content": "one text has no answer",
+    "code": "one text has no answer",
+    "chosen": "nobody says that the preferred text is to be learnt",
+    "rejected": "nobody says that the preferred text is to be learnt",
+    "solutions": "nobody says which of several solutions is to be learnt",
+}
+"""Columns that only decontamination reads, and why they make no conversation."""
+LAYOUTS = f"{', '.join((*TURNS, *SHAPED[:-1]))} or {SHAPED[-1]}; or one of {', '.join(QUESTIONS)} with one of {', '.join(ANSWERS)}"
 NOTHING = "no_conversation"
 """Why a row is unusable that has text in none of the layouts."""
 NO_WORDS = "no_words: the question has no letter and no digit"
@@ -97,7 +115,7 @@ def require(known: Collection[str], columns: Columns, place: str) -> None:
 def has_layout(names: Collection[str]) -> bool:
     """Whether a dataset with these columns can hold conversations."""
     pair = any(q in names for q in (*QUESTIONS, "input")) and any(a in names for a in ANSWERS)
-    return pair or any(name in names for name in TURNS)
+    return pair or any(name in names for name in (*TURNS, *SHAPED))
 
 
 def value_of(row: Mapping[str, Any], column: str) -> Any:
@@ -163,27 +181,49 @@ def _by_layout(row: Mapping[str, Any]) -> list[Turn]:
     is_leetcode = all(is_given(row.get(name)) for name in ("prompt", *_LEETCODE))
     questions, answers = ((name,) for name in _LEETCODE) if is_leetcode else (QUESTIONS, ANSWERS)
     question, more = _first(row, questions), {name: row.get(name) for name in BESIDE}
-    if question is None and isinstance(more["input"], str):
+    if question is None and (isinstance(more["input"], str) or have_speakers(more["input"])):
         question = more.pop("input")  # OpenCodeInstruct's columns are input and output
     answer = _first(row, answers)
+    if not (is_given(question) and is_given(answer)):
+        for name in SHAPED:
+            if are_turns(row.get(name)):
+                return _led(system, _shaped(row, name))
+    if question is None or answer is None:
+        raise UnusableRowError(_why_not(row))
     pair = _pair(question, more, answer)
     used = next((name for name in questions if row.get(name) is question), "input")
     others = (name for name in QUESTIONS if name != used and not (is_leetcode and name == "prompt"))
     unread = {name: row[name] for name in others if is_given(row.get(name))}
-    if lost := _lost(unread, (question, *more.values(), answer), pair):
+    if lost := _lost(unread, (question, *more.values(), answer), pair[:-1]):
         raise UnusableRowError(
             f"two questions: {used} and {lost} differ. Name the columns with --columns problem=…,solution=…"
         )
     return _led(system, [*_history(row.get("history")), *pair])
 
 
-def _lost(unread: Mapping[str, Any], read: Iterable[Any], pair: Sequence[Turn]) -> str | None:
+def _shaped(row: Mapping[str, Any], name: str) -> list[Turn]:
+    """The turns in a column of SHAPED. UnusableRowError for another text beside them."""
+    found = listed(row[name], None)
+    others = (*QUESTIONS, *BESIDE, *ANSWERS, *ONLY_SEARCHED)
+    beside = {other: row[other] for other in others if is_given(row.get(other))}
+    if lost := _lost(beside, [turn["content"] for turn in found], found):
+        raise UnusableRowError(f"two texts: {name} and {lost} differ. Name the column with --columns messages={name}")
+    return found
+
+
+def _why_not(row: Mapping[str, Any]) -> str:
+    """NOTHING, and why, for a row that only a search can use."""
+    why = next((f": {name}, {ONLY_SEARCHED[name]}" for name in ONLY_SEARCHED if is_given(row.get(name))), "")
+    return f"{NOTHING}{why}"
+
+
+def _lost(unread: Mapping[str, Any], read: Iterable[Any], told: Sequence[Turn]) -> str | None:
     """The first column of another question whose text would be lost.
 
-    It is not where the question holds it, and not where it holds all that is read: then it is the
-    row as a prompt, such as the `prompt` beside an Alpaca instruction.
+    It is not where the turns that are `told` hold it, and not where it holds all that is read: then
+    it is the row as a prompt, such as the `prompt` beside an Alpaca instruction.
     """
-    asked = _plain(" ".join(turn["content"] for turn in pair[:-1]))
+    asked = _plain(" ".join(turn["content"] for turn in told))
     parts = [_plain(part) for part in read if isinstance(part, str)]
     texts = ((n, _plain(text if isinstance(text, str) else said(text, holds_turns=True))) for n, text in unread.items())
     return next((n for n, text in texts if text not in asked and not all(part in text for part in parts)), None)
@@ -200,8 +240,8 @@ def _history(given: Any) -> list[Turn]:
     pairs: list[Any] = given if isinstance(given, list) else [None]
     if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
         raise UnusableRowError(f"the history is a list of pairs, but a row has {shown(given)}")
-    roles = ("user", "assistant")
-    return [turn for pair in pairs for role, text in zip(roles, pair, strict=True) for turn in listed(text, role)]
+    texts = [str(text) if isinstance(text, int | float) else text for pair in pairs for text in pair]
+    return listed(texts, None, is_end=False)
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -221,7 +261,9 @@ def _pair(question: Any, more: Mapping[str, Any], answer: Any) -> list[Turn]:
     if isinstance(question, str) and (held := unpacked(question)) is not None:
         question = held
         answer = (unpacked(answer) or answer) if isinstance(answer, str) else answer
-    asked = listed(question, "user")
+    asked, answered = listed(question, "user", is_end=False), listed(answer, "assistant")
+    if (role := asked[-1]["role"]) == answered[0]["role"]:
+        raise UnusableRowError(f"two_turns: the question ends with a turn of the {role}, and so begins the answer")
     for name, part in more.items():
         if not is_given(part):
             continue
@@ -230,7 +272,7 @@ def _pair(question: Any, more: Mapping[str, Any], answer: Any) -> list[Turn]:
         # a question often holds its starter code already
         if name != "starter_code" or _plain(str(part)) not in _plain(asked[-1]["content"]):
             asked[-1]["content"] += f"\n\n{part}"
-    return [*asked, *listed(answer, "assistant")]
+    return [*asked, *answered]
 
 
 def _led(system: Any, found: list[Turn]) -> list[Turn]:

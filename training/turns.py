@@ -1,9 +1,16 @@
 """The turns of a conversation, in any form that datasets have, as chat templates take them.
 
-In: what a column holds. That is a list of turns, of OpenAI's or ShareGPT's form; the same as JSON
-text, or as `datasets` stores it; or one text. Out: turns with `role` and `content`.
+In: what a column holds, or the same as JSON text, or as `datasets` stores it. Out: turns with
+`role` and `content`.
+
+    turns       objects that say who speaks: OpenAI's role and content, ShareGPT's from and value
+    pairs       objects with what both say: Capybara's input and output, or others of PAIRS;
+                XTuner's have a `system`, too
+    texts       UltraChat's: the user's and the assistant's in turn, so there is an even number
+    one text    a turn of the role that the caller names
 
     listed([{"from": "human", "value": "Add 1 and 2."}], None)    # [{"role": "user", "content": …
+    listed(["Add 1 and 2.", "3"], None)[:1]                       # the same
     listed("Add 1 and 2.", "user")                                # the same
 """
 
@@ -11,7 +18,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from training.errors import UnusableRowError
@@ -29,6 +36,18 @@ _ROLES = {
     **dict.fromkeys(("tool", "observation", "function", "function_response", "tool_response"), "tool"),
 }
 """ShareGPT's names of the speakers."""
+PAIRS = (
+    ("input", "output"),
+    ("human", "assistant"),
+    ("user", "assistant"),
+    ("prompt", "response"),
+    ("question", "answer"),
+    ("instruction", "output"),
+)
+"""What the user and the assistant say, in one object: Capybara's, MOSS', and others."""
+_OF_PAIRS = {*(name for pair in PAIRS for name in pair), "context"}
+_MARKS = ("train", "training", "loss", "output_with_loss")
+"""Keys by which a turn or a pair says whether a model learns it. OpenAI's is `weight`."""
 LONGEST_LITERAL = 200_000
 """Characters of turns that are written as Python writes them; of JSON there may be any number."""
 _TEXTS = ("content", "value", "text")
@@ -40,23 +59,85 @@ _TEXT_PARTS = {"text", "input_text", "output_text"}
 _THOUGHTS = {"thinking", "reasoning", "redacted_thinking"}
 
 
-def listed(value: Any, role: str | None) -> list[Turn]:
-    """Turns in any form. A text is one turn of the role; without a role, it holds turns as JSON."""
+def listed(value: Any, role: str | None, *, is_end: bool = True) -> list[Turn]:
+    """Turns in any form. A text is one turn of the role; without a role, it holds turns as JSON.
+
+    `is_end` says that the conversation ends with these turns: only its last one may be empty.
+    UnusableRowError says why a value is no turns.
+    """
     if isinstance(value, str):
         if role is not None:
             return [{"role": role, "content": value}]
-        held = unpacked(value)
+        held = unpacked(value, are_turns)
         value = value if held is None else held
     elif isinstance(value, int | float) and role is not None:
         return [{"role": role, "content": str(value)}]
     found = _rows_of(value) if isinstance(value, Mapping) else value
     if not isinstance(found, list | tuple) or not found:
         raise UnusableRowError(f"turns are a list, but a row has {shown(value)}")
-    return [_turn(turn, is_last=place == len(found) - 1) for place, turn in enumerate(found)]
+    if role is None:
+        found = _spoken(found)
+    return [_turn(turn, is_last=is_end and place == len(found) - 1) for place, turn in enumerate(found)]
 
 
-def unpacked(text: str) -> list[Any] | None:
-    """The turns that a text holds as JSON, or as Python writes a list. None if it holds none."""
+def _spoken(found: Sequence[Any]) -> Sequence[Any]:
+    """Pairs and texts as turns that say who speaks."""
+    if _are_texts(found):
+        if len(found) % 2:
+            raise UnusableRowError(
+                f"odd_turns: the number of texts without roles is {len(found)}, so they do not end with an answer"
+            )
+        roles = ("user", "assistant")
+        return [{"role": roles[place % 2], "content": text} for place, text in enumerate(found)]
+    return [turn for pair in found for turn in _of_pair(pair)] if _are_pairs(found) else found
+
+
+def _of_pair(pair: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The turns of a pair, its system's first. UnusableRowError where text would be lost."""
+    asked, answered = next(names for names in PAIRS if set(names) <= pair.keys())
+    if more := [name for name in pair if name in _OF_PAIRS - {asked, answered} and is_given(pair[name])]:
+        raise UnusableRowError(f"two questions: a pair of {asked} and {answered} also has {', '.join(more)}")
+    lead = [{"role": "system", "content": pair["system"]}] if is_given(pair.get("system")) else []
+    marks = {name: pair[name] for name in ("weight", *_MARKS) if name in pair}
+    answer = {**marks, "role": "assistant", "content": pair[answered]}
+    return [*lead, {"role": "user", "content": pair[asked]}, answer]
+
+
+def _are_pairs(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(map(_is_pair, value))
+
+
+def _is_pair(turn: Any) -> bool:
+    if not isinstance(turn, Mapping) or {"role", "from"} & turn.keys():
+        return False
+    return any(set(names) <= turn.keys() for names in PAIRS)
+
+
+def _are_texts(value: Any) -> bool:
+    """Whether a list holds texts alone. A null is an empty one."""
+    is_list = isinstance(value, list | tuple) and any(isinstance(text, str) for text in value)
+    return is_list and all(isinstance(text, str | None) for text in value)
+
+
+def are_turns(value: Any) -> bool:
+    """Whether a value has the form of turns, of pairs or of texts, also as JSON text."""
+    if isinstance(value, str):
+        return unpacked(value, are_turns) is not None
+    if isinstance(value, Mapping):
+        value = _rows_of(value)
+    return bool(value) and (is_talk(value) or _are_pairs(value) or _are_texts(value))
+
+
+def have_speakers(value: Any) -> bool:
+    """Whether a value that is no text is turns that say who speaks."""
+    return bool(value) and is_talk(_rows_of(value) if isinstance(value, Mapping) else value)
+
+
+def unpacked(text: str, accepts: Callable[[Any], bool] | None = None) -> list[Any] | None:
+    """The turns that a text holds as JSON, or as Python writes a list. None if it holds none.
+
+    `accepts` says what turns are: without it, objects that say who speaks.
+    """
     start = text.lstrip()[:1]
     if start not in ("[", "{"):
         return None
@@ -66,7 +147,7 @@ def unpacked(text: str) -> list[Any] | None:
         return None  # nobody knows which value counts
     except ValueError:
         found = _as_python(text.strip())
-    if found and is_talk(held := [found] if isinstance(found, dict) else found):
+    if found and (accepts or is_talk)(held := [found] if isinstance(found, dict) else found):
         return list(held)
     return None
 
@@ -84,7 +165,7 @@ def _as_python(text: str) -> Any:
 def _rows_of(value: Mapping[str, Any]) -> list[Any]:
     """Turns as `datasets` may store them, a list for each key; or one turn."""
     lists = {key: held for key, held in value.items() if isinstance(held, list | tuple)}
-    if {"role", "content"} <= lists.keys() or {"from", "value"} <= lists.keys():
+    if any(set(names) <= lists.keys() for names in (("role", "content"), ("from", "value"), *PAIRS)):
         longest = max(map(len, lists.values()))
         return [{key: held[n] for key, held in lists.items() if n < len(held)} for n in range(longest)]
     return [value]
@@ -116,7 +197,7 @@ def _is_unweighted(turn: Mapping[str, Any]) -> bool:
     """Whether a turn says that no model learns it: OpenAI's weight 0, or false in other formats."""
     weight = turn.get("weight")
     is_zero = isinstance(weight, int | float) and weight == 0
-    return is_zero or any(turn.get(key) is False for key in ("train", "training", "loss"))
+    return is_zero or any(turn.get(key) is False for key in _MARKS)
 
 
 def _role(speaker: str, *, is_of_openai: bool) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from builders.datasets import packed
+from builders.sources import packing
 from store.errors import InputError
 from training.json_text import RepeatedKeyError, distinct, parsed
 
@@ -37,6 +38,7 @@ def json_rows(path: Path) -> Iterator[Any]:
 def json_object(path: Path, way_on: str) -> dict[str, Any]:
     """The object in a small file that describes others. InputError ends with the way on."""
     try:
+        packing.require_content(path)
         found = parsed(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}). {way_on}") from error

@@ -7,7 +7,8 @@ Both can repeat. So each row also has `row`, its place in the dataset counted fr
 
 The text of a row is taken from the columns that the user names. Otherwise from all of its columns
 with a known name: those of `training/conversations.py`, of ASKED_TOO and of ANSWERED_TOO; and, if
-no answer is in these, from one of the columns in SINGLE. `text_columns` chooses a layout by the
+no answer is in these, from one of the columns in SINGLE. A column of SHAPED counts where it holds
+turns. `text_columns` chooses a layout by the
 first rows: a row without text where the others have their answer counts as one without text, and
 so does one whose answer is no text, such as bytes. NULL, NaN and white space count as no text.
 """
@@ -24,9 +25,10 @@ import pyarrow as pa
 
 from store import content_id
 from store.errors import InputError
-from training.conversations import ANSWERS, FIELDS, QUESTIONS, SYSTEM, TURNS, has, value_of
+from training.conversations import ANSWERS, FIELDS, QUESTIONS, SHAPED, SYSTEM, TURNS, has, value_of
 from training.said import said
 from training.tool_calls import is_given
+from training.turns import are_turns
 
 ASKED_TOO = ("input", "context", "starter_code", "history")
 ANSWERED_TOO = ("chosen", "rejected", "solutions")
@@ -46,7 +48,7 @@ SINGLE = (
     *ANSWERED_TOO,
 )
 _ASKED = {*SYSTEM, *QUESTIONS, *ASKED_TOO}
-_KNOWN = (*SYSTEM, *TURNS, *QUESTIONS, *ASKED_TOO, *ANSWERS, *ANSWERED_TOO)
+_KNOWN = (*SYSTEM, *TURNS, *SHAPED, *QUESTIONS, *ASKED_TOO, *ANSWERS, *ANSWERED_TOO)
 DATASET_ITEMS = pa.schema(
     [pa.field("item_id", pa.string()), pa.field("row", pa.int64()), pa.field("has_text", pa.bool_())]
 )
@@ -85,11 +87,11 @@ def text_columns(rows: Sequence[Any], named: Sequence[str] = ()) -> tuple[str, .
         raise InputError(
             f"no column {', '.join(unknown)}: the dataset has {', '.join([*known, *inside]) or 'no columns'}"
         )
-    layouts = [tuple(named)] if named else _layouts(known)
+    layouts = [tuple(named)] if named else _layouts([c for c in known if any(_may_count(row, c) for row in rows)])
     if not layouts:
         raise InputError(
             f"which column holds the text? The dataset has {', '.join(known) or 'no columns'}. Name one with --text. "
-            f"Without --text we look for {', '.join(TURNS)}, for a question and an answer, or for one of "
+            f"Without --text we look for {', '.join((*TURNS, *SHAPED))}, for a question and an answer, or for one of "
             f"{', '.join(SINGLE)}."
         )
     with_text = (columns for columns in layouts if any(_said(value_of(row, columns[-1])) for row in rows))
@@ -108,7 +110,13 @@ def _layouts(known: Sequence[str]) -> list[tuple[str, ...]]:
     if question and answer:
         more = ("input",) if "input" in known and question == "instruction" else ()
         found.append((*system, question, *more, answer))
+    found += [(*system, turns) for turns in SHAPED if turns in known]
     return found + [(name,) for name in SINGLE if name in known]
+
+
+def _may_count(row: Mapping[str, Any], column: str) -> bool:
+    """Whether a column with a known name is read in a row: one of SHAPED must hold turns."""
+    return column not in SHAPED or are_turns(row.get(column))
 
 
 def _require_text(rows: Sequence[Any], columns: Sequence[str]) -> None:
@@ -162,9 +170,10 @@ def _batch(rows: Sequence[Any], start: int, columns: Sequence[str], are_named: b
 
 def _parts(row: Mapping[str, Any], columns: Sequence[str], are_named: bool) -> dict[str, str]:
     """Column -> its text, for all columns of a row that are read."""
-    names = columns if are_named else [name for name in _KNOWN if name in row or name in columns]
+    known = (name for name in _KNOWN if name in columns or (name in row and _may_count(row, name)))
+    names = columns if are_named else tuple(known)
     found = {name: _said(value_of(row, name)) for name in dict.fromkeys([*names, *columns])}
-    if not are_named and not any(found[name].strip() for name in _answering(found)):
+    if not are_named and not any(found[name].strip() for name in _answering(found) if name not in SHAPED):
         others = ((name, _said(row[name])) for name in SINGLE if name in row and name not in found)
         found |= dict([next(((name, text) for name, text in others if text.strip()), ("", ""))])
     found.pop("", None)

@@ -31,6 +31,7 @@ from typing import Any, Literal, cast
 from builders.code.syntax import parses
 from builders.harness.rows import Row
 from builders.harness.tasks import Task
+from builders.sources import packing
 from store.errors import InputError, MissingError
 from store.files import write_text
 
@@ -59,6 +60,7 @@ def read(path: Path, tasks: Mapping[str, Sequence[Task]]) -> Samples:
     if not path.is_file():
         raise MissingError(f"no file or folder {path}")
     try:
+        packing.require_content(path)
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text ({error})") from None

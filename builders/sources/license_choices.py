@@ -12,9 +12,13 @@ alternative.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import lru_cache, reduce
+from typing import Any
 
 from builders.sources.license_names import spdx
+from training.json_text import parsed
+from training.tool_calls import is_given
 
 Choices = list[list[str]]
 
@@ -60,6 +64,21 @@ def choices(text: str) -> Choices:
     except OverflowError:
         found = [[_plain(text)]]
     return [sorted(set(choice)) for choice in found]
+
+
+def listed(given: Any) -> str:
+    """What the column of a row says about its licence, as one text; '' where it says nothing.
+
+    A list, also as JSON text, is of licences that were all found, so commas part them, as in The
+    Stack's `detected_licenses`. Nulls and blanks in it say nothing.
+
+    listed('["MIT", "Apache-2.0"]')    # "MIT, Apache-2.0"
+    """
+    if isinstance(given, str) and given.lstrip().startswith("["):
+        with suppress(ValueError):
+            given = parsed(given)
+    names = given if isinstance(given, list | tuple) else [given]
+    return ", ".join(str(name) for name in names if is_given(name))
 
 
 def _alternatives(text: str) -> Choices:

@@ -38,11 +38,12 @@ def check(source: Source) -> None:
         if not trees.tree_paths(source.model_copy(update={"max_files": 1})):
             raise InputError(f"source {source.name!r}: no .py files under {trees.tree_root(source)}. Check its `path`.")
     elif source.kind == "archive":
+        check_content(source)
         _check_archives(source)
     elif source.kind == "hub":
         _check_dataset(source)
     else:
-        check_lines(source)
+        check_content(source)
         heads = row_columns.heads(source, _paths(source)[:MAX_FILES])
         if all(head.fault == row_columns.EMPTY for head in heads.values()):
             raise InputError(f"source {source.name!r}: {source.path} holds no row. Check its `path`.")
@@ -50,13 +51,13 @@ def check(source: Source) -> None:
         row_columns.require(source, heads)
 
 
-def check_lines(source: Source) -> None:
-    """InputError for files of JSON lines that are one JSON array, or a pointer of Git LFS.
+def check_content(source: Source) -> None:
+    """InputError for files that are a pointer of Git LFS, an HTML page, or one JSON array.
 
     Of each file only the first bytes are read, so a run does it, too. What else is wrong with one
     file among others the run counts.
     """
-    if source.kind != "jsonl":
+    if source.kind not in ("archive", "jsonl", "parquet"):
         return
     paths: list[str] = []
     with suppress(MissingError):  # the run itself says so
@@ -64,7 +65,7 @@ def check_lines(source: Source) -> None:
     for path in paths:
         packing.require_content(Path(path))
         with suppress(*json_lines.BROKEN):
-            if json_lines.is_array(source, path):
+            if source.kind == "jsonl" and json_lines.is_array(source, path):
                 raise InputError(
                     f"source {source.name!r}: {path} is a JSON array, and no JSON lines. Write each row as an object in a "
                     "line of its own, as with `jq -c '.[]'`."

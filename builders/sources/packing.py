@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import html
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +29,13 @@ _KINDS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb
 _SKIPPED = b"\x2a\x4d\x18"
 """Behind a first byte from 0x50 to 0x5f: a frame that holds no text, which may precede others."""
 _LFS = b"version https://git-lfs.github.com/spec/"
+_HTML = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:(?><!--.*?-->)\s*)*<(?:!doctype\s+html|html|head|body)\b",
+    re.I | re.S,
+)
+_UNSHOWN = re.compile(r"<!--.*?-->|<(script|style)\b.*?(?:</\1\s*>|\Z)|<[^>]*(?:>|\Z)", re.I | re.S)
+"""Comments, scripts, styles and tags. The last one may be cut."""
+_HEAD_BYTES = 4096
 BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
 """What a packed file raises that is cut off or damaged."""
 UTF8 = "utf-8-sig"
@@ -43,10 +52,25 @@ def kind(path: Path) -> str | None:
 
 
 def require_content(path: Path) -> None:
-    """InputError for a file that is only Git's note of a large file."""
+    """InputError for a file that is only Git's note of a large file, or a page of a web server.
+
+    Such a page is what `curl` saves where a login is needed, or where there is nothing.
+    """
     with open(path, "rb") as handle:
-        if handle.read(len(_LFS)) == _LFS:
-            raise InputError(f"{path} is a Git LFS pointer, and not the file itself: run `git lfs pull`")
+        start = handle.read(_HEAD_BYTES)
+    if start.startswith(_LFS):
+        raise InputError(f"{path} is a Git LFS pointer, and not the file itself: run `git lfs pull`")
+    if _HTML.match(start):
+        raise InputError(
+            f"{path} is an HTML page (its first words: {_words(start)!r}), and not the file itself: was it downloaded "
+            "without a login? Download it again."
+        )
+
+
+def _words(page: bytes) -> str:
+    """The first words that a page shows."""
+    text = _UNSHOWN.sub(" ", page.decode("utf-8-sig", "replace"))
+    return " ".join(html.unescape(text).split())[:80]
 
 
 def opened(path: Path, packed_as: str | None, limit: Callable[[Any], Any] | None = None) -> BinaryIO:

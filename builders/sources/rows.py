@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.recipe import Source
-from builders.sources import hub_rows, json_lines, packing, parquet_rows, row_columns
+from builders.sources import hub_rows, json_lines, license_choices, packing, parquet_rows, row_columns
 from builders.sources.bounds import TOO_MUCH, TooMuchError
 from builders.sources.files import (
     MAX_FILE_BYTES,
@@ -117,9 +117,8 @@ def _license(source: Source, row: dict[str, Any]) -> License:
     A row with an empty licence is of others, who did not say: its licence is unknown, by the
     dataset.
     """
-    found = row.get(source.license_column)
-    if found:
-        return License(", ".join(map(str, found)) if isinstance(found, list) else str(found), "dataset")
+    if found := license_choices.listed(row.get(source.license_column)):
+        return License(found, "dataset")
     if source.license:
         return License(source.license, "declared")
     return License("unknown", "dataset" if source.license_column in row else "none")

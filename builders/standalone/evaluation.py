@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from builders import sandbox
 from builders.benchmarks import tasks as tasks_of
@@ -25,14 +25,12 @@ from builders.engines import Completion, EngineSettings, Request, forms, open_en
 from builders.engines.answers import StormError, answers_in, open_answers, spent_in, way_on
 from builders.harness import references, saved
 from builders.harness.jobs import (
-    ASKED,
     Job,
     Known,
     answers_per_shard,
     jobs,
     nothing_gradable,
     requests,
-    tasks_hash,
     tolerant,
 )
 from builders.harness.obstacles import tell_ungradable, too_few
@@ -41,7 +39,8 @@ from builders.harness.stored_cases import CaseFile
 from builders.harness.summary import NoNumberError, Summary, require_numbers, summaries
 from builders.harness.tasks import FORMS, Form, Task
 from builders.recipe import Benchmark, Evaluation, Grading
-from store import Announce, Plan
+from builders.standalone.evaluation_identity import found_again, plan_of
+from store import Announce
 from store.errors import InputError, UserError
 from store.files import check_folder
 from store.held_folders import temporary
@@ -98,7 +97,7 @@ def evaluate(
     tasks = read(given)
     if folder is None:
         announce("nothing is kept: with -o DIR, answers and rows are saved, and the same command resumes")
-    plan = _plan(model, tasks, settings, adapter, revision, seed)
+    plan = plan_of(model, tasks, settings, adapter, revision, seed)
     about = {
         "model": model,
         "adapter": adapter,
@@ -290,40 +289,3 @@ def _place(folder: Path | None) -> Iterator[Path]:
         inside = around / "evaluation"  # it may hold nothing else, not even a lock
         inside.mkdir()
         yield inside
-
-
-def found_again(benchmark: Benchmark) -> dict[str, Any]:
-    """A benchmark as it is kept. A file is named by its whole path, to be found again."""
-    path = Path(benchmark.path)
-    return benchmark.model_dump(mode="json") | ({"path": str(path.absolute())} if path.exists() else {})
-
-
-def hashes_of(tasks: Tasks) -> dict[str, dict[str, str]]:
-    """By benchmark, a hash of what is `asked`, and one of `all` that tasks hold, also the tests."""
-    return {name: {"asked": tasks_hash(part, ASKED), "all": tasks_hash(part)} for name, part in tasks.items()}
-
-
-def _plan(model: str, tasks: Tasks, settings: Evaluation, adapter: str | None, revision: str | None, seed: int) -> Plan:
-    """What identifies a run: whoever differs in any of this must not go on with its answers."""
-    engine = settings.engine
-    return Plan(
-        table="evaluations",
-        fields={
-            "model": _identity(model, revision, engine),
-            "adapter": _identity(adapter, None, engine) if adapter else None,
-            "engine": [*engine.identity(), getattr(engine, "base_url", None)],
-            "benchmarks": hashes_of(tasks),
-            "seed": seed,
-            **({"template_arguments": settings.template_arguments} if settings.template_arguments else {}),
-            **settings.model_dump(mode="json", include={"forms", "num_samples", "temperature", "top_p", "max_tokens"}),
-        },
-        rows_per_shard=answers_per_shard(engine),
-    )
-
-
-def _identity(model: str, revision: str | None, engine: EngineSettings) -> str:
-    if engine.is_endpoint:
-        return model
-    from training.fingerprints import model_fingerprint
-
-    return f"{Path(model).name} {model_fingerprint(model, revision)}"

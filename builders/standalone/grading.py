@@ -23,7 +23,8 @@ from builders.harness.sample_files import Samples
 from builders.harness.summary import first_names, require_numbers, summaries
 from builders.harness.tasks import FORMS, Task
 from builders.recipe import Benchmark, Evaluation, Grading
-from builders.standalone.evaluation import Evaluated, Tasks, found_again, hashes_of, prepared, read, silent
+from builders.standalone.evaluation import Evaluated, Tasks, prepared, read, silent
+from builders.standalone.evaluation_identity import found_again, hashes_of
 from store import Announce, Plan
 from store.errors import InputError, MissingError
 

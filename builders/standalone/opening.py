@@ -23,7 +23,7 @@ from builders.datasets import mixes
 from builders.datasets.json_rows import json_object
 from builders.datasets.rows import check_place
 from builders.recipe import Benchmark, Mix, Recipe
-from builders.sources import opened
+from builders.sources import opened, packing
 from builders.teacher import importing
 from store.errors import InputError, MissingError
 
@@ -115,6 +115,10 @@ def _described(field: str, path: Path) -> dict[str, Any]:
 
 def _weights(field: str, path: Path) -> None:
     """The header says where each tensor ends: the file is as long as the last of them."""
+    try:
+        packing.require_content(path)
+    except InputError as error:
+        raise InputError(f"{field}: {error}") from error
     try:
         with open(path, "rb") as handle:
             (length,) = struct.unpack("<Q", handle.read(8))

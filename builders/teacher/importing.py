@@ -18,6 +18,7 @@ from builders.code.functions import functions, parsed
 from builders.datasets.rows import rows
 from builders.pairs import Parsed, is_python, render
 from builders.recipe import Teacher
+from builders.sources import license_choices
 from builders.teacher import rows as teacher_rows
 from store import content_id
 from store.errors import InputError, MissingError
@@ -48,8 +49,7 @@ def named_triples(path: str, *, has_own_ids: bool = False) -> Iterator[tuple[str
         absent = [k for k in TEXTS if not isinstance(row.get(k), str) or not row[k].strip()]
         if absent:
             raise InputError(f"{path} row {number}: needs text in {', '.join(absent)}; its fields are {sorted(row)}")
-        found = row.get("license") or "unknown"
-        license_ = ", ".join(map(str, found)) if isinstance(found, list) else str(found)
+        license_ = license_choices.listed(row.get("license")) or "unknown"
         triple = {k: row[k].replace("\r\n", "\n") for k in TEXTS} | {"license": license_}
         try:
             render(triple["problem"], triple["solution"])

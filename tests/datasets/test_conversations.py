@@ -58,7 +58,10 @@ def test_ids_are_the_rows_own_or_those_of_their_content(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"none of 1 row has text in messages, conversations or .*columns are text"):
+    with pytest.raises(
+        ValueError,
+        match=r"none of 1 row has text in messages, conversations, conversation or data; .*columns are text.*text, one text has no answer",
+    ):
         read_index(dataset(tmp_path, [{"text": "x"}]))
     with pytest.raises(ValueError, match="no row has a value in the group column 'task'"):
         read_index(dataset(tmp_path, [{"problem": "p", "solution": "s"}], group_column="task"))

@@ -500,6 +500,35 @@ def test_a_pointer_of_git_lfs_says_to_pull_the_file(tmp_path, name):
         list(rows(path))
 
 
+PAGES = [
+    (
+        b"<!DOCTYPE html>\n<html><head><title>Sign in</title><style>a {}</style></head><body>Log&nbsp;in",
+        "Sign in Log in",
+    ),
+    (b"\xef\xbb\xbf\n<!-- x --><HTML><script>var x</script><h1>404</h1> Not found", "404 Not found"),
+    (b'<?xml version="1.0"?><html xmlns="x"><body class="' + b"x" * 9000, ""),
+]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.csv", "a.parquet", "a.jsonl.gz", "set"])
+@pytest.mark.parametrize(("page", "words"), PAGES)
+def test_a_page_of_a_web_server_is_named_with_its_first_words(tmp_path, name, page, words):
+    path = tmp_path / name
+    if not path.suffix:
+        path.mkdir()
+    (path if path.suffix else path / "train.jsonl").write_bytes(page)
+    with pytest.raises(InputError, match=rf"is an HTML page \(its first words: '{words}'\), and .*without a login\?"):
+        list(rows(path))
+
+
+def test_rows_that_hold_html_are_no_page(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "<!doctype html>"}))
+    (tmp_path / "a.csv").write_text("text,n\n<html>,1\n")
+    (tmp_path / "b.csv").write_text("<!---->" * 600 + "\n1\n")
+    assert len(list(rows(tmp_path / "b.csv"))) == 1, "many comments are read at once"
+    assert [next(rows(tmp_path / name))["text"] for name in ("a.jsonl", "a.csv")] == ["<!doctype html>", "<html>"]
+
+
 def test_zstandard_may_begin_with_a_frame_to_skip(tmp_path):
     frame = pa.compress(b'{"a": 1}\n', codec="zstd", asbytes=True)
     path = tmp_path / "a.jsonl.zst"

@@ -96,6 +96,8 @@ def test_folders_of_samples_in_the_order_of_their_numbers(tmp_path: Path) -> Non
         ('{"task_id": "HumanEval/7", "solution": ""}', "line 1: the task 'HumanEval/7' is in none of he"),
         ('{"task_id": "HumanEval/0"}', "line 1 needs a text task_id"),
         ("nonsense", "line 1 is not JSON"),
+        ("<!doctype html><title>Sign in</title>", "is an HTML page"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "is a Git LFS pointer"),
         ('[["a"]]', "has answers to 1 tasks, and he has 2"),
         ('["a", "b"]', "must be a list of lists of texts"),
         ("[[1], []]", "must be a list of lists of texts"),

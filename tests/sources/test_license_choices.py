@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.sources import licenses
-from builders.sources.license_choices import choices
+from builders.sources.license_choices import choices, listed
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,25 @@ def test_any_text_has_a_choice_that_names_something(text):
 def test_or_offers_and_and_demands(names):
     assert choices(" OR ".join(names)) == [[n.lower()] for n in names]
     assert choices(" AND ".join(names)) == [sorted({n.lower() for n in names})]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("MIT", "MIT"),
+        (["MIT", "Apache-2.0"], "MIT, Apache-2.0"),
+        ('["MIT"]', "MIT"),
+        (' ["MIT", "GPL-3.0"]', "MIT, GPL-3.0"),
+        ('["MIT OR ISC"]', "MIT OR ISC"),
+        ("[see LICENSE]", "[see LICENSE]"),
+        ([None, "MIT", " "], "MIT"),
+        ("[null]", ""),
+        ("[]", ""),
+        ([], ""),
+        (None, ""),
+        (float("nan"), ""),
+    ],
+)
+def test_a_list_of_licences_is_one_also_as_json_text(given, text):
+    assert listed(given) == text
+    assert choices(listed('["MIT", "GPL-3.0"]')) == [["gpl-3.0", "mit"]], "all of them apply"

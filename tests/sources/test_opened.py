@@ -53,6 +53,16 @@ def test_a_run_refuses_an_array_beside_a_good_file_before_any_work(tmp_path):
     scoder.check(Store(tmp_path / "store"), recipe, "pool")
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.zip", "a.tar.gz"])
+def test_a_page_of_a_web_server_is_no_source(tmp_path, name):
+    kind = {"a.jsonl": "jsonl", "a.parquet": "parquet"}.get(name, "archive")
+    (tmp_path / name).write_bytes(b"<!doctype html><title>Sign in</title>")
+    source = Source(name="mine", kind=kind, path=str(tmp_path))
+    for check in (opened.check, opened.check_content):
+        with pytest.raises(InputError, match=rf"{name} is an HTML page \(its first words: 'Sign in'\)"):
+            check(source)
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_every_file_of_rows_is_looked_at(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(row_columns, "CHECKED_FILES", 2)

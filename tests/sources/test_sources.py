@@ -250,6 +250,8 @@ def test_rows_with_absent_columns_get_defaults_or_a_reason(tmp_path, kind):
             "max_stars_repo_licenses": [],
         },
     ]
+    if kind == "jsonl":  # as CSV files and some exports hold lists
+        rows[1]["max_stars_repo_licenses"] = '["MIT"]'
     found = all_files(rows_source(tmp_path / "rows", rows, kind))
     assert [(f.path, f.repo, f.license, f.error) for f in found] == [
         ("a/b/setup.py", "a/b", "MIT, Apache-2.0", None),

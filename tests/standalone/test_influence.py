@@ -97,7 +97,7 @@ def test_every_row_is_in_the_output_or_in_the_rejects(ranked: Callable) -> None:
     assert [(r["id"], r["row"], r["reason"]) for r in rejects] == [
         ("long", 11, "too_long"),
         ("blank", 12, "empty_completion"),
-        ("none", 13, "no_conversation"),
+        ("none", 13, "no_conversation: text, one text has no answer"),
     ]
     assert rejects[0]["value"] > rejects[0]["threshold"] == 200
     assert report.num_rows == 11 and sum(report.rejects.values()) == 3

@@ -105,6 +105,8 @@ def test_a_model_that_was_copied_in_part_is_told(tmp_path: Path, cut: int) -> No
     assert told(made, "bootstrap") == []
     (folder / "model.safetensors").write_bytes(whole[:cut])
     assert ["synthesizer.model: " in one and "Copy the model again" in one for one in told(made, "bootstrap")] == [True]
+    (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n")
+    assert ["synthesizer.model: " in one and "run `git lfs pull`" in one for one in told(made, "bootstrap")] == [True]
 
 
 def test_a_pool_without_a_snippet_ends_the_run_with_the_reasons(tmp_path: Path) -> None:
