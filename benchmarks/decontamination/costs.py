@@ -84,7 +84,8 @@ def main() -> None:
             seen = len(set(found["item_id"].to_pylist()))
             line += f", weak hits of {seen / len(texts):.1%}"
             if model and seen:
-                model.hits(found.slice(0, 1), ids, pa.array(texts, pa.string()))  # the first is slower
+                # the first is slower
+                model.hits(found.slice(0, 1), ids, pa.array(texts, pa.string()))
                 _, meant_s = measured(lambda m=model, f=found, i=ids, t=texts: m.hits(f, i, pa.array(t, pa.string())))
                 line += f", meaning {1000 * meant_s / seen:.1f} ms of each of these"
             print(line, flush=True)

@@ -1,5 +1,5 @@
-"""Which type errors count: findings by rule before and after, errors that we planted, and findings to
-be read.
+"""Which type errors count: findings by rule before and after, errors that we planted, and findings
+to be read.
 
     python benchmarks/pool/type_errors.py --functions 16000
     # and 40 findings that do not count, drawn evenly over the rules, or all that do

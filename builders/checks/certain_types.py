@@ -7,8 +7,8 @@ come of what the checker guesses: a variable that begins as None, a value that i
 standard module of the same name. Those do not count. RULES lists the rules that do, and for each
 the places where it does. benchmarks/pool/type_errors.py shows how they were chosen.
 
-How: the two types of a message are compared once more (`type_names.py`), and the tree of the text tells
-whether an annotation of its own stands behind the finding.
+How: the two types of a message are compared once more (`type_names.py`), and the tree of the text
+tells whether an annotation of its own stands behind the finding.
 
     code = "def f(x: int) -> str:\\n    return x\\n"
     found = Finding("invalid-explicit-return", 2, 12, "… expected `str`, found `int`")

@@ -14,8 +14,8 @@ BUILT_IN = frozenset(
         *("list", "dict", "set", "frozenset", "tuple", "type", "None"),
     ]
 )
-"""Types that are not related, as far as a function can rely on it. bool and int are, and so are int,
-float and complex, but ty knows these."""
+"""Types that are not related, as far as a function can rely on it. bool and int are, and so are
+int, float and complex, but ty knows these."""
 _BYTES = frozenset({"bytes", "bytearray", "memoryview"})
 """Type checkers took each for bytes until PEP 688."""
 _ABSTRACT = re.compile(

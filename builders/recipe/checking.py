@@ -25,7 +25,7 @@ class Costs:
     run_s: float
     """In the sandbox."""
     read_share: float
-    """Of the texts: those that some detector has a weak hit of, which a model of sentences reads."""
+    """Of the texts: those that some detector has a weak hit of. A model of sentences reads them."""
     read_s: float
     """Of a text that all-MiniLM-L6-v2 reads on a CPU."""
 
@@ -46,7 +46,7 @@ def checked_by(recipe: Recipe) -> str:
 
 
 def cpu_hours(recipe: Recipe, texts: int | None) -> float | None:
-    """Hours of one core for so many texts, on all benchmarks together; None: nobody knows how many."""
+    """Hours of one core for so many texts, on all benchmarks together; None for unknown many."""
     if not checked_by(recipe):
         return 0.0
     return None if texts is None else sum(_hours(recipe, texts).values())

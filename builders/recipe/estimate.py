@@ -2,8 +2,8 @@
 
 In: a recipe. Out: one `Step` per stage, in the order of the flow, with its rows, model calls,
 tokens and dollars, and its work on GPUs. No model and no data are loaded; only the samples of a
-file are counted. The token numbers are estimates: they follow from the constants of `step`. `planned`
-adds what the machine needs for each step.
+file are counted. The token numbers are estimates: they follow from the constants of `step`.
+`planned` adds what the machine needs for each step.
 
     for step in plan(files.load("tiny")):
         print(step.stage, step.what, step.rows)

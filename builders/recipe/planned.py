@@ -165,7 +165,7 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
 
 
 def _checking(recipe: Recipe, gpus: Gpus) -> list[str]:
-    """What decontamination by execution and by meaning costs, of the texts whose number is known."""
+    """What decontamination by execution and by meaning costs."""
     steps = [step for step in plan(recipe) if step.cpu_hours != 0 and step.stage != "pool"]
     texts = sum(step.rows or 0 for step in steps)
     return told(recipe, texts, all(step.rows is not None for step in steps), gpus.are_there)

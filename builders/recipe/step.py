@@ -33,8 +33,8 @@ class Step:
 
     `rows`, `model_calls` and `tokens` are None where nobody can know them before, and `cost_usd`
     too where there is no price, or no bill. `work` is what it does on GPUs; None if nothing.
-    `cpu_hours` are those of decontamination by execution and by meaning, which are most of what CPUs
-    do; None where the number of texts is unknown.
+    `cpu_hours` are those of decontamination by execution and by meaning only; None where the number
+    of texts is unknown.
     """
 
     stage: str
