@@ -116,9 +116,9 @@ def test_what_only_its_own_module_or_package_can_give_is_undefined(line, number)
 def test_type_errors_are_counted_where_every_name_is_known():
     right, wrong, unknown, inferred = rows(
         body("return str(a) + 'b'"),
-        body("return 'a' + 1"),
-        body("return 'a' + 1 + GLOBAL"),
-        body("return math.no_such_function(a)"),
+        body("wrong: int = 'a'; return wrong"),
+        body("wrong: int = 'a'; return wrong + GLOBAL"),
+        body("wrong: str = math.sqrt(2); return wrong"),
     )
     assert [r.get("num_type_errors") for r in (right, wrong, unknown, inferred)] == [0, 1, None, 1]
     assert unknown["num_undefined_names"] == 1

@@ -2,8 +2,8 @@
 
 In: a recipe. Out: one `Step` per stage, in the order of the flow, with its rows, model calls,
 tokens and dollars, and its work on GPUs. No model and no data are loaded; only the samples of a
-file are counted. The token numbers are estimates: they follow from the constants below. `planned`
-adds what the machine needs for each step.
+file are counted. The token numbers are estimates: they follow from the constants of `step`.
+`planned` adds what the machine needs for each step.
 
     for step in plan(files.load("tiny")):
         print(step.stage, step.what, step.rows)
@@ -12,54 +12,34 @@ adds what the machine needs for each step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
 from builders.engines.settings import EngineSettings
 from builders.pairs.corruptions import CORRUPTIONS, TAUGHT_PER_COPY
-from builders.recipe import Recipe, Teacher
+from builders.recipe import Recipe, Teacher, coder_steps
+from builders.recipe.checking import checked_by, cpu_hours
+from builders.recipe.step import (
+    ASPECT_TOKENS,
+    JUDGE_TOKENS,
+    PAIR_TOKENS,
+    QUESTION_TOKENS,
+    RUBRICS_TOKENS,
+    SNIPPET_TOKENS,
+    Step,
+    pair_tokens,
+    short,
+    taught_tokens,
+    times,
+)
 from builders.recipe.unnamed import unnamed
-from builders.recipe.work import Asking, Gradients, Training, Work
+from builders.recipe.work import Asking, Gradients, Training
 from builders.teacher import importing
 from store import ASPECTS
 from store.errors import InputError
 from training.errors import TrainingError
 from training.settings import LoraSettings
-
-SNIPPET_TOKENS = 300
-"""Tokens of a snippet in a prompt: our estimate for functions of The Stack that pass the checks."""
-PAIR_TOKENS = 600
-"""Tokens of a problem and its solution; our estimate."""
-RUBRICS_TOKENS = 200
-"""Tokens of the rubrics before every item. An engine in this process computes them only once."""
-ASPECT_TOKENS = 10
-"""Tokens of the last line, which names the aspect."""
-QUESTION_TOKENS = RUBRICS_TOKENS + SNIPPET_TOKENS + PAIR_TOKENS + ASPECT_TOKENS
-PROMPT_TOKENS = 120
-"""Tokens of the words around a snippet, in the prompts that ask for a pair."""
-DOCSTRING_TOKENS = 80
-"""Tokens of a docstring alone, which the judge of docstrings reads a second time."""
-JUDGE_TOKENS = PROMPT_TOKENS + SNIPPET_TOKENS + DOCSTRING_TOKENS + 1
-"""Tokens of a question to the judge of docstrings, with its answer."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One line of the plan.
-
-    `rows`, `model_calls` and `tokens` are None where nobody can know them before, and `cost_usd`
-    too where there is no price, or no bill. `work` is what it does on GPUs; None if nothing.
-    """
-
-    stage: str
-    what: str
-    rows: int | None
-    model_calls: int | None = 0
-    tokens: int | None = 0
-    cost_usd: float | None = None
-    work: Work | None = None
 
 
 def plan(recipe: Recipe) -> list[Step]:
@@ -75,8 +55,8 @@ def plan(recipe: Recipe) -> list[Step]:
         "bootstrap": lambda: _bootstrap(recipe),
         **{f"iteration-{t}": partial(_iteration, recipe, t) for t in range(1, recipe.iterations + 1)},
         "instructions": lambda: _final(recipe),
-        "coder": lambda: [_coder(recipe)],
-        "evaluation": lambda: [_evaluation(recipe)],
+        "coder": lambda: [coder_steps.coder(recipe)],
+        "evaluation": lambda: [coder_steps.evaluation(recipe)],
     }
     lacking = unnamed(recipe)
     planned = takewhile(lambda stage: stage not in lacking, parts)
@@ -86,8 +66,8 @@ def plan(recipe: Recipe) -> list[Step]:
 def _pool(recipe: Recipe) -> list[Step]:
     sources = ", ".join(s.name for s in recipe.sources)
     benchmarks = ", ".join(b.name for b in recipe.benchmarks) or "no benchmark"
-    what = f"extract from {sources}; check; decontaminate against {benchmarks}"
-    return [Step("pool", what, None), *_judge(recipe)]
+    what = f"extract from {sources}; check; decontaminate against {benchmarks}{checked_by(recipe)}"
+    return [Step("pool", what, None, cpu_hours=cpu_hours(recipe, None)), *_judge(recipe)]
 
 
 def _with_samples_there(teacher: Teacher) -> Teacher:
@@ -104,26 +84,12 @@ def _with_samples_there(teacher: Teacher) -> Teacher:
     return teacher.model_copy(update={"num_snippets": min(teacher.num_snippets, len(there))})
 
 
-def pair_tokens(recipe: Recipe) -> int:
-    """Tokens of a problem and its solution that the synthesizer writes: no more than it may."""
-    return min(PAIR_TOKENS, recipe.sampling.max_tokens)
-
-
-def taught_tokens(recipe: Recipe) -> int:
-    """Tokens of a snippet and a pair of the teacher, as the synthesizer learns them.
-
-    An offline teacher writes as many as it has.
-    """
-    pair = PAIR_TOKENS if recipe.teacher.is_offline else min(PAIR_TOKENS, recipe.teacher.max_tokens)
-    return SNIPPET_TOKENS + pair
-
-
 def _judge(recipe: Recipe) -> list[Step]:
     judge = recipe.docstring_judge
     if judge is None:
         return []
     what = (
-        f"judge docstrings with {_short(judge.model)}, one call of {JUDGE_TOKENS} tokens per snippet that passes all "
+        f"judge docstrings with {short(judge.model)}, one call of {JUDGE_TOKENS} tokens per snippet that passes all "
         "other checks (their number is known then)"
     )
     work = Asking("docstring_judge.engine", judge.model, judge.revision, judge.engine, 0, 0, None, None, judge.prompt)
@@ -132,11 +98,12 @@ def _judge(recipe: Recipe) -> list[Step]:
 
 def _teacher(recipe: Recipe) -> Step:
     teacher, num = recipe.teacher, recipe.teacher.num_snippets
+    checking = cpu_hours(recipe, num)
     if teacher.engine == "docstring":
-        return Step("teacher", "problems and solutions from docstrings and bodies, offline", num)
+        return Step("teacher", "problems and solutions from docstrings and bodies, offline", num, cpu_hours=checking)
     if teacher.path is not None:
         what = f"samples of {Path(teacher.path).name}, offline: as many as it has, these at most"
-        return Step("teacher", what, num)
+        return Step("teacher", what, num, cpu_hours=checking)
     engine, prompt = teacher.engine_settings(), num * SNIPPET_TOKENS
     completion = num * min(PAIR_TOKENS, teacher.max_tokens)
     work = Asking(
@@ -153,14 +120,14 @@ def _teacher(recipe: Recipe) -> Step:
         "teacher.max_tokens",
     )
     what = f"ask {teacher.model} for (problem, solution)"
-    return Step("teacher", what, num, num, prompt + completion, engine.cost(prompt, completion), work)
+    return Step("teacher", what, num, num, prompt + completion, engine.cost(prompt, completion), work, checking)
 
 
 def _scorer(recipe: Recipe) -> list[Step]:
     scorer, samples = recipe.scorer, _samples(recipe)
     scoring = _score(recipe, "scorer", samples, "score held-out pairs and the teacher's samples:")
     if scorer.training is None:
-        return [Step("scorer", f"judge {_short(_scorer_model(recipe)[0])} as it is", None, None, None), scoring]
+        return [Step("scorer", f"judge {short(_scorer_model(recipe)[0])} as it is", None, None, None), scoring]
     by_teacher = scorer.labels == "teacher"
     source = f"the scores of {recipe.teacher.model}" if by_teacher else "corruptions"
     per_copy = len(ASPECTS) if by_teacher else TAUGHT_PER_COPY
@@ -211,7 +178,7 @@ def _train_rows(recipe: Recipe) -> int:
 def _bootstrap(recipe: Recipe) -> list[Step]:
     base, rows = recipe.synthesizer, recipe.sampling.base_snippets
     sampled = _sample(recipe, "bootstrap", "sample from the untrained base", rows, 0)
-    trained = _training(recipe, 0, "bootstrap", f"train G0 from {_short(base.base)}")
+    trained = _training(recipe, 0, "bootstrap", f"train G0 from {short(base.base)}")
     return [*([sampled] if rows else []), trained]
 
 
@@ -229,8 +196,9 @@ def _training(recipe: Recipe, iteration: int, stage: str, what: str) -> Step:
 
 
 def _sample(recipe: Recipe, stage: str, what: str, rows: int | None, num_adapters: int) -> Step:
+    """Candidates are written. Those of the untrained base are not compared with benchmarks."""
     base, lora = recipe.synthesizer, recipe.synthesizer.training.lora
-    reads, writes = _times(rows, SNIPPET_TOKENS), _times(rows, pair_tokens(recipe))
+    reads, writes = times(rows, SNIPPET_TOKENS), times(rows, pair_tokens(recipe))
     adapters, rank = (num_adapters, lora.r) if lora else (0, 0)
     work = Asking(
         "synthesizer.engine",
@@ -246,7 +214,9 @@ def _sample(recipe: Recipe, stage: str, what: str, rows: int | None, num_adapter
         "sampling.max_tokens",
     )
     cost = None if rows is None else base.engine.cost(reads or 0, writes or 0)
-    return Step(stage, what, rows, rows, _times(rows, SNIPPET_TOKENS + pair_tokens(recipe)), cost, work)
+    tokens = times(rows, SNIPPET_TOKENS + pair_tokens(recipe))
+    checking = 0.0 if stage == "bootstrap" else cpu_hours(recipe, rows)
+    return Step(stage, what, rows, rows, tokens, cost, work, checking)
 
 
 def _iteration(recipe: Recipe, iteration: int) -> list[Step]:
@@ -290,12 +260,12 @@ def _score(recipe: Recipe, stage: str, rows: int | None, what: str = "score") ->
 
     An engine in this process computes what an item's questions share only once.
     """
-    scorer, training, calls = recipe.scorer, recipe.scorer.training, _times(rows, len(ASPECTS))
+    scorer, training, calls = recipe.scorer, recipe.scorer.training, times(rows, len(ASPECTS))
     engine: EngineSettings = scorer.engine
     pair = taught_tokens(recipe) - SNIPPET_TOKENS if stage == "scorer" else pair_tokens(recipe)
     each = SNIPPET_TOKENS + pair + len(ASPECTS) * ASPECT_TOKENS
     whole = RUBRICS_TOKENS + SNIPPET_TOKENS + pair + ASPECT_TOKENS
-    reads = _times(calls, whole) if engine.is_endpoint else _times(rows, each)
+    reads = times(calls, whole) if engine.is_endpoint else times(rows, each)
     rank = training.lora.r if training is not None and training.lora is not None else 0
     work = Asking("scorer.engine", *_scorer_model(recipe), engine, int(rank > 0), rank, reads, calls, scorer.prompt)
     cost = None if calls is None else engine.cost(reads or 0, calls)
@@ -311,47 +281,3 @@ def _final(recipe: Recipe) -> list[Step]:
         _sample(recipe, "instructions", f"final generation{whole}", rows, 1),
         _score(recipe, "instructions", rows),
     ]
-
-
-def _coder(recipe: Recipe) -> Step:
-    """The coder is trained on as many rows as are published, these at most, and on its mix."""
-    coder, bounds = recipe.coder, [recipe.final.max_rows, recipe.final.max_snippets]
-    published = min((bound for bound in bounds if bound is not None), default=None)
-    mixed = [mix.max_rows for mix in coder.mix]
-    is_known = published is not None and None not in mixed
-    taught = (published or 0) + sum(rows or 0 for rows in mixed) if is_known else None
-    each = min(pair_tokens(recipe), coder.training.max_tokens)
-    tokens = None if taught is None else int(taught * each * coder.training.epochs)
-    work = Training("coder.training", coder.base, coder.revision, coder.training, tokens)
-    what = f"fine-tune {_short(coder.base)} on the instructions{', these at most' if is_known else ''}"
-    return Step("coder", what, taught, 0, tokens, work=work)
-
-
-def _evaluation(recipe: Recipe) -> Step:
-    coder, settings = recipe.coder, recipe.evaluation
-    tasks = ", ".join(b.name for b in recipe.benchmarks if b.evaluate) or "nothing"
-    rank = coder.training.lora.r if coder.training.lora else 0
-    work = Asking(
-        "evaluation.engine",
-        coder.base,
-        coder.revision,
-        settings.engine,
-        int(rank > 0),
-        rank,
-        None,
-        None,
-        None,
-        settings.max_tokens,
-        "evaluation.max_tokens",
-    )
-    is_any = any(b.evaluate for b in recipe.benchmarks)
-    num = None if is_any else 0
-    return Step("evaluation", f"pass@1 on {tasks}", num, num, num, work=work if is_any else None)
-
-
-def _times(number: int | None, factor: int) -> int | None:
-    return None if number is None else number * factor
-
-
-def _short(model: str) -> str:
-    return model.rsplit("/", 1)[-1] if model.startswith("/") else model

@@ -14,18 +14,12 @@ from typing import Any
 
 from builders.engines.settings import LocalSettings
 from builders.recipe import GpuTasks, Recipe
-from builders.recipe.estimate import (
-    ASPECT_TOKENS,
-    PAIR_TOKENS,
-    RUBRICS_TOKENS,
-    SNIPPET_TOKENS,
-    Step,
-    pair_tokens,
-    plan,
-)
+from builders.recipe.checking import told
+from builders.recipe.estimate import plan
 from builders.recipe.hours import RATED_WEIGHTS, gpu_hours
 from builders.recipe.model_shapes import model_shape, why_unknown
 from builders.recipe.needs import GB, MARGIN, Gpus, Need, disk_of, gpus_of, longest_kept, need_of
+from builders.recipe.step import ASPECT_TOKENS, PAIR_TOKENS, RUBRICS_TOKENS, SNIPPET_TOKENS, Step, pair_tokens
 from builders.recipe.unnamed import unnamed
 from builders.recipe.work import Asking, Gradients, Training, Work
 from store import ASPECTS
@@ -65,6 +59,7 @@ def _row(step: Step, recipe: Recipe, gpus: Gpus) -> Row:
         "gpu_hours": hours,
         "hours": None if hours is None else hours / max(1, working),
         "gpu_usd": 0.0 if hours == 0 else None if hours is None or price is None else hours * price,
+        "cpu_hours": step.cpu_hours,
         "disk_gb": _gb(disk.kept),
         "passing_disk_gb": _gb(disk.passing),
         "is_billed": isinstance(step.work, Asking) and step.work.engine.is_endpoint,
@@ -92,7 +87,7 @@ def _gb(size: int | None) -> float | None:
 
 def _total(found: list[Row]) -> Row:
     """Sums; None where a part is unknown. What passes is there one at a time."""
-    sums = {k: _sum(row[k] for row in found) for k in ("gpu_hours", "hours", "gpu_usd", "disk_gb")}
+    sums = {k: _sum(row[k] for row in found) for k in ("gpu_hours", "hours", "gpu_usd", "cpu_hours", "disk_gb")}
     passing = [row["passing_disk_gb"] for row in found]
     return {
         **dict.fromkeys(found[0]),
@@ -110,6 +105,7 @@ def _total(found: list[Row]) -> Row:
         # what is known of them: at least so much
         "known_gpu_hours": sum(row["gpu_hours"] or 0 for row in found),
         "known_hours": sum(row["hours"] or 0 for row in found),
+        "known_cpu_hours": sum(row["cpu_hours"] or 0 for row in found),
         "known_cost_usd": sum(row["cost_usd"] or 0 for row in found),
         "known_disk_gb": sum(row["disk_gb"] or 0 for row in found),
     }
@@ -159,12 +155,20 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
         f"{machine.training_use:.0%}, gradients {machine.gradients_use:.0%} and reading {machine.reading_use:.0%}; writing "
         f"{machine.decoded_tokens_per_second:g} tokens/s a GPU with {RATED_WEIGHTS / 1e9:g} billion weights. Put your own "
         "into machine. The start of engines and trainings, a few minutes each, is not in them, nor what CPUs do",
+        *_checking(recipe, gpus),
         *_unknown(recipe),
         *_idle(recipe),
         *_recomputed(recipe, gpus),
         "disk: checkpoints and gradients that stay, and what the largest training keeps to resume from; models from the "
         "Hub and texts are not in it",
     ]
+
+
+def _checking(recipe: Recipe, gpus: Gpus) -> list[str]:
+    """What decontamination by execution and by meaning costs."""
+    steps = [step for step in plan(recipe) if step.cpu_hours != 0 and step.stage != "pool"]
+    texts = sum(step.rows or 0 for step in steps)
+    return told(recipe, texts, all(step.rows is not None for step in steps), gpus.are_there)
 
 
 def _ends(recipe: Recipe) -> list[str]:

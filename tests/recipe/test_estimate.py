@@ -9,14 +9,14 @@ import scoder
 from builders.engines import prompts
 from builders.pairs.corruptions import labelled, taught
 from builders.recipe import estimate
-from builders.recipe.estimate import PAIR_TOKENS, SNIPPET_TOKENS
+from builders.recipe.step import JUDGE_TOKENS, PAIR_TOKENS, PROMPT_TOKENS, SNIPPET_TOKENS, Step
 from builders.teacher.rows import split_of
 from store import ASPECTS
 from tests.tiny_recipes import recipe, teacher
 
 
-def steps(made) -> dict[str, list[estimate.Step]]:
-    found: dict[str, list[estimate.Step]] = {}
+def steps(made) -> dict[str, list[Step]]:
+    found: dict[str, list[Step]] = {}
     for step in estimate.plan(made):
         found.setdefault(step.stage, []).append(step)
     return found
@@ -168,9 +168,9 @@ def test_a_coder_is_trained_on_what_is_published_and_on_its_mix(tmp_path):
 def test_a_judge_of_docstrings_reads_a_docstring_twice(tmp_path):
     """Once in the code and once alone, between the words of the prompt."""
     judged = steps(recipe(tmp_path, docstring_judge={"model": "judge"}))["pool"][1]
-    assert f"one call of {estimate.JUDGE_TOKENS} tokens" in judged.what
+    assert f"one call of {JUDGE_TOKENS} tokens" in judged.what
     words = len(prompts.render("docstring-judge", code="", docstring="")) / 4
-    assert words == pytest.approx(estimate.PROMPT_TOKENS, rel=0.2)
+    assert words == pytest.approx(PROMPT_TOKENS, rel=0.2)
 
 
 def test_the_scorer_scores_held_out_pairs_and_the_contrast(tmp_path):
