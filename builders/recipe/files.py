@@ -95,7 +95,8 @@ def find(recipe: str | Path) -> Path:
 def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
     """`raw` with `section.key=value` items set.
 
-    Values are YAML. An entry of a list is named by its number: `sources.0.max_files=10`.
+    Values are YAML. An entry of a list is named by its number: `sources.0.max_files=10`. A section
+    that is null or not there begins with this value.
     """
     for item in items:
         key, sign, value = item.partition("=")
@@ -105,8 +106,10 @@ def override(raw: dict[str, Any], items: list[str]) -> dict[str, Any]:
         place: Any = raw
         for parent in parents:
             try:
-                place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
-            except (ValueError, IndexError, AttributeError):
+                if isinstance(place, dict) and place.get(parent) is None:
+                    place[parent] = {}
+                place = place[int(parent)] if isinstance(place, list) else place[parent]
+            except (ValueError, IndexError, TypeError):
                 raise InputError(f"--set {item!r}: there is no {parent!r} to set {last!r} in") from None
         if not isinstance(place, dict):
             raise InputError(f"--set {item!r}: {'.'.join(parents)} is not a section")

@@ -185,6 +185,7 @@ def test_a_bad_override_is_told_with_its_text(tmp_path, item, message):
 def test_override_changes_nothing_else():
     raw = {"a": {"b": 1, "c": [{"d": 2}]}}
     assert override(raw, ["a.c.0.d=3", "e.f.g=4"]) == {"a": {"b": 1, "c": [{"d": 3}]}, "e": {"f": {"g": 4}}}
+    assert override({"a": None}, ["a.b.c=1"]) == {"a": {"b": {"c": 1}}}
 
 
 @pytest.mark.parametrize("section", ["scoring", "selection"])
