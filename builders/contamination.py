@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # compiled kernels: a command that only looks starts without 
     from builders.decontamination.meaning import Meaning
 
 TEXTS = {
-    "snippet": ("raw_pool", "snippet_id", ("code",)),
+    "snippet": ("raw_pool", "snippet_id", ("context", "code")),
     "teacher": ("teacher_samples", "sample_id", ("problem", "solution")),
     "candidate": ("candidates", "candidate_id", ("problem", "solution")),
 }

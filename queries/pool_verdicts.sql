@@ -36,6 +36,7 @@ measured AS (
         r.num_lines,
         r.num_chars,
         r.is_method,
+        length(r.context) AS num_context_chars,
         c.is_parsed,
         c.num_tokens,
         c.num_statements,
@@ -129,6 +130,12 @@ checked AS MATERIALIZED (
                     num_missing_names > $max_undefined_names,
                     num_missing_names,
                     $max_undefined_names
+                ),
+                (
+                    'context_too_long',
+                    num_context_chars > $max_context_chars,
+                    num_context_chars,
+                    $max_context_chars
                 ),
                 (
                     'type_errors',

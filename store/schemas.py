@@ -183,6 +183,16 @@ _ALL = [
             req("num_chars", INT32),
             req("is_method", BOOL),
             req("is_async", BOOL),
+            opt(
+                "imports",
+                list_of(STRING),
+                "import statements of its file that it and its context need; NULL if the text was definitions alone",
+            ),
+            opt(
+                "context",
+                STRING,
+                "constants, functions and small classes of its file that it needs, in their order; NULL: none, or too long",
+            ),
             req("is_generated", BOOL, "the head of each file that has it says that a program wrote the file"),
         ],
         "origin",
@@ -236,14 +246,18 @@ _ALL = [
             req(
                 "num_undefined_names",
                 INT32,
-                "names that nothing binds (ruff F821, F823) and no inferred import explains, or that only its package has",
+                "names that neither it, its context nor an import binds (ruff F821, F823), or that only its package has",
             ),
             req(
                 "inferred_imports",
                 list_of(STRING),
-                "import statements for undefined names that have one meaning, such as np or re",
+                "guesses where no file is known: imports for undefined names that have one meaning, such as np or re",
             ),
-            req("modules", list_of(STRING), "top-level modules that it imports, or uses by an inferred import"),
+            req(
+                "modules",
+                list_of(STRING),
+                "top-level modules that it imports, or uses by an import of its file or an inferred one",
+            ),
             req(
                 "topic", STRING, "the modules of its field that it uses, or else a word of its docstring; '' if neither"
             ),

@@ -89,6 +89,7 @@ _MEMBERS = {
     "urllib.parse": "parse_qs unquote urlencode urljoin urlparse urlsplit urlunsplit",
     "uuid": "UUID uuid4",
 }
+_KNOWN = {statement.split()[1].split(".")[0] for statement in _ALIASES.values()}
 _FROM = {name: f"from {module} import {name}" for module, names in _MEMBERS.items() for name in names.split()}
 _OF_THE_MODULE = {"MAXYEAR", "MINYEAR", "UTC", "date", "datetime", "time", "timedelta", "timezone", "tzinfo"}
 """What `datetime.x` can mean when `datetime` is the module. The class `datetime` has a `date` and a
@@ -109,6 +110,21 @@ def infer(undefined: Collection[str], syntax: Syntax) -> tuple[list[str], list[s
         if not statements:
             unknown.append(name)
     return sorted(found), sorted(unknown)
+
+
+def without_package(statements: Iterable[str], path: str) -> list[str]:
+    """The import statements of a file without those of its own package by its absolute name.
+
+    Who has the function alone has not got its package. Its package is one of the three topmost
+    folders of its path; standard modules and well-known libraries are none.
+    """
+    own = set(path.split("/")[:-1][:3]) - sys.stdlib_module_names - _KNOWN
+    return [s for s in statements if s.split()[1].split(".")[0] not in own]
+
+
+def is_relative(statement: str) -> bool:
+    """Whether an import only works inside of a package."""
+    return statement.startswith("from .")
 
 
 def modules(statements: Iterable[str]) -> set[str]:

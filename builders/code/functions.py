@@ -26,8 +26,9 @@ from typing import NamedTuple
 
 from builders.code import generated, newer, validity
 from builders.code.indentation import Span, dedented, is_one_literal
-from builders.code.outline import ASYNC_FUNCTION, CLASS, DOCUMENTED, UNCLEAR, Definition, outline
+from builders.code.outline import ASYNC_FUNCTION, CLASS, DOCUMENTED, UNCLEAR, Definition, outlined
 from builders.code.signatures import FunctionNode, signature, signature_of
+from builders.code.surroundings import Item, Module
 
 _ODD_SPACES = tuple(bytes([c]) for c in b"\t\v\f\x1c\x1d\x1e\x1f")
 
@@ -46,6 +47,10 @@ class Function(NamedTuple):
     num_lines: int
     is_method: bool
     is_async: bool
+    imports: tuple[str, ...] | None = None
+    """The import statements of its file that it needs; None for a text of definitions alone."""
+    context: str | None = None
+    """The constants, functions and classes of its file that it needs, as text."""
 
 
 class Refused(NamedTuple):
@@ -75,7 +80,7 @@ def extract(sources: Sequence[str], methods: bool = True) -> list[Extracted]:
     """
     texts = [_normalised(s) for s in sources]
     encoded = [_encoded(t) for t in texts]
-    outlines = [None if data is None else outline(data) for data in encoded]
+    outlines = [None if data is None else outlined(data) for data in encoded]
     regular = [n for n, found in enumerate(outlines) if found is not None]
     accepted = validity.accepted([encoded[n] or b"" for n in regular])
     parsed_by_linter = {n for n, is_accepted in zip(regular, accepted, strict=True) if is_accepted}
@@ -117,11 +122,33 @@ def whole(source: str, methods: bool = True) -> Extracted:
 def _by_parser(source: str, methods: bool) -> Extracted | None:
     """The functions of a file by its syntax tree; None for one that the running Python refuses."""
     try:
-        found = list(_by_tree(source, methods))
+        tree = parsed(source)
+        found = list(_by_tree(source, methods, tree))
     except UNPARSABLE:
         return None
     documented = [f for f in found if f is not None]
-    return Extracted(documented, len(found) - len(documented))
+    data = source.encode("utf-8", "surrogatepass")
+    starts = [0, *(n + 1 for n, c in enumerate(data) if c == 10), len(data) + 1]
+    places = [(starts[f.line - 1], starts[f.line + f.num_lines - 1] - 1, f.name.split(".")[0]) for f in documented]
+    lines, items = _module_level(tree, source.split("\n"), starts)
+    return Extracted(_with_needs(documented, places, data, lines, items), len(found) - len(documented))
+
+
+def _module_level(tree: ast.Module, lines: list[str], starts: list[int]) -> tuple[list[tuple[int, int]], list[Item]]:
+    """What `outlined` tells of the module level."""
+    found, items = [], []
+    for node in tree.body:
+        last = node.end_lineno or node.lineno
+        if isinstance(node, (FunctionNode, ast.ClassDef)):
+            first = _first_line(node, lines)
+            items.append(Item(node.name, starts[first - 1], starts[last] - 1, isinstance(node, ast.ClassDef)))
+        elif node.col_offset == 0:
+            found.append((starts[node.lineno - 1], starts[last] - 1))
+        for inner in (n for name in ("body", "handlers", "orelse", "finalbody") for n in getattr(node, name, ())):
+            for one in inner.body if isinstance(inner, ast.ExceptHandler) else [inner]:
+                if isinstance(one, (ast.Import, ast.ImportFrom)) and not isinstance(node, (FunctionNode, ast.ClassDef)):
+                    found.append((starts[one.lineno - 1] + one.col_offset, starts[one.end_lineno or 0] - 1))
+    return found, items
 
 
 def _of_newer_python(source: str, methods: bool) -> Extracted:
@@ -151,11 +178,11 @@ def _of_newer_python(source: str, methods: bool) -> Extracted:
     return Extracted(found, num_undocumented, refused=refused)
 
 
-def _by_tree(source: str, methods: bool = True) -> Iterator[Function | None]:
+def _by_tree(source: str, methods: bool = True, tree: ast.Module | None = None) -> Iterator[Function | None]:
     """One item per definition: a function, or None for one without a docstring."""
     source = _normalised(source)
     lines = source.split("\n")
-    for prefix, node in _definitions(parsed(source).body, methods):
+    for prefix, node in _definitions((tree or parsed(source)).body, methods):
         docstring = _documented(node)
         yield _function(prefix, node, docstring, lines) if docstring else None
 
@@ -174,7 +201,14 @@ def _encoded(text: str) -> bytes | None:
         return None
 
 
-def _from_outline(data: bytes, found: list[Definition], methods: bool = True) -> Extracted:
+Outline = tuple[list[Definition], list[tuple[int, int]]]
+
+
+def _from_outline(data: bytes, outline_: Outline, methods: bool = True) -> Extracted:
+    found, lines = outline_
+    items = [
+        Item(data[d.name_at : d.name_end].decode(), d.start, d.end, d.kind == CLASS) for d in found if d.parent < 0
+    ]
     if not methods:
         found = [d for d in found if d.parent < 0]
     is_simple = not any(c in data for c in _ODD_SPACES)
@@ -185,8 +219,28 @@ def _from_outline(data: bytes, found: list[Definition], methods: bool = True) ->
     made = [
         _cut_out(data, d, name, is_simple) for d, name in zip(found, names, strict=True) if d.doc and d.kind != CLASS
     ]
-    functions_ = [f for f in made if f is not None]
+    documented = [d for d in found if d.doc and d.kind != CLASS]
+    kept = [(f, d) for f, d in zip(made, documented, strict=True) if f is not None]
+    places = [(d.start, d.end, f.name.split(".")[0]) for f, d in kept]
+    functions_ = _with_needs([f for f, _ in kept], places, data, lines, items)
     return Extracted(functions_, sum(d.kind != CLASS for d in found) - len(functions_))
+
+
+def _with_needs(
+    found: list[Function],
+    places: list[tuple[int, int, str]],
+    data: bytes,
+    lines: list[tuple[int, int]],
+    items: list[Item],
+) -> list[Function]:
+    """The functions with what they need of their file. `places` are their bytes and first names."""
+    if not found:
+        return []
+    module = Module(data, lines, items)
+    return [
+        f._replace(imports=None if module.is_bare else n.imports, context=n.context)
+        for f, n in zip(found, module.needs(places), strict=True)
+    ]
 
 
 def _cut_out(data: bytes, d: Definition, name: str, is_simple: bool) -> Function | None:
@@ -297,7 +351,7 @@ def _literal_of(node: FunctionNode, lines: list[str], first: int) -> Span | None
     return (start, stop) if is_one_literal(literal) else None
 
 
-def _first_line(node: FunctionNode, lines: list[str]) -> int:
+def _first_line(node: FunctionNode | ast.ClassDef, lines: list[str]) -> int:
     """The first line of a definition, counted from 1: that of its first decorator's @, or of the
     def.
 

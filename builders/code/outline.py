@@ -34,8 +34,8 @@ MAX_CHAIN, MAX_ELIFS, MAX_FIELD, MAX_NUMBER = 400, 400, 200, 4000
 """
 
 _PLAIN, _WORD, _SPACE, _NEWLINE, _QUOTE, _HASH, _OPEN, _CLOSE, _COMMA, _COLON, _BACKSLASH, _DIGIT, _ODD = range(13)
-_DEF, _CLASS_WORD, _ASYNC, _ELIF, _LAMBDA = (
-    np.frombuffer(w, np.uint8) for w in (b"def", b"class", b"async", b"elif", b"lambda")
+_DEF, _CLASS_WORD, _ASYNC, _ELIF, _LAMBDA, _IMPORT, _FROM = (
+    np.frombuffer(w, np.uint8) for w in (b"def", b"class", b"async", b"elif", b"lambda", b"import", b"from")
 )
 (_KIND, _PARENT, _START, _LINE, _DEF_AT, _WIDTH, _NAME_AT, _NAME_END, _HEADER_END, _DOC, _DOC_AT, _DOC_END, _END, _END_LINE) = range(14)  # fmt: skip
 
@@ -71,11 +71,23 @@ def outline(data: bytes) -> list[Definition] | None:
 
     The result is meaningless for a file that does not parse.
     """
+    found = outlined(data)
+    return None if found is None else found[0]
+
+
+def outlined(data: bytes) -> tuple[list[Definition], list[tuple[int, int]]] | None:
+    """The same, and where the logical lines of the module level stand that define nothing.
+
+    Imports one level deeper, in branches, are among them. A line has a start and an end.
+    """
     if b"\\N{" in data:  # a character name that Python or the linter may not know
         return None
     rows = np.empty((len(data) // len("def f():0\n") + 1, 14), np.int64)
-    found = _outline(np.frombuffer(data + b"\n\0\0\0", np.uint8), len(data) + 1, rows)
-    return None if found < 0 else [Definition._make(row) for row in rows[:found].tolist()]
+    lines, num_lines = np.empty((len(data) // 2 + 2, 2), np.int64), np.zeros(1, np.int64)
+    found = _outline(np.frombuffer(data + b"\n\0\0\0", np.uint8), len(data) + 1, rows, lines, num_lines)
+    if found < 0:
+        return None
+    return [Definition._make(row) for row in rows[:found].tolist()], [(a, b) for a, b in lines[: num_lines[0]].tolist()]
 
 
 def _byte_kinds() -> np.ndarray:
@@ -303,8 +315,8 @@ def _logical_line(data, i, end, line, is_function, place):
 
 
 @compiled
-def _outline(data, end, rows):
-    """Fill the rows and return their number, or -1 for an odd file.
+def _outline(data, end, rows, lines, num_lines):
+    """Fill the rows and return their number, or -1 for an odd file. Fill the lines likewise.
 
     The data must end in a line end and three bytes of padding.
     """
@@ -369,6 +381,10 @@ def _outline(data, end, rows):
         if after < 0:
             return -1
         previous, last_end, last_line = -2, after - 1, line - 1
+        is_import = _is_word(data, i, end, _IMPORT) or _is_word(data, i, end, _FROM)
+        if (owner == -1 and kind < 0 and data[i] != 64) or (level == 1 and owner == -2 and is_import):
+            lines[num_lines[0], 0], lines[num_lines[0], 1] = i, after - 1
+            num_lines[0] += 1
         if kind >= 0:
             at = _skip_spaces(data, at, end)
             stop = at

@@ -56,6 +56,7 @@ POOL: Row = {
     "min_docstring_score": None,
     "max_undefined_names": 0,
     "infer_imports": True,
+    "max_context_chars": 2000,
     "max_type_errors": 0,
     "include_methods": False,
     "licenses": ["mit", "bsd"],
