@@ -62,7 +62,7 @@ class Definition(NamedTuple):
     doc_end: int
     """The first statement's string with prefix and quotes. For UNCLEAR only the start counts."""
     end: int
-    """The end of its last line, before the line end."""
+    """The end of its last line, before the line end. For a class inside of a class, of its header."""
     end_line: int
 
 
@@ -326,6 +326,7 @@ def _outline(data, end, rows, lines, num_lines):
     place, elifs = np.zeros(1, np.int64), 0
     level, found, begun, begun_line = 0, 0, -1, 0
     opened, opened_column = -1, 0  # the function that lines belong to
+    opened_class = -1  # the class of the module level that lines belong to
     # of the logical line before: its row, its end, its last line
     previous, last_end, last_line = -2, 0, 0
     i, line = 0, 1
@@ -359,6 +360,8 @@ def _outline(data, end, rows, lines, num_lines):
             level -= 1
         if opened >= 0 and column <= opened_column:
             rows[opened, _END], rows[opened, _END_LINE], opened = last_end, last_line, -1
+        if opened_class >= 0 and column == 0:
+            rows[opened_class, _END], rows[opened_class, _END_LINE], opened_class = last_end, last_line, -1
         owner = owners[level]
         if is_first and owner >= 0 and rows[owner, _KIND] != CLASS:
             rows[owner, _DOC], rows[owner, _DOC_AT], rows[owner, _DOC_END] = _docstring(data, i, end)
@@ -403,6 +406,8 @@ def _outline(data, end, rows, lines, num_lines):
                 previous = found
                 if kind != CLASS:
                     opened, opened_column = found, column
+                elif owner == -1:
+                    opened_class = found
             elif kind != CLASS:
                 if data[body] == 92:
                     return -1
@@ -413,6 +418,8 @@ def _outline(data, end, rows, lines, num_lines):
         elif begun < 0:
             begun, begun_line = start, first_line
         i = after
+    if opened_class >= 0:
+        rows[opened_class, _END], rows[opened_class, _END_LINE] = last_end, last_line
     if opened >= 0:
         rows[opened, _END], rows[opened, _END_LINE] = last_end, last_line
     return found

@@ -35,6 +35,10 @@ MAX_CLASS_CHARS = 1500
 _ASSIGNED = re.compile(rb"([A-Za-z_]\w*)[ \t]*(?::[^=\n]+)?=(?!=)")
 _IMPORT = re.compile(r"(?:from\s+(\S+)\s+)?import\s+(.*)", re.DOTALL)
 _COMMENT = re.compile(r"#[^\n]*|\\\n")
+_DEF, _AS, _CLASS, _IN, _FOR, _IMPORT_WORD, _GLOBAL, _NONLOCAL, _DEL, _LAMBDA, _CASE = (
+    np.frombuffer(word, np.uint8)
+    for word in (b"def", b"as", b"class", b"in", b"for", b"import", b"global", b"nonlocal", b"del", b"lambda", b"case")
+)
 
 
 class Item(NamedTuple):
@@ -207,6 +211,31 @@ def _hash(data, start, end):
 
 
 @compiled
+def _is_one(data, at, length, word):
+    same = length == len(word)
+    for k in range(min(length, len(word))):
+        same = same and data[at + k] == word[k]
+    return same
+
+
+@compiled
+def _word_kind(data, at, length):
+    """1 for words that bind names up to `in` or the end of the line, 2 for `in`, 3 for words that bind
+    the next name, 4 for `def`, 0 for others.
+    """
+    if _is_one(data, at, length, _DEF):
+        return 4
+    if _is_one(data, at, length, _AS) or _is_one(data, at, length, _CLASS):
+        return 3
+    if _is_one(data, at, length, _IN):
+        return 2
+    is_list = _is_one(data, at, length, _FOR) or _is_one(data, at, length, _IMPORT_WORD)
+    is_list |= _is_one(data, at, length, _GLOBAL) or _is_one(data, at, length, _NONLOCAL)
+    is_list |= _is_one(data, at, length, _DEL) or _is_one(data, at, length, _LAMBDA) or _is_one(data, at, length, _CASE)
+    return 1 if is_list else 0
+
+
+@compiled
 def _mentions(data, ranges, blob):
     """A mark for each range and name: 0 not mentioned, 1 mentioned, 2 perhaps bound there too.
 
@@ -232,7 +261,7 @@ def _mentions(data, ranges, blob):
     for r in range(len(ranges)):
         i, end = ranges[r, 0], ranges[r, 1]
         depth, in_header, in_targets, before_word, last = 0, False, False, 0, 10
-        # before_word: 1 behind a word that binds the next one; last: the last character that counts
+        # before_word: 1 behind a word that binds the next name; last: the last character that counts
         is_bracket_line = False
         while i < end:
             c = data[i]
@@ -357,28 +386,14 @@ def _mentions(data, ranges, blob):
                     )
                     at = r * num + which
                     marks[at] = max(marks[at], 2 if is_doubtful else 1)
-            # words that bind what follows: for as import def class global nonlocal del lambda case in from
-            first, second = c, data[i + 1]
-            before_word = 1 if before_word == 2 else 0
-            if length == 3 and first == 102 and second == 111 and data[i + 2] == 114:
+            before_word = 0
+            kind = _word_kind(data, i, length)
+            if kind == 1:
                 in_targets = True
-            elif length == 2 and first == 105 and second == 110:
+            elif kind == 2:
                 in_targets = False
-            elif length == 3 and first == 100 and second == 101 and data[i + 2] == 102:
-                in_header, before_word = True, 1
-            elif length == 3 and first == 100 and second == 101 and data[i + 2] == 108:
-                before_word = 1
-            elif length == 2 and first == 97 and second == 115:
-                before_word = 1
-            elif length == 4 and first == 99 and second == 97 and data[i + 2] == 115:
-                before_word, in_targets = 1, True
-            elif length == 6 and first == 108 and second == 97 and data[i + 2] == 109:
-                in_targets = True
-            elif (length == 6 or length == 8) and (
-                (first == 105 and second == 109) or (first == 103 and second == 108) or (first == 110 and second == 111)
-            ):
-                in_targets = True
-            elif length == 5 and first == 99 and second == 108 and data[i + 2] == 97:
+            elif kind >= 3:
+                in_header = in_header or kind == 4
                 before_word = 1
             last = 97
             i = k
