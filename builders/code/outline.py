@@ -34,10 +34,12 @@ MAX_CHAIN, MAX_ELIFS, MAX_FIELD, MAX_NUMBER = 400, 400, 200, 4000
 """
 
 _PLAIN, _WORD, _SPACE, _NEWLINE, _QUOTE, _HASH, _OPEN, _CLOSE, _COMMA, _COLON, _BACKSLASH, _DIGIT, _ODD = range(13)
-_DEF, _CLASS_WORD, _ASYNC, _ELIF, _LAMBDA, _IMPORT, _FROM = (
-    np.frombuffer(w, np.uint8) for w in (b"def", b"class", b"async", b"elif", b"lambda", b"import", b"from")
+_DEF, _CLASS_WORD, _ASYNC, _ELIF, _LAMBDA, _IMPORT, _FROM, _GLOBAL = (
+    np.frombuffer(w, np.uint8)
+    for w in (b"def", b"class", b"async", b"elif", b"lambda", b"import", b"from", b"global")
 )
 (_KIND, _PARENT, _START, _LINE, _DEF_AT, _WIDTH, _NAME_AT, _NAME_END, _HEADER_END, _DOC, _DOC_AT, _DOC_END, _END, _END_LINE) = range(14)  # fmt: skip
+_OF_MODULE = np.array([_START, _END, _NAME_AT, _NAME_END, _KIND])
 
 
 class Definition(NamedTuple):
@@ -66,6 +68,18 @@ class Definition(NamedTuple):
     end_line: int
 
 
+class Outlined(NamedTuple):
+    """The definitions of a file, and its module level in bytes."""
+
+    definitions: list[Definition]
+    lines: np.ndarray
+    """(n, 2) start and end of logical lines: those of the module level that define nothing, imports
+    in its branches, and `global` statements anywhere."""
+    of_module: np.ndarray
+    """(m, 5) start, end, start and end of the name, and kind of the definitions of the module
+    level."""
+
+
 def outline(data: bytes) -> list[Definition] | None:
     """The definitions of a file in their order; None for an odd file.
 
@@ -75,19 +89,18 @@ def outline(data: bytes) -> list[Definition] | None:
     return None if found is None else found[0]
 
 
-def outlined(data: bytes) -> tuple[list[Definition], list[tuple[int, int]]] | None:
-    """The same, and where the logical lines of the module level stand that define nothing.
-
-    Imports one level deeper, in branches, are among them. A line has a start and an end.
-    """
+def outlined(data: bytes) -> Outlined | None:
+    """The same, with what else the module level has."""
     if b"\\N{" in data:  # a character name that Python or the linter may not know
         return None
     rows = np.empty((len(data) // len("def f():0\n") + 1, 14), np.int64)
-    lines, num_lines = np.empty((len(data) // 2 + 2, 2), np.int64), np.zeros(1, np.int64)
+    lines, num_lines = np.empty((len(data) // len("a\n") + 1, 2), np.int64), np.zeros(1, np.int64)
     found = _outline(np.frombuffer(data + b"\n\0\0\0", np.uint8), len(data) + 1, rows, lines, num_lines)
     if found < 0:
         return None
-    return [Definition._make(row) for row in rows[:found].tolist()], [(a, b) for a, b in lines[: num_lines[0]].tolist()]
+    rows = rows[:found]
+    of_module = rows[rows[:, _PARENT] < 0][:, _OF_MODULE]
+    return Outlined([Definition._make(row) for row in rows.tolist()], lines[: num_lines[0]].copy(), of_module)
 
 
 def _byte_kinds() -> np.ndarray:
@@ -123,6 +136,16 @@ def _is_word(data, at, end, word):
             return False
     after = _KINDS[data[at + len(word)]]
     return after != _WORD and after != _DIGIT and after != _QUOTE
+
+
+@compiled
+def _is_definition(data, at, end):
+    first = data[at]
+    if first == 100:
+        return _is_word(data, at, end, _DEF)
+    if first == 99:
+        return _is_word(data, at, end, _CLASS_WORD)
+    return first == 97 and _is_word(data, at, end, _ASYNC)
 
 
 @compiled
@@ -327,6 +350,7 @@ def _outline(data, end, rows, lines, num_lines):
     level, found, begun, begun_line = 0, 0, -1, 0
     opened, opened_column = -1, 0  # the function that lines belong to
     opened_class = -1  # the class of the module level that lines belong to
+    inside = -1  # the column of the outermost definition that lines belong to, in a branch or not
     # of the logical line before: its row, its end, its last line
     previous, last_end, last_line = -2, 0, 0
     i, line = 0, 1
@@ -362,6 +386,8 @@ def _outline(data, end, rows, lines, num_lines):
             rows[opened, _END], rows[opened, _END_LINE], opened = last_end, last_line, -1
         if opened_class >= 0 and column == 0:
             rows[opened_class, _END], rows[opened_class, _END_LINE], opened_class = last_end, last_line, -1
+        if column <= inside:
+            inside = -1
         owner = owners[level]
         if is_first and owner >= 0 and rows[owner, _KIND] != CLASS:
             rows[owner, _DOC], rows[owner, _DOC_AT], rows[owner, _DOC_END] = _docstring(data, i, end)
@@ -384,8 +410,14 @@ def _outline(data, end, rows, lines, num_lines):
         if after < 0:
             return -1
         previous, last_end, last_line = -2, after - 1, line - 1
-        is_import = _is_word(data, i, end, _IMPORT) or _is_word(data, i, end, _FROM)
-        if (owner == -1 and kind < 0 and data[i] != 64) or (level == 1 and owner == -2 and is_import):
+        if inside < 0 and (kind >= 0 or _is_definition(data, i, end)):
+            inside = column
+        is_line = owner == -1 and kind < 0 and data[i] != 64
+        if data[i] == 105 or data[i] == 102:
+            is_line |= inside < 0 and (_is_word(data, i, end, _IMPORT) or _is_word(data, i, end, _FROM))
+        elif data[i] == 103:
+            is_line |= _is_word(data, i, end, _GLOBAL)
+        if is_line:
             lines[num_lines[0], 0], lines[num_lines[0], 1] = i, after - 1
             num_lines[0] += 1
         if kind >= 0:
