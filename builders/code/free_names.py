@@ -246,7 +246,7 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
     depth, target_depth, last, doing, doing_depth = 0, 0, _START, _NONE, 0
     header = -1  # the scope of the function whose header is read
     lambdas, num_lambdas = np.zeros((3, _MAX_DEPTH + 1), np.int64), 0  # scope, depth, is in its header
-    is_block, is_first, column, binds_next = False, True, 0, False
+    is_block, is_first, is_annotation, column, binds_next = False, True, False, 0, False
     i = start
     while i < end:
         c = data[i]
@@ -266,7 +266,7 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
                     num_lambdas -= 1
                     scopes[1, lambdas[0, num_lambdas]] = i
                 last, doing, num_candidates, is_block, is_first, header = _START, _NONE, 0, False, True, -1
-                binds_next, target_depth = False, 0
+                binds_next, is_annotation, target_depth = False, False, 0
             column = 0
             continue
         if _is_blank(c):
@@ -283,7 +283,7 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
                 is_format |= (data[k] | 32) == 102 or (data[k] | 32) == 116
                 k -= 1
             is_format &= k < start or not _is_letter(data[k])
-            reads = header >= 0 and last != 61
+            reads = (header >= 0 or is_annotation) and last != 61
             i, num_hits = _string(data, i, end, is_format, reads, keys, numbers, hit_names, hit_places, num_hits)
             last = 34
             continue
@@ -316,7 +316,7 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
                 elif depth == 0:
                     if header >= 0:
                         scopes[0, header], header = i, -1
-                    doing = _NONE
+                    doing, is_annotation = _NONE, not is_block
                     if is_block:
                         c, is_block, num_candidates = _START, False, 0
             elif c == 61 and data[i + 1] != 61 and depth == 0 and last not in (33, 60, 62, 61):
@@ -325,7 +325,7 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
                         if num_bound < most:
                             bound_names[num_bound], bound_scopes[num_bound] = candidates[k], stack[height - 1]
                             num_bound += 1
-                num_candidates = 0
+                num_candidates, is_annotation = 0, False
             elif c == 61 and data[i + 1] == 61:
                 i += 1
                 c = 60
