@@ -244,7 +244,7 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
     stack, height = np.zeros(_MAX_DEPTH + 2, np.int64), 0
     candidates, num_candidates = np.zeros(_MAX_DEPTH, np.int64), 0
     depth, target_depth, last, doing, doing_depth = 0, 0, _START, _NONE, 0
-    header = -1  # the scope of the function whose header is read
+    header, in_parameters = -1, False  # the scope of the function whose header is read
     lambdas, num_lambdas = np.zeros((3, _MAX_DEPTH + 1), np.int64), 0  # scope, depth, is in its header
     is_block, is_first, is_annotation, column, binds_next = False, True, False, 0, False
     i = start
@@ -303,6 +303,7 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
                     scopes[1, of_bracket[depth]] = i
                 depth = max(0, depth - 1)
                 target_depth = min(target_depth, depth)
+                in_parameters &= depth > 0
             elif c == 44:
                 while num_lambdas > 0 and lambdas[1, num_lambdas - 1] == depth and not lambdas[2, num_lambdas - 1]:
                     num_lambdas -= 1
@@ -351,11 +352,13 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
                 is_bound = True
             elif doing == _IMPORTED:
                 is_mention = False
-                is_bound = not _is_word(data, n, end, 97, 115)
+                while data[n] == 46 or _is_letter(data[n]):
+                    n += 1
+                is_bound = not _is_word(data, _skip(data, n, end), end, 97, 115)
             elif num_lambdas > 0 and lambdas[2, num_lambdas - 1] and depth == lambdas[1, num_lambdas - 1]:
                 is_bound = last in (_LAMBDA_SIGN, 44, 42)
                 scope = lambdas[0, num_lambdas - 1] if is_bound else scope
-            elif header >= 0 and depth == 1 and last in (40, 44, 42):
+            elif in_parameters and depth == 1 and last in (40, 44, 42):
                 is_bound, scope = True, header
             elif doing == _TARGETS:
                 is_bound = after not in (46, 91, 40)
@@ -396,6 +399,7 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
                     scopes[2, num_scopes] = _FUNCTION if word == _DEF else _BODY_OF_CLASS
                     scopes[3, num_scopes] = column
                     header = num_scopes if word == _DEF else -1
+                    in_parameters = word == _DEF
                     # the name is bound outside
                     n = _skip(data, k, end)
                     stop = _word_end(data, n, end)
