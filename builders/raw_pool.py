@@ -329,5 +329,5 @@ def _file_rows(source: Source, file: SourceFile, extracted: Extracted | None) ->
         yield {**place, **refused._asdict(), "reject": "newer_syntax", "value": float(refused.line)}
     place["is_generated"] = extracted.is_generated
     for f in extracted.functions:
-        needed = None if f.imports is None else imports.without_package(f.imports, file.path)
+        needed = None if f.imports is None else imports.standing(f.imports, file.path)
         yield {**place, **f._asdict(), "imports": needed, "snippet_id": content_id("python", f.code)}

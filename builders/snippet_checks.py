@@ -6,11 +6,10 @@ thresholds stand in `queries/pool_verdicts.sql`.
 How, for each snippet:
     1. Its text is parsed once, and its tree is walked once (`builders/checks/structure.py`).
     2. Its docstring, its licence and its sensitive content are read as text.
-    3. ruff lists the names that nothing defines, in the snippet behind the imports and the context of
-       its file. Relative imports define nothing, since the package is not there. Where no file is
-       known, imports are inferred that would explain the names.
-    4. If then no name is unknown, a type checker counts the type errors of all of this together. Only
-       those on lines of the snippet count: its context is judged where it is a snippet itself.
+    3. ruff lists the names that nothing defines in the text as it is shown: behind the imports and
+       the context of its file (`store/shown.py`). Where no file is known, imports are inferred that
+       would explain the names.
+    4. If then no name is unknown, a type checker counts the type errors of this text.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from builders.recipe import Executor
 from builders.sources.license_choices import choices
 from store import CONTRACTS, Plan, Record, Store
 from store.shards import shard_name
+from store.shown import shown_code
 
 __all__ = ["build", "measure", "num_tokens", "shard"]
 
@@ -88,8 +88,8 @@ def measured(snippets: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     A snippet has id, name, code, docstring and licence, and may have imports and context.
     """
-    before = [_before(s.get("imports"), s.get("context")) for s in snippets]
-    undefined = names.undefined_names([b + s["code"] for b, s in zip(before, snippets, strict=True)])
+    texts = [shown_code(s.get("imports"), s.get("context"), s["code"]) for s in snippets]
+    undefined = names.undefined_names(texts)
     rows = [
         {
             "snippet_id": s["snippet_id"],
@@ -97,14 +97,8 @@ def measured(snippets: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for s, u in zip(snippets, undefined, strict=True)
     ]
-    _add_type_errors(rows, [s["code"] for s in snippets], before)
+    _add_type_errors(rows, texts)
     return rows
-
-
-def _before(imports: list[str] | None, context: str | None) -> str:
-    """What stands before a snippet so that it stands alone: lines, or nothing."""
-    statements = [s for s in imports or () if not inferred_imports.is_relative(s)]
-    return "".join(f"{part}\n" for part in [*statements, *([context] if context else [])])
 
 
 def measure(
@@ -130,13 +124,12 @@ def measure(
     imports, unknown = inferred_imports.infer(undefined or (), found)
     if file_imports is not None:
         imports, unknown = [], list(undefined or ())
-    absolute = [s for s in file_imports or () if not inferred_imports.is_relative(s)]
-    modules = found.modules | inferred_imports.modules([*imports, *absolute])
-    whole = f"{context}\n{code}" if context else code
+    modules = found.modules | inferred_imports.modules([*imports, *(file_imports or ())])
+    shown = shown_code(file_imports, context, code)
     tokens, short = num_tokens(code), name.rpartition(".")[2]
     return {
         "is_parsed": node is not None,
-        "num_tokens": tokens,
+        "num_tokens": num_tokens(shown) if shown != code else tokens,
         "num_statements": found.num_statements,
         "num_arguments": len(found.arguments),
         "cyclomatic": found.cyclomatic,
@@ -155,8 +148,8 @@ def measure(
         "inferred_imports": imports,
         "modules": sorted(modules),
         "topic": topics.topic(modules, docstring),
-        "secrets": sensitive.secrets(whole),
-        "personal_data": sensitive.personal_data(whole),
+        "secrets": sensitive.secrets(shown),
+        "personal_data": sensitive.personal_data(shown),
         "license_choices": choices(license_),
     }
 
@@ -189,14 +182,12 @@ def _function(code: str) -> FunctionNode | None:
     return body[0] if len(body) == 1 and isinstance(body[0], FunctionNode) else None
 
 
-def _add_type_errors(rows: list[dict[str, Any]], codes: list[str], before: list[str]) -> None:
+def _add_type_errors(rows: list[dict[str, Any]], texts: list[str]) -> None:
     """Set `num_type_errors`.
 
     It stays NULL when a name is unknown, because that could be anything.
     """
     checked = [n for n, row in enumerate(rows) if row["is_parsed"] and row["num_undefined_names"] == 0]
-    heads = ["".join(f"{s}\n" for s in rows[n]["inferred_imports"]) + before[n] for n in checked]
-    whole = [head + codes[n] for head, n in zip(heads, checked, strict=True)]
-    firsts = [head.count("\n") + 1 for head in heads]
-    for n, errors in zip(checked, types.errors(whole, firsts), strict=True):
+    whole = ["\n".join([*rows[n]["inferred_imports"], texts[n]]) for n in checked]
+    for n, errors in zip(checked, types.errors(whole), strict=True):
         rows[n]["num_type_errors"] = errors

@@ -26,6 +26,7 @@ import duckdb
 from store.errors import ContractError, JobError
 from store.ledger import Ledger
 from store.schemas import CONTRACTS, RUNS, VERSION, Column
+from store.shown import MACRO
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,11 +41,6 @@ _COMMENT_OR_STRING = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.S)
 _SPACE = r"(?:\s|--[^\n]*\n|/\*.*?\*/)"
 _EXPLAIN = re.compile(rf"{_SPACE}*explain\b({_SPACE}+analyze\b)?(.*)", re.I | re.S)
 _OPTIONS = re.compile(rf"{_SPACE}*\([^()]*\)", re.S)
-_SHOWN = """CREATE MACRO shown_code(imports, context, code) AS if(
-    context IS NULL, code, concat_ws(chr(10), nullif(array_to_string(imports, chr(10)), ''), context, code)
-)"""
-"""The text of a snippet as prompts show it and as it is published: where its code needs a constant or
-a function of its file, these and its imports stand before it."""
 _MOMENT = r"TIMESTAMP WITH TIME ZONE|TIMESTAMP(?:_NS|_MS|_S)?|TIME WITH TIME ZONE|TIME(?:_NS)?|DATE|INTERVAL"
 _MOMENTS = re.compile(rf"\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*'|\b(?:{_MOMENT})\b(?! [A-Z])")
 """Types of dates, times and intervals inside a type, and what is quoted there: a name, a value."""
@@ -109,7 +105,7 @@ def connect(
 
     for name in CONTRACTS if tables is None else [t for t in CONTRACTS if t in tables]:
         _create_view(connection, name, paths(name), store.root)
-    connection.execute(_SHOWN)
+    connection.execute(MACRO)
     for name, files in (extra or {}).items():
         if not files:
             raise ContractError("a view needs at least one Parquet file")

@@ -186,7 +186,8 @@ _ALL = [
             opt(
                 "imports",
                 list_of(STRING),
-                "import statements of its file that it and its context need; NULL if the text was definitions alone",
+                "import statements of its file that it and its context need, without those of its own package; NULL if "
+                "the text was definitions alone",
             ),
             opt(
                 "context",
@@ -226,7 +227,7 @@ _ALL = [
         [
             req("snippet_id", STRING),
             req("is_parsed", BOOL, "it parses as one function; if not, all that its tree would tell is zero"),
-            req("num_tokens", INT32, "lexical tokens of Python, without comments and newlines"),
+            req("num_tokens", INT32, "lexical tokens of Python as it is shown, without comments and newlines"),
             req("num_statements", INT32, "statements of the body, without its docstring"),
             req("num_arguments", INT32, "without self and cls"),
             req("cyclomatic", INT32, "decision points + 1"),

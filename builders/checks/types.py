@@ -41,7 +41,7 @@ IGNORED = (
 )
 """Rules of ty that do not count."""
 _SUPPRESSION = re.compile(r"#\s*(?:type|ty)\s*:", re.IGNORECASE)
-_LINE = re.compile(r"(?m)^(?:.*/)?(\d+)\.py(?::(\d+):\d+)?: (error|fatal)\[")
+_LINE = re.compile(r"(?m)^(?:.*/)?(\d+)\.py(?::\d+:\d+)?: (error|fatal)\[")
 
 
 def checker() -> str:
@@ -49,29 +49,25 @@ def checker() -> str:
     return f"ty {version('ty')}"
 
 
-def errors(codes: Sequence[str], firsts: Sequence[int] | None = None, batch: int = BATCH) -> list[int | None]:
-    """Type errors per text, on its lines from `firsts` on, counted from 1; by default on all.
-
-    A `# type: ignore` in a text hides none.
-    """
-    lines = [1] * len(codes) if firsts is None else firsts
+def errors(codes: Sequence[str], batch: int = BATCH) -> list[int | None]:
+    """Type errors per text. A `# type: ignore` in a text hides none."""
     found: list[int | None] = []
     for start in range(0, len(codes), batch):
-        found += _halving(codes[start : start + batch], lines[start : start + batch])
+        found += _halving(codes[start : start + batch])
     return found
 
 
-def _halving(codes: Sequence[str], firsts: Sequence[int]) -> list[int | None]:
-    found = _checked(codes, firsts)
+def _halving(codes: Sequence[str]) -> list[int | None]:
+    found = _checked(codes)
     if found is not None:
         return found
     if len(codes) == 1:
         return [None]
     middle = len(codes) // 2
-    return _halving(codes[:middle], firsts[:middle]) + _halving(codes[middle:], firsts[middle:])
+    return _halving(codes[:middle]) + _halving(codes[middle:])
 
 
-def _checked(codes: Sequence[str], firsts: Sequence[int]) -> list[int | None] | None:
+def _checked(codes: Sequence[str]) -> list[int | None] | None:
     """The errors of one batch; None when the process failed, was too slow or needed too much
     memory.
     """
@@ -86,10 +82,8 @@ def _checked(codes: Sequence[str], firsts: Sequence[int]) -> list[int | None] | 
     if output is None:
         return None
     counts: list[int | None] = [0] * len(codes)
-    for name, line, severity in _LINE.findall(output):
+    for name, severity in _LINE.findall(output):
         before = counts[int(name)]
-        if severity == "error" and line and int(line) < firsts[int(name)]:
-            continue
         counts[int(name)] = None if before is None or severity == "fatal" else before + 1
     return counts
 

@@ -135,7 +135,7 @@ def _imported(data, i, end, entries, num, uids, keys, numbers):
     i += 4 if is_from else 6
     if is_from:
         i = module_at = _skip(data, i, end)
-        if data[i] == 46 or data[i] == 95 and data[i + 1] == 95 and data[i + 2] == 102:
+        if data[i] == 46 or (data[i] == 95 and data[i + 1] == 95 and data[i + 2] == 102):
             return num, uids
         while i < end and (_is_letter(data[i]) or data[i] == 46):
             i += 1
@@ -162,7 +162,12 @@ def _imported(data, i, end, entries, num, uids, keys, numbers):
         if uid < 0:
             uid, uids = uids, uids + 1
             _put(key, uid, keys, numbers)
-        entries[num, _NAME_AT], entries[num, _NAME_END], entries[num, _UID], entries[num, _ITEM] = name_at, name_end, uid, -1
+        entries[num, _NAME_AT], entries[num, _NAME_END], entries[num, _UID], entries[num, _ITEM] = (
+            name_at,
+            name_end,
+            uid,
+            -1,
+        )
         entries[num, _PART_AT], entries[num, _PART_END] = at, part_end
         entries[num, _MODULE_AT], entries[num, _MODULE_END] = module_at, module_end
         num += 1
@@ -373,8 +378,9 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
                 is_mention = False
             elif depth == 0 and last == _START and (_is_update(data, n) or (after == 58 and not is_block)):
                 is_bound = True
-            elif depth == target_depth and last in (_START, 44, 61, 40, 91, 42):
-                if (after in (44, 41, 93) or is_equals) and num_candidates < len(candidates):
+            else:
+                is_target = depth == target_depth and last in (_START, 44, 61, 40, 91, 42)
+                if is_target and (is_equals or after in (44, 41, 93)) and num_candidates < len(candidates):
                     candidates[num_candidates] = uid
                     num_candidates += 1
             if is_bound:
@@ -392,7 +398,7 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
             if word >= _FIRST_BLOCK:
                 is_block |= is_start
                 doing = _NONE if doing == _PATTERN else doing
-            elif word == _DEF or word == _CLASS:
+            elif word in (_DEF, _CLASS):
                 binds_next, is_block = True, True
                 if height <= _MAX_DEPTH and num_scopes < scopes.shape[1]:
                     scopes[0, num_scopes], scopes[1, num_scopes] = end if word == _DEF else i, end
@@ -432,9 +438,7 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
                 binds_next = True
             elif word == _IMPORT:
                 doing = _IMPORTED if is_start or doing == _SKIPPED else doing
-            elif word == _FROM:
-                doing = _SKIPPED if is_start else doing
-            elif word == _GLOBAL or word == _NONLOCAL:
+            elif word in (_FROM, _GLOBAL, _NONLOCAL):
                 doing = _SKIPPED if is_start else doing
             elif word == _CASE:
                 n = _skip(data, k, end)
@@ -534,7 +538,12 @@ def needs(data, lines, definitions, functions, most, most_of_class):
         line = n - place
         is_definition = place < len(definitions) and (line >= len(lines) or definitions[place, 0] < lines[line, 0])
         if is_definition:
-            at, end, name_at, name_end = definitions[place, 0], definitions[place, 1], definitions[place, 2], definitions[place, 3]
+            at, end, name_at, name_end = (
+                definitions[place, 0],
+                definitions[place, 1],
+                definitions[place, 2],
+                definitions[place, 3],
+            )
             is_class = definitions[place, 4] == 0
             place += 1
         else:
@@ -560,7 +569,9 @@ def needs(data, lines, definitions, functions, most, most_of_class):
         at, end = lines[n, 0], lines[n, 1]
         stop = _word_end(data, at, end)
         after = _skip(data, stop, end)
-        is_global = stop - at == 6 and data[at] == 103 and data[at + 5] == 108 and after > stop and _is_letter(data[after])
+        is_global = (
+            stop - at == 6 and data[at] == 103 and data[at + 5] == 108 and after > stop and _is_letter(data[after])
+        )
         if not is_global and not (data[after] == 46 or data[after] == 91 or _is_update(data, after)):
             continue
         i = after if is_global else at

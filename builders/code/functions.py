@@ -152,7 +152,8 @@ def _with_surroundings(
 ) -> list[Function]:
     named = {data[at:end].decode(): (at, end) for _, _, at, end, _ in of_module.tolist()}
     places = [
-        (starts[f.line - 1], starts[f.line + f.num_lines - 1] - 1, *named.get(f.name.split(".")[0], (0, 0))) for f in found
+        (starts[f.line - 1], starts[f.line + f.num_lines - 1] - 1, *named.get(f.name.split(".")[0], (0, 0)))
+        for f in found
     ]
     needed = surroundings(data, lines, of_module, places)
     return [f._replace(imports=n.imports, context=n.context) for f, n in zip(found, needed, strict=True)]
@@ -191,7 +192,9 @@ def _module_lines(tree: ast.Module, data: bytes, starts: list[int]) -> list[tupl
             if not data[starts[node.lineno - 1] : at].strip(b" \t\f"):
                 found.append((at, starts[node.end_lineno or 0] - 1))
         if (has_globals or not is_definition) and isinstance(node, (ast.stmt, ast.ExceptHandler, ast.match_case)):
-            inner = (n for name in ("body", "handlers", "cases", "orelse", "finalbody") for n in getattr(node, name, ()))
+            inner = (
+                n for name in ("body", "handlers", "cases", "orelse", "finalbody") for n in getattr(node, name, ())
+            )
             waiting += [(n, is_outside and not is_definition) for n in inner]
     return sorted(found)
 

@@ -35,8 +35,7 @@ MAX_CHAIN, MAX_ELIFS, MAX_FIELD, MAX_NUMBER = 400, 400, 200, 4000
 
 _PLAIN, _WORD, _SPACE, _NEWLINE, _QUOTE, _HASH, _OPEN, _CLOSE, _COMMA, _COLON, _BACKSLASH, _DIGIT, _ODD = range(13)
 _DEF, _CLASS_WORD, _ASYNC, _ELIF, _LAMBDA, _IMPORT, _FROM, _GLOBAL = (
-    np.frombuffer(w, np.uint8)
-    for w in (b"def", b"class", b"async", b"elif", b"lambda", b"import", b"from", b"global")
+    np.frombuffer(w, np.uint8) for w in (b"def", b"class", b"async", b"elif", b"lambda", b"import", b"from", b"global")
 )
 (_KIND, _PARENT, _START, _LINE, _DEF_AT, _WIDTH, _NAME_AT, _NAME_END, _HEADER_END, _DOC, _DOC_AT, _DOC_END, _END, _END_LINE) = range(14)  # fmt: skip
 _OF_MODULE = np.array([_START, _END, _NAME_AT, _NAME_END, _KIND])

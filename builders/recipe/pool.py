@@ -69,6 +69,7 @@ class Pool(Settings):
     max_context_chars: int = Field(
         2000,
         ge=0,
+        le=8000,
         description="characters of constants, functions and classes of its file that a function may need, "
         "at most; they are shown with it; 0: it must need none",
     )
