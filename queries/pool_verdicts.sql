@@ -34,7 +34,7 @@ measured AS (
     SELECT
         r.snippet_id,
         r.num_lines,
-        length(shown_code(r.imports, r.context, r.code)) AS num_chars,
+        r.num_chars + length(shown_code(r.imports, r.context, '')) AS num_chars,
         r.is_method,
         length(r.context) AS num_context_chars,
         c.is_parsed,

@@ -317,7 +317,10 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
                 num_candidates, doing, is_block = 0, _NONE, False
                 c = _START
             elif c == 58 and data[i + 1] != 61:
-                if num_lambdas > 0 and lambdas[2, num_lambdas - 1] and depth == lambdas[1, num_lambdas - 1]:
+                while num_lambdas > 0 and lambdas[1, num_lambdas - 1] == depth and not lambdas[2, num_lambdas - 1]:
+                    num_lambdas -= 1
+                    scopes[1, lambdas[0, num_lambdas]] = i
+                if num_lambdas > 0 and lambdas[1, num_lambdas - 1] == depth:
                     lambdas[2, num_lambdas - 1] = 0
                 elif depth == 0:
                     if header >= 0:

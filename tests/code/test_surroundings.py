@@ -1,6 +1,9 @@
 """What a function needs of its own file: imports, and constants and functions beside it."""
 
+import argparse
 import ast
+import inspect
+import textwrap
 
 import pytest
 
@@ -166,7 +169,7 @@ def test_functions_of_a_file_of_newer_syntax_have_their_file():
 
 def test_no_import_of_the_file_is_missed_in_real_files():
     """ruff finds no name undefined that the file imports, and each import is one that it wants."""
-    sources = [open(module.__file__).read() for module in (ast, pytest, __import__("argparse"), __import__("inspect"))]
+    sources = [inspect.getsource(module) for module in (argparse, ast, inspect, textwrap)]
     found = [(source, f) for source, one in zip(sources, extract(sources), strict=True) for f in one.functions]
     undefined = names.undefined_names([shown_code(f.imports, f.context, f.code) for _, f in found])
     alone = names.undefined_names([shown_code(None, f.context, f.code) for _, f in found])
