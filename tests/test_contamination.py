@@ -270,4 +270,7 @@ def test_a_leak_in_the_context_of_a_snippet_counts(tmp_path):
     benchmarks.build(store, made.benchmarks[0])
     contamination.build(store, made.decontamination, made.executor, "snippet", made.benchmarks[0])
     names = {r["snippet_id"]: r["name"] for r in read(store, "raw_pool")}
-    assert {names[r["item_id"]] for r in read(store, "contamination")} == {"sum_of_even_squares", "shown"}
+    assert {names[r["item_id"]] for r in read(store, "contamination", item_kind="snippet", benchmark="one")} == {
+        "sum_of_even_squares",
+        "shown",
+    }
