@@ -258,22 +258,29 @@ def _encoded(text: str) -> bytes | None:
 
 
 def _from_outline(data: bytes, outline: Outlined, methods: bool = True) -> Extracted:
-    found = outline.definitions
-    if not methods:
-        found = [d for d in found if d.parent < 0]
+    found, num_functions = outline.documented(methods)
+    if not found:
+        return Extracted([], num_functions)
     is_simple = not any(c in data for c in _ODD_SPACES)
-    names: list[str] = []
-    tops: list[tuple[int, int]] = []
+    prefixes: dict[int, tuple[str, int, int]] = {}
+    names, places = [], []
     for d in found:
-        name = data[d.name_at : d.name_end].decode()
-        names.append(f"{names[d.parent]}.{name}" if d.parent >= 0 else name)
-        tops.append(tops[d.parent] if d.parent >= 0 else (d.name_at, d.name_end))
-    wanted = [n for n, d in enumerate(found) if d.doc and d.kind != CLASS]
-    places = [(found[n].start, found[n].end, *tops[n]) for n in wanted]
+        prefix, at, end = _prefix(data, outline, d.parent, prefixes) if d.parent >= 0 else ("", d.name_at, d.name_end)
+        names.append(prefix + data[d.name_at : d.name_end].decode())
+        places.append((d.start, d.end, at, end))
     needed = surroundings(data, outline.lines, outline.of_module, places)
-    made = [_cut_out(data, found[n], names[n], is_simple, needs) for n, needs in zip(wanted, needed, strict=True)]
+    made = [_cut_out(data, d, name, is_simple, needs) for d, name, needs in zip(found, names, needed, strict=True)]
     functions_ = [f for f in made if f is not None]
-    return Extracted(functions_, sum(d.kind != CLASS for d in found) - len(functions_))
+    return Extracted(functions_, num_functions - len(functions_))
+
+
+def _prefix(data: bytes, outline: Outlined, row: int, known: dict[int, tuple[str, int, int]]) -> tuple[str, int, int]:
+    """The name of a class with those around it and a dot, and where the name of the outermost is."""
+    if row not in known:
+        d = Definition._make(outline.rows[row].tolist())
+        before, at, end = _prefix(data, outline, d.parent, known) if d.parent >= 0 else ("", d.name_at, d.name_end)
+        known[row] = f"{before}{data[d.name_at : d.name_end].decode()}.", at, end
+    return known[row]
 
 
 def _cut_out(data: bytes, d: Definition, name: str, is_simple: bool, needs: Needs = NOTHING) -> Function | None:

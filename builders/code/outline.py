@@ -70,13 +70,25 @@ class Definition(NamedTuple):
 class Outlined(NamedTuple):
     """The definitions of a file, and its module level in bytes."""
 
-    definitions: list[Definition]
+    rows: np.ndarray
+    """(n, 14) one `Definition` a row."""
     lines: np.ndarray
     """(n, 2) start and end of logical lines: those of the module level that define nothing, imports
     in its branches, and `global` statements anywhere."""
-    of_module: np.ndarray
-    """(m, 5) start, end, start and end of the name, and kind of the definitions of the module
-    level."""
+
+    @property
+    def of_module(self) -> np.ndarray:
+        """(m, 5) start, end, start and end of the name, and kind of the definitions of the module
+        level."""
+        return self.rows[self.rows[:, _PARENT] < 0][:, _OF_MODULE]
+
+    def documented(self, methods: bool) -> tuple[list[Definition], int]:
+        """The functions that begin with a string, or may, and the number of all functions."""
+        is_function = self.rows[:, _KIND] != CLASS
+        if not methods:
+            is_function &= self.rows[:, _PARENT] < 0
+        chosen = self.rows[is_function & (self.rows[:, _DOC] != UNDOCUMENTED)]
+        return [Definition._make(row) for row in chosen.tolist()], int(is_function.sum())
 
 
 def outline(data: bytes) -> list[Definition] | None:
@@ -85,7 +97,7 @@ def outline(data: bytes) -> list[Definition] | None:
     The result is meaningless for a file that does not parse.
     """
     found = outlined(data)
-    return None if found is None else found[0]
+    return None if found is None else [Definition._make(row) for row in found.rows.tolist()]
 
 
 def outlined(data: bytes) -> Outlined | None:
@@ -95,11 +107,7 @@ def outlined(data: bytes) -> Outlined | None:
     rows = np.empty((len(data) // len("def f():0\n") + 1, 14), np.int64)
     lines, num_lines = np.empty((len(data) // len("a\n") + 1, 2), np.int64), np.zeros(1, np.int64)
     found = _outline(np.frombuffer(data + b"\n\0\0\0", np.uint8), len(data) + 1, rows, lines, num_lines)
-    if found < 0:
-        return None
-    rows = rows[:found]
-    of_module = rows[rows[:, _PARENT] < 0][:, _OF_MODULE]
-    return Outlined([Definition._make(row) for row in rows.tolist()], lines[: num_lines[0]].copy(), of_module)
+    return None if found < 0 else Outlined(rows[:found].copy(), lines[: num_lines[0]].copy())
 
 
 def _byte_kinds() -> np.ndarray:
