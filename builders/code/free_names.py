@@ -250,7 +250,7 @@ def _mentions(data, start, end, keys, numbers, words, word_numbers, notes, scope
     candidates, num_candidates = np.zeros(_MAX_DEPTH, np.int64), 0
     depth, target_depth, last, doing, doing_depth = 0, 0, _START, _NONE, 0
     header, in_parameters = -1, False  # the scope of the function whose header is read
-    lambdas, num_lambdas = np.zeros((3, _MAX_DEPTH + 1), np.int64), 0  # scope, depth, is in its header
+    lambdas, num_lambdas = np.zeros((3, _MAX_DEPTH + 1), np.int64), 0  # scope, depth, in its header
     is_block, is_first, is_annotation, column, binds_next = False, True, False, 0, False
     i = start
     while i < end:

@@ -51,8 +51,8 @@ class Function(NamedTuple):
     is_method: bool
     is_async: bool
     imports: tuple[str, ...] | None = None
-    """The import statements of its file that it and its context need; None for a text of definitions
-    alone."""
+    """The import statements of its file that it and its context need; None for a text of
+    definitions alone."""
     context: str | None = None
     """The constants, functions and small classes of its file that it needs, as text; None where it
     needs none, or too much."""
@@ -275,7 +275,7 @@ def _from_outline(data: bytes, outline: Outlined, methods: bool = True) -> Extra
 
 
 def _prefix(data: bytes, outline: Outlined, row: int, known: dict[int, tuple[str, int, int]]) -> tuple[str, int, int]:
-    """The name of a class with those around it and a dot, and where the name of the outermost is."""
+    """The name of a class with those around it and a dot, and where the outermost name is."""
     if row not in known:
         d = Definition._make(outline.rows[row].tolist())
         before, at, end = _prefix(data, outline, d.parent, known) if d.parent >= 0 else ("", d.name_at, d.name_end)

@@ -63,7 +63,7 @@ class Definition(NamedTuple):
     doc_end: int
     """The first statement's string with prefix and quotes. For UNCLEAR only the start counts."""
     end: int
-    """The end of its last line, before the line end. For a class inside of a class, of its header."""
+    """The end of its last line, before the line end. For a class in a class, of its header."""
     end_line: int
 
 

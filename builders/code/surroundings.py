@@ -50,8 +50,8 @@ def surroundings(
 ) -> list[Needs]:
     """What each function needs.
 
-    `lines` and `of_module` are those of `builders.code.outline.Outlined`. A function is given by its
-    bytes and those of the first part of its name, `A` in `A.method`.
+    `lines` and `of_module` are those of `builders.code.outline.Outlined`. A function is given by
+    its bytes and those of the first part of its name, `A` in `A.method`.
     """
     if not functions:
         return []
