@@ -30,6 +30,7 @@ from builders.recipe import Benchmark, Decontamination, Executor, MeaningModel
 from store import CONTRACTS, Plan, Record, Store, fields_of, segments
 from store.errors import JobError
 from store.shards import shard_name
+from store.shown import shown_code
 
 if TYPE_CHECKING:  # compiled kernels: a command that only looks starts without them
     from builders.decontamination.detectors import Index
@@ -37,7 +38,7 @@ if TYPE_CHECKING:  # compiled kernels: a command that only looks starts without 
     from builders.decontamination.meaning import Meaning
 
 TEXTS = {
-    "snippet": ("raw_pool", "snippet_id", ("code",)),
+    "snippet": ("raw_pool", "snippet_id", ("imports", "context", "code")),
     "teacher": ("teacher_samples", "sample_id", ("problem", "solution")),
     "candidate": ("candidates", "candidate_id", ("problem", "solution")),
 }
@@ -114,12 +115,14 @@ def shard(store: Store, plan: Plan, index: int) -> pa.Table:
     schema = CONTRACTS["contamination"].schema
     found = [schema.empty_table()]
     for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH_ROWS, columns=[key, *columns]):
-        texts = _joined([batch[c] for c in columns])
+        texts = _shown(batch) if kind == "snippet" else _joined([batch[c] for c in columns])
         hits = detectors.hits(ready, batch[key], texts)
         if meaning is not None:
             hits = pa.concat_tables([hits, meaning.hits(hits, batch[key], texts)])
         if oracle is not None:
-            hits = pa.concat_tables([hits, execution.hits(oracle, batch[key], batch[columns[-1]])])
+            hits = pa.concat_tables(
+                [hits, execution.hits(oracle, batch[key], texts if kind == "snippet" else batch[columns[-1]])]
+            )
         hits = hits.append_column("item_kind", pa.array([kind] * len(hits), pa.string()))
         found.append(hits.select(schema.names).cast(schema))
     return pa.concat_tables(found)
@@ -164,6 +167,12 @@ def _require_sandbox() -> None:
         sandbox.require()
     except RuntimeError as error:
         raise JobError(f"{error} Or set decontamination.execution to false: then texts are only compared.") from None
+
+
+def _shown(batch: pa.RecordBatch) -> pa.Array:
+    """Snippets as they are shown: what leaks may stand in the context, too."""
+    columns = (batch[c].to_pylist() for c in ("imports", "context", "code"))
+    return pa.array(list(map(shown_code, *columns)), pa.string())
 
 
 def _joined(columns: list[pa.Array]) -> pa.Array:

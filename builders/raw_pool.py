@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 import queries
 from builders import rejects, sources
+from builders.checks import imports
 from builders.code.functions import Extracted
 from builders.code.functions import extract as extract_functions
 from builders.executors.build import num_workers
@@ -59,6 +60,8 @@ STAGING = pa.schema(
             "docstring": pa.string(),
             "is_method": pa.bool_(),
             "is_async": pa.bool_(),
+            "imports": pa.list_(pa.string()),
+            "context": pa.string(),
             "is_generated": pa.bool_(),
             "file_id": pa.string(),
             "reject": pa.string(),
@@ -326,4 +329,5 @@ def _file_rows(source: Source, file: SourceFile, extracted: Extracted | None) ->
         yield {**place, **refused._asdict(), "reject": "newer_syntax", "value": float(refused.line)}
     place["is_generated"] = extracted.is_generated
     for f in extracted.functions:
-        yield {**place, **f._asdict(), "snippet_id": content_id("python", f.code)}
+        needed = None if f.imports is None else imports.standing(f.imports, file.path)
+        yield {**place, **f._asdict(), "imports": needed, "snippet_id": content_id("python", f.code)}

@@ -6,8 +6,10 @@ thresholds stand in `queries/pool_verdicts.sql`.
 How, for each snippet:
     1. Its text is parsed once, and its tree is walked once (`builders/checks/structure.py`).
     2. Its docstring, its licence and its sensitive content are read as text.
-    3. ruff lists the names that nothing defines, and imports are inferred that would explain them.
-    4. If then no name is unknown, a type checker counts its type errors.
+    3. ruff lists the names that nothing defines in the text as it is shown: behind the imports and
+       the context of its file (`store/shown.py`). Where no file is known, imports are inferred that
+       would explain the names.
+    4. If then no name is unknown, a type checker counts the type errors of this text.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from builders.recipe import Executor
 from builders.sources.license_choices import choices
 from store import CONTRACTS, Plan, Record, Store
 from store.shards import shard_name
+from store.shown import shown_code
 
 __all__ = ["build", "measure", "num_tokens", "shard"]
 
@@ -73,7 +76,7 @@ def build(store: Store, executor: Executor) -> Record:
 def shard(store: Store, plan: Plan, index: int) -> pa.Table:
     """The measurements of one shard of raw_pool."""
     path = f"{store.directory('raw_pool')}/{shard_name(index)}"
-    columns = ["snippet_id", "name", "code", "docstring", "license"]
+    columns = ["snippet_id", "name", "code", "docstring", "license", "imports", "context"]
     batches = pq.ParquetFile(path).iter_batches(batch_size=BATCH, columns=columns)
     schema = CONTRACTS["snippet_checks"].schema
     tables = [pa.Table.from_pylist(measured(batch.to_pylist()), schema=schema) for batch in batches]
@@ -83,24 +86,34 @@ def shard(store: Store, plan: Plan, index: int) -> pa.Table:
 def measured(snippets: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of some snippets, in their order.
 
-    A snippet has id, name, code, docstring and licence.
+    A snippet has id, name, code, docstring and licence, and may have imports and context.
     """
-    undefined = names.undefined_names([s["code"] for s in snippets])
+    texts = [shown_code(s.get("imports"), s.get("context"), s["code"]) for s in snippets]
+    undefined = names.undefined_names(texts)
     rows = [
-        {"snippet_id": s["snippet_id"], **measure(s["name"], s["code"], s["docstring"], u, s["license"])}
+        {
+            "snippet_id": s["snippet_id"],
+            **measure(s["name"], s["code"], s["docstring"], u, s["license"], s.get("imports"), s.get("context")),
+        }
         for s, u in zip(snippets, undefined, strict=True)
     ]
-    _add_type_errors(rows, [s["code"] for s in snippets])
+    _add_type_errors(rows, texts)
     return rows
 
 
 def measure(
-    name: str, code: str, docstring: str, undefined: list[str] | None = None, license_: str = "unknown"
+    name: str,
+    code: str,
+    docstring: str,
+    undefined: list[str] | None = None,
+    license_: str = "unknown",
+    file_imports: list[str] | None = None,
+    context: str | None = None,
 ) -> dict[str, Any]:
     """All measurements of one snippet but the type errors.
 
     For a snippet that does not parse, the measurements of its tree are zero. `undefined` are the
-    names that ruff found undefined in it.
+    names that ruff found undefined in it. Imports are guessed only where `file_imports` is None.
 
     Example:
         found = measure("double", "def double(x): return 2 * x", "Twice x.")
@@ -109,11 +122,14 @@ def measure(
     node = _function(code)
     found = syntax(node) if node is not None else Syntax([], True)
     imports, unknown = inferred_imports.infer(undefined or (), found)
-    modules = found.modules | inferred_imports.modules(imports)
+    if file_imports is not None:
+        imports, unknown = [], list(undefined or ())
+    modules = found.modules | inferred_imports.modules([*imports, *(file_imports or ())])
+    shown = shown_code(file_imports, context, code)
     tokens, short = num_tokens(code), name.rpartition(".")[2]
     return {
         "is_parsed": node is not None,
-        "num_tokens": tokens,
+        "num_tokens": num_tokens(shown) if shown != code else tokens,
         "num_statements": found.num_statements,
         "num_arguments": len(found.arguments),
         "cyclomatic": found.cyclomatic,
@@ -132,8 +148,8 @@ def measure(
         "inferred_imports": imports,
         "modules": sorted(modules),
         "topic": topics.topic(modules, docstring),
-        "secrets": sensitive.secrets(code),
-        "personal_data": sensitive.personal_data(code),
+        "secrets": sensitive.secrets(shown),
+        "personal_data": sensitive.personal_data(shown),
         "license_choices": choices(license_),
     }
 
@@ -166,12 +182,12 @@ def _function(code: str) -> FunctionNode | None:
     return body[0] if len(body) == 1 and isinstance(body[0], FunctionNode) else None
 
 
-def _add_type_errors(rows: list[dict[str, Any]], codes: list[str]) -> None:
+def _add_type_errors(rows: list[dict[str, Any]], texts: list[str]) -> None:
     """Set `num_type_errors`.
 
     It stays NULL when a name is unknown, because that could be anything.
     """
     checked = [n for n, row in enumerate(rows) if row["is_parsed"] and row["num_undefined_names"] == 0]
-    whole = ["\n".join([*rows[n]["inferred_imports"], codes[n]]) for n in checked]
+    whole = ["\n".join([*rows[n]["inferred_imports"], texts[n]]) for n in checked]
     for n, errors in zip(checked, types.errors(whole), strict=True):
         rows[n]["num_type_errors"] = errors

@@ -12,7 +12,7 @@ WITH free AS (
     ANTI JOIN teacher_samples AS t ON t.snippet_id = p.snippet_id
     WHERE p.position >= $num_asked::BIGINT
 )
-SELECT f.position, f.snippet_id, r.code
+SELECT f.position, f.snippet_id, shown_code(r.imports, r.context, r.code) AS code
 FROM free AS f
 JOIN raw_pool AS r ON r.snippet_id = f.snippet_id
 WHERE f.place >= $start::BIGINT AND f.place < $stop::BIGINT

@@ -7,7 +7,7 @@ WITH pairs AS (
     SELECT sample_id, snippet_id, problem, solution
     FROM teacher_samples
 )
-SELECT b.item_id, r.code, p.problem, p.solution
+SELECT b.item_id, shown_code(r.imports, r.context, r.code) AS code, p.problem, p.solution
 FROM batch_items AS b
 JOIN pairs AS p ON p.item_id = b.item_id
 JOIN raw_pool AS r ON r.snippet_id = p.snippet_id

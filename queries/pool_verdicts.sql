@@ -34,8 +34,9 @@ measured AS (
     SELECT
         r.snippet_id,
         r.num_lines,
-        r.num_chars,
+        r.num_chars + length(shown_code(r.imports, r.context, '')) AS num_chars,
         r.is_method,
+        length(r.context) AS num_context_chars,
         c.is_parsed,
         c.num_tokens,
         c.num_statements,
@@ -129,6 +130,12 @@ checked AS MATERIALIZED (
                     num_missing_names > $max_undefined_names,
                     num_missing_names,
                     $max_undefined_names
+                ),
+                (
+                    'context_too_long',
+                    num_context_chars > $max_context_chars,
+                    num_context_chars,
+                    $max_context_chars
                 ),
                 (
                     'type_errors',

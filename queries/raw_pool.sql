@@ -15,6 +15,8 @@ SELECT
     length(code)::INTEGER AS num_chars,
     is_method,
     is_async,
+    imports,
+    context,
     bool_and(is_generated) OVER (PARTITION BY snippet_id) AS is_generated
 FROM extracted
 WHERE reject IS NULL

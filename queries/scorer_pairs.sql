@@ -6,7 +6,12 @@ WITH leaked AS (
     FROM contamination
     WHERE item_kind = 'teacher' AND strength >= $min_strength::FLOAT
 )
-SELECT t.sample_id, r.code, r.license, t.problem, t.solution
+SELECT
+    t.sample_id,
+    shown_code(r.imports, r.context, r.code) AS code,
+    r.license,
+    t.problem,
+    t.solution
 FROM teacher_samples AS t
 JOIN raw_pool AS r ON r.snippet_id = t.snippet_id
 WHERE

@@ -7,7 +7,7 @@ SELECT
     s.influence,
     c.problem,
     c.solution,
-    r.code,
+    shown_code(r.imports, r.context, r.code) AS code,
     r.license
 FROM selected AS s
 JOIN candidates AS c ON c.candidate_id = s.candidate_id

@@ -4,7 +4,7 @@
 SELECT
     md5(v.snippet_id || $seed) AS place,
     v.snippet_id AS item_id,
-    r.code,
+    shown_code(r.imports, r.context, r.code) AS code,
     r.docstring,
     c.docstring_sufficiency
 FROM verdicts AS v

@@ -18,7 +18,13 @@ pairs AS (
         AND s.selection = $selection
         AND list_contains($iterations::INTEGER[], s.iteration)
 )
-SELECT p.item_id, p.origin, r.license, r.code, p.problem, p.solution
+SELECT
+    p.item_id,
+    p.origin,
+    r.license,
+    shown_code(r.imports, r.context, r.code) AS code,
+    p.problem,
+    p.solution
 FROM pairs AS p
 JOIN raw_pool AS r ON r.snippet_id = p.snippet_id
 ORDER BY p.item_id, p.origin

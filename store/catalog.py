@@ -26,6 +26,7 @@ import duckdb
 from store.errors import ContractError, JobError
 from store.ledger import Ledger
 from store.schemas import CONTRACTS, RUNS, VERSION, Column
+from store.shown import MACRO
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,6 +105,7 @@ def connect(
 
     for name in CONTRACTS if tables is None else [t for t in CONTRACTS if t in tables]:
         _create_view(connection, name, paths(name), store.root)
+    connection.execute(MACRO)
     for name, files in (extra or {}).items():
         if not files:
             raise ContractError("a view needs at least one Parquet file")

@@ -183,6 +183,17 @@ _ALL = [
             req("num_chars", INT32),
             req("is_method", BOOL),
             req("is_async", BOOL),
+            opt(
+                "imports",
+                list_of(STRING),
+                "import statements of its file that it and its context need, without those of its own package; NULL if "
+                "the text was definitions alone",
+            ),
+            opt(
+                "context",
+                STRING,
+                "constants, functions and small classes of its file that it needs, in their order; NULL: none, or too long",
+            ),
             req("is_generated", BOOL, "the head of each file that has it says that a program wrote the file"),
         ],
         "origin",
@@ -216,7 +227,7 @@ _ALL = [
         [
             req("snippet_id", STRING),
             req("is_parsed", BOOL, "it parses as one function; if not, all that its tree would tell is zero"),
-            req("num_tokens", INT32, "lexical tokens of Python, without comments and newlines"),
+            req("num_tokens", INT32, "lexical tokens of Python as it is shown, without comments and newlines"),
             req("num_statements", INT32, "statements of the body, without its docstring"),
             req("num_arguments", INT32, "without self and cls"),
             req("cyclomatic", INT32, "decision points + 1"),
@@ -236,14 +247,18 @@ _ALL = [
             req(
                 "num_undefined_names",
                 INT32,
-                "names that nothing binds (ruff F821, F823) and no inferred import explains, or that only its package has",
+                "names that neither it, its context nor an import binds (ruff F821, F823), or that only its package has",
             ),
             req(
                 "inferred_imports",
                 list_of(STRING),
-                "import statements for undefined names that have one meaning, such as np or re",
+                "guesses where no file is known: imports for undefined names that have one meaning, such as np or re",
             ),
-            req("modules", list_of(STRING), "top-level modules that it imports, or uses by an inferred import"),
+            req(
+                "modules",
+                list_of(STRING),
+                "top-level modules that it imports, or uses by an import of its file or an inferred one",
+            ),
             req(
                 "topic", STRING, "the modules of its field that it uses, or else a word of its docstring; '' if neither"
             ),

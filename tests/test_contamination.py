@@ -258,3 +258,19 @@ def test_execution_without_a_sandbox_is_refused_before_any_work(world, monkeypat
     with pytest.raises(JobError, match=r"no sandbox\. Or set decontamination\.execution to false"):
         settings = Decontamination(execution=True)
         contamination.build(store, settings, made.executor, "snippet", made.benchmarks[0])
+
+
+def test_a_leak_in_the_context_of_a_snippet_counts(tmp_path):
+    caller = 'def shown(numbers):\n    """Show the total."""\n    return str(sum_of_even_squares(numbers))\n'
+    root = tree(tmp_path / "code", {"a.py": f"{PROMPT}{SOLUTION}\n\n{caller}"})
+    write_benchmark(tmp_path / "one.jsonl", TASK)
+    made = recipe(root, benchmarks=[{"name": "one", "path": str(tmp_path / "one.jsonl")}])
+    store = Store(tmp_path / "store")
+    raw_pool.build(store, made.sources, made.executor)
+    benchmarks.build(store, made.benchmarks[0])
+    contamination.build(store, made.decontamination, made.executor, "snippet", made.benchmarks[0])
+    names = {r["snippet_id"]: r["name"] for r in read(store, "raw_pool")}
+    assert {names[r["item_id"]] for r in read(store, "contamination", item_kind="snippet", benchmark="one")} == {
+        "sum_of_even_squares",
+        "shown",
+    }

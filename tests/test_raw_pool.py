@@ -45,6 +45,8 @@ def test_one_row_per_text_with_what_is_read_off_it(tmp_path):
         "num_chars": len(ADD),
         "is_method": True,
         "is_async": False,
+        "imports": None,
+        "context": None,
         "is_generated": False,
     }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterable
+from itertools import pairwise
 
 from builders.checks.structure import Syntax
 
@@ -89,6 +90,7 @@ _MEMBERS = {
     "urllib.parse": "parse_qs unquote urlencode urljoin urlparse urlsplit urlunsplit",
     "uuid": "UUID uuid4",
 }
+_KNOWN = frozenset(_ALIASES.values())
 _FROM = {name: f"from {module} import {name}" for module, names in _MEMBERS.items() for name in names.split()}
 _OF_THE_MODULE = {"MAXYEAR", "MINYEAR", "UTC", "date", "datetime", "time", "timedelta", "timezone", "tzinfo"}
 """What `datetime.x` can mean when `datetime` is the module. The class `datetime` has a `date` and a
@@ -109,6 +111,33 @@ def infer(undefined: Collection[str], syntax: Syntax) -> tuple[list[str], list[s
         if not statements:
             unknown.append(name)
     return sorted(found), sorted(unknown)
+
+
+def standing(statements: Iterable[str], path: str) -> list[str]:
+    """The import statements of a file that work where its package is not.
+
+    The package is one of the three topmost folders of the file's path, or the one below
+    `site-packages`. What it imports of itself by its absolute name is left out, and so are private
+    names of any package. Standard modules are never its own, and neither are the well-known
+    libraries under the names that everybody gives them: numpy's files may `import numpy as np`.
+
+    Example:
+        standing(["import re", "from tool.parts import x"], "src/tool/a.py")    # ["import re"]
+    """
+    folders = path.split("/")[:-1]
+    below = [b for a, b in pairwise(folders) if a in ("site-packages", "dist-packages")]
+    own = {*folders[:3], *below} - sys.stdlib_module_names
+    kept = []
+    for statement in statements:
+        module, _, names = statement.removeprefix("from ").partition(" import ")
+        if names and all(n.startswith("_") for n in names.split(", ")):
+            continue
+        if names:
+            public = ", ".join(n for n in names.split(", ") if not n.startswith("_"))
+            statement = f"from {module} import {public}"
+        if statement in _KNOWN or statement.split()[1].split(".")[0] not in own:
+            kept.append(statement)
+    return kept
 
 
 def modules(statements: Iterable[str]) -> set[str]:

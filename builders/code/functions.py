@@ -19,15 +19,19 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from builders.code import generated, newer, validity
 from builders.code.indentation import Span, dedented, is_one_literal
-from builders.code.outline import ASYNC_FUNCTION, CLASS, DOCUMENTED, UNCLEAR, Definition, outline
+from builders.code.outline import ASYNC_FUNCTION, CLASS, DOCUMENTED, FUNCTION, UNCLEAR, Definition, Outlined, outlined
 from builders.code.signatures import FunctionNode, signature, signature_of
+from builders.code.surroundings import NOTHING, Needs, surroundings
 
 _ODD_SPACES = tuple(bytes([c]) for c in b"\t\v\f\x1c\x1d\x1e\x1f")
 
@@ -46,6 +50,12 @@ class Function(NamedTuple):
     num_lines: int
     is_method: bool
     is_async: bool
+    imports: tuple[str, ...] | None = None
+    """The import statements of its file that it and its context need; None for a text of
+    definitions alone."""
+    context: str | None = None
+    """The constants, functions and small classes of its file that it needs, as text; None where it
+    needs none, or too much."""
 
 
 class Refused(NamedTuple):
@@ -75,7 +85,7 @@ def extract(sources: Sequence[str], methods: bool = True) -> list[Extracted]:
     """
     texts = [_normalised(s) for s in sources]
     encoded = [_encoded(t) for t in texts]
-    outlines = [None if data is None else outline(data) for data in encoded]
+    outlines = [None if data is None else outlined(data) for data in encoded]
     regular = [n for n, found in enumerate(outlines) if found is not None]
     accepted = validity.accepted([encoded[n] or b"" for n in regular])
     parsed_by_linter = {n for n, is_accepted in zip(regular, accepted, strict=True) if is_accepted}
@@ -117,11 +127,76 @@ def whole(source: str, methods: bool = True) -> Extracted:
 def _by_parser(source: str, methods: bool) -> Extracted | None:
     """The functions of a file by its syntax tree; None for one that the running Python refuses."""
     try:
-        found = list(_by_tree(source, methods))
+        tree = parsed(source)
+        found = list(_of_tree(tree, source, methods))
+        documented = [f for f in found if f is not None]
+        return Extracted(_with_needs(documented, tree, source), len(found) - len(documented))
     except UNPARSABLE:
         return None
-    documented = [f for f in found if f is not None]
-    return Extracted(documented, len(found) - len(documented))
+
+
+def _with_needs(found: list[Function], tree: ast.Module, source: str) -> list[Function]:
+    """The functions with what they need of the file."""
+    data = source.encode("utf-8", "surrogatepass")
+    if not found or b"\0" in data:
+        return found
+    starts, texts = _line_starts(data), source.split("\n")
+    lines = np.array(_module_lines(tree, data, starts), np.int64).reshape(-1, 2)
+    placed = [_place(n, texts, data, starts) for n in tree.body if isinstance(n, (FunctionNode, ast.ClassDef))]
+    definitions = np.array(placed, np.int64).reshape(-1, 5)
+    return _with_surroundings(found, data, lines, definitions, starts)
+
+
+def _with_surroundings(
+    found: list[Function], data: bytes, lines: np.ndarray, of_module: np.ndarray, starts: list[int]
+) -> list[Function]:
+    named = {data[at:end].decode(): (at, end) for _, _, at, end, _ in of_module.tolist()}
+    places = [
+        (starts[f.line - 1], starts[f.line + f.num_lines - 1] - 1, *named.get(f.name.split(".")[0], (0, 0)))
+        for f in found
+    ]
+    needed = surroundings(data, lines, of_module, places)
+    return [f._replace(imports=n.imports, context=n.context) for f, n in zip(found, needed, strict=True)]
+
+
+def _line_starts(data: bytes) -> list[int]:
+    """Where each line starts, and where one behind the last line would."""
+    return [0, *(np.flatnonzero(np.frombuffer(data, np.uint8) == 10) + 1).tolist(), len(data) + 1]
+
+
+_HEADER = re.compile(rb"(?:async(?:\s|\\\n)+)?(?:def|class)(?:\s|\\\n)+([^\s(:\[\\]+)")
+
+
+def _place(node: FunctionNode | ast.ClassDef, lines: list[str], data: bytes, starts: list[int]) -> tuple[int, ...]:
+    """The start, the end, the start and end of the name, and the kind of a definition."""
+    header = _HEADER.match(data, starts[node.lineno - 1] + node.col_offset)
+    assert header, f"no definition at line {node.lineno}"
+    first = _first_line(node, lines)
+    end = starts[node.end_lineno or node.lineno] - 1
+    kind = CLASS if isinstance(node, ast.ClassDef) else FUNCTION
+    return starts[first - 1], end, *header.span(1), kind
+
+
+def _module_lines(tree: ast.Module, data: bytes, starts: list[int]) -> list[tuple[int, int]]:
+    """The lines that `outlined` tells about the module level."""
+    found, waiting = [], list[tuple[ast.AST, bool]]((n, True) for n in tree.body)
+    has_globals = b"global" in data
+    while waiting:
+        node, is_outside = waiting.pop()
+        is_import = isinstance(node, (ast.Import, ast.ImportFrom)) and is_outside
+        is_top = isinstance(node, ast.stmt) and is_outside and node.col_offset == 0
+        is_definition = isinstance(node, (FunctionNode, ast.ClassDef))
+        if is_import or isinstance(node, ast.Global) or (is_top and not is_definition):
+            assert isinstance(node, ast.stmt)
+            at = starts[node.lineno - 1] + node.col_offset
+            if not data[starts[node.lineno - 1] : at].strip(b" \t\f"):
+                found.append((at, starts[node.end_lineno or 0] - 1))
+        if (has_globals or not is_definition) and isinstance(node, (ast.stmt, ast.ExceptHandler, ast.match_case)):
+            inner = (
+                n for name in ("body", "handlers", "cases", "orelse", "finalbody") for n in getattr(node, name, ())
+            )
+            waiting += [(n, is_outside and not is_definition) for n in inner]
+    return sorted(found)
 
 
 def _of_newer_python(source: str, methods: bool) -> Extracted:
@@ -148,14 +223,22 @@ def _of_newer_python(source: str, methods: bool) -> Extracted:
             function = _function(f"{prefix}." if prefix else "", node, docstring, part)
             found.append(function._replace(line=placed.line))
         num_undocumented += not docstring
+    data = _encoded(source)
+    outline = None if data is None else outlined(data)
+    if data is not None and outline is not None:
+        found = _with_surroundings(found, data, outline.lines, outline.of_module, _line_starts(data))
     return Extracted(found, num_undocumented, refused=refused)
 
 
 def _by_tree(source: str, methods: bool = True) -> Iterator[Function | None]:
     """One item per definition: a function, or None for one without a docstring."""
     source = _normalised(source)
+    yield from _of_tree(parsed(source), source, methods)
+
+
+def _of_tree(tree: ast.Module, source: str, methods: bool) -> Iterator[Function | None]:
     lines = source.split("\n")
-    for prefix, node in _definitions(parsed(source).body, methods):
+    for prefix, node in _definitions(tree.body, methods):
         docstring = _documented(node)
         yield _function(prefix, node, docstring, lines) if docstring else None
 
@@ -174,22 +257,33 @@ def _encoded(text: str) -> bytes | None:
         return None
 
 
-def _from_outline(data: bytes, found: list[Definition], methods: bool = True) -> Extracted:
-    if not methods:
-        found = [d for d in found if d.parent < 0]
+def _from_outline(data: bytes, outline: Outlined, methods: bool = True) -> Extracted:
+    found, num_functions = outline.documented(methods)
+    if not found:
+        return Extracted([], num_functions)
     is_simple = not any(c in data for c in _ODD_SPACES)
-    names: list[str] = []
+    prefixes: dict[int, tuple[str, int, int]] = {}
+    names, places = [], []
     for d in found:
-        prefix = f"{names[d.parent]}." if d.parent >= 0 else ""
+        prefix, at, end = _prefix(data, outline, d.parent, prefixes) if d.parent >= 0 else ("", d.name_at, d.name_end)
         names.append(prefix + data[d.name_at : d.name_end].decode())
-    made = [
-        _cut_out(data, d, name, is_simple) for d, name in zip(found, names, strict=True) if d.doc and d.kind != CLASS
-    ]
+        places.append((d.start, d.end, at, end))
+    needed = surroundings(data, outline.lines, outline.of_module, places)
+    made = [_cut_out(data, d, name, is_simple, needs) for d, name, needs in zip(found, names, needed, strict=True)]
     functions_ = [f for f in made if f is not None]
-    return Extracted(functions_, sum(d.kind != CLASS for d in found) - len(functions_))
+    return Extracted(functions_, num_functions - len(functions_))
 
 
-def _cut_out(data: bytes, d: Definition, name: str, is_simple: bool) -> Function | None:
+def _prefix(data: bytes, outline: Outlined, row: int, known: dict[int, tuple[str, int, int]]) -> tuple[str, int, int]:
+    """The name of a class with those around it and a dot, and where the outermost name is."""
+    if row not in known:
+        d = Definition._make(outline.rows[row].tolist())
+        before, at, end = _prefix(data, outline, d.parent, known) if d.parent >= 0 else ("", d.name_at, d.name_end)
+        known[row] = f"{before}{data[d.name_at : d.name_end].decode()}.", at, end
+    return known[row]
+
+
+def _cut_out(data: bytes, d: Definition, name: str, is_simple: bool, needs: Needs = NOTHING) -> Function | None:
     raw = data[d.start : d.end].decode()
     docstring = _docstring(data, d, raw)
     if not docstring:
@@ -203,6 +297,8 @@ def _cut_out(data: bytes, d: Definition, name: str, is_simple: bool) -> Function
         num_lines=d.end_line - d.line + 1,
         is_method=d.parent >= 0,
         is_async=d.kind == ASYNC_FUNCTION,
+        imports=needs.imports,
+        context=needs.context,
     )
 
 
@@ -297,7 +393,7 @@ def _literal_of(node: FunctionNode, lines: list[str], first: int) -> Span | None
     return (start, stop) if is_one_literal(literal) else None
 
 
-def _first_line(node: FunctionNode, lines: list[str]) -> int:
+def _first_line(node: FunctionNode | ast.ClassDef, lines: list[str]) -> int:
     """The first line of a definition, counted from 1: that of its first decorator's @, or of the
     def.
 

@@ -34,10 +34,11 @@ MAX_CHAIN, MAX_ELIFS, MAX_FIELD, MAX_NUMBER = 400, 400, 200, 4000
 """
 
 _PLAIN, _WORD, _SPACE, _NEWLINE, _QUOTE, _HASH, _OPEN, _CLOSE, _COMMA, _COLON, _BACKSLASH, _DIGIT, _ODD = range(13)
-_DEF, _CLASS_WORD, _ASYNC, _ELIF, _LAMBDA = (
-    np.frombuffer(w, np.uint8) for w in (b"def", b"class", b"async", b"elif", b"lambda")
+_DEF, _CLASS_WORD, _ASYNC, _ELIF, _LAMBDA, _IMPORT, _FROM, _GLOBAL = (
+    np.frombuffer(w, np.uint8) for w in (b"def", b"class", b"async", b"elif", b"lambda", b"import", b"from", b"global")
 )
 (_KIND, _PARENT, _START, _LINE, _DEF_AT, _WIDTH, _NAME_AT, _NAME_END, _HEADER_END, _DOC, _DOC_AT, _DOC_END, _END, _END_LINE) = range(14)  # fmt: skip
+_OF_MODULE = np.array([_START, _END, _NAME_AT, _NAME_END, _KIND])
 
 
 class Definition(NamedTuple):
@@ -62,8 +63,32 @@ class Definition(NamedTuple):
     doc_end: int
     """The first statement's string with prefix and quotes. For UNCLEAR only the start counts."""
     end: int
-    """The end of its last line, before the line end."""
+    """The end of its last line, before the line end. For a class in a class, of its header."""
     end_line: int
+
+
+class Outlined(NamedTuple):
+    """The definitions of a file, and its module level in bytes."""
+
+    rows: np.ndarray
+    """(n, 14) one `Definition` a row."""
+    lines: np.ndarray
+    """(n, 2) start and end of logical lines: those of the module level that define nothing, imports
+    in its branches, and `global` statements anywhere."""
+
+    @property
+    def of_module(self) -> np.ndarray:
+        """(m, 5) start, end, start and end of the name, and kind of the definitions of the module
+        level."""
+        return self.rows[self.rows[:, _PARENT] < 0][:, _OF_MODULE]
+
+    def documented(self, methods: bool) -> tuple[list[Definition], int]:
+        """The functions that begin with a string, or may, and the number of all functions."""
+        is_function = self.rows[:, _KIND] != CLASS
+        if not methods:
+            is_function &= self.rows[:, _PARENT] < 0
+        chosen = self.rows[is_function & (self.rows[:, _DOC] != UNDOCUMENTED)]
+        return [Definition._make(row) for row in chosen.tolist()], int(is_function.sum())
 
 
 def outline(data: bytes) -> list[Definition] | None:
@@ -71,11 +96,18 @@ def outline(data: bytes) -> list[Definition] | None:
 
     The result is meaningless for a file that does not parse.
     """
+    found = outlined(data)
+    return None if found is None else [Definition._make(row) for row in found.rows.tolist()]
+
+
+def outlined(data: bytes) -> Outlined | None:
+    """The same, with what else the module level has."""
     if b"\\N{" in data:  # a character name that Python or the linter may not know
         return None
     rows = np.empty((len(data) // len("def f():0\n") + 1, 14), np.int64)
-    found = _outline(np.frombuffer(data + b"\n\0\0\0", np.uint8), len(data) + 1, rows)
-    return None if found < 0 else [Definition._make(row) for row in rows[:found].tolist()]
+    lines, num_lines = np.empty((len(data) // len("a\n") + 1, 2), np.int64), np.zeros(1, np.int64)
+    found = _outline(np.frombuffer(data + b"\n\0\0\0", np.uint8), len(data) + 1, rows, lines, num_lines)
+    return None if found < 0 else Outlined(rows[:found].copy(), lines[: num_lines[0]].copy())
 
 
 def _byte_kinds() -> np.ndarray:
@@ -111,6 +143,16 @@ def _is_word(data, at, end, word):
             return False
     after = _KINDS[data[at + len(word)]]
     return after != _WORD and after != _DIGIT and after != _QUOTE
+
+
+@compiled
+def _is_definition(data, at, end):
+    first = data[at]
+    if first == 100:
+        return _is_word(data, at, end, _DEF)
+    if first == 99:
+        return _is_word(data, at, end, _CLASS_WORD)
+    return first == 97 and _is_word(data, at, end, _ASYNC)
 
 
 @compiled
@@ -303,8 +345,8 @@ def _logical_line(data, i, end, line, is_function, place):
 
 
 @compiled
-def _outline(data, end, rows):
-    """Fill the rows and return their number, or -1 for an odd file.
+def _outline(data, end, rows, lines, num_lines):
+    """Fill the rows and return their number, or -1 for an odd file. Fill the lines likewise.
 
     The data must end in a line end and three bytes of padding.
     """
@@ -314,6 +356,8 @@ def _outline(data, end, rows):
     place, elifs = np.zeros(1, np.int64), 0
     level, found, begun, begun_line = 0, 0, -1, 0
     opened, opened_column = -1, 0  # the function that lines belong to
+    opened_class = -1  # the class of the module level that lines belong to
+    inside = -1  # the column of the outermost definition that lines belong to, in a branch or not
     # of the logical line before: its row, its end, its last line
     previous, last_end, last_line = -2, 0, 0
     i, line = 0, 1
@@ -347,6 +391,10 @@ def _outline(data, end, rows):
             level -= 1
         if opened >= 0 and column <= opened_column:
             rows[opened, _END], rows[opened, _END_LINE], opened = last_end, last_line, -1
+        if opened_class >= 0 and column == 0:
+            rows[opened_class, _END], rows[opened_class, _END_LINE], opened_class = last_end, last_line, -1
+        if column <= inside:
+            inside = -1
         owner = owners[level]
         if is_first and owner >= 0 and rows[owner, _KIND] != CLASS:
             rows[owner, _DOC], rows[owner, _DOC_AT], rows[owner, _DOC_END] = _docstring(data, i, end)
@@ -369,6 +417,16 @@ def _outline(data, end, rows):
         if after < 0:
             return -1
         previous, last_end, last_line = -2, after - 1, line - 1
+        if inside < 0 and (kind >= 0 or _is_definition(data, i, end)):
+            inside = column
+        is_line = owner == -1 and kind < 0 and data[i] != 64
+        if data[i] == 105 or data[i] == 102:
+            is_line |= inside < 0 and (_is_word(data, i, end, _IMPORT) or _is_word(data, i, end, _FROM))
+        elif data[i] == 103:
+            is_line |= _is_word(data, i, end, _GLOBAL)
+        if is_line:
+            lines[num_lines[0], 0], lines[num_lines[0], 1] = i, after - 1
+            num_lines[0] += 1
         if kind >= 0:
             at = _skip_spaces(data, at, end)
             stop = at
@@ -387,6 +445,8 @@ def _outline(data, end, rows):
                 previous = found
                 if kind != CLASS:
                     opened, opened_column = found, column
+                elif owner == -1:
+                    opened_class = found
             elif kind != CLASS:
                 if data[body] == 92:
                     return -1
@@ -397,6 +457,8 @@ def _outline(data, end, rows):
         elif begun < 0:
             begun, begun_line = start, first_line
         i = after
+    if opened_class >= 0:
+        rows[opened_class, _END], rows[opened_class, _END_LINE] = last_end, last_line
     if opened >= 0:
         rows[opened, _END], rows[opened, _END_LINE] = last_end, last_line
     return found

@@ -62,7 +62,16 @@ class Pool(Settings):
     )
     max_undefined_names: int = Field(0, description="names at most that are used and defined nowhere in the function")
     infer_imports: bool = Field(
-        True, description="take names such as np and re for imports; false: they count as undefined"
+        True,
+        description="where a source has no files, take names such as np and re for imports; false: they "
+        "count as undefined",
+    )
+    max_context_chars: int = Field(
+        2000,
+        ge=0,
+        le=8000,
+        description="characters of constants, functions and classes of its file that a function may need, "
+        "at most; they are shown with it; 0: it must need none",
     )
     max_type_errors: int | None = Field(
         0,

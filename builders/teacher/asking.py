@@ -48,7 +48,7 @@ def pair(teacher: Teacher, completion: Completion) -> Parsed:
 
 def request(snippet: dict[str, Any], teacher: Teacher, seed: int) -> Request:
     """The question about one snippet."""
-    text = prompts.render(teacher.prompt, code=snippet["code"])
+    text = prompts.render(teacher.prompt, code=snippet["shown"])
     name = content_id("teacher", teacher.model, snippet["snippet_id"], text)
     return Request(
         request_id=name,

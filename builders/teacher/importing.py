@@ -195,6 +195,8 @@ def snippet_rows(found: list[Triple]) -> list[dict[str, Any]]:
             "num_chars": len(t["snippet"]),
             "is_method": False,
             "is_async": bool(function and function.is_async),
+            "imports": None,
+            "context": None,
             "is_generated": False,
         }
     return [rows[k] for k in sorted(rows)]

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from builders.checks.imports import infer, modules
+from builders.checks.imports import infer, modules, standing
 from builders.checks.names import undefined_names
 from builders.checks.structure import syntax
 
@@ -63,3 +63,22 @@ def test_modules_of_statements():
         "torch",
         "a",
     }
+
+
+@pytest.mark.parametrize(
+    "path, statement, kept",
+    [
+        ("src/tool/a.py", "from tool.parts import x", None),
+        ("src/tool/a.py", "import tool.parts", None),
+        ("src/tool/a.py", "import tools", "import tools"),
+        ("lib/python3.11/site-packages/tool/deep/a.py", "from tool import x", None),
+        ("tool-1.0/src/tool/json/a.py", "import json", "import json"),
+        ("numpy/core/a.py", "import numpy as np", "import numpy as np"),
+        ("numpy/core/a.py", "from numpy.core import x", None),
+        ("a.py", "from tool import x", "from tool import x"),
+        ("a.py", "from tool import _x, y", "from tool import y"),
+        ("a.py", "from tool import _x", None),
+    ],
+)
+def test_imports_that_work_without_the_package_of_the_file(path, statement, kept):
+    assert standing([statement, "import re"], path) == [*([kept] if kept else []), "import re"]

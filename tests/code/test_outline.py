@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.code.functions import _from_outline, whole
-from builders.code.outline import CLASS, outline
+from builders.code.outline import CLASS, outline, outlined
 
 
 def by_outline(source: str):
     """What the outline gives, None for an odd file."""
     data = source.encode()
-    found = outline(data)
+    found = outlined(data)
     return None if found is None else _from_outline(data, found)
 
 
