@@ -139,9 +139,9 @@ def funnel(store: Store) -> None:
 def to_read(store: Store, number: int, seed: str) -> None:
     """Print snippets drawn from the pool, and rejected ones with their reasons."""
     connection = connect(store)
-    kept = """SELECT r.name, r.code, p.license AS why FROM pool AS p JOIN raw_pool AS r USING (snippet_id)
+    kept = """SELECT r.name, shown_code(r.imports, r.context, r.code) AS code, p.license AS why FROM pool AS p JOIN raw_pool AS r USING (snippet_id)
         ORDER BY md5(snippet_id || $seed), snippet_id LIMIT $number"""
-    left = """SELECT r.name, r.code, string_agg(reason || coalesce(' ' || round(value, 2), ''), ', ' ORDER BY reason) AS why
+    left = """SELECT r.name, shown_code(any_value(r.imports), any_value(r.context), r.code) AS code, string_agg(reason || coalesce(' ' || round(value, 2), ''), ', ' ORDER BY reason) AS why
         FROM rejects AS j JOIN raw_pool AS r ON r.snippet_id = j.item_id WHERE j.stage = 'pool'
         GROUP BY r.snippet_id, r.name, r.code ORDER BY md5(r.snippet_id || $seed), r.snippet_id LIMIT $number"""
     for title, query in (("KEPT", kept), ("LEFT OUT", left)):

@@ -188,6 +188,25 @@ def _assigned(data, at, end):
 
 
 @compiled
+def _is_in_branch(data, at):
+    """Whether the line at a place is indented."""
+    return at > 0 and _is_blank(data[at - 1])
+
+
+@compiled
+def _assigned_behind_colon(data, at, end):
+    """Where the name stands that a branch on one line assigns to, as `if x: A = 1`; -1 if none."""
+    for i in range(at, end):
+        if data[i] == 10:
+            break
+        if data[i] == 58:
+            name_at = _skip(data, i + 1, end)
+            if name_at < end and _is_letter(data[name_at]) and _assigned(data, name_at, end) > 0:
+                return name_at
+    return -1
+
+
+@compiled
 def _string(data, i, end, is_format, reads_text, keys, numbers, hit_names, hit_places, num_hits):
     """Note the names in the string whose opening quote stands at `i`; the place behind it."""
     quote = data[i]
@@ -495,8 +514,8 @@ def needs(data, lines, definitions, functions, most, most_of_class):
     """What each function needs of its module.
 
     data         the file, and three bytes more
-    lines        (n, 2) logical lines of the module level that define nothing, and lines of imports
-                 in branches and of `global` anywhere: start, end
+    lines        (n, 2) logical lines of the module level and its branches that define nothing, and
+                 those of `global` anywhere: start, end
     definitions  (m, 5) of the module level: start, end, start and end of the name, kind
     functions    (k, 4) start, end, start and end of the name at the module level that it is part of
     most         bytes of the parts that a function may need
@@ -552,7 +571,7 @@ def needs(data, lines, definitions, functions, most, most_of_class):
         else:
             at, end, is_class = lines[line, 0], lines[line, 1], False
             name_at, name_end = at, _assigned(data, at, end)
-            if name_end == 0:
+            if name_end == 0 or _is_in_branch(data, at):
                 continue
             is_bare = False
         key = _hash(data, name_at, name_end)
@@ -575,9 +594,14 @@ def needs(data, lines, definitions, functions, most, most_of_class):
         is_global = (
             stop - at == 6 and data[at] == 103 and data[at + 5] == 108 and after > stop and _is_letter(data[after])
         )
-        if not is_global and not (data[after] == 46 or data[after] == 91 or _is_update(data, after)):
-            continue
         i = after if is_global else at
+        if not is_global and not (data[after] == 46 or data[after] == 91 or _is_update(data, after)):
+            is_changed = _is_in_branch(data, at) and _assigned(data, at, end) > 0
+            behind = _assigned_behind_colon(data, at, end)
+            if behind >= 0 and not (is_changed and _find(_hash(data, at, stop), keys, numbers) >= 0):
+                i = behind
+            elif not is_changed:
+                continue
         while i < end:
             stop = _word_end(data, i, end)
             uid = _find(_hash(data, i, stop), keys, numbers) if stop > i else -1

@@ -179,23 +179,23 @@ def _place(node: FunctionNode | ast.ClassDef, lines: list[str], data: bytes, sta
 
 def _module_lines(tree: ast.Module, data: bytes, starts: list[int]) -> list[tuple[int, int]]:
     """The lines that `outlined` tells about the module level."""
-    found, waiting = [], list[tuple[ast.AST, bool]]((n, True) for n in tree.body)
+    found = set()
+    waiting = list[tuple[ast.AST, bool, bool]]((n, True, False) for n in tree.body)
     has_globals = b"global" in data
     while waiting:
-        node, is_outside = waiting.pop()
-        is_import = isinstance(node, (ast.Import, ast.ImportFrom)) and is_outside
-        is_top = isinstance(node, ast.stmt) and is_outside and node.col_offset == 0
+        node, is_outside, is_first = waiting.pop()
         is_definition = isinstance(node, (FunctionNode, ast.ClassDef))
-        if is_import or isinstance(node, ast.Global) or (is_top and not is_definition):
-            assert isinstance(node, ast.stmt)
-            at = starts[node.lineno - 1] + node.col_offset
-            if not data[starts[node.lineno - 1] : at].strip(b" \t\f"):
-                found.append((at, starts[node.end_lineno or 0] - 1))
+        if isinstance(node, ast.stmt) and not is_definition and (is_outside or isinstance(node, ast.Global)):
+            line = starts[node.lineno - 1]
+            before = data[line : line + node.col_offset]
+            is_alone = not before.strip(b" \t\f")
+            if is_alone or (is_first and is_outside):  # what stands before is `else:` or the like
+                at = line + (node.col_offset if is_alone else len(before) - len(before.lstrip(b" \t\f")))
+                found.add((at, starts[node.end_lineno or 0] - 1))
         if (has_globals or not is_definition) and isinstance(node, (ast.stmt, ast.ExceptHandler, ast.match_case)):
-            inner = (
-                n for name in ("body", "handlers", "cases", "orelse", "finalbody") for n in getattr(node, name, ())
-            )
-            waiting += [(n, is_outside and not is_definition) for n in inner]
+            blocks = (getattr(node, name, ()) for name in ("body", "handlers", "cases", "orelse", "finalbody"))
+            is_outside = is_outside and not is_definition
+            waiting += [(n, is_outside, k == 0) for block in blocks for k, n in enumerate(block)]
     return sorted(found)
 
 

@@ -73,8 +73,8 @@ class Outlined(NamedTuple):
     rows: np.ndarray
     """(n, 14) one `Definition` a row."""
     lines: np.ndarray
-    """(n, 2) start and end of logical lines: those of the module level that define nothing, imports
-    in its branches, and `global` statements anywhere."""
+    """(n, 2) start and end of logical lines: those of the module level and its branches that define
+    nothing, and `global` statements anywhere."""
 
     @property
     def of_module(self) -> np.ndarray:
@@ -424,6 +424,8 @@ def _outline(data, end, rows, lines, num_lines):
             is_line |= inside < 0 and (_is_word(data, i, end, _IMPORT) or _is_word(data, i, end, _FROM))
         elif data[i] == 103:
             is_line |= _is_word(data, i, end, _GLOBAL)
+        # in a branch of the module level
+        is_line |= inside < 0 and column > 0 and _KINDS[data[i]] == _WORD
         if is_line:
             lines[num_lines[0], 0], lines[num_lines[0], 1] = i, after - 1
             num_lines[0] += 1

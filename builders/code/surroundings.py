@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ MAX_CONTEXT_BYTES = 8000
 """A longer context is none. The pool's own limit is `pool.max_context_chars`."""
 MAX_CLASS_BYTES = 1500
 """A larger class is not taken into a context."""
+_DEFINITION = re.compile(r"@|(?:async\s+)?def\b|class\b")
 _COMMENT = re.compile(r"#[^\n]*|\\\n")
 
 
@@ -69,8 +71,17 @@ def surroundings(
         middle, stop = at + num_names, at + num_names + num_parts
         texts = [data[slice(*items[n, :2].tolist())].decode() for n in numbers[middle:stop]]
         imports = None if is_bare else bindings.statements(tuple(numbers[at:middle]))
-        made.append(Needs(imports, "\n".join(texts) or None))
+        made.append(Needs(imports, _joined(texts) or None))
         at = stop
+    return made
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Assignments on lines that follow each other, definitions with two blank lines around them."""
+    made = ""
+    for before, text in pairwise(["", *texts]):
+        is_apart = _DEFINITION.match(before) or _DEFINITION.match(text)
+        made += ("\n\n\n" if is_apart else "\n") * bool(made) + text
     return made
 
 

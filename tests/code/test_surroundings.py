@@ -86,12 +86,12 @@ def test_imports_and_context_are_those_of_the_file():
                 "import json",
                 "from collections.abc import Iterable",
             ),
-            'LIMIT = 3  # three\nTABLE: D = {"a": LIMIT}\ndef _inner(a):\n    return np.sum(a)',
+            'LIMIT = 3  # three\nTABLE: D = {"a": LIMIT}\n\n\ndef _inner(a):\n    return np.sum(a)',
         ),
         "third": (("import numpy as np",), None),
         "changed": ((), None),
         "reads": ((), None),
-        "K.m": ((), "LIMIT = 3  # three\nclass Small:\n    size = LIMIT"),
+        "K.m": ((), "LIMIT = 3  # three\n\n\nclass Small:\n    size = LIMIT"),
     }
 
 
@@ -143,6 +143,30 @@ def test_a_name_counts_where_its_function_takes_it_from_the_module(body, is_need
     ast.parse(source)
     (found,) = extract([source])
     assert [f.imports for f in found.functions] == [("import re",) if is_needed else ()]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "if a:\n    STATE = 1",
+        "if a: STATE = 1",
+        "if a: pass\nelse: STATE = 1",
+        "if a:\n    try: pass\n    except b: STATE = 1",
+        "if a:\n    for b in c:\n        STATE: int = 1",
+        "try:\n    import a\n    STATE = 1\nexcept b: pass",
+        "if a:\n    STATE += 1",
+        "if a:\n    STATE[0] = 1",
+        "STATE.update(a)",
+    ],
+)
+def test_what_the_file_changes_later_is_no_constant(changed):
+    source = f"STATE = {{}}\nOTHER = 2\n{changed}\n\n\ndef f(a):\n    'Doc.'\n    return STATE, OTHER\n"
+    ast.parse(source)
+    (found,) = extract([source])
+    assert found == whole(source)
+    assert [f.context for f in found.functions] == ["OTHER = 2"]
+    same = source.replace(changed, "if a:\n    STATES = 1\n    x(STATE=STATE == 1)")
+    assert [f.context for f in extract([same])[0].functions] == ["STATE = {}\nOTHER = 2"]
 
 
 def test_headers_belong_to_the_module():

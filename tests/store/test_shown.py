@@ -12,9 +12,9 @@ from store.shown import shown_code
     [
         (None, None, "code"),
         ([], None, "code"),
-        (["import a", "import b"], None, "import a\nimport b\ncode"),
-        ([], "A = 1\nB = 2", "A = 1\nB = 2\ncode"),
-        (["import a"], "A = 1", "import a\nA = 1\ncode"),
+        (["import a", "import b"], None, "import a\nimport b\n\n\ncode"),
+        ([], "A = 1\nB = 2", "A = 1\nB = 2\n\n\ncode"),
+        (["import a"], "A = 1", "import a\n\n\nA = 1\n\n\ncode"),
     ],
 )
 def test_queries_and_python_agree(tmp_path, imports, context, shown):
