@@ -42,6 +42,8 @@ def show(
 ) -> None:
     """Show some rows of a table as a person reads them: code highlighted, long text folded.
 
+    Rows of the pool come with their code, and the imports and the context that it needs.
+
     Example:
     ```
     $ scoder show pool -n 1
@@ -63,9 +65,13 @@ def show(
         contract = contract_of(table)
         names, key = list(contract.names), list(contract.key)
     columns, order = ", ".join(names), ", ".join(key)
-    answer = Answer(
-        open_ledger(store), f"SELECT {columns} FROM {table} WHERE ({where}\n) ORDER BY {order} LIMIT {int(n)}"
-    )
+    query = f"SELECT {columns} FROM {table} WHERE ({where}\n) ORDER BY {order} LIMIT {int(n)}"
+    if table == "pool":  # a pool is read by its code, which raw_pool has
+        query = (
+            "SELECT p.*, r.name, shown_code(r.imports, r.context, r.code) AS code "
+            f"FROM ({query}) AS p JOIN raw_pool AS r USING (snippet_id) ORDER BY p.{order}"
+        )
+    answer = Answer(open_ledger(store), query)
     rows = [dict(zip(answer.columns, row, strict=True)) for rows in answer.rows() for row in rows]
     if as_json:
         print(json.dumps([plain(row) for row in rows]))

@@ -210,7 +210,11 @@ _ALL = [
             req("line", INT32, "line of the first decorator or of the def, from 1"),
             req("num_lines", INT32),
             opt("repo", STRING, "NULL if the source has no repositories"),
-            req("license", STRING, "SPDX expression where one is known; 'unknown' if nothing tells it"),
+            req(
+                "license",
+                STRING,
+                "SPDX expression where one is known; 'unknown' if nothing tells it, 'unknown-vendored' of code of others",
+            ),
             req("license_source", STRING, LICENSE_SOURCES_NOTE),
             opt(
                 "license_score",

@@ -75,6 +75,7 @@ class Pool(Settings):
     )
     max_type_errors: int | None = Field(
         0,
+        ge=0,
         description="type errors at most, in functions without undefined names; null: any number",
     )
     include_methods: bool = Field(False, description="take methods too; most of them make no sense without their class")

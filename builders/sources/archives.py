@@ -45,7 +45,7 @@ from builders.sources.files import (
     file_of,
     paths_of,
 )
-from builders.sources.license_places import Places, is_notice, most_bytes
+from builders.sources.license_places import Places, is_notice, is_vendored, most_bytes
 from builders.sources.license_rules import chosen
 from builders.sources.xz import Xz
 from store.errors import InputError
@@ -118,7 +118,9 @@ def _origin(places: Places, name: str, source: Source, *, is_alone: bool) -> tup
     """The package and the licence of a member. One archive alone is what its source declares."""
     repo, found = places.of(name)
     is_whole = is_alone and found is not None and "/" not in found.folder
-    return repo, chosen(found.license if found else None, source.license, is_whole=is_whole)
+    return repo, chosen(
+        found.license if found else None, source.license, is_whole=is_whole, is_vendored=is_vendored(name)
+    )
 
 
 def _place(shard: Shard, name: str) -> str:

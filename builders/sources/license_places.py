@@ -53,6 +53,7 @@ VENDORED = frozenset(
         "bundled",
         "_bundled",
         "submodules",
+        "node_modules",
     ]
 )
 """Folders of code that others wrote: the licence of the package around them is not theirs."""
@@ -79,6 +80,11 @@ class Found(NamedTuple):
     folder: str
     is_installed: bool
     """Whether it is a package that is installed into the folder, perhaps one of many."""
+
+
+def is_vendored(path: str) -> bool:
+    """Whether a file lies in a folder of code of others."""
+    return not VENDORED.isdisjoint(path.split("/")[:-1])
 
 
 def is_notice(path: str) -> bool:

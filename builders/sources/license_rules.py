@@ -11,6 +11,9 @@ recipe declares for its source. Out: one `License`.
        not exact ("BSD"), and it fills what nothing tells.
     4. A text or metadata at the root of the source.
 
+A declaration does not speak about code of others that lies in the source (`license_places.VENDORED`):
+where nothing in such a folder tells the licence, it is OF_OTHERS, which no list allows by default.
+
 So a declaration is overruled only by what is more certain. The pool says how many functions were
 declared and how many of the same source were not.
 """
@@ -23,12 +26,17 @@ from builders.sources.files import UNKNOWN, License, SourceFile
 from builders.sources.license_headers import of_head
 from builders.sources.license_names import is_exact
 
+OF_OTHERS = License("unknown-vendored", "none")
 
-def chosen(found: License | None, declared: str | None, *, is_whole: bool) -> License:
+
+def chosen(found: License | None, declared: str | None, *, is_whole: bool, is_vendored: bool) -> License:
     """The licence of a file whose head says nothing.
 
     `is_whole` says that `found` speaks about the whole source, as its declaration does.
+    `is_vendored` says that the file lies in a folder of code of others.
     """
+    if is_vendored:
+        return found or OF_OTHERS
     if declared is None:
         return found or UNKNOWN
     if found is None or is_whole or not is_exact(found.name):

@@ -29,7 +29,9 @@ MIN_SCORE = 0.4
 """Below this most of a text is something else, and its licences are not taken from it."""
 _MOST_KEPT = 20_000
 _MOST_IDS = 12
-_CHOICE = re.compile(r"(?i)\beither\b|\bat your (?:option|choice)\b|\b(?:dual|multi)[- ]?licen\w+\b(?!\W+both\b)")
+_CHOICE = re.compile(
+    r"(?i)\beither\b(?!,?\s+express)|\bat your (?:option|choice)\b|\b(?:dual|multi)[- ]?licen\w+\b(?!\W+both\b)"
+)
 _BUNDLED = re.compile(r"(?i)\bbundle[sd]?\b|\bthird[- ]part(?:y|ies)\b|\bvendored\b")
 _kept: dict[bytes, Matched | None] = {}
 

@@ -115,13 +115,14 @@ def _license(source: Source, row: dict[str, Any]) -> License:
     """What a row says about its licence, else what the recipe declares.
 
     A row with an empty licence is of others, who did not say: its licence is unknown, by the
-    dataset.
+    dataset. So is one that lacks the column, where the recipe names it.
     """
     if found := license_choices.listed(row.get(source.license_column)):
         return License(found, "dataset")
     if source.license:
         return License(source.license, "declared")
-    return License("unknown", "dataset" if source.license_column in row else "none")
+    is_named = source.license_column != Source.model_fields["license_column"].default
+    return License("unknown", "dataset" if is_named or source.license_column in row else "none")
 
 
 def _hub_shards(source: Source) -> tuple[list[Shard], Any]:

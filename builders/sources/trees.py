@@ -19,7 +19,7 @@ from typing import Any
 
 from builders.recipe import Source
 from builders.sources.files import MAX_FILE_BYTES, License, Shard, SourceFile, content_of, decoded, file_of
-from builders.sources.license_places import Places, is_notice, most_bytes
+from builders.sources.license_places import Places, is_notice, is_vendored, most_bytes
 from builders.sources.license_rules import chosen
 from store.errors import InputError, MissingError
 
@@ -44,7 +44,7 @@ def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
     for path in shard.paths:
         repo, found = places.of(path)
         is_whole = found is not None and found.folder == "" and not found.is_installed
-        told = chosen(found.license if found else None, declared, is_whole=is_whole)
+        told = chosen(found.license if found else None, declared, is_whole=is_whole, is_vendored=is_vendored(path))
         yield _read(root, path, repo, told)
 
 

@@ -66,3 +66,16 @@ terms of the GNU Lesser General Public License as published by the Free Software
 version 2.1 of the License, or (at your option) any later version.
 """
 EITHER = "This software is made available under the terms of *either* of the licenses in the files beside this one.\n"
+
+APACHE_NOTICE = """Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+"""

@@ -5,7 +5,7 @@ import pytest
 from builders.sources.files import License, SourceFile
 from builders.sources.license_headers import of_head
 from builders.sources.license_rules import headed
-from tests.sources.license_samples import BSD_2, LGPL_NOTICE, MIT
+from tests.sources.license_samples import APACHE_NOTICE, BSD_2, LGPL_NOTICE, MIT
 
 
 def commented(text: str) -> str:
@@ -24,6 +24,14 @@ def commented(text: str) -> str:
         (commented(MIT) + "import os\n", "MIT"),
         ("# Sorts things.\n#\n" + commented(BSD_2) + "\n'''Docs'''", "BSD-2-Clause"),
         (commented(LGPL_NOTICE), "LGPL-2.1-or-later"),
+        (commented(APACHE_NOTICE) + "import os\n", "Apache-2.0"),
+        ("#!/usr/bin/python\n# Copyright 2020 The Team. All rights reserved.\n\n" + commented(APACHE_NOTICE), "Apache-2.0"),
+        ("# License: GPLv3\nimport os\n", "GPL-3.0"),
+        ("# :license: MIT, see LICENSE for more details.\n", "MIT"),
+        ('"""Doc."""\n__license__ = "BSD-3-Clause"\n', "BSD-3-Clause"),
+        ("# License: BSD, see LICENSE\n", None),
+        ("# All Rights Reserved. Proprietary and confidential.\n# Unauthorized copying is strictly prohibited\n", "LicenseRef-Proprietary"),
+        ("# Copyright (c) A. Person. All rights reserved.\nimport os\n", None),
         ("# This module has been placed in\n# the public domain.\n", "Public Domain"),
         ("'''# SPDX-License-Identifier: MIT'''\n", None),
         ("import os\n# SPDX-License-Identifier: MIT\n", None),

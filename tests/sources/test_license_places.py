@@ -48,10 +48,10 @@ def test_the_nearest_text_tells_and_vendored_code_has_its_own(tmp_path):
     assert found == {
         "pkg/a.py": ("MIT", "file"),
         "pkg/part/deep/b.py": ("BSD-3-Clause", "file"),
-        "pkg/_vendor/__init__.py": ("unknown", "none"),
+        "pkg/_vendor/__init__.py": ("unknown-vendored", "none"),
         "pkg/_vendor/six.py": ("ISC", "file"),
         "pkg/_vendor/lib/c.py": ("Apache-2.0", "file"),
-        "pkg/third_party/d.py": ("unknown", "none"),
+        "pkg/third_party/d.py": ("unknown-vendored", "none"),
         "pkg/headed.py": ("Zlib", "header"),
         "other/e.py": ("unknown", "none"),
     }
@@ -113,7 +113,7 @@ def test_an_sdist_is_read_by_its_folder(tmp_path):
     found = [f for shard in sources.listing(source).shards for f in sources.read(source, shard)]
     assert [(f.path, f.repo, f.license, f.license_score) for f in found] == [
         ("demo-1.0/src/demo/a.py", "demo==1.0", "ISC", 1.0),
-        ("demo-1.0/src/demo/vendor/b.py", "demo==1.0", "unknown", None),
+        ("demo-1.0/src/demo/vendor/b.py", "demo==1.0", "unknown-vendored", None),
     ]
 
 
@@ -121,7 +121,7 @@ def test_a_declaration_goes_before_the_root_and_not_before_what_is_inside(tmp_pa
     files = {"LICENSE": MIT, "a.py": CODE, "vendor/b.py": CODE, "part/LICENSE": ISC, "part/c.py": CODE}
     assert told(tmp_path, files, license="Zlib") == {
         "a.py": ("Zlib", "declared"),
-        "vendor/b.py": ("Zlib", "declared"),
+        "vendor/b.py": ("unknown-vendored", "none"),
         "part/c.py": ("ISC", "file"),
     }
 

@@ -17,7 +17,7 @@ import re
 _EMAIL = re.compile(
     r"([A-Za-z](?<![\w.+/:%-][A-Za-z])[\w.+-]{1,63}+)@((?:[A-Za-z0-9-]{2,63}\.){1,16}"
     r"(?:com|org|net|edu|gov|mil|info|biz|io|ai|dev|app|eu|uk|de|fr|ch|at|nl|be|it|es|pt|se|no|fi|dk|pl|cz|ru|ua|cn|jp|kr|in|br"
-    r"|ca|au|nz|us|mx|ie|il|tw|hk|sg|za))\b(?![\w(.]{0,99}[(\[])"
+    r"|ca|au|nz|us|mx|ie|il|tw|hk|sg|za|me|co|ar|cl|gr|hu|ro|tr|kr|th|vn|my|id|ph))\b(?![\w(.]{0,99}[(\[])"
 )
 """What is called or indexed, as in `user@module.name(`, is code."""
 _NOBODY = re.compile(
