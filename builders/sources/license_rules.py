@@ -11,8 +11,9 @@ recipe declares for its source. Out: one `License`.
        not exact ("BSD"), and it fills what nothing tells.
     4. A text or metadata at the root of the source.
 
-A declaration does not speak about code of others that lies in the source (`license_places.VENDORED`):
-where nothing in such a folder tells the licence, it is OF_OTHERS, which no list allows by default.
+A declaration does not speak about code of others that lies in the source
+(`license_places.VENDORED`): where nothing in such a folder tells the licence, it is OF_OTHERS,
+which no list allows by default.
 
 So a declaration is overruled only by what is more certain. The pool says how many functions were
 declared and how many of the same source were not.
