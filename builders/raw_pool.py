@@ -63,7 +63,6 @@ STAGING = pa.schema(
             "imports": pa.list_(pa.string()),
             "context": pa.string(),
             "is_generated": pa.bool_(),
-            "file_id": pa.string(),
             "reject": pa.string(),
             "value": pa.float64(),
         }.items()
@@ -75,7 +74,7 @@ reason stands in `reject`, its number in `value`."""
 IMPORTED: dict[str, str | int] = {"origin": "import"}
 """The partition of the snippets that imported samples are about and that no source has."""
 
-_TEXT_COLUMNS = [name for name in STAGING.names if name not in ("repo", "license_score", "file_id", "value")]
+_TEXT_COLUMNS = [name for name in STAGING.names if name not in ("repo", "license_score", "value")]
 
 BATCH_CHARS, BATCH_FILES = 4_000_000, 500
 """A batch of files is extracted when one of the two is reached."""
@@ -314,7 +313,6 @@ def _rows(source: Source, batch: list[SourceFile]) -> list[dict[str, Any]]:
 def _file_rows(source: Source, file: SourceFile, extracted: Extracted | None) -> Iterator[dict[str, Any]]:
     place: dict[str, Any] = {"source": source.name, "path": file.path, "repo": file.repo, "license": file.license}
     place |= {"license_source": file.license_source, "license_score": file.license_score}
-    place["file_id"] = content_id(source.name, file.path)
     if extracted is None:
         yield {**place, "reject": file.error}
         return

@@ -1,7 +1,7 @@
 -- One row is one source file that gave no function (item_kind 'file'), the undocumented functions
 -- of one file, with their number as the value (item_kind 'functions'), or one function that only a
--- newer Python parses, with its source, path and line as the id and its line as the value
--- (item_kind 'function'). The file of the latter two may well have given others.
+-- newer Python parses, with its line as the value (item_kind 'function'). The file of the latter
+-- two may well have given others. The id is source:path, and source:path:line of a function.
 SELECT
     'extract' AS stage,
     NULL::INTEGER AS iteration,
@@ -11,7 +11,7 @@ SELECT
         WHEN 'newer_syntax' THEN 'function'
         ELSE 'file'
     END AS item_kind,
-    if(reject = 'newer_syntax', source || ':' || path || ':' || line, file_id) AS item_id,
+    concat_ws(':', source, path, if(reject = 'newer_syntax', line, NULL)) AS item_id,
     reject AS reason,
     max(value) AS value,
     NULL::DOUBLE AS threshold

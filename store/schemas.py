@@ -372,7 +372,7 @@ _ALL = [
             req(
                 "item_id",
                 STRING,
-                "for a file or its functions, the hash of its source and path; for one function source:path:line",
+                "for a file or its functions source:path; for one function source:path:line",
             ),
             req("reason", STRING),
             opt("value", DOUBLE, "what was measured; NULL if the reason has no number"),

@@ -82,7 +82,7 @@ def test_every_file_gives_a_function_or_a_reject(tmp_path):
     raw_pool.build_rejects(store, made.sources, made.executor)
     found = {(r["item_kind"], r["item_id"], r["reason"], r["value"]) for r in read(store, "rejects", stage="extract")}
     assert found == {
-        (kind, content_id("here", path), reason, value)
+        (kind, f"here:{path}", reason, value)
         for kind, path, reason, value in [
             ("file", "python2.py", "syntax_error", None),
             ("file", "broken.py", "syntax_error", None),

@@ -627,8 +627,8 @@ def test_each_text_is_kept_once_with_its_first_occurrence(store: Store, tmp_path
         found("s2", "a", "x.py", 1, "mit"),
         found("s3", "a", "a.py", 1, "unknown"),
         found("s3", "b", "b.py", 1, "known"),
-        {"source": "a", "path": "bad.py", "file_id": "f1", "reject": "syntax_error"},
-        {"source": "b", "path": "bad.py", "file_id": "f1", "reject": "syntax_error"},
+        {"source": "a", "path": "bad.py", "reject": "syntax_error"},
+        {"source": "a", "path": "bad.py", "reject": "syntax_error"},
     ]
     flags = {"is_method": False, "is_async": False, "is_generated": False}
     staging = str(tmp_path / "staging.parquet")
@@ -646,7 +646,7 @@ def test_each_text_is_kept_once_with_its_first_occurrence(store: Store, tmp_path
         ("s3", "b", "b.py", 1),
     ]
     rejects = [(r["item_kind"], r["item_id"], r["reason"]) for r in run(connection, "rejects_extract")]
-    assert rejects == [("file", "f1", "syntax_error")]
+    assert rejects == [("file", "a:bad.py", "syntax_error")]
 
 
 # -- teacher samples -------------------------------------------------------------------------------
