@@ -146,7 +146,7 @@ def check(store: Store, recipe: Recipe, until: str | None = None) -> None:
     """
     if found := refusals(store, recipe, until):
         raise together(found)
-    for line in fitting.close(recipe, _until(recipe, until)):
+    for line in fitting.close(recipe, stages_until(recipe, until)):
         store.announce(line)
 
 
@@ -165,7 +165,7 @@ def refusals(
     GPUs, and what trainings need. A plan for other GPUs than those of this machine gives the memory
     of each as `visible`. With `opens`, the first rows of all that the recipe names are read, too.
     """
-    wanted = _until(recipe, until)
+    wanted = stages_until(recipe, until)
     asks_teacher = teacher_samples.asks_teacher(store)
     checks: list[Callable[[], None]] = [
         partial(executors.check, recipe.executor),
@@ -188,10 +188,10 @@ def passed_over(recipe: Recipe, until: str | None = None) -> list[str]:
     """What a run would read, and `refusals` does not open: what the Hub has, and files beyond some
     thousand.
     """
-    return opening.passed_over(recipe, _until(recipe, until))
+    return opening.passed_over(recipe, stages_until(recipe, until))
 
 
-def _until(recipe: Recipe, until: str | None) -> list[str]:
+def stages_until(recipe: Recipe, until: str | None) -> list[str]:
     """The stages of a run that ends with one of them, or with the last."""
     planned = list(stages(recipe))
     if until is not None and until not in planned:

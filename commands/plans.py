@@ -44,16 +44,18 @@ def as_object(store: Store, recipe: Recipe, visible: list[float | None], until: 
 
     found = scoder.refusals(store, recipe, until, visible, opens=True)
     refused = [{"error": type(error).__name__, "message": str(error)} for error in found]
-    plan = {"plan": planned.rows(recipe, visible), "refused": refused}
+    plan = {"plan": planned.rows(recipe, visible, scoder.stages_until(recipe, until)), "refused": refused}
     print(json.dumps(plan | {"passed_over": scoder.passed_over(recipe, until)}, default=str))
     _tell(found)
 
 
-def show(recipe: Recipe, visible: list[float | None]) -> None:
+def show(recipe: Recipe, visible: list[float | None], until: str | None) -> None:
     """Print the plan for people: two tables and the totals."""
+    import scoder
     from builders.recipe import fitting, planned
 
-    found = planned.rows(recipe, visible)
+    wanted = scoder.stages_until(recipe, until)
+    found = planned.rows(recipe, visible, wanted)
     from commands.reports import print_rows
 
     *steps, total = found
@@ -63,7 +65,7 @@ def show(recipe: Recipe, visible: list[float | None]) -> None:
     for line in totals(steps, total):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     near = fitting.close(recipe, {row["stage"] for row in steps}, visible)
-    for note in [*near, *planned.grounds(recipe, visible)]:
+    for note in [*near, *planned.grounds(recipe, visible, wanted)]:
         folded = textwrap.fill(
             note, console.width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
         )

@@ -85,7 +85,7 @@ def run(
         if as_json:
             plans.as_object(opened, loaded, seen, until)
             return
-        plans.show(loaded, seen)
+        plans.show(loaded, seen, until)
         plans.refuse(opened, loaded, seen, until)
         return
     from commands import rebuilds

@@ -63,22 +63,26 @@ def _hours(recipe: Recipe, texts: int, costs: Costs | None = None) -> dict[str, 
 
 def told(recipe: Recipe, texts: int, is_whole: bool, is_gpu_there: bool) -> list[str]:
     """The sentences. `texts` are those whose number is known; `is_whole` says that no others come
-    but the functions of the pool.
+    but the functions of the pool. With 0 texts only these are checked.
     """
+    if not recipe.benchmarks:
+        return []
     hours, each, meaning = _hours(recipe, texts), _hours(recipe, PER, FUNCTIONS), recipe.decontamination.meaning
     num = len(recipe.benchmarks)
     against = f"{num} benchmark{'s' * (num != 1)}"
     many = (
         f"{texts:,} texts (the teacher's samples and candidates{'' if is_whole else ', without the rest of the pool'})"
+        if texts
+        else "all functions of the sources"
     )
     said = []
-    if hours["execution"]:
+    if recipe.decontamination.execution:
         said.append(
             f"decontamination.execution: {many} are run in the sandbox on the calls of {against}: "
             f"{_amount(hours['execution'], each['execution'])}. Measured: {ANSWERS.run_s:g} s of a core per text and "
             f"benchmark, {FUNCTIONS.run_s:g} s of a function; workers share them"
         )
-    if hours["meaning"] and meaning is not None:
+    if meaning is not None:
         place = "on a GPU it was not measured" if is_gpu_there else "there is no GPU to take them"
         said.append(
             f"decontamination.meaning: of {many}, {meaning.model} reads those that a detector has a weak hit of, "
@@ -89,7 +93,5 @@ def told(recipe: Recipe, texts: int, is_whole: bool, is_gpu_there: bool) -> list
 
 
 def _amount(hours: float, each: float) -> str:
-    return (
-        f"{hours:.2g} hours of one core, and {each:.2g} for every {PER:,} functions of the sources, whose number is known "
-        "after extraction"
-    )
+    known = f"{hours:.2g} hours of one core, and {each:.2g}" if hours else f"{each:.2g} hours of one core"
+    return f"{known} for every {PER:,} functions of the sources, whose number is known after extraction"

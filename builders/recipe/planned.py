@@ -9,7 +9,7 @@ the totals, and the sentences that say what they rest on. None is unknown, and 0
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from builders.engines.settings import LocalSettings
@@ -29,10 +29,10 @@ NONE = Need(0, 0, 0, 0, 0, 0, 0)
 Row = dict[str, Any]
 
 
-def rows(recipe: Recipe, visible: Sequence[float | None]) -> list[Row]:
-    """One row per step, then the row `total`."""
+def rows(recipe: Recipe, visible: Sequence[float | None], stages: Collection[str] | None = None) -> list[Row]:
+    """One row per step, then the row `total`; only of some stages, if they are given."""
     gpus = gpus_of(recipe.machine, visible, recipe.executor.gpu)
-    found = [_row(step, recipe, gpus) for step in plan(recipe)]
+    found = [_row(step, recipe, gpus) for step in plan(recipe) if stages is None or step.stage in stages]
     return [*found, _total(found)]
 
 
@@ -138,7 +138,7 @@ def _largest(values: Iterable[float | None]) -> float | None:
     return None if None in listed else max((value for value in listed if value is not None), default=None)
 
 
-def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
+def grounds(recipe: Recipe, visible: Sequence[float | None], stages: Collection[str] | None = None) -> list[str]:
     """What the numbers of a plan rest on, in sentences for people."""
     machine, gpus = recipe.machine, gpus_of(recipe.machine, visible, recipe.executor.gpu)
     price = "unknown (machine.price_per_gpu_hour)"
@@ -155,7 +155,7 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
         f"{machine.training_use:.0%}, gradients {machine.gradients_use:.0%} and reading {machine.reading_use:.0%}; writing "
         f"{machine.decoded_tokens_per_second:g} tokens/s a GPU with {RATED_WEIGHTS / 1e9:g} billion weights. Put your own "
         "into machine. The start of engines and trainings, a few minutes each, is not in them, nor what CPUs do",
-        *_checking(recipe, gpus),
+        *_checking(recipe, gpus, stages),
         *_unknown(recipe),
         *_idle(recipe),
         *_recomputed(recipe, gpus),
@@ -164,9 +164,10 @@ def grounds(recipe: Recipe, visible: Sequence[float | None]) -> list[str]:
     ]
 
 
-def _checking(recipe: Recipe, gpus: Gpus) -> list[str]:
+def _checking(recipe: Recipe, gpus: Gpus, stages: Collection[str] | None) -> list[str]:
     """What decontamination by execution and by meaning costs."""
-    steps = [step for step in plan(recipe) if step.cpu_hours != 0 and step.stage != "pool"]
+    planned = [step for step in plan(recipe) if stages is None or step.stage in stages]
+    steps = [step for step in planned if step.cpu_hours != 0 and step.stage != "pool"]
     texts = sum(step.rows or 0 for step in steps)
     return told(recipe, texts, all(step.rows is not None for step in steps), gpus.are_there)
 

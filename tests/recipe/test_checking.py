@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import scoder
 from builders.recipe import checking, estimate, planned
 from builders.recipe.checking import ANSWERS, Costs
 from tests.tiny_recipes import recipe
@@ -85,3 +86,12 @@ def test_a_whole_pool_is_unknown(tmp_path):
     assert hours_by_stage(made)["instructions"] is None
     (line,) = [line for line in planned.grounds(made, []) if line.startswith("decontamination.")]
     assert "640 texts (the teacher's samples and candidates, without the rest of the pool)" in line
+
+
+def test_a_run_to_the_pool_shows_the_pool_alone(tmp_path):
+    made = recipe(tmp_path, **SIZES, decontamination={"execution": True, "meaning": {"model": "m"}})
+    wanted = scoder.stages_until(made, "pool")
+    assert [row["stage"] for row in planned.rows(made, [], wanted)] == ["pool", "total"]
+    run, read = [line for line in planned.grounds(made, [], wanted) if line.startswith("decontamination.")]
+    assert "all functions of the sources are run" in run and "teacher" not in run + read
+    assert ": 0.67 hours of one core for every 100,000 functions" in run
