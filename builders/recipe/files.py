@@ -31,6 +31,11 @@ S = TypeVar("S", bound=BaseModel)
 
 MOST_TOLD = 40
 """So many mistakes are told, and so many characters of an unknown key are compared."""
+FORMS = {
+    **dict.fromkeys(("tuple_type", "list_type"), "this is a list, write [VALUE, VALUE] or a line `- VALUE` for each"),
+    **dict.fromkeys(("model_type", "dict_type"), "this is a section: its keys stand below it, indented"),
+}
+"""What the form of a value should be, by the type of pydantic's error."""
 SHIPPED = Path(__file__).parents[2] / "recipes"
 """The recipes that come with SCoder: beside `builders` in a checkout and in site-packages."""
 
@@ -75,8 +80,9 @@ def checked(kind: type[S], raw: dict[str, Any]) -> S:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        told = [_explain(e, kind) for e in error.errors()[:MOST_TOLD]]
-        more = len(error.errors()) - len(told)
+        found = [e for e in error.errors() if not _follows(e, error.errors())]
+        told = [_explain(e, kind) for e in found[:MOST_TOLD]]
+        more = len(found) - len(told)
         raise InputError("; ".join(told) + (f"; and {more:,} more" if more else "")) from None
 
 
@@ -186,6 +192,12 @@ def _resolve_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     return raw
 
 
+def _follows(error: Any, errors: Sequence[Any]) -> bool:
+    """Whether a list only seems too short because its entries are wrong."""
+    place = error["loc"]
+    return error["type"] == "too_short" and any(e["loc"][: len(place)] == place != e["loc"] for e in errors)
+
+
 def _explain(error: Any, kind: type[BaseModel]) -> str:
     """One validation error in words, with the nearest valid key for an unknown one."""
     where = ".".join(_without_tags(error["loc"]))
@@ -194,7 +206,8 @@ def _explain(error: Any, kind: type[BaseModel]) -> str:
             return f"{where}: an engine is a block, write {where}: {{engine: {error['input']}}}"
         return f"{where}: no engine {error['ctx']['tag']!r}; there are {error['ctx']['expected_tags']}"
     if error["type"] != "extra_forbidden":
-        return f"{where or kind.__name__.lower()}: {error['msg'].removeprefix('Value error, ')}" + (
+        told = FORMS.get(error["type"], error["msg"].removeprefix("Value error, "))
+        return f"{where or kind.__name__.lower()}: {told}" + (
             f" (got {shortened(repr(error['input']))})" if where and not isinstance(error["input"], dict) else ""
         )
     *place, key = error["loc"]

@@ -175,7 +175,11 @@ def test_overrides_are_yaml_values_at_any_depth(tmp_path, item, section, expecte
         ("pol.max_lines=3", "unknown key 'pol'; did you mean 'pool'?"),
         ("zzz=3", "unknown key 'zzz'. Valid keys: name, "),
         ("pool.max_lines=many", "pool.max_lines: Input should be a valid integer"),
-        ("pool=3", "pool: Input should be a valid dictionary or instance of Pool (got 3)"),
+        ("pool=3", "pool: this is a section: its keys stand below it, indented (got 3)"),
+        (
+            "pool.licenses=MIT",
+            "pool.licenses: this is a list, write [VALUE, VALUE] or a line `- VALUE` for each (got 'MIT')",
+        ),
     ],
 )
 def test_a_bad_override_is_told_with_its_text(tmp_path, item, message):
@@ -409,3 +413,8 @@ def test_a_single_tracker_is_a_list_of_one() -> None:
         for given in ("wandb", "[wandb]", "[wandb, mlflow]", "[]")
     ]
     assert reported == [("wandb",), ("wandb",), ("wandb", "mlflow"), ()]
+
+
+def test_a_list_with_a_wrong_entry_is_not_called_empty(tmp_path):
+    text = error_of(tmp_path, sources=[{"name": "a", "kind": "nokind"}])
+    assert "sources.0.kind: Input should be 'stdlib'" in text and "at least 1 item" not in text
