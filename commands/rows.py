@@ -69,7 +69,7 @@ def show(
     if table == "pool":  # a pool is read by its code, which raw_pool has
         query = (
             "SELECT p.*, r.name, shown_code(r.imports, r.context, r.code) AS code "
-            f"FROM ({query}) AS p JOIN raw_pool AS r USING (snippet_id) ORDER BY p.{order}"
+            f"FROM ({query}) AS p LEFT JOIN raw_pool AS r USING (snippet_id) ORDER BY p.{order}"
         )
     answer = Answer(open_ledger(store), query)
     rows = [dict(zip(answer.columns, row, strict=True)) for rows in answer.rows() for row in rows]

@@ -13,7 +13,19 @@ from store import CONTRACTS, ContractError, Store
 from tests.rows import put
 
 # Texts of code and answers are somebody else's: what stands there is kept.
-TEXTS = {"code", "docstring", "completion", "solution", "problem", "messages", "tests", "prompt", "statement"}
+TEXTS = {
+    "code",
+    "context",
+    "imports",
+    "docstring",
+    "completion",
+    "solution",
+    "problem",
+    "messages",
+    "tests",
+    "prompt",
+    "statement",
+}
 
 
 def test_names_of_models_and_paths_are_published_without_their_folders(tmp_path: Path) -> None:
