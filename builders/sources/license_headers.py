@@ -39,7 +39,9 @@ _MAX_NAME_CHARS = 200
 
 
 def of_head(text: str) -> License | None:
-    """The licence of the comments that a file begins with, before its first code or docstring."""
+    """The licence that a file states: in the comments before its first code or docstring, or as
+    `__license__` in its first MAX_HEAD_CHARS characters.
+    """
     start = text[:MAX_HEAD_CHARS].replace("\r\n", "\n").replace("\r", "\n")
     found = _HEAD.match(start)
     head = found.group(1) if found else ""

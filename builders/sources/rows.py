@@ -56,11 +56,11 @@ def paths(source: Source) -> dict[str, str]:
 
 def files(source: Source, shard: Shard) -> Iterator[SourceFile]:
     """The files of one shard. A damaged file ends in one whose `error` says so."""
-    number = shard.start
+    number, tells_licenses = shard.start, _tells_licenses(source, shard)
     try:
         for row in _rows(source, shard):
             if row is not json_lines.BLANK:
-                yield _from_row(source, shard, number, row)
+                yield _from_row(source, shard, number, row, tells_licenses)
             number += 1
     except json_lines.BROKEN as error:
         reason = TOO_MUCH if isinstance(error, TooMuchError) else "broken_file"
@@ -90,14 +90,22 @@ def _rows(source: Source, shard: Shard) -> Iterator[dict[str, Any]]:
     return hub_rows.rows(source, shard)
 
 
-def _from_row(source: Source, shard: Shard, number: int, row: dict[str, Any]) -> SourceFile:
+def _tells_licenses(source: Source, shard: Shard) -> bool:
+    """Whether the rows of a file have a column of licences, though some of them may lack the key."""
+    if source.license_column != Source.model_fields["license_column"].default:
+        return True
+    heads = row_columns.heads(source, [shard.file] if source.kind == "jsonl" else [])
+    return any(source.license_column in head.columns for head in heads.values())
+
+
+def _from_row(source: Source, shard: Shard, number: int, row: dict[str, Any], tells_licenses: bool) -> SourceFile:
     text = row.get(source.content_column)
     repo = printable(str(row.get(source.repo_column) or ""))
     inside = row.get(source.path_column)
     # many repositories have a setup.py: the repository makes the path unique
     numbered = f"{shard.name}/row-{number}" if shard.name else f"row-{number}"
     path = printable(f"{repo}/{inside}" if repo and inside else str(inside or numbered))
-    license_ = _license(source, row)
+    license_ = _license(source, row, tells_licenses)
     error = _NO_ROWS.get(id(row)) or _fault(text)
     return file_of(path, None if error else text, repo or None, license_, error)
 
@@ -111,18 +119,17 @@ def _fault(text: Any) -> str | None:
     return "null_bytes" if "\0" in text else None
 
 
-def _license(source: Source, row: dict[str, Any]) -> License:
+def _license(source: Source, row: dict[str, Any], tells_licenses: bool) -> License:
     """What a row says about its licence, else what the recipe declares.
 
     A row with an empty licence is of others, who did not say: its licence is unknown, by the
-    dataset. So is one that lacks the column, where the recipe names it.
+    dataset. So is one that lacks the column, where its file has one.
     """
     if found := license_choices.listed(row.get(source.license_column)):
         return License(found, "dataset")
     if source.license:
         return License(source.license, "declared")
-    is_named = source.license_column != Source.model_fields["license_column"].default
-    return License("unknown", "dataset" if is_named or source.license_column in row else "none")
+    return License("unknown", "dataset" if tells_licenses or source.license_column in row else "none")
 
 
 def _hub_shards(source: Source) -> tuple[list[Shard], Any]:

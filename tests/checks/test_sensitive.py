@@ -291,6 +291,7 @@ def test_placeholders_and_names_are_no_credentials(text):
         ("bind('[2003:e1:bf22:9a00:21c:42ff:3e8a:17b4]:80')", ["ip_address"]),
         ("m@uni-bremen.de mary@uni-bremen.de 91.198.174.192", ["email", "ip_address"]),
         ("caesar@uni-bremen.de", ["email"]),
+        ("maja@kowalska.me, li@chen.co", ["email"]),
     ],
 )
 def test_personal_data_is_found_by_kind(text, kinds):

@@ -269,6 +269,18 @@ def test_stale_rows_are_told_beside_the_answer(tmp_path: Path) -> None:
     assert scoder_here("sql", "SELECT 'pool' FROM scored", "--store", str(tmp_path)).stderr == ""
 
 
+def test_a_row_of_the_pool_is_shown_with_its_code(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store, "pool", [{"snippet_id": "s1", "position": 1}, {"snippet_id": "s2", "position": 0}])
+    needed = {"imports": ["import re"], "context": "A = 1"}
+    put(store, "raw_pool", [{"snippet_id": "s1", "name": "f", "code": "def f(): ...", **needed}])
+    done = scoder_here("show", "pool", "--json", "--store", str(tmp_path))
+    assert {row["snippet_id"]: (row["name"], row["code"]) for row in json.loads(done.stdout)} == {
+        "s1": ("f", "import re\n\n\nA = 1\n\n\ndef f(): ..."),
+        "s2": (None, ""),
+    }
+
+
 def test_show_takes_no_negative_number_and_a_condition_with_a_comment(store: Path) -> None:
     done = scoder_here("show", "pool", "-n", "-1", "--store", str(store))
     assert done.returncode == 2 and "-n" in done.stderr

@@ -277,6 +277,16 @@ def test_rows_without_the_usual_columns_of_the_stack(tmp_path):
     assert named.text == "x"
 
 
+def test_a_row_without_the_licence_that_others_have_is_nobodys_own(tmp_path):
+    rows = [{"content": "x = 1\n", "max_stars_repo_licenses": ["MIT"]}, {"content": "y = 2\n"}]
+    found = [(f.license, f.license_source) for f in all_files(rows_source(tmp_path / "rows", rows, "jsonl"))]
+    assert found == [("MIT", "dataset"), ("unknown", "dataset")]
+    alone = all_files(rows_source(tmp_path / "alone", rows[1:], "jsonl"))
+    assert [(f.license, f.license_source) for f in alone] == [("unknown", "none")]
+    cut = rows_source(tmp_path / "rows", rows, "jsonl", files_per_shard=1)
+    assert [(f.license, f.license_source) for f in all_files(cut)] == found, "whatever the shards are"
+
+
 def test_broken_lines_of_json_are_counted_not_dropped(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(
