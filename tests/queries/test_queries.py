@@ -542,6 +542,15 @@ def test_an_unknown_licence_is_allowed_from_sources_of_ones_own(store: Store) ->
     assert [tuple(r.values()) for r in found] == [("own", 1, 1, 0)]
 
 
+def test_code_of_others_in_ones_own_source_is_not_ones_own(store: Store) -> None:
+    vendored = {"license": "unknown-vendored", "license_choices": [["unknown-vendored"]]}
+    place = {"source": "own", "path": "_vendor/a.py", "license": "unknown-vendored", "license_source": "none"}
+    connection = snippet(store, [("theirs", vendored)], snippet_occurrences=[{"snippet_id": "theirs", **place}])
+    assert run(connection, "pool", own_sources=["own"]) == []
+    allowed = run(connection, "pool", own_sources=["own"], licenses=["unknown-vendored"])
+    assert [r["snippet_id"] for r in allowed] == ["theirs"]
+
+
 def test_the_order_of_the_pool_depends_on_the_seed_and_on_nothing_else(tmp_path: Path) -> None:
     names = [f"s{n}" for n in range(8)]
     few = snippet(Store(tmp_path / "few"), [(n, {}) for n in names[:5]])
