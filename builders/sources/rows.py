@@ -91,7 +91,7 @@ def _rows(source: Source, shard: Shard) -> Iterator[dict[str, Any]]:
 
 
 def _tells_licenses(source: Source, shard: Shard) -> bool:
-    """Whether the rows of a file have a column of licences, though some of them may lack the key."""
+    """Whether a file of rows has a column of licences, though some rows may lack the key."""
     if source.license_column != Source.model_fields["license_column"].default:
         return True
     heads = row_columns.heads(source, [shard.file] if source.kind == "jsonl" else [])
